@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+MAKEFLAGS     += --warn-undefined-variables --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+DAEMONS  := herald-controller herald-agent heraldctl
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list -m)/cmd/internal/daemon.Version=$(VERSION)"
+UNIT     := $(shell go list ./... | grep -v '/lab$$')
+FUZZTIME ?= 1m
+
+.PHONY: help
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install what the demo and the lab need (Debian 12, as root)
+	@hack/setup
+
+.PHONY: build
+build: ## build the binaries into bin/
+	@for b in $(DAEMONS); do echo "build bin/$$b"; $(GO_BUILD) -o bin/$$b ./cmd/$$b; done
+
+.PHONY: lab-bin
+lab-bin: build ## build what the lab runs: a Kubernetes in one binary (minutes when cold)
+	@mkdir -p bin/lab
+	@[[ -x bin/lab/herald-kube ]] || echo "build bin/lab/herald-kube: etcd, kube-apiserver, kube-controller-manager and kube-proxy; about 5 minutes when nothing is cached"
+	@CGO_ENABLED=0 go build -C lab/kube -trimpath -gcflags=all="-N -l" -ldflags "-s -w" -o ../../bin/lab/herald-kube .
+	@CGO_ENABLED=0 go build -trimpath -o bin/herald-lab ./cmd/herald-lab
+
+.PHONY: check
+check: ## what CI runs before the tests: formats, tidy modules, generated files, vet, staticcheck
+	@echo "check: gofmt"; files=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$files" ]] || { echo "not formatted: $$files"; exit 1; }
+	@echo "check: go mod tidy"; go mod tidy -diff; go -C lab/kube mod tidy -diff
+	@echo "check: go vet"; go vet ./...; go -C lab/kube vet ./...
+	@echo "check: staticcheck"; go tool staticcheck ./...
+
+.PHONY: test
+test: setup lab-bin ## set up, then run every test, the lab's end-to-end tests included
+	@echo "test: packages, with the race detector"
+	@go test -race $(UNIT)
+	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
+	@go test -count=1 -timeout 75m ./lab
+
+.PHONY: demo
+demo: setup lab-bin ## set up, start three nodes and a router, and show the main job end to end
+	@bin/herald-lab demo
+
+.PHONY: lab-up
+lab-up: setup lab-bin ## start the default lab and leave it running; see bin/lab/env
+	@bin/herald-lab up
+
+.PHONY: lab-down
+lab-down: ## stop what lab-up started
+	@bin/herald-lab down
+
+.PHONY: bench
+bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running lab as a table
+	@go test -run '^$$' -bench . -benchmem ./alloc ./reconcile ./render ./frr
+	@bin/herald-lab bench
+
+.PHONY: golden
+golden: ## rewrite golden files; read the diff before committing it
+	@go test ./config ./reconcile ./render ./status ./cmd/... -update
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (1m)
+	@for p in $$(go list ./...); do \
+	  for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "fuzz $$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+	  done; done
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package herald_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/heraldlb/herald/"
+
+// imports says which of our packages a package may import. A package that is
+// not listed may not exist; cmd and lab may import anything.
+var imports = map[string][]string{
+	"config":      {},
+	"alloc":       {"config"},
+	"status":      {},
+	"render":      {"config"},
+	"reconcile":   {"alloc", "config", "render", "status"},
+	"frr":         {"status"},
+	"frr/frrtest": {},
+	"kube":        {"config", "reconcile", "status"},
+}
+
+// restricted names packages that may be imported in few places, and why.
+var restricted = []struct {
+	prefix string
+	in     []string
+	why    string
+}{
+	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
+	{"os/exec", []string{"lab", "cmd/herald-lab"}, "Herald runs no programs"},
+	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
+	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
+	{"github.com/prometheus/client_golang", []string{"status", "cmd"}, "metrics are a view of the status"},
+}
+
+// pure lists packages whose code, tests aside, has no I/O, clock, environment
+// or log.
+var pure = map[string][]string{
+	"config": {"os", "net", "log", "log/slog", "sync", "context"},
+	"alloc":  {"os", "net", "log", "log/slog", "sync", "context", "time"},
+	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+}
+
+func TestImports(t *testing.T) {
+	for dir, files := range packages(t) {
+		top, _, _ := strings.Cut(dir, "/")
+		allowed, listed := imports[dir]
+		if !listed && top != "cmd" && top != "lab" && dir != "." {
+			t.Errorf("%s: not in the import table; add it there and in ARCHITECTURE.md", dir)
+		}
+		for name, f := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			for _, spec := range f.Imports {
+				p, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ours, ok := strings.CutPrefix(p, module); ok && listed && !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s; the table allows %v", name, ours, allowed)
+				}
+				for _, r := range restricted {
+					in := slices.ContainsFunc(r.in, func(d string) bool { return dir == d || strings.HasPrefix(dir, d+"/") })
+					if (p == r.prefix || strings.HasPrefix(p, r.prefix+"/")) && !in {
+						t.Errorf("%s imports %s: %s", name, p, r.why)
+					}
+				}
+				// slog is allowed where a value only says how it is logged.
+				if slices.Contains(pure[dir], p) && path.Base(name) != "secret.go" {
+					t.Errorf("%s imports %s, but %s is pure", name, p, dir)
+				}
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for dir, files := range packages(t) {
+		var comments []string
+		for name, f := range files {
+			if f.Doc != nil && !strings.HasSuffix(name, "_test.go") {
+				comments = append(comments, f.Doc.Text())
+			}
+		}
+		if len(comments) != 1 {
+			t.Errorf("%s: %d package comments, want one", dir, len(comments))
+		}
+	}
+}
+
+func TestLicenseLines(t *testing.T) {
+	const want = "// SPDX-License-Identifier: Apache-2.0\n\n"
+	for _, files := range packages(t) {
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(string(b), want) {
+				t.Errorf("%s does not start with %q", name, want)
+			}
+		}
+	}
+}
+
+// packages parses every Go file below the root, by directory and file name.
+func packages(t *testing.T) map[string]map[string]*ast.File {
+	t.Helper()
+	out := map[string]map[string]*ast.File{}
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin" || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(name) != ".go" {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(name))
+		if out[dir] == nil {
+			out[dir] = map[string]*ast.File{}
+		}
+		out[dir][name] = f
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
