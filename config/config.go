@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config turns what the operator wrote into one validated Config.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Config is everything the operator wrote, validated. Its shape is that of
+// MetalLB's custom resources, whichever front end filled it. It is immutable:
+// whoever holds one may share it.
+type Config struct {
+	Pools             []Pool // in document order; no two overlap
+	Peers             []Peer // in document order
+	BGPAdvertisements []BGPAdvertisement
+	L2Advertisements  []L2Advertisement
+	BFDProfiles       []BFDProfile
+	Communities       []CommunityAlias
+}
+
+// A Pool is a set of addresses that Services can be given.
+type Pool struct {
+	Name          string
+	Labels        map[string]string
+	Addresses     []Range // in document order; none overlap
+	AutoAssign    bool    // false: only on explicit request
+	AvoidBuggyIPs bool    // IPv4 addresses ending in .0 and .255 are never assigned
+	Allocation    *Allocation
+}
+
+// An Allocation pins a pool to some Services; a pool with a nil *Allocation is
+// open to all.
+type Allocation struct {
+	Priority           int      // lower is tried first; 0 is tried last
+	Namespaces         []string // with NamespaceSelectors; both empty: every namespace
+	NamespaceSelectors []Selector
+	ServiceSelectors   []Selector // empty: every Service
+}
+
+// A Peer is a BGP router to hold a session with.
+type Peer struct {
+	Name          string // unique; "peer1", "peer2"… in a ConfigMap, in document order
+	MyASN         uint32
+	PeerASN       uint32
+	Address       netip.Addr
+	Port          uint16         // 0: 179
+	SourceAddress netip.Addr     // zero: the kernel chooses
+	HoldTime      *time.Duration // nil: FRR's default, 180 s; whole seconds
+	KeepaliveTime *time.Duration // nil: a third of HoldTime; whole seconds
+	RouterID      netip.Addr     // IPv4; zero: the node's
+	NodeSelectors []Selector     // ORed; empty: every node
+	Password      Secret         // TCP MD5, RFC 2385
+	BFDProfile    string         // empty: no BFD
+	EBGPMultiHop  bool
+}
+
+// A BGPAdvertisement says how addresses of pools are announced over BGP.
+type BGPAdvertisement struct {
+	Name                string     // unique; of pool wan in a ConfigMap "wan-1", "wan-2"…
+	Pools               []string   // pool names, with PoolSelectors; both empty: every pool
+	PoolSelectors       []Selector // on pool labels
+	Peers               []string   // peer names; empty: every peer
+	NodeSelectors       []Selector // empty: every node
+	ServiceSelectors    []Selector // empty: every Service
+	AggregationLength   int        // prefix length of IPv4 routes, 32 for one route an address
+	AggregationLengthV6 int        // prefix length of IPv6 routes, 128 for one route an address
+	LocalPref           uint32     // 0: not set; sent to iBGP peers only
+	Communities         []Community
+}
+
+// An L2Advertisement says how addresses of pools are announced on layer 2.
+type L2Advertisement struct {
+	Name             string     // unique; the pool's in a ConfigMap
+	Pools            []string   // pool names, with PoolSelectors; both empty: every pool
+	PoolSelectors    []Selector // on pool labels
+	NodeSelectors    []Selector // empty: every node
+	ServiceSelectors []Selector // empty: every Service
+	Interfaces       []string   // exact names; empty: every suitable interface
+}
+
+// A BFDProfile holds the timers of BFD sessions, RFC 5880. A zero number
+// leaves FRR's default in force.
+type BFDProfile struct {
+	Name             string
+	ReceiveInterval  uint32 // milliseconds, 10 to 60000
+	TransmitInterval uint32 // milliseconds, 10 to 60000
+	EchoInterval     uint32 // milliseconds, 10 to 60000
+	DetectMultiplier uint32 // 2 to 255
+	MinimumTTL       uint32 // 1 to 254, for multihop sessions
+	EchoMode         bool
+	PassiveMode      bool
+}
+
+// A CommunityAlias is a name that stands for a community.
+type CommunityAlias struct {
+	Name  string
+	Value Community
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// closest returns which of known was probably meant by key, or "".
+func closest(key string, known []string) string {
+	for _, like := range []func(string, string) bool{alike, near} {
+		if i := slices.IndexFunc(known, func(k string) bool { return like(key, k) }); i >= 0 {
+			return known[i]
+		}
+	}
+	return ""
+}
+
+// alike reports whether a and known differ only as camelCase, snake_case and
+// kebab-case do.
+func alike(a, known string) bool { return squash(a) == squash(known) }
+
+func squash(key string) string {
+	return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(key))
+}
+
+// near reports whether at most one edit in four characters of known turns a
+// into it.
+func near(a, known string) bool {
+	limit := max(1, len(known)/4)
+	if len(a) > len(known)+limit || len(known) > len(a)+limit {
+		return false
+	}
+	return editDistance(a, known) <= limit
+}
+
+// editDistance returns how many bytes must be inserted, removed or replaced to
+// turn a into b (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
