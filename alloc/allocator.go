@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package alloc knows who has which address, and who may have it.
+package alloc
+
+import (
+	"iter"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// An Allocator holds the addresses of pools and the Services that hold them.
+// No two Services hold one address unless both agree to share it. Which address
+// a Service gets depends on the pools and on what is in use, on nothing else.
+//
+// It is not safe for concurrent use: the reconcile loop owns it.
+type Allocator struct {
+	config []config.Pool
+	pools  []*pool // in document order
+	pinned []*pool // assign automatically to some Services, in the order of trial
+	open   []*pool // assign automatically to all, in the order of trial
+	places []place // by first address
+	held   map[Key]*holding
+	users  users
+}
+
+// A holding is what a Service holds, and what decides who may share it.
+type holding struct {
+	service    Key
+	uid        string
+	addrs      []netip.Addr // replaced, never changed
+	pool       *pool        // that contains addrs; nil: there is none
+	sharingKey string
+	backend    Backend
+	ports      []Port // distinct
+}
+
+// A place is a range, and where it belongs.
+type place struct {
+	rng   config.Range
+	space *space
+	index int // in space.ranges
+}
+
+// New returns an Allocator of pools of which nothing is in use.
+func New(pools []config.Pool) *Allocator {
+	a := &Allocator{held: make(map[Key]*holding), users: make(users)}
+	a.SetPools(pools)
+	return a
+}
+
+// SetPools replaces the pools. Services keep what they hold, from whichever
+// pool contains it now. Those whose addresses no pool contains hold them until
+// they are released; Keep tells. Setting the same slice again does nothing.
+func (a *Allocator) SetPools(pools []config.Pool) {
+	if len(pools) == len(a.config) && (len(pools) == 0 || &pools[0] == &a.config[0]) {
+		return
+	}
+	a.config = pools
+	a.pools, a.pinned, a.open, a.places = nil, nil, nil, nil
+	for _, c := range pools {
+		p := newPool(c, a.users)
+		a.pools = append(a.pools, p)
+		for _, s := range p.spaces {
+			for i, r := range s.ranges {
+				a.places = append(a.places, place{r, s, i})
+			}
+		}
+		switch {
+		case !c.AutoAssign:
+		case c.Allocation != nil:
+			a.pinned = append(a.pinned, p)
+		default:
+			a.open = append(a.open, p)
+		}
+	}
+	slices.SortStableFunc(a.pinned, byPriority)
+	slices.SortFunc(a.places, func(p, q place) int { return p.rng.First.Compare(q.rng.First) })
+
+	for addr, holders := range a.users {
+		if s, pos, ok := a.assignable(addr); ok {
+			s.inUse++
+			for _, h := range holders {
+				s.join(pos, h)
+			}
+		}
+	}
+	for _, h := range a.held {
+		a.settle(h)
+	}
+}
+
+// Len returns how many Services hold addresses.
+func (a *Allocator) Len() int { return len(a.held) }
+
+// Services returns the Services that hold addresses, in no order.
+func (a *Allocator) Services() iter.Seq[Key] { return maps.Keys(a.held) }
+
+// Get returns what a Service holds.
+func (a *Allocator) Get(service Key) (Assignment, bool) {
+	h := a.held[service]
+	if h == nil {
+		return Assignment{}, false
+	}
+	return h.assignment(), true
+}
+
+// HasPool reports whether there is a pool of that name.
+func (a *Allocator) HasPool(name string) bool { return a.poolNamed(name) != nil }
+
+// InPool reports whether a pool contains addr.
+func (a *Allocator) InPool(addr netip.Addr) bool {
+	_, _, ok := a.locate(addr)
+	return ok
+}
+
+// Usage returns how full each pool is, in document order.
+func (a *Allocator) Usage() []Usage {
+	out := make([]Usage, len(a.pools))
+	for i, p := range a.pools {
+		out[i] = p.usage()
+	}
+	return out
+}
+
+// Keep returns what the Service of req holds if it may go on holding it, and
+// remembers what of req decides about sharing. An address of a family that req
+// no longer wants is released. The error is a *Refusal, and then nothing
+// changes. A Service that holds nothing gets the zero Assignment.
+func (a *Allocator) Keep(req Request) (Assignment, error) {
+	h := a.held[req.Service]
+	if h == nil {
+		return Assignment{}, nil
+	}
+	if h.uid != req.UID {
+		return Assignment{}, refuse(Replaced, "%s is held by an earlier Service %s", join(h.addrs), req.Service)
+	}
+	if h.pool == nil {
+		_, err := a.check(&req, h.addrs)
+		return Assignment{}, err
+	}
+	keep := req.Families.trim(h.addrs)
+	if r := superseded(&req, keep, h.addrs); r != nil {
+		return Assignment{}, r
+	}
+	if req.Pool != "" && req.Pool != h.pool.name {
+		return Assignment{}, refuse(Superseded, "%s is from pool %s, the Service asks for pool %s", join(h.addrs), h.pool.name, req.Pool)
+	}
+	if !h.pool.allows(&req) {
+		return Assignment{}, notAllowed(h.pool, &req)
+	}
+	if len(keep) == len(h.addrs) && h.sharingKey == req.SharingKey && h.backend == req.Backend && slices.Equal(h.ports, req.Ports) {
+		return h.assignment(), nil
+	}
+	for _, addr := range keep {
+		if r := a.users.conflict(&req, addr); r != nil {
+			return Assignment{}, r
+		}
+	}
+	return a.hold(&req, keep), nil
+}
+
+// Claim gives the Service of req the addresses addrs and no others, in that
+// order, but for those of a family that req does not want. The error is a
+// *Refusal, and then nothing changes.
+func (a *Allocator) Claim(req Request, addrs []netip.Addr) (Assignment, error) {
+	keep := req.Families.trim(addrs)
+	if r := superseded(&req, keep, addrs); r != nil {
+		return Assignment{}, r
+	}
+	if _, err := a.check(&req, keep); err != nil {
+		return Assignment{}, err
+	}
+	return a.hold(&req, slices.Clone(keep)), nil
+}
+
+// Allocate gives the Service of req what it asks for, in place of what it
+// holds: the explicit addresses, or the first of the first pool that are free
+// or can be shared. Pinned pools come first, by priority, then open ones, in
+// document order. The error is a *Refusal, and then the Service holds nothing.
+func (a *Allocator) Allocate(req Request) (Assignment, error) {
+	a.Release(req.Service)
+	if len(req.Addrs) > 0 {
+		return a.Claim(req, req.Addrs)
+	}
+	if req.Pool != "" {
+		p := a.poolNamed(req.Pool)
+		if p == nil {
+			return Assignment{}, refuse(PoolUnknown, "there is no pool %s", req.Pool)
+		}
+		if !p.allows(&req) {
+			return Assignment{}, notAllowed(p, &req)
+		}
+		if _, addrs := pick([]*pool{p}, &req); addrs != nil {
+			return a.hold(&req, addrs), nil
+		}
+		return Assignment{}, shortage([]*pool{p}, req.Families)
+	}
+	for _, tier := range [][]*pool{a.pinned, a.open} {
+		if _, addrs := pick(tier, &req); addrs != nil {
+			return a.hold(&req, addrs), nil
+		}
+	}
+	return Assignment{}, a.refusal(&req)
+}
+
+// Extend does what Keep does and adds an address of the family that the Service
+// of req lacks, from the pool that its other address is of. It returns the
+// address added. The error is a *Refusal, and then none is.
+func (a *Allocator) Extend(req Request) (netip.Addr, error) {
+	keeps, err := a.Keep(req)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if len(keeps.Addrs) == 0 || !req.Families.Lacks(keeps.Addrs) {
+		return netip.Addr{}, refuse(Superseded, "Service %s does not hold one address and want two", req.Service)
+	}
+	h := a.held[req.Service]
+	missing := v6
+	if familyOf(h.addrs[0]) == v6 {
+		missing = v4
+	}
+	addr := h.pool.spaces[missing].candidate(&req)
+	if !addr.IsValid() {
+		return netip.Addr{}, shortage([]*pool{h.pool}, []Families{v4: IPv4, v6: IPv6}[missing])
+	}
+	addrs := []netip.Addr{h.addrs[0], addr}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	a.hold(&req, addrs)
+	return addr, nil
+}
+
+// Release frees what a Service holds and returns it.
+func (a *Allocator) Release(service Key) Assignment {
+	h := a.held[service]
+	if h == nil {
+		return Assignment{}
+	}
+	was := h.assignment()
+	a.remove(h)
+	return was
+}
+
+func (h *holding) assignment() Assignment {
+	if h.pool == nil {
+		return Assignment{Addrs: h.addrs}
+	}
+	return Assignment{h.addrs, h.pool.name}
+}
+
+// hold makes addrs what the Service of req holds. It keeps addrs.
+func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
+	if h := a.held[req.Service]; h != nil {
+		a.remove(h)
+	}
+	h := &holding{
+		service:    req.Service,
+		uid:        req.UID,
+		addrs:      addrs,
+		sharingKey: req.SharingKey,
+		backend:    req.Backend,
+		ports:      distinct(req.Ports),
+	}
+	a.held[h.service] = h
+	for _, addr := range addrs {
+		a.users.add(addr, h)
+		if s, pos, ok := a.assignable(addr); ok {
+			if len(a.users[addr]) == 1 {
+				s.inUse++
+			}
+			s.join(pos, h)
+		}
+	}
+	a.settle(h)
+	return h.assignment()
+}
+
+// remove frees what h holds.
+func (a *Allocator) remove(h *holding) {
+	delete(a.held, h.service)
+	if h.pool != nil {
+		h.pool.services--
+	}
+	for _, addr := range h.addrs {
+		a.users.remove(addr, h)
+		if s, pos, ok := a.assignable(addr); ok {
+			s.leave(pos, h)
+			if len(a.users[addr]) == 0 {
+				s.free(pos)
+			}
+		}
+	}
+}
+
+// settle finds the pool that contains what h holds.
+func (a *Allocator) settle(h *holding) {
+	h.pool = nil
+	for i, addr := range h.addrs {
+		s, _, ok := a.assignable(addr)
+		if !ok || i > 0 && s.pool != h.pool {
+			h.pool = nil
+			return
+		}
+		h.pool = s.pool
+	}
+	h.pool.services++
+}
+
+// locate returns where addr is.
+func (a *Allocator) locate(addr netip.Addr) (*space, position, bool) {
+	i, found := slices.BinarySearchFunc(a.places, addr, func(p place, addr netip.Addr) int {
+		return p.rng.First.Compare(addr)
+	})
+	if !found {
+		i--
+	}
+	if i < 0 || !a.places[i].rng.Contains(addr) {
+		return nil, position{}, false
+	}
+	return a.places[i].space, position{a.places[i].index, addr}, true
+}
+
+// assignable returns where addr is if it may be given out.
+func (a *Allocator) assignable(addr netip.Addr) (*space, position, bool) {
+	s, pos, ok := a.locate(addr)
+	if !ok || s.excludes(addr) {
+		return nil, position{}, false
+	}
+	return s, pos, true
+}
+
+func (a *Allocator) poolNamed(name string) *pool {
+	for _, p := range a.pools {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}

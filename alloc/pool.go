@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"cmp"
+	"fmt"
+	"math/big"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// Usage is how full a pool is. A shared address counts once; addresses that
+// avoid-buggy-ips leaves out do not count.
+type Usage struct {
+	Pool             string
+	TotalV4, TotalV6 *big.Int // exact however large the pool; nobody may change them
+	InUseV4, InUseV6 int
+	Services         int // that hold an address of the pool
+}
+
+// A pool is one of the configuration's pools, with what is in use of it.
+type pool struct {
+	name       string
+	allocation *config.Allocation
+	spaces     [2]*space // by family
+	services   int
+}
+
+func newPool(c config.Pool, u users) *pool {
+	p := &pool{name: c.Name, allocation: c.Allocation}
+	for _, fam := range []family{v4, v6} {
+		p.spaces[fam] = newSpace(p, fam, c, u)
+	}
+	return p
+}
+
+func (p *pool) usage() Usage {
+	four, six := p.spaces[v4], p.spaces[v6]
+	return Usage{p.name, four.total, six.total, four.inUse, six.inUse, p.services}
+}
+
+// allows reports whether the Service of req may have addresses of p.
+func (p *pool) allows(req *Request) bool {
+	al := p.allocation
+	if al == nil {
+		return true
+	}
+	if !config.AnyMatches(al.ServiceSelectors, req.Labels) {
+		return false
+	}
+	if len(al.Namespaces) == 0 && len(al.NamespaceSelectors) == 0 {
+		return true
+	}
+	// Selectors that match no namespace leave the pool to nobody. MetalLB
+	// opens it to everybody then.
+	return slices.Contains(al.Namespaces, req.Service.Namespace) ||
+		slices.ContainsFunc(al.NamespaceSelectors, func(s config.Selector) bool {
+			return s.Matches(req.NamespaceLabels)
+		})
+}
+
+// shortage says which of the wanted families p cannot serve, and whether it
+// could if fewer addresses were in use. It must be short of something.
+func (p *pool) shortage(wish Families) (text string, exhausted bool) {
+	dual := p.spaces[v4].total.Sign() > 0 && p.spaces[v6].total.Sign() > 0
+	var full, missing []string
+	for _, fam := range []family{v4, v6} {
+		s := p.spaces[fam]
+		if !wish.wants(fam) {
+			continue
+		}
+		if s.total.Sign() == 0 {
+			missing = append(missing, fmt.Sprintf("pool %s has no %s addresses", p.name, fam))
+			continue
+		}
+		if _, free := s.firstFree(); free {
+			continue
+		}
+		which := ""
+		if dual {
+			which = fam.String() + " "
+		}
+		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which))
+	}
+	if len(missing) > 0 && (wish == DualStack || len(full) == 0) {
+		return strings.Join(missing, ", "), false
+	}
+	return strings.Join(full, ", "), true
+}
+
+// pick returns the first of pools that serves req, and the addresses. One that
+// has all that is wanted wins over those before it that have less.
+func pick(pools []*pool, req *Request) (*pool, []netip.Addr) {
+	var partial [2]*pool // the first that serves a family
+	var spare [2]netip.Addr
+	for _, p := range pools {
+		if !p.allows(req) {
+			continue
+		}
+		var found []netip.Addr
+		for _, fam := range []family{v4, v6} {
+			if !req.Families.wants(fam) {
+				continue
+			}
+			addr := p.spaces[fam].candidate(req)
+			if !addr.IsValid() {
+				continue
+			}
+			found = append(found, addr)
+			if partial[fam] == nil {
+				partial[fam], spare[fam] = p, addr
+			}
+		}
+		if !req.Families.Lacks(found) {
+			return p, found
+		}
+	}
+	order := []family{v4, v6}
+	switch req.Families {
+	case PreferIPv4:
+	case PreferIPv6:
+		slices.Reverse(order)
+	default:
+		return nil, nil
+	}
+	for _, fam := range order {
+		if partial[fam] != nil {
+			return partial[fam], []netip.Addr{spare[fam]}
+		}
+	}
+	return nil, nil
+}
+
+// byPriority orders pinned pools: the lowest number first, 0 last.
+func byPriority(p, q *pool) int {
+	a, b := p.allocation.Priority, q.allocation.Priority
+	switch {
+	case a == b:
+		return 0
+	case a == 0:
+		return 1
+	case b == 0:
+		return -1
+	}
+	return cmp.Compare(a, b)
+}

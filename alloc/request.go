@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+)
+
+// A Key names a Service.
+type Key struct{ Namespace, Name string }
+
+// String returns "namespace/name".
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+func (k Key) compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Namespace, o.Namespace), cmp.Compare(k.Name, o.Name))
+}
+
+// A Request is what a Service asks for, and what decides whether it may have
+// it.
+type Request struct {
+	Service         Key               // required
+	UID             string            // tells the Service from an earlier one of the same name
+	Labels          map[string]string // of the Service
+	NamespaceLabels map[string]string
+	Families        Families     // required
+	Addrs           []netip.Addr // exactly these; empty: any
+	Pool            string       // from this pool alone; empty: any that assigns automatically
+	SharingKey      string       // empty: the address is not shared
+	Backend         Backend
+	Ports           []Port
+}
+
+// Families says which address families a Service wants.
+type Families uint8
+
+// The wishes. With two families both addresses are of one pool.
+const (
+	IPv4       Families = iota + 1
+	IPv6                // one IPv6 address
+	DualStack           // one of each, or nothing
+	PreferIPv4          // one of each, else IPv4 alone, else IPv6 alone
+	PreferIPv6          // one of each, else IPv6 alone, else IPv4 alone
+)
+
+// Lacks reports whether addrs are fewer than f would like.
+func (f Families) Lacks(addrs []netip.Addr) bool {
+	return len(addrs) < f.count()
+}
+
+func (f Families) wants(fam family) bool {
+	switch f {
+	case IPv4:
+		return fam == v4
+	case IPv6:
+		return fam == v6
+	default:
+		return true
+	}
+}
+
+func (f Families) count() int {
+	if f == IPv4 || f == IPv6 {
+		return 1
+	}
+	return 2
+}
+
+// trim returns addrs without those of a family that f does not want.
+func (f Families) trim(addrs []netip.Addr) []netip.Addr {
+	for i, addr := range addrs {
+		if f.wants(familyOf(addr)) {
+			continue
+		}
+		kept := append([]netip.Addr(nil), addrs[:i]...)
+		for _, addr := range addrs[i+1:] {
+			if f.wants(familyOf(addr)) {
+				kept = append(kept, addr)
+			}
+		}
+		return kept
+	}
+	return addrs
+}
+
+// family indexes what is kept for each address family.
+type family int
+
+const (
+	v4 family = iota
+	v6
+)
+
+func familyOf(a netip.Addr) family {
+	if a.Is4() {
+		return v4
+	}
+	return v6
+}
+
+func (f family) String() string {
+	if f == v4 {
+		return "IPv4"
+	}
+	return "IPv6"
+}
+
+// A Backend tells where the traffic of a Service ends up. Services can share
+// an address only if their Backends are equal: a router sends the traffic of an
+// address to one set of nodes.
+//
+// The zero Backend is external traffic policy Cluster, which every node serves.
+// Unlike MetalLB's, it differs from Local with an empty selector, which the
+// nodes serve whose endpoints somebody wrote by hand.
+type Backend struct {
+	Local    bool   // external traffic policy Local
+	Selector string // of the pods; empty unless Local
+}
+
+// A Port is a port of a Service.
+type Port struct {
+	Protocol string // TCP, UDP or SCTP
+	Number   uint16
+}
+
+// String returns p as in TCP/80.
+func (p Port) String() string { return fmt.Sprintf("%s/%d", p.Protocol, p.Number) }
+
+// An Assignment is what a Service holds.
+type Assignment struct {
+	Addrs []netip.Addr // one or two, of different families; nobody may change them
+	Pool  string       // empty: the pools no longer contain all of them
+}

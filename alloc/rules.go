@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// superseded says why req asks for something else than keep, which is what
+// its families leave of addrs; nil if it does not.
+func superseded(req *Request, keep, addrs []netip.Addr) *Refusal {
+	switch {
+	case len(keep) == 0:
+		return refuse(Superseded, "the Service asks for other families than those of %s", join(addrs))
+	case len(keep) > 2, len(keep) == 2 && familyOf(keep[0]) == familyOf(keep[1]):
+		return refuse(Superseded, "%s is more than one address of a family", join(keep))
+	case len(req.Addrs) > 0 && !sameSet(keep, req.Addrs):
+		return refuse(Superseded, "the Service asks for %s, not %s", join(req.Addrs), join(keep))
+	}
+	return nil
+}
+
+// check returns the pool that contains addrs, or why the Service of req may
+// not have them.
+func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
+	var p *pool
+	for _, addr := range addrs {
+		s, _, ok := a.locate(addr)
+		switch {
+		case !ok:
+			return nil, refuse(AddressNotInPool, "%s is in no pool", addr)
+		case s.excludes(addr):
+			return nil, refuse(AddressExcluded, "address %s is excluded by avoid-buggy-ips of pool %s", addr, s.pool.name)
+		case p != nil && p != s.pool:
+			return nil, refuse(AddressNotInPool, "%s are of two pools, %s and %s", join(addrs), p.name, s.pool.name)
+		}
+		p = s.pool
+	}
+	if req.Pool != "" && req.Pool != p.name {
+		reason := AddressNotInPool
+		switch {
+		case !a.HasPool(req.Pool):
+			return nil, refuse(PoolUnknown, "there is no pool %s", req.Pool)
+		case len(req.Addrs) == 0:
+			reason = Superseded
+		}
+		return nil, refuse(reason, "%s is in pool %s, not in the requested pool %s", join(addrs), p.name, req.Pool)
+	}
+	if !p.allows(req) {
+		return nil, notAllowed(p, req)
+	}
+	for _, addr := range addrs {
+		if r := a.users.conflict(req, addr); r != nil {
+			return nil, r
+		}
+	}
+	return p, nil
+}
+
+func notAllowed(p *pool, req *Request) *Refusal {
+	return refuse(PoolNotAllowed, "pool %s is not for Service %s", p.name, req.Service)
+}
+
+// refusal says why no pool could serve req.
+func (a *Allocator) refusal(req *Request) *Refusal {
+	var tried []*pool
+	for _, p := range slices.Concat(a.pinned, a.open) {
+		if p.allows(req) {
+			tried = append(tried, p)
+		}
+	}
+	switch {
+	case len(a.pools) == 0:
+		return refuse(NoPool, "there are no pools")
+	case len(tried) == 0:
+		return refuse(NoPool, "no pool assigns addresses to Service %s by itself", req.Service)
+	}
+	return shortage(tried, req.Families)
+}
+
+// sameSet reports whether both have the same addresses, of which there are at
+// most two and no two alike.
+func sameSet(x, y []netip.Addr) bool {
+	if len(x) != len(y) {
+		return false
+	}
+	for _, addr := range x {
+		if !slices.Contains(y, addr) {
+			return false
+		}
+	}
+	return true
+}

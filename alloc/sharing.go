@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// users are the Services that hold an address, in the order of their keys, so
+// that a Refusal names the same one each time.
+type users map[netip.Addr][]*holding
+
+func (u users) add(addr netip.Addr, h *holding) {
+	i, _ := slices.BinarySearchFunc(u[addr], h, byService)
+	u[addr] = slices.Insert(u[addr], i, h)
+}
+
+func (u users) remove(addr netip.Addr, h *holding) {
+	i, found := slices.BinarySearchFunc(u[addr], h, byService)
+	switch {
+	case !found:
+	case len(u[addr]) == 1:
+		delete(u, addr)
+	default:
+		u[addr] = slices.Delete(u[addr], i, i+1)
+	}
+}
+
+func byService(x, y *holding) int { return x.service.compare(y.service) }
+
+// clash returns the first of ports that a user of addr other than self has.
+func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
+	for _, other := range u[addr] {
+		if other.service == self {
+			continue
+		}
+		for _, p := range ports {
+			if slices.Contains(other.ports, p) {
+				return p, other
+			}
+		}
+	}
+	return Port{}, nil
+}
+
+// conflict says why the Service of req cannot use addr beside those that do;
+// nil if it can.
+func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
+	for _, other := range u[addr] {
+		switch {
+		case other.service == req.Service:
+			continue
+		case req.SharingKey == "" || other.sharingKey == "":
+			return refuse(AddressInUse, "%s is in use by %s", addr, other.service)
+		case req.SharingKey != other.sharingKey:
+			return refuse(SharingConflict, "%s is in use by %s with sharing key %q, not %q",
+				addr, other.service, other.sharingKey, req.SharingKey)
+		case req.Backend != other.backend:
+			return refuse(SharingConflict, "%s is in use by %s, whose externalTrafficPolicy or selector differs",
+				addr, other.service)
+		}
+	}
+	if p, other := u.clash(addr, req.Service, req.Ports); other != nil {
+		return refuse(PortInUse, "port %s is already in use on %s by %s", p, addr, other.service)
+	}
+	return nil
+}
+
+// A groupKey is what Services that share an address have in common.
+type groupKey struct {
+	sharingKey string
+	backend    Backend
+}
+
+// A group is the addresses whose users would share them with a Service of the
+// same groupKey, if its ports are others.
+type group struct {
+	addrs []position   // sorted
+	ports map[Port]int // on how many of addrs a port is in use
+}
+
+// first returns the first address on which none of ports is in use.
+func (g *group) first(ports []Port, u users) (position, bool) {
+	// Very many Services with one sharing key and one port are quite likely:
+	// know without a search that none of their addresses will do.
+	for _, p := range ports {
+		if g.ports[p] == len(g.addrs) {
+			return position{}, false
+		}
+	}
+	for _, p := range g.addrs {
+		if _, other := u.clash(p.addr, Key{}, ports); other == nil {
+			return p, true
+		}
+	}
+	return position{}, false
+}
+
+// join adds h, a user of p, to its group.
+func (s *space) join(p position, h *holding) {
+	if h.sharingKey == "" {
+		return
+	}
+	key := groupKey{h.sharingKey, h.backend}
+	g := s.groups[key]
+	if g == nil {
+		g = &group{ports: make(map[Port]int)}
+		if s.groups == nil {
+			s.groups = make(map[groupKey]*group)
+		}
+		s.groups[key] = g
+	}
+	if i, found := slices.BinarySearchFunc(g.addrs, p, position.compare); !found {
+		g.addrs = slices.Insert(g.addrs, i, p)
+	}
+	for _, port := range h.ports {
+		g.ports[port]++
+	}
+}
+
+// leave removes h, who was a user of p, from its group.
+func (s *space) leave(p position, h *holding) {
+	if h.sharingKey == "" {
+		return
+	}
+	key := groupKey{h.sharingKey, h.backend}
+	g := s.groups[key]
+	for _, port := range h.ports {
+		if g.ports[port]--; g.ports[port] == 0 {
+			delete(g.ports, port)
+		}
+	}
+	if len(s.users[p.addr]) > 0 {
+		return
+	}
+	if i, found := slices.BinarySearchFunc(g.addrs, p, position.compare); found {
+		g.addrs = slices.Delete(g.addrs, i, i+1)
+	}
+	if len(g.addrs) == 0 {
+		delete(s.groups, key)
+	}
+}
+
+// distinct returns ports without repetitions, in a slice of its own.
+func distinct(ports []Port) []Port {
+	out := make([]Port, 0, len(ports))
+	for _, p := range ports {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

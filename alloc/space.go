@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"cmp"
+	"container/heap"
+	"math/big"
+	"net/netip"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// A space is the addresses of one family in one pool, in the order in which
+// they are given out: range after range, lowest address first.
+//
+// An address that nobody uses is either at or after the cursor, or in the heap
+// of released ones. So the next free address costs O(log n) amortized, and a
+// space costs memory only for addresses that were in use once. Both are checked
+// against users when an address is looked for: addresses taken by explicit
+// request leave the cursor and the heap alone.
+type space struct {
+	pool       *pool
+	ranges     []config.Range
+	avoidBuggy bool
+	total      *big.Int
+	users      users
+
+	inUse    int
+	next     position // the cursor; its index is len(ranges) at the end
+	released positions
+	queued   map[netip.Addr]struct{} // what is in released
+	groups   map[groupKey]*group     // of addresses whose users would share them
+}
+
+// A position is an address of a space, with the index of its range.
+type position struct {
+	index int
+	addr  netip.Addr
+}
+
+func (p position) compare(o position) int {
+	return cmp.Or(cmp.Compare(p.index, o.index), p.addr.Compare(o.addr))
+}
+
+func newSpace(p *pool, fam family, c config.Pool, u users) *space {
+	s := &space{pool: p, avoidBuggy: c.AvoidBuggyIPs && fam == v4, total: new(big.Int), users: u}
+	for _, r := range c.Addresses {
+		if familyOf(r.First) != fam {
+			continue
+		}
+		s.ranges = append(s.ranges, r)
+		s.total.Add(s.total, r.Size())
+		if s.avoidBuggy {
+			s.total.Sub(s.total, big.NewInt(buggyIn(r)))
+		}
+	}
+	s.rewind()
+	return s
+}
+
+// rewind forgets every address that was ever in use.
+func (s *space) rewind() {
+	s.next = position{}
+	if len(s.ranges) > 0 {
+		s.next.addr = s.ranges[0].First
+	}
+	s.released, s.queued = nil, make(map[netip.Addr]struct{})
+}
+
+// excludes reports whether a is never given out, though a range contains it.
+func (s *space) excludes(a netip.Addr) bool { return s.avoidBuggy && buggy(a) }
+
+// firstFree returns the first address that nobody uses.
+func (s *space) firstFree() (position, bool) {
+	for len(s.released) > 0 {
+		p := s.released[0]
+		if len(s.users[p.addr]) == 0 {
+			return p, true
+		}
+		heap.Pop(&s.released)
+		delete(s.queued, p.addr)
+	}
+	for s.next.index < len(s.ranges) {
+		if !s.excludes(s.next.addr) && len(s.users[s.next.addr]) == 0 {
+			return s.next, true
+		}
+		s.advance()
+	}
+	return position{}, false
+}
+
+func (s *space) advance() {
+	if s.next.addr != s.ranges[s.next.index].Last {
+		s.next.addr = s.next.addr.Next()
+		return
+	}
+	s.next = position{index: s.next.index + 1}
+	if s.next.index < len(s.ranges) {
+		s.next.addr = s.ranges[s.next.index].First
+	}
+}
+
+// free notes that p has lost its last user.
+func (s *space) free(p position) {
+	s.inUse--
+	if s.inUse == 0 {
+		s.rewind()
+		return
+	}
+	if _, ok := s.queued[p.addr]; ok || p.compare(s.next) >= 0 {
+		return
+	}
+	s.queued[p.addr] = struct{}{}
+	heap.Push(&s.released, p)
+}
+
+// candidate returns the first address that is free or that req can share; the
+// zero Addr if there is none.
+func (s *space) candidate(req *Request) netip.Addr {
+	best, ok := s.firstFree()
+	if req.SharingKey == "" {
+		return best.addr
+	}
+	if g := s.groups[groupKey{req.SharingKey, req.Backend}]; g != nil {
+		if p, shared := g.first(req.Ports, s.users); shared && (!ok || p.compare(best) < 0) {
+			best = p
+		}
+	}
+	return best.addr
+}
+
+// positions is a heap for container/heap, first position on top.
+type positions []position
+
+func (h positions) Len() int           { return len(h) }
+func (h positions) Less(i, j int) bool { return h[i].compare(h[j]) < 0 }
+func (h positions) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push is for container/heap.
+func (h *positions) Push(x any) { *h = append(*h, x.(position)) }
+
+// Pop is for container/heap.
+func (h *positions) Pop() any {
+	last := len(*h) - 1
+	p := (*h)[last]
+	*h = (*h)[:last]
+	return p
+}
+
+// buggy reports whether a is an IPv4 address that some old devices take for a
+// network's or a broadcast address.
+func buggy(a netip.Addr) bool {
+	last := a.As4()[3]
+	return last == 0 || last == 255
+}
+
+// buggyIn returns how many addresses of an IPv4 range are buggy.
+func buggyIn(r config.Range) int64 {
+	upTo := func(n int64) int64 { // how many of 0 to n; none for -1
+		return (n+256)/256 + (n+1)/256
+	}
+	return upTo(number(r.Last)) - upTo(number(r.First)-1)
+}
+
+func number(a netip.Addr) int64 {
+	b := a.As4()
+	return int64(b[0])<<24 | int64(b[1])<<16 | int64(b[2])<<8 | int64(b[3])
+}
