@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+const (
+	// lastSequence is the highest number that an entry of a route-map can have.
+	// The entry that denies the rest has it.
+	lastSequence = 65535
+	// maxClasses leaves enough of the sequence numbers free for every class to
+	// find one of its own.
+	maxClasses = 16384
+)
+
+// A label is what a class is called in frr.conf.
+type label struct {
+	tag      uint32 // in the route, from its origin to the neighbors' route-maps
+	sequence uint32 // of its entry in each neighbor's route-map
+}
+
+func (l label) routeMap() string { return fmt.Sprintf("herald-class-%08x", l.tag) }
+
+// labels returns the label of each class. It comes from the class's content
+// alone, whatever other classes there are: an entry of a route-map that FRR
+// has read is added or removed, never edited. That matters because FRR applies
+// an edit only after its route-map delay timer, 5 s.
+func labels(classes []Class) ([]label, error) {
+	if len(classes) > maxClasses {
+		return nil, fmt.Errorf("%d classes of routes; no more than %d have room", len(classes), maxClasses)
+	}
+	contents := make([]string, len(classes))
+	for i, c := range classes {
+		contents[i] = c.String()
+	}
+	tags := spread(contents, "tag", 1<<32-1)
+	sequences := spread(contents, "sequence", lastSequence-1)
+	out := make([]label, len(classes))
+	for i := range out {
+		out[i] = label{tags[i], sequences[i]}
+	}
+	return out, nil
+}
+
+// String returns what c consists of, a line for each neighbor. Two classes have
+// it in common only if they are equal.
+func (c Class) String() string {
+	var b strings.Builder
+	for _, a := range c.Attributes {
+		fmt.Fprintf(&b, "%s %d", a.Neighbor, a.LocalPref)
+		for _, com := range a.Communities {
+			fmt.Fprintf(&b, " %t:%s", com.IsLarge(), com)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// spread gives each content a number from 1 to limit that no other has, and
+// that is the same whatever others there are, as long as none hashes to the
+// same number. Those that do all leave it for the number of their next hash:
+// were one of them to keep it, its number would depend on who else is there.
+func spread(contents []string, salt string, limit uint32) []uint32 {
+	round := make([]uint32, len(contents))
+	numbers := make([]uint32, len(contents))
+	for i, c := range contents {
+		numbers[i] = hash(c, salt, 0, limit)
+	}
+	for {
+		holders := make(map[uint32]int, len(contents))
+		for _, n := range numbers {
+			holders[n]++
+		}
+		if len(holders) == len(contents) {
+			return numbers
+		}
+		for i, n := range numbers {
+			if holders[n] > 1 {
+				round[i]++
+				numbers[i] = hash(contents[i], salt, round[i], limit)
+			}
+		}
+	}
+}
+
+// hash returns a number from 1 to limit.
+func hash(content, salt string, round, limit uint32) uint32 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d\n%s", salt, round, content))
+	return uint32(binary.BigEndian.Uint64(sum[:8])%uint64(limit)) + 1
+}
