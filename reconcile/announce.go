@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// Announce decides what a node announces: which routes, to which peers, with
+// which attributes, and for every address of a Service why it is announced or
+// not. Sessions are wanted on every node that its peers select, with routes to
+// announce or without, so that the first route does not wait for one. Without a
+// configuration the result is zero.
+func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
+	if s.Config.Config == nil {
+		return Desired{}
+	}
+	cfg := *s.Config.Config
+	n, known := findNode(s.Nodes, node)
+	d := Desired{}
+	var sessions []session
+	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known)
+	a := announcer{
+		refused:   refusal(n, known, opts),
+		node:      node,
+		pools:     newPoolIndex(cfg),
+		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
+		decisions: make([]status.Decision, 0, len(s.Services)),
+	}
+	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
+	for _, svc := range s.Services {
+		if svc.LoadBalancer && svc.Class == opts.Class {
+			a.service(svc, s.Endpoints[svc.Key])
+		}
+	}
+	d.Decisions = a.decisions
+	d.BGP.Classes, d.BGP.Networks = a.routes.render()
+	return d
+}
+
+// findNode returns the Node of that name; one that the cluster does not have
+// has no labels.
+func findNode(nodes []*Node, name string) (Node, bool) {
+	i, ok := slices.BinarySearchFunc(nodes, name, func(n *Node, name string) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return Node{Name: name}, false
+	}
+	return *nodes[i], true
+}
+
+// refusal says why a node announces nothing at all; it is empty if it may.
+func refusal(n Node, known bool, opts AnnounceOptions) status.Reason {
+	_, excluded := n.Labels[LabelExcludeNode]
+	switch {
+	case !known:
+		return status.NodeUnknown
+	case n.NetworkUnavailable:
+		return status.NodeNetworkDown
+	case excluded && !opts.IgnoreExcludeLB:
+		return status.NodeExcluded
+	}
+	return ""
+}
+
+// An announcer collects the decisions of one pass.
+type announcer struct {
+	node      string
+	refused   status.Reason // why this node announces nothing; empty if it may
+	pools     poolIndex
+	policies  policies
+	routes    routes
+	decisions []status.Decision
+	prefixes  []netip.Prefix // holds the Routes of all decisions
+}
+
+// service decides about all addresses of a Service.
+func (a *announcer) service(svc *Service, endpoints []Endpoint) {
+	name := svc.String()
+	if len(svc.Ingress) == 0 {
+		a.decisions = append(a.decisions, status.Decision{Service: name, Reason: status.NoAddress})
+		return
+	}
+	first := len(a.decisions)
+	reach := newReach(endpoints, a.node)
+	for i, text := range svc.Ingress {
+		addr, err := netip.ParseAddr(text)
+		switch {
+		case slices.Contains(svc.Ingress[:i], text):
+		case err != nil || addr.Zone() != "":
+			a.decisions = append(a.decisions, status.Decision{
+				Service: name,
+				Reason:  status.InvalidAddress,
+				Detail:  fmt.Sprintf("status has %q", text),
+			})
+		default:
+			a.address(svc, name, addr.Unmap(), reach)
+		}
+	}
+	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
+		return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
+	})
+}
+
+// address decides about one address of a Service.
+func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach reach) {
+	d := status.Decision{Service: name, Addr: addr}
+	pool := a.pools.find(addr)
+	if pool == nil {
+		d.Reason = status.NotInPool
+		a.decisions = append(a.decisions, d)
+		return
+	}
+	d.Pool = pool.name
+	if len(pool.bgp) > 0 {
+		a.decisions = append(a.decisions, a.overBGP(d, svc, pool, reach))
+	}
+	if pool.layer2 {
+		d := d
+		d.Protocol, d.Reason = status.Layer2, status.Layer2Unsupported
+		a.decisions = append(a.decisions, d)
+	}
+	if len(pool.bgp) == 0 && !pool.layer2 {
+		d.Reason = status.NoAdvertisement
+		a.decisions = append(a.decisions, d)
+	}
+}
+
+// overBGP completes the decision about an address of a pool, and adds its
+// routes.
+func (a *announcer) overBGP(d status.Decision, svc *Service, pool *poolAds, reach reach) status.Decision {
+	d.Protocol = status.BGP
+	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
+	if p.reason != "" {
+		d.Reason, d.Detail = p.reason, p.detail
+		return d
+	}
+	if reason := cmp.Or(a.refused, reach.refusal(d.Addr.Is4(), svc.Local)); reason != "" {
+		d.Reason = reason
+		return d
+	}
+	if len(p.routes) == 0 {
+		d.Reason = status.NoPeers
+		return d
+	}
+	d.Peers = p.peers
+	first := len(a.prefixes)
+	var kept []conflict
+	for _, r := range p.routes {
+		prefix := netip.PrefixFrom(d.Addr, r.bits).Masked()
+		conflicts, added := a.routes.add(prefix, r.class, svc.Key)
+		kept = append(kept, conflicts...)
+		if added {
+			a.prefixes = append(a.prefixes, prefix)
+		}
+	}
+	d.Routes = a.prefixes[first:len(a.prefixes):len(a.prefixes)]
+	if len(kept) > 0 {
+		d.Detail = kept[0].String()
+		d.Peers = a.policies.told(p, d.Addr, kept)
+	}
+	if len(d.Routes) == 0 {
+		d.Reason, d.Routes, d.Peers = status.ConflictingLocalPref, nil, nil
+		return d
+	}
+	d.Announce, d.Reason = true, status.Announced
+	return d
+}
+
+// A reach says where the usable endpoints of a Service are. Traffic to an
+// address goes to endpoints of its own family.
+type reach struct{ anywhere, here struct{ v4, v6 bool } }
+
+func newReach(endpoints []Endpoint, node string) reach {
+	var r reach
+	for _, e := range endpoints {
+		here := e.Node == node
+		if e.IPv6 {
+			r.anywhere.v6 = true
+			r.here.v6 = r.here.v6 || here
+		} else {
+			r.anywhere.v4 = true
+			r.here.v4 = r.here.v4 || here
+		}
+	}
+	return r
+}
+
+// refusal says why a node must not attract traffic for the Service; it is empty
+// if it may. A node without endpoints of its own may, unless traffic has to
+// stay local: it passes it on.
+func (r reach) refusal(is4, local bool) status.Reason {
+	anywhere, here := r.anywhere.v6, r.here.v6
+	if is4 {
+		anywhere, here = r.anywhere.v4, r.here.v4
+	}
+	switch {
+	case local && !here:
+		return status.NoLocalEndpoints
+	case !anywhere:
+		return status.NoEndpoints
+	}
+	return ""
+}
+
+// A poolIndex finds the pool of an address.
+type poolIndex struct {
+	ranges []poolRange // by first address; none overlap
+}
+
+type poolRange struct {
+	config.Range
+	pool *poolAds
+}
+
+// A poolAds is a pool with the advertisements that select it.
+type poolAds struct {
+	name     string
+	bgp      []*config.BGPAdvertisement // in document order
+	layer2   bool
+	policies map[string][2]policy // see policies.of
+}
+
+func newPoolIndex(cfg config.Config) poolIndex {
+	var x poolIndex
+	for _, p := range cfg.Pools {
+		ads := &poolAds{name: p.Name, policies: map[string][2]policy{}}
+		for i := range cfg.BGPAdvertisements {
+			if ad := &cfg.BGPAdvertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
+				ads.bgp = append(ads.bgp, ad)
+			}
+		}
+		ads.layer2 = slices.ContainsFunc(cfg.L2Advertisements, func(ad config.L2Advertisement) bool {
+			return selectsPool(p, ad.Pools, ad.PoolSelectors)
+		})
+		for _, r := range p.Addresses {
+			x.ranges = append(x.ranges, poolRange{r, ads})
+		}
+	}
+	slices.SortFunc(x.ranges, func(a, b poolRange) int { return a.First.Compare(b.First) })
+	return x
+}
+
+// selectsPool reports whether an advertisement with these names and selectors
+// is for p.
+func selectsPool(p config.Pool, names []string, selectors []config.Selector) bool {
+	if len(names) == 0 && len(selectors) == 0 {
+		return true
+	}
+	return slices.Contains(names, p.Name) ||
+		slices.ContainsFunc(selectors, func(s config.Selector) bool { return s.Matches(p.Labels) })
+}
+
+// find returns the pool that contains addr, or nil.
+func (x poolIndex) find(addr netip.Addr) *poolAds {
+	after, exact := slices.BinarySearchFunc(x.ranges, addr, func(r poolRange, a netip.Addr) int { return r.First.Compare(a) })
+	if exact {
+		return x.ranges[after].pool
+	}
+	if after == 0 || !x.ranges[after-1].Contains(addr) {
+		return nil
+	}
+	return x.ranges[after-1].pool
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"testing"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// BenchmarkAnnounce measures one pass over a cluster of three nodes with two
+// peers and that many Services in one pool.
+func BenchmarkAnnounce(b *testing.B) {
+	for _, services := range []int{1000, 10000} {
+		b.Run(strconv.Itoa(services), func(b *testing.B) {
+			s := cluster(b, services)
+			b.ReportAllocs()
+			for b.Loop() {
+				d := reconcile.Announce(s, "n2", reconcile.AnnounceOptions{})
+				if len(d.BGP.Networks) != services {
+					b.Fatalf("%d networks", len(d.BGP.Networks))
+				}
+			}
+		})
+	}
+}
+
+// cluster returns a cluster of three nodes, two peers and that many Services
+// with an endpoint on each node.
+func cluster(tb testing.TB, services int) reconcile.Snapshot {
+	tb.Helper()
+	pool, err := config.ParseRange("10.32.0.0/12")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := reconcile.Snapshot{
+		Config: reconcile.Loaded{Config: &config.Config{
+			Pools: []config.Pool{{Name: "pool", Addresses: []config.Range{pool}}},
+			Peers: []config.Peer{
+				{Name: "r1", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.254")},
+				{Name: "r2", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.253")},
+			},
+			BGPAdvertisements: []config.BGPAdvertisement{{AggregationLength: 32, AggregationLengthV6: 128}},
+		}},
+		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
+	}
+	for i := range 3 {
+		s.Nodes = append(s.Nodes, &reconcile.Node{
+			Name:  fmt.Sprintf("n%d", i+1),
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})},
+		})
+	}
+	for i := range services {
+		key := reconcile.Key{Namespace: "default", Name: fmt.Sprintf("service-%05d", i)}
+		// Addresses that are not in the order of the names, as in a cluster
+		// where Services come and go.
+		n := i * 7919 % services
+		s.Services = append(s.Services, &reconcile.Service{
+			Key:          key,
+			LoadBalancer: true,
+			Ingress:      []string{netip.AddrFrom4([4]byte{10, 32, byte(n >> 8), byte(n)}).String()},
+		})
+		s.Endpoints[key] = []reconcile.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	}
+	return s
+}

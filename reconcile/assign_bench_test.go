@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// BenchmarkAssign measures a pass over that many Services that hold their
+// addresses: one op is one pass. In idle nothing is to be done; in one more, a
+// Service is new in each pass and gone in the next; in waiting, the pool is
+// too small for half of them.
+func BenchmarkAssign(b *testing.B) {
+	const n = 10000
+	b.Run("10000/idle", func(b *testing.B) {
+		s, a := settled(b, n, "10.0.0.0/12")
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); len(p.Updates) > 0 {
+				b.Fatalf("%d updates", len(p.Updates))
+			}
+		}
+	})
+	b.Run("10000/one more", func(b *testing.B) {
+		s, a := settled(b, n, "10.0.0.0/12")
+		more := s
+		more.Services = append(slices.Clip(s.Services), service("shop", "zzz"))
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			want, now := 1, more
+			if i%2 == 1 {
+				want, now = 0, s
+			}
+			if p := reconcile.Assign(now, a, reconcile.AssignOptions{}); len(p.Updates) != want {
+				b.Fatalf("%d updates, want %d", len(p.Updates), want)
+			}
+		}
+	})
+	b.Run("10000/waiting", func(b *testing.B) {
+		s, a := settled(b, n, "10.0.0.0-10.0.19.135")
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); len(p.Updates) > 0 {
+				b.Fatalf("%d updates", len(p.Updates))
+			}
+		}
+	})
+	b.Run("10000/restart", func(b *testing.B) {
+		s, _ := settled(b, n, "10.0.0.0/12")
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := reconcile.Assign(s, alloc.New(nil), reconcile.AssignOptions{}); len(p.Updates) > 0 {
+				b.Fatalf("%d updates", len(p.Updates))
+			}
+		}
+	})
+}
+
+// settled returns n Services that have what there is in a pool of one range.
+func settled(tb testing.TB, n int, addresses string) (reconcile.Snapshot, *alloc.Allocator) {
+	tb.Helper()
+	r, err := config.ParseRange(addresses)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := reconcile.Snapshot{Config: reconcile.Loaded{Config: &config.Config{
+		Pools: []config.Pool{{Name: "big", AutoAssign: true, Addresses: []config.Range{r}}},
+	}}}
+	for i := range n {
+		s.Services = append(s.Services, service("shop", fmt.Sprintf("web-%05d", i)))
+	}
+	a := alloc.New(nil)
+	for i, u := range reconcile.Assign(s, a, reconcile.AssignOptions{}).Updates {
+		s.Services[i] = written(u)
+	}
+	return s, a
+}
+
+func service(namespace, name string) *reconcile.Service {
+	return &reconcile.Service{
+		Key:          reconcile.Key{Namespace: namespace, Name: name},
+		UID:          name,
+		Created:      time.Unix(0, 0),
+		Annotations:  map[string]string{},
+		LoadBalancer: true,
+		ClusterIPs:   []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+		Ports:        []reconcile.Port{{Protocol: "TCP", Number: 80}, {Protocol: "TCP", Number: 443}},
+	}
+}

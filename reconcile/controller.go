@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/status"
+)
+
+// A Cluster says what the cluster looks like now, without a configuration, and
+// whether all that is to be read has been read.
+type Cluster interface {
+	Snapshot() (s Snapshot, synced bool)
+}
+
+// A Writer makes Services as a Plan wants them.
+type Writer interface {
+	// Set replaces what is wanted. It must not block.
+	Set(updates []Update)
+	// Run writes until the context is canceled, and nothing after that.
+	Run(ctx context.Context) error
+}
+
+// A Reporter is told what came of every pass. It must not block.
+type Reporter interface {
+	Set(r status.Report)
+}
+
+// ControllerOptions are what a Controller works with.
+type ControllerOptions struct {
+	Worker       *Worker       // required: woken by whatever changes
+	Cluster      Cluster       // required
+	Documents    Documents     // required
+	Writer       Writer        // required
+	Reporter     Reporter      // required
+	Logger       *slog.Logger  // required
+	ConfigEvents func(Event)   // optional: tells of a configuration that is refused, and when one is accepted again
+	Assign       AssignOptions // optional
+}
+
+// A Controller gives Services their addresses. Lead and Follow must not run at
+// the same time.
+type Controller struct {
+	opts   ControllerOptions
+	loader loader
+}
+
+// NewController returns a Controller that does nothing until it leads or
+// follows.
+func NewController(opts ControllerOptions) *Controller {
+	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
+}
+
+// Lead assigns addresses until the context is canceled. What Services hold it
+// learns from them, not from the last time that it led.
+func (c *Controller) Lead(ctx context.Context) error {
+	t := &term{allocator: alloc.New(nil)}
+	c.opts.Worker.Wake()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.opts.Writer.Run(ctx) })
+	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
+	err := g.Wait()
+	c.opts.Writer.Set(nil)
+	return err
+}
+
+// Follow keeps the configuration and the report up to date, and assigns nothing,
+// until the context is canceled.
+func (c *Controller) Follow(ctx context.Context) error {
+	c.opts.Worker.Wake()
+	return c.opts.Worker.Run(ctx, func() { c.pass(nil) })
+}
+
+// A term is a time of leading.
+type term struct {
+	allocator *alloc.Allocator
+	refused   string // the refusal of a configuration that was told of last; empty: none
+}
+
+// pass looks at the cluster once; t is nil for a controller that follows.
+func (c *Controller) pass(t *term) {
+	start := time.Now()
+	s, synced := c.opts.Cluster.Snapshot()
+	read := c.loader.next(start)
+	if !synced || !read {
+		return // before everything is read, an address in use may look free
+	}
+	s.Config = c.loader.loaded
+	r := status.Report{Synced: true, Config: c.loader.report()}
+	if t != nil {
+		plan := Assign(s, t.allocator, c.opts.Assign)
+		c.opts.Writer.Set(plan.Updates)
+		c.tell(t, s.Config.Err)
+		r.Leading = true
+		r.Pools = plan.Pools
+		r.Unassigned = unassigned(s.Services, plan.Updates)
+	}
+	r.Took = time.Since(start)
+	c.opts.Reporter.Set(r)
+}
+
+// tell sends an event when a configuration is refused, and when that is over.
+func (c *Controller) tell(t *term, err error) {
+	var refused string
+	if err != nil {
+		refused = err.Error()
+	}
+	if refused == t.refused || c.opts.ConfigEvents == nil {
+		return
+	}
+	t.refused = refused
+	if refused == "" {
+		c.opts.ConfigEvents(Event{Reason: EventConfigAccepted, Message: "the configuration is in force"})
+		return
+	}
+	c.opts.ConfigEvents(Event{Warning: true, Reason: EventConfigRejected, Message: refused})
+}
+
+// unassigned counts the Services without the addresses they ask for, as they
+// will be once the updates are written.
+func unassigned(services []*Service, updates []Update) map[status.Reason]int {
+	count := make(map[status.Reason]int)
+	for _, svc := range services {
+		condition := svc.condition(ConditionAddressAssigned)
+		if len(updates) > 0 && updates[0].Service == svc {
+			condition, updates = updates[0].Condition, updates[1:]
+		}
+		if condition != nil && !condition.True {
+			count[condition.Reason]++
+		}
+	}
+	return count
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+)
+
+// LabelExcludeNode on a Node, whatever its value, keeps the node from
+// announcing anything.
+const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+// AnnounceOptions say what Announce leaves aside.
+type AnnounceOptions struct {
+	Class           string // optional: spec.loadBalancerClass of the Services to announce
+	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
+}
+
+// Desired is what is to be true of one node. It is a value: two that are equal
+// ask for the same.
+type Desired struct {
+	BGP       render.Config
+	Decisions []status.Decision // by Service, address and protocol
+	Peers     []status.Peer     // in document order, without their sessions
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/heraldlb/herald/status"
+)
+
+// Reasons of the events about the configuration.
+const (
+	EventConfigRejected = "ConfigRejected" // warning; an older one stays in force
+	EventConfigAccepted = "ConfigAccepted" // after one was rejected
+)
+
+// Documents is where the configuration comes from.
+type Documents interface {
+	// Document returns the newest version, and whether one was read yet.
+	Document() (doc Document, read bool)
+}
+
+// A loader keeps the configuration that is in force, for a loop.
+type loader struct {
+	docs Documents
+	log  *slog.Logger
+
+	loaded   Loaded
+	accepted time.Time // when loaded.Config came into force
+}
+
+// next looks for a newer document. It reports whether there is any.
+func (l *loader) next(now time.Time) bool {
+	doc, read := l.docs.Document()
+	if !read {
+		return false
+	}
+	before := l.loaded
+	l.loaded = before.Next(doc)
+	if l.loaded.Config != before.Config {
+		l.accepted = now
+	}
+	switch {
+	case l.loaded.Err != nil && (before.Err == nil || l.loaded.Err.Error() != before.Err.Error()):
+		l.log.Error("configuration refused", "err", l.loaded.Err)
+	case l.loaded.Err == nil && (before.Err != nil || l.loaded.Config != before.Config):
+		l.log.Info("configuration accepted", "source", doc.Source, "version", doc.Version)
+	}
+	return true
+}
+
+// report says which configuration is in force.
+func (l *loader) report() status.Config {
+	c := status.Config{
+		Loaded:   l.loaded.Config != nil,
+		Source:   l.loaded.Document.Source,
+		Version:  l.loaded.Accepted.Version,
+		Accepted: l.accepted,
+		Newest:   l.loaded.Document.Version,
+	}
+	if l.loaded.Err != nil {
+		c.Error = l.loaded.Err.Error()
+	}
+	return c
+}

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// A scene is what a loop looks at, and what it did to it.
+type scene struct {
+	wake func()
+
+	mu       sync.Mutex // guards the fields below
+	synced   bool
+	snapshot reconcile.Snapshot
+	doc      *reconcile.Document
+	updates  []reconcile.Update
+	writing  bool
+	conf     []byte // nil: FRR was told nothing
+	report   status.Report
+	events   []string
+}
+
+func (w *scene) Snapshot() (reconcile.Snapshot, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.snapshot, w.synced
+}
+
+func (w *scene) Document() (reconcile.Document, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.doc == nil {
+		return reconcile.Document{}, false
+	}
+	return *w.doc, true
+}
+
+// change changes what a loop looks at, tells it, and waits until it is quiet.
+func (w *scene) change(f func()) {
+	w.mu.Lock()
+	f()
+	w.mu.Unlock()
+	w.wake()
+	time.Sleep(time.Second) // of fake time
+}
+
+// write puts another text in the place of the configuration.
+func (w *scene) write(text string) {
+	w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Text: []byte(text)} })
+}
+
+func (w *scene) configEvent(e reconcile.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e.Reason)
+}
+
+// A writer is a scene to write to.
+type writer struct{ *scene }
+
+func (w writer) Set(updates []reconcile.Update) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.updates = updates
+}
+
+func (w writer) Run(ctx context.Context) error {
+	w.setWriting(true)
+	<-ctx.Done()
+	w.setWriting(false)
+	return nil
+}
+
+func (w writer) setWriting(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writing = on
+}
+
+// A router is a scene with FRR.
+type router struct{ *scene }
+
+func (r router) Set(conf []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.conf = conf
+}
+
+// A reporter is a scene that reads reports.
+type reporter struct{ *scene }
+
+func (r reporter) Set(report status.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report = report
+}
+
+const (
+	goodConfig = `
+peers: [{peer-address: 192.0.2.254, peer-asn: 64513, my-asn: 64512}]
+address-pools: [{name: web, protocol: bgp, addresses: [198.51.100.1-198.51.100.1]}]`
+	badConfig = "address-pools: [{name: web}]"
+)
+
+// services returns Services of these names that want an address; a name may be
+// followed by = and the address that the Service has.
+func services(names ...string) []*reconcile.Service {
+	var out []*reconcile.Service
+	for _, name := range names {
+		name, addr, has := strings.Cut(name, "=")
+		svc := service("default", name)
+		if has {
+			svc.Ingress = []string{addr}
+			svc.Annotations = map[string]string{reconcile.AnnotationPool: "web"}
+			svc.Conditions = []reconcile.Condition{{
+				Type: reconcile.ConditionAddressAssigned, True: true,
+				Reason: reconcile.ReasonAssigned, Message: addr + " from pool web",
+			}}
+		}
+		out = append(out, svc)
+	}
+	return out
+}
+
+// ingresses shows updates as "name=addresses".
+func ingresses(updates []reconcile.Update) []string {
+	var out []string
+	for _, u := range updates {
+		var addrs []string
+		for _, a := range u.Ingress {
+			addrs = append(addrs, a.String())
+		}
+		out = append(out, u.Service.Name+"="+strings.Join(addrs, ","))
+	}
+	return out
+}
+
+func TestController(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		worker := reconcile.NewWorker()
+		w := &scene{wake: worker.Wake}
+		c := reconcile.NewController(reconcile.ControllerOptions{
+			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
+			ConfigEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Lead(ctx) }()
+
+		wantUpdates := func(what string, want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, ingresses(w.updates)); diff != "" {
+				t.Errorf("%s: updates (-want +got):\n%s", what, diff)
+			}
+		}
+		w.change(func() { w.snapshot.Services = services("a", "b") })
+		wantUpdates("nothing is read yet")
+		w.write(goodConfig)
+		wantUpdates("Services are not read yet")
+		w.change(func() { w.synced = true })
+		wantUpdates("the first pass", "a=198.51.100.1", "b=")
+		if diff := cmp.Diff(map[status.Reason]int{"PoolExhausted": 1}, w.report.Unassigned); diff != "" {
+			t.Errorf("unassigned (-want +got):\n%s", diff)
+		}
+		w.change(func() { w.snapshot.Services = services("a=198.51.100.1", "b") })
+		wantUpdates("what is written is wanted no more", "b=")
+
+		w.write(badConfig)
+		wantUpdates("a bad configuration changes nothing", "b=")
+		if !w.report.Config.Loaded || w.report.Config.Error == "" {
+			t.Errorf("the report says %+v of a bad configuration", w.report.Config)
+		}
+		w.write(badConfig)
+		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		wantUpdates("nor does none", "b=")
+		w.write(goodConfig)
+		if w.report.Config.Error != "" {
+			t.Errorf("the report says %q of a good configuration", w.report.Config.Error)
+		}
+		want := []string{reconcile.EventConfigRejected, reconcile.EventConfigRejected, reconcile.EventConfigAccepted}
+		if diff := cmp.Diff(want, w.events); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+
+		stop()
+		if err := <-done; err != nil {
+			t.Fatalf("lead: %v", err)
+		}
+		if w.writing || len(w.updates) > 0 {
+			t.Error("a controller that does not lead wants something to be written")
+		}
+
+		// The new leader knows nothing but what Services say.
+		w.snapshot.Services = services("a", "b=198.51.100.1")
+		ctx, stop = context.WithCancel(t.Context())
+		go func() { done <- c.Lead(ctx) }()
+		time.Sleep(time.Second)
+		wantUpdates("leading again", "a=")
+		stop()
+		if err := <-done; err != nil {
+			t.Fatalf("lead: %v", err)
+		}
+	})
+}
+
+func TestControllerFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		worker := reconcile.NewWorker()
+		w := &scene{wake: worker.Wake, synced: true, snapshot: reconcile.Snapshot{Services: services("a")}}
+		c := reconcile.NewController(reconcile.ControllerOptions{
+			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
+			ConfigEvents: w.configEvent, Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Follow(ctx) }()
+		w.write(badConfig)
+		w.write(goodConfig)
+		stop()
+		if err := <-done; err != nil {
+			t.Fatalf("follow: %v", err)
+		}
+		if len(w.updates) > 0 || len(w.events) > 0 {
+			t.Errorf("updates %v and events %v of a controller that follows", ingresses(w.updates), w.events)
+		}
+		if !w.report.Synced || !w.report.Config.Loaded || w.report.Leading {
+			t.Errorf("the report of a controller that follows is %+v", w.report)
+		}
+	})
+}
+
+// runAgent runs an agent on node n1 until the test ends it.
+func runAgent(t *testing.T, w *scene) (stop func()) {
+	worker := reconcile.NewWorker()
+	w.wake = worker.Wake
+	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
+	a := reconcile.NewAgent(reconcile.AgentOptions{
+		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Reporter: reporter{w},
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- a.Run(ctx) }()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}
+}
+
+func TestAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &scene{synced: true}
+		stop := runAgent(t, w)
+		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		w.write(badConfig)
+		if w.conf != nil {
+			t.Errorf("FRR was told without a configuration:\n%s", w.conf)
+		}
+		if !w.report.Synced || w.report.Config.Error == "" {
+			t.Errorf("the report without a configuration is %+v", w.report)
+		}
+		w.write(goodConfig)
+		if !strings.Contains(string(w.conf), "neighbor 192.0.2.254 remote-as 64513") {
+			t.Errorf("FRR was told:\n%s", w.conf)
+		}
+		if len(w.report.Peers) != 1 || !w.report.Peers[0].Wanted {
+			t.Errorf("the report has peers %+v", w.report.Peers)
+		}
+		before := string(w.conf)
+		w.write(badConfig)
+		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		if string(w.conf) != before {
+			t.Errorf("no good configuration changed what FRR was told to:\n%s", w.conf)
+		}
+		stop()
+		if string(w.conf) != before {
+			t.Errorf("the end of the agent changed what FRR was told to:\n%s", w.conf)
+		}
+	})
+}
+
+func TestAgentBeforeSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := new(scene)
+		defer runAgent(t, w)()
+		w.write(goodConfig)
+		if w.conf != nil {
+			t.Errorf("FRR was told before everything was read:\n%s", w.conf)
+		}
+		w.change(func() { w.synced = true })
+		if w.conf == nil {
+			t.Error("FRR was not told after everything was read")
+		}
+	})
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"time"
+)
+
+// passInterval is the shortest time from the start of one pass to the start of
+// the next.
+const passInterval = 10 * time.Millisecond
+
+// A Worker runs passes, one at a time. The first wake after quiet starts one at
+// once; those that come while it runs are answered together by one more.
+type Worker struct {
+	wake chan struct{} // holds a token while a pass is due
+}
+
+// NewWorker returns a Worker that nobody has woken.
+func NewWorker() *Worker { return &Worker{wake: make(chan struct{}, 1)} }
+
+// Wake asks for a pass that sees everything that was there before the call. It
+// never blocks, and any goroutine may call it.
+func (w *Worker) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // one is due already
+	}
+}
+
+// Run runs a pass whenever somebody asked for one, until the context is
+// canceled.
+func (w *Worker) Run(ctx context.Context, pass func()) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+		}
+		next := time.NewTimer(passInterval)
+		pass()
+		select {
+		case <-ctx.Done():
+			next.Stop()
+			return nil
+		case <-next.C:
+		}
+	}
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A Board shows the newest Report, and counts what happens between two looks at
+// it. Its methods are safe for concurrent use and never block.
+type Board struct {
+	opts BoardOptions
+
+	passes      prometheus.Counter
+	failures    prometheus.Counter
+	passSeconds prometheus.Histogram
+
+	mu     sync.Mutex // guards the fields below
+	report Report
+}
+
+// BoardOptions configure a Board.
+type BoardOptions struct {
+	Identity   Identity              // required
+	Registerer prometheus.Registerer // required
+	Live       func(*Report)         // optional: adds what changes between two passes, whenever somebody looks
+}
+
+// NewBoard returns a Board whose Report is empty, and registers its metrics.
+func NewBoard(opts BoardOptions) *Board {
+	b := &Board{
+		opts: opts,
+		passes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metallb_k8s_client_updates_total",
+			Help: "Number of times that the state of the cluster was looked at.",
+		}),
+		failures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "metallb_k8s_client_update_errors_total",
+			Help: "Number of configurations refused, passes that came to nothing, and writes that the API server refused.",
+		}),
+		passSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "herald_pass_duration_seconds",
+			Help:    "Time taken to decide, once, about all Services.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, 1},
+		}),
+	}
+	b.report.Identity = opts.Identity
+	opts.Registerer.MustRegister(b.passes, b.failures, b.passSeconds, collector{b})
+	return b
+}
+
+// Set shows a Report: what the last pass found. The Board fills in whose it is.
+func (b *Board) Set(r Report) {
+	b.passes.Inc()
+	b.passSeconds.Observe(r.Took.Seconds())
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.Config.Error != "" && r.Config.Error != b.report.Config.Error {
+		b.failures.Inc()
+	}
+	if r.Error != "" && r.Error != b.report.Error {
+		b.failures.Inc()
+	}
+	r.Identity = b.opts.Identity
+	r.Passes = b.report.Passes + 1
+	b.report = r
+}
+
+// Written counts a write to the API server.
+func (b *Board) Written(err error) {
+	if err != nil {
+		b.failures.Inc()
+	}
+}
+
+// Report returns the newest Report.
+func (b *Board) Report() Report {
+	b.mu.Lock()
+	r := b.report
+	b.mu.Unlock()
+	if b.opts.Live != nil {
+		b.opts.Live(&r)
+	}
+	return r
+}

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/heraldlb/herald/status"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func controllerReport() status.Report {
+	return status.Report{
+		Synced:  true,
+		Leading: true,
+		Config: status.Config{
+			Loaded: true, Source: "configmap metallb-system/config", Version: "7", Newest: "8",
+			Accepted: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Error: "line 3: nonsense",
+		},
+		Pools: []status.Pool{
+			{Name: "huge", TotalV4: new(big.Int), TotalV6: new(big.Int).Lsh(big.NewInt(1), 64), InUseV6: 1, Services: 1},
+			{Name: "web", TotalV4: big.NewInt(11), TotalV6: big.NewInt(4), InUseV4: 11, InUseV6: 2, Services: 12},
+		},
+		Unassigned: map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
+		Took:       2 * time.Millisecond,
+	}
+}
+
+func agentReport() status.Report {
+	addr := netip.MustParseAddr
+	return status.Report{
+		Synced: true,
+		Config: status.Config{Loaded: true, Source: "/etc/herald/config", Version: "abc", Newest: "abc"},
+		Decisions: []status.Decision{
+			{Service: "ns/a", Addr: addr("192.0.2.1"), Pool: "web", Protocol: status.BGP, Announce: true, Reason: status.Announced},
+			{Service: "ns/a", Addr: addr("2001:db8::1"), Pool: "web", Protocol: status.BGP, Announce: true, Reason: status.Announced},
+			{Service: "ns/b", Addr: addr("192.0.2.2"), Pool: "web", Protocol: status.BGP, Reason: status.NoLocalEndpoints},
+		},
+		Peers: []status.Peer{
+			{
+				Name: "peer1", Address: addr("10.0.0.1"), ASN: 64513, BFDProfile: "fast", Wanted: true, Reason: status.Configured,
+				Session: status.Session{State: status.Established, PrefixesSent: 2, BFD: "up"},
+			},
+			{Name: "peer2", Address: addr("2001:db8::2"), Port: 1179, ASN: 64513, Wanted: true, Reason: status.Configured},
+			{Name: "peer3", Address: addr("10.0.0.3"), ASN: 64513, Reason: status.NodeNotSelected},
+		},
+		Took: 2 * time.Millisecond,
+	}
+}
+
+func newBoard(node string, frr *status.FRR) (*status.Board, *prometheus.Registry) {
+	metrics := prometheus.NewPedanticRegistry()
+	identity := status.Identity{Component: "herald-controller", Version: "v1.2.3"}
+	if node != "" {
+		identity = status.Identity{Component: "herald-agent", Version: "v1.2.3", Node: node}
+	}
+	return status.NewBoard(status.BoardOptions{
+		Identity: identity, Registerer: metrics,
+		Live: func(r *status.Report) { r.FRR = frr },
+	}), metrics
+}
+
+func get(t *testing.T, b *status.Board, g prometheus.Gatherer, path string) (code int, body string) {
+	t.Helper()
+	server := httptest.NewServer(status.NewHandler(b, g))
+	defer server.Close()
+	resp, err := http.Get(server.URL + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(page)
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+func TestPages(t *testing.T) {
+	applied := &status.FRR{Generation: 4, Applied: true, Daemons: map[string]bool{"bgpd": true, "bfdd": false}}
+	tests := []struct {
+		name   string
+		node   string
+		frr    *status.FRR
+		report status.Report
+	}{
+		{"controller", "", nil, controllerReport()},
+		{"agent", "n1", applied, agentReport()},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b, metrics := newBoard(tt.node, tt.frr)
+			b.Set(tt.report)
+			b.Written(nil)
+			b.Written(errors.New("refused"))
+			_, page := get(t, b, metrics, "/metrics")
+			golden(t, tt.name+".metrics", page)
+			_, page = get(t, b, metrics, "/status")
+			golden(t, tt.name+".json", page)
+			var r status.Report
+			if err := json.Unmarshal([]byte(page), &r); err != nil {
+				t.Errorf("read the report back: %v", err)
+			}
+
+			problems, err := testutil.GatherAndLint(metrics)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range problems {
+				// MetalLB's names are what they are.
+				if !strings.HasPrefix(p.Metric, "metallb_") {
+					t.Errorf("%s: %s", p.Metric, p.Text)
+				}
+			}
+		})
+	}
+}
+
+func TestReady(t *testing.T) {
+	tests := []struct {
+		name   string
+		node   string
+		synced bool
+		frr    *status.FRR
+		code   int
+		body   string
+	}{
+		{"controller that reads", "", false, nil, 503, "not synced"},
+		{"controller", "", true, nil, 200, "ok"},
+		{"agent that reads", "n1", false, &status.FRR{Applied: true}, 503, "not synced"},
+		{"agent without FRR", "n1", true, &status.FRR{Error: "bgpd: no such file"}, 503, "bgpd: no such file"},
+		{"agent", "n1", true, &status.FRR{Applied: true}, 200, "ok"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b, metrics := newBoard(tt.node, tt.frr)
+			if tt.synced {
+				b.Set(status.Report{Synced: true})
+			}
+			code, body := get(t, b, metrics, "/readyz")
+			if code != tt.code || !strings.Contains(body, tt.body) {
+				t.Errorf("/readyz is %d %q, want %d %q", code, body, tt.code, tt.body)
+			}
+			if code, _ := get(t, b, metrics, "/healthz"); code != http.StatusOK {
+				t.Errorf("/healthz is %d", code)
+			}
+		})
+	}
+}
+
+func TestFailuresAreCountedOnce(t *testing.T) {
+	b, metrics := newBoard("n1", nil)
+	for _, r := range []status.Report{
+		{Config: status.Config{Error: "bad"}},
+		{Config: status.Config{Error: "bad"}},
+		{Config: status.Config{Error: "worse"}},
+		{},
+		{Config: status.Config{Error: "bad"}},
+		{Error: "frr.conf: bad"},
+		{Error: "frr.conf: bad"},
+	} {
+		b.Set(r)
+	}
+	const want = `
+# HELP metallb_k8s_client_update_errors_total Number of configurations refused, passes that came to nothing, and writes that the API server refused.
+# TYPE metallb_k8s_client_update_errors_total counter
+metallb_k8s_client_update_errors_total 4
+# HELP metallb_k8s_client_updates_total Number of times that the state of the cluster was looked at.
+# TYPE metallb_k8s_client_updates_total counter
+metallb_k8s_client_updates_total 7
+`
+	err := testutil.GatherAndCompare(metrics, strings.NewReader(want),
+		"metallb_k8s_client_update_errors_total", "metallb_k8s_client_updates_total")
+	if err != nil {
+		t.Error(err)
+	}
+}

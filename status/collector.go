@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"maps"
+	"math/big"
+	"net/netip"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics that MetalLB has go by its names, so that its dashboards and alerts
+// stay true; metrics of Herald's own start with herald_.
+var (
+	descConfigLoaded = prometheus.NewDesc("metallb_k8s_client_config_loaded_bool",
+		"1 if a configuration has been accepted.", nil, nil)
+	descConfigStale = prometheus.NewDesc("metallb_k8s_client_config_stale_bool",
+		"1 if the newest configuration was refused, so that an older one is in force.", nil, nil)
+
+	descTotal = prometheus.NewDesc("metallb_allocator_addresses_total",
+		"Number of usable addresses, by pool.", []string{"pool"}, nil)
+	descTotalV4 = prometheus.NewDesc("metallb_allocator_ipv4_addresses_total",
+		"Number of usable IPv4 addresses, by pool.", []string{"pool"}, nil)
+	descTotalV6 = prometheus.NewDesc("metallb_allocator_ipv6_addresses_total",
+		"Number of usable IPv6 addresses, by pool.", []string{"pool"}, nil)
+	descInUse = prometheus.NewDesc("metallb_allocator_addresses_in_use_total",
+		"Number of addresses in use, by pool.", []string{"pool"}, nil)
+	descInUseV4 = prometheus.NewDesc("metallb_allocator_ipv4_addresses_in_use_total",
+		"Number of IPv4 addresses in use, by pool.", []string{"pool"}, nil)
+	descInUseV6 = prometheus.NewDesc("metallb_allocator_ipv6_addresses_in_use_total",
+		"Number of IPv6 addresses in use, by pool.", []string{"pool"}, nil)
+	descServices = prometheus.NewDesc("metallb_allocator_services_allocated_total",
+		"Number of Services that hold an address, by pool.", []string{"pool"}, nil)
+	descUnassigned = prometheus.NewDesc("herald_services_unassigned",
+		"Number of Services without the addresses they ask for, by reason.", []string{"reason"}, nil)
+	descLeading = prometheus.NewDesc("herald_leading",
+		"1 if this controller is the one that assigns addresses.", nil, nil)
+
+	descAnnounced = prometheus.NewDesc("metallb_speaker_announced",
+		"1 for each address of a Service that this node announces.", []string{"service", "protocol", "node", "ip"}, nil)
+	descDecisions = prometheus.NewDesc("herald_decisions",
+		"Number of addresses of Services that this node announces or not, by protocol and reason.", []string{"protocol", "reason"}, nil)
+	descSessionUp = prometheus.NewDesc("metallb_bgp_session_up",
+		"1 if the BGP session is established.", []string{"peer"}, nil)
+	descPrefixes = prometheus.NewDesc("metallb_bgp_announced_prefixes_total",
+		"Number of prefixes that the peer was sent.", []string{"peer"}, nil)
+	descBFDUp = prometheus.NewDesc("metallb_bfd_session_up",
+		"1 if the BFD session is up.", []string{"peer"}, nil)
+	descApplied = prometheus.NewDesc("herald_frr_applied",
+		"1 if FRR runs the configuration that it is to run.", nil, nil)
+	descGeneration = prometheus.NewDesc("herald_frr_generation",
+		"Number of different configurations that FRR was to run since the start.", nil, nil)
+	descDaemonUp = prometheus.NewDesc("herald_frr_daemon_up",
+		"1 if the FRR daemon answers.", []string{"daemon"}, nil)
+
+	descBuild = prometheus.NewDesc("herald_build_info",
+		"Always 1; the version is in the label.", []string{"version"}, nil)
+)
+
+// A collector turns the Report that people see into metrics at every scrape.
+type collector struct{ board *Board }
+
+// Describe sends nothing: which metrics there are depends on the Report.
+func (collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the metrics of the newest Report.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := sender{ch}
+	r := c.board.Report()
+	s.gauge(descBuild, 1, r.Version)
+	s.gauge(descConfigLoaded, one(r.Config.Loaded))
+	s.gauge(descConfigStale, one(r.Config.Loaded && r.Config.Error != ""))
+	if r.Node == "" {
+		s.controller(r)
+		return
+	}
+	s.agent(r)
+}
+
+// A sender sends gauges.
+type sender struct{ ch chan<- prometheus.Metric }
+
+func (s sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func (s sender) controller(r Report) {
+	s.gauge(descLeading, one(r.Leading))
+	for _, p := range r.Pools {
+		s.gauge(descTotal, float(p.TotalV4)+float(p.TotalV6), p.Name)
+		s.gauge(descTotalV4, float(p.TotalV4), p.Name)
+		s.gauge(descTotalV6, float(p.TotalV6), p.Name)
+		s.gauge(descInUse, float64(p.InUseV4+p.InUseV6), p.Name)
+		s.gauge(descInUseV4, float64(p.InUseV4), p.Name)
+		s.gauge(descInUseV6, float64(p.InUseV6), p.Name)
+		s.gauge(descServices, float64(p.Services), p.Name)
+	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Unassigned)) {
+		s.gauge(descUnassigned, float64(r.Unassigned[reason]), string(reason))
+	}
+}
+
+func (s sender) agent(r Report) {
+	type kind struct {
+		Protocol
+		Reason
+	}
+	decisions := make(map[kind]int)
+	for _, d := range r.Decisions {
+		decisions[kind{d.Protocol, d.Reason}]++
+		if d.Announce {
+			s.gauge(descAnnounced, 1, d.Service, string(d.Protocol), r.Node, d.Addr.String())
+		}
+	}
+	for k, n := range decisions {
+		s.gauge(descDecisions, float64(n), string(k.Protocol), string(k.Reason))
+	}
+	for _, p := range r.Peers {
+		if !p.Wanted {
+			continue
+		}
+		s.gauge(descSessionUp, one(p.Session.Up()), p.endpoint())
+		s.gauge(descPrefixes, float64(p.Session.PrefixesSent), p.endpoint())
+		if p.BFDProfile != "" {
+			s.gauge(descBFDUp, one(p.Session.BFD == "up"), p.Address.String())
+		}
+	}
+	if r.FRR != nil {
+		s.gauge(descApplied, one(r.FRR.Applied))
+		s.gauge(descGeneration, float64(r.FRR.Generation))
+		for daemon, up := range r.FRR.Daemons {
+			s.gauge(descDaemonUp, one(up), daemon)
+		}
+	}
+}
+
+// endpoint returns a peer's address and port, as MetalLB's metrics name it.
+func (p Peer) endpoint() string {
+	port := p.Port
+	if port == 0 {
+		port = 179
+	}
+	return netip.AddrPortFrom(p.Address, port).String()
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func float(n *big.Int) float64 {
+	if n == nil {
+		return 0
+	}
+	f, _ := new(big.Float).SetInt(n).Float64()
+	return f
+}

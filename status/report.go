@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import "time"
+
+// A Report is what one process of Herald's holds to be true.
+type Report struct {
+	Identity
+	Passes     uint64         `json:"passes"`            // since the start
+	Synced     bool           `json:"synced"`            // all that is to be read has been read
+	Leading    bool           `json:"leading,omitempty"` // controller: this one assigns addresses
+	Config     Config         `json:"config"`
+	Pools      []Pool         `json:"pools,omitempty"`
+	Unassigned map[Reason]int `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
+	Decisions  []Decision     `json:"decisions,omitempty"`
+	Peers      []Peer         `json:"peers,omitempty"`
+	Error      string         `json:"error,omitempty"` // why the last pass came to nothing
+	FRR        *FRR           `json:"frr,omitempty"`   // agent
+	Took       time.Duration  `json:"-"`               // the last pass
+}
+
+// An Identity says which process a Report is from.
+type Identity struct {
+	Component string `json:"component"` // herald-controller or herald-agent
+	Version   string `json:"version"`
+	Node      string `json:"node,omitempty"`
+}
+
+// A Config says which configuration is in force.
+type Config struct {
+	Loaded   bool      `json:"loaded"` // one was accepted; it stays in force until the next is
+	Source   string    `json:"source,omitempty"`
+	Version  string    `json:"version,omitempty"` // of the one in force
+	Accepted time.Time `json:"accepted,omitzero"`
+	Newest   string    `json:"newest,omitempty"` // version of the newest, in force or not
+	Error    string    `json:"error,omitempty"`  // why the newest is not in force
+}
+
+// FRR says how far the wanted configuration is in force.
+type FRR struct {
+	Generation uint64          `json:"generation"` // of the wanted text
+	Applied    bool            `json:"applied"`    // every daemon has accepted all of it
+	AppliedAt  time.Time       `json:"appliedAt,omitzero"`
+	Error      string          `json:"error,omitempty"`
+	Daemons    map[string]bool `json:"daemons,omitempty"` // those that are needed: it answered
+}
+
+// Ready reports whether the process does its work.
+func (r Report) Ready() bool {
+	return r.Synced && (r.FRR == nil || r.FRR.Applied)
+}
