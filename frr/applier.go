@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options configure an Applier.
+type Options struct {
+	RunDir   string        // required: the directory of the daemons' vty sockets
+	ConfPath string        // optional: the frr.conf that FRR starts from, kept equal to the wanted text
+	Timeout  time.Duration // optional: for one attempt at one daemon; 0 means 10 s
+	Drift    time.Duration // optional: between two checks of the running configuration; 0 means 60 s
+	Changed  func()        // optional: called after State has changed, with no lock held; it must not block
+	Logger   *slog.Logger  // optional: nil discards
+}
+
+// A State is how far the wanted configuration is in force.
+type State struct {
+	Generation uint64          // of the wanted text: 1 for the first, one more for each different one
+	Applied    bool            // every daemon accepted all of the wanted text
+	AppliedAt  time.Time       // when a wanted text was last in force; zero if never
+	Err        error           // why it is not; errors.Is tells ErrUnavailable and ErrRejected
+	Up         map[string]bool // for each daemon that the wanted text needs: it answered
+}
+
+// An Applier keeps FRR running a wanted configuration. Each daemon is driven by
+// itself, so that one that hangs does not hold up the others. The methods are
+// safe for concurrent use.
+type Applier struct {
+	opts    Options
+	workers []*worker
+
+	mu      sync.Mutex // guards the fields below
+	wanted  *wanted    // nil before the first Set
+	results map[string]result
+	state   State
+}
+
+// A target is a place where the wanted text has to be in force: a daemon, or the
+// file that FRR starts from.
+type target interface {
+	// id names the target in errors, and in State if it is a daemon.
+	id() string
+	// needed reports whether the wanted text has anything for the target.
+	needed(w *wanted) bool
+	// apply makes the target what it is to be, and reports whether that took any
+	// change. With check it looks at the target first, rather than trust its memory.
+	apply(ctx context.Context, w *wanted, check bool) (changed bool, err error)
+	// restart forgets what is known of the target.
+	restart(ctx context.Context)
+	// lost reports whether the target is known to have gone away.
+	lost(ctx context.Context) bool
+}
+
+// A wanted is a configuration on its way to the targets.
+type wanted struct {
+	text       string
+	generation uint64
+	parts      func() map[string]*Config // by daemon; parsed once, by the first who asks
+}
+
+func newWanted(conf []byte, generation uint64) *wanted {
+	text := string(conf)
+	return &wanted{
+		text:       text,
+		generation: generation,
+		parts: sync.OnceValue(func() map[string]*Config {
+			whole := Parse(text)
+			parts := make(map[string]*Config, len(Daemons))
+			for _, name := range Daemons {
+				parts[name] = whole.For(name)
+			}
+			return parts
+		}),
+	}
+}
+
+// A result is how the last attempt at a target ended.
+type result struct {
+	generation uint64
+	needed     bool
+	err        error
+}
+
+// New returns an Applier. It starts nothing.
+func New(opts Options) *Applier {
+	opts.Timeout = cmp.Or(opts.Timeout, 10*time.Second)
+	opts.Drift = cmp.Or(opts.Drift, time.Minute)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	a := &Applier{opts: opts, results: make(map[string]result)}
+	if opts.ConfPath != "" {
+		a.workers = append(a.workers, newWorker(newConfFile(opts.ConfPath)))
+	}
+	for _, name := range Daemons {
+		a.workers = append(a.workers, newWorker(newLink(opts.RunDir, name, opts.Logger)))
+	}
+	a.state.Up = make(map[string]bool)
+	return a
+}
+
+// Set declares the wanted configuration, for Run to put in force; it waits for
+// nothing. A text that has not been applied when the next comes is skipped.
+// Setting the same text again changes nothing.
+func (a *Applier) Set(conf []byte) {
+	if _, isNew := a.declare(conf); !isNew {
+		return
+	}
+	for _, w := range a.workers {
+		signal(w.wake)
+	}
+}
+
+// declare makes conf the wanted text.
+func (a *Applier) declare(conf []byte) (w *wanted, isNew bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wanted != nil && a.wanted.text == string(conf) {
+		return a.wanted, false
+	}
+	a.state.Generation++
+	a.state.Applied = false
+	a.wanted = newWanted(conf, a.state.Generation)
+	return a.wanted, true
+}
+
+// State returns how far the wanted configuration is in force.
+func (a *Applier) State() State {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.state
+	s.Up = maps.Clone(s.Up)
+	return s
+}
+
+// Apply declares the wanted configuration and puts it in force now. It returns
+// nil when every daemon that the text needs has accepted all of it. A line that
+// FRR refuses is a *CommandError in the result, and the rest is applied; a daemon
+// that is absent, hung or gone is ErrUnavailable.
+func (a *Applier) Apply(ctx context.Context, conf []byte) error {
+	w, _ := a.declare(conf)
+	errs := make([]error, len(a.workers))
+	var g errgroup.Group
+	for i, to := range a.workers {
+		g.Go(func() error {
+			_, errs[i] = a.attempt(ctx, to.target, w, false)
+			return nil
+		})
+	}
+	g.Wait()
+	return errors.Join(errs...)
+}
+
+// attempt has one target put w in force, and takes note of how that went.
+func (a *Applier) attempt(ctx context.Context, t target, w *wanted, check bool) (changed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
+	defer cancel()
+	changed, err = t.apply(ctx, w, check)
+	needed := t.needed(w)
+	if !needed && errors.Is(err, ErrUnavailable) {
+		err = nil // there is nothing to do, and nobody to do it
+	}
+	a.report(t.id(), result{generation: w.generation, needed: needed, err: err})
+	return changed, err
+}
+
+// report records a result and derives the state from all of them.
+func (a *Applier) report(id string, r result) {
+	if a.record(id, r) && a.opts.Changed != nil {
+		a.opts.Changed()
+	}
+}
+
+func (a *Applier) record(id string, r result) (changed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.generation < a.results[id].generation {
+		return false // a later text has been tried in the meantime
+	}
+	a.results[id] = r
+	before := a.state
+	a.state = before.next(a.workers, a.results, time.Now())
+	return !a.state.same(before)
+}
+
+// next returns the state that follows from the results.
+func (s State) next(workers []*worker, results map[string]result, now time.Time) State {
+	next := State{Generation: s.Generation, AppliedAt: s.AppliedAt, Up: make(map[string]bool)}
+	next.Applied = true
+	var errs []error
+	for _, w := range workers {
+		r := results[w.id()]
+		if r.generation != s.Generation || r.err != nil {
+			next.Applied = false
+		}
+		errs = append(errs, r.err)
+		if _, isDaemon := w.target.(*link); isDaemon && r.needed {
+			next.Up[w.id()] = !errors.Is(r.err, ErrUnavailable)
+		}
+	}
+	next.Err = errors.Join(errs...)
+	if next.Applied && !s.Applied {
+		next.AppliedAt = now
+	}
+	return next
+}
+
+// same reports whether two states say the same.
+func (s State) same(o State) bool {
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	return s.Generation == o.Generation && s.Applied == o.Applied && s.AppliedAt.Equal(o.AppliedAt) &&
+		text(s.Err) == text(o.Err) && maps.Equal(s.Up, o.Up)
+}

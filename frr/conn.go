@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// ErrUnavailable reports that a daemon could not be reached, or that its
+// connection broke: nothing is known about what it did with the commands that
+// were not answered. Dial again later.
+var ErrUnavailable = errors.New("daemon unavailable")
+
+// errProtocol reports bytes that are not a reply of the vty protocol.
+var errProtocol = errors.New("not a vty reply")
+
+const (
+	// window bounds the bytes of commands that were sent and not yet answered.
+	// It is below any default size of a Unix socket's buffer, so that writing
+	// never waits for a daemon that itself waits for its replies to be read.
+	window = 32 << 10
+
+	// maxOutput bounds one reply. The largest expected is a full table of
+	// advertised routes in JSON, about 500 bytes a prefix.
+	maxOutput = 256 << 20
+)
+
+// A Conn is a connection to the vty socket of one daemon. It is not safe for
+// concurrent use.
+//
+// The protocol is that of FRR's vtysh: a command is its text and a NUL; a reply
+// is text, three NULs and one status byte. The replies come in the order of the
+// commands, so that many commands can be sent before the first reply is read.
+type Conn struct {
+	name string // daemon, for errors
+	c    net.Conn
+	r    *bufio.Reader
+	w    *bufio.Writer
+
+	// serial keeps one command in flight. mgmtd, which works on one at a time in
+	// the background, forgets commands that it has read while it does.
+	serial bool
+}
+
+// Dial connects to the vty socket at path, such as /var/run/frr/bgpd.vty, and
+// enters the enable node. A socket that is missing or refuses is ErrUnavailable.
+func Dial(ctx context.Context, path string) (*Conn, error) {
+	name := strings.TrimSuffix(filepath.Base(path), ".vty")
+	var d net.Dialer
+	nc, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrUnavailable, err)
+	}
+	c := NewConn(name, nc)
+	if _, err := c.Run(ctx, "enable"); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// NewConn returns a Conn that talks to the named daemon over an established
+// connection. The session starts in the view node; see Dial.
+func NewConn(name string, nc net.Conn) *Conn {
+	return &Conn{
+		name:   name,
+		c:      nc,
+		serial: name == "mgmtd",
+		r:      bufio.NewReaderSize(nc, 64<<10),
+		w:      bufio.NewWriterSize(nc, window),
+	}
+}
+
+// Close closes the connection.
+func (c *Conn) Close() error { return c.c.Close() }
+
+// lost reports whether the daemon has closed the connection while nothing was
+// asked of it. It takes a millisecond if not.
+func (c *Conn) lost() bool {
+	c.c.SetReadDeadline(time.Now().Add(time.Millisecond))
+	defer c.c.SetReadDeadline(time.Time{})
+	_, err := c.r.Peek(1)
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// Run sends one command and returns what it printed. A command that FRR refused
+// is a *CommandError.
+//
+// When ctx ends first, or the connection breaks, the Conn is closed: a reply
+// that was not read would be taken for that of the next command.
+func (c *Conn) Run(ctx context.Context, command string) (string, error) {
+	replies, err := c.Batch(ctx, []string{command})
+	if err != nil {
+		return "", err
+	}
+	if r := replies[0]; !r.Status.OK(r.Output) {
+		return r.Output, newCommandError(c.name, command, r)
+	}
+	return replies[0].Output, nil
+}
+
+// Batch sends the commands without waiting for each one's reply and returns one
+// reply for each, in order. A refused command does not stop those after it and
+// is not an error here: see Reply.Status. When ctx ends first, or the connection
+// breaks, Batch returns the replies it has with the error, and the Conn is
+// closed.
+func (c *Conn) Batch(ctx context.Context, commands []string) ([]Reply, error) {
+	for _, cmd := range commands {
+		if strings.IndexByte(cmd, 0) >= 0 || strings.IndexByte(cmd, '\n') >= 0 {
+			return nil, fmt.Errorf("%s: command %q: NUL or newline inside", c.name, Redact(cmd))
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		c.c.Close()
+		return nil, fmt.Errorf("%s: %w", c.name, err)
+	}
+	stop := context.AfterFunc(ctx, func() { c.c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	replies, err := c.exchange(commands)
+	if err == nil {
+		return replies, nil
+	}
+	c.c.Close()
+	if ctx.Err() != nil {
+		// Both: the caller's deadline is the cause, the daemon's silence the effect.
+		return replies, fmt.Errorf("%s: no reply: %w: %w", c.name, ErrUnavailable, context.Cause(ctx))
+	}
+	return replies, fmt.Errorf("%s: %w: %w", c.name, ErrUnavailable, err)
+}
+
+// exchange keeps as many commands in flight as the window admits.
+func (c *Conn) exchange(commands []string) ([]Reply, error) {
+	replies := make([]Reply, 0, len(commands))
+	sent, inFlight := 0, 0
+	for len(replies) < len(commands) {
+		for sent < len(commands) {
+			n := len(commands[sent]) + 1
+			if inFlight > 0 && (c.serial || inFlight+n > window) {
+				break
+			}
+			c.w.WriteString(commands[sent]) // bufio keeps the error for Flush
+			c.w.WriteByte(0)
+			inFlight += n
+			sent++
+		}
+		if err := c.w.Flush(); err != nil {
+			return replies, err
+		}
+		// Reading half of what is in flight before sending more keeps the writes
+		// large, while the daemon always has work.
+		for low := inFlight / 2; inFlight > low || (sent == len(commands) && len(replies) < sent); {
+			r, err := readReply(c.r)
+			if err != nil {
+				return replies, err
+			}
+			inFlight -= len(commands[len(replies)]) + 1
+			replies = append(replies, r)
+		}
+	}
+	return replies, nil
+}
+
+// readReply reads text, three NULs and the status byte.
+func readReply(r *bufio.Reader) (Reply, error) {
+	text, err := readText(r)
+	if err != nil {
+		return Reply{}, err
+	}
+	var tail [3]byte // two more NULs, and the status
+	if _, err := io.ReadFull(r, tail[:]); err != nil {
+		return Reply{}, noEOF(err)
+	}
+	if tail[0] != 0 || tail[1] != 0 {
+		return Reply{}, fmt.Errorf("%w: one NUL inside the text", errProtocol)
+	}
+	return Reply{Output: text, Status: Status(tail[2])}, nil
+}
+
+// readText reads up to the first NUL, which it drops.
+func readText(r *bufio.Reader) (string, error) {
+	var long []byte
+	for {
+		part, err := r.ReadSlice(0)
+		if err == nil && long == nil {
+			return string(part[:len(part)-1]), nil
+		}
+		long = append(long, part...)
+		switch {
+		case err == nil:
+			return string(long[:len(long)-1]), nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return "", noEOF(err)
+		case len(long) > maxOutput:
+			return "", fmt.Errorf("%w: more than %d bytes", errProtocol, maxOutput)
+		}
+	}
+}
+
+// noEOF makes the end of the stream an error that says so: between a command and
+// its reply the stream must not end.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Command is one step from a running configuration to a wanted one.
+type Command struct {
+	Context []Line // the contexts to enter first, outermost first
+	Line           // No is 0 if no line of the wanted text says it: a removal
+	Exec    bool   // run outside of the configuration: a "clear"
+}
+
+// String returns the command and the contexts it is for, without passwords:
+// "router bgp 64512 / neighbor 192.0.2.1 remote-as 64513".
+func (c Command) String() string {
+	var b strings.Builder
+	for _, l := range c.Context {
+		b.WriteString(l.Text)
+		b.WriteString(" / ")
+	}
+	b.WriteString(Redact(c.Text))
+	return b.String()
+}
+
+// adds reports whether the command sets a line of the wanted text.
+func (c Command) adds() bool { return c.No > 0 }
+
+// Diff returns the commands that make the running configuration of a daemon into
+// the wanted one, in the order in which to send them; none if it is that already.
+// What Herald does not own is left alone.
+//
+// A neighbor that stays is never removed, nor is the router while its AS stays.
+// What others refer to is made before them and removed after them: route-maps
+// around the networks and neighbors that name them. A setting that takes one
+// value is overwritten rather than removed and set.
+func Diff(running, wanted *Config) []Command {
+	have, want := index(running), index(wanted)
+	var d differ
+
+	// bgpd has one router of the default VRF: the old has to go first.
+	for _, s := range running.Sections {
+		if kind, _ := enter(inTop, s.Text); kind == inRouter && owned(s) && want.router(s.Text) == nil {
+			d.add(nil, Line{Text: "no " + s.Text})
+		}
+	}
+	d.globals(have, want)
+	changes := d.routeMaps(have, running, wanted)
+	for _, s := range wanted.Sections {
+		switch kind, _ := enter(inTop, s.Text); kind {
+		case inRouter:
+			d.router(have.router(s.Text), s)
+		case inBFD:
+			d.profiles(have.sections["bfd"], s)
+		}
+	}
+	d.leftovers(running, want)
+	d.refresh(changes, have, want)
+	return append(d.commands, d.last...)
+}
+
+// An outline finds the parts of a configuration.
+type outline struct {
+	sections map[string]Section // top-level contexts by text; entries of route-maps by entryKey
+	globals  []Section          // top-level lines
+}
+
+func index(c *Config) outline {
+	o := outline{sections: make(map[string]Section)}
+	for _, s := range c.Sections {
+		kind, opens := enter(inTop, s.Text)
+		switch {
+		case kind == inRouteMap:
+			o.sections[entryKey(s.Text)] = s
+		case opens:
+			o.sections[s.Text] = s
+		case s.Sub == nil:
+			o.globals = append(o.globals, s)
+		}
+	}
+	return o
+}
+
+// router returns the section of a router; nil if there is none of that AS.
+func (o outline) router(head string) *Section {
+	if s, ok := o.sections[head]; ok {
+		return &s
+	}
+	return nil
+}
+
+// entryKey returns what identifies an entry of a route-map: its name and number,
+// not whether it permits.
+func entryKey(head string) string {
+	f := strings.Fields(head)
+	if len(f) != 4 {
+		return head
+	}
+	return "route-map " + f[1] + " " + f[3]
+}
+
+// A differ collects the commands of a Diff.
+type differ struct {
+	commands []Command
+	last     []Command // sent when the configuration is what it is to be
+}
+
+func (d *differ) add(ctx []Line, l Line) {
+	d.commands = append(d.commands, Command{Context: ctx, Line: l})
+}
+
+// exec adds a command that is no configuration.
+func (d *differ) exec(text string) {
+	d.last = append(d.last, Command{Line: Line{Text: text}, Exec: true})
+}
+
+// globals sets the wanted top-level lines. Those that go are leftovers.
+func (d *differ) globals(have, want outline) {
+	d.lines(nil, inTop, have.globals, want.globals, func(Section) bool { return true })
+}
+
+// lines makes the lines of one context what they are to be: first what goes, the
+// last first, so that a line goes before the one it depends on; then what comes,
+// in the wanted order. A line that keep holds for is not removed.
+func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Section) bool) {
+	have, want = trim(have, want)
+	if len(have) == 0 && len(want) == 0 {
+		return
+	}
+	wanted := make(map[string]string, len(want))
+	for _, s := range want {
+		if s.Sub == nil {
+			wanted[keyOf(in, s.Text)] = s.Text
+		}
+	}
+	present := make(map[string]string, len(have))
+	for _, s := range slices.Backward(have) {
+		if s.Sub != nil {
+			continue
+		}
+		key := keyOf(in, s.Text)
+		if _, again := present[key]; !again {
+			present[key] = s.Text
+		}
+		if _, stays := wanted[key]; !stays && !keep(s) {
+			d.add(ctx, Line{Text: unset(in, s.Text)})
+		}
+	}
+	for _, s := range want {
+		if s.Sub != nil {
+			continue
+		}
+		key := keyOf(in, s.Text)
+		if present[key] != s.Text && wanted[key] == s.Text {
+			d.add(ctx, s.Line)
+		}
+	}
+}
+
+// trim drops the lines with which both lists begin, and those with which both
+// end. Between two versions of a wanted text that leaves little to compare.
+func trim(a, b []Section) (restA, restB []Section) {
+	same := func(x, y Section) bool { return x.Text == y.Text && x.Sub == nil && y.Sub == nil }
+	for len(a) > 0 && len(b) > 0 && same(a[0], b[0]) {
+		a, b = a[1:], b[1:]
+	}
+	for len(a) > 0 && len(b) > 0 && same(a[len(a)-1], b[len(b)-1]) {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return a, b
+}
+
+// profiles sets the wanted BFD profiles. Those that go are leftovers.
+func (d *differ) profiles(have, want Section) {
+	present := make(map[string]Section)
+	for _, s := range have.Sub {
+		present[s.Text] = s
+	}
+	for _, s := range want.Sub {
+		kind, _ := enter(inBFD, s.Text)
+		if kind != inProfile {
+			continue
+		}
+		old, exists := present[s.Text]
+		if !exists && len(s.Sub) == 0 {
+			d.add([]Line{want.Line}, s.Line)
+		}
+		d.lines([]Line{want.Line, s.Line}, inProfile, old.Sub, s.Sub, never)
+	}
+}
+
+// leftovers removes what Herald owns and the wanted configuration does not have,
+// once nothing names it any more.
+func (d *differ) leftovers(running *Config, want outline) {
+	globals := make(map[string]bool, len(want.globals))
+	for _, s := range want.globals {
+		globals[keyOf(inTop, s.Text)] = true
+	}
+	for _, s := range slices.Backward(running.Sections) {
+		if !owned(s) {
+			continue
+		}
+		kind, _ := enter(inTop, s.Text)
+		switch kind {
+		case inRouteMap:
+			if _, stays := want.sections[entryKey(s.Text)]; !stays {
+				d.add(nil, Line{Text: "no " + s.Text})
+			}
+		case inBFD:
+			profiles := want.sections["bfd"].Sub
+			for _, p := range slices.Backward(s.Sub) {
+				stays := slices.ContainsFunc(profiles, func(w Section) bool { return w.Text == p.Text })
+				if k, _ := enter(inBFD, p.Text); k == inProfile && !stays {
+					d.add([]Line{s.Line}, Line{Text: "no " + p.Text})
+				}
+			}
+		case inRouter: // gone already
+		default:
+			if !globals[keyOf(inTop, s.Text)] {
+				d.add(nil, Line{Text: unset(inTop, s.Text)})
+			}
+		}
+	}
+}
+
+func never(Section) bool { return false }

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"slices"
+	"strings"
+)
+
+// The daemons that Herald configures.
+const (
+	zebra = "zebra"
+	bfdd  = "bfdd"
+	bgpd  = "bgpd"
+)
+
+// Daemons are the names of the daemons that an Applier configures.
+var Daemons = []string{zebra, bfdd, bgpd}
+
+// sockets returns the files in FRR's run directory on which a daemon may take its
+// configuration, the preferred one first. From FRR 10 on zebra's is mgmtd's
+// affair, where there is an mgmtd.
+func sockets(daemon string) []string {
+	if daemon == zebra {
+		return []string{"mgmtd.vty", "zebra.vty"}
+	}
+	return []string{daemon + ".vty"}
+}
+
+// ownName begins the names of the route-maps and lists that belong to Herald, so
+// that those of an operator can stand beside them.
+const ownName = "herald-"
+
+// Ownership. What is in a running configuration and not in the wanted one is
+// removed if it is Herald's, and left alone if not:
+//
+//	router bgp AS        Herald's, whole, except that of a named VRF
+//	bfd / profile NAME   Herald's
+//	route-map, lists     Herald's if the name begins with "herald-"
+//	ip|ipv6 nht …        Herald's
+//	anything else        not: log, hostname, vrf, interface, debug, …
+//
+// A line of the last kind that is in the wanted text is set, and stays when the
+// wanted text no longer has it.
+func owned(s Section) bool {
+	kind, _ := enter(inTop, s.Text)
+	switch kind {
+	case inRouter:
+		return len(strings.Fields(s.Text)) == 3
+	case inBFD:
+		return true
+	case inRouteMap:
+		return strings.HasPrefix(s.Text, "route-map "+ownName)
+	}
+	if name, ok := listName(s.Text); ok {
+		return strings.HasPrefix(name, ownName)
+	}
+	return isNexthopTracking(s.Text)
+}
+
+// lists begin the lines that define a list; the name follows.
+var lists = []string{
+	"ip prefix-list ", "ipv6 prefix-list ",
+	"bgp community-list standard ", "bgp community-list expanded ",
+	"bgp large-community-list standard ", "bgp large-community-list expanded ",
+	"bgp extcommunity-list standard ", "bgp extcommunity-list expanded ",
+	"bgp as-path access-list ",
+}
+
+// listName returns the name of the list that a line is part of.
+func listName(line string) (string, bool) {
+	for _, l := range lists {
+		if rest, ok := strings.CutPrefix(line, l); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			return name, true
+		}
+	}
+	return "", false
+}
+
+func isNexthopTracking(line string) bool {
+	line = strings.TrimPrefix(line, "no ")
+	return strings.HasPrefix(line, "ip nht ") || strings.HasPrefix(line, "ipv6 nht ")
+}
+
+// For returns the part of a wanted configuration that the daemon needs, as vtysh
+// would distribute it: BGP and its policy to bgpd, BFD to bfdd, nexthop tracking
+// to zebra, and the lines that every daemon knows to each. "frr version" and
+// "frr defaults" go to none: FRR takes them from its file alone, before any
+// configuration.
+func (c *Config) For(daemon string) *Config {
+	return &Config{Sections: slices.Collect(func(yield func(Section) bool) {
+		for _, s := range c.Sections {
+			if needs(daemon, s) && !yield(s) {
+				return
+			}
+		}
+	})}
+}
+
+func needs(daemon string, s Section) bool {
+	switch {
+	case strings.HasPrefix(s.Text, "frr "):
+		return false
+	case common(s):
+		return true
+	case s.Text == "bfd", strings.HasPrefix(s.Text, "debug bfd "):
+		return daemon == bfdd
+	case isNexthopTracking(s.Text), strings.HasPrefix(s.Text, "debug zebra "):
+		return daemon == zebra
+	}
+	return daemon == bgpd
+}
+
+// common reports whether every daemon knows a line.
+func common(s Section) bool {
+	return strings.HasPrefix(s.Text, "hostname ") || strings.HasPrefix(s.Text, "log ")
+}

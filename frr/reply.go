@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Status is the last byte of a reply: how a command ended. The values are those
+// of lib/command.h in FRR.
+type Status byte
+
+// The statuses that Herald tells apart.
+const (
+	Success       Status = 0  // CMD_SUCCESS
+	Warning       Status = 1  // CMD_WARNING: refused, or done with a remark
+	NoMatch       Status = 2  // CMD_ERR_NO_MATCH: unknown command
+	Ambiguous     Status = 3  // CMD_ERR_AMBIGUOUS
+	Incomplete    Status = 4  // CMD_ERR_INCOMPLETE
+	SuccessDaemon Status = 10 // CMD_SUCCESS_DAEMON: done, and for other daemons too
+	ConfigFailed  Status = 13 // CMD_WARNING_CONFIG_FAILED
+)
+
+// String returns the status in words.
+func (s Status) String() string {
+	switch s {
+	case Success, SuccessDaemon:
+		return "success"
+	case Warning:
+		return "warning"
+	case NoMatch:
+		return "unknown command"
+	case Ambiguous:
+		return "ambiguous command"
+	case Incomplete:
+		return "incomplete command"
+	case ConfigFailed:
+		return "configuration failed"
+	}
+	return fmt.Sprintf("status %d", byte(s))
+}
+
+// OK reports whether a command that ended with s and printed output was carried
+// out. FRR uses CMD_WARNING both for a refusal, whose text starts with a percent
+// sign, and for a remark.
+func (s Status) OK(output string) bool {
+	switch s {
+	case Success, SuccessDaemon:
+		return true
+	case Warning:
+		return !strings.HasPrefix(strings.TrimSpace(output), "%")
+	}
+	return false
+}
+
+// A Reply is a daemon's answer to one command.
+type Reply struct {
+	Output string
+	Status Status
+}
+
+// ErrRejected reports that FRR understood a request and refused it, or did not
+// know it: sending it again at once cannot help. The error is a *CommandError.
+var ErrRejected = errors.New("rejected by FRR")
+
+// A CommandError is a command that a daemon refused. Neither of its texts
+// contains a password.
+type CommandError struct {
+	Daemon  string
+	Line    int // line in the wanted configuration; 0 if the command is in none
+	Command string
+	Output  string // what the daemon said; its status in words if it said nothing
+}
+
+func newCommandError(daemon, command string, r Reply) *CommandError {
+	out := strings.Join(strings.Fields(r.Output), " ")
+	if _, secret, ok := strings.Cut(command, passwordWord); ok && secret != "" {
+		out = strings.ReplaceAll(out, secret, redacted)
+	}
+	if out == "" {
+		out = r.Status.String()
+	}
+	return &CommandError{
+		Daemon:  daemon,
+		Command: strings.TrimSpace(Redact(command)),
+		Output:  Redact(out),
+	}
+}
+
+// Error returns "bgpd: line 14: neighbor 192.0.2.1 port x: % Unknown command".
+func (e *CommandError) Error() string {
+	if e.Line == 0 {
+		return fmt.Sprintf("%s: %s: %s", e.Daemon, e.Command, e.Output)
+	}
+	return fmt.Sprintf("%s: line %d: %s: %s", e.Daemon, e.Line, e.Command, e.Output)
+}
+
+// Is makes errors.Is(err, ErrRejected) true.
+func (e *CommandError) Is(target error) bool { return target == ErrRejected }
+
+const (
+	passwordWord = "password " // what precedes a secret in FRR's configuration
+	redacted     = "[redacted]"
+)
+
+// Redact returns text with whatever follows the word "password" on a line
+// replaced, so that it can be logged and shown.
+func Redact(text string) string {
+	if !strings.Contains(text, passwordWord) {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if i := strings.Index(line, passwordWord); i >= 0 {
+			b.WriteString(line[:i+len(passwordWord)])
+			b.WriteString(redacted)
+			line = line[len(strings.TrimRight(line, "\r\n")):]
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}

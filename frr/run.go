@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// verifyAfter is how long after a change the running configuration is read
+	// back. Changes that come in the meantime are verified with it.
+	verifyAfter = 2 * time.Second
+
+	// probeEvery is the time between two looks at whether a daemon has died without
+	// removing its socket.
+	probeEvery = time.Second
+
+	// firstRetry and lastRetry bound the time between two attempts at a target
+	// that is not there. It doubles each time.
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 5 * time.Second
+
+	// rejectedRetry and lastRejectedRetry do so for a text of which FRR refuses a
+	// line. Only what FRR was given besides can make that right.
+	rejectedRetry     = 2 * time.Second
+	lastRejectedRetry = time.Minute
+)
+
+// Run puts what Set declares in force, and keeps it so, until ctx ends; then it
+// returns nil. It tries again while a daemon is absent or hangs, applies
+// everything again when a daemon restarts, and repairs what somebody else
+// changed. FRR keeps running what it runs when Run ends. Run must not be called
+// twice.
+func (a *Applier) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.watch(ctx) })
+	for _, w := range a.workers {
+		g.Go(func() error {
+			a.work(ctx, w)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// A worker drives one target. Its channels have room for one value, which means
+// that there is something to do, however often it was said.
+type worker struct {
+	target
+	wake      chan struct{} // another text is wanted
+	restarted chan struct{} // another daemon has taken the place of the old one
+}
+
+func newWorker(t target) *worker {
+	return &worker{target: t, wake: make(chan struct{}, 1), restarted: make(chan struct{}, 1)}
+}
+
+// signal says that there is something to do.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// work is the loop of one worker.
+func (a *Applier) work(ctx context.Context, w *worker) {
+	retry := time.NewTimer(time.Hour)
+	retry.Stop()
+	check := time.NewTimer(a.opts.Drift)
+	probe := time.NewTicker(probeEvery)
+	defer retry.Stop()
+	defer check.Stop()
+	defer probe.Stop()
+
+	failures := 0
+	unverified := false // a check is due for a change, not only for drift
+	for {
+		verify := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+		case <-retry.C:
+		case <-w.restarted:
+			w.restart(ctx)
+		case <-check.C:
+			verify = true
+		case <-probe.C:
+			if !w.lost(ctx) {
+				continue
+			}
+			w.restart(ctx)
+		}
+		want := a.current()
+		if want == nil {
+			continue
+		}
+		changed, err := a.attempt(ctx, w.target, want, verify)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			if failures == 0 {
+				a.opts.Logger.Warn("configuration not applied", "target", w.id(), "err", err)
+			}
+			retry.Reset(backoff(failures, err))
+			failures++
+			continue
+		}
+		if failures > 0 {
+			a.opts.Logger.Info("configuration applied", "target", w.id())
+		}
+		failures = 0
+		retry.Stop()
+		switch {
+		case verify && !changed:
+			unverified = false
+			check.Reset(a.opts.Drift)
+		case changed && (verify || !unverified):
+			unverified = true
+			check.Reset(min(verifyAfter, a.opts.Drift))
+		}
+	}
+}
+
+// backoff returns how long to wait after a number of failures in a row.
+func backoff(failures int, err error) time.Duration {
+	first, last := firstRetry, lastRetry
+	if errors.Is(err, ErrRejected) && !errors.Is(err, ErrUnavailable) {
+		first, last = rejectedRetry, lastRejectedRetry
+	}
+	return min(first<<min(failures, 10), last)
+}
+
+// current returns what is wanted; nil if nothing has been declared.
+func (a *Applier) current() *wanted {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wanted
+}

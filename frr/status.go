@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Session is the state of one BGP session, as bgpd tells it.
+type Session struct {
+	Peer         netip.Addr    // zero for a peer known by its interface
+	Interface    string        // of such a peer
+	ASN          uint32        // the peer's; 0 if not known yet
+	LocalASN     uint32        // ours towards the peer
+	State        string        // "Established", "Active", "Idle", …: RFC 4271, Section 8.2.2
+	Up           bool          // Established
+	Shutdown     bool          // shut down by configuration
+	Uptime       time.Duration // since it is up; 0 if it is not
+	Established  int           // how often it has come up since the neighbor exists
+	Dropped      int           // how often it has gone down
+	PrefixesSent int           // in the peer's Adj-RIB-Out, over all families
+	LastError    string        // why it last went down, or did not come up; empty if never
+	BFD          *BFD          // nil if the session has no BFD
+}
+
+// Name returns what the session's neighbor is called in FRR.
+func (s Session) Name() string {
+	if s.Peer.IsValid() {
+		return s.Peer.String()
+	}
+	return s.Interface
+}
+
+// A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
+// it.
+type BFD struct {
+	Status     string        // "up", "down", "init", "shutdown": RFC 5880, Section 4.1
+	Up         bool          // both ends see each other
+	Uptime     time.Duration // since it is up; 0 if it is not
+	Diagnostic string        // why it went down; "ok" if it did not
+}
+
+// A Reader asks FRR for the state of sessions and routes. It has connections of
+// its own, so that no question waits for an Applier. It is not safe for
+// concurrent use.
+type Reader struct {
+	dir   string
+	conns map[string]*Conn // by daemon
+}
+
+// NewReader returns a Reader of the daemons whose vty sockets are in dir. It
+// connects when it is asked something.
+func NewReader(dir string) *Reader {
+	return &Reader{dir: dir, conns: make(map[string]*Conn)}
+}
+
+// Close closes the connections.
+func (r *Reader) Close() error {
+	var errs []error
+	for name, c := range r.conns {
+		errs = append(errs, c.Close())
+		delete(r.conns, name)
+	}
+	return errors.Join(errs...)
+}
+
+// Sessions returns the BGP sessions, in the order of their peers, with the BFD
+// sessions that guard them. None if no BGP is configured. A bfdd that cannot be
+// reached leaves BFD nil.
+func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
+	text, err := r.ask(ctx, bgpd, "show bgp neighbors json")
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := DecodeSessions([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", bgpd, err)
+	}
+	text, err = r.ask(ctx, bfdd, "show bfd peers json")
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		return sessions, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	peers, err := DecodeBFD([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", bfdd, err)
+	}
+	for i, s := range sessions {
+		if b, ok := peers[s.Peer]; ok && s.Peer.IsValid() {
+			sessions[i].BFD = &b
+		}
+	}
+	return sessions, nil
+}
+
+// AdvertisedTo returns the peers that were sent a prefix, in order: in whose
+// Adj-RIB-Out it is. None if bgpd does not originate the prefix.
+func (r *Reader) AdvertisedTo(ctx context.Context, prefix netip.Prefix) ([]netip.Addr, error) {
+	prefix = prefix.Masked()
+	text, err := r.ask(ctx, bgpd, "show bgp "+family(prefix.Addr())+" unicast "+prefix.String()+" json")
+	if err != nil {
+		return nil, err
+	}
+	peers, err := DecodeAdvertisedTo([]byte(text), prefix)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", bgpd, prefix, err)
+	}
+	return peers, nil
+}
+
+// Advertised returns the prefixes of one family that were sent to a peer: its
+// Adj-RIB-Out. It costs one question for any number of prefixes. None if the peer
+// is not there.
+func (r *Reader) Advertised(ctx context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error) {
+	of := netip.IPv4Unspecified()
+	if v6 {
+		of = netip.IPv6Unspecified()
+	}
+	text, err := r.ask(ctx, bgpd, "show bgp "+family(of)+" unicast neighbors "+peer.String()+" advertised-routes json")
+	if err != nil {
+		return nil, err
+	}
+	prefixes, err := DecodeAdvertised([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", bgpd, peer, err)
+	}
+	return prefixes, nil
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "ipv4"
+	}
+	return "ipv6"
+}
+
+// ask runs a command on a daemon. A connection left from before that turns out
+// broken is made anew, once.
+func (r *Reader) ask(ctx context.Context, daemon, command string) (string, error) {
+	c, reused := r.conns[daemon]
+	if !reused {
+		var err error
+		if c, err = Dial(ctx, filepath.Join(r.dir, daemon+".vty")); err != nil {
+			return "", err
+		}
+		r.conns[daemon] = c
+	}
+	text, err := c.Run(ctx, command)
+	if !errors.Is(err, ErrUnavailable) {
+		return text, err
+	}
+	delete(r.conns, daemon)
+	if reused && ctx.Err() == nil {
+		return r.ask(ctx, daemon, command)
+	}
+	return "", err
+}
+
+// DecodeSessions reads what bgpd prints for "show bgp neighbors json". That says
+// all that "show bgp summary json" does, of every family at once, and why a
+// session is down.
+func DecodeSessions(text []byte) ([]Session, error) {
+	raw, err := decodeObject(text)
+	if err != nil {
+		return nil, err
+	}
+	var sessions []Session
+	for name, value := range raw {
+		if value[0] != '{' {
+			continue // a remark beside the neighbors: "bgpNoSuchInstance", say
+		}
+		var n rawNeighbor
+		if err := json.Unmarshal(value, &n); err != nil {
+			return nil, fmt.Errorf("neighbor %s: %w", name, err)
+		}
+		sessions = append(sessions, n.session(name))
+	}
+	slices.SortFunc(sessions, func(a, b Session) int {
+		if c := a.Peer.Compare(b.Peer); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Interface, b.Interface)
+	})
+	return sessions, nil
+}
+
+// A rawNeighbor has what is used of a neighbor in bgpd's JSON.
+type rawNeighbor struct {
+	RemoteAS    uint32 `json:"remoteAs"`
+	LocalAS     uint32 `json:"localAs"`
+	State       string `json:"bgpState"`
+	Shutdown    bool   `json:"adminShutDown"`
+	UpMsec      int64  `json:"bgpTimerUpMsec"`
+	Established int    `json:"connectionsEstablished"`
+	Dropped     int    `json:"connectionsDropped"`
+	DueTo       string `json:"lastResetDueTo"`
+	ErrorCode   string `json:"lastErrorCodeSubcode"`
+	Notified    string `json:"lastNotificationReason"`
+	Families    map[string]struct {
+		Sent int `json:"sentPrefixCounter"`
+	} `json:"addressFamilyInfo"`
+}
+
+func (n rawNeighbor) session(name string) Session {
+	s := Session{
+		ASN:         n.RemoteAS,
+		LocalASN:    n.LocalAS,
+		State:       n.State,
+		Up:          n.State == "Established",
+		Shutdown:    n.Shutdown,
+		Established: n.Established,
+		Dropped:     n.Dropped,
+		LastError:   n.DueTo,
+	}
+	if n.Notified != "" {
+		s.LastError = n.Notified
+	}
+	if s.Up {
+		s.Uptime = time.Duration(n.UpMsec) * time.Millisecond
+	}
+	for _, f := range n.Families {
+		s.PrefixesSent += f.Sent
+	}
+	if addr, err := netip.ParseAddr(name); err == nil {
+		s.Peer = addr
+	} else {
+		s.Interface = name
+	}
+	return s
+}
+
+// DecodeAdvertisedTo reads what bgpd prints for "show bgp FAMILY unicast PREFIX
+// json". bgpd answers with a covering prefix if it has not got the prefix itself;
+// that is none.
+func DecodeAdvertisedTo(text []byte, prefix netip.Prefix) ([]netip.Addr, error) {
+	var raw struct {
+		Prefix       netip.Prefix               `json:"prefix"`
+		AdvertisedTo map[string]json.RawMessage `json:"advertisedTo"`
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return nil, err
+	}
+	if raw.Prefix != prefix {
+		return nil, nil
+	}
+	var peers []netip.Addr
+	for name := range raw.AdvertisedTo {
+		if addr, err := netip.ParseAddr(name); err == nil {
+			peers = append(peers, addr)
+		}
+	}
+	slices.SortFunc(peers, netip.Addr.Compare)
+	return peers, nil
+}
+
+// DecodeAdvertised reads what bgpd prints for "show bgp FAMILY unicast neighbors
+// PEER advertised-routes json".
+func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
+	var raw struct {
+		Routes map[netip.Prefix]struct{} `json:"advertisedRoutes"`
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return nil, err
+	}
+	prefixes := make(map[netip.Prefix]bool, len(raw.Routes))
+	for p := range raw.Routes {
+		prefixes[p] = true
+	}
+	return prefixes, nil
+}
+
+// DecodeBFD reads what bfdd prints for "show bfd peers json".
+func DecodeBFD(text []byte) (map[netip.Addr]BFD, error) {
+	var raw []struct {
+		Peer       netip.Addr `json:"peer"`
+		Status     string     `json:"status"`
+		Uptime     int64      `json:"uptime"` // seconds
+		Diagnostic string     `json:"diagnostic"`
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return nil, err
+	}
+	peers := make(map[netip.Addr]BFD, len(raw))
+	for _, p := range raw {
+		b := BFD{Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
+		if b.Up {
+			b.Uptime = time.Duration(p.Uptime) * time.Second
+		}
+		peers[p.Peer] = b
+	}
+	return peers, nil
+}
+
+func decodeObject(text []byte) (map[string]json.RawMessage, error) {
+	var raw map[string]json.RawMessage
+	err := json.Unmarshal(text, &raw)
+	return raw, err
+}
