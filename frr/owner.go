@@ -38,6 +38,7 @@ const ownName = "herald-"
 //	bfd / profile NAME   Herald's
 //	route-map, lists     Herald's if the name begins with "herald-"
 //	ip|ipv6 nht …        Herald's
+//	bgp route-map delay-timer  Herald's
 //	anything else        not: log, hostname, vrf, interface, debug, …
 //
 // A line of the last kind that is in the wanted text is set, and stays when the
@@ -55,8 +56,12 @@ func owned(s Section) bool {
 	if name, ok := listName(s.Text); ok {
 		return strings.HasPrefix(name, ownName)
 	}
-	return isNexthopTracking(s.Text)
+	return isNexthopTracking(s.Text) || strings.HasPrefix(s.Text, policyDelay+" ")
 }
+
+// policyDelay begins the line that says how long bgpd waits after a change of a
+// route-map until it looks at its routes again.
+const policyDelay = "bgp route-map delay-timer"
 
 // lists begin the lines that define a list; the name follows.
 var lists = []string{

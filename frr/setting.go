@@ -181,7 +181,7 @@ var neighborValues = []string{
 
 // routerValues are the settings of a router with one value.
 var routerValues = []string{
-	"bgp router-id", "timers bgp", "bgp cluster-id", "bgp route-map delay-timer",
+	"bgp router-id", "timers bgp", "bgp cluster-id", "coalesce-time",
 	"bgp graceful-restart restart-time", "bgp graceful-restart stalepath-time",
 	"bgp default local-preference", "update-delay", "maximum-paths ibgp", "maximum-paths",
 }
@@ -217,7 +217,7 @@ func keyOf(in scope, line string) string {
 		key, _, _ := strings.Cut(line, " ")
 		return key
 	case inTop:
-		return firstPrefix([]string{"hostname", "frr defaults", "frr version"}, line)
+		return firstPrefix([]string{"hostname", "frr defaults", "frr version", policyDelay}, line)
 	case inBFD, inOther:
 	}
 	return line

@@ -20,6 +20,11 @@ const (
 	// a router that restarts would be without routes.
 	connectTime = 10 * time.Second
 
+	// policyDelay is how many seconds after the last change of a route-map bgpd
+	// looks at its routes again, and after it has read frr.conf opens sessions.
+	// FRR's default is 5; with 0 it never looks again.
+	policyDelay = 1
+
 	// multiHops is how many hops away an eBGP peer with EBGPMultiHop may be. The
 	// most is 255, but versions of FRR differ in whether they show that.
 	multiHops = 254
@@ -45,9 +50,10 @@ type routeMap struct {
 }
 
 type router struct {
-	ASN      uint32
-	Lines    []string
-	Families []family
+	ASN         uint32
+	PolicyDelay int // seconds
+	Lines       []string
+	Families    []family
 }
 
 type family struct {
@@ -87,7 +93,7 @@ func newView(c Config, show func(config.Secret) string) (view, error) {
 		return view{}, err
 	}
 	v.RouteMaps = routeMaps(c, labels)
-	v.Router = &router{ASN: c.ASN, Lines: routerLines(c, show)}
+	v.Router = &router{ASN: c.ASN, PolicyDelay: policyDelay, Lines: routerLines(c, show)}
 	for _, f := range []struct {
 		name string
 		is4  bool
@@ -163,6 +169,10 @@ func routerLines(c Config, show func(config.Secret) string) []string {
 	lines = append(lines,
 		"no bgp ebgp-requires-policy", // RFC 8212 asks for policies; herald-in and herald-out-… are
 		"no bgp default ipv4-unicast",
+		// By default bgpd waits a second before it sends a new peer its routes, in
+		// the hope of another that gets the same. A route that a change of policy
+		// sends in that time, and that then is removed, it would never withdraw.
+		"coalesce-time 0",
 		"bgp graceful-restart preserve-fw-state",
 		"no bgp network import-check", // the node's kernel has no route to an address of a Service
 	)
