@@ -19,6 +19,14 @@ type Cluster interface {
 	Snapshot() (s Snapshot, synced bool)
 }
 
+// A LeaderCluster is a Cluster whose snapshots can be brought up to date.
+type LeaderCluster interface {
+	Cluster
+	// Refresh returns when snapshots show all that was written before the
+	// call, or with an error when the context is canceled.
+	Refresh(ctx context.Context) error
+}
+
 // A Writer makes Services as a Plan wants them.
 type Writer interface {
 	// Set replaces what is wanted. It must not block.
@@ -35,7 +43,7 @@ type Reporter interface {
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
 	Worker       *Worker       // required: woken by whatever changes
-	Cluster      Cluster       // required
+	Cluster      LeaderCluster // required
 	Documents    Documents     // required
 	Writer       Writer        // required
 	Reporter     Reporter      // required
@@ -60,6 +68,10 @@ func NewController(opts ControllerOptions) *Controller {
 // Lead assigns addresses until the context is canceled. What Services hold it
 // learns from them, not from the last time that it led.
 func (c *Controller) Lead(ctx context.Context) error {
+	// The leader before this one may have assigned an address a moment ago.
+	if err := c.opts.Cluster.Refresh(ctx); err != nil {
+		return nil // no longer leading
+	}
 	t := &term{allocator: alloc.New(nil)}
 	c.opts.Worker.Wake()
 	g, ctx := errgroup.WithContext(ctx)

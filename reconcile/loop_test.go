@@ -31,12 +31,23 @@ type scene struct {
 	conf     []byte // nil: FRR was told nothing
 	report   status.Report
 	events   []string
+	refresh  func() // what happens in Refresh; nil: nothing
 }
 
 func (w *scene) Snapshot() (reconcile.Snapshot, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.snapshot, w.synced
+}
+
+// Refresh shows what the leader before wrote last.
+func (w *scene) Refresh(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.refresh != nil {
+		w.refresh()
+	}
+	return nil
 }
 
 func (w *scene) Document() (reconcile.Document, bool) {
@@ -204,7 +215,7 @@ func TestController(t *testing.T) {
 		}
 
 		// The new leader knows nothing but what Services say.
-		w.snapshot.Services = services("a", "b=198.51.100.1")
+		w.refresh = func() { w.snapshot.Services = services("a", "b=198.51.100.1") }
 		ctx, stop = context.WithCancel(t.Context())
 		go func() { done <- c.Lead(ctx) }()
 		time.Sleep(time.Second)

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// configKey is the key of the ConfigMap that holds the configuration.
+const configKey = "config"
+
+// ConfigMapOptions name the ConfigMap that holds the configuration.
+type ConfigMapOptions struct {
+	Client    kubernetes.Interface // required
+	Namespace string               // required
+	Name      string               // required
+	Wake      func()               // required: called after every change; must not block
+}
+
+// A ConfigMap holds the newest version of the configuration's text.
+type ConfigMap struct {
+	opts ConfigMapOptions
+
+	mu  sync.Mutex          // guards the fields below
+	doc *reconcile.Document // nil: not read yet
+	uid types.UID           // of the last one there was
+}
+
+// NewConfigMap returns a ConfigMap that knows nothing until it runs.
+func NewConfigMap(opts ConfigMapOptions) *ConfigMap { return &ConfigMap{opts: opts} }
+
+// Document returns the newest version, and whether one was read yet.
+func (c *ConfigMap) Document() (doc reconcile.Document, read bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.doc == nil {
+		return doc, false
+	}
+	return *c.doc, true
+}
+
+// UID returns the UID of the ConfigMap; of the last one if there is none now.
+func (c *ConfigMap) UID() types.UID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.uid
+}
+
+// Run reads until the context is canceled.
+func (c *ConfigMap) Run(ctx context.Context) error {
+	s := &sink[*corev1.ConfigMap]{
+		wake:   c.opts.Wake,
+		mu:     &c.mu,
+		set:    c.set,
+		remove: func(*corev1.ConfigMap) bool { return c.set(nil) },
+		replace: func(all []*corev1.ConfigMap) bool {
+			if len(all) == 0 {
+				return c.set(nil)
+			}
+			return c.set(all[0])
+		},
+		synced: func() {},
+	}
+	follow(ctx, c.opts.Client, c.opts.Client.CoreV1().ConfigMaps(c.opts.Namespace),
+		fields.OneTermEqualSelector("metadata.name", c.opts.Name), s)
+	return nil
+}
+
+// set keeps what a version of the ConfigMap says; nil is that there is none.
+func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
+	doc := reconcile.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
+	switch {
+	case m == nil:
+		doc.Err = errors.New("not found")
+	default:
+		c.uid, doc.Version = m.UID, m.ResourceVersion
+		text, ok := m.Data[configKey]
+		if !ok {
+			doc.Err = fmt.Errorf("no key %q", configKey)
+			break
+		}
+		doc.Text = []byte(text)
+	}
+	c.doc = &doc
+	return true
+}

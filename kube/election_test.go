@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/heraldlb/herald/kube"
+)
+
+func TestElection(t *testing.T) {
+	client := fake.NewClientset()
+	var leaders, most, terms atomic.Int64
+	lead := func(ctx context.Context) error {
+		terms.Add(1)
+		if n := leaders.Add(1); n > 1 {
+			most.Store(n)
+		}
+		<-ctx.Done()
+		leaders.Add(-1)
+		return nil
+	}
+	follow := func(ctx context.Context) error {
+		<-ctx.Done()
+		return nil
+	}
+	stand := func(identity string) (stop func()) {
+		e := kube.NewElection(kube.ElectionOptions{
+			Client: client, Namespace: "metallb-system", Lease: "herald-controller", Identity: identity,
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- e.Run(ctx, lead, follow) }()
+		return func() {
+			t.Helper()
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("run: %v", err)
+			}
+		}
+	}
+	stopFirst := stand("first")
+	eventually(t, "the first leads", func() bool { return leaders.Load() == 1 })
+	stopSecond := stand("second")
+	stopFirst()
+	start := time.Now()
+	eventually(t, "the second leads", func() bool { return terms.Load() == 2 && leaders.Load() == 1 })
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the second led %v after the first had given up", took)
+	}
+	stopSecond()
+	if leaders.Load() != 0 || most.Load() > 1 {
+		t.Errorf("%d lead at the end, %d at a time", leaders.Load(), most.Load())
+	}
+}

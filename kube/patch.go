@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A servicePatch is the strategic merge patch by which the status subresource of
+// a Service gets all that Herald has to say in one request. Conditions merge by
+// their type, so that several writers do not meet there; the rest is Herald's,
+// whoever wrote it before. A server-side apply would leave an annotation that
+// MetalLB had written too, would lose the transition time of a condition unless
+// it is sent along, and takes the API server twice the work.
+type servicePatch struct {
+	Metadata metadataPatch `json:"metadata"`
+	Status   statusPatch   `json:"status"`
+}
+
+type metadataPatch struct {
+	// The API server refuses the patch if the Service has another version.
+	ResourceVersion string             `json:"resourceVersion"`
+	Annotations     map[string]*string `json:"annotations"` // null removes
+}
+
+type statusPatch struct {
+	LoadBalancer loadBalancerPatch `json:"loadBalancer"`
+	Conditions   []conditionPatch  `json:"conditions"`
+}
+
+type loadBalancerPatch struct {
+	Ingress []ingressPatch `json:"ingress"` // replaces the list; null removes it
+}
+
+type ingressPatch struct {
+	IP string `json:"ip"`
+}
+
+type conditionPatch struct {
+	Directive          string `json:"$patch,omitempty"` // "delete" removes the condition of this type
+	Type               string `json:"type"`
+	Status             string `json:"status,omitempty"`
+	Reason             string `json:"reason,omitempty"`
+	Message            string `json:"message,omitempty"`
+	LastTransitionTime string `json:"lastTransitionTime,omitempty"` // empty: as it is
+}
+
+// patchOf returns the patch that carries out an update at the given time.
+func patchOf(u reconcile.Update, now time.Time) ([]byte, error) {
+	var p servicePatch
+	p.Metadata.ResourceVersion = u.Service.ResourceVersion
+	p.Metadata.Annotations = map[string]*string{reconcile.AnnotationPool: nil}
+	if u.Pool != "" {
+		p.Metadata.Annotations[reconcile.AnnotationPool] = &u.Pool
+	}
+	for _, addr := range u.Ingress {
+		p.Status.LoadBalancer.Ingress = append(p.Status.LoadBalancer.Ingress, ingressPatch{addr.String()})
+	}
+	p.Status.Conditions = []conditionPatch{{Directive: "delete", Type: reconcile.ConditionAddressAssigned}}
+	if u.Condition != nil {
+		p.Status.Conditions[0] = conditionOf(*u.Condition, u.Service.Conditions, now)
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("patch: %w", err)
+	}
+	return b, nil
+}
+
+func conditionOf(c reconcile.Condition, old []reconcile.Condition, now time.Time) conditionPatch {
+	p := conditionPatch{Type: c.Type, Status: "False", Reason: string(c.Reason), Message: c.Message}
+	if c.True {
+		p.Status = "True"
+	}
+	for _, o := range old {
+		if o.Type == c.Type && o.True == c.True {
+			return p
+		}
+	}
+	p.LastTransitionTime = now.UTC().Format(time.RFC3339)
+	return p
+}

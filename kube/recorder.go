@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A Recorder writes events, which kubectl describe shows below the object they
+// are about. It is best effort: it never makes its caller wait, and what the API
+// server does not take is gone.
+type Recorder struct {
+	client    kubernetes.Interface
+	component string
+	log       *slog.Logger
+	queue     chan *corev1.Event
+	number    atomic.Uint64 // of events so far
+}
+
+// recorderQueue is how many events may wait. A burst of a thousand Services
+// makes a thousand.
+const recorderQueue = 4096
+
+// NewRecorder returns a Recorder whose events come from the named component.
+func NewRecorder(client kubernetes.Interface, component string, log *slog.Logger) *Recorder {
+	return &Recorder{client: client, component: component, log: log, queue: make(chan *corev1.Event, recorderQueue)}
+}
+
+// Service records an event about a Service.
+func (r *Recorder) Service(s *reconcile.Service, e reconcile.Event) {
+	r.add(corev1.ObjectReference{
+		APIVersion: "v1", Kind: "Service",
+		Namespace: s.Namespace, Name: s.Name, UID: types.UID(s.UID), ResourceVersion: s.ResourceVersion,
+	}, e)
+}
+
+// ConfigMap records an event about the ConfigMap with the configuration.
+func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
+	r.add(corev1.ObjectReference{
+		APIVersion: "v1", Kind: "ConfigMap",
+		Namespace: c.opts.Namespace, Name: c.opts.Name, UID: c.UID(),
+	}, e)
+}
+
+func (r *Recorder) add(about corev1.ObjectReference, e reconcile.Event) {
+	now := metav1.Now()
+	event := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: about.Namespace,
+			// The time and a number make it one of a kind, in every process.
+			Name: about.Name + "." + strconv.FormatInt(now.UnixNano(), 36) + strconv.FormatUint(r.number.Add(1), 36),
+		},
+		InvolvedObject:      about,
+		Type:                corev1.EventTypeNormal,
+		Reason:              e.Reason,
+		Message:             e.Message,
+		Source:              corev1.EventSource{Component: r.component},
+		ReportingController: r.component,
+		FirstTimestamp:      now,
+		LastTimestamp:       now,
+		Count:               1,
+	}
+	if e.Warning {
+		event.Type = corev1.EventTypeWarning
+	}
+	select {
+	case r.queue <- event:
+	default:
+		r.log.Warn("event lost", "reason", e.Reason, "err", "too many are waiting")
+	}
+}
+
+// Run writes events until the context is canceled: one at a time, so that they
+// leave the API server to what matters more.
+func (r *Recorder) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-r.queue:
+			r.write(ctx, event)
+		}
+	}
+}
+
+func (r *Recorder) write(ctx context.Context, event *corev1.Event) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if _, err := r.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
+		r.log.Warn("event lost", "reason", event.Reason, "err", err)
+	}
+}
