@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/status"
+)
+
+const (
+	// askInterval is how old the answer to "is the session up?" may be.
+	askInterval = 2 * time.Second
+	// askTimeout is how long FRR may take to answer.
+	askTimeout = 5 * time.Second
+)
+
+// A reader asks FRR for its sessions.
+type reader interface {
+	Sessions(ctx context.Context) ([]frr.Session, error)
+	Close() error
+}
+
+// sessions are the BGP sessions that FRR has, as of a moment ago.
+type sessions struct {
+	reader reader
+	log    *slog.Logger
+
+	mu     sync.Mutex // guards byPeer
+	byPeer map[netip.Addr]status.Session
+}
+
+func newSessions(r reader, log *slog.Logger) *sessions { return &sessions{reader: r, log: log} }
+
+// run asks FRR again and again until the context is canceled.
+func (s *sessions) run(ctx context.Context) error {
+	defer s.reader.Close()
+	ask := time.NewTicker(askInterval)
+	defer ask.Stop()
+	for {
+		s.ask(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ask.C:
+		}
+	}
+}
+
+// ask asks once. If FRR does not answer, no session is known: the Applier says
+// why.
+func (s *sessions) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	now := time.Now()
+	all, err := s.reader.Sessions(ctx)
+	if ctx.Err() != nil && err != nil {
+		return // the program ends, or FRR is busy
+	}
+	byPeer := make(map[netip.Addr]status.Session, len(all))
+	for _, f := range all {
+		byPeer[f.Peer] = sessionOf(f, now)
+	}
+	s.mu.Lock()
+	before := s.byPeer
+	s.byPeer = byPeer
+	s.mu.Unlock()
+	s.logChanges(before, byPeer)
+}
+
+func sessionOf(f frr.Session, now time.Time) status.Session {
+	out := status.Session{
+		State:        status.SessionState(f.State),
+		PrefixesSent: f.PrefixesSent,
+		Dropped:      f.Dropped,
+		LastError:    f.LastError,
+	}
+	if f.Up {
+		out.Since = now.Add(-f.Uptime).Truncate(time.Second)
+	}
+	if f.BFD != nil {
+		out.BFD = f.BFD.Status
+	}
+	return out
+}
+
+func (s *sessions) logChanges(before, after map[netip.Addr]status.Session) {
+	for peer, session := range after {
+		switch was := before[peer]; {
+		case session.Up() && !was.Up():
+			s.log.Info("session up", "peer", peer)
+		case !session.Up() && was.Up():
+			s.log.Warn("session down", "peer", peer, "reason", cmp.Or(session.LastError, string(session.State)))
+		}
+	}
+	for peer, was := range before {
+		if _, ok := after[peer]; !ok && was.Up() {
+			s.log.Info("session gone", "peer", peer)
+		}
+	}
+}
+
+// in returns peers with the sessions that FRR has with them.
+func (s *sessions) in(peers []status.Peer) []status.Peer {
+	peers = slices.Clone(peers)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range peers {
+		if p.Wanted {
+			peers[i].Session = s.byPeer[p.Address]
+		}
+	}
+	return peers
+}

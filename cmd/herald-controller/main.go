@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Herald-controller gives Services of type LoadBalancer their addresses.
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/cmd/internal/configfile"
+	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+const name = "herald-controller"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
+	var opts options
+	cmd := &cobra.Command{
+		Use:           name,
+		Short:         "Gives Services of type LoadBalancer their addresses.",
+		Args:          cobra.NoArgs,
+		Version:       daemon.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts.Complete()
+			return opts.control(cmd.Context(), stderr)
+		},
+	}
+	opts.Add(cmd, env)
+	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
+	daemon.Accept(cmd, "ml-secret-name", "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
+		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
+		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
+	cmd.SetArgs(args)
+	cmd.SetErr(stderr)
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		return 1
+	}
+	return 0
+}
+
+type options struct {
+	daemon.Flags
+	pod string
+}
+
+// control wires the controller and runs it.
+func (o *options) control(ctx context.Context, stderr io.Writer) error {
+	log, err := o.Logger(stderr)
+	if err != nil {
+		return err
+	}
+	kube.LogTo(log.With("component", "client"))
+	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
+	if err != nil {
+		return err
+	}
+	client, err := kube.NewClient(api, 0)
+	if err != nil {
+		return err
+	}
+	electionClient, err := kube.NewClient(api, kube.ElectionTimeout)
+	if err != nil {
+		return err
+	}
+
+	worker := reconcile.NewWorker()
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	board := status.NewBoard(status.BoardOptions{
+		Identity:   status.Identity{Component: name, Version: daemon.Version()},
+		Registerer: metrics,
+	})
+
+	var documents interface {
+		reconcile.Documents
+		Run(context.Context) error
+	}
+	controllerOpts := reconcile.ControllerOptions{
+		Worker:  worker,
+		Cluster: watcher,
+		Writer: kube.NewWriter(kube.WriterOptions{
+			Client:  client,
+			Events:  events,
+			Logger:  log.With("component", "writer"),
+			Written: board.Written,
+		}),
+		Reporter: board,
+		Logger:   log,
+		Assign:   reconcile.AssignOptions{Class: o.Class},
+	}
+	if o.ConfigFile != "" {
+		documents = configfile.New(o.ConfigFile, worker.Wake)
+	} else {
+		configMap := kube.NewConfigMap(kube.ConfigMapOptions{
+			Client: client, Namespace: o.Namespace, Name: o.Config, Wake: worker.Wake,
+		})
+		documents = configMap
+		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(configMap, e) }
+	}
+	controllerOpts.Documents = documents
+	controller := reconcile.NewController(controllerOpts)
+
+	host, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("host name: %w", err)
+	}
+	election := kube.NewElection(kube.ElectionOptions{
+		Client:    electionClient,
+		Namespace: o.Namespace,
+		Lease:     name,
+		Identity:  cmp.Or(o.pod, host) + "_" + rand.Text()[:8],
+		Logger:    log.With("component", "election"),
+	})
+	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
+	return daemon.Run(ctx,
+		daemon.Task{Name: "watcher", Run: watcher.Run},
+		daemon.Task{Name: "configuration", Run: documents.Run},
+		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "controller", Run: func(ctx context.Context) error {
+			return election.Run(ctx, controller.Lead, controller.Follow)
+		}},
+		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
+	)
+}

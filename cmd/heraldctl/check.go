@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/config"
+)
+
+func checkCommand() *cobra.Command {
+	var files []string
+	cmd := &cobra.Command{
+		Use:   "check -f FILE...",
+		Short: "Say whether a configuration is valid, and what is in it",
+		Long: `Check reads configurations, each a ConfigMap of MetalLB or the document in one,
+and says what is in them. Of one with mistakes it prints every mistake as
+FILE:LINE: PATH: REASON.
+
+Exit status: 0 if all are valid, 1 if one has mistakes, 2 if one cannot be read.`,
+		Example: `  heraldctl check -f config.yaml
+  kubectl get configmap -n metallb-system config -o yaml | heraldctl check -f -`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var errs []error
+			for _, name := range append(files, args...) {
+				cfg, err := loadConfig(cmd, name)
+				if err == nil {
+					err = writeSummary(cmd.OutOrStdout(), name, cfg)
+				}
+				errs = append(errs, err)
+			}
+			return worst(errs)
+		},
+	}
+	// After -f, further arguments are files too, so that -f *.yaml works.
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file to check; - is standard input")
+	if err := cmd.MarkFlagRequired("filename"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}
+
+// worst returns all errors that are more than invalid configurations, else
+// errInvalid if there is one.
+func worst(errs []error) error {
+	invalid := slices.Contains(errs, errInvalid)
+	others := slices.DeleteFunc(errs, func(err error) bool { return err == errInvalid })
+	if err := errors.Join(others...); err != nil || !invalid {
+		return err
+	}
+	return errInvalid
+}
+
+// writeSummary says what is in a configuration.
+func writeSummary(w io.Writer, name string, cfg *config.Config) error {
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tab, "%s: valid, with %s, %s and %s\n", name, count(len(cfg.Pools), "pool"), count(len(cfg.Peers), "peer"),
+		count(len(cfg.BGPAdvertisements)+len(cfg.L2Advertisements), "advertisement"))
+	for _, p := range cfg.Pools {
+		fmt.Fprintf(tab, "  pool\t%s\t%s\t%s\n", p.Name, addresses(p), strings.Join(poolNotes(p), ", "))
+	}
+	for _, p := range cfg.Peers {
+		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, p.Address, strings.Join(peerNotes(p), ", "))
+	}
+	for _, a := range cfg.BGPAdvertisements {
+		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "), strings.Join(advertisementNotes(a), ", "))
+	}
+	for _, a := range cfg.L2Advertisements {
+		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "))
+	}
+	for _, warning := range cfg.Warnings() {
+		fmt.Fprintf(tab, "  warning: %s\n", warning)
+	}
+	return tab.Flush()
+}
+
+// addresses says how many addresses a pool has of each family.
+func addresses(p config.Pool) string {
+	v4, v6 := new(big.Int), new(big.Int)
+	for _, r := range p.Addresses {
+		if r.First.Is4() {
+			v4.Add(v4, r.Size())
+		} else {
+			v6.Add(v6, r.Size())
+		}
+	}
+	var parts []string
+	if v4.Sign() > 0 {
+		parts = append(parts, v4.String()+" IPv4")
+	}
+	if v6.Sign() > 0 {
+		parts = append(parts, v6.String()+" IPv6")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func poolNotes(p config.Pool) []string {
+	var notes []string
+	for _, r := range p.Addresses {
+		notes = append(notes, r.String())
+	}
+	if p.AvoidBuggyIPs {
+		notes = append(notes, "without .0 and .255")
+	}
+	if !p.AutoAssign {
+		notes = append(notes, "on request alone")
+	}
+	return notes
+}
+
+func peerNotes(p config.Peer) []string {
+	notes := []string{fmt.Sprintf("AS %d from AS %d", p.PeerASN, p.MyASN)}
+	if p.BFDProfile != "" {
+		notes = append(notes, "BFD profile "+p.BFDProfile)
+	}
+	if !p.Password.IsZero() {
+		notes = append(notes, "with a password")
+	}
+	if n := len(p.NodeSelectors); n > 0 {
+		notes = append(notes, "on nodes of "+count(n, "selector"))
+	}
+	return notes
+}
+
+func advertisementNotes(a config.BGPAdvertisement) []string {
+	notes := []string{fmt.Sprintf("routes of /%d and /%d", a.AggregationLength, a.AggregationLengthV6)}
+	if a.LocalPref != 0 {
+		notes = append(notes, fmt.Sprintf("localpref %d", a.LocalPref))
+	}
+	for _, c := range a.Communities {
+		notes = append(notes, c.String())
+	}
+	return notes
+}
+
+// count returns "1 pool" or "2 pools".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// stdinName stands for standard input where a file is named.
+const stdinName = "-"
+
+// readFile returns what is in a file, or on standard input.
+func readFile(cmd *cobra.Command, name string) ([]byte, error) {
+	if name == stdinName {
+		text, err := io.ReadAll(cmd.InOrStdin())
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return text, nil
+	}
+	return os.ReadFile(name)
+}
+
+// loadConfig reads a configuration, a whole ConfigMap or its document. It
+// prints the mistakes in one, a line each, and returns errInvalid for them.
+func loadConfig(cmd *cobra.Command, name string) (*config.Config, error) {
+	text, err := readFile(cmd, name)
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := config.ParseConfigMap(text)
+	if err == nil {
+		return cfg, nil
+	}
+	var mistakes config.Errors
+	if !errors.As(err, &mistakes) {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, m := range mistakes {
+		if m.Path == "" {
+			cmd.PrintErrf("%s:%d: %s\n", name, m.Line, m.Reason)
+			continue
+		}
+		cmd.PrintErrf("%s:%d: %s: %s\n", name, m.Line, m.Path, m.Reason)
+	}
+	return nil, errInvalid
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitInvalid = 1 // the configuration has mistakes, which were printed
+	exitMisuse  = 2 // the command could not do what it was asked
+)
+
+// errInvalid is what a command returns once it has printed the mistakes of a
+// configuration.
+var errInvalid = errors.New("invalid configuration")
+
+// run carries out a command line and returns its exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := rootCommand()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errInvalid):
+		return exitInvalid
+	}
+	fmt.Fprintf(stderr, "heraldctl: %v\n", err)
+	return exitMisuse
+}
+
+// rootCommand returns heraldctl with its subcommands, each in a file of its
+// name.
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "heraldctl",
+		Short:         "Check and explain Herald's configuration",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(checkCommand(), renderCommand(), versionCommand())
+	return root
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package configfile reads the configuration from a file, and reads it again
+// when it changes.
+package configfile
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+const (
+	// settle is how long a file must be left alone before it is read: whoever
+	// writes it in place has then finished.
+	settle = 100 * time.Millisecond
+	// poll is how often the file is read although nothing was heard of it: its
+	// folder may not exist yet, or be of a kind that does not tell.
+	poll = 5 * time.Second
+)
+
+// fileName is the file to read if the path is a directory's, as a mounted
+// ConfigMap has it.
+const fileName = "config"
+
+// A File holds the newest content of a file.
+type File struct {
+	path string
+	wake func()
+
+	mu  sync.Mutex          // guards doc
+	doc *reconcile.Document // nil: not read yet
+}
+
+// New returns a File that has not been read until it runs. The path is of a
+// file, or of a directory with a file named config. Wake is called after every
+// change; it must not block.
+func New(path string, wake func()) *File { return &File{path: path, wake: wake} }
+
+// Document returns the newest content, and whether any was read yet.
+func (f *File) Document() (doc reconcile.Document, read bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.doc == nil {
+		return doc, false
+	}
+	return *f.doc, true
+}
+
+// Run reads until the context is canceled.
+func (f *File) Run(ctx context.Context) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", f.path, err)
+	}
+	defer w.Close()
+	read := time.NewTimer(0)
+	defer read.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case _, ok := <-w.Events:
+			if !ok {
+				return errors.New("watch ended")
+			}
+			read.Reset(settle)
+		case <-w.Errors:
+			read.Reset(settle) // events were lost: look
+		case <-read.C:
+			f.watch(w)
+			f.read()
+			read.Reset(poll)
+		}
+	}
+}
+
+// watch watches the folder of the file, where it may be replaced, and if the
+// file is a link, the one that it leads to. A folder that is not there is tried
+// again with the next poll.
+func (f *File) watch(w *fsnotify.Watcher) {
+	path := f.file()
+	w.Add(filepath.Dir(path))
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		w.Add(filepath.Dir(target))
+	}
+}
+
+// file returns the path of the file itself.
+func (f *File) file() string {
+	if info, err := os.Stat(f.path); err == nil && info.IsDir() {
+		return filepath.Join(f.path, fileName)
+	}
+	return f.path
+}
+
+func (f *File) read() {
+	doc := reconcile.Document{Source: f.path}
+	text, err := os.ReadFile(f.file())
+	var pathErr *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		doc.Err = errors.New("not found")
+	case errors.As(err, &pathErr):
+		doc.Err = pathErr.Err
+	case err != nil:
+		doc.Err = err
+	case len(bytes.TrimSpace(text)) == 0:
+		// Somebody's half-done work, rather than the wish to have no pools.
+		doc.Err = errors.New("empty file")
+	default:
+		sum := sha256.Sum256(text)
+		doc.Version, doc.Text = hex.EncodeToString(sum[:6]), text
+	}
+	if f.replace(doc) {
+		f.wake()
+	}
+}
+
+// replace reports whether doc says anything new.
+func (f *File) replace(doc reconcile.Document) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old := f.doc
+	f.doc = &doc
+	return old == nil || old.Version != doc.Version || fmt.Sprint(old.Err) != fmt.Sprint(doc.Err)
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// namespaceFile is where a pod learns its namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// Flags are those that every daemon has.
+type Flags struct {
+	Kubeconfig  string
+	Namespace   string
+	Config      string
+	ConfigFile  string
+	Class       string
+	Port        int
+	BindAddress string
+	LogLevel    string
+	LogFormat   string
+}
+
+// Add adds the flags to a command. What is not given on the command line comes
+// from the environment that MetalLB's manifests set.
+func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
+	fs := cmd.Flags()
+	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig file; empty: as a pod of the cluster")
+	fs.StringVar(&f.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the configuration; empty: the pod's, or metallb-system")
+	fs.StringVar(&f.Config, "config", "config", "`name` of the ConfigMap that holds the configuration in its key config")
+	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with it in a file config; instead of the ConfigMap")
+	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
+	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
+	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
+	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")
+	fs.StringVar(&f.LogFormat, "log-format", "text", "text or json")
+}
+
+// Complete fills in what neither a flag nor the environment says.
+func (f *Flags) Complete() {
+	if f.Namespace == "" {
+		b, _ := os.ReadFile(namespaceFile) // not there outside of a pod
+		f.Namespace = cmp.Or(strings.TrimSpace(string(b)), "metallb-system")
+	}
+}
+
+// HTTPAddress returns where to listen; empty is nowhere.
+func (f *Flags) HTTPAddress() string {
+	if f.Port == 0 {
+		return ""
+	}
+	return net.JoinHostPort(f.BindAddress, strconv.Itoa(f.Port))
+}
+
+// Logger returns a logger that writes as the flags say.
+func (f *Flags) Logger(w io.Writer) (*slog.Logger, error) {
+	opts := &slog.HandlerOptions{}
+	switch f.LogLevel {
+	case "all":
+		opts.Level = slog.Level(-100)
+	case "debug":
+		opts.Level = slog.LevelDebug
+	case "info":
+		opts.Level = slog.LevelInfo
+	case "warn":
+		opts.Level = slog.LevelWarn
+	case "error":
+		opts.Level = slog.LevelError
+	case "none":
+		return slog.New(slog.DiscardHandler), nil
+	default:
+		return nil, fmt.Errorf("--log-level %q: want all, debug, info, warn, error or none", f.LogLevel)
+	}
+	switch f.LogFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: want text or json", f.LogFormat)
+}
+
+// Accept makes a command take flags of MetalLB's that change nothing here, so
+// that manifests written for it work.
+func Accept(cmd *cobra.Command, names ...string) {
+	for _, name := range names {
+		cmd.Flags().String(name, "", "accepted for compatibility; changes nothing")
+		flag := cmd.Flags().Lookup(name)
+		flag.Hidden = true
+		flag.NoOptDefVal = "true" // --flag without a value
+	}
+}
