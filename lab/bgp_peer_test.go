@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/lab"
+)
+
+func TestBGPSessions(t *testing.T) {
+	e := newE2E(t)
+	e.configure(allPeers)
+	e.established(e.ibgp, e.Nodes)
+	e.established(e.ebgp, e.Nodes)
+	e.eventually("sessions with r1", func(context.Context) error {
+		for _, n := range e.Nodes {
+			for _, a := range []netip.Addr{e.Router.Addr4, e.Router.Addr6} {
+				if s := e.sessions(n)[a.String()]; s.State != "Established" {
+					return fmt.Errorf("%s to %s is %q", n.Name, a, s.State)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// Peers that are added or removed leave the sessions with the others alone.
+func TestBGPPeerAdded(t *testing.T) {
+	e := newE2E(t)
+	peer := func(asn int, addr string) string {
+		return fmt.Sprintf("- {my-asn: 64512, peer-asn: %d, peer-address: %q}\n", asn, addr)
+	}
+	doc := "peers:\n" + peer(64512, "10.10.0.200") + peer(64512, "fd00:10:10::200")
+	e.configure(doc)
+	e.established(e.ibgp, e.Nodes)
+	e.established(e.ebgp, nil)
+	before := e.connections()
+
+	e.configure(doc + peer(64514, "10.10.0.201") + peer(64514, "fd00:10:10::201"))
+	e.established(e.ebgp, e.Nodes)
+	e.established(e.ibgp, e.Nodes)
+	after := e.connections()
+	for session, n := range before {
+		if after[session] != n {
+			t.Errorf("session %s was reset: established %d times, then %d", session, n, after[session])
+		}
+	}
+	e.configure(doc)
+	e.established(e.ebgp, nil)
+	if diff := cmp.Diff(before, e.connections()); diff != "" {
+		t.Errorf("sessions were reset (-before +after):\n%s", diff)
+	}
+}
+
+func TestBGPRouterID(t *testing.T) {
+	e := newE2E(t)
+	const one = "peers:\n- {my-asn: 64512, peer-asn: 64512, peer-address: %q, router-id: 10.10.10.1, node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}\n"
+	for _, peer := range []netip.Addr{ibgp4, ibgp6} {
+		e.configure(fmt.Sprintf(one, peer))
+		e.eventually("router ID", func(context.Context) error {
+			s := e.sessions(e.Nodes[0])[peer.String()]
+			if s.State != "Established" || s.LocalRouterID != "10.10.10.1" {
+				return fmt.Errorf("session with %s: %+v", peer, s)
+			}
+			for _, other := range e.Nodes[1:] {
+				if s, ok := e.sessions(other)[peer.String()]; ok {
+					return fmt.Errorf("%s, which is not selected, has a session: %+v", other.Name, s)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// Every key of a peer reaches the session.
+func TestBGPPeerKeys(t *testing.T) {
+	e := newE2E(t)
+	router, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{
+		Name: "keys", ASN: 64515, Port: 1179, Password: "tops3cret",
+		Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202"), netip.MustParseAddr("fd00:10:10::202")},
+		Peers:  []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := router.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	var doc = "peers:\n"
+	for i, addr := range router.Addrs {
+		source := []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6}[i]
+		doc += fmt.Sprintf(`- {my-asn: 64512, peer-asn: 64515, peer-address: %q, peer-port: 1179, source-address: %q, hold-time: 30s,
+   keepalive-time: 5s, router-id: 10.10.0.1, password: tops3cret, ebgp-multihop: true,
+   node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}
+`, addr, source)
+	}
+	e.configure(doc)
+	e.eventually("sessions", func(context.Context) error {
+		for i, addr := range router.Addrs {
+			s := e.sessions(e.Nodes[0])[addr.String()]
+			source := []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6}[i]
+			if s.State != "Established" || s.RemotePort != 1179 || s.LocalHost != source.String() || s.LocalRouterID != "10.10.0.1" {
+				return fmt.Errorf("session with %s: %+v", addr, s)
+			}
+			// GoBGP offers 9 s, the lower of the two counts. RFC 4271, Section 4.2.
+			if s.HoldTimeMs != 9000 {
+				return fmt.Errorf("session with %s: hold time is %d ms", addr, s.HoldTimeMs)
+			}
+		}
+		return nil
+	})
+
+	out, err := e.Nodes[0].FRR.Vtysh(t.Context(), "show running-config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"timers 5 30\n", "ebgp-multihop ", "update-source 10.10.0.1\n"} {
+		if !strings.Contains(out, " neighbor 10.10.0.202 "+want) {
+			t.Errorf("FRR's configuration of 10.10.0.202 has no line %q", want)
+		}
+	}
+
+	// A wrong password ends the sessions, and the right one brings them back.
+	e.configure(strings.ReplaceAll(doc, "tops3cret", "wrong"))
+	e.established(router, nil)
+	e.configure(doc)
+	e.established(router, e.Nodes[:1])
+}
+
+// BFD comes up with the profile's parameters, and another Service flaps
+// nothing.
+func TestBGPBFD(t *testing.T) {
+	tests := []struct {
+		name    string
+		profile string
+		want    bfdPeer
+	}{
+		{"default", "{name: fast}", bfdPeer{ReceiveInterval: 300, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50}},
+		{
+			"full", "{name: fast, receive-interval: 60, transmit-interval: 61, echo-interval: 62, detect-multiplier: 4, minimum-ttl: 254, passive-mode: false}",
+			bfdPeer{ReceiveInterval: 60, TransmitInterval: 61, DetectMultiplier: 4, EchoReceive: 62},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := newE2E(t)
+			r := e.Router
+			if _, err := r.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "neighbor nodes bfd"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if _, err := r.FRR.Vtysh(context.Background(), "configure terminal", "router bgp 64513", "no neighbor nodes bfd"); err != nil {
+					t.Error(err)
+				}
+			})
+			e.configure(fmt.Sprintf(`
+peers:
+- {my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254, bfd-profile: fast}
+- {my-asn: 64512, peer-asn: 64513, peer-address: "fd00:10:10::254", bfd-profile: fast}
+bfd-profiles: [%s]
+address-pools:
+- {name: p, protocol: bgp, addresses: [203.0.113.208/28]}
+`, test.profile))
+			addr := e.expose(lab.ServiceOptions{Name: "first"})[0]
+			e.inKernel(route(addr), e.Nodes)
+			e.reached(addr)
+			var before map[string]bfdPeer
+			e.eventually("BFD sessions", func(ctx context.Context) error {
+				before = map[string]bfdPeer{}
+				for _, n := range e.Nodes {
+					for _, a := range []netip.Addr{r.Addr4, r.Addr6} {
+						p, err := bfdOf(ctx, n, a)
+						if err != nil {
+							return err
+						}
+						if p.Status != "up" {
+							return fmt.Errorf("%s to %s is %s", n.Name, a, p.Status)
+						}
+						test.want.Status = "up"
+						if diff := cmp.Diff(test.want, p); diff != "" {
+							return fmt.Errorf("%s to %s (-want +got):\n%s", n.Name, a, diff)
+						}
+						before[n.Name+a.String()] = p
+					}
+				}
+				return nil
+			})
+			ups := e.bfdUps()
+			second := e.expose(lab.ServiceOptions{Name: "second"})[0]
+			e.inKernel(route(second), e.Nodes)
+			if diff := cmp.Diff(ups, e.bfdUps()); diff != "" {
+				t.Errorf("BFD sessions flapped (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A bfdPeer is what bfdd says of a session.
+type bfdPeer struct {
+	Status           string `json:"status"`
+	ReceiveInterval  int    `json:"receive-interval"`
+	TransmitInterval int    `json:"transmit-interval"`
+	DetectMultiplier int    `json:"detect-multiplier"`
+	EchoReceive      int    `json:"echo-receive-interval"`
+}
+
+// bfdOf returns a node's BFD session with a peer.
+func bfdOf(ctx context.Context, n *lab.Node, peer netip.Addr) (bfdPeer, error) {
+	out, err := n.FRR.Vtysh(ctx, "show bfd peers json")
+	if err != nil {
+		return bfdPeer{}, err
+	}
+	var all []struct {
+		Peer string `json:"peer"`
+		bfdPeer
+	}
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return bfdPeer{}, err
+	}
+	for _, p := range all {
+		if p.Peer == peer.String() {
+			return p.bfdPeer, nil
+		}
+	}
+	return bfdPeer{}, fmt.Errorf("%s has no BFD session with %s", n.Name, peer)
+}
+
+// bfdUps counts how often the nodes' BFD sessions came up and went down.
+func (e *e2e) bfdUps() map[string][2]int {
+	e.t.Helper()
+	counts := map[string][2]int{}
+	for _, n := range e.Nodes {
+		out, err := n.FRR.Vtysh(e.t.Context(), "show bfd peers counters json")
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		var all []struct {
+			Peer string `json:"peer"`
+			Up   int    `json:"session-up"`
+			Down int    `json:"session-down"`
+		}
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			e.t.Fatal(err)
+		}
+		for _, p := range all {
+			counts[n.Name+" to "+p.Peer] = [2]int{p.Up, p.Down}
+		}
+	}
+	return counts
+}
+
+// Peers of one node may have different AS numbers of ours.
+func TestBGPLocalAS(t *testing.T) {
+	e := newE2E(t)
+	other, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{
+		Name: "other", ASN: 64516, PeerASN: 64600, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.203")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := other.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	e.configure(`
+peers:
+- {my-asn: 64512, peer-asn: 64512, peer-address: 10.10.0.200}
+- {my-asn: 64600, peer-asn: 64516, peer-address: 10.10.0.203}
+address-pools:
+- {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
+`)
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.learned(e.ibgp, route(addr), e.Nodes)
+	for _, p := range e.learned(other, route(addr), e.Nodes) {
+		if diff := cmp.Diff([]uint32{64600}, p.ASPath); diff != "" {
+			t.Errorf("AS path from %s (-want +got):\n%s", p.Peer, diff)
+		}
+	}
+}

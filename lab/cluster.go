@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+)
+
+const (
+	// readyTimeout bounds each wait for a program to serve. An API server needs
+	// 5 seconds of one core; the machine may have other work.
+	readyTimeout = time.Minute
+
+	// pollInterval separates two looks at something that cannot be watched.
+	pollInterval = 20 * time.Millisecond
+
+	// defaultAPIPort is where an API server listens that has a namespace to itself.
+	defaultAPIPort = 6443
+)
+
+// Address ranges of a Cluster that asks for no others.
+var (
+	serviceCIDR4 = netip.MustParsePrefix("10.96.0.0/12")
+	serviceCIDR6 = netip.MustParsePrefix("fd00:10:96::/108") // the largest that the API server takes
+	podCIDR4     = netip.MustParsePrefix("10.244.0.0/16")
+	podCIDR6     = netip.MustParsePrefix("fd00:10:244::/56")
+)
+
+// ClusterOptions says what kind of Cluster to start, and where.
+type ClusterOptions struct {
+	Dir        string     // required: data, keys, kubeconfig files and logs; must exist
+	ListenAddr netip.Addr // required: address of the API server, reached by nodes and by this process
+
+	Port         uint16         // optional: port of the API server; 0 takes a free one, or 6443 in a Namespace
+	Namespace    string         // optional: network namespace of the control plane; empty means this process's
+	Nodes        []ClusterNode  // optional: Nodes to create
+	DualStack    bool           // optional: Services and pods have IPv6 addresses as well as IPv4
+	ServiceCIDRs []netip.Prefix // optional: empty means 10.96.0.0/12, and fd00:10:96::/108 if DualStack
+	PodCIDRs     []netip.Prefix // optional: empty means 10.244.0.0/16, and fd00:10:244::/56 if DualStack
+	Log          io.Writer      // optional: receives the programs' output, which is in Dir/*.log too
+}
+
+// A Cluster is a Kubernetes control plane: etcd, an API server that enforces
+// RBAC, and the controllers for EndpointSlices, namespaces and service accounts.
+// It has no kubelet and no scheduler: Nodes and Pods are what its methods write.
+//
+// Its methods may be called at the same time, except Stop and those that start or
+// stop the API server.
+type Cluster struct {
+	opts    ClusterOptions
+	server  netip.AddrPort
+	access  *access
+	client  kubernetes.Interface
+	dynamic dynamic.Interface
+	mapper  *restmapper.DeferredDiscoveryRESTMapper
+
+	etcd, apiServer, manager *Process
+
+	mu      sync.Mutex // guards the field below
+	proxies []*Process
+}
+
+// StartCluster starts a Cluster and returns when it serves. The programs outlive
+// ctx: Stop ends them, or the end of this process.
+func StartCluster(ctx context.Context, opts ClusterOptions) (*Cluster, error) {
+	c, err := newCluster(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start cluster: %w", err)
+	}
+	if err := c.start(ctx); err != nil {
+		c.Stop()
+		return nil, fmt.Errorf("start cluster: %w", err)
+	}
+	return c, nil
+}
+
+func newCluster(opts ClusterOptions) (*Cluster, error) {
+	if len(opts.ServiceCIDRs) == 0 {
+		opts.ServiceCIDRs = families(opts.DualStack, serviceCIDR4, serviceCIDR6)
+	}
+	if len(opts.PodCIDRs) == 0 {
+		opts.PodCIDRs = families(opts.DualStack, podCIDR4, podCIDR6)
+	}
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, err
+	}
+	opts.Dir = dir
+	port, err := choosePort(opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, port)}
+	if c.access, err = newAccess(opts.Dir, c.server); err != nil {
+		return nil, err
+	}
+	config := c.RESTConfig(Admin)
+	if c.client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	if c.dynamic, err = dynamic.NewForConfig(config); err != nil {
+		return nil, err
+	}
+	c.mapper = restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(c.client.Discovery()))
+	return c, nil
+}
+
+func families(dual bool, v4, v6 netip.Prefix) []netip.Prefix {
+	if dual {
+		return []netip.Prefix{v4, v6}
+	}
+	return []netip.Prefix{v4}
+}
+
+// choosePort returns the port of the API server. It must stay the same when that
+// is restarted, so the server cannot choose itself.
+func choosePort(opts ClusterOptions) (uint16, error) {
+	switch {
+	case opts.Port != 0:
+		return opts.Port, nil
+	case opts.Namespace != "":
+		return defaultAPIPort, nil
+	}
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(opts.ListenAddr, 0)))
+	if err != nil {
+		return 0, fmt.Errorf("find a free port: %w", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
+}
+
+func (c *Cluster) start(ctx context.Context) (err error) {
+	if c.etcd, err = c.startEtcd(ctx); err != nil {
+		return err
+	}
+	if err := c.StartAPIServer(ctx); err != nil {
+		return err
+	}
+	if c.manager, err = c.startManager(ctx); err != nil {
+		return err
+	}
+	for _, n := range c.opts.Nodes {
+		if err := c.CreateNode(ctx, n); err != nil {
+			return err
+		}
+	}
+	// The controllers run once the first of their work is done.
+	return c.await(ctx, c.manager, func(ctx context.Context) error {
+		_, err := c.client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
+}
+
+// StartAPIServer starts the API server again after StopAPIServer, and returns
+// when it serves.
+func (c *Cluster) StartAPIServer(ctx context.Context) error {
+	var err error
+	if c.apiServer, err = c.startAPIServer(ctx); err != nil {
+		return err
+	}
+	return c.await(ctx, c.apiServer, func(ctx context.Context) error {
+		return c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	})
+}
+
+// StopAPIServer ends the API server as a crash does, and leaves everything else.
+func (c *Cluster) StopAPIServer() {
+	// Asked to end, it would first wait for its watches, up to a minute.
+	_ = c.apiServer.Kill(unix.SIGKILL)
+	c.apiServer.Stop()
+}
+
+// RestartAPIServer ends the API server, starts it at the same address with the
+// same data, and returns when it serves.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	c.StopAPIServer()
+	if err := c.StartAPIServer(ctx); err != nil {
+		return fmt.Errorf("restart API server: %w", err)
+	}
+	return nil
+}
+
+// Stop ends every program of the Cluster. Its data and logs stay in Dir.
+func (c *Cluster) Stop() {
+	c.mu.Lock()
+	programs := append([]*Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	c.mu.Unlock()
+	programs = slices.DeleteFunc(programs, func(p *Process) bool { return p == nil })
+	// Nothing will be read from Dir by a later program, so none needs time to tidy up.
+	for _, p := range programs {
+		_ = p.Kill(unix.SIGKILL)
+	}
+	for _, p := range programs {
+		p.Stop()
+	}
+}
+
+// Client is a client of the API server that may do everything, unthrottled.
+func (c *Cluster) Client() kubernetes.Interface { return c.client }
+
+// RESTConfig is a client configuration for a user, unthrottled.
+func (c *Cluster) RESTConfig(user User) *rest.Config { return c.access.restConfig(user) }
+
+// Kubeconfig is the path of a user's kubeconfig file.
+func (c *Cluster) Kubeconfig(user User) string { return kubeconfigPath(c.opts.Dir, user) }
+
+// await polls until ready reports no error. It gives up when ctx is done, after
+// a minute, or when the program has ended.
+func (c *Cluster) await(ctx context.Context, p *Process, ready func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.Done():
+			return cmp.Or(p.Wait(), fmt.Errorf("%s ended before it was ready", p.name))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w%s", p.name, err, p.tail.quote())
+		case <-time.After(pollInterval):
+		}
+	}
+}

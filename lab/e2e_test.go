@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/lab"
+)
+
+// patience is how long an end-to-end test waits for anything. What should take
+// a tenth of a second is measured by the benchmark, not by tests.
+const patience = 30 * time.Second
+
+// shared is the Stack that most end-to-end tests run on, one after the other:
+// building one takes longer than most tests.
+var shared struct {
+	once  sync.Once
+	stack *lab.Stack
+	ibgp  *lab.GoBGP // AS 64512, as the nodes
+	ebgp  *lab.GoBGP // AS 64514
+	err   error
+}
+
+// Addresses of the routers that the nodes may peer with.
+var (
+	ibgp4 = netip.MustParseAddr("10.10.0.200")
+	ibgp6 = netip.MustParseAddr("fd00:10:10::200")
+	ebgp4 = netip.MustParseAddr("10.10.0.201")
+	ebgp6 = netip.MustParseAddr("fd00:10:10::201")
+)
+
+// allPeers is the configuration of sessions with r1 and both GoBGPs, over both
+// families.
+const allPeers = `
+peers:
+- {my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}
+- {my-asn: 64512, peer-asn: 64513, peer-address: "fd00:10:10::254"}
+- {my-asn: 64512, peer-asn: 64512, peer-address: 10.10.0.200}
+- {my-asn: 64512, peer-asn: 64512, peer-address: "fd00:10:10::200"}
+- {my-asn: 64512, peer-asn: 64514, peer-address: 10.10.0.201}
+- {my-asn: 64512, peer-asn: 64514, peer-address: "fd00:10:10::201"}
+`
+
+// An e2e is a test of the whole product. Its Services live in a namespace of
+// their own and are deleted when the test ends.
+type e2e struct {
+	*lab.Stack
+	t          *testing.T
+	ibgp, ebgp *lab.GoBGP
+	routes     *lab.RouteWatch // r1's kernel
+	namespace  string
+}
+
+// newE2E returns the shared Stack for a test.
+func newE2E(t *testing.T) *e2e {
+	t.Helper()
+	lab.Need(t, "zebra", "bgpd", "bfdd", "nft")
+	shared.once.Do(func() { shared.err = startShared(context.Background()) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	e := &e2e{
+		Stack: shared.stack, t: t, ibgp: shared.ibgp, ebgp: shared.ebgp,
+		namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "#", "-").Replace(t.Name())),
+	}
+	e.watch()
+	return e
+}
+
+// watch starts the watch of r1's routes and arranges for the end of the test.
+func (e *e2e) watch() {
+	e.t.Helper()
+	var err error
+	if e.routes, err = e.Router.WatchRoutes(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		e.routes.Close()
+		if err := e.cleanUp(ctx); err != nil {
+			e.t.Error(err)
+		}
+		if e.t.Failed() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			e.Dump(ctx, e.t.Output())
+		}
+	})
+}
+
+func startShared(ctx context.Context) (err error) {
+	if shared.stack, err = lab.UpStack(ctx, lab.StackOptions{Controllers: 2}); err != nil {
+		return err
+	}
+	shared.ibgp, shared.ebgp, err = furnish(ctx, shared.stack)
+	return err
+}
+
+// furnish starts a backend on each node, and the two GoBGPs.
+func furnish(ctx context.Context, s *lab.Stack) (ibgp, ebgp *lab.GoBGP, err error) {
+	for _, n := range s.Nodes {
+		if _, err := n.StartBackend(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	ibgp, err = s.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ibgp", ASN: 64512, Listen: []netip.Addr{ibgp4, ibgp6}})
+	if err != nil {
+		return nil, nil, err
+	}
+	ebgp, err = s.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ebgp", ASN: 64514, Listen: []netip.Addr{ebgp4, ebgp6}})
+	return ibgp, ebgp, err
+}
+
+// stopShared takes the shared Stack down, if a test has started it.
+func stopShared() error {
+	if shared.stack == nil {
+		return nil
+	}
+	return shared.stack.Down(context.Background())
+}
+
+// cleanUp deletes the test's Services and waits until their routes are gone.
+func (e *e2e) cleanUp(ctx context.Context) error {
+	list, err := e.Cluster.Services(ctx, e.namespace)
+	if err != nil {
+		return err
+	}
+	for _, name := range list {
+		if err := e.Cluster.DeleteService(ctx, e.namespace, name); err != nil {
+			return err
+		}
+	}
+	_, err = e.ibgp.WaitPaths(ctx, func(paths []lab.Path) error {
+		if len(paths) > 0 {
+			return fmt.Errorf("%s still announces %s after the test", paths[0].Peer, paths[0].Prefix)
+		}
+		return nil
+	})
+	return err
+}
+
+// configure replaces Herald's configuration.
+func (e *e2e) configure(document string) {
+	e.t.Helper()
+	if err := e.Configure(e.t.Context(), document); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// expose makes a Service in the test's namespace with a backend on each of the
+// nodes, no nodes meaning all, and returns its addresses.
+func (e *e2e) expose(opts lab.ServiceOptions, nodes ...*lab.Node) []netip.Addr {
+	e.t.Helper()
+	opts.Namespace = e.namespace
+	if _, err := e.Expose(e.t.Context(), opts, nodes...); err != nil {
+		e.t.Fatal(err)
+	}
+	addrs, err := e.Cluster.WaitAddress(e.t.Context(), e.namespace, opts.Name)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return addrs
+}
+
+// eventually waits until check reports no error.
+func (e *e2e) eventually(what string, check func(ctx context.Context) error) {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			e.t.Fatalf("%s: %v", what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// route is the route to one address.
+func route(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// announced waits until exactly these nodes announce the route, no nodes
+// meaning all, to r1's kernel and to both GoBGPs.
+func (e *e2e) announced(p netip.Prefix, nodes ...*lab.Node) {
+	e.t.Helper()
+	if len(nodes) == 0 {
+		nodes = e.Nodes
+	}
+	e.learned(e.ibgp, p, nodes)
+	e.learned(e.ebgp, p, nodes)
+	e.inKernel(p, nodes)
+}
+
+// withdrawn waits until nobody announces the route.
+func (e *e2e) withdrawn(p netip.Prefix) {
+	e.t.Helper()
+	e.learned(e.ibgp, p, nil)
+	e.learned(e.ebgp, p, nil)
+	e.inKernel(p, nil)
+}
+
+// inKernel waits until r1's kernel has the route via exactly these nodes.
+func (e *e2e) inKernel(p netip.Prefix, nodes []*lab.Node) {
+	e.t.Helper()
+	want := lab.Absent()
+	switch {
+	case len(nodes) > 0 && p.Addr().Is4():
+		want = lab.Via(addrs4(nodes)...)
+	case len(nodes) > 0:
+		// The kernel has the link-local next hops. RFC 2545, Section 3.
+		want = lab.Hops(len(nodes))
+	}
+	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+	defer cancel()
+	if _, err := e.routes.Wait(ctx, p, time.Now(), want); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// learned waits until a GoBGP has the route from exactly these nodes, and
+// returns the paths.
+func (e *e2e) learned(g *lab.GoBGP, p netip.Prefix, nodes []*lab.Node) []lab.Path {
+	e.t.Helper()
+	var want []netip.Addr
+	for _, n := range nodes {
+		want = append(want, lanAddr(n, p))
+	}
+	slices.SortFunc(want, netip.Addr.Compare)
+	var found []lab.Path
+	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
+	defer cancel()
+	_, err := g.WaitPaths(ctx, func(all []lab.Path) error {
+		found = slices.DeleteFunc(slices.Clone(all), func(q lab.Path) bool { return q.Prefix != p })
+		var have []netip.Addr
+		for _, q := range found {
+			have = append(have, q.NextHop)
+		}
+		slices.SortFunc(have, netip.Addr.Compare)
+		if !slices.Equal(have, want) {
+			return fmt.Errorf("%s has next hops %v, want %v", p, have, want)
+		}
+		return nil
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return found
+}
+
+// lanAddr is a node's address in the family of a prefix.
+func lanAddr(n *lab.Node, p netip.Prefix) netip.Addr {
+	if p.Addr().Is4() {
+		return n.Addr4
+	}
+	return n.Addr6
+}
+
+func addrs4(nodes []*lab.Node) []netip.Addr {
+	var all []netip.Addr
+	for _, n := range nodes {
+		all = append(all, n.Addr4)
+	}
+	return all
+}
+
+// reached asks the Service from behind r1 until the answers came from exactly
+// these nodes' backends, no nodes meaning all.
+func (e *e2e) reached(a netip.Addr, nodes ...*lab.Node) {
+	e.t.Helper()
+	if len(nodes) == 0 {
+		nodes = e.Nodes
+	}
+	var want []string
+	for _, n := range nodes {
+		want = append(want, n.Name)
+	}
+	seen := map[string]bool{}
+	url := "http://" + netip.AddrPortFrom(a, 80).String() + "/"
+	e.eventually("reach "+url, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		answer, err := e.Client.Get(ctx, url)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(want, answer.Backend) {
+			e.t.Fatalf("%s answered at %s, want only %v", answer.Backend, url, want)
+		}
+		seen[answer.Backend] = true
+		if len(seen) < len(want) {
+			return fmt.Errorf("only %v answered, want %v", seen, want)
+		}
+		return nil
+	})
+}
+
+// established waits until a GoBGP has a session with exactly these nodes, over
+// both families.
+func (e *e2e) established(g *lab.GoBGP, nodes []*lab.Node) {
+	e.t.Helper()
+	var want []netip.Addr
+	for _, n := range nodes {
+		want = append(want, n.Addr4, n.Addr6)
+	}
+	slices.SortFunc(want, netip.Addr.Compare)
+	e.eventually("sessions", func(ctx context.Context) error {
+		all, err := g.Sessions(ctx)
+		if err != nil {
+			return err
+		}
+		var have []netip.Addr
+		for _, s := range all {
+			if s.Established {
+				have = append(have, s.Peer)
+			}
+		}
+		slices.SortFunc(have, netip.Addr.Compare)
+		if !slices.Equal(have, want) {
+			return fmt.Errorf("established with %v, want %v", have, want)
+		}
+		return nil
+	})
+}
+
+// A session is what a node's bgpd says of one of its sessions.
+type session struct {
+	State         string `json:"bgpState"`
+	Established   int    `json:"connectionsEstablished"` // how often
+	LocalAS       uint32 `json:"localAs"`
+	HoldTimeMs    int    `json:"bgpTimerHoldTimeMsecs"`
+	KeepaliveMs   int    `json:"bgpTimerKeepAliveIntervalMsecs"`
+	RemotePort    int    `json:"portForeign"`
+	LocalHost     string `json:"hostLocal"`
+	LocalRouterID string `json:"localRouterId"`
+	Messages      struct {
+		UpdatesReceived int `json:"updatesRecv"`
+	} `json:"messageStats"`
+}
+
+// sessions returns a node's sessions by the peer's address.
+func (e *e2e) sessions(n *lab.Node) map[string]session {
+	e.t.Helper()
+	out, err := n.FRR.Vtysh(e.t.Context(), "show bgp neighbors json")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	all := map[string]session{}
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		e.t.Fatalf("sessions of %s: %v in %s", n.Name, err, out)
+	}
+	return all
+}
+
+// connections waits until every session of the nodes is established, and counts
+// how often each was.
+func (e *e2e) connections() map[string]int {
+	e.t.Helper()
+	var counts map[string]int
+	e.eventually("all sessions", func(context.Context) error {
+		counts = map[string]int{}
+		for _, n := range e.Nodes {
+			for peer, s := range e.sessions(n) {
+				if s.State != "Established" {
+					return fmt.Errorf("the session of %s with %s is %q", n.Name, peer, s.State)
+				}
+				counts[n.Name+" to "+peer] = s.Established
+			}
+		}
+		return nil
+	})
+	return counts
+}
+
+// inRange reports an address that is not in a pool's range, a prefix or "a-b".
+func inRange(a netip.Addr, text string) error {
+	first, last, ok := strings.Cut(text, "-")
+	if !ok {
+		p := netip.MustParsePrefix(text)
+		if !p.Contains(a) {
+			return fmt.Errorf("%s is not in %s", a, p)
+		}
+		return nil
+	}
+	if a.Compare(netip.MustParseAddr(first)) < 0 || a.Compare(netip.MustParseAddr(last)) > 0 {
+		return errors.New(a.String() + " is not in " + text)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// frrDaemons is where Debian and the upstream packages put FRR's daemons; it
+// is in nobody's PATH.
+const frrDaemons = "/usr/lib/frr"
+
+// frrRootVariable names the file system from which labs take FRR, unless their
+// options say. It lets the same tests run with another version.
+const frrRootVariable = "HERALD_LAB_FRR_ROOT"
+
+// Need skips the test unless it runs as root and every program is installed,
+// either in PATH or, for FRR's daemons, in /usr/lib/frr, which is below
+// $HERALD_LAB_FRR_ROOT where that is set. Under LAB=require,
+// which CI sets, it fails the test instead: there, a skip would look green
+// while it tested nothing.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	miss := t.Skipf
+	if os.Getenv("LAB") == "require" {
+		miss = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		miss("lab: need root")
+	}
+	for _, p := range programs {
+		if _, err := findProgram(p); err != nil {
+			miss("lab: need %v", err)
+		}
+	}
+}
+
+// findProgram returns the path of a program in PATH or among FRR's daemons.
+func findProgram(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	dir := filepath.Join("/", os.Getenv(frrRootVariable), frrDaemons)
+	path, err := exec.LookPath(filepath.Join(dir, name))
+	if err != nil {
+		return "", fmt.Errorf("%s in PATH or %s: %w", name, dir, err)
+	}
+	return path, nil
+}

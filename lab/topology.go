@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// downTimeout is how long taking a lab down may take.
+const downTimeout = 10 * time.Second
+
+// Options says which network to build. The zero value is the default topology.
+type Options struct {
+	Nodes   int           // optional: how many nodes, 1 to 99; 0 means 3
+	NodeASN uint32        // optional: the AS of the nodes; 0 means 64512
+	FRRRoot string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
+	Router  RouterOptions // optional: how r1 is set up
+	NoFRR   bool          // optional: start FRR neither on the nodes nor on r1
+}
+
+// A Topology is a lab's network. [Topology.Down] takes it down.
+type Topology struct {
+	Name       string       // prefix of its namespaces and links: "hl0"
+	Dir        string       // its directory
+	Management netip.Prefix // the host's address on the management bridge, and the network
+
+	Nodes     []*Node  // n1, n2, …
+	Router    *Router  // r1, the top-of-rack router
+	Client    *Machine // c1, behind r1
+	LANClient *Machine // c2, on the nodes' own LAN
+	Collector *Machine // g1, where GoBGP runs
+
+	opts   Options
+	slot   *slot
+	cancel context.CancelFunc
+}
+
+// A Node is a machine of the cluster.
+type Node struct {
+	*Machine
+	FRR        *FRR
+	Number     int        // from 1
+	Pod4, Pod6 netip.Addr // the addresses that its pods have
+	Management netip.Addr // its address on the management bridge
+}
+
+// A Router is a machine that learns routes by BGP and forwards by them.
+type Router struct {
+	*Machine
+	FRR     *FRR
+	Client4 netip.Addr // its address on the client's side
+	Client6 netip.Addr // likewise
+}
+
+// Up builds a network and starts FRR on its nodes, with no configuration, and
+// on its router. What it made until an error it removes again.
+func Up(ctx context.Context, opts Options) (*Topology, error) {
+	opts.Nodes = cmp.Or(opts.Nodes, 3)
+	opts.NodeASN = cmp.Or(opts.NodeASN, 64512)
+	opts.FRRRoot = cmp.Or(opts.FRRRoot, os.Getenv(frrRootVariable), "/")
+	if opts.Nodes < 1 || opts.Nodes > 99 {
+		return nil, fmt.Errorf("build lab: %d nodes, want 1 to 99", opts.Nodes)
+	}
+	s, err := takeSlot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("build lab: %w", err)
+	}
+	// Its programs outlive the building of it.
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	t := &Topology{Name: s.Name, Dir: s.Dir, Management: s.Management, opts: opts, slot: s, cancel: cancel}
+	if err := t.build(ctx, life); err != nil {
+		return nil, fmt.Errorf("build lab %s: %w", s.Name, errors.Join(err, t.Down(life)))
+	}
+	return t, nil
+}
+
+// build makes the machines, wires them and starts FRR. The order matters: see
+// [Machine.unshareMounts].
+func (t *Topology) build(ctx, life context.Context) error {
+	if err := os.Mkdir(t.Dir, 0o755); err != nil {
+		return err
+	}
+	// A mount namespace can be held by a file only on a mount that is private.
+	if err := unix.Mount(t.Dir, t.Dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", t.Dir, err)
+	}
+	if err := unix.Mount("", t.Dir, "", unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mount %s private: %w", t.Dir, err)
+	}
+	if err := t.machines(life); err != nil {
+		return err
+	}
+	if err := t.prepareFRR(ctx); err != nil {
+		return err
+	}
+	for _, m := range t.Machines() {
+		var err error
+		if m.Namespace, err = newNamespace(t.Name + "-" + m.Name); err != nil {
+			return err
+		}
+	}
+	if err := t.wire(); err != nil || t.opts.NoFRR {
+		return err
+	}
+	var g errgroup.Group
+	for _, f := range t.frrs() {
+		g.Go(func() error { return f.Start(ctx) })
+	}
+	return g.Wait()
+}
+
+// prepareFRR gives the nodes and the router an FRR that does not run yet, and
+// with it their mount namespaces.
+func (t *Topology) prepareFRR(ctx context.Context) error {
+	var g errgroup.Group
+	for _, n := range t.Nodes {
+		g.Go(func() (err error) {
+			// The nodes' bgpd never listens, as in a cluster, where another
+			// process of the host may own the port.
+			n.FRR, err = newFRR(ctx, n.Machine, t.opts.FRRRoot, "-p", "0")
+			return err
+		})
+	}
+	g.Go(func() (err error) {
+		conf, err := t.routerConfig()
+		if err != nil {
+			return err
+		}
+		if t.Router.FRR, err = newFRR(ctx, t.Router.Machine, t.opts.FRRRoot); err != nil {
+			return err
+		}
+		return t.Router.FRR.Configure(conf)
+	})
+	return g.Wait()
+}
+
+// frrs returns the FRR of every machine that has one.
+func (t *Topology) frrs() []*FRR {
+	all := []*FRR{t.Router.FRR}
+	for _, n := range t.Nodes {
+		all = append(all, n.FRR)
+	}
+	return all
+}
+
+// Down kills the lab's processes and removes its namespaces, links, mounts and
+// files. It does so even if ctx is done. A second call does nothing.
+func (t *Topology) Down(ctx context.Context) error {
+	if t.slot == nil {
+		return nil
+	}
+	s := t.slot
+	t.slot = nil
+	defer t.cancel()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), downTimeout)
+	defer cancel()
+	if err := s.release(ctx); err != nil {
+		return fmt.Errorf("take lab down: %w", err)
+	}
+	return nil
+}
+
+// Machines returns every machine of the lab.
+func (t *Topology) Machines() []*Machine {
+	var all []*Machine
+	for _, n := range t.Nodes {
+		all = append(all, n.Machine)
+	}
+	return append(all, t.Router.Machine, t.Client, t.LANClient, t.Collector)
+}
+
+// Node returns the node of that name, or nil.
+func (t *Topology) Node(name string) *Node {
+	for _, n := range t.Nodes {
+		if n.Name == name {
+			return n
+		}
+	}
+	return nil
+}
+
+// machines decides names and addresses.
+func (t *Topology) machines(life context.Context) error {
+	for i := range t.opts.Nodes {
+		n := i + 1
+		m, err := t.machine(life, fmt.Sprintf("n%d", n), lan4(n), lan6(n))
+		if err != nil {
+			return err
+		}
+		t.Nodes = append(t.Nodes, &Node{
+			Machine:    m,
+			Number:     n,
+			Pod4:       netip.AddrFrom4([4]byte{10, 244, byte(n), 10}),
+			Pod6:       netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::10", n)),
+			Management: t.management(10 + n),
+		})
+	}
+	router, err := t.machine(life, "r1", lan4(254), lan6(254))
+	if err != nil {
+		return err
+	}
+	t.Router = &Router{
+		Machine: router,
+		Client4: netip.MustParseAddr("10.20.0.254"),
+		Client6: netip.MustParseAddr("fd00:10:20::254"),
+	}
+	if t.Client, err = t.machine(life, "c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1")); err != nil {
+		return err
+	}
+	if t.LANClient, err = t.machine(life, "c2", lan4(100), lan6(100)); err != nil {
+		return err
+	}
+	t.Collector, err = t.machine(life, "g1", lan4(200), lan6(200))
+	return err
+}
+
+// machine makes a machine with a directory, but no namespace yet.
+func (t *Topology) machine(life context.Context, name string, addr4, addr6 netip.Addr) (*Machine, error) {
+	m := &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: life}
+	return m, os.Mkdir(m.Dir, 0o755)
+}
+
+// management returns a host's address on the management network.
+func (t *Topology) management(host int) netip.Addr {
+	b := t.Management.Addr().As4()
+	b[3] = byte(host)
+	return netip.AddrFrom4(b)
+}
+
+// lan4 returns a host's address on the nodes' LAN.
+func lan4(host int) netip.Addr { return netip.AddrFrom4([4]byte{10, 10, 0, byte(host)}) }
+
+// lan6 returns a host's IPv6 address on the nodes' LAN. It is written as the
+// IPv4 one: host 254 is fd00:10:10::254.
+func lan6(host int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:10:10::%d", host)) }
