@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/lab"
+)
+
+// benchConfig lets every node peer with r1 alone, so that nobody else's work is
+// measured.
+const benchConfig = `
+peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]
+address-pools: [{name: bench, protocol: bgp, addresses: [10.240.0.0/16]}]
+`
+
+func benchCommand() *cobra.Command {
+	var samples, services int
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure how fast Services get addresses and routes, on a lab of its own",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runBench(c.Context(), c.OutOrStdout(), samples, services)
+		},
+	}
+	c.Flags().IntVar(&samples, "samples", 25, "Services that are measured one after the other, each time")
+	c.Flags().IntVar(&services, "services", 1000, "Services that are made in a burst, and stay while others are measured")
+	return c
+}
+
+func runBench(ctx context.Context, out io.Writer, samples, services int) (err error) {
+	s, err := lab.UpStack(ctx, lab.StackOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Down(context.WithoutCancel(ctx))) }()
+	b := &bench{Stack: s}
+	if b.routes, err = s.Router.WatchRoutes(); err != nil {
+		return err
+	}
+	defer b.routes.Close()
+	if err := s.Configure(ctx, benchConfig); err != nil {
+		return err
+	}
+	if err := s.SetBackends(ctx, lab.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
+		return err
+	}
+	// The first Service waits for the sessions; it is not measured.
+	if _, err := b.one(ctx); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "what\tmedian\t99th percentile\tgoal")
+	idle, err := b.several(ctx, samples)
+	if err != nil {
+		return err
+	}
+	report(table, "", idle)
+	made, routed, err := b.burst(ctx, services)
+	if err != nil {
+		return err
+	}
+	controller, agent, err := b.memory()
+	if err != nil {
+		return err
+	}
+	busy, err := b.several(ctx, samples)
+	if err != nil {
+		return err
+	}
+	report(table, fmt.Sprintf(", with %d Services", services), busy)
+	fmt.Fprintf(table, "%d Services in a burst: creation of the last -> all in the ToR's kernel\t%v\t\t1s\n", services, millis(routed))
+	fmt.Fprintf(table, "  making them took\t%v\t\t\n", millis(made))
+	fmt.Fprintf(table, "memory of the controller at %d Services\t%.1f MB\t\t40 MB\n", services, float64(controller)/1e6)
+	fmt.Fprintf(table, "memory of an agent at %d Services\t%.1f MB\t\t40 MB\n", services, float64(agent)/1e6)
+	return table.Flush()
+}
+
+// report writes the rows of a series.
+func report(w io.Writer, when string, all []timing) {
+	for _, row := range []struct {
+		what, goal string
+		figure     func(timing) time.Duration
+	}{
+		{"Service created -> address in its status", "15ms, 50ms", func(t timing) time.Duration { return t.Status }},
+		{"Service created -> route in the ToR's kernel", "150ms, 300ms", func(t timing) time.Duration { return t.First }},
+		{"Service created -> route via every node", "", func(t timing) time.Duration { return t.All }},
+		{"Service deleted -> route gone", "150ms", func(t timing) time.Duration { return t.Deleted }},
+	} {
+		fmt.Fprintf(w, "%s%s\t%v\t%v\t%s\n", row.what, when,
+			millis(quantile(all, 0.5, row.figure)), millis(quantile(all, 0.99, row.figure)), row.goal)
+	}
+}
+
+func millis(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
