@@ -65,7 +65,14 @@ func (w *scene) change(f func()) {
 	f()
 	w.mu.Unlock()
 	w.wake()
-	time.Sleep(time.Second) // of fake time
+	settle()
+}
+
+// settle waits, in fake time, until the loop is quiet. What it has done is then
+// safe to look at.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
 }
 
 // write puts another text in the place of the configuration.
@@ -218,7 +225,7 @@ func TestController(t *testing.T) {
 		w.refresh = func() { w.snapshot.Services = services("a", "b=198.51.100.1") }
 		ctx, stop = context.WithCancel(t.Context())
 		go func() { done <- c.Lead(ctx) }()
-		time.Sleep(time.Second)
+		settle()
 		wantUpdates("leading again", "a=")
 		stop()
 		if err := <-done; err != nil {
