@@ -5,15 +5,20 @@
 package kube
 
 import (
+	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/klog/v2"
 )
 
 // NewConfig returns how to reach the API server: as the kubeconfig file says, or
@@ -33,18 +38,112 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	return c, nil
 }
 
-// NewClient returns a client for what NewConfig made. Its requests end after the
-// timeout, those that watch too; zero is never.
-func NewClient(c *rest.Config, timeout time.Duration) (kubernetes.Interface, error) {
-	c = rest.CopyConfig(c)
-	c.Timeout = timeout
-	k, err := kubernetes.NewForConfig(c)
+// A Client speaks with the API server about the few kinds of objects that Herald
+// reads and writes. The library's own client knows all kinds of all APIs, which
+// is most of an agent's memory.
+type Client struct {
+	core, discovery rest.Interface
+	parameters      runtime.ParameterCodec
+}
+
+// NewClient returns a Client for what NewConfig made.
+func NewClient(config *rest.Config) (*Client, error) {
+	scheme := runtime.NewScheme()
+	scheme.AddKnownTypes(corev1.SchemeGroupVersion,
+		&corev1.Service{}, &corev1.ServiceList{},
+		&corev1.Node{}, &corev1.NodeList{},
+		&corev1.Namespace{}, &corev1.NamespaceList{},
+		&corev1.ConfigMap{}, &corev1.ConfigMapList{},
+		&corev1.Event{}, &corev1.EventList{})
+	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
+	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
+	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)
+
+	config = rest.CopyConfig(config)
+	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	h, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}
-	return k, nil
+	// All APIs share the connection.
+	api := func(path string, version schema.GroupVersion) (rest.Interface, error) {
+		c := rest.CopyConfig(config)
+		c.APIPath, c.GroupVersion = path, &version
+		r, err := rest.RESTClientForConfigAndClient(c, h)
+		if err != nil {
+			return nil, fmt.Errorf("API server: %s: %w", version, err)
+		}
+		return r, nil
+	}
+	c := &Client{parameters: runtime.NewParameterCodec(scheme)}
+	if c.core, err = api("/api", corev1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	if c.discovery, err = api("/apis", discoveryv1.SchemeGroupVersion); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// LogTo sends what the Kubernetes client library logs to a logger, for the whole
-// program.
-func LogTo(l *slog.Logger) { klog.SetSlogLogger(l) }
+func (c *Client) services(namespace string) resource[*corev1.ServiceList] {
+	return resource[*corev1.ServiceList]{c, c.core, "services", namespace, func() *corev1.ServiceList { return new(corev1.ServiceList) }}
+}
+
+func (c *Client) nodes() resource[*corev1.NodeList] {
+	return resource[*corev1.NodeList]{c, c.core, "nodes", "", func() *corev1.NodeList { return new(corev1.NodeList) }}
+}
+
+func (c *Client) namespaces() resource[*corev1.NamespaceList] {
+	return resource[*corev1.NamespaceList]{c, c.core, "namespaces", "", func() *corev1.NamespaceList { return new(corev1.NamespaceList) }}
+}
+
+func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
+	return resource[*corev1.ConfigMapList]{c, c.core, "configmaps", namespace, func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) }}
+}
+
+func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {
+	return resource[*discoveryv1.EndpointSliceList]{c, c.discovery, "endpointslices", "",
+		func() *discoveryv1.EndpointSliceList { return new(discoveryv1.EndpointSliceList) }}
+}
+
+// createEvent writes an event.
+func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
+	return c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
+}
+
+// patchServiceStatus carries out a strategic merge patch of the status
+// subresource of a Service.
+func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) error {
+	return c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+}
+
+// A resource is all objects of one kind, in one namespace or in all.
+type resource[L runtime.Object] struct {
+	client    *Client
+	api       rest.Interface
+	name      string // in paths
+	namespace string // empty: all
+	newList   func() L
+}
+
+// List returns the objects that there are.
+func (r resource[L]) List(ctx context.Context, opts metav1.ListOptions) (L, error) {
+	list := r.newList()
+	return list, r.get(opts).Do(ctx).Into(list)
+}
+
+// Watch returns what happens to the objects.
+func (r resource[L]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	opts.Watch = true
+	return r.get(opts).Watch(ctx)
+}
+
+func (r resource[L]) get(opts metav1.ListOptions) *rest.Request {
+	var timeout time.Duration // none
+	if opts.TimeoutSeconds != nil {
+		timeout = time.Duration(*opts.TimeoutSeconds) * time.Second
+	}
+	return r.api.Get().NamespaceIfScoped(r.namespace, r.namespace != "").Resource(r.name).
+		VersionedParams(&opts, r.client.parameters).Timeout(timeout)
+}

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -21,10 +20,10 @@ const configKey = "config"
 
 // ConfigMapOptions name the ConfigMap that holds the configuration.
 type ConfigMapOptions struct {
-	Client    kubernetes.Interface // required
-	Namespace string               // required
-	Name      string               // required
-	Wake      func()               // required: called after every change; must not block
+	Client    *Client // required
+	Namespace string  // required
+	Name      string  // required
+	Wake      func()  // required: called after every change; must not block
 }
 
 // A ConfigMap holds the newest version of the configuration's text.
@@ -71,7 +70,7 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 		},
 		synced: func() {},
 	}
-	follow(ctx, c.opts.Client, c.opts.Client.CoreV1().ConfigMaps(c.opts.Namespace),
+	follow(ctx, c.opts.Client.configMaps(c.opts.Namespace),
 		fields.OneTermEqualSelector("metadata.name", c.opts.Name), s)
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -20,7 +19,7 @@ import (
 // are about. It is best effort: it never makes its caller wait, and what the API
 // server does not take is gone.
 type Recorder struct {
-	client    kubernetes.Interface
+	client    *Client
 	component string
 	log       *slog.Logger
 	queue     chan *corev1.Event
@@ -32,7 +31,7 @@ type Recorder struct {
 const recorderQueue = 4096
 
 // NewRecorder returns a Recorder whose events come from the named component.
-func NewRecorder(client kubernetes.Interface, component string, log *slog.Logger) *Recorder {
+func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 	return &Recorder{client: client, component: component, log: log, queue: make(chan *corev1.Event, recorderQueue)}
 }
 
@@ -96,7 +95,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 func (r *Recorder) write(ctx context.Context, event *corev1.Event) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if _, err := r.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{}); err != nil {
+	if err := r.client.createEvent(ctx, event); err != nil {
 		r.log.Warn("event lost", "reason", event.Reason, "err", err)
 	}
 }

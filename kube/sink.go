@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -23,8 +22,8 @@ type object interface {
 	metav1.Object
 }
 
-// A client lists and watches one kind of object.
-type client[L runtime.Object] interface {
+// A lister lists and watches one kind of object.
+type lister[L runtime.Object] interface {
 	List(ctx context.Context, opts metav1.ListOptions) (L, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
 }
@@ -110,7 +109,7 @@ func (s *sink[T]) Transformer() cache.TransformFunc {
 
 // follow keeps a sink up to date with the API server until the context is
 // canceled.
-func follow[T object, L runtime.Object](ctx context.Context, k kubernetes.Interface, c client[L], selector fields.Selector, s *sink[T]) {
+func follow[T object, L runtime.Object](ctx context.Context, c lister[L], selector fields.Selector, s *sink[T]) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
 			opts.FieldSelector = selector.String()
@@ -122,7 +121,7 @@ func follow[T object, L runtime.Object](ctx context.Context, k kubernetes.Interf
 		},
 	}
 	var kind T
-	cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, k), kind, s, cache.ReflectorOptions{
+	cache.NewReflectorWithOptions(lw, kind, s, cache.ReflectorOptions{
 		Name: fmt.Sprintf("%T", kind),
 		// Come back soon after an outage of the API server, yet not all agents
 		// at the same moment.

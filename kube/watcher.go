@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/kubernetes"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,8 +32,8 @@ const (
 
 // WatcherOptions say what a Watcher reads, and for whom.
 type WatcherOptions struct {
-	Client kubernetes.Interface // required
-	Wake   func()               // required: called after every change; must not block
+	Client *Client // required
+	Wake   func()  // required: called after every change; must not block
 
 	// What to read besides Services; what is not read is empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
@@ -79,23 +78,23 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 
 // Run reads until the context is canceled.
 func (w *Watcher) Run(ctx context.Context) error {
-	k := w.opts.Client
+	c := w.opts.Client
 	var g errgroup.Group
 	services := rowsOf(w, w.services, reconcile.FromService)
 	services.strip = stripService
-	start(ctx, &g, w, k.CoreV1().Services(metav1.NamespaceAll), services)
+	start(ctx, &g, w, c.services(metav1.NamespaceAll), services)
 	if w.opts.Nodes {
 		nodes := rowsOf(w, w.nodes, reconcile.FromNode)
 		nodes.strip = stripNode
-		start(ctx, &g, w, k.CoreV1().Nodes(), nodes)
+		start(ctx, &g, w, c.nodes(), nodes)
 	}
 	if w.opts.Namespaces {
-		start(ctx, &g, w, k.CoreV1().Namespaces(), rowsOf(w, w.namespaces, func(n *corev1.Namespace) namespace {
+		start(ctx, &g, w, c.namespaces(), rowsOf(w, w.namespaces, func(n *corev1.Namespace) namespace {
 			return namespace{n.Name, n.Labels}
 		}))
 	}
 	if w.opts.EndpointSlices {
-		start(ctx, &g, w, k.DiscoveryV1().EndpointSlices(metav1.NamespaceAll), &sink[*discoveryv1.EndpointSlice]{
+		start(ctx, &g, w, c.endpointSlices(), &sink[*discoveryv1.EndpointSlice]{
 			set:     w.endpoints.set,
 			remove:  func(s *discoveryv1.EndpointSlice) bool { return w.endpoints.delete(sliceKey(s)) },
 			replace: w.endpoints.replace,
@@ -140,7 +139,7 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 	return poll(refreshRetry, func(ctx context.Context) bool {
 		opts := metav1.ListOptions{Limit: refreshPage}
 		for {
-			page, err := w.opts.Client.CoreV1().Services(metav1.NamespaceAll).List(ctx, opts)
+			page, err := w.opts.Client.services(metav1.NamespaceAll).List(ctx, opts)
 			if err != nil {
 				return false
 			}
@@ -184,11 +183,11 @@ func rowsOf[T object, K comparable, V any](w *Watcher, t *table[K, V], row func(
 	}
 }
 
-func start[T object, L runtime.Object](ctx context.Context, g *errgroup.Group, w *Watcher, c client[L], s *sink[T]) {
+func start[T object, L runtime.Object](ctx context.Context, g *errgroup.Group, w *Watcher, c lister[L], s *sink[T]) {
 	s.mu, s.wake = &w.mu, w.opts.Wake
 	s.synced = func() { w.unread-- }
 	g.Go(func() error {
-		follow(ctx, w.opts.Client, c, fields.Everything(), s)
+		follow(ctx, c, fields.Everything(), s)
 		return nil
 	})
 }

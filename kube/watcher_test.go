@@ -89,7 +89,7 @@ func TestWatcher(t *testing.T) {
 	)
 	var wakes atomic.Int64
 	w := kube.NewWatcher(kube.WatcherOptions{
-		Client: client, Wake: func() { wakes.Add(1) },
+		Client: newClient(t, client), Wake: func() { wakes.Add(1) },
 		Nodes: true, Namespaces: true, EndpointSlices: true,
 	})
 	if _, synced := w.Snapshot(); synced {
@@ -170,7 +170,7 @@ func TestWatcherReconnect(t *testing.T) {
 	})
 	seen := make(chan []string, 1000)
 	var w *kube.Watcher
-	w = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: func() {
+	w = kube.NewWatcher(kube.WatcherOptions{Client: newClient(t, client), Wake: func() {
 		if s, synced := w.Snapshot(); synced {
 			seen <- serviceNames(s)
 		}
@@ -215,7 +215,7 @@ func TestWatcherRefresh(t *testing.T) {
 	client.PrependWatchReactor("services", func(clienttesting.Action) (bool, watch.Interface, error) {
 		return true, watch.NewFake(), nil // says nothing
 	})
-	w := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: func() {}})
+	w := kube.NewWatcher(kube.WatcherOptions{Client: newClient(t, client), Wake: func() {}})
 	run(t, w.Run)
 	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
 
@@ -252,7 +252,7 @@ func TestConfigMap(t *testing.T) {
 	client := fake.NewClientset()
 	var wakes atomic.Int64
 	c := kube.NewConfigMap(kube.ConfigMapOptions{
-		Client: client, Namespace: "metallb-system", Name: "config", Wake: func() { wakes.Add(1) },
+		Client: newClient(t, client), Namespace: "metallb-system", Name: "config", Wake: func() { wakes.Add(1) },
 	})
 	if _, read := c.Document(); read {
 		t.Error("read before it ran")

@@ -11,9 +11,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/workqueue"
 
 	"golang.org/x/sync/errgroup"
@@ -35,10 +32,10 @@ const (
 
 // WriterOptions say where a Writer writes to.
 type WriterOptions struct {
-	Client  kubernetes.Interface // required
-	Events  *Recorder            // required
-	Logger  *slog.Logger         // required
-	Written func(err error)      // optional: told of every write; any goroutine may call it
+	Client  *Client         // required
+	Events  *Recorder       // required
+	Logger  *slog.Logger    // required
+	Written func(err error) // optional: told of every write; any goroutine may call it
 }
 
 // A Writer makes Services as a Plan wants them. It writes to one version of a
@@ -185,9 +182,7 @@ func (w *Writer) write(ctx context.Context, u reconcile.Update) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_, err = w.opts.Client.CoreV1().Services(u.Service.Namespace).Patch(ctx, u.Service.Name,
-		types.StrategicMergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager}, "status")
-	if err != nil {
+	if err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch); err != nil {
 		return fmt.Errorf("patch status: %w", err)
 	}
 	return nil

@@ -65,8 +65,9 @@ func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 		return false, nil, nil
 	})
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	events := kube.NewRecorder(h.client, "herald-controller", log)
-	h.writer = kube.NewWriter(kube.WriterOptions{Client: h.client, Events: events, Logger: log})
+	client := newClient(t, h.client)
+	events := kube.NewRecorder(client, "herald-controller", log)
+	h.writer = kube.NewWriter(kube.WriterOptions{Client: client, Events: events, Logger: log})
 	run(t, events.Run)
 	return h
 }

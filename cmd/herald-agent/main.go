@@ -86,7 +86,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	client, err := kube.NewClient(api, 0)
+	client, err := kube.NewClient(api)
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/configfile"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -76,11 +77,11 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	client, err := kube.NewClient(api, 0)
+	client, err := kube.NewClient(api)
 	if err != nil {
 		return err
 	}
-	electionClient, err := kube.NewClient(api, kube.ElectionTimeout)
+	leases, err := lease.NewClient(api)
 	if err != nil {
 		return err
 	}
@@ -128,10 +129,10 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("host name: %w", err)
 	}
-	election := kube.NewElection(kube.ElectionOptions{
-		Client:    electionClient,
+	election := lease.New(lease.Options{
+		Client:    leases,
 		Namespace: o.Namespace,
-		Lease:     name,
+		Name:      name,
 		Identity:  cmp.Or(o.pod, host) + "_" + rand.Text()[:8],
 		Logger:    log.With("component", "election"),
 	})

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube
+// Package lease lets one process at a time lead: the one that holds a Lease.
+package lease
 
 import (
 	"context"
@@ -9,7 +10,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 
@@ -25,31 +27,42 @@ const (
 	leaseRetry    = 1 * time.Second
 )
 
-// ElectionTimeout is how long a request of an Election's client may take, so that
-// one that hangs leaves time for another.
-const ElectionTimeout = leaseRenew / 2
+// requestTimeout is how long one request may take, so that one that hangs leaves
+// time for another.
+const requestTimeout = leaseRenew / 2
 
-// ElectionOptions name the Lease that the leader holds.
-type ElectionOptions struct {
-	Client    kubernetes.Interface // required: with ElectionTimeout
-	Namespace string               // required
-	Lease     string               // required: the Lease's name
-	Identity  string               // required: different in each process
-	Logger    *slog.Logger         // required
+// NewClient returns a client for Leases, for what kube.NewConfig made.
+func NewClient(c *rest.Config) (coordinationv1.LeasesGetter, error) {
+	c = rest.CopyConfig(c)
+	c.Timeout = requestTimeout
+	k, err := coordinationv1.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	return k, nil
+}
+
+// Options name the Lease that the leader holds.
+type Options struct {
+	Client    coordinationv1.LeasesGetter // required
+	Namespace string                      // required
+	Name      string                      // required
+	Identity  string                      // required: different in each process
+	Logger    *slog.Logger                // required
 }
 
 // An Election lets one process at a time lead.
 type Election struct {
-	opts ElectionOptions
+	opts Options
 	lock resourcelock.Interface
 }
 
-// NewElection returns an Election that this process does not stand in until it
+// New returns an Election that this process does not stand in until it
 // runs.
-func NewElection(opts ElectionOptions) *Election {
+func New(opts Options) *Election {
 	return &Election{opts: opts, lock: &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: opts.Namespace, Name: opts.Lease},
-		Client:     opts.Client.CoordinationV1(),
+		LeaseMeta:  metav1.ObjectMeta{Namespace: opts.Namespace, Name: opts.Name},
+		Client:     opts.Client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: opts.Identity},
 	}}
 }
@@ -75,7 +88,7 @@ func (e *Election) term(ctx context.Context, lead, follow func(context.Context) 
 		LeaseDuration: leaseDuration,
 		RenewDeadline: leaseRenew,
 		RetryPeriod:   leaseRetry,
-		Name:          e.opts.Lease,
+		Name:          e.opts.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) { elected <- held },
 			OnStoppedLeading: func() {}, // held is canceled

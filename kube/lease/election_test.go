@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kube_test
+package lease_test
 
 import (
 	"context"
@@ -11,11 +11,27 @@ import (
 
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/kube/lease"
 )
 
+// eventually fails the test if a condition does not come true in time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-deadline.C:
+			t.Fatalf("not in 10 s: %s", what)
+		}
+	}
+}
+
 func TestElection(t *testing.T) {
-	client := fake.NewClientset()
+	client := fake.NewClientset().CoordinationV1()
 	var leaders, most, terms atomic.Int64
 	lead := func(ctx context.Context) error {
 		terms.Add(1)
@@ -31,8 +47,8 @@ func TestElection(t *testing.T) {
 		return nil
 	}
 	stand := func(identity string) (stop func()) {
-		e := kube.NewElection(kube.ElectionOptions{
-			Client: client, Namespace: "metallb-system", Lease: "herald-controller", Identity: identity,
+		e := lease.New(lease.Options{
+			Client: client, Namespace: "metallb-system", Name: "herald-controller", Identity: identity,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
