@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import "time"
+
+const (
+	// defendInterval separates two defences of an address: RFC 5227, Section 2.4.
+	defendInterval = 10 * time.Second
+
+	// takeover is how long after an address was taken over the claims of its
+	// last owner may still be heard.
+	takeover = 2 * time.Second
+
+	// conflictAge is how long a conflict is reported after the last claim. In
+	// that time the stranger has been asked with every announcement.
+	conflictAge = 90 * time.Second
+
+	// claimStep is the least time between two claims that change the report, so
+	// that a flood of them is neither logged nor reported one by one.
+	claimStep = time.Second
+)
+
+// judge decides what the claims of other hosts mean.
+func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
+	for h, at := range claims {
+		rec := e.records[h.addr]
+		if rec == nil || e.own[h.mac] || h.mac == (MAC{}) {
+			continue
+		}
+		p := rec.presences[h.link]
+		if p == nil {
+			continue
+		}
+		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
+		switch {
+		case e.in.friends[h.mac], p.phase == Quiet:
+			e.note(&rec.takenBy, c)
+		case !rec.want.Fresh && at.Sub(rec.gained) < takeover:
+			// Its last owner does not know yet, or what he sent was on its way.
+		default:
+			known := rec.conflict.MAC == h.mac
+			if e.note(&rec.conflict, c) && !known {
+				e.a.opts.Logger.Warn("another host has the address", "addr", h.addr, "iface", c.Interface, "mac", h.mac.String())
+			}
+			e.resist(p, now)
+		}
+	}
+}
+
+// note replaces a claim by a later one, and reports whether it did.
+func (e *engine) note(old *Claim, c Claim) bool {
+	if c.At.Sub(old.At) < claimStep {
+		return false
+	}
+	*old = c
+	e.changed = true
+	return true
+}
+
+// resist answers a stranger's claim: one who was there before keeps the address
+// under Refuse, and an address that is announced is defended.
+func (e *engine) resist(p *presence, now time.Time) {
+	switch p.phase {
+	case Probing:
+		e.enter(p, Refused, now)
+	case Announced:
+		if now.Sub(p.record.defended) >= defendInterval {
+			p.record.defended = now
+			e.announce(p)
+		}
+	case Quiet, Refused:
+	}
+}
+
+// settle ends a conflict: nobody answers for the address any more.
+func (e *engine) settle(rec *record) {
+	if rec.conflict == (Claim{}) {
+		return
+	}
+	e.a.opts.Logger.Info("no other host has the address any more", "addr", rec.want.Addr, "mac", rec.conflict.MAC.String())
+	rec.conflict = Claim{}
+	e.changed = true
+}

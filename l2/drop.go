@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import "fmt"
+
+// A Drop says why a received packet got no answer.
+type Drop int
+
+// The Drops. The zero value is no drop.
+const (
+	Answered     Drop = iota
+	Malformed         // it breaks a rule of RFC 826 or of RFC 4861, Section 7.1
+	NotRequest        // an ARP reply or a neighbor advertisement
+	NotForUs          // the Ethernet destination is another host's
+	FromSelf          // this interface sent it
+	Gratuitous        // an announcement in the form of an ARP request; it asks nothing
+	NotAnnounced      // the target is not announced on this interface
+	Unclaimed         // the target is still being probed for, or is another host's
+	SendFailed        // the interface did not take the answer
+	drops             // how many there are
+)
+
+var dropNames = [drops]string{
+	Answered:     "Answered",
+	Malformed:    "Malformed",
+	NotRequest:   "NotRequest",
+	NotForUs:     "NotForUs",
+	FromSelf:     "FromSelf",
+	Gratuitous:   "Gratuitous",
+	NotAnnounced: "NotAnnounced",
+	Unclaimed:    "Unclaimed",
+	SendFailed:   "SendFailed",
+}
+
+// String returns the name of the constant.
+func (d Drop) String() string {
+	if d < 0 || d >= drops {
+		return fmt.Sprintf("Drop(%d)", int(d))
+	}
+	return dropNames[d]
+}
+
+// MarshalText returns the same as String.
+func (d Drop) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

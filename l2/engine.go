@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// An engine brings about what an Announcer was told. One goroutine owns it;
+// the responders' goroutines see their views of it and nothing else.
+type engine struct {
+	a     *Announcer
+	tasks *errgroup.Group // of Run
+
+	in       input
+	own      map[MAC]bool // of this node
+	stations map[int]*station
+	records  map[netip.Addr]*record
+	timetable
+	changed bool // there is something to report
+}
+
+// A record is what there is to know about one wanted address.
+type record struct {
+	want      Announcement
+	count     *counters
+	gained    time.Time
+	defended  time.Time // when a claim was last countered
+	conflict  Claim
+	takenBy   Claim
+	presences map[int]*presence // by link
+}
+
+func newEngine(a *Announcer, tasks *errgroup.Group) *engine {
+	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}}
+}
+
+// run is the loop: look at what is new, do it, send what is due, and report.
+func (e *engine) run(ctx context.Context) {
+	defer e.close()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var retry time.Time // when to open again what could not be opened; zero if nothing
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.a.wake:
+		case <-timer.C:
+		}
+		now := time.Now()
+		in := e.a.take()
+		e.lose(in.failures, now)
+		if in.generation != e.in.generation || len(in.failures) > 0 || due(retry, now) {
+			e.in = in
+			retry = e.reconcile(now)
+		}
+		e.judge(in.claims, now)
+		next := earlier(e.send(now), retry)
+		if e.changed {
+			e.changed = false
+			e.a.publish(e.makeReport())
+		}
+		if next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// due reports whether a time was set and has come.
+func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
+
+// earlier returns the earlier of two times, of which a zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// reconcile makes sockets and presences what the input asks for. It returns when
+// to try again what failed, or zero.
+func (e *engine) reconcile(now time.Time) (retry time.Time) {
+	e.survey(now)
+	for addr, rec := range e.records {
+		if _, wanted := e.in.want[addr]; !wanted {
+			for _, p := range rec.presences {
+				e.leave(p)
+			}
+			delete(e.records, addr)
+			e.changed = true
+		}
+	}
+
+	// Open first what the addresses need, so that they come to be on all their
+	// interfaces at once.
+	sites := e.sites()
+	for _, w := range e.in.want {
+		for _, st := range sites[protocolOf(w.Addr)] {
+			if w.on(st.link.Name) {
+				st.socket[protocolOf(w.Addr)].needed = true
+			}
+		}
+	}
+	for _, st := range e.stations {
+		for p := range st.socket {
+			retry = earlier(retry, e.openOrClose(st, Protocol(p), now))
+		}
+	}
+
+	for addr, w := range e.in.want {
+		rec := e.records[addr]
+		if rec == nil {
+			rec = &record{count: &counters{}, gained: now, presences: map[int]*presence{}}
+			e.records[addr] = rec
+			e.changed = true
+		}
+		if rec.want.Quiet != w.Quiet {
+			rec.gained, rec.takenBy = now, Claim{} // what the last handover brought
+			e.changed = true
+		}
+		rec.want = w
+		for _, p := range rec.presences {
+			if !w.on(p.station.link.Name) {
+				e.leave(p)
+			}
+		}
+		for _, st := range sites[protocolOf(addr)] {
+			if !w.on(st.link.Name) || st.socket[protocolOf(addr)].responder == nil {
+				continue
+			}
+			if p := rec.presences[st.link.Index]; p != nil {
+				e.adjust(p, now)
+			} else {
+				e.join(rec, st, now)
+			}
+		}
+	}
+	e.show()
+	return retry
+}
+
+// survey makes the stations what the links are.
+func (e *engine) survey(now time.Time) {
+	e.own = make(map[MAC]bool, len(e.in.links))
+	present := make(map[int]bool, len(e.in.links))
+	for _, l := range e.in.links {
+		e.own[l.MAC] = true
+		present[l.Index] = true
+		st := e.stations[l.Index]
+		if st == nil {
+			st = &station{link: l}
+			e.stations[l.Index] = st
+			e.changed = true
+		}
+		e.update(st, l, now)
+	}
+	for index, st := range e.stations {
+		if !present[index] {
+			for p := range st.socket {
+				e.shut(st, Protocol(p))
+			}
+			delete(e.stations, index)
+			e.changed = true
+		}
+	}
+}
+
+// sites lists the stations that are suitable for each protocol.
+func (e *engine) sites() [protocols][]*station {
+	var out [protocols][]*station
+	for _, st := range e.stations {
+		for p := range st.socket {
+			if st.socket[p].skip == Suitable {
+				out[p] = append(out[p], st)
+			}
+		}
+	}
+	return out
+}
+
+// close stops answering.
+func (e *engine) close() {
+	for _, st := range e.stations {
+		for p := range st.socket {
+			e.shut(st, Protocol(p))
+		}
+	}
+	e.a.publish(e.makeReport())
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+const (
+	// rounds of announcements follow each other roundInterval apart after an
+	// address has come to an interface, the first at once. RFC 5227, Section 2.3
+	// asks for two; more of them survive a switch port that is still learning.
+	rounds        = 6
+	roundInterval = time.Second
+
+	// refresh is the time between two announcements afterwards, give or take a
+	// fifth. It is far below what switches remember a station for (300 s), so
+	// that a silent address is never flooded or lost.
+	refresh = 30 * time.Second
+
+	// probes are sent probeInterval apart, and an answer is waited for as long
+	// after the last one. RFC 5227, Section 2.1.1 has one to two seconds between
+	// them; a Service would wait for that.
+	probes        = 3
+	probeInterval = 200 * time.Millisecond
+
+	// sendRetry is the time to the next attempt at a first announcement that the
+	// interface did not take.
+	sendRetry = 250 * time.Millisecond
+)
+
+// A presence is an address on a station.
+type presence struct {
+	record  *record
+	station *station
+	role    *role
+	joined  bool // the solicited-node group of an IPv6 address
+
+	phase     Phase
+	since     time.Time
+	confirmed bool
+	sent      int       // rounds of announcements
+	roundAt   time.Time // when the next is due
+	probes    int       // that are left to be sent
+	probeAt   time.Time // when the next is due
+
+	slot // in the timetable
+}
+
+func (p *presence) addr() netip.Addr { return p.record.want.Addr }
+
+func (p *presence) socket() *socket { return &p.station.socket[protocolOf(p.addr())] }
+
+// join brings an address to a station.
+func (e *engine) join(rec *record, st *station, now time.Time) {
+	p := &presence{record: rec, station: st}
+	p.role = &role{count: rec.count}
+	rec.presences[st.link.Index] = p
+	s := p.socket()
+	s.roles[p.addr()] = p.role
+	s.stale = true
+	e.joinGroup(p)
+	switch {
+	case rec.want.Quiet:
+		e.enter(p, Quiet, now)
+	case rec.want.Fresh && e.a.opts.Conflict == Refuse:
+		e.enter(p, Probing, now)
+	default:
+		e.enter(p, Announced, now)
+	}
+}
+
+// joinGroup makes solicitations for an IPv6 address arrive. If that fails it is
+// tried again before each announcement.
+func (e *engine) joinGroup(p *presence) {
+	if p.joined || protocolOf(p.addr()) != NDP {
+		return
+	}
+	s := p.socket()
+	if err := s.responder.port.Join(solicitedNode(p.addr())); err != nil {
+		e.fault(p.station, NDP, joining, fmt.Errorf("join group of %s: %w", p.addr(), err))
+		return
+	}
+	p.joined = true
+	e.fault(p.station, NDP, joining, nil)
+}
+
+// leave takes an address off its station.
+func (e *engine) leave(p *presence) {
+	s := p.socket()
+	if p.joined {
+		if err := s.responder.port.Leave(solicitedNode(p.addr())); err != nil {
+			e.a.opts.Logger.Debug("group not left", "iface", p.station.link.Name, "addr", p.addr(), "err", err)
+		}
+	}
+	delete(s.roles, p.addr())
+	s.stale = true
+	e.forget(p)
+}
+
+// forget is leave for a station whose socket goes away.
+func (e *engine) forget(p *presence) {
+	e.remove(p)
+	delete(p.record.presences, p.station.link.Index)
+	e.changed = true
+}
+
+// adjust brings a presence to what is wanted of its address now.
+func (e *engine) adjust(p *presence, now time.Time) {
+	want := p.record.want
+	switch {
+	case want.Quiet:
+		if p.phase != Quiet {
+			e.enter(p, Quiet, now)
+		}
+	case p.phase == Quiet, !p.phase.answers() && !want.Fresh:
+		e.enter(p, Announced, now)
+	}
+}
+
+// enter begins a phase.
+func (e *engine) enter(p *presence, phase Phase, now time.Time) {
+	p.phase, p.since = phase, now
+	e.changed = true
+	p.role.silent.Store(!phase.answers())
+	switch phase {
+	case Announced:
+		p.probes, p.probeAt = 0, now
+		if p.record.want.Fresh && e.a.opts.Conflict == Warn {
+			p.probes = probes
+		}
+		e.renew(p, now)
+	case Quiet:
+		e.remove(p)
+	case Probing:
+		p.probes, p.probeAt = probes, now
+		e.put(p, now, true)
+	case Refused:
+		e.put(p, now.Add(jitter(refresh)), false)
+	}
+}
+
+// renew announces an address from the beginning.
+func (e *engine) renew(p *presence, now time.Time) {
+	if p.phase == Announced {
+		p.sent, p.roundAt = 0, now
+		e.put(p, now, true)
+	}
+}
+
+// act does what is due for a presence, and puts it back into the timetable.
+func (e *engine) act(p *presence, now time.Time) {
+	switch p.phase {
+	case Announced:
+		e.keepAnnounced(p, now)
+	case Probing:
+		if p.probes > 0 {
+			p.probes--
+			e.write(p, p.probe())
+			e.put(p, now.Add(probeInterval), true)
+			return
+		}
+		e.settle(p.record)
+		e.enter(p, Announced, now)
+	case Refused:
+		e.enter(p, Probing, now)
+	case Quiet: // nothing is ever due
+	}
+}
+
+// keepAnnounced sends what is due for an announced address.
+func (e *engine) keepAnnounced(p *presence, now time.Time) {
+	if p.probes > 0 && p.sent > 0 && due(p.probeAt, now) {
+		p.probes--
+		p.probeAt = now.Add(probeInterval)
+		e.write(p, p.probe())
+	}
+	if due(p.roundAt, now) {
+		if c := p.record.conflict; c != (Claim{}) && now.Sub(c.At) > conflictAge {
+			e.settle(p.record)
+		} else if c != (Claim{}) {
+			e.write(p, p.probe()) // to learn whether the stranger is still there
+		}
+		e.joinGroup(p)
+		ok := e.announce(p)
+		switch {
+		case !ok && p.sent == 0:
+			p.roundAt = now.Add(sendRetry)
+			e.put(p, p.roundAt, false)
+			return
+		case p.sent+1 < rounds:
+			p.sent++
+			p.roundAt = now.Add(roundInterval)
+		default:
+			p.sent = rounds
+			p.roundAt = now.Add(jitter(refresh))
+		}
+		if ok && !p.confirmed {
+			p.confirmed = true
+			e.changed = true
+		}
+	}
+	next := p.roundAt
+	if p.probes > 0 {
+		next = earlier(p.probeAt, next)
+	}
+	e.put(p, next, false)
+}
+
+// announce sends one round of announcements and reports whether all were taken.
+func (e *engine) announce(p *presence) bool {
+	l := p.station.link
+	frames := [][]byte(nil)
+	if protocolOf(p.addr()) == ARP {
+		frames = arpAnnouncements(l.MAC, p.addr())
+	} else {
+		frames = [][]byte{ndpAnnouncement(l.MAC, l.LinkLocal, p.addr())}
+	}
+	ok := true
+	for _, f := range frames {
+		if e.write(p, f) {
+			p.record.count.gratuitous.Add(1)
+		} else {
+			ok = false
+		}
+	}
+	return ok
+}
+
+// probe returns the frame that asks who has the address of a presence.
+func (p *presence) probe() []byte {
+	if protocolOf(p.addr()) == ARP {
+		return arpProbe(p.station.link.MAC, p.addr())
+	}
+	return ndpProbe(p.station.link.MAC, p.addr())
+}
+
+// write sends a frame and reports whether the interface took it.
+func (e *engine) write(p *presence, frame []byte) bool {
+	if _, err := p.socket().responder.port.Write(frame); err != nil {
+		e.fault(p.station, protocolOf(p.addr()), sending, fmt.Errorf("send: %w", err))
+		return false
+	}
+	e.fault(p.station, protocolOf(p.addr()), sending, nil)
+	return true
+}
+
+// jitter returns d, give or take a fifth, so that addresses do not keep step.
+func jitter(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(d*2/5)
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A State is how far the wanted announcements are true.
+type State struct {
+	Addresses  []Address       // every wanted one, in address order
+	Interfaces []Interface     // all of the node, by name
+	Requests   map[Drop]uint64 // received packets by what became of them, since the start
+}
+
+// An Address is how far one wanted address is announced.
+type Address struct {
+	Addr      netip.Addr
+	Presences []Presence // on each interface that serves it, by name; none means that no interface does
+	Confirmed bool       // on at least one interface
+	Conflict  Claim      // the last time a stranger said he has it; zero if that was long ago or never
+	TakenBy   Claim      // the last time a friend did, or while the address is quiet anybody
+
+	Requests   uint64 // that were for it and not dropped
+	Replies    uint64
+	Gratuitous uint64 // unsolicited packets
+}
+
+// A Presence is an address on an interface.
+type Presence struct {
+	Interface string
+	Phase     Phase
+	Since     time.Time // of the phase
+	Confirmed bool      // its first gratuitous packets were sent
+}
+
+// A Phase says what is done about an address on an interface.
+type Phase int
+
+// The phases.
+const (
+	Announced Phase = iota // it is answered for, and announced now and then
+	Quiet                  // it is answered for
+	Probing                // the network is asked whether somebody else has it
+	Refused                // somebody else has it; it is probed for again now and then
+	phases
+)
+
+var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused"}
+
+// String returns the name of the constant.
+func (p Phase) String() string {
+	if p < 0 || p >= phases {
+		return fmt.Sprintf("Phase(%d)", int(p))
+	}
+	return phaseNames[p]
+}
+
+// MarshalText returns the same as String.
+func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// answers reports whether requests get a reply.
+func (p Phase) answers() bool { return p == Announced || p == Quiet }
+
+// A Claim is another host's word that it has an address. The zero value is none.
+type Claim struct {
+	MAC       MAC
+	Interface string    // on which it was heard
+	At        time.Time // when last
+}
+
+// An Interface is a network interface and what it is used for.
+type Interface struct {
+	Link
+	ARP, NDP Skip  // why it does not serve IPv4, and IPv6
+	Err      error // what does not work on it at the moment
+}
+
+// A report is a State without its counts.
+type report struct {
+	addresses  []Address
+	counts     []*counters // of addresses, in the same order
+	interfaces []Interface
+}
+
+// State returns how far the wanted announcements are true. The caller may keep
+// and change it.
+func (a *Announcer) State() State {
+	a.mu.Lock()
+	r := a.report
+	a.mu.Unlock()
+
+	s := State{
+		Addresses:  slices.Clone(r.addresses),
+		Interfaces: slices.Clone(r.interfaces),
+		Requests:   make(map[Drop]uint64, drops),
+	}
+	for i := range s.Addresses {
+		d := &s.Addresses[i]
+		d.Presences = slices.Clone(d.Presences)
+		d.Requests = r.counts[i].requests.Load()
+		d.Replies = r.counts[i].replies.Load()
+		d.Gratuitous = r.counts[i].gratuitous.Load()
+	}
+	for d := range a.requests {
+		s.Requests[Drop(d)] = a.requests[d].Load()
+	}
+	return s
+}
+
+// makeReport says what the engine has brought about.
+func (e *engine) makeReport() report {
+	var r report
+	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {
+		rec := e.records[addr]
+		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy}
+		for _, p := range rec.presences {
+			d.Presences = append(d.Presences, Presence{
+				Interface: p.station.link.Name,
+				Phase:     p.phase,
+				Since:     p.since,
+				Confirmed: p.confirmed,
+			})
+			d.Confirmed = d.Confirmed || p.confirmed
+		}
+		slices.SortFunc(d.Presences, func(a, b Presence) int { return cmp.Compare(a.Interface, b.Interface) })
+		r.addresses = append(r.addresses, d)
+		r.counts = append(r.counts, rec.count)
+	}
+	for _, st := range e.stations {
+		r.interfaces = append(r.interfaces, Interface{
+			Link: st.link,
+			ARP:  st.socket[ARP].skip,
+			NDP:  st.socket[NDP].skip,
+			Err:  st.err(),
+		})
+	}
+	slices.SortFunc(r.interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
+	return r
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package l2
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// netlinkBuffer holds the messages about a node that starts many pods at once.
+const netlinkBuffer = 1 << 20
+
+// Watch follows the kernel's messages about links and addresses. It fails when
+// messages were lost; the next call begins with what is there then.
+func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
+	done := make(chan struct{})
+	defer close(done)
+	errs := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case errs <- err:
+		default:
+		}
+	}
+
+	links := make(chan netlink.LinkUpdate, 64)
+	err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{
+		ListExisting:      true,
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to links: %w", err)
+	}
+	defer drain(links)
+	addrs := make(chan netlink.AddrUpdate, 64)
+	err = netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{
+		ListExisting:      true,
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe to addresses: %w", err)
+	}
+	defer drain(addrs)
+
+	t := newLinkTable()
+	var last []Link
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-errs:
+			return fmt.Errorf("follow links and addresses: %w", err)
+		case u, ok := <-links:
+			if !ok {
+				return errors.New("follow links: subscription ended")
+			}
+			t.link(u)
+		case u, ok := <-addrs:
+			if !ok {
+				return errors.New("follow addresses: subscription ended")
+			}
+			t.addr(u)
+		}
+		// Messages come in bursts. What is on its way is taken in first.
+		if len(links) > 0 || len(addrs) > 0 {
+			continue
+		}
+		if now := t.list(); last == nil || !slices.Equal(now, last) {
+			last = now
+			changed(slices.Clone(now))
+		}
+	}
+}
+
+// drain takes what a subscription still has to say, so that its goroutine, which
+// ends once done is closed, is not stuck.
+func drain[T any](c <-chan T) {
+	go func() {
+		for range c {
+		}
+	}()
+}
+
+// A linkTable is what the kernel has said so far.
+type linkTable struct {
+	links     map[int]netlinkLink
+	linkLocal map[int]map[netip.Addr]bool // that are usable, by link
+}
+
+func newLinkTable() *linkTable {
+	return &linkTable{links: map[int]netlinkLink{}, linkLocal: map[int]map[netip.Addr]bool{}}
+}
+
+// A netlinkLink is a Link and what says whether it is enslaved.
+type netlinkLink struct {
+	Link
+	kind   string
+	master int
+}
+
+// link takes in a message about a link.
+func (t *linkTable) link(u netlink.LinkUpdate) {
+	if u.IfInfomsg.Family != unix.AF_UNSPEC {
+		return // about a port of a bridge: it would look as if the link were gone
+	}
+	attrs := u.Link.Attrs()
+	if u.Header.Type == unix.RTM_DELLINK {
+		delete(t.links, attrs.Index)
+		delete(t.linkLocal, attrs.Index)
+		return
+	}
+	l := netlinkLink{
+		Link: Link{
+			Index:     attrs.Index,
+			Name:      attrs.Name,
+			Up:        attrs.RawFlags&unix.IFF_UP != 0 && attrs.RawFlags&unix.IFF_RUNNING != 0,
+			Loopback:  attrs.RawFlags&unix.IFF_LOOPBACK != 0,
+			Broadcast: attrs.RawFlags&unix.IFF_BROADCAST != 0,
+			NoARP:     attrs.RawFlags&unix.IFF_NOARP != 0,
+		},
+		kind:   u.Link.Type(),
+		master: attrs.MasterIndex,
+	}
+	if attrs.EncapType == "ether" {
+		l.MAC = macOf(attrs.HardwareAddr)
+	}
+	t.links[attrs.Index] = l
+}
+
+// addr takes in a message about an address.
+func (t *linkTable) addr(u netlink.AddrUpdate) {
+	addr, ok := netip.AddrFromSlice(u.LinkAddress.IP)
+	if !ok || !addr.Is6() || addr.Is4In6() || !addr.IsLinkLocalUnicast() {
+		return
+	}
+	// An address that may be another host's must not be used: RFC 4862, Section 5.4.
+	usable := u.Flags&unix.IFA_F_DADFAILED == 0 && (u.Flags&unix.IFA_F_TENTATIVE == 0 || u.Flags&unix.IFA_F_OPTIMISTIC != 0)
+	if !u.NewAddr || !usable {
+		delete(t.linkLocal[u.LinkIndex], addr)
+		return
+	}
+	if t.linkLocal[u.LinkIndex] == nil {
+		t.linkLocal[u.LinkIndex] = map[netip.Addr]bool{}
+	}
+	t.linkLocal[u.LinkIndex][addr] = true
+}
+
+// list returns the links, by index.
+func (t *linkTable) list() []Link {
+	out := make([]Link, 0, len(t.links))
+	for _, l := range t.links {
+		// A VRF is a master too, but it routes: its links resolve addresses themselves.
+		l.Enslaved = l.master != 0 && t.links[l.master].kind != "vrf"
+		if own := t.linkLocal[l.Index]; len(own) > 0 {
+			l.LinkLocal = slices.MinFunc(slices.Collect(maps.Keys(own)), netip.Addr.Compare)
+		}
+		out = append(out, l.Link)
+	}
+	slices.SortFunc(out, func(a, b Link) int { return cmp.Compare(a.Index, b.Index) })
+	return out
+}
