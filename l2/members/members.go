@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package members reports which agents are alive and what they announce, by
+// gossip among them.
+package members
+
+import (
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// memory is how long a node's record is kept that is neither alive nor spoken
+// of. A record may arrive before the news that its node is alive.
+const memory = 10 * time.Minute
+
+// Options configure a List.
+type Options struct {
+	Node    string         // required: this node's name, unique among the agents
+	Bind    netip.AddrPort // required: UDP and TCP; the others reach the agent here
+	Key     []byte         // optional: 16, 24 or 32 bytes, see Key; nil gossips in clear text
+	Profile Profile        // optional: Fast
+	Changed func()         // optional: called when there is a new View; it must not block
+	Logger  *slog.Logger   // optional: nil discards
+
+	transport memberlist.Transport          // tests: instead of sockets
+	clock     func() (time.Duration, error) // tests: instead of uptime
+}
+
+// A List knows which agents are alive. Its methods are safe for concurrent use.
+//
+// Nothing of it needs the API server once the peers are known. Each side of a
+// partition sees its own agents alive, and the sides find each other again
+// within seconds of being able to. An agent that lost all others goes on
+// alone: it may be the only one that its clients still reach.
+type List struct {
+	opts   Options
+	timers timers
+	queue  memberlist.TransmitLimitedQueue // gossiped to some members at a time
+	wake   chan struct{}                   // join has something to do
+	flush  chan struct{}                   // transmit has something to do
+	hello  chan struct{}                   // introduce has something to do
+
+	beaten  atomic.Int64 // last beat, as the clock shows it; 0 while not running
+	ended   atomic.Bool  // the others are of no interest anymore
+	doubted atomic.Bool  // the view is stale, and being refreshed
+
+	mu         sync.Mutex // guards the fields below
+	peers      []netip.AddrPort
+	peersKnown bool
+	alive      map[string]peer      // without this node
+	records    map[string]*record   // of all nodes heard of, and this one
+	wanted     State                // of this node, as last published
+	masked     bool                 // this node tells nobody that it holds addresses
+	outbox     [][]byte             // to be sent to all members at once
+	greet      []memberlist.Node    // to be told everything
+	lost       int                  // times that a member died or left
+	renewed    bool                 // this node's epoch has to be made known
+	heard      map[string]time.Time // when a node's record was last in a message
+	damping    damping
+	doubts     int // times that the view became stale
+	generation uint64
+	view       *View // nil: to be made
+}
+
+// A peer is a member other than this node.
+type peer struct {
+	node  memberlist.Node // a copy
+	epoch uint64          // of its process
+}
+
+// New returns a List of this node alone, which hears of the others once it runs.
+func New(opts Options) *List {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Changed == nil {
+		opts.Changed = func() {}
+	}
+	if opts.clock == nil {
+		opts.clock = uptime
+	}
+	l := &List{
+		opts:    opts,
+		timers:  opts.Profile.timers(),
+		wake:    make(chan struct{}, 1),
+		flush:   make(chan struct{}, 1),
+		hello:   make(chan struct{}, 1),
+		alive:   map[string]peer{},
+		records: map[string]*record{},
+		heard:   map[string]time.Time{},
+		damping: newDamping(opts.Node),
+		doubts:  1,
+	}
+	// A process that starts later has a higher number; should the clock have
+	// been set back, the others tell (see hear).
+	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
+	l.doubted.Store(true)
+	l.queue.RetransmitMult = l.timers.network.RetransmitMult
+	l.queue.NumNodes = func() int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.alive) + 1
+	}
+	return l
+}
+
+// SetPeers replaces the addresses where other agents may be, without this
+// node's own. Those that are not members are tried at once and every few
+// seconds. Until the first call the view is stale.
+func (l *List) SetPeers(peers []netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.peersKnown && slices.Equal(peers, l.peers) {
+		return
+	}
+	l.peers, l.peersKnown = slices.Clone(peers), true
+	nudge(l.wake)
+}
+
+// Publish replaces what all others are told about this node. Calling it again
+// with the same State sends nothing.
+func (l *List) Publish(s State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Held, s.Interfaces = slices.Clone(s.Held), slices.Clone(s.Interfaces)
+	l.wanted = s
+	if len(s.Held) == 0 {
+		l.masked = false
+	}
+	l.tell()
+}
+
+// tell brings this node's record in line with what it is to say. The caller
+// holds the mutex.
+func (l *List) tell() {
+	s := l.wanted
+	if l.masked {
+		s.Held = nil
+	}
+	own := l.records[l.opts.Node]
+	changes := own.set(s.items())
+	if len(changes) == 0 {
+		return
+	}
+	for _, p := range packets(l.opts.Node, own.epoch, changes) {
+		l.send(p)
+	}
+	l.touch()
+}
+
+// send queues a message for all members. The caller holds the mutex.
+func (l *List) send(msg []byte) {
+	l.outbox = append(l.outbox, msg)
+	nudge(l.flush)
+}
+
+// touch notes that the View is another. The caller holds the mutex.
+func (l *List) touch() {
+	l.generation++
+	l.view = nil
+}
+
+// Stale reports whether the agent must not act on what it knows of the others:
+// it has just started, or it did not run for so long (stopped, starved of CPU,
+// its machine suspended) that they may hold it dead and have taken over. It is
+// true from the first instant after such a gap, and until one of the others was
+// heard, or none of them answered. It is cheap enough to ask for each packet.
+func (l *List) Stale() bool {
+	if l.doubted.Load() {
+		return true
+	}
+	last := l.beaten.Load()
+	if last == 0 {
+		return false
+	}
+	now, err := l.opts.clock()
+	return err == nil && now-time.Duration(last) > l.timers.stale()
+}
+
+// View returns who is alive.
+func (l *List) View() View {
+	stale := l.Stale()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.view == nil {
+		l.view = &View{Generation: l.generation, Gaps: l.doubts - 1, Members: l.members(), Departed: l.departed()}
+	}
+	v := *l.view
+	v.Stale = stale
+	return v
+}
+
+// members lists who is alive. The caller holds the mutex.
+func (l *List) members() []Member {
+	out := make([]Member, 0, len(l.alive)+1)
+	add := func(name string, epoch uint64) {
+		m := Member{Name: name}
+		_, m.Damped = l.damping.until[name]
+		// What an earlier process of a node said is over.
+		if r := l.records[name]; r != nil && r.epoch == epoch {
+			m.State = r.state()
+		}
+		out = append(out, m)
+	}
+	add(l.opts.Node, l.records[l.opts.Node].epoch)
+	for name, p := range l.alive {
+		add(name, p.epoch)
+	}
+	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// departed lists who is not alive any more. The caller holds the mutex.
+func (l *List) departed() []Member {
+	var out []Member
+	for name, r := range l.records {
+		if _, alive := l.alive[name]; !alive && name != l.opts.Node {
+			out = append(out, Member{Name: name, State: r.state()})
+		}
+	}
+	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// forget drops the records of nodes that nobody has spoken of for long. The
+// caller holds the mutex.
+func (l *List) forget(now time.Time) {
+	maps.DeleteFunc(l.records, func(name string, _ *record) bool {
+		_, alive := l.alive[name]
+		return !alive && name != l.opts.Node && now.Sub(l.heard[name]) > memory
+	})
+	maps.DeleteFunc(l.heard, func(name string, _ time.Time) bool { return l.records[name] == nil })
+}
+
+// nudge wakes the reader of a channel of capacity one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// A Profile says how soon a silent agent is held to be dead. The sooner, the
+// more traffic, and the more often one that is merely slow is taken for dead.
+type Profile string
+
+// The profiles. All agents of a cluster need the same one.
+const (
+	Fast   Profile = "fast"   // under half a second among few nodes; the default
+	Normal Profile = "normal" // 5 to 6 s: memberlist's timers for a LAN
+	WAN    Profile = "wan"    // about a minute: memberlist's timers for a WAN
+)
+
+// ParseProfile returns the profile of that name.
+func ParseProfile(name string) (Profile, error) {
+	switch p := Profile(name); p {
+	case Fast, Normal, WAN:
+		return p, nil
+	}
+	return "", fmt.Errorf("liveness profile %q: want fast, normal or wan", name)
+}
+
+// timers are what a Profile stands for.
+type timers struct {
+	network *memberlist.Config // without a name, an address, a key or delegates
+	beat    time.Duration      // how often the agent makes sure that it runs
+	rejoin  time.Duration      // between two attempts to reach a missing peer
+	leave   time.Duration      // at most, to say goodbye
+}
+
+// stale is the shortest time in which the others may declare an agent dead: one
+// probe that fails, and the time to deny it.
+func (t timers) stale() time.Duration {
+	return t.network.ProbeInterval * time.Duration(1+t.network.SuspicionMult)
+}
+
+func (p Profile) timers() timers {
+	switch p {
+	case Normal:
+		return timers{memberlist.DefaultLANConfig(), time.Second, 5 * time.Second, time.Second}
+	case WAN:
+		return timers{memberlist.DefaultWANConfig(), time.Second, 10 * time.Second, 2 * time.Second}
+	}
+	c := memberlist.DefaultLANConfig()
+	// A probe that fails takes ProbeInterval. A suspect then has
+	// SuspicionMult × max(1, log10(nodes)) × ProbeInterval to deny it.
+	c.ProbeInterval = 100 * time.Millisecond
+	c.ProbeTimeout = 50 * time.Millisecond
+	c.SuspicionMult = 2
+	c.GossipInterval = 50 * time.Millisecond
+	// An agent that finds itself slow probes up to this many times more
+	// rarely. Half the time it is the probed node that is slow, and each step
+	// adds ProbeInterval to the time that a crash stays unnoticed.
+	c.AwarenessMaxMultiplier = 2
+	c.PushPullInterval = 10 * time.Second
+	c.TCPTimeout = time.Second
+	return timers{c, 50 * time.Millisecond, time.Second, time.Second}
+}

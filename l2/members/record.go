@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// An item is one thing that a node says of itself.
+type item struct {
+	kind itemKind
+	addr netip.Addr // held
+	name string     // iface
+}
+
+type itemKind byte
+
+const (
+	leaving itemKind = iota + 1 // the node stops soon
+	held                        // the node has announced addr
+	iface                       // the node has a suitable interface of that name
+)
+
+// items returns s as a set.
+func (s State) items() map[item]bool {
+	out := make(map[item]bool, len(s.Held)+len(s.Interfaces)+1)
+	if s.Leaving {
+		out[item{kind: leaving}] = true
+	}
+	for _, a := range s.Held {
+		out[item{kind: held, addr: a}] = true
+	}
+	for _, name := range s.Interfaces {
+		out[item{kind: iface, name: name}] = true
+	}
+	return out
+}
+
+// A change is when an item was said, or taken back.
+type change struct {
+	seq  uint64
+	gone bool
+}
+
+// A record is what is known of the items of one node. Changes may arrive in any
+// order, twice, or never: the newest about each item counts, and a later record
+// that is complete up to some change makes up for those that were lost.
+type record struct {
+	epoch uint64 // of the node's process; a higher one is newer
+	base  uint64 // all changes up to this one are known
+	items map[item]change
+}
+
+// set makes r, the node's own record, say exactly want, and returns the changes.
+func (r *record) set(want map[item]bool) map[item]change {
+	changes := map[item]change{}
+	for it := range want {
+		if _, ok := r.items[it]; !ok {
+			changes[it] = change{seq: r.base + 1}
+		}
+	}
+	for it := range r.items {
+		if !want[it] {
+			changes[it] = change{seq: r.base + 1, gone: true}
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	r.base++
+	for it, c := range changes {
+		if c.gone {
+			delete(r.items, it)
+		} else {
+			r.items[it] = c
+		}
+	}
+	return changes
+}
+
+// merge adds what another record knows of the same node, and reports whether
+// that was new.
+func (r *record) merge(o record) bool {
+	if o.epoch < r.epoch {
+		return false
+	}
+	if o.epoch > r.epoch {
+		*r = record{epoch: o.epoch, base: o.base, items: maps.Clone(o.items)}
+		return true
+	}
+	news := false
+	known := r.base
+	if o.base > r.base {
+		news = true
+		r.base, known = o.base, 0
+		// What o does not know of was taken back by then.
+		maps.DeleteFunc(r.items, func(_ item, c change) bool { return c.seq <= o.base })
+	}
+	for it, c := range o.items {
+		if c.seq > known && c.seq > r.items[it].seq {
+			r.items[it] = c
+			news = true
+		}
+	}
+	return news
+}
+
+// state returns what the node says of itself.
+func (r *record) state() State {
+	var s State
+	for it, c := range r.items {
+		if c.gone {
+			continue
+		}
+		switch it.kind {
+		case leaving:
+			s.Leaving = true
+		case held:
+			s.Held = append(s.Held, it.addr)
+		case iface:
+			s.Interfaces = append(s.Interfaces, it.name)
+		}
+	}
+	slices.SortFunc(s.Held, netip.Addr.Compare)
+	slices.Sort(s.Interfaces)
+	return s
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"bytes"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var exported = cmp.AllowUnexported(message{}, record{}, item{}, change{})
+
+var addrs = cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+
+func TestMessage(t *testing.T) {
+	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	tests := []struct {
+		name string
+		msg  message
+	}{
+		{"a record of everything", message{node: "n1", record: &record{epoch: 1 << 63, base: 7, items: map[item]change{
+			{kind: leaving}:             {seq: 7},
+			{kind: held, addr: v4}:      {seq: 1},
+			{kind: held, addr: v6}:      {seq: 300, gone: true},
+			{kind: iface, name: "eth0"}: {seq: 2},
+		}}}},
+		{"an empty record", message{node: "n1", record: &record{epoch: 1, items: map[item]change{}}}},
+		{"damping", message{node: "n1", damped: 1500 * time.Millisecond}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := tt.msg.append(nil)
+			got, err := parseMessage(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.msg, got, exported, addrs); diff != "" {
+				t.Errorf("message (-want +got):\n%s", diff)
+			}
+			for n := range b {
+				if _, err := parseMessage(b[:n]); err == nil && tt.msg.record == nil {
+					t.Errorf("the first %d of %d bytes are no error", n, len(b))
+				}
+			}
+		})
+	}
+}
+
+func TestBadMessages(t *testing.T) {
+	tests := []struct {
+		name string
+		b    []byte
+		want string
+	}{
+		{"nothing", nil, "truncated message"},
+		{"of a later version", []byte{0x21, 2, 'n', '1'}, "message of kind 0x21"},
+		{"without a node", []byte{recordMsg}, "truncated message"},
+		{"with a name that is too long", []byte{recordMsg, 0xff, 0xff, 0x03}, "name of 65535 bytes"},
+		{"with half an address", []byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0}, "truncated message"},
+		{"with an item of a later version", []byte{recordMsg, 1, 'n', 1, 1, 0x7f, 1}, "item of kind 0x7f"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := parseMessage(tt.b)
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzMessage shows that what was read is written as what reads the same.
+func FuzzMessage(f *testing.F) {
+	f.Add(message{node: "n1", record: &record{epoch: 1, base: 1, items: map[item]change{{kind: leaving}: {seq: 1}}}}.append(nil))
+	f.Add(message{node: "n1", damped: time.Second}.append(nil))
+	f.Add([]byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0, 2, 1, wireIface | wireGone, 2, 1, 'x'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := parseMessage(b)
+		if err != nil {
+			return
+		}
+		again, err := parseMessage(m.append(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, again, exported, addrs); diff != "" {
+			t.Errorf("read again (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestPacketsAreShort(t *testing.T) {
+	changes := map[item]change{}
+	for i := range 1000 {
+		changes[item{kind: held, addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}] = change{seq: 3}
+	}
+	got := map[item]change{}
+	ps := packets("n1", 5, changes)
+	for _, p := range ps {
+		if len(p) > packetSize {
+			t.Errorf("a packet of %d bytes", len(p))
+		}
+		m, err := parseMessage(p)
+		if err != nil || m.node != "n1" || m.record.epoch != 5 || m.record.base != 0 {
+			t.Fatalf("packet %+v: %v", m, err)
+		}
+		maps.Copy(got, m.record.items)
+	}
+	if diff := cmp.Diff(changes, got, exported, addrs); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if len(ps) > 8 {
+		t.Errorf("%d packets for 1000 addresses", len(ps))
+	}
+}
+
+func TestList(t *testing.T) {
+	var b []byte
+	b = appendList(b, message{node: "n1", damped: time.Second})
+	b = appendList(b, message{node: "n2", damped: time.Second})
+	var got [][]byte
+	if err := eachOf(b, func(m []byte) { got = append(got, bytes.Clone(m)) }); err != nil || len(got) != 2 {
+		t.Errorf("%d messages, %v", len(got), err)
+	}
+	if err := eachOf(b[:len(b)-1], func([]byte) {}); err == nil {
+		t.Error("half a list is no error")
+	}
+}
+
+// TestRecordsConverge sends the changes of a random life of one node in random
+// order, some twice and some never, and sometimes all it is. Whoever is told
+// everything in the end knows what the node says.
+func TestRecordsConverge(t *testing.T) {
+	for seed := range uint64(200) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		own := record{epoch: 1, items: map[item]change{}}
+		var sent [][]byte
+		for range 30 {
+			if r.IntN(15) == 0 { // the process starts again
+				own = record{epoch: own.epoch + 1, items: map[item]change{}}
+			}
+			var s State
+			s.Leaving = r.IntN(2) == 0
+			for i := range 6 {
+				if r.IntN(2) == 0 {
+					s.Held = append(s.Held, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
+				}
+			}
+			if changes := own.set(s.items()); changes != nil {
+				sent = append(sent, packets("n", own.epoch, changes)...)
+			}
+			if r.IntN(4) == 0 {
+				sent = append(sent, message{node: "n", record: &own}.append(nil))
+			}
+		}
+		want := own.state()
+		sent = append(sent, sent...)
+		r.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
+		got := record{items: map[item]change{}}
+		hear := func(b []byte) {
+			m, err := parseMessage(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.merge(*m.record)
+		}
+		for _, b := range sent[:r.IntN(len(sent))] {
+			hear(b)
+		}
+		hear(message{node: "n", record: &own}.append(nil))
+		if diff := cmp.Diff(want, got.state(), addrs); diff != "" {
+			t.Fatalf("seed %d: state (-want +got):\n%s", seed, diff)
+		}
+		for _, b := range sent { // what is late changes nothing
+			hear(b)
+		}
+		if diff := cmp.Diff(want, got.state(), addrs); diff != "" {
+			t.Fatalf("seed %d: state after late messages (-want +got):\n%s", seed, diff)
+		}
+		if seed == 0 && len(want.Held)+len(slices.Collect(maps.Keys(got.items))) == 0 {
+			t.Fatal("the life ended with nothing to say; choose another seed")
+		}
+	}
+}

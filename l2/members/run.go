@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// atOnce bounds how many peers an agent talks to at a time. Meeting one costs
+// both an exchange of all they know.
+const atOnce = 3
+
+// maxMasked is how long an agent that was away keeps its addresses to itself if
+// it does not take them back.
+const maxMasked = time.Second
+
+// Run gossips until the context is canceled, then says goodbye. It must be
+// called once.
+func (l *List) Run(ctx context.Context) error {
+	c := l.timers.network
+	c.Name = l.opts.Node
+	c.BindAddr, c.BindPort = l.opts.Bind.Addr().String(), int(l.opts.Bind.Port())
+	c.AdvertisePort = c.BindPort
+	c.Transport = l.opts.transport
+	c.SecretKey = l.opts.Key
+	// A node may come back with another address at once.
+	c.DeadNodeReclaimTime = time.Nanosecond
+	// The messages are short, and packets are encrypted after compression.
+	c.EnableCompression = false
+	d := delegate{l}
+	c.Delegate, c.Events = d, d
+	c.Logger = log.New(&logWriter{log: l.opts.Logger}, "", 0)
+	network, err := memberlist.Create(c)
+	if err != nil {
+		return fmt.Errorf("gossip on %s: %w", l.opts.Bind, err)
+	}
+	defer func() {
+		l.ended.Store(true) // timers of memberlist may still fire
+		if err := network.Shutdown(); err != nil {
+			l.opts.Logger.Debug("gossip not shut down", "err", err)
+		}
+	}()
+
+	now, err := l.opts.clock()
+	if err != nil {
+		return err
+	}
+	l.beaten.Store(int64(now))
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.beat(gctx, network) })
+	g.Go(func() error { return l.join(gctx, network) })
+	g.Go(func() error { return l.transmit(gctx, network) })
+	g.Go(func() error { return l.introduce(gctx, network) })
+	err = g.Wait()
+	l.goodbye(network)
+	if leave := network.Leave(l.timers.leave); leave != nil {
+		l.opts.Logger.Warn("not all agents know that this one stops", "err", leave)
+	}
+	return err
+}
+
+// uptime returns the time since the machine started, that in which it was
+// suspended included.
+func uptime() (time.Duration, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// beat notices when the agent did not run for a while, and when penalties end.
+func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
+	tick := time.NewTicker(l.timers.beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now, err := l.opts.clock()
+		if err != nil {
+			return err
+		}
+		if gap := now - time.Duration(l.beaten.Load()); gap > l.timers.stale() {
+			l.opts.Logger.Warn("agent did not run for a while", "gap", gap, "members", network.NumMembers())
+			l.doubt()
+		}
+		l.beaten.Store(int64(now))
+		l.mu.Lock()
+		expired := l.damping.expire(time.Now())
+		if expired {
+			l.touch()
+		}
+		l.mu.Unlock()
+		if expired {
+			l.opts.Changed()
+		}
+	}
+}
+
+// doubt makes the view stale until it is refreshed. Whatever this node holds
+// may be another's by now: nobody is to rely on it until it is published anew.
+func (l *List) doubt() {
+	l.mu.Lock()
+	l.doubted.Store(true)
+	l.doubts++
+	l.masked = len(l.alive) > 0
+	if l.masked && l.damping.revived(l.opts.Node, time.Now()) {
+		l.damp(l.opts.Node)
+	}
+	l.tell()
+	l.touch()
+	l.mu.Unlock()
+	nudge(l.wake)
+	l.opts.Changed()
+}
+
+// join reaches for peers that are not members, and for all of them while the
+// view is stale.
+func (l *List) join(ctx context.Context, network *memberlist.Memberlist) error {
+	tick := time.NewTicker(l.timers.rejoin)
+	defer tick.Stop()
+	met := encounters{when: map[netip.AddrPort]time.Time{}}
+	for {
+		l.meet(ctx, network, &met)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-l.wake:
+		}
+	}
+}
+
+// encounters are the addresses that a member answered on. One that is not its
+// own, because the node has several, is not tried all the time.
+type encounters struct {
+	when map[netip.AddrPort]time.Time
+	lost int // as in List, when they were current
+}
+
+// meet is one round of join.
+func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *encounters) {
+	l.mu.Lock()
+	if met.lost != l.lost { // any of them may be that member's
+		met.lost = l.lost
+		clear(met.when)
+	}
+	stale, doubts, ready := l.doubted.Load(), l.doubts, l.peersKnown
+	members := map[netip.AddrPort]bool{}
+	for _, p := range l.alive {
+		members[addrPort(p.node)] = true
+	}
+	var targets []netip.AddrPort
+	for _, p := range l.peers {
+		recently := time.Since(met.when[p]) < l.timers.network.PushPullInterval
+		if !members[p] && (stale || !recently) {
+			targets = append(targets, p)
+		}
+	}
+	l.mu.Unlock()
+	if !ready {
+		return
+	}
+	if stale {
+		for p := range members {
+			targets = append(targets, p)
+		}
+	}
+
+	rand.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] })
+	answered := make([]bool, len(targets))
+	all := each(ctx, targets, func(i int, p netip.AddrPort) {
+		if stale && l.refreshedSince(doubts) {
+			return // the first told about all others
+		}
+		// Why it did not work is in memberlist's own log.
+		if _, err := network.Join([]string{p.String()}); err == nil {
+			answered[i] = true
+			l.refreshed(doubts)
+		}
+	})
+	if !all {
+		return
+	}
+	now := time.Now()
+	for i, p := range targets {
+		if answered[i] {
+			met.when[p] = now
+		}
+	}
+	l.refreshed(doubts)
+}
+
+// refreshedSince reports whether the doubt of that number is over.
+func (l *List) refreshedSince(doubts int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.doubts == doubts && !l.doubted.Load()
+}
+
+// refreshed ends the doubt of that number: somebody was heard, or nobody is
+// there.
+func (l *List) refreshed(doubts int) {
+	l.mu.Lock()
+	done := l.doubted.Load() && l.doubts == doubts
+	if done {
+		l.doubted.Store(false)
+		l.touch()
+	}
+	masked := done && l.masked
+	l.mu.Unlock()
+	if !done {
+		return
+	}
+	if masked {
+		time.AfterFunc(maxMasked, func() { l.unmask(doubts) })
+	}
+	l.opts.Changed()
+}
+
+// unmask lets this node tell again what it holds.
+func (l *List) unmask(doubts int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doubts == doubts {
+		l.masked = false
+		l.tell()
+	}
+}
+
+// transmit sends what changes to every member at once. Gossip, which carries
+// the same, makes up for packets that are lost.
+func (l *List) transmit(ctx context.Context, network *memberlist.Memberlist) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.flush:
+			l.sendAll(network)
+		}
+	}
+}
+
+// sendAll empties the outbox.
+func (l *List) sendAll(network *memberlist.Memberlist) {
+	l.mu.Lock()
+	messages := l.outbox
+	l.outbox = nil
+	nodes := make([]memberlist.Node, 0, len(l.alive))
+	for _, p := range l.alive {
+		nodes = append(nodes, p.node)
+	}
+	l.mu.Unlock()
+	for _, msg := range messages {
+		l.queue.QueueBroadcast(broadcast(msg))
+		for i := range nodes {
+			// A packet may be lost anyway.
+			_ = network.SendBestEffort(&nodes[i], msg)
+		}
+	}
+}
+
+// introduce tells nodes that have just become alive everything about this one,
+// and all nodes which records are of this process.
+func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.hello:
+		}
+		l.mu.Lock()
+		nodes, renewed := l.greet, l.renewed
+		l.greet, l.renewed = nil, false
+		record := l.records[l.opts.Node]
+		if len(record.items) == 0 {
+			nodes = nil // there is nothing to tell
+		}
+		own := message{node: l.opts.Node, record: record}.append(nil)
+		l.mu.Unlock()
+		if renewed {
+			if err := network.UpdateNode(l.timers.leave); err != nil {
+				l.opts.Logger.Debug("epoch not told", "err", err)
+			}
+		}
+		each(ctx, nodes, func(_ int, n memberlist.Node) {
+			// Should it be gone, there is nobody to tell; should the packet be
+			// lost, the next exchange of states makes up for it.
+			if len(own) <= packetSize {
+				_ = network.SendBestEffort(&n, own)
+			} else {
+				_ = network.SendReliable(&n, own)
+			}
+		})
+	}
+}
+
+// each calls f for each value, a few at a time, and reports whether it has been
+// through them all when it returns: it does not wait any longer once the context
+// is canceled. What f calls of memberlist cannot be interrupted, but ends within
+// its TCPTimeout.
+func each[T any](ctx context.Context, values []T, f func(int, T)) bool {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var g errgroup.Group
+		g.SetLimit(atOnce)
+		for i, v := range values {
+			if ctx.Err() != nil {
+				break
+			}
+			g.Go(func() error {
+				f(i, v)
+				return nil
+			})
+		}
+		_ = g.Wait() // none returns an error
+	}()
+	select {
+	case <-done:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// goodbye says that the end of this agent is planned.
+func (l *List) goodbye(network *memberlist.Memberlist) {
+	l.mu.Lock()
+	l.wanted.Leaving = true
+	l.tell()
+	l.mu.Unlock()
+	l.sendAll(network)
+}
+
+func addrPort(n memberlist.Node) netip.AddrPort {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(addr.Unmap(), n.Port)
+}

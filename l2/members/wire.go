@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package members
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Messages between agents, inside memberlist's own. Numbers are unsigned
+// varints as of encoding/binary, names have their length in front.
+//
+//	record:  0x11 node epoch base, then until the end: kind seq payload
+//	damping: 0x12 node milliseconds
+//
+// The upper half of the first byte is the version of the format: an agent
+// ignores messages of a version that it does not know, so that two versions
+// can run side by side during an upgrade.
+const (
+	recordMsg  = 0x11
+	dampingMsg = 0x12
+)
+
+// Kinds of an item on the wire.
+const (
+	wireLeaving = 1
+	wireHeld4   = 2 // payload: 4 bytes
+	wireHeld6   = 3 // payload: 16 bytes
+	wireIface   = 4 // payload: name
+	wireGone    = 0x80
+)
+
+// packetSize is how long a message may become that is sent in a packet, in
+// bytes: below memberlist's 1400 less what it adds.
+const packetSize = 1000
+
+// maxName bounds names from the wire, in bytes. Kubernetes allows 253.
+const maxName = 255
+
+var errTruncated = errors.New("truncated message")
+
+// A message is what one agent tells another: either a record, whole or in
+// part, or that a node is damped.
+type message struct {
+	node   string
+	record *record
+	damped time.Duration // from now on; in milliseconds on the wire
+}
+
+func (m message) append(b []byte) []byte {
+	if m.record == nil {
+		b = appendName(append(b, dampingMsg), m.node)
+		return binary.AppendUvarint(b, uint64(max(m.damped, 0)/time.Millisecond))
+	}
+	b = appendHeader(b, m.node, m.record.epoch, m.record.base)
+	for it, c := range m.record.items {
+		b = appendItem(b, it, c)
+	}
+	return b
+}
+
+func appendHeader(b []byte, node string, epoch, base uint64) []byte {
+	b = appendName(append(b, recordMsg), node)
+	b = binary.AppendUvarint(b, epoch)
+	return binary.AppendUvarint(b, base)
+}
+
+func appendItem(b []byte, it item, c change) []byte {
+	var gone byte
+	if c.gone {
+		gone = wireGone
+	}
+	switch it.kind {
+	case leaving:
+		return binary.AppendUvarint(append(b, wireLeaving|gone), c.seq)
+	case iface:
+		return appendName(binary.AppendUvarint(append(b, wireIface|gone), c.seq), it.name)
+	}
+	kind := byte(wireHeld6)
+	if it.addr.Is4() {
+		kind = wireHeld4
+	}
+	return append(binary.AppendUvarint(append(b, kind|gone), c.seq), it.addr.AsSlice()...)
+}
+
+func appendName(b []byte, name string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(name))), name...)
+}
+
+// packets returns messages, each short enough for a packet, that together tell
+// of changes in a node's record.
+func packets(node string, epoch uint64, changes map[item]change) [][]byte {
+	var out [][]byte
+	header := appendHeader(nil, node, epoch, 0)
+	b := header
+	for it, c := range changes {
+		next := appendItem(nil, it, c)
+		if len(b)+len(next) > packetSize && len(b) > len(header) {
+			out = append(out, b)
+			b = header
+		}
+		b = append(b[:len(b):len(b)], next...)
+	}
+	return append(out, b)
+}
+
+// parseMessage reads one message.
+func parseMessage(b []byte) (message, error) {
+	if len(b) == 0 {
+		return message{}, errTruncated
+	}
+	r := reader{rest: b[1:]}
+	m := message{node: r.name()}
+	switch b[0] {
+	case recordMsg:
+		m.record = &record{epoch: r.number(), base: r.number(), items: map[item]change{}}
+		for r.err == nil && len(r.rest) > 0 {
+			it, c := r.item()
+			m.record.items[it] = c
+		}
+	case dampingMsg:
+		// Longer than any penalty: no overflow, and harmless.
+		m.damped = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	default:
+		return message{}, fmt.Errorf("message of kind %#x", b[0])
+	}
+	return m, r.err
+}
+
+// A reader takes values from the front of a message; after the first error it
+// takes zeros.
+type reader struct {
+	rest []byte
+	err  error
+}
+
+// fail ends reading; the first error stays.
+func (r *reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+	r.rest = nil
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.rest) {
+		r.fail(errTruncated)
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail(errTruncated)
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) name() string {
+	n := r.number()
+	if n > maxName {
+		r.fail(fmt.Errorf("name of %d bytes", n))
+		return ""
+	}
+	return string(r.take(int(n)))
+}
+
+func (r *reader) item() (item, change) {
+	kind := r.take(1)[0]
+	c := change{seq: r.number(), gone: kind&wireGone != 0}
+	switch kind &^ wireGone {
+	case wireLeaving:
+		return item{kind: leaving}, c
+	case wireIface:
+		return item{kind: iface, name: r.name()}, c
+	case wireHeld4:
+		addr, _ := netip.AddrFromSlice(r.take(4)) // zero after an error
+		return item{kind: held, addr: addr}, c
+	case wireHeld6:
+		addr, _ := netip.AddrFromSlice(r.take(16))
+		return item{kind: held, addr: addr.Unmap()}, c
+	}
+	r.fail(fmt.Errorf("item of kind %#x", kind))
+	return item{}, c
+}
+
+// appendList adds m to a list of messages, each with its length in front.
+func appendList(b []byte, m message) []byte {
+	one := m.append(nil)
+	return append(binary.AppendUvarint(b, uint64(len(one))), one...)
+}
+
+// eachOf calls f for each message of a list.
+func eachOf(list []byte, f func([]byte)) error {
+	r := reader{rest: list}
+	for len(r.rest) > 0 {
+		n := r.number()
+		if n > uint64(len(r.rest)) {
+			return errTruncated
+		}
+		f(r.take(int(n)))
+	}
+	return r.err
+}
