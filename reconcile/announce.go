@@ -29,6 +29,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 	a := announcer{
 		refused:   refusal(n, known, opts),
 		node:      node,
+		layer2:    opts.Layer2,
 		pools:     newPoolIndex(cfg),
 		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
 		decisions: make([]status.Decision, 0, len(s.Services)),
@@ -72,6 +73,7 @@ func refusal(n Node, known bool, opts AnnounceOptions) status.Reason {
 type announcer struct {
 	node      string
 	refused   status.Reason // why this node announces nothing; empty if it may
+	layer2    bool          // AnnounceLayer2 decides about layer 2
 	pools     poolIndex
 	policies  policies
 	routes    routes
@@ -120,12 +122,12 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 	if len(pool.bgp) > 0 {
 		a.decisions = append(a.decisions, a.overBGP(d, svc, pool, reach))
 	}
-	if pool.layer2 {
+	if len(pool.layer2) > 0 && !a.layer2 {
 		d := d
 		d.Protocol, d.Reason = status.Layer2, status.Layer2Unsupported
 		a.decisions = append(a.decisions, d)
 	}
-	if len(pool.bgp) == 0 && !pool.layer2 {
+	if len(pool.bgp) == 0 && len(pool.layer2) == 0 {
 		d.Reason = status.NoAdvertisement
 		a.decisions = append(a.decisions, d)
 	}
@@ -220,24 +222,28 @@ type poolRange struct {
 
 // A poolAds is a pool with the advertisements that select it.
 type poolAds struct {
-	name     string
-	bgp      []*config.BGPAdvertisement // in document order
-	layer2   bool
-	policies map[string][2]policy // see policies.of
+	name   string
+	bgp    []*config.BGPAdvertisement // in document order
+	layer2 []*config.L2Advertisement  // in document order
+
+	policies  map[string][2]policy // see policies.of
+	l2Classes map[string]*l2Class  // see layer2Election.class
 }
 
 func newPoolIndex(cfg config.Config) poolIndex {
 	var x poolIndex
 	for _, p := range cfg.Pools {
-		ads := &poolAds{name: p.Name, policies: map[string][2]policy{}}
+		ads := &poolAds{name: p.Name, policies: map[string][2]policy{}, l2Classes: map[string]*l2Class{}}
 		for i := range cfg.BGPAdvertisements {
 			if ad := &cfg.BGPAdvertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
 				ads.bgp = append(ads.bgp, ad)
 			}
 		}
-		ads.layer2 = slices.ContainsFunc(cfg.L2Advertisements, func(ad config.L2Advertisement) bool {
-			return selectsPool(p, ad.Pools, ad.PoolSelectors)
-		})
+		for i := range cfg.L2Advertisements {
+			if ad := &cfg.L2Advertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
+				ads.layer2 = append(ads.layer2, ad)
+			}
+		}
 		for _, r := range p.Addresses {
 			x.ranges = append(x.ranges, poolRange{r, ads})
 		}

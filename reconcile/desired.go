@@ -15,6 +15,7 @@ const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancer
 type AnnounceOptions struct {
 	Class           string // optional: spec.loadBalancerClass of the Services to announce
 	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
+	Layer2          bool   // optional: layer 2 is decided about by AnnounceLayer2
 }
 
 // Desired is what is to be true of one node. It is a value: two that are equal

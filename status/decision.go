@@ -35,6 +35,11 @@ const (
 	NoPeers              Reason = "NoPeers"              // no peer of the advertisement runs on this node
 	ConflictingLocalPref Reason = "ConflictingLocalPref" // two advertisements, one route, two preferences
 	Layer2Unsupported    Reason = "Layer2Unsupported"    // this agent does not answer ARP and NDP
+	NoInterface          Reason = "NoInterface"          // layer 2: this node cannot answer on any interface of the advertisement
+	MembersUnknown       Reason = "MembersUnknown"       // layer 2: which agents are alive is not known yet, or not any more
+	NotOwner             Reason = "NotOwner"             // layer 2: another node is elected
+	NodeLeaving          Reason = "NodeLeaving"          // layer 2: this agent stops, another node is elected
+	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
 )
 
 // Reasons of a Peer, with NodeNotSelected and NodeUnknown.

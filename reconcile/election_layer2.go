@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// DesiredLayer2 is what is to be true of layer 2 on one node.
+type DesiredLayer2 struct {
+	Announce  []Layer2                // in address order
+	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
+	Held      map[netip.Addr][]string // which members have announced an address, sorted
+	Decisions []status.Decision       // by Service
+	Stale     bool                    // the Membership was; nobody is elected
+}
+
+// HandedOver reports whether the node that is elected for an address holds it.
+func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
+	owner, ok := d.Owners[addr]
+	return ok && slices.Contains(d.Held[addr], owner)
+}
+
+// A Layer2 is an address that this node is to answer for.
+type Layer2 struct {
+	Addr       netip.Addr
+	Interfaces []string // names, sorted; none: every suitable one
+	Fresh      bool     // no agent of the cluster is known to have announced it before
+	Rivals     []string // other members that have announced it too, sorted: it is being handed over, or a partition has healed
+}
+
+// AnnounceLayer2 decides which addresses a node answers for on its own network:
+// those that it is elected for, of all nodes that are alive and may announce
+// them. It needs nothing but what every agent knows, so that they agree without
+// a word. There is a decision for every address of a pool that is advertised on
+// layer 2.
+//
+// Each address is elected for by itself, also where a Service has one of each
+// family. Services that share an address have one owner: a node that may
+// announce it for all of them, else, if there is none, for any of them.
+func AnnounceLayer2(s Snapshot, node string, m Membership, opts AnnounceOptions) DesiredLayer2 {
+	if s.Config.Config == nil {
+		return DesiredLayer2{Stale: m.Stale}
+	}
+	el := layer2Election{
+		node:       node,
+		stale:      m.Stale,
+		electorate: newElectorate(s.Nodes, node, m, opts),
+		pools:      newPoolIndex(*s.Config.Config),
+		groups:     make(map[netip.Addr]*group, len(s.Services)),
+		claims:     make([]layer2Claim, 0, len(s.Services)),
+	}
+	for _, svc := range s.Services {
+		if svc.LoadBalancer && svc.Class == opts.Class {
+			el.service(svc, s.Endpoints[svc.Key])
+		}
+	}
+	return el.result()
+}
+
+// A layer2Election collects the candidates for each address of one pass.
+type layer2Election struct {
+	electorate
+	node   string
+	stale  bool
+	pools  poolIndex
+	groups map[netip.Addr]*group
+	claims []layer2Claim
+}
+
+// A layer2Claim is an address of one Service.
+type layer2Claim struct {
+	decision status.Decision
+	group    *group
+}
+
+// A group is the Services that share an address.
+type group struct {
+	all, any   nodeSet // that may announce it for all, and for any, of the Services
+	interfaces []string
+	everywhere bool // on all suitable interfaces
+	owner      int  // of electorate.nodes, or -1; set last
+}
+
+// An l2Class is what some advertisements of a pool together make of an address.
+type l2Class struct {
+	none       bool // no advertisement
+	selected   nodeSet
+	eligible   nodeSet
+	interfaces []string // on this node, with everywhere
+	everywhere bool
+}
+
+// service enters the addresses of a Service.
+func (el *layer2Election) service(svc *Service, endpoints []Endpoint) {
+	name := ""
+	var here reach
+	for i, text := range svc.Ingress {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
+			continue // Announce says so
+		}
+		addr = addr.Unmap()
+		pool := el.pools.find(addr)
+		if pool == nil || len(pool.layer2) == 0 {
+			continue
+		}
+		if name == "" {
+			name = svc.String()
+			here = newReach(endpoints, el.node)
+		}
+		c := el.class(pool, svc.Labels)
+		eligible := c.eligible
+		if svc.Local {
+			eligible = eligible.and(el.with(endpoints, addr.Is6()))
+		}
+		if here.refusal(addr.Is4(), false) != "" {
+			eligible = newNodeSet(len(el.nodes))
+		}
+		claim := layer2Claim{
+			decision: status.Decision{
+				Service: name, Addr: addr, Pool: pool.name, Protocol: status.Layer2,
+				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
+			},
+			group: el.enter(addr, eligible, c),
+		}
+		el.claims = append(el.claims, claim)
+	}
+}
+
+// with returns the nodes that have endpoints of a family.
+func (el *layer2Election) with(endpoints []Endpoint, is6 bool) nodeSet {
+	out := newNodeSet(len(el.nodes))
+	for _, e := range endpoints {
+		if i, ok := el.index[e.Node]; ok && e.IPv6 == is6 {
+			out.add(i)
+		}
+	}
+	return out
+}
+
+// enter adds a Service's eligible nodes to those of its address. A Service that
+// no node may announce has no say.
+func (el *layer2Election) enter(addr netip.Addr, eligible nodeSet, c *l2Class) *group {
+	g := el.groups[addr]
+	if g == nil {
+		g = &group{}
+		el.groups[addr] = g
+	}
+	if eligible.empty() {
+		return g
+	}
+	if g.any == nil {
+		g.all, g.any = eligible, eligible
+		g.interfaces, g.everywhere = c.interfaces, c.everywhere
+		return g
+	}
+	g.all, g.any = g.all.and(eligible), g.any.or(eligible)
+	g.interfaces = slices.Concat(g.interfaces, c.interfaces)
+	g.everywhere = g.everywhere || c.everywhere
+	return g
+}
+
+// class returns what the advertisements of a pool make of a Service with these
+// labels, once for each set of them that some Service has in common with others.
+func (el *layer2Election) class(pool *poolAds, labels map[string]string) *l2Class {
+	var matching [8]byte // which of pool.layer2 select the Service, for the usual few
+	key := matching[:0]
+	for _, ad := range pool.layer2 {
+		if config.AnyMatches(ad.ServiceSelectors, labels) {
+			key = append(key, 1)
+		} else {
+			key = append(key, 0)
+		}
+	}
+	c, ok := pool.l2Classes[string(key)]
+	if !ok {
+		var ads []*config.L2Advertisement
+		for i, ad := range pool.layer2 {
+			if key[i] == 1 {
+				ads = append(ads, ad)
+			}
+		}
+		c = el.newClass(ads)
+		pool.l2Classes[string(key)] = c
+	}
+	return c
+}
+
+func (el *layer2Election) newClass(ads []*config.L2Advertisement) *l2Class {
+	c := &l2Class{none: len(ads) == 0, selected: newNodeSet(len(el.nodes)), eligible: newNodeSet(len(el.nodes))}
+	for i, n := range el.nodes {
+		for _, ad := range ads {
+			if !config.AnyMatches(ad.NodeSelectors, n.Labels) {
+				continue
+			}
+			c.selected.add(i)
+			if el.answersOn(i, ad.Interfaces) {
+				c.eligible.add(i)
+			}
+			if i == el.self {
+				c.interfaces = append(c.interfaces, ad.Interfaces...)
+				c.everywhere = c.everywhere || len(ad.Interfaces) == 0
+			}
+		}
+	}
+	return c
+}
+
+// refusal says why this node does not answer for an address whoever is alive;
+// it is empty if it may.
+func (el *layer2Election) refusal(c *l2Class, unreachable status.Reason) status.Reason {
+	switch {
+	case c.none:
+		return status.NoAdvertisement
+	case el.self < 0:
+		return status.NodeUnknown
+	case !c.selected.has(el.self):
+		return status.NodeNotSelected
+	case el.refused[el.self] != "":
+		return el.refused[el.self]
+	case unreachable != "":
+		return unreachable
+	case !el.stale && !c.eligible.has(el.self):
+		return status.NoInterface
+	}
+	return ""
+}
+
+// result elects.
+func (el *layer2Election) result() DesiredLayer2 {
+	d := DesiredLayer2{
+		Owners:    make(map[netip.Addr]string, len(el.groups)),
+		Held:      el.held,
+		Decisions: make([]status.Decision, len(el.claims)),
+		Stale:     el.stale,
+	}
+	for addr, g := range el.groups {
+		g.owner = -1
+		if g.any != nil && !el.stale {
+			g.owner = el.elect(addr, g.all)
+			if g.owner < 0 {
+				g.owner = el.elect(addr, g.any)
+			}
+		}
+		if g.owner >= 0 {
+			d.Owners[addr] = el.nodes[g.owner].Name
+		}
+		if g.owner >= 0 && g.owner == el.self {
+			d.Announce = append(d.Announce, el.announcement(addr, g))
+		}
+	}
+	slices.SortFunc(d.Announce, func(a, b Layer2) int { return a.Addr.Compare(b.Addr) })
+	for i, c := range el.claims {
+		d.Decisions[i] = el.decide(c)
+	}
+	return d
+}
+
+func (el *layer2Election) announcement(addr netip.Addr, g *group) Layer2 {
+	l := Layer2{Addr: addr}
+	if !g.everywhere {
+		l.Interfaces = slices.Compact(slices.Sorted(slices.Values(g.interfaces)))
+	}
+	holders := el.held[addr]
+	l.Fresh = len(holders) == 0 && !el.departed[addr]
+	for _, name := range holders {
+		if name != el.node {
+			l.Rivals = append(l.Rivals, name)
+		}
+	}
+	return l
+}
+
+// decide completes the decision about an address of a Service.
+func (el *layer2Election) decide(c layer2Claim) status.Decision {
+	d := c.decision
+	owner := ""
+	if c.group.owner >= 0 {
+		owner = el.nodes[c.group.owner].Name
+	}
+	switch {
+	case d.Reason != "":
+	case owner == "":
+		d.Reason = status.MembersUnknown
+	case owner == el.node:
+		d.Announce, d.Reason = true, status.Announced
+		return d
+	case el.members[el.self].Leaving:
+		d.Reason = status.NodeLeaving
+	case el.members[el.self].Damped && !el.members[c.group.owner].Damped:
+		d.Reason = status.NodeDamped
+	default:
+		d.Reason = status.NotOwner
+	}
+	if owner != "" {
+		d.Detail = "the owner is " + owner
+	}
+	return d
+}

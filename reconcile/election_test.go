@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// These owners are known to agents that run: another result is another
+// protocol.
+func TestOwnerIsForEver(t *testing.T) {
+	nodes := []string{"n1", "n2", "n3"}
+	tests := []struct {
+		key  string
+		want string
+	}{
+		{"192.0.2.1", "n1"},
+		{"192.0.2.2", "n2"},
+		{"192.0.2.3", "n1"},
+		{"192.0.2.8", "n3"},
+		{"2001:db8::1", "n1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.key, func(t *testing.T) {
+			if got := reconcile.Owner(tt.key, nodes); got != tt.want {
+				t.Errorf("owner %s, want %s", got, tt.want)
+			}
+		})
+	}
+	if got := reconcile.Owner("192.0.2.1", nil); got != "" {
+		t.Errorf("%q owns without candidates", got)
+	}
+}
+
+func TestOwnersAreSpread(t *testing.T) {
+	for _, nodes := range []int{3, 10} {
+		t.Run(strconv.Itoa(nodes), func(t *testing.T) {
+			const addresses = 500
+			names := nodeNames(nodes)
+			count := map[string]int{}
+			// 192.168.10.0 and on, as of one pool.
+			addr := netip.MustParseAddr("192.168.10.0")
+			for range addresses {
+				count[reconcile.Owner(addr.String(), names)]++
+				addr = addr.Next()
+			}
+			even := float64(addresses) / float64(nodes)
+			for _, n := range names {
+				if math.Abs(float64(count[n])-even) > 0.2*even {
+					t.Errorf("%s owns %d of %d, even were %.0f", n, count[n], addresses, even)
+				}
+			}
+			t.Logf("owned: %v", count)
+		})
+	}
+}
+
+// TestOwnersMoveLittle takes candidates away in random clusters: only what they
+// owned moves. The order of the candidates does not matter.
+func TestOwnersMoveLittle(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		names := nodeNames(2 + r.IntN(12))
+		gone := names[r.IntN(len(names))]
+		rest := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == gone })
+		shuffled := slices.Clone(names)
+		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		moved := 0
+		for i := range 200 {
+			key := netip.AddrFrom4([4]byte{10, byte(seed), 0, byte(i)}).String()
+			before, after := reconcile.Owner(key, names), reconcile.Owner(key, rest)
+			if other := reconcile.Owner(key, shuffled); other != before {
+				t.Fatalf("%s: owner %s, or %s in another order", key, before, other)
+			}
+			if before == gone {
+				moved++
+			} else if after != before {
+				t.Fatalf("%s moved from %s to %s when %s went", key, before, after, gone)
+			}
+		}
+		if moved == 0 {
+			t.Errorf("seed %d: %s owned nothing", seed, gone)
+		}
+	}
+}
+
+func nodeNames(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("node-%02d.example", i)
+	}
+	return out
+}
+
+// layer2Cluster returns three nodes n1 to n3, n1 labelled rack=a, the pool
+// 192.0.2.0/24 and 2001:db8::/112, and an advertisement of it.
+func layer2Cluster(t *testing.T) (reconcile.Snapshot, reconcile.Membership) {
+	t.Helper()
+	var ranges []config.Range
+	for _, text := range []string{"192.0.2.0/24", "2001:db8::/112"} {
+		r, err := config.ParseRange(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ranges = append(ranges, r)
+	}
+	s := reconcile.Snapshot{
+		Config: reconcile.Loaded{Config: &config.Config{
+			Pools:            []config.Pool{{Name: "web", Addresses: ranges}},
+			L2Advertisements: []config.L2Advertisement{{Name: "web"}},
+		}},
+		Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}, {Name: "n3"}},
+		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
+	}
+	var m reconcile.Membership
+	for _, n := range s.Nodes {
+		m.Members = append(m.Members, reconcile.Member{Node: n.Name, Interfaces: []string{"eth0"}})
+	}
+	return s, m
+}
+
+// addService adds a Service with these addresses, and endpoints of both
+// families on these nodes.
+func addService(s *reconcile.Snapshot, name string, local bool, addrs []string, endpoints ...string) {
+	key := reconcile.Key{Namespace: "ns", Name: name}
+	s.Services = append(s.Services, &reconcile.Service{
+		Key: key, LoadBalancer: true, Local: local, Ingress: addrs, Labels: map[string]string{"app": name},
+	})
+	for _, n := range endpoints {
+		s.Endpoints[key] = append(s.Endpoints[key], reconcile.Endpoint{Node: n}, reconcile.Endpoint{Node: n, IPv6: true})
+	}
+}
+
+// owners decides on every node, and returns which nodes announce each address.
+func owners(s reconcile.Snapshot, m reconcile.Membership, opts reconcile.AnnounceOptions) map[string][]string {
+	out := map[string][]string{}
+	for _, n := range s.Nodes {
+		for _, l := range reconcile.AnnounceLayer2(s, n.Name, m, opts).Announce {
+			out[l.Addr.String()] = append(out[l.Addr.String()], n.Name)
+		}
+	}
+	return out
+}
+
+func TestAnnounceLayer2(t *testing.T) {
+	const addr = "192.0.2.1"
+	winner := reconcile.Owner(addr, []string{"n1", "n2", "n3"})
+	second := reconcile.Owner(addr, slices.DeleteFunc([]string{"n1", "n2", "n3"}, func(n string) bool { return n == winner }))
+	third := reconcile.Owner(addr, slices.DeleteFunc([]string{"n1", "n2", "n3"}, func(n string) bool { return n == winner || n == second }))
+	member := func(m *reconcile.Membership, name string) *reconcile.Member {
+		i := slices.IndexFunc(m.Members, func(m reconcile.Member) bool { return m.Node == name })
+		return &m.Members[i]
+	}
+	node := func(s *reconcile.Snapshot, name string) *reconcile.Node {
+		i := slices.IndexFunc(s.Nodes, func(n *reconcile.Node) bool { return n.Name == name })
+		return s.Nodes[i]
+	}
+	type change func(*testing.T, *reconcile.Snapshot, *reconcile.Membership)
+	tests := []struct {
+		name   string
+		change change
+		opts   reconcile.AnnounceOptions
+		owner  string                   // empty: nobody
+		why    map[string]status.Reason // on these nodes, of the Service ns/a
+	}{
+		{
+			name:  "the winner of all",
+			owner: winner,
+			why:   map[string]status.Reason{winner: status.Announced, second: status.NotOwner},
+		},
+		{
+			name: "the winner is dead",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members = slices.DeleteFunc(m.Members, func(m reconcile.Member) bool { return m.Node == winner })
+			},
+			owner: second,
+		},
+		{
+			name: "the winner stops soon",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				member(m, winner).Leaving = true
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeLeaving},
+		},
+		{
+			name: "all stop soon",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				for i := range m.Members {
+					m.Members[i].Leaving = true
+				}
+			},
+			owner: winner,
+		},
+		{
+			name: "the winner is damped",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				member(m, winner).Damped = true
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeDamped, second: status.Announced, third: status.NotOwner},
+		},
+		{
+			name: "most are damped, so that the network is to blame",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				member(m, winner).Damped, member(m, third).Damped = true, true
+			},
+			owner: winner,
+		},
+		{
+			name: "the one that is not damped stops soon",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members = slices.DeleteFunc(m.Members, func(m reconcile.Member) bool { return m.Node == third })
+				member(m, winner).Damped, member(m, second).Leaving = true, true
+			},
+			owner: winner,
+		},
+		{
+			name: "without gossip every Node counts",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				*m = reconcile.Membership{Disabled: true}
+			},
+			owner: winner,
+		},
+		{
+			name: "nobody knows who is alive",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Stale = true
+			},
+			why: map[string]status.Reason{winner: status.MembersUnknown, second: status.MembersUnknown},
+		},
+		{
+			name: "the winner has the exclude label",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				node(s, winner).Labels = map[string]string{reconcile.LabelExcludeNode: ""}
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeExcluded},
+		},
+		{
+			name: "the exclude label is ignored",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				node(s, winner).Labels = map[string]string{reconcile.LabelExcludeNode: ""}
+			},
+			opts:  reconcile.AnnounceOptions{IgnoreExcludeLB: true},
+			owner: winner,
+		},
+		{
+			name: "the winner's network is unavailable",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				node(s, winner).NetworkUnavailable = true
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeNetworkDown},
+		},
+		{
+			name: "no advertisement selects the Service",
+			change: func(t *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Config.Config.L2Advertisements[0].ServiceSelectors = selects(t, "app", "other")
+			},
+			why: map[string]status.Reason{winner: status.NoAdvertisement},
+		},
+		{
+			name: "only n1 is selected",
+			change: func(t *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Config.Config.L2Advertisements[0].NodeSelectors = selects(t, "rack", "a")
+			},
+			owner: "n1",
+			why:   map[string]status.Reason{"n1": status.Announced, "n2": status.NodeNotSelected},
+		},
+		{
+			name: "only the third has the interface",
+			change: func(_ *testing.T, s *reconcile.Snapshot, m *reconcile.Membership) {
+				s.Config.Config.L2Advertisements[0].Interfaces = []string{"eth1", "eth9"}
+				member(m, third).Interfaces = []string{"eth0", "eth1"}
+			},
+			owner: third,
+			why:   map[string]status.Reason{winner: status.NoInterface},
+		},
+		{
+			name: "the winner has no suitable interface at all",
+			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
+				member(m, winner).Interfaces = nil
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NoInterface},
+		},
+		{
+			name: "no usable endpoint",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				clear(s.Endpoints)
+			},
+			why: map[string]status.Reason{winner: status.NoEndpoints},
+		},
+		{
+			name: "endpoints of the other family alone",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: "n1", IPv6: true}}
+			},
+			why: map[string]status.Reason{winner: status.NoEndpoints},
+		},
+		{
+			name: "traffic stays local, the third has the endpoint",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Services[0].Local = true
+				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: third}}
+			},
+			owner: third,
+			why:   map[string]status.Reason{winner: status.NoLocalEndpoints, third: status.Announced},
+		},
+		{
+			name: "shared with a Service that only the second may announce",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				addService(s, "b", true, []string{addr}, second)
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NotOwner, second: status.Announced},
+		},
+		{
+			name: "shared with a Service that has no endpoint",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				addService(s, "b", false, []string{addr})
+			},
+			owner: winner,
+		},
+		{
+			name: "shared, and no node may announce both",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Services[0].Local = true
+				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: third}}
+				addService(s, "b", true, []string{addr}, second)
+			},
+			owner: second,
+			why:   map[string]status.Reason{second: status.NoLocalEndpoints, third: status.NotOwner},
+		},
+		{
+			name: "shared, and who may announce both is dead",
+			change: func(_ *testing.T, s *reconcile.Snapshot, m *reconcile.Membership) {
+				addService(s, "b", true, []string{addr}, second)
+				m.Members = slices.DeleteFunc(m.Members, func(m reconcile.Member) bool { return m.Node == second })
+			},
+			owner: winner,
+		},
+		{
+			name: "the Service has another class",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Services[0].Class = "example.com/other"
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, m := layer2Cluster(t)
+			addService(&s, "a", false, []string{addr}, "n1")
+			if tt.change != nil {
+				tt.change(t, &s, &m)
+			}
+			want := map[string][]string{}
+			if tt.owner != "" {
+				want[addr] = []string{tt.owner}
+			}
+			if diff := cmp.Diff(want, owners(s, m, tt.opts)); diff != "" {
+				t.Errorf("owners (-want +got):\n%s", diff)
+			}
+			for name, reason := range tt.why {
+				d := reconcile.AnnounceLayer2(s, name, m, tt.opts)
+				if got := d.Decisions[0]; got.Reason != reason || got.Announce != (reason == status.Announced) {
+					t.Errorf("on %s: %+v, want %s", name, got, reason)
+				}
+			}
+		})
+	}
+}
+
+func TestLayer2Announcement(t *testing.T) {
+	s, m := layer2Cluster(t)
+	s.Config.Config.L2Advertisements = []config.L2Advertisement{
+		{Name: "x", Interfaces: []string{"eth1", "eth0"}, NodeSelectors: selects(t, "rack", "a")},
+		{Name: "y", Interfaces: []string{"eth9", "eth0"}, NodeSelectors: selects(t, "rack", "a")},
+		{Name: "z", NodeSelectors: selects(t, "rack", "a"), ServiceSelectors: selects(t, "app", "everywhere")},
+	}
+	addService(&s, "a", false, []string{"192.0.2.1", "2001:db8::1", "192.0.2.1"}, "n2")
+	addService(&s, "everywhere", false, []string{"192.0.2.2", "203.0.113.1", "host.example"}, "n2")
+	m.Members[0].Held = []netip.Addr{netip.MustParseAddr("2001:db8::1")}
+	m.Members[2].Held = m.Members[0].Held
+	m.Departed = []reconcile.Member{{Node: "n9", Held: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}}
+	d := reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{})
+	want := []reconcile.Layer2{
+		{Addr: netip.MustParseAddr("192.0.2.1"), Interfaces: []string{"eth0", "eth1", "eth9"}, Fresh: true},
+		{Addr: netip.MustParseAddr("192.0.2.2")},
+		{Addr: netip.MustParseAddr("2001:db8::1"), Interfaces: []string{"eth0", "eth1", "eth9"}, Rivals: []string{"n3"}},
+	}
+	if diff := cmp.Diff(want, d.Announce, values); diff != "" {
+		t.Errorf("announcements (-want +got):\n%s", diff)
+	}
+	if !d.HandedOver(want[2].Addr) || d.HandedOver(want[0].Addr) {
+		t.Errorf("handed over: %v of %v", d.Held, d.Owners)
+	}
+	d = reconcile.AnnounceLayer2(s, "n2", m, reconcile.AnnounceOptions{})
+	no := status.Decision{Service: "ns/a", Addr: want[0].Addr, Pool: "web", Protocol: status.Layer2, Reason: status.NodeNotSelected, Detail: "the owner is n1"}
+	if diff := cmp.Diff(no, d.Decisions[0], values); diff != "" {
+		t.Errorf("decision on n2 (-want +got):\n%s", diff)
+	}
+}
+
+// TestLayer2Agrees shows in random clusters that all agents with the same view
+// agree, that nobody is elected who may not announce, and that 500 addresses
+// are spread.
+func TestLayer2Agrees(t *testing.T) {
+	s, m := layer2Cluster(t)
+	addr := netip.MustParseAddr("192.0.2.0")
+	for i := range 250 {
+		addService(&s, fmt.Sprintf("s%03d", i), false, []string{addr.String()}, "n2")
+		addr = addr.Next()
+	}
+	count := map[string]int{}
+	for a, names := range owners(s, m, reconcile.AnnounceOptions{}) {
+		if len(names) != 1 || names[0] != reconcile.Owner(a, []string{"n1", "n2", "n3"}) {
+			t.Fatalf("%s is announced by %v", a, names)
+		}
+		count[names[0]]++
+	}
+	if len(count) != 3 || count["n1"]+count["n2"]+count["n3"] != 250 {
+		t.Errorf("owned: %v", count)
+	}
+}
+
+func TestLayer2WithoutConfiguration(t *testing.T) {
+	s, m := layer2Cluster(t)
+	addService(&s, "a", false, []string{"192.0.2.1"}, "n1")
+	s.Config.Config = nil
+	d := reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{})
+	if diff := cmp.Diff(reconcile.DesiredLayer2{}, d, values); diff != "" {
+		t.Errorf("desired (-want +got):\n%s", diff)
+	}
+}
+
+// BenchmarkAnnounceLayer2 measures one pass over that many Services in one pool.
+func BenchmarkAnnounceLayer2(b *testing.B) {
+	for _, size := range []struct{ nodes, services int }{{3, 1000}, {3, 10000}, {100, 10000}} {
+		b.Run(fmt.Sprintf("%d-%d", size.nodes, size.services), func(b *testing.B) {
+			s := cluster(b, size.services)
+			s.Config.Config.L2Advertisements = []config.L2Advertisement{{Name: "pool"}}
+			s.Nodes = nil
+			var m reconcile.Membership
+			for i := range size.nodes {
+				s.Nodes = append(s.Nodes, &reconcile.Node{Name: fmt.Sprintf("n%03d", i)})
+				m.Members = append(m.Members, reconcile.Member{Node: s.Nodes[i].Name, Interfaces: []string{"eth0"}})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := reconcile.AnnounceLayer2(s, "n001", m, reconcile.AnnounceOptions{}); len(d.Decisions) != size.services {
+					b.Fatalf("%d decisions", len(d.Decisions))
+				}
+			}
+		})
+	}
+}

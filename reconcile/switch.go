@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/status"
+)
+
+// Protocols is a set of protocols.
+type Protocols uint8
+
+// The sets of one protocol; combine them with |.
+const (
+	ViaBGP Protocols = 1 << iota
+	ViaLayer2
+)
+
+// Has reports whether all protocols of o are in p.
+func (p Protocols) Has(o Protocols) bool { return p&o == o }
+
+// String returns the protocols as status spells them, joined by "+".
+func (p Protocols) String() string {
+	var names []string
+	if p.Has(ViaBGP) {
+		names = append(names, string(status.BGP))
+	}
+	if p.Has(ViaLayer2) {
+		names = append(names, string(status.Layer2))
+	}
+	return strings.Join(names, "+")
+}
+
+// SwitchTimes bound how long a node goes on with what is wanted no more.
+type SwitchTimes struct {
+	Hold     time.Duration // the old protocol, after the new one is confirmed
+	Limit    time.Duration // the old protocol, after the change, confirmed or not
+	Handover time.Duration // answering after another owner was elected, if that one is not heard
+}
+
+// DefaultSwitchTimes are long enough for the neighbour entries and routes of
+// clients to follow, and for a peer that was never up not to matter for long.
+var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second}
+
+// A SwitchInput is what is known of one address at one moment.
+type SwitchInput struct {
+	Wanted    Protocols // by the advertisements of its pool, whichever nodes announce it; none: nobody is to announce it any more
+	Here      Protocols // of these, those that this node is to announce it over
+	Able      bool      // this node still reaches usable endpoints, and may announce
+	Confirmed Protocols // in force as far as known: the route is in the Adj-RIB-Out of an established session, a member holds the address
+	Successor bool      // the node that is elected on layer 2, another one, holds the address
+	Blind     bool      // who is alive is not known: this node must not answer on layer 2
+}
+
+// A SwitchOutput is what a node does about one address.
+type SwitchOutput struct {
+	Announce Protocols
+	Quiet    bool      // on layer 2: answer, but announce nothing unasked; another node is elected
+	Next     time.Time // step again then, should nothing change before; zero: no need
+}
+
+// A Switch is the memory of one address on one node from step to step. The zero
+// value is that of an address that is not announced.
+//
+// It makes before it breaks. When other protocols are wanted for an address the
+// new ones are announced at once, and an old one stays until all new ones have
+// been confirmed for the hold time, or the limit has passed since the change.
+// When another node is elected to answer, this one still does until that one
+// holds the address. Whatever the reason, an address that is wanted no more, or
+// that this node cannot serve any longer, is withdrawn at once.
+type Switch struct {
+	announced Protocols
+	old       Protocols // of these, what is wanted no more
+	changed   time.Time // since when old stays
+	confirmed time.Time // since when the new ones are confirmed; zero: they are not
+	handing   time.Time // since when another node is elected; zero: none is, or this one never answered
+}
+
+// Step decides what to announce now. Time must not go backwards.
+func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, SwitchOutput) {
+	out := SwitchOutput{Announce: in.Here & in.Wanted}
+	next := Switch{}
+	held := s.announced
+	if in.Blind {
+		out.Announce &^= ViaLayer2
+		held &^= ViaLayer2
+	}
+
+	if old := held &^ in.Wanted; old != 0 && in.Wanted != 0 && in.Able {
+		next.old, next.changed = old, now
+		if old == s.old {
+			next.changed, next.confirmed = s.changed, s.confirmed
+		}
+		switch {
+		case !in.Confirmed.Has(in.Wanted):
+			next.confirmed = time.Time{}
+		case next.confirmed.IsZero():
+			next.confirmed = now
+		}
+		until := next.changed.Add(t.Limit)
+		if !next.confirmed.IsZero() {
+			until = earliest(until, next.confirmed.Add(t.Hold))
+		}
+		if now.Before(until) {
+			out.Announce |= old
+			out.Next = until
+		} else {
+			next = Switch{}
+		}
+	}
+
+	if held.Has(ViaLayer2) && in.Wanted.Has(ViaLayer2) && !in.Here.Has(ViaLayer2) && !in.Successor {
+		next.handing = s.handing
+		if next.handing.IsZero() {
+			next.handing = now
+		}
+		if until := next.handing.Add(t.Handover); now.Before(until) {
+			out.Announce |= ViaLayer2
+			out.Quiet = true
+			out.Next = earliest(out.Next, until)
+		} else {
+			next.handing = time.Time{}
+		}
+	}
+
+	next.announced = out.Announce
+	return next, out
+}
+
+// Idle reports whether there is nothing to remember.
+func (s Switch) Idle() bool { return s == Switch{} }
+
+// earliest returns the earlier of two times; a zero one does not count.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/heraldlb/herald/status"
+)
+
+// Switches are the memory of all addresses of one node. It is not safe for
+// concurrent use: the loop that announces owns it.
+type Switches map[netip.Addr]Switch
+
+// Step decides about every address: those that something is known of, and those
+// that nobody wants any more. It returns what to announce, without addresses
+// that nothing is announced for, and when to step again should nothing change
+// before; zero: no need.
+func (s Switches) Step(in map[netip.Addr]SwitchInput, now time.Time, t SwitchTimes) (map[netip.Addr]SwitchOutput, time.Time) {
+	out := make(map[netip.Addr]SwitchOutput, len(in))
+	var next time.Time
+	for addr, input := range in {
+		after, o := s[addr].Step(input, now, t)
+		if after.Idle() {
+			delete(s, addr)
+		} else {
+			s[addr] = after
+		}
+		if o.Announce != 0 {
+			out[addr] = o
+		}
+		if !o.Next.IsZero() {
+			next = earliest(next, o.Next)
+		}
+	}
+	for addr := range s {
+		if _, ok := in[addr]; !ok {
+			delete(s, addr)
+		}
+	}
+	return out, next
+}
+
+// SwitchInputs puts together what is known of every address that a Service
+// holds. A route counts as confirmed if inForce says so of its address.
+func SwitchInputs(bgp Desired, layer2 DesiredLayer2, inForce func(netip.Addr) bool) map[netip.Addr]SwitchInput {
+	in := make(map[netip.Addr]SwitchInput, len(bgp.Decisions))
+	for _, d := range bgp.Decisions {
+		if d.Protocol == status.BGP {
+			in[d.Addr] = in[d.Addr].with(d, ViaBGP)
+		}
+	}
+	for _, d := range layer2.Decisions {
+		in[d.Addr] = in[d.Addr].with(d, ViaLayer2)
+	}
+	for addr, i := range in {
+		if inForce(addr) {
+			i.Confirmed |= ViaBGP
+		}
+		if len(layer2.Held[addr]) > 0 {
+			i.Confirmed |= ViaLayer2
+		}
+		i.Successor = !i.Here.Has(ViaLayer2) && layer2.HandedOver(addr)
+		i.Blind = layer2.Stale
+		in[addr] = i
+	}
+	return in
+}
+
+// with adds the decision about a protocol. Services that share an address want
+// together what any of them wants.
+func (i SwitchInput) with(d status.Decision, p Protocols) SwitchInput {
+	switch d.Reason {
+	case status.NoAdvertisement, status.NoEndpoints:
+		return i // no node is to announce it
+	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints:
+		// Others are to announce it, this one is unable.
+	default:
+		i.Able = true
+	}
+	i.Wanted |= p
+	if d.Announce {
+		i.Here |= p
+	}
+	return i
+}
