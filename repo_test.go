@@ -30,6 +30,9 @@ var imports = map[string][]string{
 	"frr":         {"status"},
 	"frr/frrtest": {},
 	"kube":        {"config", "reconcile", "status"},
+	"kube/lease":  {},
+	"l2":          {},
+	"l2/members":  {},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -42,6 +45,8 @@ var restricted = []struct {
 	{"os/exec", []string{"lab", "cmd/herald-lab"}, "Herald runs no programs"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
+	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
+	{"github.com/mdlayher", []string{"l2", "lab"}, "ARP and neighbor discovery are layer 2's"},
 	{"github.com/prometheus/client_golang", []string{"status", "cmd"}, "metrics are a view of the status"},
 }
 

@@ -150,6 +150,10 @@ func TestBGPBFD(t *testing.T) {
 			"full", "{name: fast, receive-interval: 60, transmit-interval: 61, echo-interval: 62, detect-multiplier: 4, minimum-ttl: 254, passive-mode: false}",
 			bfdPeer{ReceiveInterval: 60, TransmitInterval: 61, DetectMultiplier: 4, EchoReceive: 62},
 		},
+		{
+			"echo", "{name: fast, echo-interval: 80, echo-mode: true}",
+			bfdPeer{ReceiveInterval: 300, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 80, EchoTransmit: 80},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -212,6 +216,7 @@ type bfdPeer struct {
 	TransmitInterval int    `json:"transmit-interval"`
 	DetectMultiplier int    `json:"detect-multiplier"`
 	EchoReceive      int    `json:"echo-receive-interval"`
+	EchoTransmit     int    `json:"echo-transmit-interval"` // 0: echo mode is off
 }
 
 // bfdOf returns a node's BFD session with a peer.
