@@ -41,20 +41,37 @@ type Allocation struct {
 
 // A Peer is a BGP router to hold a session with.
 type Peer struct {
-	Name          string // unique; "peer1", "peer2"… in a ConfigMap, in document order
-	MyASN         uint32
-	PeerASN       uint32
-	Address       netip.Addr
-	Port          uint16         // 0: 179
-	SourceAddress netip.Addr     // zero: the kernel chooses
-	HoldTime      *time.Duration // nil: FRR's default, 180 s; whole seconds
-	KeepaliveTime *time.Duration // nil: a third of HoldTime; whole seconds
-	RouterID      netip.Addr     // IPv4; zero: the node's
-	NodeSelectors []Selector     // ORed; empty: every node
-	Password      Secret         // TCP MD5, RFC 2385
-	BFDProfile    string         // empty: no BFD
-	EBGPMultiHop  bool
+	Name            string // unique; "peer1", "peer2"… in a ConfigMap, in document order
+	MyASN           uint32
+	PeerASN         uint32         // 0: DynamicASN says what the peer's may be
+	DynamicASN      DynamicASN     // empty unless PeerASN is 0
+	LocalASN        uint32         // 0: MyASN; else what an external peer is shown instead
+	Address         netip.Addr     // zero: Interface is set
+	Interface       string         // unnumbered: the peer is whoever is at the other end; RFC 5549
+	Port            uint16         // 0: 179
+	SourceAddress   netip.Addr     // zero: the kernel chooses
+	VRF             string         // empty: the default one
+	HoldTime        *time.Duration // nil: FRR's default, 180 s; whole seconds
+	KeepaliveTime   *time.Duration // nil: a third of HoldTime; whole seconds
+	ConnectTime     *time.Duration // nil: Herald's default; whole seconds, 1 to 65535
+	RouterID        netip.Addr     // IPv4; zero: the node's
+	NodeSelectors   []Selector     // ORed; empty: every node
+	Password        Secret         // TCP MD5, RFC 2385
+	BFDProfile      string         // empty: no BFD
+	EBGPMultiHop    bool
+	GracefulRestart bool // RFC 4724
+	DualStack       bool // routes of both families, whichever the session runs over
 }
+
+// A DynamicASN says which AS numbers a peer without a number of its own may
+// have.
+type DynamicASN string
+
+// The DynamicASNs, as FRR spells them.
+const (
+	Internal DynamicASN = "internal" // ours
+	External DynamicASN = "external" // any other
+)
 
 // A BGPAdvertisement says how addresses of pools are announced over BGP.
 type BGPAdvertisement struct {
@@ -68,6 +85,9 @@ type BGPAdvertisement struct {
 	AggregationLengthV6 int        // prefix length of IPv6 routes, 128 for one route an address
 	LocalPref           uint32     // 0: not set; sent to iBGP peers only
 	Communities         []Community
+	MED                 *uint32 // nil: not set; RFC 4271, Section 5.1.4
+	Prepend             int     // how often our AS number is put in front of the path once more, 0 to 10
+	GracefulShutdown    bool    // RFC 8326: the community GRACEFUL_SHUTDOWN, and local preference 0
 }
 
 // An L2Advertisement says how addresses of pools are announced on layer 2.
@@ -78,6 +98,14 @@ type L2Advertisement struct {
 	NodeSelectors    []Selector // empty: every node
 	ServiceSelectors []Selector // empty: every Service
 	Interfaces       []string   // exact names; empty: every suitable interface
+	PreferredNodes   []PreferredNode
+}
+
+// A PreferredNode makes some of the nodes that may announce an address more
+// likely to own it: the node with the highest sum of weights does.
+type PreferredNode struct {
+	Weight   int // 1 to 100
+	Selector Selector
 }
 
 // A BFDProfile holds the timers of BFD sessions, RFC 5880. A zero number
