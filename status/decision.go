@@ -39,6 +39,9 @@ const (
 	MembersUnknown       Reason = "MembersUnknown"       // layer 2: which agents are alive is not known yet, or not any more
 	NotOwner             Reason = "NotOwner"             // layer 2: another node is elected
 	NodeLeaving          Reason = "NodeLeaving"          // layer 2: this agent stops, another node is elected
+	Switching            Reason = "Switching"            // announced until the protocol that replaces this one is in force
+	HandingOver          Reason = "HandingOver"          // layer 2: announced until the node that is now elected does
+	Conflict             Reason = "Conflict"             // layer 2: a host that is none of ours has the address
 	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
 )
 
