@@ -55,13 +55,14 @@ const (
 // A Decision says whether a node announces an address of a Service over a
 // protocol, and why. Decisions compare with reflect.DeepEqual and cmp.
 type Decision struct {
-	Service  string         `json:"service"` // namespace/name
-	Addr     netip.Addr     `json:"addr,omitzero"`
-	Pool     string         `json:"pool,omitempty"`
-	Protocol Protocol       `json:"protocol,omitempty"`
-	Announce bool           `json:"announce"`
-	Reason   Reason         `json:"reason"`
-	Detail   string         `json:"detail,omitempty"`
-	Routes   []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
-	Peers    []string       `json:"peers,omitempty"`  // BGP: names, sorted
+	Service   string         `json:"service"` // namespace/name
+	Addr      netip.Addr     `json:"addr,omitzero"`
+	Pool      string         `json:"pool,omitempty"`
+	Protocol  Protocol       `json:"protocol,omitempty"`
+	Announce  bool           `json:"announce"`
+	Confirmed bool           `json:"confirmed,omitempty"` // seen to be in force: FRR has sent the routes, or the network was told
+	Reason    Reason         `json:"reason"`
+	Detail    string         `json:"detail,omitempty"`
+	Routes    []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
+	Peers     []string       `json:"peers,omitempty"`  // BGP: names, sorted
 }
