@@ -58,6 +58,33 @@ func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
 	return p, nil
 }
 
+// claimable returns what the Service of req would have of addrs, or why it may
+// not have them.
+func (a *Allocator) claimable(req *Request, addrs []netip.Addr) ([]netip.Addr, error) {
+	keep := req.Families.trim(addrs)
+	if r := superseded(req, keep, addrs); r != nil {
+		return nil, r
+	}
+	if _, err := a.check(req, keep); err != nil {
+		return nil, err
+	}
+	return keep, nil
+}
+
+// grant gives the Service of req the addresses that it asks for.
+func (a *Allocator) grant(req *Request) (Assignment, error) {
+	addrs, err := a.claimable(req, req.Addrs)
+	if err != nil {
+		return Assignment{}, err
+	}
+	for _, addr := range addrs {
+		if s, _, _ := a.assignable(addr); s.withholds(req, addr) {
+			return Assignment{}, s.withheld(req, addr)
+		}
+	}
+	return a.hold(req, slices.Clone(addrs)), nil
+}
+
 func notAllowed(p *pool, req *Request) *Refusal {
 	return refuse(PoolNotAllowed, "pool %s is not for Service %s", p.name, req.Service)
 }
@@ -76,7 +103,7 @@ func (a *Allocator) refusal(req *Request) *Refusal {
 	case len(tried) == 0:
 		return refuse(NoPool, "no pool assigns addresses to Service %s by itself", req.Service)
 	}
-	return shortage(tried, req.Families)
+	return shortage(tried, req.Service, req.Families)
 }
 
 // sameSet reports whether both have the same addresses, of which there are at
