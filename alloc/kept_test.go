@@ -52,7 +52,7 @@ func TestReservations(t *testing.T) {
 		{name: "released", release: "a/1", want: "[192.0.2.0 2001:db8::3] web"},
 		{name: "nobody else gets it", allocate: "a/7", want: "PoolExhausted: pool web: 3 of 4 IPv4 in use, 1 reserved"},
 		{name: "who has it already, keeps it", claim: "a/8", addrs: "192.0.2.0", want: "[192.0.2.0] web"},
-		{name: "and the Service for which it is reserved goes without", allocate: "a/1", want: "PoolExhausted: pool web: 4 of 4 IPv4 in use"},
+		{name: "and the Service for which it is reserved goes without", allocate: "a/1", want: "PoolExhausted: pool web: 4 of 4 IPv4 in use; of what is reserved for it, 192.0.2.0 is in use by a/8"},
 		{name: "given up", release: "a/8", want: "[192.0.2.0] web"},
 		{name: "and back", allocate: "a/1", want: "[192.0.2.0] web"},
 	})

@@ -3,8 +3,10 @@
 package alloc
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // superseded says why req asks for something else than keep, which is what
@@ -101,9 +103,26 @@ func (a *Allocator) refusal(req *Request) *Refusal {
 	case len(a.pools) == 0:
 		return refuse(NoPool, "there are no pools")
 	case len(tried) == 0:
-		return refuse(NoPool, "no pool assigns addresses to Service %s by itself", req.Service)
+		return refuse(NoPool, "no pool assigns addresses to Service %s by itself%s", req.Service, a.missed(req))
 	}
-	return shortage(tried, req.Service, req.Families)
+	r := shortage(tried, req.Service, req.Families)
+	r.Detail += a.missed(req)
+	return r
+}
+
+// missed says who has what is reserved for the Service of req; empty if nobody
+// has.
+func (a *Allocator) missed(req *Request) string {
+	if len(a.kept.reservedFor) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, addr := range a.kept.reservedFor[req.Service] {
+		if r := a.users.conflict(req, addr); r != nil && req.Families.wants(familyOf(addr)) {
+			fmt.Fprintf(&b, "; of what is reserved for it, %s", r)
+		}
+	}
+	return b.String()
 }
 
 // sameSet reports whether both have the same addresses, of which there are at
