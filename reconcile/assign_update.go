@@ -34,6 +34,9 @@ func (p *assignment) report(ap *applicant) {
 		Condition: &Condition{ConditionAddressAssigned, assigned, reason, string(p.scratch)},
 		Events:    ap.events,
 	}
+	if ap.lost != nil {
+		u.Lost = ap.lost.Detail
+	}
 	if shown {
 		u.Ingress = parseIngress(ap.svc.Ingress) // in the order that is there
 	}
