@@ -49,6 +49,7 @@ type place struct {
 // New returns an Allocator of pools of which nothing is in use.
 func New(pools []config.Pool) *Allocator {
 	a := &Allocator{held: make(map[Key]*holding), users: make(users), kept: newKept()}
+	a.kept.find = a.assignable
 	a.SetPools(pools)
 	return a
 }
@@ -270,6 +271,7 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 		ports:      distinct(req.Ports),
 	}
 	a.held[h.service] = h
+	a.kept.tallies = nil
 	for _, addr := range addrs {
 		a.users.add(addr, h)
 		if s, pos, ok := a.assignable(addr); ok {
@@ -286,6 +288,7 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 
 // remove frees what h holds.
 func (a *Allocator) remove(h *holding) {
+	a.kept.tallies = nil
 	delete(a.held, h.service)
 	if h.pool != nil {
 		h.pool.services--

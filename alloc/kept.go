@@ -20,6 +20,8 @@ type kept struct {
 	reservedFor map[Key][]netip.Addr
 	retained    map[netip.Addr][]*retention // in the order of keys
 	retainedFor map[Key]*retention
+	tallies     map[*space]tally // of what is retained; nil: to be counted
+	find        func(netip.Addr) (*space, position, bool)
 }
 
 // A retention keeps what a Service held for the next one of the same name.
@@ -35,6 +37,7 @@ func newKept() *kept {
 
 // reserve replaces what is reserved.
 func (k *kept) reserve(pools []config.Pool) {
+	k.tallies = nil
 	k.reserved, k.reservedFor = make(map[netip.Addr][]Key), make(map[Key][]netip.Addr)
 	for _, p := range pools {
 		for _, r := range p.Reservations {
@@ -81,6 +84,7 @@ func (k *kept) exempt(namespace string, addr netip.Addr) bool {
 
 // retain adds a retention.
 func (k *kept) retain(r *retention) {
+	k.tallies = nil
 	k.retainedFor[r.service] = r
 	for _, addr := range r.addrs {
 		i, _ := slices.BinarySearchFunc(k.retained[addr], r, byRetainer)
@@ -91,6 +95,7 @@ func (k *kept) retain(r *retention) {
 // drop removes a retention and calls freed for each address that is kept for
 // nobody any more.
 func (k *kept) drop(r *retention, freed func(netip.Addr)) {
+	k.tallies = nil
 	delete(k.retainedFor, r.service)
 	for _, addr := range r.addrs {
 		i, found := slices.BinarySearchFunc(k.retained[addr], r, byRetainer)
@@ -224,18 +229,40 @@ func (s *space) keptNote() string {
 // retained returns how many addresses of s nobody uses and are kept for
 // Services that are gone, and the first of these to be forgotten.
 func (s *space) retained() (first *retention, n int) {
-	for addr, rs := range s.kept.retained {
-		if len(s.users[addr]) > 0 || len(s.kept.reserved[addr]) > 0 || !s.contains(addr) {
-			continue
-		}
-		n++
-		for _, r := range rs {
-			if first == nil || cmp.Or(r.until.Compare(first.until), byRetainer(r, first)) < 0 {
-				first = r
+	t := s.kept.tally(s)
+	return t.first, t.n
+}
+
+// A tally counts the retained addresses of a space.
+type tally struct {
+	first *retention
+	n     int
+}
+
+// tally returns the tally of s. All are counted anew if somebody came or went
+// since: many Services may ask while nobody does.
+func (k *kept) tally(s *space) tally {
+	if len(k.retained) == 0 {
+		return tally{}
+	}
+	if k.tallies == nil {
+		k.tallies = make(map[*space]tally)
+		for addr, rs := range k.retained {
+			s, _, ok := k.find(addr)
+			if !ok || len(s.users[addr]) > 0 || len(k.reserved[addr]) > 0 {
+				continue
 			}
+			t := k.tallies[s]
+			t.n++
+			for _, r := range rs {
+				if t.first == nil || cmp.Or(r.until.Compare(t.first.until), byRetainer(r, t.first)) < 0 {
+					t.first = r
+				}
+			}
+			k.tallies[s] = t
 		}
 	}
-	return first, n
+	return k.tallies[s]
 }
 
 // contains reports whether addr is an address of s that may be given out.

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,31 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
+
+// Annotations of the resource that a pool is written as.
+const (
+	AnnotationReservations = "heraldlb.io/reservations"
+	AnnotationQuota        = "heraldlb.io/quota"
+)
+
+// Annotate reads the Reservations and the Quota of a pool, whose other fields
+// are set, from the annotations of its resource. Its error tells all mistakes,
+// a line each, and then the pool is as before.
+func (p *Pool) Annotate(annotations map[string]string) error {
+	reservations, err := ParseReservations(annotations[AnnotationReservations], *p)
+	if err != nil {
+		err = fmt.Errorf("metadata.annotations[%s]: %w", AnnotationReservations, err)
+	}
+	quota, err2 := ParseQuota(annotations[AnnotationQuota])
+	if err2 != nil {
+		err = errors.Join(err, fmt.Errorf("metadata.annotations[%s]: %w", AnnotationQuota, err2))
+	}
+	if err != nil {
+		return err
+	}
+	p.Reservations, p.Quota = reservations, quota
+	return nil
+}
 
 // A Reservation keeps an address of a pool for a Service. Several may keep one
 // address for Services that are to share it.
