@@ -4,6 +4,8 @@ package config_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/heraldlb/herald/config"
@@ -119,4 +121,43 @@ metadata.annotations[heraldlb.io/quota]: invalid quota "y": want namespace=numbe
 	if err := p.Annotate(nil); err != nil || p.Reservations != nil || p.Quota != nil {
 		t.Errorf("without annotations: %v and %+v", err, p)
 	}
+}
+
+func FuzzAnnotate(f *testing.F) {
+	f.Add("192.0.2.5=shop/web, 2001:db8::5=shop/web", "default=10, team-a=50, namespace/default=0")
+	f.Add("::ffff:192.0.2.5=a/b", "a=01")
+	f.Fuzz(func(t *testing.T, reservations, quota string) {
+		p := config.Pool{AvoidBuggyIPs: true}
+		for _, s := range []string{"192.0.2.0/24", "2001:db8::/64"} {
+			r, err := config.ParseRange(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Addresses = append(p.Addresses, r)
+		}
+		if p.Annotate(map[string]string{config.AnnotationReservations: reservations, config.AnnotationQuota: quota}) != nil {
+			return
+		}
+		var items []string
+		for _, r := range p.Reservations {
+			items = append(items, r.String())
+		}
+		again, err := config.ParseReservations(strings.Join(items, ","), p)
+		if err != nil || !slices.Equal(again, p.Reservations) {
+			t.Fatalf("%q is read as %v, and that as %v and %v", reservations, p.Reservations, again, err)
+		}
+		for _, r := range p.Reservations {
+			if !p.Addresses[0].Contains(r.Addr) && !p.Addresses[1].Contains(r.Addr) {
+				t.Fatalf("%q is read as %v, which is not in the pool", reservations, r)
+			}
+		}
+		if p.Quota == nil {
+			return
+		}
+		for n := range p.Quota.Namespaces {
+			if limit, bounded := p.Quota.Limit(n); !bounded || limit < 0 {
+				t.Fatalf("%q bounds %s to %d, %t", quota, n, limit, bounded)
+			}
+		}
+	})
 }
