@@ -159,6 +159,15 @@ func (a *Allocator) forget(service Key) {
 	}
 }
 
+// Reserved returns the addresses that are reserved for a Service, in use or
+// not. Nobody may change them.
+func (a *Allocator) Reserved(service Key) []netip.Addr {
+	if len(a.kept.reservedFor) == 0 {
+		return nil
+	}
+	return a.kept.reservedFor[service]
+}
+
 // own returns an address of s that is kept for the Service of req and that it
 // can use; the zero Addr if there is none.
 func (s *space) own(req *Request) netip.Addr {
