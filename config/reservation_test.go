@@ -4,6 +4,7 @@ package config_test
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -160,4 +161,25 @@ func FuzzAnnotate(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestReservationWarnings(t *testing.T) {
+	r := config.Reservation{Addr: netip.MustParseAddr("192.0.2.5"), Namespace: "shop", Service: "web"}
+	const want = `pool "p": 192.0.2.5 is reserved for shop/web, but the pool is not for namespace shop`
+	for _, tt := range []struct {
+		name       string
+		allocation *config.Allocation
+		want       []string
+	}{
+		{"open", nil, nil},
+		{"for every namespace", &config.Allocation{Priority: 1}, nil},
+		{"for the namespace", &config.Allocation{Namespaces: []string{"lab", "shop"}}, nil},
+		{"for another", &config.Allocation{Namespaces: []string{"lab"}}, []string{want}},
+		{"perhaps for the namespace", &config.Allocation{Namespaces: []string{"lab"}, NamespaceSelectors: make([]config.Selector, 1)}, nil},
+	} {
+		c := config.Config{Pools: []config.Pool{{Name: "p", Allocation: tt.allocation, Reservations: []config.Reservation{r}}}}
+		if got := c.Warnings(); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
 }
