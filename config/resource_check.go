@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A problem is a rule that some versions break together: all of them cannot be
@@ -190,7 +191,9 @@ func (s *set) resolve(ad *decodedBGP) ([]Community, error) {
 		}
 		if !ok {
 			var err error
-			if c, err = ParseCommunity(written); err != nil {
+			if c, err = ParseCommunity(written); err != nil && strings.Contains(written, ":") {
+				return nil, fmt.Errorf("invalid community %q in BGP advertisement: %w", written, err)
+			} else if err != nil {
 				return nil, fmt.Errorf("invalid community format: %s: no Community defines it", written)
 			}
 		}

@@ -257,13 +257,6 @@ func (d *decoder) bgp(o Object) *decodedBGP {
 	if s, dup := duplicate(raw.Communities); dup {
 		d.fail("spec.communities", "duplicate definition of community %q", s)
 	}
-	for i, s := range raw.Communities {
-		if strings.Contains(s, ":") {
-			if _, err := ParseCommunity(s); err != nil {
-				d.fail(index("spec.communities", i), "invalid community %q in BGP advertisement: %v", s, err)
-			}
-		}
-	}
 	if len(ad.ServiceSelectors) > 0 {
 		if ad.AggregationLength != 32 {
 			d.fail("spec", "serviceSelectors and aggregationLength are mutually exclusive, both cannot be set in %s", o.Name)
