@@ -345,4 +345,3 @@ func duplicate(all []string) (string, bool) {
 }
 
 func index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
