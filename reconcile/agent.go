@@ -74,7 +74,7 @@ type AgentOptions struct {
 	Layer2    Layer2                // optional: nil announces nothing on layer 2
 	Events    func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
 	Announce  AnnounceOptions       // optional: without Layer2, which is set
-	State     func(State)           // optional: told whether all is in force here; must not block
+	State     StateWriter           // optional: told whether all is in force here
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -120,7 +120,7 @@ func (a *Agent) pass() {
 		a.announce(s, start, &r)
 	}
 	if a.opts.State != nil {
-		a.opts.State(a.state(s, r.Peers))
+		a.opts.State.Set(a.state(s, r.Peers))
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)

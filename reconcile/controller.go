@@ -65,7 +65,7 @@ type ControllerOptions struct {
 	Logger       *slog.Logger   // required
 	ConfigEvents func(Event)    // optional: tells of a text that is refused, and when one is accepted again
 	Resources    ResourceWriter // optional: told what became of resources
-	State        func(State)    // optional: told whether all is in force; must not block
+	State        StateWriter    // optional: told whether all is in force
 	Assign       AssignOptions  // optional
 }
 
@@ -95,6 +95,9 @@ func (c *Controller) Lead(ctx context.Context) error {
 	g.Go(func() error { return c.opts.Writer.Run(ctx) })
 	if c.opts.Resources != nil {
 		g.Go(func() error { return c.opts.Resources.Run(ctx) })
+	}
+	if c.opts.State != nil {
+		g.Go(func() error { return c.opts.State.Run(ctx) })
 	}
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
 	err := g.Wait()
@@ -133,7 +136,7 @@ func (c *Controller) pass(t *term) {
 			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools})
 		}
 		if c.opts.State != nil {
-			c.opts.State(controllerState(s.Config))
+			c.opts.State.Set(controllerState(s.Config))
 		}
 		r.Leading = true
 		r.Pools = plan.Pools

@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -18,6 +19,14 @@ type State struct {
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool { return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) }
+
+// A StateWriter makes a State known.
+type StateWriter interface {
+	// Set replaces it. It must not block.
+	Set(s State)
+	// Run writes until the context is canceled, and nothing after that.
+	Run(ctx context.Context) error
+}
 
 // controllerState is about what assigning addresses depends on, as MetalLB's
 // controller tells of pools and communities.
