@@ -49,6 +49,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), renderCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), versionCommand())
 	return root
 }
