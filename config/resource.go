@@ -102,6 +102,7 @@ type Verdict struct {
 	Accepted   bool
 	Reason     string
 	Message    string
+	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
 	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
 	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
 }

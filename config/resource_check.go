@@ -24,6 +24,7 @@ type set struct {
 	communities map[string]Community
 	peers       []*decodedPeer
 	ads         []*decodedBGP
+	l2          []*L2Advertisement
 	secrets     map[string]PasswordSecret
 	kept        map[ID]bool // what these refer to was resolved before, and may be gone
 
@@ -45,6 +46,8 @@ func check(versions []*version, secrets map[string]PasswordSecret, kept map[ID]b
 			s.peers = append(s.peers, v.peer)
 		case v.bgp != nil:
 			s.ads = append(s.ads, v.bgp)
+		case v.l2 != nil:
+			s.l2 = append(s.l2, v.l2)
 		}
 		for _, a := range v.aliases {
 			if first, dup := origin[a.Name]; dup {
@@ -222,11 +225,16 @@ func (s *set) checkAdvertisements() {
 }
 
 // selects reports whether an advertisement is about a pool.
-func (a BGPAdvertisement) selects(p *Pool) bool {
-	if len(a.Pools) == 0 && len(a.PoolSelectors) == 0 {
+func (a BGPAdvertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
+
+// selects reports whether an advertisement is about a pool.
+func (a L2Advertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
+
+func selectsPool(names []string, selectors []Selector, p *Pool) bool {
+	if len(names) == 0 && len(selectors) == 0 {
 		return true
 	}
-	return slices.Contains(a.Pools, p.Name) || len(a.PoolSelectors) > 0 && AnyMatches(a.PoolSelectors, p.Labels)
+	return slices.Contains(names, p.Name) || len(selectors) > 0 && AnyMatches(selectors, p.Labels)
 }
 
 // checkAggregation reports routes that would reach beyond the pool.
@@ -328,6 +336,11 @@ func (s *set) notes(v *version) []string {
 	var out []string
 	var pools, peers []string
 	switch {
+	case v.pool != nil:
+		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.selects(&v.pool.Pool) }) &&
+			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.selects(&v.pool.Pool) }) {
+			out = append(out, "no advertisement selects it, so that its addresses are not announced")
+		}
 	case v.bgp != nil:
 		pools, peers = v.bgp.Pools, v.bgp.Peers
 	case v.l2 != nil:

@@ -316,7 +316,7 @@ func (r Resolved) advertisement(name string) BGPAdvertisement {
 
 // verdict says what became of an object.
 func (c *candidate) verdict(found *set) Verdict {
-	v := Verdict{ID: c.object.ID, UID: c.object.UID, Generation: c.object.Generation, Reason: VerdictAccepted, Accepted: true, Message: "in force"}
+	v := Verdict{ID: c.object.ID, UID: c.object.UID, Generation: c.object.Generation, Reason: VerdictAccepted, Accepted: true}
 	if c.chosen != nil && c.chosen.peer != nil {
 		v.Nodes = c.chosen.peer.NodeSelectors
 	}
@@ -342,7 +342,8 @@ func (c *candidate) verdict(found *set) Verdict {
 		v.Reason, v.Accepted = VerdictMissing, false
 		messages = append(messages, "it goes on with what was there before")
 	default:
-		messages = append([]string{"in force"}, found.notes(c.chosen)...)
+		v.Notes = found.notes(c.chosen)
+		messages = append([]string{"in force"}, v.Notes...)
 	}
 	v.Message = strings.Join(messages, "; ")
 	return v

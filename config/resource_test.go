@@ -73,13 +73,19 @@ func testResources(t *testing.T, file string, good bool) {
 		if diff := cmp.Diff(state.Verdicts, again.Verdicts, cmp.Comparer(func(a, b config.Selector) bool { return a.Equal(b) })); diff != "" {
 			t.Errorf("%s: the same objects have other verdicts (-first +second):\n%s", f.Name, diff)
 		}
-		var no []string
+		var no, notes []string
+		for _, v := range state.Verdicts {
+			for _, n := range v.Notes {
+				notes = append(notes, v.ID.String()+": "+n)
+			}
+		}
 		for _, v := range state.Refused() {
 			no = append(no, v.ID.String()+": "+v.Reason+": "+v.Message)
 		}
 		refused = refused || len(no) > 0
 		expect(step+".json", golden(t, state.Config))
 		expect(step+".refused", lines(no))
+		expect(step+".notes", lines(notes))
 		if bytes.Contains([]byte(strings.Join(no, "")), []byte("correct-horse")) {
 			t.Error("a password is shown")
 		}

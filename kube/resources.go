@@ -28,9 +28,13 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// absentRetry is how often Herald looks whether a kind has been installed, or
-// whether it may read it by now.
-const absentRetry = 5 * time.Second
+// While a kind is not installed, or Herald may not read it, it looks again after
+// absentRetry, and less and less often until it is once in absentLongest: a
+// thousand agents that have no use for it must not be felt.
+const (
+	absentRetry   = 5 * time.Second
+	absentLongest = 2 * time.Minute
+)
 
 // ResourcesOptions say where MetalLB's custom resources are.
 type ResourcesOptions struct {
@@ -290,15 +294,18 @@ func (r *Resources) absent(kind string, err error) {
 // persist keeps a sink up to date as follow does. While there is no such kind,
 // or no right to read it, it says so and waits.
 func persist[T object, L runtime.Object](ctx context.Context, c lister[L], selector fields.Selector, s *sink[T], absent func(error)) {
+	pause := absentRetry
 	for ctx.Err() == nil {
 		_, err := c.List(ctx, metav1.ListOptions{Limit: 1, FieldSelector: selector.String()})
-		wait := absentRetry
+		wait := pause
 		switch {
 		case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
 			absent(err)
+			pause = min(2*pause, absentLongest)
 		case err != nil:
 			wait = refreshRetry
 		default:
+			pause = absentRetry
 			inner, cancel := context.WithCancelCause(ctx)
 			follow(inner, watchful[L]{c, cancel}, selector, s)
 			cancel(nil)

@@ -48,6 +48,11 @@ apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: b}
 spec: {addresses: [192.0.2.9/32]}
+-- lost.yaml --
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: a}
+spec: {addresses: [192.0.2.0/24]}
 -- unknown.yaml --
 apiVersion: metallb.io/v1beta1
 kind: AddressPool
@@ -118,6 +123,9 @@ spec:
 `},
 		{name: "check resources that overlap", args: []string{"check", "-f", "overlap.yaml"}, code: 1,
 			stderr: "overlap.yaml: IPAddressPool/b: Conflict: CIDR \"192.0.2.9/32\" in pool \"b\" overlaps with already defined CIDR \"192.0.2.0/24\" of pool \"a\"; no version of it is in force\n"},
+		{name: "check a pool that nobody announces", args: []string{"check", "-f", "lost.yaml"},
+			stdout: "lost.yaml: valid, with 1 pool, 0 peers and 0 advertisements\n  pool  a  256 IPv4  192.0.2.0/24\n",
+			stderr: "lost.yaml: IPAddressPool/a: note: no advertisement selects it, so that its addresses are not announced\n"},
 		{name: "check a kind that is not there", args: []string{"check", "-f", "unknown.yaml"}, code: 1,
 			stderr: "unknown.yaml: line 1: AddressPool/a: there is no such kind, want one of IPAddressPool, BFDProfile, Community, BGPPeer, BGPAdvertisement, L2Advertisement\n"},
 	}

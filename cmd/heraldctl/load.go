@@ -77,5 +77,10 @@ func resolve(cmd *cobra.Command, name string, resources config.Resources) (*conf
 	if len(refused) > 0 {
 		return nil, errInvalid
 	}
+	for _, v := range r.Verdicts {
+		for _, n := range v.Notes {
+			cmd.PrintErrf("%s: %s: note: %s\n", name, v.ID, n)
+		}
+	}
 	return r.Config, nil
 }
