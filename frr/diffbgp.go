@@ -3,6 +3,7 @@
 package frr
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -28,7 +29,7 @@ func (d *differ) router(have *Section, want Section) {
 		peer, _, ok := cutNeighbor(s.Text)
 		return ok && !stay[peer]
 	}
-	moved := movedPorts(*have, want)
+	resets := resets(*have, want)
 	d.lines(ctx, inRouter, have.Sub, want.Sub, gone)
 
 	old := families(*have)
@@ -42,37 +43,66 @@ func (d *differ) router(have *Section, want Section) {
 			d.lines([]Line{want.Line, s.Line}, inFamily, old[s.Text].Sub, s.Sub, gone)
 		}
 	}
-	for _, peer := range moved {
-		d.exec("clear bgp " + peer)
+	for _, c := range resets {
+		c.Text = clearOf(want) + " " + c.Resets
+		d.exec(c)
 	}
 }
 
-// movedPorts returns the neighbors that stay and whose port changes. bgpd uses a
-// new port for its next connection only, and may wait for two minutes before it
-// makes one.
-func movedPorts(have, want Section) []string {
-	before, after := ports(have), ports(want)
-	var moved []string
+// clearOf returns the command that resets neighbors of a router; which of them
+// follows.
+func clearOf(router Section) string {
+	if vrf := vrfOf(router.Text); vrf != "" {
+		return "clear bgp vrf " + vrf
+	}
+	return "clear bgp"
+}
+
+// resets returns a command, still without its text, for each neighbor that stays
+// and whose session has to be opened anew for a change to have an effect. bgpd uses a new port for its next
+// connection only, for which it may wait two minutes, and says of graceful
+// restart only when it opens a session that it is capable of it; RFC 4724,
+// Section 3.
+func resets(have, want Section) []Command {
+	before, after := atOpen(have), atOpen(want)
+	var all []Command
 	for _, peer := range neighborsInOrder(want) {
-		if old, stays := before[peer]; stays && old != after[peer] {
-			moved = append(moved, peer)
+		old, stays := before[peer]
+		switch now := after[peer]; {
+		case !stays || old == now:
+		case old.port != now.port:
+			all = append(all, Command{Resets: peer, Reason: "its port changes"})
+		default:
+			all = append(all, Command{Resets: peer, Reason: "graceful restart changes"})
 		}
 	}
-	return moved
+	return all
 }
 
-func ports(router Section) map[string]string {
-	m := make(map[string]string)
+// An opening is what of a neighbor takes effect when its session is opened.
+type opening struct {
+	port            string
+	gracefulRestart string
+}
+
+func atOpen(router Section) map[string]opening {
+	m := make(map[string]opening)
 	for _, s := range router.Sub {
 		peer, attr, ok := cutNeighbor(s.Text)
 		if !ok {
 			continue
 		}
-		if port, ok := strings.CutPrefix(attr, "port "); ok {
-			m[peer] = port
-		} else if m[peer] == "" {
-			m[peer] = "179" // not printed when it is the default
+		o, known := m[peer]
+		if !known {
+			o.port = "179" // not printed when it is the default
 		}
+		if port, ok := strings.CutPrefix(attr, "port "); ok {
+			o.port = port
+		}
+		if strings.HasPrefix(attr, "graceful-restart") {
+			o.gracefulRestart = attr
+		}
+		m[peer] = o
 	}
 	return m
 }
@@ -121,10 +151,17 @@ func removeNeighbor(router Section, peer string) string {
 			if attr == "peer-group" {
 				return "no neighbor " + peer + " peer-group"
 			}
-			if firstPrefix([]string{"interface"}, attr) == "interface" && !strings.Contains(peer, ":") {
+			if firstPrefix([]string{"interface"}, attr) == "interface" && !isAddress(peer) {
 				return "no neighbor " + peer + " interface"
 			}
 		}
 	}
 	return "no neighbor " + peer
+}
+
+// isAddress reports whether a peer is known by its address. One by a link-local
+// address has an interface besides.
+func isAddress(peer string) bool {
+	_, err := netip.ParseAddr(peer)
+	return err == nil
 }

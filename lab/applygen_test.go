@@ -169,7 +169,7 @@ func classOf(kind int, neighbors []render.Neighbor) render.Class {
 		if r.IntN(2) == 0 {
 			continue
 		}
-		a := render.Attributes{Neighbor: n.Address, LocalPref: []uint32{0, 0, 150, 4294967295}[r.IntN(4)]}
+		a := render.Attributes{Neighbor: n.ID(), LocalPref: []uint32{0, 0, 150, 4294967295}[r.IntN(4)]}
 		for _, s := range []string{"65010:7", "65535:65281", "65535:666", "large:65010:1:2"} {
 			if r.IntN(3) > 0 {
 				continue
