@@ -247,7 +247,8 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 		lines = append(lines, fmt.Sprintf("port %d", n.Port))
 	}
 	ebgp := n.ASN != vrf.ASN && n.DynamicASN != config.Internal
-	if ebgp && n.EBGPMultiHop {
+	// FRR refuses it of an unnumbered one, which is on the same link.
+	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
 	if ebgp && !n.EBGPMultiHop && n.Address.Is6() {
