@@ -30,7 +30,9 @@ func (d *differ) router(have *Section, want Section) {
 		return ok && !stay[peer]
 	}
 	resets := resets(*have, want)
+	first := len(d.commands)
 	d.lines(ctx, inRouter, have.Sub, want.Sub, gone)
+	held := d.hold(first, neighbors(*have))
 
 	old := families(*have)
 	for _, s := range have.Sub {
@@ -43,10 +45,39 @@ func (d *differ) router(have *Section, want Section) {
 			d.lines([]Line{want.Line, s.Line}, inFamily, old[s.Text].Sub, s.Sub, gone)
 		}
 	}
+	for _, peer := range held {
+		d.add(ctx, Line{Text: "no neighbor " + peer + " shutdown"})
+	}
 	for _, c := range resets {
 		c.Text = clearOf(want) + " " + c.Resets
 		d.exec(c)
 	}
+}
+
+// hold keeps the sessions of the neighbors that the commands from first on make
+// from being opened, and returns those neighbors. bgpd opens a session as soon as
+// zebra tells it that the neighbor can be reached, whether or not the families of
+// the neighbor are known by then. It ends one that it has opened without them;
+// after that FRR 8 tries again in a second or two, and FRR 10 may not.
+func (d *differ) hold(first int, known map[string]bool) (held []string) {
+	made := slices.Clone(d.commands[first:])
+	d.commands = d.commands[:first]
+	for _, c := range made {
+		d.commands = append(d.commands, c)
+		peer, attr, ok := cutNeighbor(c.Text)
+		if ok && c.adds() && !known[peer] && makesNeighbor(attr) {
+			d.add(c.Context, Line{Text: "neighbor " + peer + " shutdown"})
+			held = append(held, peer)
+		}
+	}
+	return held
+}
+
+// makesNeighbor reports whether an attribute is the one that a neighbor begins to
+// exist with.
+func makesNeighbor(attr string) bool {
+	key := neighborKey(attr)
+	return key == "remote-as" || key == "interface"
 }
 
 // clearOf returns the command that resets neighbors of a router; which of them
