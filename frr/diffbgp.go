@@ -48,6 +48,7 @@ func (d *differ) router(have *Section, want Section) {
 	for _, peer := range held {
 		d.add(ctx, Line{Text: "no neighbor " + peer + " shutdown"})
 	}
+	d.start(ctx, append(held, unguarded(*have, want)...), want)
 	for _, c := range resets {
 		c.Text = clearOf(want) + " " + c.Resets
 		d.exec(c)
@@ -71,6 +72,29 @@ func (d *differ) hold(first int, known map[string]bool) (held []string) {
 		}
 	}
 	return held
+}
+
+// start has bgpd open the sessions with neighbors at once, unless they are open:
+// that is what it does when it is told how often to try. By itself it waits for
+// a second after a shutdown. After the end of BFD, without which FRR 10 did not
+// try, it would go on not trying.
+func (d *differ) start(ctx []Line, peers []string, want Section) {
+	for _, s := range want.Sub {
+		if peer, attr, ok := cutNeighbor(s.Text); ok && neighborKey(attr) == "timers connect" && slices.Contains(peers, peer) {
+			d.add(ctx, s.Line)
+		}
+	}
+}
+
+// unguarded returns the neighbors that stay, but without BFD.
+func unguarded(have, want Section) []string {
+	var all []string
+	for _, s := range have.Sub {
+		if peer, attr, ok := cutNeighbor(s.Text); ok && attr == "bfd" && neighbors(want)[peer] && !has(want, s.Text) {
+			all = append(all, peer)
+		}
+	}
+	return all
 }
 
 // makesNeighbor reports whether an attribute is the one that a neighbor begins to
