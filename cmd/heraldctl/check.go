@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -69,11 +71,11 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 		fmt.Fprintf(tab, "  pool\t%s\t%s\t%s\n", p.Name, addresses(p), strings.Join(poolNotes(p), ", "))
 	}
 	for _, p := range cfg.Peers {
-		to := p.Interface
-		if p.Address.IsValid() {
-			to = p.Address.String()
+		where := p.Interface
+		if where == "" {
+			where = p.Address.String()
 		}
-		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, to, strings.Join(peerNotes(p), ", "))
+		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, where, strings.Join(peerNotes(p), ", "))
 	}
 	for _, a := range cfg.BGPAdvertisements {
 		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
@@ -134,9 +136,16 @@ func poolNotes(p config.Pool) []string {
 }
 
 func peerNotes(p config.Peer) []string {
-	notes := []string{fmt.Sprintf("AS %d from AS %d", p.PeerASN, p.MyASN)}
-	if p.DynamicASN != "" {
-		notes[0] = fmt.Sprintf("any %s AS from AS %d", p.DynamicASN, p.MyASN)
+	theirs := cmp.Or(string(p.DynamicASN), strconv.FormatUint(uint64(p.PeerASN), 10))
+	notes := []string{fmt.Sprintf("AS %s from AS %d", theirs, cmp.Or(p.LocalASN, p.MyASN))}
+	if p.VRF != "" {
+		notes = append(notes, "in VRF "+p.VRF)
+	}
+	if p.DualStack {
+		notes = append(notes, "routes of both families")
+	}
+	if p.GracefulRestart {
+		notes = append(notes, "graceful restart")
 	}
 	if p.BFDProfile != "" {
 		notes = append(notes, "BFD profile "+p.BFDProfile)
@@ -154,6 +163,15 @@ func advertisementNotes(a config.BGPAdvertisement) []string {
 	notes := []string{fmt.Sprintf("routes of /%d and /%d", a.AggregationLength, a.AggregationLengthV6)}
 	if a.LocalPref != 0 {
 		notes = append(notes, fmt.Sprintf("localpref %d", a.LocalPref))
+	}
+	if a.MED != nil {
+		notes = append(notes, fmt.Sprintf("MED %d", *a.MED))
+	}
+	if a.Prepend > 0 {
+		notes = append(notes, "our AS number prepended "+count(a.Prepend, "time"))
+	}
+	if a.GracefulShutdown {
+		notes = append(notes, "graceful shutdown")
 	}
 	for _, c := range a.Communities {
 		notes = append(notes, c.String())
