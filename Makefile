@@ -7,7 +7,7 @@ MAKEFLAGS     += --warn-undefined-variables --no-print-directory
 .DELETE_ON_ERROR:
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-DAEMONS  := herald-controller herald-agent heraldctl
+DAEMONS  := herald-controller herald-agent herald-frr heraldctl
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)"
 UNIT     := $(shell go list ./... | grep -v '/lab$$')
 FUZZTIME ?= 1m

@@ -175,11 +175,20 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 		url:    fmt.Sprintf("http://127.0.0.1:%d", agentPort),
 		client: n.httpClient(),
 		start: func() (*Process, error) {
-			return n.Start(ProcessOptions{
+			program := ProcessOptions{
 				Name:    name,
 				Path:    filepath.Join(s.opts.Bin, "herald-agent"),
 				Args:    append(s.args(Agent, agentPort), "--node-name="+n.Name),
 				LogFile: s.LogFile(name),
+			}
+			if n.Sidecar == nil {
+				return n.Start(program)
+			}
+			return n.startContainer(containerOptions{
+				ProcessOptions: program,
+				Root:           "/",
+				Capabilities:   AgentCapabilities,
+				Groups:         []int{n.Sidecar.vty},
 			})
 		},
 	}

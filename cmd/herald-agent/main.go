@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -93,7 +94,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Logger: log.With("component", "frr")})
+	shared := filepath.Dir(o.frrConf) // with the FRR container
+	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: extras(shared), Logger: log.With("component", "frr")})
 	sessions := newSessions(frr.NewReader(o.frrDir), log)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -133,8 +135,20 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "frr", Run: applier.Run},
 		daemon.Task{Name: "sessions", Run: sessions.run},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error {
+			return frr.Heartbeat(ctx, shared, log.With("component", "frr"))
+		}},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)
+}
+
+// extras returns a function that reads what the operator has added to FRR's
+// configuration.
+func extras(shared string) func() []byte {
+	return func() []byte {
+		text, _ := frr.ReadExtras(shared) // what cannot be read cannot be kept
+		return text
+	}
 }
 
 // inForce says how far FRR runs what it is to run.
