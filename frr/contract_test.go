@@ -106,3 +106,17 @@ func TestApplierLeavesExtras(t *testing.T) {
 		f.inForce(t, wantedConf+extras)
 	}
 }
+
+// A node that announces on layer 2 alone has no FRR, and nothing is amiss.
+func TestApplierWithoutFRR(t *testing.T) {
+	const layer2 = "frr defaults traditional\nhostname n1\nip nht resolve-via-default\nipv6 nht resolve-via-default\n"
+	a := frr.New(frr.Options{RunDir: t.TempDir()})
+	_ = a.Apply(t.Context(), []byte(layer2))
+	if s := a.State(); !s.Applied || s.Err != nil || len(s.Up) > 0 {
+		t.Errorf("with nothing to route: %+v", s)
+	}
+	_ = a.Apply(t.Context(), []byte(layer2+"router bgp 64512\nexit\n"))
+	if s := a.State(); s.Applied || s.Up["bgpd"] || s.Up["zebra"] || len(s.Up) != 2 {
+		t.Errorf("with routes: %+v", s)
+	}
+}

@@ -58,9 +58,15 @@ func (l *link) reset() {
 // id returns the name of the daemon.
 func (l *link) id() string { return l.name }
 
-// needed reports whether w has more for the daemon than what every daemon gets.
+// needed reports whether w has more for the daemon than what every daemon gets. The
+// tracking of next hops is for routes: without bgpd's there is none to track, so
+// that a node that announces on layer 2 alone needs no FRR.
 func (l *link) needed(w *wanted) bool {
-	return slices.ContainsFunc(w.parts()[l.name].Sections, func(s Section) bool { return !common(s) })
+	parts := w.parts()
+	routes := slices.ContainsFunc(parts[bgpd].Sections, func(s Section) bool { return !common(s) })
+	return slices.ContainsFunc(parts[l.name].Sections, func(s Section) bool {
+		return !common(s) && (routes || !isNexthopTracking(s.Text))
+	})
 }
 
 // restart forgets the daemon that was there.

@@ -247,6 +247,9 @@ exit
 func TestSidecarMetrics(t *testing.T) {
 	e := newSidecarE2E(t)
 	n1 := e.Nodes[0]
+	if _, err := e.Router.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "neighbor nodes bfd"); err != nil {
+		t.Fatal(err)
+	}
 	e.configure(strings.Replace(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"), "peer-address: 10.10.0.254}", "peer-address: 10.10.0.254, bfd-profile: fast}", 1) +
 		"bfd-profiles: [{name: fast, receive-interval: 100, transmit-interval: 100}]\n")
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]

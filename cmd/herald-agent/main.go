@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
-	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from")
+	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
 	daemon.Accept(cmd, "host", "pod-name", "ml-bindaddr", "ml-bindport", "ml-labels", "ml-secret-key-path", "ml-wan-config",
 		"bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
@@ -94,8 +95,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	shared := filepath.Dir(o.frrConf) // with the FRR container
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: extras(shared), Logger: log.With("component", "frr")})
+	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
 	sessions := newSessions(frr.NewReader(o.frrDir), log)
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -135,20 +135,27 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "frr", Run: applier.Run},
 		daemon.Task{Name: "sessions", Run: sessions.run},
-		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error {
-			return frr.Heartbeat(ctx, shared, log.With("component", "frr"))
-		}},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)
 }
 
-// extras returns a function that reads what the operator has added to FRR's
-// configuration.
-func extras(shared string) func() []byte {
-	return func() []byte {
-		text, _ := frr.ReadExtras(shared) // what cannot be read cannot be kept
-		return text
+// extras returns what the operator has added to FRR's configuration.
+func (o *options) extras() []byte {
+	if o.frrConf == "" {
+		return nil
 	}
+	text, _ := frr.ReadExtras(filepath.Dir(o.frrConf)) // what cannot be read cannot be kept
+	return text
+}
+
+// heartbeat tells the FRR container that an agent is there.
+func (o *options) heartbeat(ctx context.Context, log *slog.Logger) error {
+	if o.frrConf == "" {
+		<-ctx.Done()
+		return nil
+	}
+	return frr.Heartbeat(ctx, filepath.Dir(o.frrConf), log.With("component", "frr"))
 }
 
 // inForce says how far FRR runs what it is to run.

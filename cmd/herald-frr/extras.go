@@ -167,7 +167,7 @@ func (e *extras) replace(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer os.Remove(path)
-	out, err := e.opts.Host.output(ctx, "python3", filepath.Join(e.opts.DaemonDir, "frr-reload.py"),
+	out, err := e.opts.Host.output(ctx, "/usr/bin/python3", filepath.Join(e.opts.DaemonDir, "frr-reload.py"),
 		"--reload", "--stdout", "--confdir", e.opts.EtcDir, "--rundir", e.opts.RunDir, path)
 	if err != nil {
 		return fmt.Errorf("reload: %s", said(out, err))
