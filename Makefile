@@ -34,7 +34,8 @@ lab-bin: build ## build what the lab runs: a Kubernetes in one binary (minutes w
 .PHONY: check
 check: ## what CI runs before the tests: formats, tidy modules, generated files, vet, staticcheck
 	@echo "check: gofmt"; files=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$files" ]] || { echo "not formatted: $$files"; exit 1; }
-	@echo "check: go mod tidy"; go mod tidy -diff; go -C lab/kube mod tidy -diff
+	@echo "check: go mod tidy"; go mod tidy -diff; go -C lab/kube mod tidy -diff; go -C hack/tools mod tidy -diff
+	@echo "check: manifests"; hack/manifests --check
 	@echo "check: go vet"; go vet ./...
 	@echo "check: staticcheck"; go tool staticcheck ./...
 
@@ -61,6 +62,10 @@ lab-down: ## stop what lab-up started
 bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running lab as a table
 	@go test -run '^$$' -bench . -benchmem ./alloc ./reconcile ./render ./frr
 	@bin/herald-lab bench
+
+.PHONY: manifests
+manifests: ## make what is generated in deploy/ anew; read the diff before committing it
+	@hack/manifests
 
 .PHONY: golden
 golden: ## rewrite golden files; read the diff before committing it

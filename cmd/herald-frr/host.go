@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ import (
 type host interface {
 	// start starts a daemon, with the capabilities that FRR's daemons need.
 	start(path string, args ...string) (process, error)
-	// output runs a program without capabilities and returns all that it prints.
+	// output runs a program without capabilities and returns what it prints; its
+	// complaints too if it does not succeed.
 	output(ctx context.Context, path string, args ...string) (string, error)
 	// group is the one whose members may read FRR's files; negative is this
 	// process's own.
@@ -120,9 +122,26 @@ func (h *realHost) output(ctx context.Context, path string, args ...string) (str
 	// frr-reload.py has children of its own.
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = killGrace
-	out, err := cmd.CombinedOutput()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return strings.TrimSpace(string(out)), err
+	if err != nil {
+		stdout.WriteString(complaints(stderr.String()))
+	}
+	return strings.TrimSpace(stdout.String()), err
+}
+
+// complaints returns what a program wrote to its standard error, without what
+// vtysh says each time it runs as a user whom PAM does not know.
+func complaints(stderr string) string {
+	var b strings.Builder
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, "vtysh_pam: ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
 }
