@@ -162,13 +162,23 @@ func (e *extras) replace(ctx context.Context, text []byte) error {
 		return err
 	}
 	rest := frr.Parse(running).Without(frr.Parse(string(e.applied)), frr.Parse(string(conf)))
-	path, err := e.leave([]byte(closed(rest) + string(text)))
+	// Were it given another file than frr.conf, the script would have vtysh write
+	// that, which is the agent's.
+	dir, err := os.MkdirTemp(e.opts.RunDir, ".reload-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(path)
+	defer os.RemoveAll(dir)
+	err = errors.Join(
+		e.share(dir, 0o770),
+		e.write(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
+		e.write(filepath.Join(dir, frr.ConfFile), []byte(closed(rest)+string(text))),
+	)
+	if err != nil {
+		return err
+	}
 	out, err := e.opts.Host.output(ctx, "/usr/bin/python3", filepath.Join(e.opts.DaemonDir, "frr-reload.py"),
-		"--reload", "--stdout", "--confdir", e.opts.EtcDir, "--rundir", e.opts.RunDir, path)
+		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, frr.ConfFile))
 	if err != nil {
 		return fmt.Errorf("reload: %s", said(out, err))
 	}
@@ -186,15 +196,28 @@ func (e *extras) leave(text []byte) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = f.Write(text)
-	if g := e.opts.Host.group(); g >= 0 {
-		err = errors.Join(err, f.Chown(-1, g))
-	}
-	if err := errors.Join(err, f.Chmod(0o640), f.Close()); err != nil {
+	if err := errors.Join(f.Close(), e.write(f.Name(), text)); err != nil {
 		os.Remove(f.Name())
 		return "", err
 	}
 	return f.Name(), nil
+}
+
+func (e *extras) write(path string, text []byte) error {
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	return e.share(path, 0o640)
+}
+
+// share lets FRR's programs into a file or a folder.
+func (e *extras) share(path string, mode os.FileMode) error {
+	if g := e.opts.Host.group(); g >= 0 {
+		if err := os.Chown(path, -1, g); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
 }
 
 // said returns what a program printed, without passwords, or how it ended if it
