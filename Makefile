@@ -63,6 +63,14 @@ bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running la
 	@go test -run '^$$' -bench . -benchmem ./alloc ./reconcile ./render ./frr
 	@bin/herald-lab bench
 
+.PHONY: images
+images: ## build the container images, with buildah, podman or docker
+	@VERSION=$(VERSION) hack/images
+
+.PHONY: check-images
+check-images: setup ## build the images without a registry, and run what is in them
+	@VERSION=$(VERSION) hack/images --check
+
 .PHONY: manifests
 manifests: ## make what is generated in deploy/ anew; read the diff before committing it
 	@hack/manifests

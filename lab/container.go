@@ -30,6 +30,7 @@ func (m *Machine) startContainer(opts containerOptions) (*Process, error) {
 	const script = `
 root=$1 caps=$2 groups=$3 mode=$4
 shift 4
+[ "$root" = / ] || mount --rbind "$root" "$root"
 while [ "$1" != -- ]; do
 	mount -t tmpfs -o "$mode" tmpfs "$root$1"
 	shift
@@ -38,7 +39,6 @@ shift
 mount -o remount,bind,ro /
 if [ "$root" != / ]; then
 	mount -t proc proc "$root/proc"
-	mount --bind "$root" "$root"
 	mount -o remount,bind,ro "$root"
 	exec chroot "$root" setpriv --bounding-set="$caps" --inh-caps=-all $groups --no-new-privs "$@"
 fi
