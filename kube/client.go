@@ -54,7 +54,8 @@ func NewClient(config *rest.Config) (*Client, error) {
 		&corev1.Node{}, &corev1.NodeList{},
 		&corev1.Namespace{}, &corev1.NamespaceList{},
 		&corev1.ConfigMap{}, &corev1.ConfigMapList{},
-		&corev1.Event{}, &corev1.EventList{})
+		&corev1.Event{}, &corev1.EventList{},
+		&corev1.Secret{}, &corev1.SecretList{})
 	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,6 +30,10 @@ type Recorder struct {
 // recorderQueue is how many events may wait. A burst of a thousand Services
 // makes a thousand.
 const recorderQueue = 4096
+
+// eventInterval is the least time between two writes. Events leave the API server
+// to what matters more: the status of a thousand Services that come at once.
+const eventInterval = 20 * time.Millisecond
 
 // NewRecorder returns a Recorder whose events come from the named component.
 func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
@@ -79,15 +84,21 @@ func (r *Recorder) add(about corev1.ObjectReference, e reconcile.Event) {
 	}
 }
 
-// Run writes events until the context is canceled: one at a time, so that they
-// leave the API server to what matters more.
+// Run writes events until the context is canceled, one at a time.
 func (r *Recorder) Run(ctx context.Context) error {
+	pace := time.NewTicker(eventInterval)
+	defer pace.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case event := <-r.queue:
 			r.write(ctx, event)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pace.C:
 		}
 	}
 }

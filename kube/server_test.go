@@ -54,7 +54,7 @@ type server struct {
 
 // kinds of the resources that the server has.
 var kinds = map[string]string{
-	"services": "Service", "nodes": "Node", "namespaces": "Namespace", "configmaps": "ConfigMap", "events": "Event",
+	"services": "Service", "nodes": "Node", "namespaces": "Namespace", "configmaps": "ConfigMap", "events": "Event", "secrets": "Secret",
 	"endpointslices": "EndpointSlice",
 }
 

@@ -21,6 +21,10 @@ type Announcement struct {
 	// address is being changed, and its successor is to be heard. What the
 	// successor announces is reported in Address.TakenBy.
 	Quiet bool
+
+	// Round, when it is another number than before, announces the address from
+	// the beginning: neighbors may have learned of another owner meanwhile.
+	Round uint64
 }
 
 // on reports whether the address is wanted on the interface of that name.
@@ -29,7 +33,7 @@ func (a Announcement) on(name string) bool {
 }
 
 func (a Announcement) equal(b Announcement) bool {
-	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && slices.Equal(a.Interfaces, b.Interfaces)
+	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
 }
 
 // byAddress indexes announcements. Several of one address become one that does
@@ -54,6 +58,7 @@ func byAddress(list []Announcement) map[netip.Addr]Announcement {
 func merge(a, b Announcement) Announcement {
 	a.Fresh = a.Fresh && b.Fresh
 	a.Quiet = a.Quiet && b.Quiet
+	a.Round = max(a.Round, b.Round)
 	if len(a.Interfaces) == 0 || len(b.Interfaces) == 0 {
 		a.Interfaces = nil
 	} else {

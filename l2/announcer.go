@@ -53,6 +53,7 @@ type Options struct {
 	Network  Network          // optional: where the interfaces are; nil means Kernel
 	Exclude  []*regexp.Regexp // optional: interfaces whose names match one are left alone
 	Conflict Policy           // optional: about fresh addresses; the zero value is Warn
+	Mute     func() bool      // optional: while it is true nothing is answered or announced; it is asked for each packet
 	Changed  func()           // optional: called after State has changed in more than its counts, with no lock held; it must not block
 	Logger   *slog.Logger     // optional: nil discards
 }
@@ -95,6 +96,9 @@ func New(opts Options) *Announcer {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Mute == nil {
+		opts.Mute = func() bool { return false }
 	}
 	if opts.Changed == nil {
 		opts.Changed = func() {}

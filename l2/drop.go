@@ -17,6 +17,7 @@ const (
 	Gratuitous        // an announcement in the form of an ARP request; it asks nothing
 	NotAnnounced      // the target is not announced on this interface
 	Unclaimed         // the target is still being probed for, or is another host's
+	Muted             // this agent does not know whether it is still the owner
 	SendFailed        // the interface did not take the answer
 	drops             // how many there are
 )
@@ -30,6 +31,7 @@ var dropNames = [drops]string{
 	Gratuitous:   "Gratuitous",
 	NotAnnounced: "NotAnnounced",
 	Unclaimed:    "Unclaimed",
+	Muted:        "Muted",
 	SendFailed:   "SendFailed",
 }
 

@@ -125,10 +125,13 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 			rec.gained, rec.takenBy = now, Claim{} // what the last handover brought
 			e.changed = true
 		}
+		anew := rec.want.Round != w.Round
 		rec.want = w
 		for _, p := range rec.presences {
 			if !w.on(p.station.link.Name) {
 				e.leave(p)
+			} else if anew {
+				e.renew(p, now)
 			}
 		}
 		for _, st := range sites[protocolOf(addr)] {

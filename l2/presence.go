@@ -212,6 +212,9 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 
 // announce sends one round of announcements and reports whether all were taken.
 func (e *engine) announce(p *presence) bool {
+	if e.a.opts.Mute() {
+		return false
+	}
 	l := p.station.link
 	frames := [][]byte(nil)
 	if protocolOf(p.addr()) == ARP {

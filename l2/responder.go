@@ -72,7 +72,9 @@ func (a *Announcer) receive(r *responder) error {
 		v := r.answer(buf[:n])
 		if v.role != nil {
 			v.role.count.requests.Add(1)
-			if _, err := r.port.Write(v.reply); err != nil {
+			if a.opts.Mute() {
+				v.drop = Muted
+			} else if _, err := r.port.Write(v.reply); err != nil {
 				v.drop = SendFailed
 			} else {
 				v.role.count.replies.Add(1)

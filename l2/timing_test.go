@@ -265,6 +265,57 @@ func TestClaimsThatAreNoConflicts(t *testing.T) {
 	}
 }
 
+// Another round begins the announcements anew, and the same one does not.
+func TestRound(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		v4 := listen(t, s, l2.ARP)
+		a := start(t, l2.Options{Network: s})
+		synctest.Wait()
+		a.Set([]l2.Announcement{{Addr: addr4}})
+		after(10 * time.Second)
+		v4.forget()
+		begin := time.Now()
+		a.Set([]l2.Announcement{{Addr: addr4, Round: 1}})
+		after(2500 * time.Millisecond)
+		a.Set([]l2.Announcement{{Addr: addr4, Round: 1}})
+		after(5 * time.Second)
+		if diff := cmp.Diff(seconds(0, 1, 2, 3, 4, 5), v4.times(begin, gratuitous4(nodeMAC)[0])); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// An agent that does not know whether it is still the owner says nothing, and
+// goes on by itself when it knows.
+func TestMute(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		v4 := listen(t, s, l2.ARP)
+		var mute atomic.Bool
+		a := start(t, l2.Options{Network: s, Mute: mute.Load})
+		synctest.Wait()
+		mute.Store(true)
+		a.Set([]l2.Announcement{{Addr: addr4}})
+		synctest.Wait()
+		ask := arpFrame(t, everybody, peerMAC, arp.OperationRequest, peer4, addr4)
+		v4.send(t, ask)
+		after(time.Second)
+		if n := len(v4.lines); n > 0 {
+			t.Errorf("%d packets while it is to say nothing, the first: %s", n, (<-v4.lines).text)
+		}
+		if n := a.State().Requests[l2.Muted]; n != 1 {
+			t.Errorf("%d requests dropped as %v, want 1", n, l2.Muted)
+		}
+		if a.State().Addresses[0].Confirmed {
+			t.Error("confirmed although nothing was sent")
+		}
+		mute.Store(false)
+		after(time.Second)
+		v4.expect(t, gratuitous4(nodeMAC)[0])
+		v4.send(t, ask)
+		v4.expect(t, fmt.Sprintf("%s > %s arp reply %s %s to %s %s", nodeMAC, peerMAC, nodeMAC, addr4, peerMAC, peer4))
+	})
+}
+
 func TestQuiet(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		v4 := listen(t, s, l2.ARP)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -27,6 +28,9 @@ type Namespace struct {
 
 // newNamespace makes a namespace. It fails if one of that name exists.
 func newNamespace(name string) (Namespace, error) {
+	if err := namespacesShared(); err != nil {
+		return Namespace{}, fmt.Errorf("make network namespace %s: %w", name, err)
+	}
 	ns := Namespace{Name: name}
 	err := onThread(func() error {
 		h, err := netns.NewNamed(name)
@@ -40,6 +44,36 @@ func newNamespace(name string) (Namespace, error) {
 	}
 	return ns, nil
 }
+
+// namespacesShared makes the directory of names a shared mount, as `ip netns add`
+// does. Were that left to it, it would cover the names that are there already
+// with copies of them, and none of those could be removed any more.
+var namespacesShared = sync.OnceValue(func() error {
+	if err := os.MkdirAll(namespaceDir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(namespaceDir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	// Whoever else does the same at the moment takes the same lock.
+	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", namespaceDir, err)
+	}
+	share := func() error { return unix.Mount("", namespaceDir, "", unix.MS_SHARED|unix.MS_REC, "") }
+	err = share()
+	if errors.Is(err, unix.EINVAL) { // it is no mount yet
+		if err := unix.Mount(namespaceDir, namespaceDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", namespaceDir, err)
+		}
+		err = share()
+	}
+	if err != nil {
+		return fmt.Errorf("share mount %s: %w", namespaceDir, err)
+	}
+	return nil
+})
 
 // Path returns the file that stands for the namespace.
 func (n Namespace) Path() string { return filepath.Join(namespaceDir, n.Name) }

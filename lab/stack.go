@@ -5,6 +5,7 @@ package lab
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -129,6 +130,13 @@ func (s *Stack) startHerald(ctx context.Context) error {
 			return err
 		}
 	}
+	// A pod has the Secret as a volume.
+	if err := os.MkdirAll(s.gossipKey(), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(s.gossipKey(), "secretkey"), []byte(rand.Text()), 0o600); err != nil {
+		return err
+	}
 	for i := range s.opts.Controllers {
 		c := s.newController(i)
 		if err := c.Start(); err != nil {
@@ -177,9 +185,10 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 		client: n.httpClient(),
 		start: func() (*Process, error) {
 			program := ProcessOptions{
-				Name:    name,
-				Path:    filepath.Join(s.opts.Bin, "herald-agent"),
-				Args:    append(s.args(Agent, agentPort), "--node-name="+n.Name),
+				Name: name,
+				Path: filepath.Join(s.opts.Bin, "herald-agent"),
+				Args: append(s.args(Agent, agentPort),
+					"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
 				LogFile: s.LogFile(name),
 			}
 			if n.Sidecar == nil {
@@ -194,6 +203,10 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 		},
 	}
 }
+
+// gossipKey is the directory with the secret that agents encrypt their gossip
+// with.
+func (s *Stack) gossipKey() string { return filepath.Join(s.Dir, "memberlist") }
 
 // LogFile is where the output of one of Herald's daemons goes, "controller-0"
 // or "agent-n1".

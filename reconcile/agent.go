@@ -6,10 +6,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+)
+
+// Reasons of an agent's events about Services, the first as MetalLB spells it.
+const (
+	EventAnnouncing = "nodeAssigned"
+	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
 )
 
 // FRR runs a configuration.
@@ -18,33 +25,78 @@ type FRR interface {
 	Set(conf []byte)
 }
 
+// Routers say which routes they were sent.
+type Routers interface {
+	// Expect replaces the routes that matter. It must not block.
+	Expect(routes []netip.Prefix)
+	// Sent reports whether a router that a session is up with was sent the
+	// route, as of a moment ago.
+	Sent(route netip.Prefix) bool
+}
+
+// Layer2 answers for addresses on the node's own network.
+type Layer2 interface {
+	// Neighborhood returns what is known of the network.
+	Neighborhood() Neighborhood
+	// Set replaces what to answer for. It must not block.
+	Set(answers []Answer)
+}
+
+// A Neighborhood is what an agent knows of its network.
+type Neighborhood struct {
+	Membership
+	Gaps      int // how often the agent did not run for a while
+	Conflicts map[netip.Addr]Conflict
+}
+
+// A Conflict is a host, none of ours, that has an address of a Service.
+type Conflict struct {
+	By      string // its hardware address
+	On      string // the interface that it was heard on
+	Refused bool   // this node does not answer for the address because of it
+}
+
+// String says who has the address.
+func (c Conflict) String() string { return fmt.Sprintf("%s on %s has the address", c.By, c.On) }
+
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
-	Node      string          // required: this node's name
-	Worker    *Worker         // required: woken by whatever changes
-	Cluster   Cluster         // required
-	Documents Documents       // required
-	FRR       FRR             // required
-	Reporter  Reporter        // required
-	Logger    *slog.Logger    // required
-	Announce  AnnounceOptions // optional
+	Node      string                // required: this node's name
+	Worker    *Worker               // required: woken by whatever changes
+	Cluster   Cluster               // required
+	Documents Documents             // required
+	FRR       FRR                   // required
+	Routers   Routers               // required
+	Reporter  Reporter              // required
+	Logger    *slog.Logger          // required
+	Layer2    Layer2                // optional: nil announces nothing on layer 2
+	Events    func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
+	Announce  AnnounceOptions       // optional: without Layer2, which is set
 }
 
 // An Agent announces the addresses of Services from one node.
 type Agent struct {
-	opts   AgentOptions
-	loader loader
-	failed string // why the last pass came to nothing
+	opts      AgentOptions
+	loader    loader
+	memory    Memory
+	failed    string            // why the last pass came to nothing
+	decisions []status.Decision // of the last pass
+	passed    bool              // there was one
+	again     *time.Timer       // wakes the worker for what time alone brings about
 }
 
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
+	opts.Announce.Layer2 = opts.Layer2 != nil
 	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
 }
 
 // Run announces until the context is canceled. That withdraws nothing: FRR goes
 // on with what it was told last.
 func (a *Agent) Run(ctx context.Context) error {
+	a.again = time.AfterFunc(time.Hour, a.opts.Worker.Wake)
+	defer a.again.Stop()
+	a.again.Stop()
 	a.opts.Worker.Wake()
 	return a.opts.Worker.Run(ctx, a.pass)
 }
@@ -62,19 +114,59 @@ func (a *Agent) pass() {
 	s.Config = a.loader.loaded
 	r := status.Report{Synced: true, Config: a.loader.report()}
 	if s.Config.Config != nil {
-		desired := Announce(s, a.opts.Node, a.opts.Announce)
-		r.Decisions, r.Peers = desired.Decisions, desired.Peers
-		r.Error = a.apply(desired)
+		a.announce(s, start, &r)
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)
 }
 
+// announce decides, and hands over what follows.
+func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
+	desired := Announce(s, a.opts.Node, a.opts.Announce)
+	var layer2 DesiredLayer2
+	var around Neighborhood
+	if a.opts.Layer2 != nil {
+		around = a.opts.Layer2.Neighborhood()
+		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, a.opts.Announce)
+	}
+	out := a.memory.Next(desired, layer2, around.Gaps, a.sent, now)
+	noteConflicts(out.Decisions, around.Conflicts)
+	if a.opts.Layer2 != nil {
+		a.opts.Layer2.Set(out.Answers)
+	}
+	r.Error = a.apply(out.BGP)
+	if out.Next.IsZero() {
+		a.again.Stop()
+	} else {
+		a.again.Reset(out.Next.Sub(now))
+	}
+	r.Decisions, r.Peers = out.Decisions, desired.Peers
+	if a.opts.Events != nil && a.passed {
+		a.tell(s, out.Decisions, around.Conflicts)
+	}
+	a.decisions, a.passed = out.Decisions, true
+}
+
+// sent reports whether routers were sent all these routes.
+func (a *Agent) sent(routes []netip.Prefix) bool {
+	for _, r := range routes {
+		if !a.opts.Routers.Sent(r) {
+			return false
+		}
+	}
+	return true
+}
+
 // apply hands over to FRR, and returns why it could not.
-func (a *Agent) apply(d Desired) string {
-	conf, err := render.FRR(d.BGP)
+func (a *Agent) apply(c render.Config) string {
+	conf, err := render.FRR(c)
 	if err == nil {
 		a.opts.FRR.Set(conf)
+		routes := make([]netip.Prefix, len(c.Networks))
+		for i, n := range c.Networks {
+			routes[i] = n.Prefix
+		}
+		a.opts.Routers.Expect(routes)
 		a.failed = ""
 		return ""
 	}
@@ -84,4 +176,51 @@ func (a *Agent) apply(d Desired) string {
 		a.opts.Logger.Error("configuration not applied", "err", failed)
 	}
 	return failed
+}
+
+// noteConflicts says of what is announced who else has the address.
+func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflict) {
+	if len(conflicts) == 0 {
+		return
+	}
+	for i := range decisions {
+		d := &decisions[i]
+		c, ok := conflicts[d.Addr]
+		if !ok || d.Protocol != status.Layer2 || !d.Announce {
+			continue
+		}
+		d.Detail = c.String()
+		if c.Refused {
+			d.Announce, d.Reason = false, status.Conflict
+		}
+	}
+}
+
+// tell sends an event for each Service that is announced now and was not in the
+// last pass, and for each whose address is another host's.
+func (a *Agent) tell(s Snapshot, now []status.Decision, conflicts map[netip.Addr]Conflict) {
+	news := func(d status.Decision, e Event) {
+		if svc := findService(s.Services, d.Service); svc != nil {
+			a.opts.Events(svc, e)
+		}
+	}
+	before := a.decisions
+	told := status.Decision{} // a Service with two addresses is told of once
+	for _, d := range now {
+		for len(before) > 0 && compareDecisions(before[0], d) < 0 {
+			before = before[1:]
+		}
+		was := status.Decision{}
+		if len(before) > 0 && compareDecisions(before[0], d) == 0 {
+			was = before[0]
+		}
+		if d.Announce && !was.Announce && (told.Service != d.Service || told.Protocol != d.Protocol) {
+			told = d
+			news(d, Event{Reason: EventAnnouncing,
+				Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, d.Protocol)})
+		}
+		if c, ok := conflicts[d.Addr]; ok && d.Detail == c.String() && was.Detail != d.Detail {
+			news(d, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
+		}
+	}
 }

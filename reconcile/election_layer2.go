@@ -12,10 +12,10 @@ import (
 
 // DesiredLayer2 is what is to be true of layer 2 on one node.
 type DesiredLayer2 struct {
-	Announce  []Layer2                // in address order
+	Announce  []Ownership             // in address order
 	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
 	Held      map[netip.Addr][]string // which members have announced an address, sorted
-	Decisions []status.Decision       // by Service
+	Decisions []status.Decision       // by Service and address
 	Stale     bool                    // the Membership was; nobody is elected
 }
 
@@ -25,8 +25,8 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 	return ok && slices.Contains(d.Held[addr], owner)
 }
 
-// A Layer2 is an address that this node is to answer for.
-type Layer2 struct {
+// An Ownership is an address that this node is to answer for.
+type Ownership struct {
 	Addr       netip.Addr
 	Interfaces []string // names, sorted; none: every suitable one
 	Fresh      bool     // no agent of the cluster is known to have announced it before
@@ -81,6 +81,7 @@ type layer2Claim struct {
 // A group is the Services that share an address.
 type group struct {
 	all, any   nodeSet // that may announce it for all, and for any, of the Services
+	scores     []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces []string
 	everywhere bool // on all suitable interfaces
 	owner      int  // of electorate.nodes, or -1; set last
@@ -91,13 +92,14 @@ type l2Class struct {
 	none       bool // no advertisement
 	selected   nodeSet
 	eligible   nodeSet
+	scores     []int    // by node; nil: no advertisement prefers any
 	interfaces []string // on this node, with everywhere
 	everywhere bool
 }
 
 // service enters the addresses of a Service.
 func (el *layer2Election) service(svc *Service, endpoints []Endpoint) {
-	name := ""
+	name, first := "", len(el.claims)
 	var here reach
 	for i, text := range svc.Ingress {
 		addr, err := netip.ParseAddr(text)
@@ -130,6 +132,7 @@ func (el *layer2Election) service(svc *Service, endpoints []Endpoint) {
 		}
 		el.claims = append(el.claims, claim)
 	}
+	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
 }
 
 // with returns the nodes that have endpoints of a family.
@@ -155,14 +158,29 @@ func (el *layer2Election) enter(addr netip.Addr, eligible nodeSet, c *l2Class) *
 		return g
 	}
 	if g.any == nil {
-		g.all, g.any = eligible, eligible
+		g.all, g.any, g.scores = eligible, eligible, c.scores
 		g.interfaces, g.everywhere = c.interfaces, c.everywhere
 		return g
 	}
-	g.all, g.any = g.all.and(eligible), g.any.or(eligible)
+	g.all, g.any, g.scores = g.all.and(eligible), g.any.or(eligible), addScores(g.scores, c.scores)
 	g.interfaces = slices.Concat(g.interfaces, c.interfaces)
 	g.everywhere = g.everywhere || c.everywhere
 	return g
+}
+
+// addScores returns the sums of two lists of scores, either of which may be nil.
+func addScores(a, b []int) []int {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	sum := make([]int, len(a))
+	for i := range a {
+		sum[i] = a[i] + b[i]
+	}
+	return sum
 }
 
 // class returns what the advertisements of a pool make of a Service with these
@@ -201,6 +219,14 @@ func (el *layer2Election) newClass(ads []*config.L2Advertisement) *l2Class {
 			c.selected.add(i)
 			if el.answersOn(i, ad.Interfaces) {
 				c.eligible.add(i)
+			}
+			for _, p := range ad.PreferredNodes {
+				if p.Selector.Matches(n.Labels) {
+					if c.scores == nil {
+						c.scores = make([]int, len(el.nodes))
+					}
+					c.scores[i] += p.Weight
+				}
 			}
 			if i == el.self {
 				c.interfaces = append(c.interfaces, ad.Interfaces...)
@@ -242,9 +268,9 @@ func (el *layer2Election) result() DesiredLayer2 {
 	for addr, g := range el.groups {
 		g.owner = -1
 		if g.any != nil && !el.stale {
-			g.owner = el.elect(addr, g.all)
+			g.owner = el.elect(addr, g.all, g.scores)
 			if g.owner < 0 {
-				g.owner = el.elect(addr, g.any)
+				g.owner = el.elect(addr, g.any, g.scores)
 			}
 		}
 		if g.owner >= 0 {
@@ -254,15 +280,15 @@ func (el *layer2Election) result() DesiredLayer2 {
 			d.Announce = append(d.Announce, el.announcement(addr, g))
 		}
 	}
-	slices.SortFunc(d.Announce, func(a, b Layer2) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
 	for i, c := range el.claims {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
 }
 
-func (el *layer2Election) announcement(addr netip.Addr, g *group) Layer2 {
-	l := Layer2{Addr: addr}
+func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
+	l := Ownership{Addr: addr}
 	if !g.everywhere {
 		l.Interfaces = slices.Compact(slices.Sorted(slices.Values(g.interfaces)))
 	}

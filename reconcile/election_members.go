@@ -109,15 +109,38 @@ func newElectorate(nodes []*Node, self string, m Membership, opts AnnounceOption
 	return e
 }
 
-// elect returns the index of the owner among the eligible, or -1.
-func (e *electorate) elect(addr netip.Addr, eligible nodeSet) int {
+// elect returns the index of the owner among the eligible, or -1. Of those that
+// are of the same tier it is one with the highest score.
+func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int {
 	key := hashAddr(addr)
 	for _, tier := range e.tiers {
-		if i := winner(key, e.hashes, eligible, tier); i >= 0 {
+		candidates := tier
+		if scores != nil {
+			candidates = best(tier.and(eligible), scores)
+		}
+		if i := winner(key, e.hashes, eligible, candidates); i >= 0 {
 			return i
 		}
 	}
 	return -1
+}
+
+// best returns those nodes of a set that have the highest score.
+func best(set nodeSet, scores []int) nodeSet {
+	out := newNodeSet(len(scores))
+	highest := 0
+	for i, score := range scores {
+		switch {
+		case !set.has(i) || score < highest:
+		case score > highest:
+			highest = score
+			clear(out)
+			out.add(i)
+		default:
+			out.add(i)
+		}
+	}
+	return out
 }
 
 // answersOn reports whether a node can answer on one of these interfaces, or on

@@ -397,7 +397,7 @@ func TestLayer2Announcement(t *testing.T) {
 	m.Members[2].Held = m.Members[0].Held
 	m.Departed = []reconcile.Member{{Node: "n9", Held: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}}
 	d := reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{})
-	want := []reconcile.Layer2{
+	want := []reconcile.Ownership{
 		{Addr: netip.MustParseAddr("192.0.2.1"), Interfaces: []string{"eth0", "eth1", "eth9"}, Fresh: true},
 		{Addr: netip.MustParseAddr("192.0.2.2")},
 		{Addr: netip.MustParseAddr("2001:db8::1"), Interfaces: []string{"eth0", "eth1", "eth9"}, Rivals: []string{"n3"}},

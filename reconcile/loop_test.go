@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -116,6 +117,12 @@ func (r router) Set(conf []byte) {
 	defer r.mu.Unlock()
 	r.conf = conf
 }
+
+// routers were sent everything.
+type routers struct{}
+
+func (routers) Expect([]netip.Prefix)  {}
+func (routers) Sent(netip.Prefix) bool { return true }
 
 // A reporter is a scene that reads reports.
 type reporter struct{ *scene }
@@ -266,7 +273,7 @@ func runAgent(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Reporter: reporter{w},
+		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{}, Reporter: reporter{w},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -7,6 +7,8 @@ package reconcile
 import (
 	"cmp"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/status"
@@ -20,6 +22,16 @@ type Snapshot struct {
 	Nodes      []*Node                      // in the order of their names
 	Namespaces map[string]map[string]string // labels by name
 	Endpoints  map[Key][]Endpoint           // by Service
+}
+
+// findService returns the Service of that key as text; nil if there is none.
+func findService(services []*Service, key string) *Service {
+	namespace, name, _ := strings.Cut(key, "/")
+	i, ok := slices.BinarySearchFunc(services, Key{namespace, name}, func(s *Service, k Key) int { return s.Key.Compare(k) })
+	if !ok {
+		return nil
+	}
+	return services[i]
 }
 
 // A Key names a Service.

@@ -43,21 +43,23 @@ func (s Switches) Step(in map[netip.Addr]SwitchInput, now time.Time, t SwitchTim
 }
 
 // SwitchInputs puts together what is known of every address that a Service
-// holds. A route counts as confirmed if inForce says so of its address.
-func SwitchInputs(bgp Desired, layer2 DesiredLayer2, inForce func(netip.Addr) bool) map[netip.Addr]SwitchInput {
+// holds. Sent says whether routers were sent all these routes.
+func SwitchInputs(bgp Desired, layer2 DesiredLayer2, sent func([]netip.Prefix) bool) map[netip.Addr]SwitchInput {
 	in := make(map[netip.Addr]SwitchInput, len(bgp.Decisions))
 	for _, d := range bgp.Decisions {
-		if d.Protocol == status.BGP {
-			in[d.Addr] = in[d.Addr].with(d, ViaBGP)
+		if d.Protocol != status.BGP {
+			continue
 		}
+		i := in[d.Addr].with(d, ViaBGP)
+		if d.Announce && sent(d.Routes) {
+			i.Confirmed |= ViaBGP
+		}
+		in[d.Addr] = i
 	}
 	for _, d := range layer2.Decisions {
 		in[d.Addr] = in[d.Addr].with(d, ViaLayer2)
 	}
 	for addr, i := range in {
-		if inForce(addr) {
-			i.Confirmed |= ViaBGP
-		}
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}

@@ -55,7 +55,7 @@ func TestSwitchInputs(t *testing.T) {
 			reconcile.SwitchInput{Wanted: both, Here: layer2, Able: true}},
 		{"no endpoint anywhere", overBGP(status.NoEndpoints), reconcile.DesiredLayer2{}, false, reconcile.SwitchInput{}},
 		{"no endpoint here", overBGP(status.NoLocalEndpoints), reconcile.DesiredLayer2{}, true,
-			reconcile.SwitchInput{Wanted: bgp, Confirmed: bgp}},
+			reconcile.SwitchInput{Wanted: bgp}},
 		{"shared by a Service with an endpoint here and one without", overBGP(status.NoLocalEndpoints, status.Announced), reconcile.DesiredLayer2{}, false,
 			reconcile.SwitchInput{Wanted: bgp, Here: bgp, Able: true}},
 		{"nobody knows who is alive", nil, blind, false,
@@ -63,7 +63,7 @@ func TestSwitchInputs(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := reconcile.SwitchInputs(reconcile.Desired{Decisions: tt.bgp}, tt.layer2, func(netip.Addr) bool { return tt.inForce })
+			got := reconcile.SwitchInputs(reconcile.Desired{Decisions: tt.bgp}, tt.layer2, func([]netip.Prefix) bool { return tt.inForce })
 			if diff := cmp.Diff(map[netip.Addr]reconcile.SwitchInput{addr: tt.want}, got, values); diff != "" {
 				t.Errorf("inputs (-want +got):\n%s", diff)
 			}

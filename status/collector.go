@@ -55,6 +55,23 @@ var (
 	descDaemonUp = prometheus.NewDesc("herald_frr_daemon_up",
 		"1 if the FRR daemon answers.", []string{"daemon"}, nil)
 
+	descRequests = prometheus.NewDesc("metallb_layer2_requests_received",
+		"Number of ARP requests and neighbor solicitations for the address.", []string{"ip"}, nil)
+	descReplies = prometheus.NewDesc("metallb_layer2_responses_sent",
+		"Number of answers to them.", []string{"ip"}, nil)
+	descGratuitous = prometheus.NewDesc("metallb_layer2_gratuitous_sent",
+		"Number of packets about the address that nobody asked for.", []string{"ip"}, nil)
+	descPackets = prometheus.NewDesc("herald_layer2_packets_total",
+		"Number of ARP and neighbor discovery packets received, by what became of them.", []string{"verdict"}, nil)
+	descConflict = prometheus.NewDesc("herald_layer2_conflict",
+		"1 if a host that is no node of the cluster has the address.", []string{"ip", "mac"}, nil)
+	descMembers = prometheus.NewDesc("herald_members",
+		"Number of agents that this one holds to be alive, itself included.", nil, nil)
+	descDamped = prometheus.NewDesc("herald_members_damped",
+		"Number of those that came and went too often to own addresses for a while.", nil, nil)
+	descMembersStale = prometheus.NewDesc("herald_members_stale",
+		"1 if this agent does not know who is alive, and announces nothing on layer 2.", nil, nil)
+
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
@@ -127,6 +144,9 @@ func (s sender) agent(r Report) {
 			s.gauge(descBFDUp, one(p.Session.BFD == "up"), p.Address.String())
 		}
 	}
+	if r.Layer2 != nil {
+		s.network(*r.Layer2)
+	}
 	if r.FRR != nil {
 		s.gauge(descApplied, one(r.FRR.Applied))
 		s.gauge(descGeneration, float64(r.FRR.Generation))
@@ -134,6 +154,35 @@ func (s sender) agent(r Report) {
 			s.gauge(descDaemonUp, one(up), daemon)
 		}
 	}
+}
+
+// network sends what there is to say about layer 2.
+func (s sender) network(n Network) {
+	for _, a := range n.Addresses {
+		ip := a.Addr.String()
+		s.counter(descRequests, a.Requests, ip)
+		s.counter(descReplies, a.Replies, ip)
+		s.counter(descGratuitous, a.Gratuitous, ip)
+		if a.Conflict != "" {
+			s.gauge(descConflict, 1, ip, a.Conflict)
+		}
+	}
+	for verdict, count := range n.Requests {
+		s.counter(descPackets, count, verdict)
+	}
+	damped := 0
+	for _, m := range n.Members {
+		if m.Damped {
+			damped++
+		}
+	}
+	s.gauge(descMembers, float64(len(n.Members)))
+	s.gauge(descDamped, float64(damped))
+	s.gauge(descMembersStale, one(n.Stale))
+}
+
+func (s sender) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
 // endpoint returns a peer's address and port, as MetalLB's metrics name it.

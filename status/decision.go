@@ -39,6 +39,9 @@ const (
 	MembersUnknown       Reason = "MembersUnknown"       // layer 2: which agents are alive is not known yet, or not any more
 	NotOwner             Reason = "NotOwner"             // layer 2: another node is elected
 	NodeLeaving          Reason = "NodeLeaving"          // layer 2: this agent stops, another node is elected
+	Switching            Reason = "Switching"            // announced until the protocol that replaces this one is in force
+	HandingOver          Reason = "HandingOver"          // layer 2: announced until the node that is now elected does
+	Conflict             Reason = "Conflict"             // layer 2: a host that is none of ours has the address
 	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
 )
 
@@ -52,13 +55,14 @@ const (
 // A Decision says whether a node announces an address of a Service over a
 // protocol, and why. Decisions compare with reflect.DeepEqual and cmp.
 type Decision struct {
-	Service  string         `json:"service"` // namespace/name
-	Addr     netip.Addr     `json:"addr,omitzero"`
-	Pool     string         `json:"pool,omitempty"`
-	Protocol Protocol       `json:"protocol,omitempty"`
-	Announce bool           `json:"announce"`
-	Reason   Reason         `json:"reason"`
-	Detail   string         `json:"detail,omitempty"`
-	Routes   []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
-	Peers    []string       `json:"peers,omitempty"`  // BGP: names, sorted
+	Service   string         `json:"service"` // namespace/name
+	Addr      netip.Addr     `json:"addr,omitzero"`
+	Pool      string         `json:"pool,omitempty"`
+	Protocol  Protocol       `json:"protocol,omitempty"`
+	Announce  bool           `json:"announce"`
+	Confirmed bool           `json:"confirmed,omitempty"` // seen to be in force: FRR has sent the routes, or the network was told
+	Reason    Reason         `json:"reason"`
+	Detail    string         `json:"detail,omitempty"`
+	Routes    []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
+	Peers     []string       `json:"peers,omitempty"`  // BGP: names, sorted
 }

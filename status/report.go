@@ -2,7 +2,11 @@
 
 package status
 
-import "time"
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // A Report is what one process of Herald's holds to be true.
 type Report struct {
@@ -17,7 +21,8 @@ type Report struct {
 	Peers      []Peer         `json:"peers,omitempty"`
 	Error      string         `json:"error,omitempty"` // why the last pass came to nothing
 	FRR        *FRR           `json:"frr,omitempty"`   // agent
-	Took       time.Duration  `json:"-"`               // the last pass
+	Layer2     *Network       `json:"layer2,omitempty"`
+	Took       time.Duration  `json:"-"` // the last pass
 }
 
 // An Identity says which process a Report is from.
@@ -44,6 +49,29 @@ type FRR struct {
 	AppliedAt  time.Time       `json:"appliedAt,omitzero"`
 	Error      string          `json:"error,omitempty"`
 	Daemons    map[string]bool `json:"daemons,omitempty"` // those that are needed: it answered
+}
+
+// Confirm notes which of the announcements were seen to be in force: routes that
+// sent says so of, and addresses that Layer2 does. It changes no Decision that
+// somebody else may hold.
+func (r *Report) Confirm(sent func(netip.Prefix) bool) {
+	answered := map[netip.Addr]bool{}
+	if r.Layer2 != nil {
+		for _, a := range r.Layer2.Addresses {
+			answered[a.Addr] = a.Confirmed
+		}
+	}
+	r.Decisions = slices.Clone(r.Decisions)
+	for i := range r.Decisions {
+		d := &r.Decisions[i]
+		switch {
+		case !d.Announce:
+		case d.Protocol == Layer2:
+			d.Confirmed = answered[d.Addr]
+		default:
+			d.Confirmed = len(d.Routes) > 0 && !slices.ContainsFunc(d.Routes, func(p netip.Prefix) bool { return !sent(p) })
+		}
+	}
 }
 
 // Ready reports whether the process does its work.

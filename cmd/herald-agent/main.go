@@ -8,10 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +34,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
-	var opts options
+	opts := options{bindPort: gossipPort(env)}
 	cmd := &cobra.Command{
 		Use:           name,
 		Short:         "Announces the addresses of Services from the node it runs on.",
@@ -54,8 +53,14 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
 	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
-	daemon.Accept(cmd, "host", "pod-name", "ml-bindaddr", "ml-bindport", "ml-labels", "ml-secret-key-path", "ml-wan-config",
-		"bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
+	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node to gossip on, about which agents are alive; empty: do not, and hold all to be alive")
+	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` to gossip on, UDP and TCP, the same on all nodes")
+	fs.StringVar(&opts.keyDir, "ml-secret-key-path", env("METALLB_ML_SECRET_KEY_PATH"), "`directory` with the secret that gossip is encrypted with, in a file secretkey; empty: clear text")
+	fs.BoolVar(&opts.wan, "ml-wan-config", false, "the same as --l2-liveness=wan")
+	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent agent is held to be dead: fast (half a second; the default), normal (5 s) or wan (a minute)")
+	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to")
+	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces to leave alone on layer 2, in MetalLB's format")
+	daemon.Accept(cmd, "host", "pod-name", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
 	cmd.SetArgs(args)
 	cmd.SetErr(stderr)
@@ -72,6 +77,38 @@ type options struct {
 	frrDir        string
 	frrConf       string
 	ignoreExclude bool
+
+	bind     string
+	bindPort uint16
+	keyDir   string
+	wan      bool
+	liveness string
+	conflict string
+	exclude  string
+}
+
+// gossipPort returns the port that the environment names, or the usual one.
+func gossipPort(env func(string) string) uint16 {
+	port, err := strconv.ParseUint(env("METALLB_ML_BIND_PORT"), 10, 16)
+	if err != nil || port == 0 {
+		return 7946
+	}
+	return uint16(port)
+}
+
+// layer2 returns what the flags say about layer 2.
+func (o *options) layer2() (layer2Options, error) {
+	profile, err := parseProfile(o.liveness, o.wan)
+	if err != nil {
+		return layer2Options{}, err
+	}
+	policy, err := parsePolicy(o.conflict)
+	if err != nil {
+		return layer2Options{}, err
+	}
+	return layer2Options{
+		node: o.node, bind: o.bind, port: o.bindPort, keyDir: o.keyDir, profile: profile, conflict: policy,
+	}, nil
 }
 
 // announce wires the agent and runs it.
@@ -80,6 +117,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return errors.New("--node-name or METALLB_NODE_NAME is required")
 	}
 	log, err := o.Logger(stderr)
+	if err != nil {
+		return err
+	}
+	onLayer2, err := o.layer2()
 	if err != nil {
 		return err
 	}
@@ -96,7 +137,16 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
 	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
-	sessions := newSessions(frr.NewReader(o.frrDir), log)
+	routers := frr.NewVerifier(frr.VerifierOptions{
+		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
+	})
+	sessions := newSessions(frr.NewReader(o.frrDir), routers.Look, log)
+	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
+	if err != nil {
+		return err
+	}
+	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	board := status.NewBoard(status.BoardOptions{
@@ -105,6 +155,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Live: func(r *status.Report) {
 			r.FRR = inForce(applier.State())
 			r.Peers = sessions.in(r.Peers)
+			r.Layer2 = network.status()
+			r.Confirm(routers.Sent)
 		},
 	})
 	var documents interface {
@@ -124,38 +176,40 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Cluster:   watcher,
 		Documents: documents,
 		FRR:       applier,
+		Routers:   routers,
+		Layer2:    network,
 		Reporter:  board,
 		Logger:    log,
+		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
 	})
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
-	return daemon.Run(ctx,
+	// When ctx ends, everything goes on until others have taken over.
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	return daemon.Run(working,
+		daemon.Task{Name: "stop", Run: func(working context.Context) error {
+			select {
+			case <-working.Done():
+			case <-ctx.Done():
+				network.leave(working)
+				stop()
+			}
+			return nil
+		}},
 		daemon.Task{Name: "watcher", Run: watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "frr", Run: applier.Run},
+		daemon.Task{Name: "routes", Run: routers.Run},
 		daemon.Task{Name: "sessions", Run: sessions.run},
+		daemon.Task{Name: "layer 2", Run: network.run},
+		daemon.Task{Name: "members", Run: network.gossip},
+		daemon.Task{Name: "exclusion", Run: exclusion.run},
+		daemon.Task{Name: "events", Run: events.Run},
 		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)
-}
-
-// extras returns what the operator has added to FRR's configuration.
-func (o *options) extras() []byte {
-	if o.frrConf == "" {
-		return nil
-	}
-	text, _ := frr.ReadExtras(filepath.Dir(o.frrConf)) // what cannot be read cannot be kept
-	return text
-}
-
-// heartbeat tells the FRR container that an agent is there.
-func (o *options) heartbeat(ctx context.Context, log *slog.Logger) error {
-	if o.frrConf == "" {
-		<-ctx.Done()
-		return nil
-	}
-	return frr.Heartbeat(ctx, filepath.Dir(o.frrConf), log.With("component", "frr"))
 }
 
 // inForce says how far FRR runs what it is to run.

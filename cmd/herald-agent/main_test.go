@@ -35,6 +35,8 @@ func TestMisuse(t *testing.T) {
 		{"a flag that does not exist", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{"an argument", []string{"extra"}, "unknown command"},
 		{"a log level that does not exist", []string{"--node-name=n1", "--log-level=loud"}, `--log-level "loud"`},
+		{"a liveness that does not exist", []string{"--node-name=n1", "--l2-liveness=now"}, `--l2-liveness: liveness profile "now"`},
+		{"a conflict policy that does not exist", []string{"--node-name=n1", "--l2-conflict=fight"}, `--l2-conflict: conflict policy "fight"`},
 		{"a kubeconfig that does not exist", []string{"--node-name=n1", "--kubeconfig=no/such/file"}, "no/such/file"},
 	}
 	for _, tt := range tests {
@@ -130,7 +132,8 @@ func TestSessions(t *testing.T) {
 	up := frr.Session{Peer: peer, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
 	down := frr.Session{Peer: peer, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
-	s := newSessions(&fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+	changes := 0
+	s := newSessions(&fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}}, func() { changes++ },
 		slog.New(slog.NewTextHandler(&log, nil)))
 	peers := []status.Peer{
 		{Name: "a", Address: peer, Wanted: true},
@@ -165,5 +168,8 @@ func TestSessions(t *testing.T) {
 	}
 	if peers[0].Session != (status.Session{}) {
 		t.Error("the peers that were passed changed")
+	}
+	if changes != 4 {
+		t.Errorf("told of %d changes, want 4", changes)
 	}
 }

@@ -30,14 +30,17 @@ type reader interface {
 
 // sessions are the BGP sessions that FRR has, as of a moment ago.
 type sessions struct {
-	reader reader
-	log    *slog.Logger
+	reader  reader
+	changed func() // called when a session has come up or gone down
+	log     *slog.Logger
 
 	mu     sync.Mutex // guards byPeer
 	byPeer map[netip.Addr]status.Session
 }
 
-func newSessions(r reader, log *slog.Logger) *sessions { return &sessions{reader: r, log: log} }
+func newSessions(r reader, changed func(), log *slog.Logger) *sessions {
+	return &sessions{reader: r, changed: changed, log: log}
+}
 
 // run asks FRR again and again until the context is canceled.
 func (s *sessions) run(ctx context.Context) error {
@@ -92,7 +95,9 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 }
 
 func (s *sessions) logChanges(before, after map[netip.Addr]status.Session) {
+	news := false
 	for peer, session := range after {
+		news = news || session.Up() != before[peer].Up()
 		switch was := before[peer]; {
 		case session.Up() && !was.Up():
 			s.log.Info("session up", "peer", peer)
@@ -103,7 +108,11 @@ func (s *sessions) logChanges(before, after map[netip.Addr]status.Session) {
 	for peer, was := range before {
 		if _, ok := after[peer]; !ok && was.Up() {
 			s.log.Info("session gone", "peer", peer)
+			news = true
 		}
+	}
+	if news {
+		s.changed()
 	}
 }
 

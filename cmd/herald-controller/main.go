@@ -49,7 +49,8 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	}
 	opts.Add(cmd, env)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
-	daemon.Accept(cmd, "ml-secret-name", "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
+	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
+	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
 	cmd.SetArgs(args)
@@ -63,7 +64,8 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 
 type options struct {
 	daemon.Flags
-	pod string
+	pod    string
+	secret string
 }
 
 // control wires the controller and runs it.
@@ -141,6 +143,12 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "watcher", Run: watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "secret", Run: func(ctx context.Context) error {
+			if o.secret != "" {
+				kube.EnsureSecret(ctx, kube.SecretOptions{Client: client, Namespace: o.Namespace, Name: o.secret, Logger: log})
+			}
+			return nil
+		}},
 		daemon.Task{Name: "controller", Run: func(ctx context.Context) error {
 			return election.Run(ctx, controller.Lead, controller.Follow)
 		}},

@@ -130,7 +130,7 @@ func (l *List) SetPeers(peers []netip.AddrPort) {
 func (l *List) Publish(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.Held, s.Interfaces = slices.Clone(s.Held), slices.Clone(s.Interfaces)
+	s.Held, s.Interfaces, s.MACs = slices.Clone(s.Held), slices.Clone(s.Interfaces), slices.Clone(s.MACs)
 	l.wanted = s
 	if len(s.Held) == 0 {
 		l.masked = false

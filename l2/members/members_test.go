@@ -76,7 +76,7 @@ func TestPartitionAndHeal(t *testing.T) {
 func TestPublishedStateReachesAll(t *testing.T) {
 	c := newCluster(t, 3)
 	a := c.startAll()
-	want := members.State{Interfaces: []string{"eth0", "eth1"}}
+	want := members.State{Interfaces: []string{"eth0", "eth1"}, MACs: []members.MAC{{2, 0, 0, 0, 0, 1}, {2, 0, 0, 0, 0, 2}}}
 	for i := range 700 { // several packets
 		want.Held = append(want.Held, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
@@ -86,7 +86,7 @@ func TestPublishedStateReachesAll(t *testing.T) {
 		s.await("the state", func(v members.View) bool { return cmp.Equal(want, v.Members[0].State, addrs) })
 	}
 
-	want = members.State{Leaving: true, Interfaces: []string{"eth1"}, Held: want.Held[:1]}
+	want = members.State{Leaving: true, Interfaces: []string{"eth1"}, MACs: want.MACs[1:], Held: want.Held[:1]}
 	a[0].Publish(want)
 	for _, s := range a {
 		s.await("the next state", func(v members.View) bool { return cmp.Equal(want, v.Members[0].State, addrs) })

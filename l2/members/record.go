@@ -3,6 +3,7 @@
 package members
 
 import (
+	"bytes"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,6 +14,7 @@ type item struct {
 	kind itemKind
 	addr netip.Addr // held
 	name string     // iface
+	mac  MAC        // station
 }
 
 type itemKind byte
@@ -21,11 +23,12 @@ const (
 	leaving itemKind = iota + 1 // the node stops soon
 	held                        // the node has announced addr
 	iface                       // the node has a suitable interface of that name
+	station                     // the node answers with that hardware address
 )
 
 // items returns s as a set.
 func (s State) items() map[item]bool {
-	out := make(map[item]bool, len(s.Held)+len(s.Interfaces)+1)
+	out := make(map[item]bool, len(s.Held)+len(s.Interfaces)+len(s.MACs)+1)
 	if s.Leaving {
 		out[item{kind: leaving}] = true
 	}
@@ -34,6 +37,9 @@ func (s State) items() map[item]bool {
 	}
 	for _, name := range s.Interfaces {
 		out[item{kind: iface, name: name}] = true
+	}
+	for _, mac := range s.MACs {
+		out[item{kind: station, mac: mac}] = true
 	}
 	return out
 }
@@ -121,9 +127,12 @@ func (r *record) state() State {
 			s.Held = append(s.Held, it.addr)
 		case iface:
 			s.Interfaces = append(s.Interfaces, it.name)
+		case station:
+			s.MACs = append(s.MACs, it.mac)
 		}
 	}
 	slices.SortFunc(s.Held, netip.Addr.Compare)
 	slices.Sort(s.Interfaces)
+	slices.SortFunc(s.MACs, func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
 	return s
 }

@@ -25,10 +25,11 @@ func TestMessage(t *testing.T) {
 		msg  message
 	}{
 		{"a record of everything", message{node: "n1", record: &record{epoch: 1 << 63, base: 7, items: map[item]change{
-			{kind: leaving}:             {seq: 7},
-			{kind: held, addr: v4}:      {seq: 1},
-			{kind: held, addr: v6}:      {seq: 300, gone: true},
-			{kind: iface, name: "eth0"}: {seq: 2},
+			{kind: leaving}:                             {seq: 7},
+			{kind: held, addr: v4}:                      {seq: 1},
+			{kind: held, addr: v6}:                      {seq: 300, gone: true},
+			{kind: iface, name: "eth0"}:                 {seq: 2},
+			{kind: station, mac: MAC{2, 0, 0, 0, 0, 1}}: {seq: 2},
 		}}}},
 		{"an empty record", message{node: "n1", record: &record{epoch: 1, items: map[item]change{}}}},
 		{"damping", message{node: "n1", damped: 1500 * time.Millisecond}},

@@ -8,8 +8,12 @@ import "net/netip"
 type State struct {
 	Leaving    bool         // it stops soon; the others are to take over while it still answers
 	Interfaces []string     // names of those it can answer on
+	MACs       []MAC        // hardware addresses of those
 	Held       []netip.Addr // announced: its gratuitous packets are out, or it has answered
 }
+
+// A MAC is an Ethernet address.
+type MAC = [6]byte
 
 // A View is who is alive as one agent sees it. It is immutable: whoever holds
 // one may share it.

@@ -30,6 +30,7 @@ const (
 	wireHeld4   = 2 // payload: 4 bytes
 	wireHeld6   = 3 // payload: 16 bytes
 	wireIface   = 4 // payload: name
+	wireStation = 5 // payload: 6 bytes
 	wireGone    = 0x80
 )
 
@@ -78,6 +79,8 @@ func appendItem(b []byte, it item, c change) []byte {
 		return binary.AppendUvarint(append(b, wireLeaving|gone), c.seq)
 	case iface:
 		return appendName(binary.AppendUvarint(append(b, wireIface|gone), c.seq), it.name)
+	case station:
+		return append(binary.AppendUvarint(append(b, wireStation|gone), c.seq), it.mac[:]...)
 	}
 	kind := byte(wireHeld6)
 	if it.addr.Is4() {
@@ -182,6 +185,10 @@ func (r *reader) item() (item, change) {
 		return item{kind: leaving}, c
 	case wireIface:
 		return item{kind: iface, name: r.name()}, c
+	case wireStation:
+		it := item{kind: station}
+		copy(it.mac[:], r.take(len(it.mac))) // zero after an error
+		return it, c
 	case wireHeld4:
 		addr, _ := netip.AddrFromSlice(r.take(4)) // zero after an error
 		return item{kind: held, addr: addr}, c

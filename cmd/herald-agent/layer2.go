@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/heraldlb/herald/l2"
+	"github.com/heraldlb/herald/l2/members"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// leaveTime bounds how long an agent that stops goes on answering until others
+// have taken over.
+const leaveTime = time.Second
+
+// layer2Options say how to announce on layer 2.
+type layer2Options struct {
+	node     string
+	bind     string // address; empty: nobody watches who is alive
+	port     uint16
+	keyDir   string // with a file named secretkey; empty: clear text
+	profile  members.Profile
+	conflict l2.Policy
+}
+
+// layer2 is the agent's part in layer 2: it answers for addresses, and knows who
+// else does.
+type layer2 struct {
+	node      string
+	cluster   reconcile.Cluster
+	announcer *l2.Announcer
+	members   *members.List // nil: nobody watches who is alive
+	bind      netip.AddrPort
+	wake      func()
+	log       *slog.Logger
+
+	mu      sync.Mutex // guards the fields below
+	leaving bool
+	idle    chan struct{} // nil, or closed once there is nothing to answer for
+}
+
+func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *slog.Logger) (*layer2, error) {
+	l := &layer2{node: opts.node, cluster: cluster, wake: wake, log: log}
+	announce := l2.Options{Conflict: opts.conflict, Changed: l.changed, Logger: log.With("component", "layer2")}
+	if opts.bind != "" {
+		addr, err := netip.ParseAddr(opts.bind)
+		if err != nil || addr.IsUnspecified() {
+			return nil, fmt.Errorf("--ml-bindaddr %q: want an address of this node", opts.bind)
+		}
+		key, err := readKey(opts.keyDir)
+		if err != nil {
+			return nil, fmt.Errorf("--ml-secret-key-path: %w", err)
+		}
+		if key == nil {
+			log.Warn("gossip is in clear text", "err", "there is no secret")
+		}
+		l.bind = netip.AddrPortFrom(addr.Unmap(), opts.port)
+		l.members = members.New(members.Options{
+			Node: opts.node, Bind: l.bind, Key: key, Profile: opts.profile, Changed: wake, Logger: log.With("component", "members"),
+		})
+		announce.Mute = l.members.Stale
+	}
+	l.announcer = l2.New(announce)
+	return l, nil
+}
+
+// readKey returns the key that gossip is encrypted with; nil without a secret.
+func readKey(dir string) ([]byte, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	secret, err := os.ReadFile(filepath.Join(dir, "secretkey"))
+	if err != nil {
+		return nil, err
+	}
+	text := strings.TrimSpace(string(secret))
+	if text == "" {
+		return nil, nil
+	}
+	return members.Key(text), nil
+}
+
+// run answers until the context is canceled.
+func (l *layer2) run(ctx context.Context) error { return l.announcer.Run(ctx) }
+
+// gossip gossips until the context is canceled.
+func (l *layer2) gossip(ctx context.Context) error {
+	if l.members == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return l.members.Run(ctx)
+}
+
+// leave has the others take over what this node answers for. It returns when they
+// have, or after leaveTime.
+func (l *layer2) leave(ctx context.Context) {
+	if l.members == nil {
+		return
+	}
+	idle := make(chan struct{})
+	l.mu.Lock()
+	l.leaving, l.idle = true, idle
+	l.mu.Unlock()
+	l.publish()
+	l.wake()
+	select {
+	case <-ctx.Done():
+	case <-idle:
+	case <-time.After(leaveTime):
+	}
+}
+
+// Neighborhood returns what is known of the network. It lets the gossip know of
+// the Nodes that there are.
+func (l *layer2) Neighborhood() reconcile.Neighborhood {
+	out := reconcile.Neighborhood{Conflicts: conflicts(l.announcer.State())}
+	if l.members == nil {
+		out.Disabled = true
+		return out
+	}
+	if s, synced := l.cluster.Snapshot(); synced {
+		l.members.SetPeers(l.peers(s.Nodes))
+	}
+	v := l.members.View()
+	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
+	out.Gaps = v.Gaps
+	var friends []l2.MAC
+	for _, m := range v.Members {
+		if m.Name == l.node {
+			continue
+		}
+		for _, mac := range m.MACs {
+			friends = append(friends, l2.MAC(mac))
+		}
+	}
+	l.announcer.SetFriends(friends)
+	return out
+}
+
+// peers returns where the agents of other Nodes are. They are in the network of
+// their node, so that its address is theirs.
+func (l *layer2) peers(nodes []*reconcile.Node) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, n := range nodes {
+		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == l.bind.Addr().Is4() })
+		if n.Name != l.node && i >= 0 {
+			out = append(out, netip.AddrPortFrom(n.Addrs[i], l.bind.Port()))
+		}
+	}
+	return out
+}
+
+func membersOf(list []members.Member) []reconcile.Member {
+	out := make([]reconcile.Member, len(list))
+	for i, m := range list {
+		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held}
+	}
+	return out
+}
+
+// conflicts returns who, of none of ours, has which address.
+func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
+	var out map[netip.Addr]reconcile.Conflict
+	for _, a := range s.Addresses {
+		if a.Conflict == (l2.Claim{}) {
+			continue
+		}
+		if out == nil {
+			out = map[netip.Addr]reconcile.Conflict{}
+		}
+		out[a.Addr] = reconcile.Conflict{
+			By: a.Conflict.MAC.String(),
+			On: a.Conflict.Interface,
+			Refused: !slices.ContainsFunc(a.Presences, func(p l2.Presence) bool {
+				return p.Phase == l2.Announced || p.Phase == l2.Quiet
+			}),
+		}
+	}
+	return out
+}
+
+// Set replaces what to answer for.
+func (l *layer2) Set(answers []reconcile.Answer) {
+	want := make([]l2.Announcement, len(answers))
+	for i, a := range answers {
+		want[i] = l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Round: a.Round}
+	}
+	l.announcer.Set(want)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(answers) == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// changed is called when the announcer's state is another.
+func (l *layer2) changed() {
+	l.publish()
+	l.wake()
+}
+
+// publish tells the other agents what is true of this node.
+func (l *layer2) publish() {
+	if l.members == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members.Publish(stateOf(l.announcer.State(), l.leaving))
+}
+
+// stateOf returns what to tell the other agents.
+func stateOf(s l2.State, leaving bool) members.State {
+	out := members.State{Leaving: leaving}
+	for _, i := range s.Interfaces {
+		if i.ARP == l2.Suitable || i.NDP == l2.Suitable {
+			out.Interfaces = append(out.Interfaces, i.Name)
+			out.MACs = append(out.MACs, members.MAC(i.MAC))
+		}
+	}
+	slices.SortFunc(out.MACs, func(a, b members.MAC) int { return slices.Compare(a[:], b[:]) })
+	out.MACs = slices.Compact(out.MACs)
+	for _, a := range s.Addresses {
+		if a.Confirmed {
+			out.Held = append(out.Held, a.Addr)
+		}
+	}
+	return out
+}
+
+// status puts the state of layer 2 into words.
+func (l *layer2) status() *status.Network {
+	s := l.announcer.State()
+	out := &status.Network{Requests: make(map[string]uint64, len(s.Requests))}
+	for drop, n := range s.Requests {
+		out.Requests[drop.String()] = n
+	}
+	for _, i := range s.Interfaces {
+		one := status.Interface{Name: i.Name, MAC: i.MAC.String(), ARP: i.ARP.String(), NDP: i.NDP.String()}
+		if i.Err != nil {
+			one.Error = i.Err.Error()
+		}
+		out.Interfaces = append(out.Interfaces, one)
+	}
+	for _, a := range s.Addresses {
+		one := status.Address{
+			Addr: a.Addr, Confirmed: a.Confirmed, Requests: a.Requests, Replies: a.Replies, Gratuitous: a.Gratuitous,
+		}
+		for _, p := range a.Presences {
+			one.On = append(one.On, status.Presence{Interface: p.Interface, Phase: p.Phase.String(), Since: p.Since})
+		}
+		if a.Conflict != (l2.Claim{}) {
+			one.Conflict = a.Conflict.MAC.String()
+		}
+		out.Addresses = append(out.Addresses, one)
+	}
+	if l.members != nil {
+		v := l.members.View()
+		out.Stale = v.Stale
+		for _, m := range v.Members {
+			out.Members = append(out.Members, status.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Held: len(m.Held)})
+		}
+	}
+	return out
+}
+
+// parseProfile reads --l2-liveness, and MetalLB's flag for one of its values.
+func parseProfile(name string, wan bool) (members.Profile, error) {
+	if wan {
+		name = cmp.Or(name, string(members.WAN))
+	}
+	p, err := members.ParseProfile(cmp.Or(name, string(members.Fast)))
+	if err != nil {
+		return "", fmt.Errorf("--l2-liveness: %w", err)
+	}
+	return p, nil
+}
+
+// parsePolicy reads --l2-conflict.
+func parsePolicy(text string) (l2.Policy, error) {
+	var p l2.Policy
+	if err := p.UnmarshalText([]byte(text)); err != nil {
+		return p, fmt.Errorf("--l2-conflict: %w", err)
+	}
+	return p, nil
+}

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// firstLook and lastLook bound the time between two looks at routes that
+	// have not been sent yet. It doubles each time.
+	firstLook = 50 * time.Millisecond
+	lastLook  = 2 * time.Second
+
+	// lookAgain is the time between two looks at routes that have been sent.
+	lookAgain = 30 * time.Second
+
+	// lookOneByOne is up to how many routes are asked for one by one. From there
+	// on the whole of what each peer was sent is cheaper.
+	lookOneByOne = 32
+)
+
+// A Prober asks FRR for what was sent to whom.
+type Prober interface {
+	Sessions(ctx context.Context) ([]Session, error)
+	AdvertisedTo(ctx context.Context, prefix netip.Prefix) ([]netip.Addr, error)
+	Advertised(ctx context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error)
+	Close() error
+}
+
+var _ Prober = (*Reader)(nil)
+
+// VerifierOptions configure a Verifier.
+type VerifierOptions struct {
+	Prober  Prober        // required: the Verifier's own, which it closes
+	Timeout time.Duration // optional: for one look; 0 means 10 s
+	Changed func()        // optional: called after answers of SentTo have changed, with no lock held; it must not block
+	Logger  *slog.Logger  // optional: nil discards
+}
+
+// A Verifier knows which routes peers were sent: in whose Adj-RIB-Out they are,
+// over a session that is up. Its methods are safe for concurrent use.
+type Verifier struct {
+	opts VerifierOptions
+	wake chan struct{} // has room for one value: there is something to look at
+
+	mu     sync.Mutex // guards the fields below
+	routes []netip.Prefix
+	sent   map[netip.Prefix][]netip.Addr // of routes, the peers in order
+	again  bool                          // all of it may have changed
+}
+
+// NewVerifier returns a Verifier. It starts nothing.
+func NewVerifier(opts VerifierOptions) *Verifier {
+	if opts.Timeout == 0 {
+		opts.Timeout = 10 * time.Second
+	}
+	if opts.Changed == nil {
+		opts.Changed = func() {}
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]netip.Addr{}}
+}
+
+// Expect replaces the routes to look at. It waits for nothing.
+func (v *Verifier) Expect(routes []netip.Prefix) {
+	v.mu.Lock()
+	same := slices.Equal(routes, v.routes)
+	if !same {
+		v.routes = slices.Clone(routes)
+		wanted := make(map[netip.Prefix]bool, len(routes))
+		for _, r := range routes {
+			wanted[r] = true
+		}
+		maps.DeleteFunc(v.sent, func(p netip.Prefix, _ []netip.Addr) bool { return !wanted[p] })
+	}
+	v.mu.Unlock()
+	if !same {
+		signal(v.wake)
+	}
+}
+
+// Look has all routes looked at: a session has come up, say, or gone down.
+func (v *Verifier) Look() {
+	v.mu.Lock()
+	v.again = true
+	v.mu.Unlock()
+	signal(v.wake)
+}
+
+// SentTo returns the peers that were sent a route, in order, as of the last look.
+// The caller must not change it.
+func (v *Verifier) SentTo(route netip.Prefix) []netip.Addr {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sent[route]
+}
+
+// Sent reports whether any peer was.
+func (v *Verifier) Sent(route netip.Prefix) bool { return len(v.SentTo(route)) > 0 }
+
+// Run looks until ctx ends, and returns nil then. It must not be called twice.
+func (v *Verifier) Run(ctx context.Context) error {
+	defer v.opts.Prober.Close()
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
+	looks := 0 // without success
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-v.wake:
+			looks = 0
+		case <-timer.C:
+		}
+		routes, all := v.due()
+		if err := v.look(ctx, routes, all); err != nil && ctx.Err() == nil {
+			v.opts.Logger.Debug("routes not looked at", "err", err)
+		}
+		if _, all := v.due(); all {
+			looks = 0
+			timer.Reset(lookAgain)
+			continue
+		}
+		timer.Reset(min(firstLook<<min(looks, 10), lastLook))
+		looks++
+	}
+}
+
+// due returns the routes to look at: those that have not been sent, or all.
+func (v *Verifier) due() (routes []netip.Prefix, all bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, r := range v.routes {
+		if len(v.sent[r]) == 0 {
+			routes = append(routes, r)
+		}
+	}
+	if len(routes) == 0 || v.again {
+		return v.routes, true
+	}
+	return routes, false
+}
+
+// look asks FRR about routes.
+func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) error {
+	ctx, cancel := context.WithTimeout(ctx, v.opts.Timeout)
+	defer cancel()
+	if all {
+		v.mu.Lock()
+		v.again = false
+		v.mu.Unlock()
+	}
+	found, err := v.ask(ctx, routes)
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		found, err = nil, nil // no bgpd, no sessions
+	}
+	if err != nil {
+		return err
+	}
+	if v.note(routes, found) {
+		v.opts.Changed()
+	}
+	return nil
+}
+
+// ask returns who was sent each of the routes.
+func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Prefix][]netip.Addr, error) {
+	found := make(map[netip.Prefix][]netip.Addr, len(routes))
+	if len(routes) <= lookOneByOne {
+		for _, r := range routes {
+			peers, err := v.opts.Prober.AdvertisedTo(ctx, r)
+			if err != nil {
+				return nil, err
+			}
+			found[r] = peers
+		}
+		return found, nil
+	}
+	families := map[bool]bool{}
+	for _, r := range routes {
+		families[r.Addr().Is6()] = true
+	}
+	sessions, err := v.opts.Prober.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sessions {
+		if !s.Up || !s.Peer.IsValid() {
+			continue
+		}
+		for is6 := range families {
+			sent, err := v.opts.Prober.Advertised(ctx, s.Peer, is6)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range routes {
+				if sent[r] {
+					found[r] = append(found[r], s.Peer)
+				}
+			}
+		}
+	}
+	return found, nil
+}
+
+// note remembers what was found of routes, as far as they are still expected, and
+// reports whether that is news.
+func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]netip.Addr) (news bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, r := range routes {
+		if slices.Equal(v.sent[r], found[r]) {
+			continue
+		}
+		if _, expected := slices.BinarySearchFunc(v.routes, r, netip.Prefix.Compare); !expected {
+			continue
+		}
+		news = true
+		if len(found[r]) == 0 {
+			delete(v.sent, r)
+		} else {
+			v.sent[r] = found[r]
+		}
+	}
+	return news
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/heraldlb/herald/frr"
+)
+
+// A ribs is an FRR with peers, and what they were sent.
+type ribs struct {
+	mu     sync.Mutex // guards the fields below
+	sent   map[netip.Addr]map[netip.Prefix]bool
+	err    error
+	single int // questions about one route
+	whole  int // questions about all that a peer was sent
+}
+
+func (r *ribs) Sessions(context.Context) ([]frr.Session, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := []frr.Session{{Interface: "eth0", Up: true}, {Peer: netip.MustParseAddr("10.0.0.99")}}
+	for peer := range r.sent {
+		out = append(out, frr.Session{Peer: peer, Up: true})
+	}
+	slices.SortFunc(out, func(a, b frr.Session) int { return a.Peer.Compare(b.Peer) })
+	return out, r.err
+}
+
+func (r *ribs) AdvertisedTo(_ context.Context, p netip.Prefix) (peers []netip.Addr, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.single++
+	for peer, routes := range r.sent {
+		if routes[p] {
+			peers = append(peers, peer)
+		}
+	}
+	slices.SortFunc(peers, netip.Addr.Compare)
+	return peers, r.err
+}
+
+func (r *ribs) Advertised(_ context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.whole++
+	out := map[netip.Prefix]bool{}
+	for p := range r.sent[peer] {
+		if p.Addr().Is6() == v6 {
+			out[p] = true
+		}
+	}
+	return out, r.err
+}
+
+func (r *ribs) Close() error { return nil }
+
+func (r *ribs) change(f func()) {
+	r.mu.Lock()
+	f()
+	r.mu.Unlock()
+}
+
+func TestVerifier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p1, p2 := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/64")
+		a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+		r := &ribs{sent: map[netip.Addr]map[netip.Prefix]bool{a: {}, b: {}}}
+		changes := 0
+		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes++ }})
+		go v.Run(t.Context())
+		is := func(when string, p netip.Prefix, want ...netip.Addr) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, v.SentTo(p), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s: %s was sent to (-want +got):\n%s", when, p, diff)
+			}
+			if v.Sent(p) != (len(want) > 0) {
+				t.Errorf("%s: sent: %t", when, v.Sent(p))
+			}
+		}
+		v.Expect([]netip.Prefix{p1, p2})
+		is("at first", p1)
+		r.change(func() { r.sent[b][p1], r.sent[b][p2] = true, true })
+		<-time.After(200 * time.Millisecond)
+		is("soon", p1, b)
+		is("soon", p2, b)
+		if changes == 0 {
+			t.Error("nobody was told")
+		}
+		r.change(func() { r.sent[a][p1] = true })
+		v.Look()
+		is("after a look", p1, a, b)
+		r.change(func() { r.sent[a], r.sent[b] = nil, nil; r.single = 0 })
+		<-time.After(time.Minute)
+		is("after a minute", p1)
+		if r.single > 100 {
+			t.Errorf("%d questions in a minute", r.single)
+		}
+		r.change(func() { r.sent[a], r.sent[b] = map[netip.Prefix]bool{p1: true}, nil })
+		v.Look()
+		is("again", p1, a)
+		r.change(func() { r.err = fmt.Errorf("dial: %w", frr.ErrUnavailable) })
+		v.Look()
+		is("without bgpd", p1)
+		r.change(func() { r.err = nil })
+		v.Look()
+		is("with bgpd", p1, a)
+		v.Expect([]netip.Prefix{p2})
+		is("of no interest", p1)
+	})
+}
+
+// Many routes cost a question a peer, and are looked at rarely once they are sent.
+func TestVerifierOfMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := netip.MustParseAddr("10.0.0.1")
+		r := &ribs{sent: map[netip.Addr]map[netip.Prefix]bool{a: {}}}
+		var all []netip.Prefix
+		addr := netip.MustParseAddr("192.0.2.0")
+		for range 1000 {
+			all = append(all, netip.PrefixFrom(addr, 32))
+			addr = addr.Next()
+		}
+		for _, p := range all[1:] {
+			r.sent[a][p] = true
+		}
+		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		go v.Run(t.Context())
+		v.Expect(all)
+		synctest.Wait()
+		if v.Sent(all[0]) || !v.Sent(all[999]) {
+			t.Errorf("sent: %t and %t", v.Sent(all[0]), v.Sent(all[999]))
+		}
+		r.change(func() { r.sent[a][all[0]] = true })
+		<-time.After(time.Second)
+		synctest.Wait()
+		if !v.Sent(all[0]) || r.whole != 1 {
+			t.Errorf("the last one: sent %t, after %d questions about all", v.Sent(all[0]), r.whole)
+		}
+		<-time.After(time.Hour)
+		if r.whole > 125 || r.single > 50 {
+			t.Errorf("%d and %d questions in an hour", r.whole, r.single)
+		}
+	})
+}

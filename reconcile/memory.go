@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+)
+
+// An Answer is an address that a node is to answer for on layer 2.
+type Answer struct {
+	Addr       netip.Addr
+	Interfaces []string // names, sorted; none: every suitable one
+	Fresh      bool     // no agent of the cluster is known to have announced it before
+	Quiet      bool     // answer, but announce nothing unasked: another node is elected
+	Round      uint64   // another number than before: announce it from the beginning
+}
+
+// An Outcome is what a node does: what it is to do by the newest decisions, and
+// for a while also what it did before them, until that has been replaced.
+type Outcome struct {
+	BGP       render.Config
+	Answers   []Answer          // in address order
+	Decisions []status.Decision // by Service, address and protocol
+	Next      time.Time         // decide again then, should nothing change before; zero: no need
+}
+
+// A Memory is what a node's loop has to remember from one Outcome to the next.
+// The zero value is that of a node that announces nothing. It is not safe for
+// concurrent use: the loop owns it.
+type Memory struct {
+	Times SwitchTimes // zero: DefaultSwitchTimes
+
+	switches Switches
+	bgp      render.Config
+	answers  []Answer
+	rounds   map[netip.Addr]round
+	gaps     int
+}
+
+// A round is how often an address was announced from the beginning.
+type round struct {
+	number uint64
+	rivals []string // other members that had announced it too, in the last pass
+}
+
+// Next decides what the node does now, so that nothing is broken before what
+// replaces it is made. Sent says whether routers were sent all these routes;
+// gaps is how often the agent did not run for a while, after which all that it
+// answers for is announced from the beginning.
+func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]netip.Prefix) bool, now time.Time) Outcome {
+	if m.switches == nil {
+		m.switches, m.rounds = Switches{}, map[netip.Addr]round{}
+	}
+	if m.Times == (SwitchTimes{}) {
+		m.Times = DefaultSwitchTimes
+	}
+	m.gaps = gaps
+	steps, next := m.switches.Step(SwitchInputs(bgp, layer2, sent), now, m.Times)
+	over := m.overdue(bgp, layer2, steps)
+	out := Outcome{
+		BGP:       keepRoutes(bgp.BGP, m.bgp, over.routes),
+		Answers:   m.answer(layer2, steps, over.answers),
+		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over),
+		Next:      next,
+	}
+	m.bgp, m.answers = out.BGP, out.Answers
+	return out
+}
+
+// An overtime lists the addresses, in order, that are announced though the
+// newest decisions do not say so.
+type overtime struct{ routes, answers []netip.Addr }
+
+// overdue compares the steps of the switches with the decisions.
+func (m *Memory) overdue(bgp Desired, layer2 DesiredLayer2, steps map[netip.Addr]SwitchOutput) overtime {
+	announced := make(map[netip.Addr]Protocols, len(steps))
+	for _, d := range bgp.Decisions {
+		if d.Announce && d.Protocol == status.BGP {
+			announced[d.Addr] |= ViaBGP
+		}
+	}
+	for _, l := range layer2.Announce {
+		announced[l.Addr] |= ViaLayer2
+	}
+	var over overtime
+	for addr, step := range steps {
+		more := step.Announce &^ announced[addr]
+		if more.Has(ViaBGP) {
+			over.routes = append(over.routes, addr)
+		}
+		if more.Has(ViaLayer2) {
+			over.answers = append(over.answers, addr)
+		}
+	}
+	slices.SortFunc(over.routes, netip.Addr.Compare)
+	slices.SortFunc(over.answers, netip.Addr.Compare)
+	return over
+}
+
+// answer returns what to answer for: what this node is elected for, and what it
+// answered for before in its overtime.
+func (m *Memory) answer(layer2 DesiredLayer2, steps map[netip.Addr]SwitchOutput, over []netip.Addr) []Answer {
+	out := make([]Answer, 0, len(layer2.Announce)+len(over))
+	rounds := make(map[netip.Addr]round, len(layer2.Announce))
+	for _, l := range layer2.Announce {
+		if !steps[l.Addr].Announce.Has(ViaLayer2) {
+			continue
+		}
+		r := m.rounds[l.Addr]
+		if lost(r.rivals, l.Rivals) {
+			r.number++ // who has gone may have been the last one heard
+		}
+		r.rivals = l.Rivals
+		rounds[l.Addr] = r
+		out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(m.gaps)})
+	}
+	for _, addr := range over {
+		i, ok := slices.BinarySearchFunc(m.answers, addr, func(a Answer, addr netip.Addr) int { return a.Addr.Compare(addr) })
+		if !ok {
+			continue
+		}
+		a := m.answers[i]
+		a.Fresh, a.Quiet = false, steps[addr].Quiet
+		rounds[addr] = m.rounds[addr]
+		out = append(out, a)
+	}
+	m.rounds = rounds
+	slices.SortFunc(out, func(a, b Answer) int { return a.Addr.Compare(b.Addr) })
+	return out
+}
+
+// lost reports whether one of before is not in after.
+func lost(before, after []string) bool {
+	return slices.ContainsFunc(before, func(name string) bool { return !slices.Contains(after, name) })
+}
+
+// keepRoutes returns c with those routes of old, as they were, that one of addrs
+// is part of. A neighbor that is there no more is told nothing.
+func keepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
+	if len(addrs) == 0 {
+		return c
+	}
+	kept := routes{classes: newClasses(), owners: make(map[netip.Prefix]owner, len(c.Networks)+len(addrs))}
+	for _, n := range c.Networks {
+		kept.owners[n.Prefix] = owner{class: kept.classes.index(c.Classes[n.Class])}
+	}
+	known := make(map[netip.Addr]bool, len(c.Neighbors))
+	for _, n := range c.Neighbors {
+		known[n.Address] = true
+	}
+	for _, n := range old.Networks {
+		if _, there := kept.owners[n.Prefix]; there || !containsOne(n.Prefix, addrs) {
+			continue
+		}
+		class := render.Class{Attributes: slices.DeleteFunc(slices.Clone(old.Classes[n.Class].Attributes),
+			func(a render.Attributes) bool { return !known[a.Neighbor] })}
+		if len(class.Attributes) > 0 {
+			kept.owners[n.Prefix] = owner{class: kept.classes.index(class)}
+		}
+	}
+	c.Classes, c.Networks = kept.render()
+	return c
+}
+
+// containsOne reports whether one of addrs, which are in order, is part of p.
+func containsOne(p netip.Prefix, addrs []netip.Addr) bool {
+	i, _ := slices.BinarySearchFunc(addrs, p.Addr(), netip.Addr.Compare)
+	return i < len(addrs) && p.Contains(addrs[i])
+}
+
+// decisionsOf merges the decisions about both protocols, and says of those in
+// overtime that they are announced.
+func decisionsOf(bgp, layer2 []status.Decision, steps map[netip.Addr]SwitchOutput, over overtime) []status.Decision {
+	all := mergeDecisions(bgp, layer2)
+	if len(over.routes)+len(over.answers) == 0 {
+		return all
+	}
+	out := make([]status.Decision, 0, len(all)+len(over.routes)+len(over.answers))
+	for len(all) > 0 {
+		n := 1 // decisions about the same address of the same Service
+		for n < len(all) && all[n].Service == all[0].Service && all[n].Addr == all[0].Addr {
+			n++
+		}
+		out = appendOvertime(out, all[:n], steps[all[0].Addr], over)
+		all = all[n:]
+	}
+	return out
+}
+
+// appendOvertime appends the decisions about one address of one Service to out.
+func appendOvertime(out, about []status.Decision, step SwitchOutput, over overtime) []status.Decision {
+	addr := about[0].Addr
+	_, routes := slices.BinarySearchFunc(over.routes, addr, netip.Addr.Compare)
+	_, answers := slices.BinarySearchFunc(over.answers, addr, netip.Addr.Compare)
+	if !routes && !answers {
+		return append(out, about...)
+	}
+	for _, p := range []struct {
+		protocol status.Protocol
+		over     bool
+		reason   status.Reason
+	}{
+		{status.BGP, routes, status.Switching},
+		{status.Layer2, answers, status.Switching},
+	} {
+		d := status.Decision{Service: about[0].Service, Addr: addr, Pool: about[0].Pool, Protocol: p.protocol}
+		i := slices.IndexFunc(about, func(d status.Decision) bool { return d.Protocol == p.protocol })
+		if i >= 0 {
+			d = about[i]
+		} else if !p.over {
+			continue
+		}
+		if p.over {
+			d.Announce, d.Reason = true, p.reason
+			if p.protocol == status.Layer2 && step.Quiet {
+				d.Reason = status.HandingOver
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// mergeDecisions returns both lists in order.
+func mergeDecisions(a, b []status.Decision) []status.Decision {
+	if len(b) == 0 {
+		return a
+	}
+	if len(a) == 0 {
+		return b
+	}
+	out := make([]status.Decision, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if compareDecisions(b[0], a[0]) < 0 {
+			out, b = append(out, b[0]), b[1:]
+		} else {
+			out, a = append(out, a[0]), a[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// compareDecisions orders decisions by Service, address and protocol.
+func compareDecisions(x, y status.Decision) int {
+	if x.Service != y.Service {
+		xSpace, xName, _ := strings.Cut(x.Service, "/")
+		ySpace, yName, _ := strings.Cut(y.Service, "/")
+		return cmp.Or(cmp.Compare(xSpace, ySpace), cmp.Compare(xName, yName))
+	}
+	return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
+}

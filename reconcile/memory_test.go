@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+)
+
+// A switching is a node of layer2Cluster whose pool moves between protocols.
+type switching struct {
+	s      reconcile.Snapshot
+	m      reconcile.Membership
+	memory reconcile.Memory
+	sent   bool
+	gaps   int
+	now    time.Time
+}
+
+// next decides on n1 and says what it does about 192.0.2.1.
+func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
+	t.Helper()
+	opts := reconcile.AnnounceOptions{Layer2: true}
+	bgp := reconcile.Announce(x.s, "n1", opts)
+	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
+	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)
+	if _, err := render.FRR(out.BGP); err != nil {
+		t.Errorf("the outcome cannot be rendered: %v", err)
+	}
+	if !slices.IsSortedFunc(out.BGP.Networks, func(a, b render.Network) int { return a.Prefix.Compare(b.Prefix) }) {
+		t.Errorf("routes are not in order: %v", out.BGP.Networks)
+	}
+	var does []string
+	for _, n := range out.BGP.Networks {
+		if n.Prefix.Contains(netip.MustParseAddr("192.0.2.1")) {
+			does = append(does, "route to "+n.Prefix.String())
+		}
+	}
+	for _, a := range out.Answers {
+		if a.Addr == netip.MustParseAddr("192.0.2.1") {
+			does = append(does, map[bool]string{false: "announces", true: "answers"}[a.Quiet])
+		}
+	}
+	for _, d := range out.Decisions {
+		if d.Announce && d.Reason != status.Announced {
+			does = append(does, string(d.Protocol)+" "+string(d.Reason))
+		}
+	}
+	return out, strings.Join(does, ", ")
+}
+
+// protocols replaces the advertisements.
+func (x *switching) protocols(bgp, layer2 bool) {
+	c := *x.s.Config.Config
+	c.BGPAdvertisements, c.L2Advertisements = nil, nil
+	if bgp {
+		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "b", AggregationLength: 28}}
+	}
+	if layer2 {
+		c.L2Advertisements = []config.L2Advertisement{{Name: "l"}}
+	}
+	x.s.Config.Config = &c
+}
+
+func newSwitching(t *testing.T) *switching {
+	x := &switching{now: time.Unix(1_000_000, 0)}
+	x.s, x.m = layer2Cluster(t)
+	x.m.Members = x.m.Members[:1] // n1 alone
+	x.s.Config.Config.Peers = []config.Peer{{Name: "r", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("10.0.0.1")}}
+	addService(&x.s, "a", false, []string{"192.0.2.1"}, "n1")
+	addService(&x.s, "b", false, []string{"192.0.2.77"}, "n1")
+	return x
+}
+
+func TestMemorySwitches(t *testing.T) {
+	x := newSwitching(t)
+	n1 := &x.m.Members[0]
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"bgp", func() { x.protocols(true, false) }, "route to 192.0.2.0/28"},
+		{"sent", func() { x.sent = true }, "route to 192.0.2.0/28"},
+		{"switched to layer2", func() { x.protocols(false, true) }, "route to 192.0.2.0/28, announces, bgp Switching, bgp Switching"},
+		{"its packets are out", func() { n1.Held = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.77")} },
+			"route to 192.0.2.0/28, announces, bgp Switching, bgp Switching"},
+		{"five seconds later", func() { x.now = x.now.Add(5 * time.Second) }, "announces"},
+		{"and back", func() { x.sent = false; x.protocols(true, false) }, "route to 192.0.2.0/28, announces, layer2 Switching, layer2 Switching"},
+		{"not sent for long", func() { x.now = x.now.Add(29 * time.Second) }, "route to 192.0.2.0/28, announces, layer2 Switching, layer2 Switching"},
+		{"not sent for too long", func() { x.now = x.now.Add(time.Second) }, "route to 192.0.2.0/28"},
+		{"layer2 once more", func() { x.protocols(false, true) }, "route to 192.0.2.0/28, announces, bgp Switching, bgp Switching"},
+		{"the peer goes meanwhile", func() { c := *x.s.Config.Config; c.Peers = nil; x.s.Config.Config = &c }, "announces, bgp Switching, bgp Switching"},
+		{"the Service goes", func() { x.s.Services = nil }, ""},
+	}
+	for _, step := range steps {
+		step.change()
+		if _, got := x.next(t); got != step.want {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+// An owner that another one replaces answers until that one is heard.
+func TestMemoryHandsOver(t *testing.T) {
+	x := newSwitching(t)
+	addr := netip.MustParseAddr("192.0.2.1")
+	if _, got := x.next(t); got != "announces" {
+		t.Fatalf("alone: %q", got)
+	}
+	heir := reconcile.Member{Node: "n2", Interfaces: []string{"eth0"}}
+	x.m.Members[0].Leaving = true
+	x.m.Members = append(x.m.Members, heir)
+	if _, got := x.next(t); got != "answers, layer2 HandingOver, layer2 HandingOver" {
+		t.Errorf("the heir is there: %q", got)
+	}
+	x.m.Members[1].Held = []netip.Addr{addr, netip.MustParseAddr("192.0.2.77")}
+	if _, got := x.next(t); got != "" {
+		t.Errorf("the heir holds it: %q", got)
+	}
+}
+
+// Whoever was heard last is believed: an owner that has outlasted a rival, or has
+// been away, announces from the beginning.
+func TestMemoryAnnouncesAnew(t *testing.T) {
+	x := newSwitching(t)
+	addr := netip.MustParseAddr("192.0.2.1")
+	round := func() uint64 {
+		out, _ := x.next(t)
+		i := slices.IndexFunc(out.Answers, func(a reconcile.Answer) bool { return a.Addr == addr })
+		return out.Answers[i].Round
+	}
+	// n2 may not announce, but a moment ago it still could.
+	x.s.Nodes[1].NetworkUnavailable = true
+	x.m.Members = append(x.m.Members, reconcile.Member{Node: "n2", Interfaces: []string{"eth0"}, Held: []netip.Addr{addr}})
+	first := round()
+	if again := round(); again != first {
+		t.Errorf("round %d without a reason, was %d", again, first)
+	}
+	x.m.Members[1].Held = nil
+	second := round()
+	if second == first {
+		t.Error("the rival has gone, and the round is the same")
+	}
+	x.gaps++
+	if third := round(); third == second {
+		t.Error("the agent was away, and the round is the same")
+	}
+}
+
+// Ten thousand Services that switch at once cost no more than a few passes.
+func BenchmarkSwitch10000(b *testing.B) {
+	t := &testing.T{}
+	x := newSwitching(t)
+	r, err := config.ParseRange("10.0.0.0/16")
+	if err != nil {
+		b.Fatal(err)
+	}
+	x.s.Config.Config.Pools = []config.Pool{{Name: "web", Addresses: []config.Range{r}}}
+	x.s.Services = nil
+	addr := netip.MustParseAddr("10.0.0.0")
+	for i := range 10_000 {
+		addr = addr.Next()
+		addService(&x.s, "s"+string(rune('a'+i%26))+addr.String(), false, []string{addr.String()}, "n1")
+	}
+	slices.SortFunc(x.s.Services, func(a, b *reconcile.Service) int { return a.Key.Compare(b.Key) })
+	x.protocols(true, false)
+	x.next(t)
+	x.protocols(false, true)
+	for b.Loop() {
+		x.next(t)
+	}
+}
+
+func TestDecisionsAreInOrder(t *testing.T) {
+	x := newSwitching(t)
+	addService(&x.s, "c.x", false, []string{"192.0.2.9", "192.0.2.3"}, "n1")
+	addService(&x.s, "c", false, []string{"2001:db8::1", "192.0.2.4"}, "n1")
+	slices.SortFunc(x.s.Services, func(a, b *reconcile.Service) int { return a.Key.Compare(b.Key) })
+	x.protocols(true, true)
+	out, _ := x.next(t)
+	var got []string
+	for _, d := range out.Decisions {
+		got = append(got, d.Service+" "+d.Addr.String()+" "+string(d.Protocol))
+	}
+	want := []string{
+		"ns/a 192.0.2.1 bgp", "ns/a 192.0.2.1 layer2", "ns/b 192.0.2.77 bgp", "ns/b 192.0.2.77 layer2",
+		"ns/c 192.0.2.4 bgp", "ns/c 192.0.2.4 layer2", "ns/c 2001:db8::1 bgp", "ns/c 2001:db8::1 layer2",
+		"ns/c.x 192.0.2.3 bgp", "ns/c.x 192.0.2.3 layer2", "ns/c.x 192.0.2.9 bgp", "ns/c.x 192.0.2.9 layer2",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("decisions (-want +got):\n%s", diff)
+	}
+}
