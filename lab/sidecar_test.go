@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +22,10 @@ import (
 
 // newSidecarE2E builds a Stack in which the agents and herald-frr run as the
 // containers of their pod.
-func newSidecarE2E(t *testing.T, args ...string) *e2e {
+func newSidecarE2E(t *testing.T, nodes int, args ...string) *e2e {
 	t.Helper()
 	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3")
-	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: 1, Sidecar: true, SidecarArgs: args}})
+	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: nodes, Sidecar: true, SidecarArgs: args}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +45,18 @@ func newSidecarE2E(t *testing.T, args ...string) *e2e {
 // The pod announces a Service, with the users and capabilities that it is meant
 // to have, whichever of FRR's daemons is killed or hangs.
 func TestSidecar(t *testing.T) {
-	e := newSidecarE2E(t, "--hang-timeout=3s")
+	e := newSidecarE2E(t, 1, "--hang-timeout=3s")
 	n1 := e.Nodes[0]
-	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n" +
+		"- {name: lan, protocol: layer2, addresses: [10.10.0.150-10.10.0.159], auto-assign: false}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
 	e.reached(addr)
+	lan := e.expose(lab.ServiceOptions{Name: "lan", Annotations: map[string]string{"metallb.universe.tf/address-pool": "lan"}})[0]
+	e.eventually("answer on layer 2", func(ctx context.Context) error {
+		_, err := e.LANClient.Get(ctx, "http://"+netip.AddrPortFrom(lan, 80).String()+"/")
+		return err
+	})
 
 	users, err := n1.Sidecar.Users()
 	if err != nil {
@@ -87,7 +94,7 @@ func TestSidecar(t *testing.T) {
 
 func TestSidecarAgentTimeout(t *testing.T) {
 	const timeout = 12 * time.Second // above the agent's interval
-	e := newSidecarE2E(t, "--agent-timeout="+timeout.String())
+	e := newSidecarE2E(t, 1, "--agent-timeout="+timeout.String())
 	n1 := e.Nodes[0]
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
@@ -148,7 +155,7 @@ func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
 }
 
 func TestSidecarExtras(t *testing.T) {
-	e := newSidecarE2E(t)
+	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
@@ -245,7 +252,7 @@ exit
 }
 
 func TestSidecarMetrics(t *testing.T) {
-	e := newSidecarE2E(t)
+	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]
 	if _, err := e.Router.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "neighbor nodes bfd"); err != nil {
 		t.Fatal(err)
@@ -280,7 +287,7 @@ func TestSidecarMetrics(t *testing.T) {
 // When the pod ends, the peers have left before its sessions do, or keep its
 // routes, as configured.
 func TestSidecarStop(t *testing.T) {
-	e := newSidecarE2E(t, "--stop-wait=3s")
+	e := newSidecarE2E(t, 1, "--stop-wait=3s")
 	n1 := e.Nodes[0]
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
@@ -313,6 +320,37 @@ func TestSidecarStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.announced(route(addr))
+}
+
+// All pods are replaced one after the other, each when the one before is ready,
+// as a DaemonSet does, and no request is lost.
+func TestSidecarRolling(t *testing.T) {
+	e := newSidecarE2E(t, 3)
+	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.announced(route(addr))
+	stop := e.load(addr)
+	for i, n := range e.Nodes {
+		start := time.Now()
+		var both sync.WaitGroup
+		both.Go(e.Agents[i].Stop)
+		both.Go(n.Sidecar.Stop)
+		both.Wait()
+		end := time.Now()
+		if err := errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agents[i].Start()); err != nil {
+			t.Fatal(err)
+		}
+		e.eventually(n.Name+" is ready", func(ctx context.Context) error {
+			_, err1 := n.Sidecar.Get(ctx, "/readyz")
+			_, err2 := e.Agents[i].Get(ctx, "/readyz")
+			return errors.Join(err1, err2)
+		})
+		ready := time.Now()
+		e.announced(route(addr))
+		t.Logf("%s: took leave for %v, ready after %v, announces after %v", n.Name, end.Sub(start).Round(time.Millisecond),
+			ready.Sub(end).Round(time.Millisecond), time.Since(end).Round(time.Millisecond))
+	}
+	stop()
 }
 
 // hasCommunity reports an error unless the router has the route with the
