@@ -4,12 +4,14 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -61,7 +63,9 @@ type LoadReport struct {
 	Sent     int
 	OK       int
 	Lost     int            // failed, late or, with too many waiting, never sent
+	Again    int            // connections that were reset; the request was sent again at once
 	Slowest  time.Duration  // of those that were answered
+	SlowAt   time.Time      // when the slowest was sent
 	Backends map[string]int // answers of each backend
 
 	FirstLoss, LastLoss time.Time // when they were sent; zero without loss
@@ -70,7 +74,7 @@ type LoadReport struct {
 
 // String says the counts in one line.
 func (r LoadReport) String() string {
-	s := fmt.Sprintf("%d sent, %d ok, %d lost, slowest %v;", r.Sent, r.OK, r.Lost, r.Slowest.Round(100*time.Microsecond))
+	s := fmt.Sprintf("%d sent, %d ok, %d lost, %d sent again, slowest %v;", r.Sent, r.OK, r.Lost, r.Again, r.Slowest.Round(100*time.Microsecond))
 	for _, b := range slices.Sorted(maps.Keys(r.Backends)) {
 		s += fmt.Sprintf(" %s %d", b, r.Backends[b])
 	}
@@ -89,6 +93,11 @@ type Load struct {
 // StartLoad starts to send requests from the machine, each over a connection
 // of its own and at its time, whether or not earlier ones were answered. It
 // ends when it is stopped, or with the lab.
+//
+// A connection that is open while its packets begin to take another path is
+// reset: the node at the end of that path knows nothing of it, as kube-proxy
+// keeps the connections of each node to itself. Such a request is sent again,
+// once, as browsers and HTTP clients do.
 func (m *Machine) StartLoad(opts LoadOptions) *Load {
 	if opts.Timeout == 0 {
 		opts.Timeout = 2 * time.Second
@@ -127,10 +136,20 @@ func (l *Load) run(ctx context.Context, client *http.Client, opts LoadOptions) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opts.Timeout)
 			defer cancel()
 			a, err := get(ctx, client, opts.URL)
+			if errors.Is(err, syscall.ECONNRESET) {
+				l.again()
+				a, err = get(ctx, client, opts.URL)
+			}
 			l.count(start, a, err)
 			<-slots
 		})
 	}
+}
+
+func (l *Load) again() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.report.Again++
 }
 
 // count enters one request into the report.
@@ -141,7 +160,9 @@ func (l *Load) count(start time.Time, a Answer, err error) {
 	l.report.Sent++
 	if err == nil {
 		l.report.OK++
-		l.report.Slowest = max(l.report.Slowest, took)
+		if took > l.report.Slowest {
+			l.report.Slowest, l.report.SlowAt = took, start
+		}
 		l.report.Backends[a.Backend]++
 		return
 	}

@@ -264,20 +264,22 @@ func TestLayer2Node(t *testing.T) {
 	})
 }
 
-// loadFrom is load from another machine.
-func (e *e2e) loadFrom(m *lab.Machine, a netip.Addr) (stop func()) {
+// loadFrom is load from another machine, of a Service with backends on these
+// nodes, no nodes meaning all.
+func (e *e2e) loadFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) (stop func()) {
 	e.t.Helper()
-	e.reachedFrom(m, a)
+	e.reachedFrom(m, a, nodes...)
 	l := m.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 100})
 	return func() {
 		e.t.Helper()
 		r := l.Stop()
 		e.t.Log("load:", r)
 		if r.Lost > 0 || r.OK == 0 {
-			e.t.Errorf("%d of %d requests were lost, the last because of: %v", r.Lost, r.Sent, r.LastError)
+			e.t.Errorf("%d of %d requests were lost, sent from %s to %s, the last because of: %v",
+				r.Lost, r.Sent, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
 		}
 		if r.Slowest > time.Second {
-			e.t.Errorf("the slowest request took %v", r.Slowest)
+			e.t.Errorf("the request sent at %s took %v", r.SlowAt.Format(time.StampMilli), r.Slowest)
 		}
 	}
 }

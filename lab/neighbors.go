@@ -15,6 +15,8 @@ import (
 
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/l2"
 )
@@ -257,16 +259,36 @@ func (t *Topology) Owner(mac l2.MAC) *Node {
 	return nil
 }
 
-// SetLink takes the machine's first link down, as when the cable is cut, or up
-// again.
-func (m *Machine) SetLink(ctx context.Context, up bool) error {
-	state := map[bool]string{true: "up", false: "down"}[up]
-	_, err := m.Run(ctx, "ip", "link", "set", lanLink, state)
+// SetCable pulls the cable of a machine's first link out of the switch, or puts it
+// back in. The machine notices that it has no carrier.
+func (t *Topology) SetCable(ctx context.Context, m *Machine, in bool) error {
+	state := map[bool]string{true: "up", false: "down"}[in]
+	hub := Machine{Name: "switch", Namespace: Namespace{Name: t.Name + "-sw"}}
+	_, err := hub.Run(ctx, "ip", "link", "set", m.Name, state)
 	return err
 }
 
-// FlushNeighbors makes the machine forget what it knows of its neighbors.
-func (m *Machine) FlushNeighbors(ctx context.Context) error {
-	_, err := m.Run(ctx, "ip", "neigh", "flush", "all")
-	return err
+// FlushNeighbors makes the machine forget the neighbors that it knows, as when
+// all of them have expired. Questions that are on their way stay: with them go
+// the packets that wait for the answer.
+func (m *Machine) FlushNeighbors() error {
+	nl, err := m.Namespace.netlink()
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	list, err := nl.NeighList(0, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list neighbors of %s: %w", m.Name, err)
+	}
+	const known = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE
+	for _, n := range list {
+		if n.State&known == 0 {
+			continue
+		}
+		if err := nl.NeighDel(&n); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("forget neighbor %s of %s: %w", n.IP, m.Name, err)
+		}
+	}
+	return nil
 }

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/lab"
+)
+
+// switches is how often a pool is switched, to and fro.
+const switches = 10
+
+// A pool's protocol, of one address on the nodes' LAN: there a router asks for it
+// while nobody has told it a route.
+func switchPool(protocol, address string) string {
+	return layer2Pools(fmt.Sprintf("- {name: lan, protocol: %s, addresses: [%s/32]}", protocol, address))
+}
+
+// switched waits until an address is announced over exactly one protocol.
+func (e *e2e) switched(w *lab.NeighborWatch, a netip.Addr, protocol string) {
+	e.t.Helper()
+	e.t.Logf("%s: switched to %s", time.Now().Format(time.StampMilli), protocol)
+	defer func() { e.t.Logf("%s: it is %s alone", time.Now().Format(time.StampMilli), protocol) }()
+	if protocol == "bgp" {
+		e.announced(route(a))
+		e.unanswered(w, a)
+		return
+	}
+	e.owner(w, a)
+	e.withdrawn(route(a))
+}
+
+// A pool that is switched between layer2 and bgp, ten times under load, loses
+// nothing, whatever is done to the neighbors' memory or to the agents meanwhile.
+func TestSwitchPool(t *testing.T) {
+	tests := []struct {
+		name, address string
+		// disturb is done after each change, until the switch is over.
+		disturb func(ctx context.Context, e *e2e) error
+	}{
+		{"undisturbed", "10.10.0.160", func(context.Context, *e2e) error { return nil }},
+		{"neighbors flushed", "10.10.0.161", func(ctx context.Context, e *e2e) error {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				for _, m := range []*lab.Machine{e.Router.Machine, e.Client} {
+					if err := m.FlushNeighbors(); err != nil {
+						return err
+					}
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+				}
+			}
+		}},
+		{"agents restarted", "10.10.0.162", func(ctx context.Context, e *e2e) error {
+			for _, a := range e.Agents {
+				if err := a.Restart(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"agents killed", "10.10.0.163", func(ctx context.Context, e *e2e) error {
+			for _, a := range e.Agents {
+				if err := a.Kill(); err != nil {
+					return err
+				}
+				if err := a.Start(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := newE2E(t)
+			w := e.neighbors()
+			e.configure(switchPool("layer2", test.address))
+			a := e.expose(lab.ServiceOptions{Name: "web"})[0]
+			e.switched(w, a, "layer2")
+			before := e.connections()
+			stop := e.loadFrom(e.Client, a)
+			for i := range switches {
+				protocol := []string{"bgp", "layer2"}[i%2]
+				ctx, cancel := context.WithCancel(t.Context())
+				var g errgroup.Group
+				e.configure(switchPool(protocol, test.address))
+				g.Go(func() error { return test.disturb(ctx, e) })
+				e.switched(w, a, protocol)
+				cancel()
+				if err := g.Wait(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stop()
+			for peer, n := range e.connections() {
+				if n != before[peer] {
+					t.Errorf("the session of %s was established %d times, before %d", peer, n, before[peer])
+				}
+			}
+		})
+	}
+}
+
+// An address that moves to a pool of another protocol is switched too, and one
+// that is wanted no more is withdrawn at once.
+func TestSwitchMovedAddress(t *testing.T) {
+	e := newE2E(t)
+	w := e.neighbors()
+	pools := func(layer2, bgp string) string {
+		return layer2Pools("- {name: a, protocol: layer2, addresses: [" + layer2 + "]}\n- {name: b, protocol: bgp, addresses: [" + bgp + "]}")
+	}
+	e.configure(pools("10.10.0.164/31", "10.10.0.166/31"))
+	a := e.expose(lab.ServiceOptions{Name: "web", Address: "10.10.0.165"})[0]
+	e.switched(w, a, "layer2")
+	stop := e.loadFrom(e.Client, a)
+	e.configure(pools("10.10.0.164/32", "10.10.0.165-10.10.0.167"))
+	e.switched(w, a, "bgp")
+	e.configure(pools("10.10.0.164/31", "10.10.0.166/31"))
+	e.switched(w, a, "layer2")
+	stop()
+	start := time.Now()
+	if err := e.Cluster.DeleteService(t.Context(), e.namespace, "web"); err != nil {
+		t.Fatal(err)
+	}
+	e.unanswered(w, a)
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("a deleted Service's address is answered for after %v", took)
+	}
+}
