@@ -30,6 +30,12 @@ func newSidecarE2E(t *testing.T, nodes int, args ...string) *e2e {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		if t.Failed() {
+			for _, a := range s.Agents {
+				log, _ := os.ReadFile(s.LogFile(a.Name))
+				fmt.Fprintf(t.Output(), "---- %s\n%s\n", a.Name, log[max(0, len(log)-8<<10):])
+			}
+		}
 		if err := s.Down(context.Background()); err != nil {
 			t.Error(err)
 		}
