@@ -54,7 +54,7 @@ var restricted = []struct {
 // or log.
 var pure = map[string][]string{
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
-	"alloc":  {"os", "net", "log", "log/slog", "sync", "context", "time"},
+	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 
@@ -88,6 +88,31 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s imports %s, but %s is pure", name, p, dir)
 				}
 			}
+		}
+	}
+}
+
+// TestPureClocks wants pure packages to be told what time it is.
+func TestPureClocks(t *testing.T) {
+	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
+	for dir, files := range packages(t) {
+		if _, ok := pure[dir]; !ok {
+			continue
+		}
+		for name, f := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains(clock, sel.Sel.Name) {
+					t.Errorf("%s uses time.%s, but %s is pure", name, sel.Sel.Name, dir)
+				}
+				return true
+			})
 		}
 	}
 }

@@ -70,6 +70,23 @@ func (c *Config) poolWarnings() []string {
 		if bgp[pool.Name] && len(c.Peers) == 0 {
 			all = append(all, fmt.Sprintf("pool %s: announced over BGP, but there are no peers", quote(pool.Name)))
 		}
+		all = append(all, pool.reservationWarnings()...)
+	}
+	return all
+}
+
+// reservationWarnings reports reservations for Services that the pool is not
+// for, as far as names of namespaces tell.
+func (p Pool) reservationWarnings() []string {
+	if p.Allocation == nil || len(p.Allocation.Namespaces) == 0 || len(p.Allocation.NamespaceSelectors) > 0 {
+		return nil
+	}
+	var all []string
+	for _, r := range p.Reservations {
+		if !slices.Contains(p.Allocation.Namespaces, r.Namespace) {
+			all = append(all, fmt.Sprintf("pool %s: %s is reserved for %s/%s, but the pool is not for namespace %s",
+				quote(p.Name), r.Addr, r.Namespace, r.Service, r.Namespace))
+		}
 	}
 	return all
 }

@@ -29,13 +29,29 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}
+	return configure(c, agent), nil
+}
+
+// NewUserConfig does what NewConfig does for somebody who has kubectl: where
+// kubeconfig is empty, it looks where kubectl would.
+func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	return configure(c, agent), nil
+}
+
+func configure(c *rest.Config, agent string) *rest.Config {
 	c.UserAgent = agent
 	// A burst of Services must not wait here. The API server's own fairness
 	// protects it.
 	c.QPS = -1
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	return c, nil
+	return c
 }
 
 // A Client speaks with the API server about the few kinds of objects that Herald

@@ -49,7 +49,7 @@ type ControllerOptions struct {
 	Reporter     Reporter      // required
 	Logger       *slog.Logger  // required
 	ConfigEvents func(Event)   // optional: tells of a configuration that is refused, and when one is accepted again
-	Assign       AssignOptions // optional
+	Assign       AssignOptions // optional; Now is set for each pass
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at
@@ -74,6 +74,7 @@ func (c *Controller) Lead(ctx context.Context) error {
 	}
 	t := &term{allocator: alloc.New(nil)}
 	c.opts.Worker.Wake()
+	defer t.again(c.opts.Worker, time.Time{})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.opts.Writer.Run(ctx) })
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
@@ -93,6 +94,19 @@ func (c *Controller) Follow(ctx context.Context) error {
 type term struct {
 	allocator *alloc.Allocator
 	refused   string // the refusal of a configuration that was told of last; empty: none
+	timer     *time.Timer
+}
+
+// again wakes a Worker at a moment, and at no other that it was told of before;
+// the zero Time is never.
+func (t *term) again(w *Worker, at time.Time) {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	if !at.IsZero() {
+		t.timer = time.AfterFunc(time.Until(at), w.Wake)
+	}
 }
 
 // pass looks at the cluster once; t is nil for a controller that follows.
@@ -106,7 +120,10 @@ func (c *Controller) pass(t *term) {
 	s.Config = c.loader.loaded
 	r := status.Report{Synced: true, Config: c.loader.report()}
 	if t != nil {
-		plan := Assign(s, t.allocator, c.opts.Assign)
+		opts := c.opts.Assign
+		opts.Now = start
+		plan := Assign(s, t.allocator, opts)
+		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
 		c.tell(t, s.Config.Err)
 		r.Leading = true

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,12 +45,17 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.Complete()
+			if opts.grace < 0 {
+				return fmt.Errorf("--address-grace: %s is less than nothing", opts.grace)
+			}
 			return opts.control(cmd.Context(), stderr)
 		},
 	}
 	opts.Add(cmd, env)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
+	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
+		"how long the address of a Service that was deleted is kept for a new one of the same name; 0: not at all")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -66,6 +72,7 @@ type options struct {
 	daemon.Flags
 	pod    string
 	secret string
+	grace  time.Duration
 }
 
 // control wires the controller and runs it.
@@ -113,7 +120,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		}),
 		Reporter: board,
 		Logger:   log,
-		Assign:   reconcile.AssignOptions{Class: o.Class},
+		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
 	}
 	if o.ConfigFile != "" {
 		documents = configfile.New(o.ConfigFile, worker.Wake)
