@@ -163,16 +163,17 @@ func (s *Stack) startHerald(ctx context.Context) error {
 // the nodes.
 func (s *Stack) newController(i int) *Daemon {
 	name := "controller-" + strconv.Itoa(i)
-	port := controllerPort + i
+	// Another Stack has another address, and the same ports.
+	at := netip.AddrPortFrom(s.Management.Addr(), uint16(controllerPort+i))
 	return &Daemon{
 		Name:   name,
-		url:    fmt.Sprintf("http://127.0.0.1:%d", port),
+		url:    "http://" + at.String(),
 		client: http.DefaultClient,
 		start: func() (*Process, error) {
 			return Start(s.Client.life, ProcessOptions{
 				Name:    name,
 				Path:    filepath.Join(s.opts.Bin, "herald-controller"),
-				Args:    s.args(Controller, port),
+				Args:    append(s.args(Controller, int(at.Port())), "--bind-address="+at.Addr().String()),
 				Env:     []string{"METALLB_POD_NAME=" + name},
 				LogFile: s.LogFile(name),
 			})
@@ -188,12 +189,21 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 		url:    fmt.Sprintf("http://127.0.0.1:%d", agentPort),
 		client: n.httpClient(),
 		start: func() (*Process, error) {
-			return n.Start(ProcessOptions{
+			program := ProcessOptions{
 				Name: name,
 				Path: filepath.Join(s.opts.Bin, "herald-agent"),
 				Args: append(s.args(Agent, agentPort),
 					"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
 				LogFile: s.LogFile(name),
+			}
+			if n.Sidecar == nil {
+				return n.Start(program)
+			}
+			return n.startContainer(containerOptions{
+				ProcessOptions: program,
+				Root:           "/",
+				Capabilities:   AgentCapabilities,
+				Groups:         []int{n.Sidecar.vty},
 			})
 		},
 	}

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
-	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from")
+	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
 	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node to gossip on, about which agents are alive; empty: do not, and hold all to be alive")
 	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` to gossip on, UDP and TCP, the same on all nodes")
@@ -136,7 +136,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Logger: log.With("component", "frr")})
+	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
@@ -207,6 +207,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
 }
