@@ -3,7 +3,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,23 +17,22 @@ const (
 	AnnotationQuota        = "heraldlb.io/quota"
 )
 
-// Annotate reads the Reservations and the Quota of a pool, whose other fields
-// are set, from the annotations of its resource. Its error tells all mistakes,
-// a line each, and then the pool is as before.
-func (p *Pool) Annotate(annotations map[string]string) error {
-	reservations, err := ParseReservations(annotations[AnnotationReservations], *p)
-	if err != nil {
-		err = fmt.Errorf("metadata.annotations[%s]: %w", AnnotationReservations, err)
+// PoolAnnotations returns those of an object's annotations that say something
+// of a pool; nil if there are none.
+func PoolAnnotations(kind string, annotations map[string]string) map[string]string {
+	if kind != KindPool {
+		return nil
 	}
-	quota, err2 := ParseQuota(annotations[AnnotationQuota])
-	if err2 != nil {
-		err = errors.Join(err, fmt.Errorf("metadata.annotations[%s]: %w", AnnotationQuota, err2))
+	var out map[string]string
+	for _, key := range []string{AnnotationReservations, AnnotationQuota} {
+		if v, ok := annotations[key]; ok {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[key] = v
+		}
 	}
-	if err != nil {
-		return err
-	}
-	p.Reservations, p.Quota = reservations, quota
-	return nil
+	return out
 }
 
 // A Reservation keeps an address of a pool for a Service. Several may keep one

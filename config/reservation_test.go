@@ -97,33 +97,6 @@ func TestParseQuota(t *testing.T) {
 	}
 }
 
-func TestAnnotate(t *testing.T) {
-	r, err := config.ParseRange("192.0.2.0/24")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := config.Pool{Name: "web", Addresses: []config.Range{r}}
-	annotations := map[string]string{config.AnnotationReservations: "192.0.2.5=shop/web", config.AnnotationQuota: "default=3", "other": "x"}
-	if err := p.Annotate(annotations); err != nil {
-		t.Fatal(err)
-	}
-	if n, _ := p.Quota.Limit("shop"); n != 3 || len(p.Reservations) != 1 {
-		t.Errorf("the pool is %+v", p)
-	}
-	want := `metadata.annotations[heraldlb.io/reservations]: invalid reservation "x": want address=namespace/name
-metadata.annotations[heraldlb.io/quota]: invalid quota "y": want namespace=number or default=number`
-	err = p.Annotate(map[string]string{config.AnnotationReservations: "x", config.AnnotationQuota: "y"})
-	if err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
-	}
-	if len(p.Reservations) != 1 || p.Quota == nil {
-		t.Errorf("after a mistake the pool is %+v", p)
-	}
-	if err := p.Annotate(nil); err != nil || p.Reservations != nil || p.Quota != nil {
-		t.Errorf("without annotations: %v and %+v", err, p)
-	}
-}
-
 func FuzzAnnotate(f *testing.F) {
 	f.Add("192.0.2.5=shop/web, 2001:db8::5=shop/web", "default=10, team-a=50, namespace/default=0")
 	f.Add("::ffff:192.0.2.5=a/b", "a=01")
@@ -136,8 +109,11 @@ func FuzzAnnotate(f *testing.F) {
 			}
 			p.Addresses = append(p.Addresses, r)
 		}
-		if p.Annotate(map[string]string{config.AnnotationReservations: reservations, config.AnnotationQuota: quota}) != nil {
-			return
+		if rs, err := config.ParseReservations(reservations, p); err == nil {
+			p.Reservations = rs
+		}
+		if q, err := config.ParseQuota(quota); err == nil {
+			p.Quota = q
 		}
 		var items []string
 		for _, r := range p.Reservations {

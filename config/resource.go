@@ -43,11 +43,12 @@ func (i ID) Compare(o ID) int {
 // An Object is one version of a custom resource.
 type Object struct {
 	ID
-	UID        string
-	Generation int64
-	Created    time.Time
-	Labels     map[string]string
-	Spec       []byte // JSON; empty: there is none
+	UID         string
+	Generation  int64
+	Created     time.Time
+	Labels      map[string]string
+	Annotations map[string]string // those that PoolAnnotations returns
+	Spec        []byte            // JSON; empty: there is none
 
 	// What the object's status remembers for a process that starts.
 	Accepted bool   // this generation was in force
@@ -56,13 +57,14 @@ type Object struct {
 
 // sameVersion reports whether o says what p does.
 func (o Object) sameVersion(p Object) bool {
-	return bytes.Equal(o.Spec, p.Spec) && maps.Equal(o.Labels, p.Labels)
+	return bytes.Equal(o.Spec, p.Spec) && maps.Equal(o.Labels, p.Labels) && maps.Equal(o.Annotations, p.Annotations)
 }
 
 // A remembered version is what Object.InForce holds.
 type rememberedVersion struct {
-	Labels map[string]string `json:"labels,omitempty"`
-	Spec   json.RawMessage   `json:"spec"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Spec        json.RawMessage   `json:"spec"`
 }
 
 // The type and the key of a Secret that holds the password of a peer.

@@ -130,6 +130,21 @@ func typeName(t reflect.Type) string {
 	return "a whole number in the range of " + t.String()
 }
 
+// annotations reads what the annotations of a pool say of it.
+func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
+	good := len(d.errs) == 0
+	var err error
+	if p.Quota, err = ParseQuota(annotations[AnnotationQuota]); err != nil {
+		d.fail("metadata.annotations["+AnnotationQuota+"]", "%v", err)
+	}
+	if !good {
+		return // which addresses can be reserved is not known
+	}
+	if p.Reservations, err = ParseReservations(annotations[AnnotationReservations], p.Pool); err != nil {
+		d.fail("metadata.annotations["+AnnotationReservations+"]", "%v", err)
+	}
+}
+
 func (d *decoder) pool(o Object) *decodedPool {
 	var raw rawPool
 	if !d.read(o, &raw) {
@@ -173,6 +188,7 @@ func (d *decoder) pool(o Object) *decodedPool {
 			d.fail("spec.serviceAllocation.namespaces", "duplicate definition in namespaces field")
 		}
 	}
+	d.annotations(p, o.Annotations)
 	return p
 }
 

@@ -31,10 +31,11 @@ type manifestObject struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
 	Metadata   struct {
-		Name       string            `json:"name"`
-		Namespace  string            `json:"namespace"`
-		Labels     map[string]string `json:"labels"`
-		Generation int64             `json:"generation"`
+		Name        string            `json:"name"`
+		Namespace   string            `json:"namespace"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
+		Generation  int64             `json:"generation"`
 	} `json:"metadata"`
 	Spec       json.RawMessage            `json:"spec"`
 	Items      []json.RawMessage          `json:"items"`
@@ -150,7 +151,11 @@ func (f *resourceFile) resource(o manifestObject) error {
 		}
 		f.namespaces[o.Metadata.Namespace] = true
 	}
-	f.Objects = append(f.Objects, Object{ID: id, Generation: o.Metadata.Generation, Labels: o.Metadata.Labels, Spec: bytes.TrimSpace(o.Spec)})
+	f.Objects = append(f.Objects, Object{
+		ID: id, Generation: o.Metadata.Generation,
+		Labels: o.Metadata.Labels, Annotations: PoolAnnotations(id.Kind, o.Metadata.Annotations),
+		Spec: bytes.TrimSpace(o.Spec),
+	})
 	return nil
 }
 

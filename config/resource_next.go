@@ -86,7 +86,7 @@ func remembered(o Object) *version {
 	if json.Unmarshal(o.InForce, &m) != nil {
 		return nil
 	}
-	o.Labels, o.Spec = m.Labels, m.Spec
+	o.Labels, o.Annotations, o.Spec = m.Labels, m.Annotations, m.Spec
 	v, err := decode(o)
 	if err != nil {
 		return nil
@@ -100,7 +100,7 @@ func (v *version) memory() []byte {
 	if len(spec) == 0 {
 		spec = []byte("{}")
 	}
-	b, err := json.Marshal(rememberedVersion{v.object.Labels, spec})
+	b, err := json.Marshal(rememberedVersion{v.object.Labels, v.object.Annotations, spec})
 	if err != nil {
 		return nil // it was JSON when it was read
 	}

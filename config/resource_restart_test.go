@@ -49,6 +49,23 @@ func TestNextAfterRestart(t *testing.T) {
 	}
 }
 
+// Annotations are remembered with the rest.
+func TestNextAfterRestartAnnotations(t *testing.T) {
+	p := poolObject("a", "10.0.0.0/24")
+	p.Annotations = map[string]string{config.AnnotationReservations: "10.0.0.5=shop/web"}
+	first := config.Resolved{}.Next(config.Resources{Objects: []config.Object{p}})
+	p.Annotations = map[string]string{config.AnnotationReservations: "10.0.0.5"}
+	refused := first.Next(config.Resources{Objects: []config.Object{p}}).Refused()
+	if len(refused) != 1 {
+		t.Fatalf("refused: %+v, want a", refused)
+	}
+	p.InForce = refused[0].InForce
+	after := config.Resolved{}.Next(config.Resources{Objects: []config.Object{p}})
+	if r := after.Config.Pools[0].Reservations; len(r) != 1 || r[0].String() != "10.0.0.5=shop/web" {
+		t.Errorf("reserved is %v", r)
+	}
+}
+
 // Of two that are new the older is in force, whatever their names.
 func TestNextOlderFirst(t *testing.T) {
 	a, b := poolObject("a", "10.0.0.0/24"), poolObject("b", "10.0.0.0/25")

@@ -107,7 +107,7 @@ func (r *Resources) newDocument() *reconcile.Document {
 	for _, id := range slices.SortedFunc(maps.Keys(r.objects), config.ID.Compare) {
 		o := r.objects[id].Object
 		doc.Resources.Objects = append(doc.Resources.Objects, o)
-		fmt.Fprintln(h, o.ID, o.UID, o.Generation, o.Labels)
+		fmt.Fprintln(h, o.ID, o.UID, o.Generation, o.Labels, o.Annotations)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.passwords)) {
 		doc.Resources.Secrets = append(doc.Resources.Secrets, r.passwords[name])
@@ -155,7 +155,7 @@ func (r *Resources) Run(ctx context.Context) error {
 
 func (r *Resources) sinkOf(kind string) *sink[*customResource] {
 	return &sink[*customResource]{
-		strip: func(o *customResource) { o.Annotations = nil },
+		strip: func(o *customResource) { o.Annotations = config.PoolAnnotations(kind, o.Annotations) },
 		wake:  r.opts.Wake,
 		mu:    &r.mu,
 		set:   func(o *customResource) bool { return r.set(kind, o) },
@@ -200,7 +200,7 @@ func (r *Resources) set(kind string, c *customResource) bool {
 		close(r.secrets)
 	}
 	if known && before.Generation == o.Generation && before.UID == o.UID &&
-		bytes.Equal(before.Spec, o.Spec) && maps.Equal(before.Labels, o.Labels) {
+		bytes.Equal(before.Spec, o.Spec) && maps.Equal(before.Labels, o.Labels) && maps.Equal(before.Annotations, o.Annotations) {
 		return false
 	}
 	r.doc = nil
@@ -215,7 +215,9 @@ func objectOf(kind string, c *customResource) config.Object {
 		Generation: c.Generation,
 		Created:    c.CreationTimestamp.Time,
 		Labels:     c.Labels,
-		Spec:       c.Spec,
+		// Like labels, they change without another generation.
+		Annotations: config.PoolAnnotations(kind, c.Annotations),
+		Spec:        c.Spec,
 	}
 	var s resourceStatus
 	if json.Unmarshal(c.Status, &s) == nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -255,6 +256,42 @@ func TestResources(t *testing.T) {
 	}
 	a.delete("ipaddresspools", "p")
 	eventually(t, "the pool is gone", func() bool { doc, _ := r.Document(); return len(doc.Resources.Objects) == 1 })
+}
+
+// TestResourcesAnnotations changes annotations of a pool, which gives it no
+// other generation.
+func TestResourcesAnnotations(t *testing.T) {
+	a, c := newAPI(t, allPlurals...)
+	annotate := func(annotations map[string]any) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.put("ipaddresspools", "p", map[string]any{
+			"metadata": map[string]any{"name": "p", "namespace": "ns", "uid": "u-p", "generation": 1, "annotations": annotations},
+			"spec":     map[string]any{"addresses": []string{"10.0.0.0/24"}},
+		})
+	}
+	annotate(map[string]any{config.AnnotationQuota: "default=1", "other": "x"})
+	woken := make(chan struct{}, 100)
+	r := newResources(t, c, func() { woken <- struct{}{} })
+	first, _ := r.Document()
+	if got, want := first.Resources.Objects[0].Annotations, map[string]string{config.AnnotationQuota: "default=1"}; !maps.Equal(got, want) {
+		t.Errorf("annotations are %v, want %v", got, want)
+	}
+	annotate(map[string]any{config.AnnotationReservations: "10.0.0.5=shop/web", "other": "x"})
+	eventually(t, "the annotations have changed", func() bool {
+		doc, _ := r.Document()
+		return doc.Resources.Objects[0].Annotations[config.AnnotationReservations] != ""
+	})
+	doc, _ := r.Document()
+	if doc.Version == first.Version {
+		t.Error("the document has the version that it had with other annotations")
+	}
+	annotate(map[string]any{config.AnnotationReservations: "10.0.0.5=shop/web", "other": "y"})
+	a.set("bfdprofiles", "b", `{}`, 1)
+	eventually(t, "another object is read", func() bool { doc, _ := r.Document(); return len(doc.Resources.Objects) == 2 })
+	if len(woken) == 0 {
+		t.Error("nobody was woken")
+	}
 }
 
 func TestResourcesNotInstalled(t *testing.T) {

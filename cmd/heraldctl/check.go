@@ -132,6 +132,12 @@ func poolNotes(p config.Pool) []string {
 	if !p.AutoAssign {
 		notes = append(notes, "on request alone")
 	}
+	if n := len(p.Reservations); n > 0 {
+		notes = append(notes, count(n, "reservation"))
+	}
+	if p.Quota != nil {
+		notes = append(notes, "with a quota")
+	}
 	return notes
 }
 

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"regexp"
@@ -11,9 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"sigs.k8s.io/yaml"
 
-	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -59,48 +56,12 @@ func TestAllocationPage(t *testing.T) {
 // checkSample reads a sample as what it is.
 func checkSample(t *testing.T, sample string) error {
 	t.Helper()
-	switch {
-	case strings.Contains(sample, "kind: IPAddressPool"):
-		return checkPool([]byte(sample))
-	case strings.Contains(sample, "kind: Service"):
-		_, err := reconcile.ReadDraft(bytes.NewReader([]byte(sample)))
+	if strings.Contains(sample, "kind: Service") {
+		_, err := reconcile.ReadDraft(strings.NewReader(sample))
 		return err
 	}
 	if code, _, stderr := runHere(t, sample, "check", "-f", "-"); code != exitOK {
 		return errors.New(stderr)
 	}
 	return nil
-}
-
-// checkPool reads the parts of a resource that the page is about.
-func checkPool(text []byte) error {
-	var raw struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   struct {
-			Name, Namespace string
-			Annotations     map[string]string
-		}
-		Spec struct {
-			Addresses         []string
-			ServiceAllocation struct {
-				Priority           int
-				Namespaces         []string
-				NamespaceSelectors []any
-				ServiceSelectors   []any
-			}
-		}
-	}
-	if err := yaml.UnmarshalStrict(text, &raw); err != nil {
-		return err
-	}
-	p := config.Pool{Name: raw.Metadata.Name}
-	for _, s := range raw.Spec.Addresses {
-		r, err := config.ParseRange(s)
-		if err != nil {
-			return err
-		}
-		p.Addresses = append(p.Addresses, r)
-	}
-	return p.Annotate(raw.Metadata.Annotations)
 }

@@ -27,6 +27,15 @@ address-pools:
 address-pools:
 - {name: web, protocol: layer2, addresses: [192.0.2.0-192.0.2.9, "2001:db8::/126"]}
 - {name: spare, protocol: layer2, addresses: [198.51.100.0/32], auto-assign: false}
+-- resources.yaml --
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: public, namespace: metallb-system, annotations: {heraldlb.io/reservations: 192.0.2.3=lab/none, heraldlb.io/quota: lab=1}}
+spec: {addresses: [192.0.2.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
 -- bad.yaml --
 address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.1]}]
 -- services.yaml --
@@ -107,6 +116,26 @@ lab/six     2001:db8::1           web    Assigned: 2001:db8::1 from pool web
 			stdin: "address-pools: [{name: web, protocol: layer2, addresses: [10.0.0.8/31]}]\n",
 			stdout: foreign("shop/new") + foreign("shop/old", "192.0.2.0") + foreign("lab/dual") + foreign("lab/manual") + foreign("lab/none") +
 				allocated("lab/cloud", "web", "Assigned", "10.0.0.9 from pool web", "10.0.0.9") + foreign("lab/six"),
+		},
+		{
+			name: "check resources", args: "check -f resources.yaml",
+			stdout: `resources.yaml: valid, with 1 pool, 0 peers and 1 advertisement
+  pool    public  256 IPv4  192.0.2.0/24, 1 reservation, with a quota
+  layer2  all     every pool
+`,
+		},
+		{
+			name: "allocate from resources",
+			args: "allocate -f resources.yaml --services services.yaml",
+			stdout: `SERVICE     ADDRESSES  POOL    REASON
+shop/new    192.0.2.1  public  Assigned: 192.0.2.1 from pool public
+shop/old    192.0.2.0  public  Assigned: 192.0.2.0 from pool public
+lab/dual    192.0.2.2  public  Assigned: 192.0.2.2 from pool public; pool public has no IPv6 addresses
+lab/manual  -          -       PoolUnknown: there is no pool spare
+lab/none    192.0.2.3  public  Assigned: 192.0.2.3 from pool public
+lab/cloud   10.0.0.9   -       Foreign: the Service is of class example.com/x
+lab/six     -          -       FamilyUnavailable: pool public has no IPv6 addresses
+`,
 		},
 		{
 			name: "allocate nothing",

@@ -8,8 +8,8 @@ import (
 	"io/fs"
 )
 
-//go:embed *.yaml
+//go:embed *s.yaml
 var files embed.FS
 
-// Files returns the manifests, one for each kind.
+// Files returns the manifests, one for each kind, whose names are plurals.
 func Files() fs.FS { return files }
