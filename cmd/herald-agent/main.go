@@ -156,7 +156,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.FRR = inForce(applier.State())
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
-			r.Confirm(routers.Sent)
+			r.Confirm(routers.SentTo)
 		},
 	})
 	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
