@@ -8,7 +8,9 @@ import (
 	"io/fs"
 )
 
-//go:embed *.yaml
+// The definitions are named for plurals; the kustomization beside them is not.
+//
+//go:embed *s.yaml
 var files embed.FS
 
 // Files returns the manifests, one for each kind.
