@@ -7,6 +7,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,6 +56,52 @@ func configure(c *rest.Config, agent string) *rest.Config {
 	return c
 }
 
+// CountWrites has a function called for every request that is to change
+// something: with the resource as RBAC names it, and what is done to it. It may be
+// called by any goroutine.
+func CountWrites(c *rest.Config, count func(resource, verb string)) {
+	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, count} })
+}
+
+// A counter counts requests.
+type counter struct {
+	http.RoundTripper
+	count func(resource, verb string)
+}
+
+// RoundTrip counts a request and sends it.
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	verb := map[string]string{
+		http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete",
+	}[r.Method]
+	if verb != "" {
+		c.count(resourceOf(r.URL.Path), verb)
+	}
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// resourceOf returns the resource that a path is about, with its subresource.
+func resourceOf(path string) string {
+	_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/") // api or apis
+	parts := strings.Split(rest, "/")
+	if strings.HasPrefix(path, "/apis/") {
+		parts = parts[1:] // the group
+	}
+	if len(parts) > 0 {
+		parts = parts[1:] // the version
+	}
+	if len(parts) > 2 && parts[0] == "namespaces" {
+		parts = parts[2:]
+	}
+	switch len(parts) {
+	case 0:
+		return ""
+	case 3:
+		return parts[0] + "/" + parts[2]
+	}
+	return parts[0]
+}
+
 // A Client speaks with the API server about the few kinds of objects that Herald
 // reads and writes. The library's own client knows all kinds of all APIs, which
 // is most of an agent's memory.
@@ -72,7 +120,8 @@ func NewClient(config *rest.Config) (*Client, error) {
 		&corev1.Namespace{}, &corev1.NamespaceList{},
 		&corev1.ConfigMap{}, &corev1.ConfigMapList{},
 		&corev1.Event{}, &corev1.EventList{},
-		&corev1.Secret{}, &corev1.SecretList{})
+		&corev1.Secret{}, &corev1.SecretList{},
+		&corev1.Pod{})
 	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)
@@ -135,6 +184,13 @@ func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {
 	return resource[*discoveryv1.EndpointSliceList]{c, c.discovery, "endpointslices", "",
 		func() *discoveryv1.EndpointSliceList { return new(discoveryv1.EndpointSliceList) }}
+}
+
+// podUID returns the UID of a pod.
+func (c *Client) podUID(ctx context.Context, namespace, name string) (types.UID, error) {
+	var pod corev1.Pod
+	err := c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(&pod)
+	return pod.UID, err
 }
 
 // createEvent writes an event.

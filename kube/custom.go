@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/heraldlb/herald/config"
 )
@@ -21,8 +22,12 @@ const customGroup = config.ResourceGroup
 // customVersions are the versions of it that Herald speaks.
 var customVersions = []string{"v1beta1", "v1beta2"}
 
-// kindState tells what a component makes of the configuration.
-const kindState = "ConfigurationState"
+// Kinds that have no spec.
+const (
+	kindState     = "ConfigurationState" // what a component makes of the configuration
+	kindL2Status  = "ServiceL2Status"    // which node answers for a Service
+	kindBGPStatus = "ServiceBGPStatus"   // to whom a node announces one
+)
 
 // A customKind is where the API server has a kind of custom resource.
 type customKind struct{ version, plural string }
@@ -35,6 +40,8 @@ var customKinds = map[string]customKind{
 	config.KindBGPAdvertisement: {"v1beta1", "bgpadvertisements"},
 	config.KindL2Advertisement:  {"v1beta1", "l2advertisements"},
 	kindState:                   {"v1beta1", "configurationstates"},
+	kindL2Status:                {"v1beta1", "servicel2statuses"},
+	kindBGPStatus:               {"v1beta1", "servicebgpstatuses"},
 }
 
 // A customResource is a custom resource of any kind. Its parts are left as they
@@ -99,8 +106,39 @@ func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace
 		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Error()
 }
 
+// patchCustom carries out a merge patch of a custom resource.
+func (c *Client) patchCustom(ctx context.Context, manager, kind, namespace, name string, patch []byte) error {
+	k := customKinds[kind]
+	return c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).
+		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Error()
+}
+
+// deleteCustom deletes a custom resource.
+func (c *Client) deleteCustom(ctx context.Context, kind, namespace, name string) error {
+	k := customKinds[kind]
+	return c.custom[k.version].Delete().Namespace(namespace).Resource(k.plural).Name(name).Do(ctx).Error()
+}
+
 // createCustom creates a custom resource.
 func (c *Client) createCustom(ctx context.Context, kind, namespace string, body []byte) error {
 	k := customKinds[kind]
 	return c.custom[k.version].Post().Namespace(namespace).Resource(k.plural).Body(body).Do(ctx).Error()
+}
+
+// A labelled lister lists and watches only what a label selector selects.
+type labelled[L runtime.Object] struct {
+	lister[L]
+	selector string
+}
+
+// List returns the objects that there are.
+func (l labelled[L]) List(ctx context.Context, opts metav1.ListOptions) (L, error) {
+	opts.LabelSelector = l.selector
+	return l.lister.List(ctx, opts)
+}
+
+// Watch returns what happens to the objects.
+func (l labelled[L]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	opts.LabelSelector = l.selector
+	return l.lister.Watch(ctx, opts)
 }

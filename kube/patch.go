@@ -5,6 +5,7 @@ package kube
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/reconcile"
@@ -64,11 +65,21 @@ func patchOf(u reconcile.Update, now time.Time) ([]byte, error) {
 	if u.Condition != nil {
 		p.Status.Conditions[0] = conditionOf(*u.Condition, u.Service.Conditions, now)
 	}
+	switch {
+	case u.Announced != nil:
+		p.Status.Conditions = append(p.Status.Conditions, conditionOf(*u.Announced, u.Service.Conditions, now))
+	case (u.Unannounced || u.Condition == nil) && hasCondition(u.Service, reconcile.ConditionAnnounced):
+		p.Status.Conditions = append(p.Status.Conditions, conditionPatch{Directive: "delete", Type: reconcile.ConditionAnnounced})
+	}
 	b, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("patch: %w", err)
 	}
 	return b, nil
+}
+
+func hasCondition(svc *reconcile.Service, typ string) bool {
+	return slices.ContainsFunc(svc.Conditions, func(c reconcile.Condition) bool { return c.Type == typ })
 }
 
 func conditionOf(c reconcile.Condition, old []reconcile.Condition, now time.Time) conditionPatch {

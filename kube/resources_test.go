@@ -35,7 +35,19 @@ type api struct {
 var apiKinds = map[string]string{
 	"ipaddresspools": "IPAddressPool", "bfdprofiles": "BFDProfile", "communities": "Community", "bgppeers": "BGPPeer",
 	"bgpadvertisements": "BGPAdvertisement", "l2advertisements": "L2Advertisement", "configurationstates": "ConfigurationState",
-	"secrets": "Secret", "events": "Event",
+	"secrets": "Secret", "events": "Event", "nodes": "Node", "pods": "Pod",
+	"servicel2statuses": "ServiceL2Status", "servicebgpstatuses": "ServiceBGPStatus",
+}
+
+// apiVersion returns the version of a plural.
+func apiVersion(plural string) string {
+	switch plural {
+	case "bgppeers":
+		return "metallb.io/v1beta2"
+	case "secrets", "nodes", "pods":
+		return "v1"
+	}
+	return "metallb.io/v1beta1"
 }
 
 func newAPI(t *testing.T, plurals ...string) (*api, *kube.Client) {
@@ -77,13 +89,7 @@ func (a *api) put(plural, name string, o map[string]any) {
 		kind = "MODIFIED"
 	}
 	a.version++
-	o["kind"], o["apiVersion"] = apiKinds[plural], "metallb.io/v1beta1"
-	if plural == "bgppeers" {
-		o["apiVersion"] = "metallb.io/v1beta2"
-	}
-	if plural == "secrets" {
-		o["apiVersion"] = "v1"
-	}
+	o["kind"], o["apiVersion"] = apiKinds[plural], apiVersion(plural)
 	o["metadata"].(map[string]any)["resourceVersion"] = fmt.Sprint(a.version)
 	a.objects[plural][name] = o
 	a.event(plural, kind, o)
@@ -125,22 +131,56 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.Get("sendInitialEvents") != "":
 		fail(http.StatusUnprocessableEntity, "Invalid")
 	case q.Get("watch") != "":
-		a.watch(w, r, plural, q.Get("resourceVersion"))
+		a.watch(w, r, plural, q.Get("resourceVersion"), q.Get("labelSelector"))
 	case r.Method == http.MethodGet:
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		if t.name != "" {
+			if all[t.name] == nil {
+				fail(http.StatusNotFound, "NotFound")
+				return
+			}
+			json.NewEncoder(w).Encode(all[t.name])
+			return
+		}
 		items := []map[string]any{}
 		for _, o := range all {
-			items = append(items, o)
-		}
-		version := map[string]string{"bgppeers": "metallb.io/v1beta2", "secrets": "v1"}[plural]
-		if version == "" {
-			version = "metallb.io/v1beta1"
+			if selected(o, q.Get("labelSelector")) {
+				items = append(items, o)
+			}
 		}
 		json.NewEncoder(w).Encode(map[string]any{
-			"kind": apiKinds[plural] + "List", "apiVersion": version,
+			"kind": apiKinds[plural] + "List", "apiVersion": apiVersion(plural),
 			"metadata": map[string]any{"resourceVersion": fmt.Sprint(a.version)}, "items": items,
 		})
+	case r.Method == http.MethodDelete:
+		a.mu.Lock()
+		a.patches = append(a.patches, "delete "+t.name)
+		gone := all[t.name] == nil
+		a.mu.Unlock()
+		if gone {
+			fail(http.StatusNotFound, "NotFound")
+			return
+		}
+		a.delete(plural, t.name)
+		fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Success"}`)
+	case r.Method == http.MethodPatch && t.subresource == "":
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.patches = append(a.patches, "own "+t.name)
+		var p struct{ Metadata map[string]any }
+		if err := json.Unmarshal(body, &p); err != nil || all[t.name] == nil {
+			fail(http.StatusNotFound, "NotFound")
+			return
+		}
+		b, _ := json.Marshal(all[t.name])
+		next := map[string]any{}
+		json.Unmarshal(b, &next)
+		for k, v := range p.Metadata {
+			next["metadata"].(map[string]any)[k] = v
+		}
+		a.put(plural, t.name, next)
+		json.NewEncoder(w).Encode(next)
 	case r.Method == http.MethodPatch && t.subresource == "status":
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -176,7 +216,16 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fail(http.StatusBadRequest, "BadRequest")
 			return
 		}
-		a.put(plural, o["metadata"].(map[string]any)["name"].(string), o)
+		name := o["metadata"].(map[string]any)["name"].(string)
+		if all[name] != nil {
+			fail(http.StatusConflict, "AlreadyExists")
+			return
+		}
+		if plural == "servicel2statuses" || plural == "servicebgpstatuses" {
+			a.patches = append(a.patches, "create "+name)
+			delete(o, "status") // it has a subresource
+		}
+		a.put(plural, name, o)
 		w.WriteHeader(http.StatusCreated)
 		json.NewEncoder(w).Encode(o)
 	default:
@@ -184,7 +233,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since string) {
+func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since, selector string) {
 	var from int
 	fmt.Sscan(since, &from)
 	w.(http.Flusher).Flush()
@@ -195,7 +244,8 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since string
 		sent = len(a.events)
 		a.mu.Unlock()
 		for _, e := range events {
-			if e["plural"] == plural && e["version"].(int) > from {
+			if e["plural"] == plural && e["version"].(int) > from &&
+				selected(e["event"].(map[string]any)["object"].(map[string]any), selector) {
 				json.NewEncoder(w).Encode(e["event"])
 			}
 		}
@@ -206,6 +256,17 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since string
 		case <-changed:
 		}
 	}
+}
+
+// selected reports whether an object has the labels of a selector, k=v,….
+func selected(o map[string]any, selector string) bool {
+	labels, _ := o["metadata"].(map[string]any)["labels"].(map[string]any)
+	for term := range strings.SplitSeq(selector, ",") {
+		if k, v, _ := strings.Cut(term, "="); k != "" && labels[k] != v {
+			return false
+		}
+	}
+	return true
 }
 
 // status returns the status of an object as JSON.

@@ -171,7 +171,7 @@ func (s *State) manager() string {
 	if s.opts.Node == "" {
 		return fieldManager
 	}
-	return "herald-agent"
+	return agentManager
 }
 
 // status returns the status that the object should have, and whether that is

@@ -21,6 +21,7 @@ import (
 const (
 	// fieldManager is whom the API server takes for the writer of a field.
 	fieldManager = "herald-controller"
+	agentManager = "herald-agent"
 	// requestTimeout is how long one request may take.
 	requestTimeout = 10 * time.Second
 	// writers is how many Services are written at a time: enough to give a

@@ -122,6 +122,7 @@ func podRange(a netip.Addr, bits int) netip.Prefix {
 // startHerald applies Herald's manifests and starts its daemons. They wait for
 // their configuration by themselves.
 func (s *Stack) startHerald(ctx context.Context) error {
+	// All but the kustomization, that is, which is no plural.
 	definitions, err := filepath.Glob(filepath.Join(s.opts.Manifests, "crds", "*s.yaml"))
 	if err != nil {
 		return fmt.Errorf("find Herald's manifests: %w", err)

@@ -66,6 +66,7 @@ type ControllerOptions struct {
 	ConfigEvents func(Event)    // optional: tells of a text that is refused, and when one is accepted again
 	Resources    ResourceWriter // optional: told what became of resources
 	State        StateWriter    // optional: told whether all is in force
+	Announced    Announcements  // optional: what nodes announce; nil: Services say of it only what the configuration tells
 	Assign       AssignOptions  // optional; Now is set for each pass
 }
 
@@ -100,6 +101,9 @@ func (c *Controller) Lead(ctx context.Context) error {
 	if c.opts.State != nil {
 		g.Go(func() error { return c.opts.State.Run(ctx) })
 	}
+	if c.opts.Announced != nil {
+		g.Go(func() error { return c.opts.Announced.Run(ctx) })
+	}
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
 	err := g.Wait()
 	c.opts.Writer.Set(nil)
@@ -116,6 +120,7 @@ func (c *Controller) Follow(ctx context.Context) error {
 // A term is a time of leading.
 type term struct {
 	allocator *alloc.Allocator
+	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
 	timer     *time.Timer
 }
@@ -146,6 +151,9 @@ func (c *Controller) pass(t *term) {
 		opts := c.opts.Assign
 		opts.Now = start
 		plan := Assign(s, t.allocator, opts)
+		if a, read := c.announced(); read {
+			plan = t.announced.complete(plan, s, a, opts.Class, start)
+		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
 		c.tell(t, s.Config)
@@ -161,6 +169,14 @@ func (c *Controller) pass(t *term) {
 	}
 	r.Took = time.Since(start)
 	c.opts.Reporter.Set(r)
+}
+
+// announced returns what nodes announce, and whether that is known.
+func (c *Controller) announced() (Announced, bool) {
+	if c.opts.Announced == nil {
+		return Announced{}, true
+	}
+	return c.opts.Announced.Announced()
 }
 
 // tell sends an event when a text is refused, when that is over, and when

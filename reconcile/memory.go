@@ -70,8 +70,27 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over),
 		Next:      next,
 	}
+	noteInterfaces(out.Decisions, out.Answers)
 	m.bgp, m.answers = out.BGP, out.Answers
 	return out
+}
+
+// noteInterfaces says of what is announced on layer 2 on which interfaces alone.
+func noteInterfaces(decisions []status.Decision, answers []Answer) {
+	restricted := map[netip.Addr][]string{}
+	for _, a := range answers {
+		if len(a.Interfaces) > 0 {
+			restricted[a.Addr] = a.Interfaces
+		}
+	}
+	if len(restricted) == 0 {
+		return
+	}
+	for i := range decisions {
+		if d := &decisions[i]; d.Announce && d.Protocol == status.Layer2 {
+			d.Interfaces = restricted[d.Addr]
+		}
+	}
 }
 
 // An overtime lists the addresses, in order, that are announced though the

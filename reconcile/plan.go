@@ -49,9 +49,12 @@ type Update struct {
 	Service   *Service     // as it was in the snapshot
 	Ingress   []netip.Addr // status.loadBalancer.ingress; empty clears it
 	Pool      string       // value of AnnotationPool; empty removes it
-	Condition *Condition   // ConditionAddressAssigned; nil removes it
+	Condition *Condition   // ConditionAddressAssigned; nil removes it, and ConditionAnnounced with it
 	Lost      string       // why the Service may not keep all that it had; empty: it may, or had nothing
 	Events    []Event
+
+	Announced   *Condition // ConditionAnnounced; nil leaves it as it is
+	Unannounced bool       // removes ConditionAnnounced
 }
 
 // An Event is a Kubernetes event about a Service or the configuration.

@@ -67,4 +67,7 @@ type Decision struct {
 	Detail    string         `json:"detail,omitempty"`
 	Routes    []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
 	Peers     []string       `json:"peers,omitempty"`  // BGP: names, sorted
+
+	Sent       []string `json:"sent,omitempty"`       // BGP: those of Peers that were seen to have been sent a route
+	Interfaces []string `json:"interfaces,omitempty"` // layer 2: where the advertisements have it answered, if they name any
 }

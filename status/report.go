@@ -53,13 +53,19 @@ type FRR struct {
 }
 
 // Confirm notes which of the announcements were seen to be in force: routes that
-// sent says so of, and addresses that Layer2 does. It changes no Decision that
-// somebody else may hold.
-func (r *Report) Confirm(sent func(netip.Prefix) bool) {
+// sentTo says a peer was sent, and addresses that Layer2 says so of. It changes no
+// Decision that somebody else may hold.
+func (r *Report) Confirm(sentTo func(netip.Prefix) []PeerID) {
 	answered := map[netip.Addr]bool{}
 	if r.Layer2 != nil {
 		for _, a := range r.Layer2.Addresses {
 			answered[a.Addr] = a.Confirmed
+		}
+	}
+	names := make(map[PeerID]string, len(r.Peers))
+	for _, p := range r.Peers {
+		if p.Wanted {
+			names[p.ID()] = p.Name
 		}
 	}
 	r.Decisions = slices.Clone(r.Decisions)
@@ -70,9 +76,25 @@ func (r *Report) Confirm(sent func(netip.Prefix) bool) {
 		case d.Protocol == Layer2:
 			d.Confirmed = answered[d.Addr]
 		default:
-			d.Confirmed = len(d.Routes) > 0 && !slices.ContainsFunc(d.Routes, func(p netip.Prefix) bool { return !sent(p) })
+			d.confirm(sentTo, names)
 		}
 	}
+}
+
+// confirm notes who was sent the routes.
+func (d *Decision) confirm(sentTo func(netip.Prefix) []PeerID, names map[PeerID]string) {
+	d.Confirmed, d.Sent = len(d.Routes) > 0, nil
+	for _, route := range d.Routes {
+		peers := sentTo(route)
+		d.Confirmed = d.Confirmed && len(peers) > 0
+		for _, id := range peers {
+			if name, ok := names[id]; ok && slices.Contains(d.Peers, name) {
+				d.Sent = append(d.Sent, name)
+			}
+		}
+	}
+	slices.Sort(d.Sent)
+	d.Sent = slices.Compact(d.Sent)
 }
 
 // Ready reports whether the process does its work.

@@ -163,6 +163,17 @@ func (l *layer2) peers(nodes []*reconcile.Node) []netip.AddrPort {
 	return out
 }
 
+// gone reports whether the agent of a node is known not to answer for anything
+// any more.
+func (l *layer2) gone(node string) bool {
+	if l.members == nil {
+		return false
+	}
+	v := l.members.View()
+	i := slices.IndexFunc(v.Members, func(m members.Member) bool { return m.Name == node })
+	return !v.Stale && (i < 0 || v.Members[i].Leaving)
+}
+
 func membersOf(list []members.Member) []reconcile.Member {
 	out := make([]reconcile.Member, len(list))
 	for i, m := range list {

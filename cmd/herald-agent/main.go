@@ -50,6 +50,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	opts.Add(cmd, env)
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
+	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, which the statuses of Services go with; empty: the Node's")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
 	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent agent is held to be dead: fast (half a second; the default), normal (5 s) or wan (a minute)")
 	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to")
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces to leave alone on layer 2, in MetalLB's format")
-	daemon.Accept(cmd, "host", "pod-name", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
+	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
 	cmd.SetArgs(args)
 	cmd.SetErr(stderr)
@@ -74,6 +75,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 type options struct {
 	daemon.Flags
 	node          string
+	pod           string
 	frrDir        string
 	frrConf       string
 	ignoreExclude bool
@@ -129,6 +131,9 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	kube.CountWrites(api, status.NewWrites(metrics).Count)
 	client, err := kube.NewClient(api)
 	if err != nil {
 		return err
@@ -147,8 +152,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
@@ -156,7 +159,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.FRR = inForce(applier.State())
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
-			r.Confirm(routers.Sent)
+			r.Confirm(routers.SentTo)
 		},
 	})
 	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
@@ -181,6 +184,19 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		state := kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Node: o.node, Logger: log.With("component", "status")})
 		agentOpts.State = state
 		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
+	}
+	if o.ServiceStatus {
+		statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
+			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod,
+			Wanted: func() ([]reconcile.ServiceStatus, bool) {
+				r := board.Report()
+				return reconcile.ServiceStatuses(r), r.Synced
+			},
+			Gone:   network.gone,
+			Logger: log.With("component", "status"),
+		})
+		agentOpts.Reporter = reporter{board, statuses.Wake}
+		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
 	}
 	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
@@ -210,6 +226,18 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
+}
+
+// A reporter says that there is a new Report.
+type reporter struct {
+	*status.Board
+	wake func()
+}
+
+// Set shows a Report.
+func (r reporter) Set(report status.Report) {
+	r.Board.Set(report)
+	r.wake()
 }
 
 // inForce says how far FRR runs what it is to run.

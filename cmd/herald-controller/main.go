@@ -86,6 +86,9 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	kube.CountWrites(api, status.NewWrites(metrics).Count)
 	client, err := kube.NewClient(api)
 	if err != nil {
 		return err
@@ -98,8 +101,6 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
@@ -131,6 +132,11 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
 		})
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+	}
+	if o.ServiceStatus {
+		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
+			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"),
+		})
 	}
 	controller := reconcile.NewController(controllerOpts)
 

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 )
 
+// The definitions are named for plurals; the kustomization beside them is not.
+//
 //go:embed *s.yaml
 var files embed.FS
 

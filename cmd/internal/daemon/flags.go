@@ -30,6 +30,8 @@ type Flags struct {
 	BindAddress string
 	LogLevel    string
 	LogFormat   string
+
+	ServiceStatus bool
 }
 
 // Add adds the flags to a command. What is not given on the command line comes
@@ -42,6 +44,7 @@ func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with it in a file config; instead of the ConfigMap")
 	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: the ConfigMap if it exists, else resources")
 	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
+	fs.BoolVar(&f.ServiceStatus, "service-status", true, "keep a ServiceL2Status or ServiceBGPStatus for each Service on each node that announces it, and say of Services who does; the same for controller and agents")
 	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")

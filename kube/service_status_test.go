@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/client-go/rest"
+
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// An announcing is what a node announces.
+type announcing struct {
+	mu    sync.Mutex // guards the fields below
+	all   []reconcile.ServiceStatus
+	known bool
+}
+
+func (a *announcing) wanted() ([]reconcile.ServiceStatus, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.all, a.known
+}
+
+func (a *announcing) set(w *kube.ServiceStatus, all ...reconcile.ServiceStatus) {
+	a.mu.Lock()
+	a.all, a.known = all, true
+	a.mu.Unlock()
+	w.Wake()
+}
+
+// told shows the statuses of a plural, "node namespace/name: peers or interfaces".
+func (a *api) told(plural string) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []string
+	for _, o := range a.objects[plural] {
+		var s struct {
+			Node, ServiceName, ServiceNamespace string
+			Peers                               []string
+			Interfaces                          []struct{ Name string }
+		}
+		b, _ := json.Marshal(o["status"])
+		json.Unmarshal(b, &s)
+		for _, i := range s.Interfaces {
+			s.Peers = append(s.Peers, i.Name)
+		}
+		out = append(out, fmt.Sprintf("%s %s/%s: %s", s.Node, s.ServiceNamespace, s.ServiceName, strings.Join(s.Peers, " ")))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// names returns the names of the objects of a plural, and who owns them.
+func (a *api) names(plural string) (names, owners []string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, o := range a.objects[plural] {
+		names = append(names, name)
+		b, _ := json.Marshal(o["metadata"].(map[string]any)["ownerReferences"])
+		owners = append(owners, string(b))
+	}
+	return names, owners
+}
+
+func (a *api) written() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.patches)
+}
+
+func viaBGP(name string, peers ...string) reconcile.ServiceStatus {
+	return reconcile.ServiceStatus{Service: reconcile.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.BGP, Peers: peers}
+}
+
+func viaLayer2(name string, interfaces ...string) reconcile.ServiceStatus {
+	return reconcile.ServiceStatus{Service: reconcile.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.Layer2, Interfaces: interfaces}
+}
+
+const l2Plural, bgpPlural = "servicel2statuses", "servicebgpstatuses"
+
+// left is an object that somebody has left behind.
+func (a *api) left(plural, name, node, service string) {
+	a.set(plural, name, "", 1, fmt.Sprintf(`"status":{"node":%q,"serviceName":%q,"serviceNamespace":"shop"}`, node, service))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.objects[plural][name]["metadata"].(map[string]any)["labels"] = map[string]any{
+		"metallb.io/node": node, "metallb.io/service-name": service, "metallb.io/service-namespace": "shop",
+	}
+}
+
+func TestServiceStatus(t *testing.T) {
+	a, c := newAPI(t, l2Plural, bgpPlural, "nodes", "pods")
+	a.set("nodes", "n1", "", 1)
+	a.set("pods", "agent-1", "", 1)
+	a.left(bgpPlural, "bgp-x7k2p", "n1", "gone")  // of another load balancer's agent here
+	a.left(l2Plural, "l2-dead", "n8", "web")      // of an agent that is not alive
+	a.left(l2Plural, "l2-alive", "n9", "web")     // of one that is: the other address of the Service
+	a.left(l2Plural, "l2-elsewhere", "n8", "www") // of another Service
+	n := &announcing{}
+	w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+		Client: c, Namespace: "ns", Node: "n1", Pod: "agent-1", Wanted: n.wanted,
+		Gone: func(node string) bool { return node == "n8" }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	run(t, w.Run)
+	says := func(what, plural string, want ...string) {
+		t.Helper()
+		var got []string
+		eventually(t, what, func() bool {
+			got = a.told(plural)
+			return slices.Equal(got, want) || t.Context().Err() != nil
+		})
+	}
+	w.Wake() // nothing is known yet, so that nothing is deleted
+	n.set(w, viaBGP("web", "r1", "r2"), viaLayer2("web", "eth0"))
+	says("peers", bgpPlural, "n1 shop/web: r1 r2")
+	says("one layer 2 owner", l2Plural, "n1 shop/web: eth0", "n8 shop/www: ", "n9 shop/web: ")
+	names, owners := a.names(bgpPlural)
+	if want := `[{"apiVersion":"v1","kind":"Pod","name":"agent-1","uid":"u-agent-1"}]`; len(owners) != 1 || owners[0] != want {
+		t.Errorf("owned by %v, want %s", owners, want)
+	}
+	before := a.written()
+	n.set(w, viaBGP("web", "r2"), viaLayer2("web"))
+	says("a peer less", bgpPlural, "n1 shop/web: r2")
+	says("any interface", l2Plural, "n1 shop/web: ", "n8 shop/www: ", "n9 shop/web: ")
+	if got := a.written() - before; got != 2 {
+		t.Errorf("%d writes for two changes: %v", got, a.patches)
+	}
+	a.delete(bgpPlural, names[0])
+	says("what somebody deletes", bgpPlural, "n1 shop/web: r2")
+	n.set(w)
+	says("the end", bgpPlural)
+	says("the end", l2Plural, "n8 shop/www: ", "n9 shop/web: ")
+}
+
+// A new agent takes over what the one before it on the node has written.
+func TestServiceStatusTakeover(t *testing.T) {
+	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
+	a.set("nodes", "n1", "", 1)
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	start := func(pod string) (*kube.ServiceStatus, *announcing) {
+		n := &announcing{}
+		w := kube.NewServiceStatus(kube.ServiceStatusOptions{Client: c, Namespace: "ns", Node: "n1", Pod: pod, Wanted: n.wanted, Logger: log})
+		run(t, w.Run)
+		return w, n
+	}
+	owned := func(what, by string) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			_, owners := a.names(bgpPlural)
+			return len(owners) == 1 && strings.Contains(owners[0], by)
+		})
+	}
+	w, n := start("")
+	n.set(w, viaBGP("web", "r1"))
+	owned("by the node", `"u-n1"`)
+	n.mu.Lock()
+	n.known = false // it has ended
+	n.mu.Unlock()
+	a.mu.Lock()
+	a.objects["pods"] = map[string]map[string]any{}
+	a.mu.Unlock()
+	a.set("pods", "agent-2", "", 1)
+	before := a.written()
+	w, n = start("agent-2")
+	n.set(w, viaBGP("web", "r1"))
+	owned("by the new pod", `"u-agent-2"`)
+	if got := a.written() - before; got != 1 {
+		t.Errorf("%d writes: %v", got, a.patches[before:])
+	}
+}
+
+// A change is as many writes among a thousand Services as among none, and without
+// one there are none.
+func TestServiceStatusWrites(t *testing.T) {
+	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
+	n := &announcing{}
+	w := kube.NewServiceStatus(kube.ServiceStatusOptions{Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	run(t, w.Run)
+	var all []reconcile.ServiceStatus
+	for i := range 150 {
+		all = append(all, viaBGP(fmt.Sprintf("s%d", i), "r1"))
+	}
+	n.set(w, all...)
+	eventually(t, "all are written", func() bool { return a.written() == 2*len(all) })
+	one := slices.Clone(all)
+	one[7].Peers = []string{"r2"}
+	n.set(w, one...)
+	eventually(t, "the change is written", func() bool { return a.written() == 2*len(all)+1 })
+	// Whatever is wanted again is there: two rounds find nothing.
+	looked := make(chan struct{}, 10)
+	n.mu.Lock()
+	n.all = one
+	n.mu.Unlock()
+	for range 2 {
+		w.Wake()
+		time.AfterFunc(1500*time.Millisecond, func() { looked <- struct{}{} })
+		<-looked
+	}
+	if got := a.written(); got != 2*len(all)+1 {
+		t.Errorf("%d writes, want %d", got, 2*len(all)+1)
+	}
+}
+
+func TestServiceStatusNotInstalled(t *testing.T) {
+	a, c := newAPI(t, "nodes")
+	var log strings.Builder
+	var mu sync.Mutex
+	n := &announcing{}
+	w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+		Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)),
+	})
+	run(t, w.Run)
+	n.set(w, viaBGP("web", "r1"))
+	eventually(t, "it says so", func() bool { mu.Lock(); defer mu.Unlock(); return strings.Contains(log.String(), "not written") })
+	a.mu.Lock()
+	a.objects[bgpPlural] = map[string]map[string]any{}
+	a.mu.Unlock()
+	eventually(t, "it is found", func() bool { return slices.Equal(a.told(bgpPlural), []string{"n1 shop/web: r1"}) })
+	mu.Lock()
+	defer mu.Unlock()
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines: %s", n, log.String())
+	}
+}
+
+// A locked writer may be read elsewhere.
+type locked struct {
+	mu *sync.Mutex
+	b  *strings.Builder
+}
+
+func (l locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func TestAnnouncements(t *testing.T) {
+	a, c := newAPI(t, l2Plural)
+	wakes := make(chan struct{}, 100)
+	all := kube.NewAnnouncements(kube.AnnouncementsOptions{
+		Client: c, Namespace: "ns", Wake: func() { wakes <- struct{}{} }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if _, read := all.Announced(); read {
+		t.Error("read before anything was")
+	}
+	run(t, all.Run)
+	web := reconcile.Key{Namespace: "shop", Name: "web"}
+	says := func(what, want string) {
+		t.Helper()
+		eventually(t, what, func() bool {
+			got, read := all.Announced()
+			return read && got.Told && got.Words[web] == want
+		})
+	}
+	says("one kind is enough", "")
+	a.left(l2Plural, "l2-a", "n2", "web")
+	says("layer 2", "layer2 from n2")
+	before, _ := all.Announced()
+	a.set(l2Plural, "l2-b", "", 1) // its status is not written yet
+	a.left(l2Plural, "l2-c", "n3", "web")
+	says("two", "layer2 from n2, n3")
+	if before.Words[web] != "layer2 from n2" {
+		t.Errorf("what was given out says %q now", before.Words[web])
+	}
+	a.delete(l2Plural, "l2-a")
+	says("one is gone", "layer2 from n3")
+	a.delete(l2Plural, "l2-c")
+	says("both are", "")
+}
+
+func TestCountWrites(t *testing.T) {
+	var mu sync.Mutex
+	counts := map[string]int{}
+	config := &rest.Config{Host: "http://127.0.0.1:1", QPS: -1}
+	kube.CountWrites(config, func(resource, verb string) {
+		mu.Lock()
+		defer mu.Unlock()
+		counts[verb+" "+resource]++
+	})
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []struct{ method, path string }{
+		{"PATCH", "/api/v1/namespaces/shop/services/web/status"},
+		{"POST", "/api/v1/namespaces/shop/events"},
+		{"POST", "/apis/metallb.io/v1beta1/namespaces/ns/servicel2statuses"},
+		{"DELETE", "/apis/metallb.io/v1beta1/namespaces/ns/servicel2statuses/l2-a"},
+		{"PUT", "/apis/coordination.k8s.io/v1/namespaces/ns/leases/x"},
+		{"GET", "/api/v1/services"},
+		{"POST", "/"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), r.method, config.Host+r.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := client.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}
+	want := map[string]int{
+		"patch services/status": 1, "create events": 1, "create servicel2statuses": 1, "delete servicel2statuses": 1,
+		"update leases": 1, "create ": 1,
+	}
+	if diff := cmp.Diff(want, counts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// tellers are nodes that say what they announce.
+type tellers struct {
+	mu        sync.Mutex // guards the fields below
+	announced reconcile.Announced
+	read      bool
+}
+
+func (a *tellers) Announced() (reconcile.Announced, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.announced, a.read
+}
+
+func (*tellers) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// A stage is a controller and Services that are written as it wants them.
+type stage struct {
+	*scene
+	nodes  *tellers
+	writes []string
+	stop   func()
+}
+
+// newStage starts a controller.
+func newStage(t *testing.T, config string, services ...*reconcile.Service) *stage {
+	worker := reconcile.NewWorker()
+	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: reconcile.Announced{Told: true}}}
+	s.snapshot.Services = services
+	s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
+	c := reconcile.NewController(reconcile.ControllerOptions{
+		Worker: worker, Cluster: s, Documents: s, Writer: stageWriter{s}, Reporter: reporter{s.scene},
+		Announced: s.nodes, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Lead(ctx) }()
+	s.stop = func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	return s
+}
+
+// tell changes what nodes say of the Service a.
+func (s *stage) tell(words string) {
+	s.nodes.mu.Lock()
+	s.nodes.announced.Words = map[reconcile.Key]string{{Namespace: "default", Name: "a"}: words}
+	s.nodes.mu.Unlock()
+	s.wake()
+}
+
+// wrote returns the conditions that were written since the last call, after time
+// has gone by.
+func (s *stage) wrote(d time.Duration) []string {
+	time.Sleep(d)
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.writes
+	s.writes = nil
+	return out
+}
+
+// A stageWriter carries out Plans at once.
+type stageWriter struct{ *stage }
+
+func (w stageWriter) Set(updates []reconcile.Update) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(updates) == 0 {
+		return
+	}
+	next := append([]*reconcile.Service(nil), w.snapshot.Services...)
+	for _, u := range updates {
+		for i, svc := range next {
+			if svc != u.Service {
+				continue
+			}
+			changed := *svc
+			changed.Ingress, changed.Conditions, changed.Annotations = nil, nil, nil
+			for _, a := range u.Ingress {
+				changed.Ingress = append(changed.Ingress, a.String())
+			}
+			if u.Pool != "" {
+				changed.Annotations = map[string]string{reconcile.AnnotationPool: u.Pool}
+			}
+			text := "nothing"
+			if u.Condition != nil {
+				changed.Conditions = append(changed.Conditions, *u.Condition)
+				text = string(u.Condition.Reason)
+			}
+			for _, c := range svc.Conditions {
+				if c.Type == reconcile.ConditionAnnounced && u.Announced == nil && !u.Unannounced && u.Condition != nil {
+					changed.Conditions = append(changed.Conditions, c)
+				}
+			}
+			if u.Announced != nil {
+				changed.Conditions = append(changed.Conditions, *u.Announced)
+				text += " " + string(u.Announced.Reason) + ": " + u.Announced.Message
+			}
+			if u.Unannounced {
+				text += " unknown"
+			}
+			next[i] = &changed
+			w.writes = append(w.writes, svc.Name+" "+text)
+		}
+	}
+	w.snapshot.Services = next
+	w.wake()
+}
+
+func (stageWriter) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+func wants(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func TestAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, goodConfig, services("a", "b")...)
+		defer s.stop()
+		// Who has no address is told so along with it, and who has one first gets
+		// it.
+		wants(t, "at first", s.wrote(100*time.Millisecond),
+			"a Assigned", "b PoolExhausted NoAddress: the Service has no address")
+		// What nodes say within a moment is one write.
+		s.tell("bgp from n1 to r")
+		wants(t, "one node tells", s.wrote(100*time.Millisecond))
+		s.tell("bgp from n1, n2 to r")
+		wants(t, "two nodes tell", s.wrote(900*time.Millisecond), "a Assigned Announced: bgp from n1, n2 to r")
+		wants(t, "nothing changes", s.wrote(time.Hour))
+		// A moment without anybody is none.
+		s.tell("")
+		wants(t, "nobody tells", s.wrote(time.Second))
+		s.tell("bgp from n1, n2 to r")
+		wants(t, "they tell again", s.wrote(time.Minute))
+		s.tell("")
+		wants(t, "nobody tells for long", s.wrote(3*time.Second), "a Assigned NotAnnounced: no node announces it")
+		s.tell("layer2 from n1")
+		wants(t, "one tells", s.wrote(time.Second), "a Assigned Announced: layer2 from n1")
+
+		// Where nobody can tell, nothing is said.
+		s.nodes.mu.Lock()
+		s.nodes.announced = reconcile.Announced{}
+		s.nodes.mu.Unlock()
+		s.wake()
+		wants(t, "nobody can tell", s.wrote(3*time.Second), "a Assigned unknown")
+	})
+}
+
+// Until it is known what nodes announce, Services go on saying what they do, and
+// addresses do not wait.
+func TestAnnouncedUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, goodConfig, services("a")...)
+		defer s.stop()
+		s.nodes.mu.Lock()
+		s.nodes.read = false
+		s.nodes.mu.Unlock()
+		wants(t, "nothing is read", s.wrote(time.Hour), "a Assigned")
+	})
+}
+
+// Services of others are left alone, and those that are Herald's no more have no
+// condition left.
+func TestAnnouncedForeign(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		other := service("default", "a")
+		other.Class = "example.com/other"
+		kept := service("default", "k")
+		kept.Ingress = []string{"203.0.113.9"} // in no pool, and Herald did not write it
+		s := newStage(t, goodConfig, other, kept)
+		defer s.stop()
+		s.tell("bgp from n1 to r")
+		wants(t, "of others", s.wrote(time.Hour))
+	})
+}
+
+// What the configuration alone says needs no second write.
+func TestAnnouncedNoAdvertisement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, "", services("a")...)
+		defer s.stop()
+		pool := poolResources("198.51.100.0/24")
+		resources := func(specs ...string) {
+			r := &config.Resources{Objects: slices.Clone(pool.Objects)}
+			for i, spec := range specs {
+				r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: config.KindL2Advertisement, Name: fmt.Sprint(i)}, Spec: []byte(spec)})
+			}
+			s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
+		}
+		resources()
+		wants(t, "none at all", s.wrote(time.Minute), "a Assigned NoAdvertisement: pool p0 has no advertisement")
+		resources(`{"serviceSelectors":[{"matchLabels":{"tier":"web"}}]}`)
+		wants(t, "none for the Service", s.wrote(time.Minute), "a Assigned NoAdvertisement: no advertisement of pool p0 selects the Service")
+		resources(`{"ipAddressPools":["other"]}`, `{}`)
+		wants(t, "one", s.wrote(time.Minute), "a Assigned NotAnnounced: no node announces it")
+		s.tell("layer2 from n1")
+		wants(t, "a node", s.wrote(time.Minute), "a Assigned Announced: layer2 from n1")
+		// It is announced as long as nodes say so, and a change of two steps is none.
+		resources()
+		s.tell("")
+		resources(`{}`)
+		s.tell("layer2 from n1")
+		wants(t, "for a moment none", s.wrote(time.Minute))
+	})
+}
