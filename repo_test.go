@@ -23,6 +23,7 @@ const module = "github.com/heraldlb/herald/"
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
 	"config":      {},
+	"deploy/crds": {},
 	"alloc":       {"config"},
 	"status":      {},
 	"render":      {"config"},

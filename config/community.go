@@ -16,6 +16,9 @@ type Community struct {
 	a, b, c uint32 // c of large ones alone
 }
 
+// GracefulShutdown asks routers to prefer any other path, RFC 8326.
+var GracefulShutdown = Community{a: 65535, b: 0}
+
 // ParseCommunity reads "A:B" with two 16-bit numbers, or "large:X:Y:Z" with
 // three 32-bit ones.
 func ParseCommunity(s string) (Community, error) {

@@ -12,6 +12,8 @@ type Command struct {
 	Context []Line // the contexts to enter first, outermost first
 	Line           // No is 0 if no line of the wanted text says it: a removal
 	Exec    bool   // run outside of the configuration: a "clear"
+	Resets  string // the neighbor whose session ends by it, and is opened anew; of an Exec
+	Reason  string // why it does
 }
 
 // String returns the command and the contexts it is for, without passwords:
@@ -41,7 +43,7 @@ func Diff(running, wanted *Config) []Command {
 	have, want := index(running), index(wanted)
 	var d differ
 
-	// bgpd has one router of the default VRF: the old has to go first.
+	// bgpd has one router a VRF: the old has to go first.
 	for _, s := range running.Sections {
 		if kind, _ := enter(inTop, s.Text); kind == inRouter && owned(s) && want.router(s.Text) == nil {
 			d.add(nil, Line{Text: "no " + s.Text})
@@ -58,7 +60,7 @@ func Diff(running, wanted *Config) []Command {
 		}
 	}
 	d.leftovers(running, want)
-	d.refresh(changes, have, want)
+	d.refresh(changes, have, wanted)
 	return append(d.commands, d.last...)
 }
 
@@ -113,8 +115,9 @@ func (d *differ) add(ctx []Line, l Line) {
 }
 
 // exec adds a command that is no configuration.
-func (d *differ) exec(text string) {
-	d.last = append(d.last, Command{Line: Line{Text: text}, Exec: true})
+func (d *differ) exec(c Command) {
+	c.Exec = true
+	d.last = append(d.last, c)
 }
 
 // globals sets the wanted top-level lines. Those that go are leftovers.

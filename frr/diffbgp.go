@@ -3,6 +3,7 @@
 package frr
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -28,8 +29,10 @@ func (d *differ) router(have *Section, want Section) {
 		peer, _, ok := cutNeighbor(s.Text)
 		return ok && !stay[peer]
 	}
-	moved := movedPorts(*have, want)
+	resets := resets(*have, want)
+	first := len(d.commands)
 	d.lines(ctx, inRouter, have.Sub, want.Sub, gone)
+	held := d.hold(first, neighbors(*have))
 
 	old := families(*have)
 	for _, s := range have.Sub {
@@ -42,37 +45,119 @@ func (d *differ) router(have *Section, want Section) {
 			d.lines([]Line{want.Line, s.Line}, inFamily, old[s.Text].Sub, s.Sub, gone)
 		}
 	}
-	for _, peer := range moved {
-		d.exec("clear bgp " + peer)
+	for _, peer := range held {
+		d.add(ctx, Line{Text: "no neighbor " + peer + " shutdown"})
+	}
+	d.start(ctx, append(held, unguarded(*have, want)...), want)
+	for _, c := range resets {
+		c.Text = clearOf(want) + " " + c.Resets
+		d.exec(c)
 	}
 }
 
-// movedPorts returns the neighbors that stay and whose port changes. bgpd uses a
-// new port for its next connection only, and may wait for two minutes before it
-// makes one.
-func movedPorts(have, want Section) []string {
-	before, after := ports(have), ports(want)
-	var moved []string
-	for _, peer := range neighborsInOrder(want) {
-		if old, stays := before[peer]; stays && old != after[peer] {
-			moved = append(moved, peer)
+// hold keeps the sessions of the neighbors that the commands from first on make
+// from being opened, and returns those neighbors. bgpd opens a session as soon as
+// zebra tells it that the neighbor can be reached, whether or not the families of
+// the neighbor are known by then. It ends one that it has opened without them;
+// after that FRR 8 tries again in a second or two, and FRR 10 may not.
+func (d *differ) hold(first int, known map[string]bool) (held []string) {
+	made := slices.Clone(d.commands[first:])
+	d.commands = d.commands[:first]
+	for _, c := range made {
+		d.commands = append(d.commands, c)
+		peer, attr, ok := cutNeighbor(c.Text)
+		if ok && c.adds() && !known[peer] && makesNeighbor(attr) {
+			d.add(c.Context, Line{Text: "neighbor " + peer + " shutdown"})
+			held = append(held, peer)
 		}
 	}
-	return moved
+	return held
 }
 
-func ports(router Section) map[string]string {
-	m := make(map[string]string)
+// start has bgpd open the sessions with neighbors at once, unless they are open:
+// that is what it does when it is told how often to try. By itself it waits for
+// a second after a shutdown. After the end of BFD, without which FRR 10 did not
+// try, it would go on not trying.
+func (d *differ) start(ctx []Line, peers []string, want Section) {
+	for _, s := range want.Sub {
+		if peer, attr, ok := cutNeighbor(s.Text); ok && neighborKey(attr) == "timers connect" && slices.Contains(peers, peer) {
+			d.add(ctx, s.Line)
+		}
+	}
+}
+
+// unguarded returns the neighbors that stay, but without BFD.
+func unguarded(have, want Section) []string {
+	var all []string
+	for _, s := range have.Sub {
+		if peer, attr, ok := cutNeighbor(s.Text); ok && attr == "bfd" && neighbors(want)[peer] && !has(want, s.Text) {
+			all = append(all, peer)
+		}
+	}
+	return all
+}
+
+// makesNeighbor reports whether an attribute is the one that a neighbor begins to
+// exist with.
+func makesNeighbor(attr string) bool {
+	key := neighborKey(attr)
+	return key == "remote-as" || key == "interface"
+}
+
+// clearOf returns the command that resets neighbors of a router; which of them
+// follows.
+func clearOf(router Section) string {
+	if vrf := vrfOf(router.Text); vrf != "" {
+		return "clear bgp vrf " + vrf
+	}
+	return "clear bgp"
+}
+
+// resets returns a command, still without its text, for each neighbor that stays
+// and whose session has to be opened anew for a change to have an effect. bgpd uses a new port for its next
+// connection only, for which it may wait two minutes, and says of graceful
+// restart only when it opens a session that it is capable of it; RFC 4724,
+// Section 3.
+func resets(have, want Section) []Command {
+	before, after := atOpen(have), atOpen(want)
+	var all []Command
+	for _, peer := range neighborsInOrder(want) {
+		old, stays := before[peer]
+		switch now := after[peer]; {
+		case !stays || old == now:
+		case old.port != now.port:
+			all = append(all, Command{Resets: peer, Reason: "its port changes"})
+		default:
+			all = append(all, Command{Resets: peer, Reason: "graceful restart changes"})
+		}
+	}
+	return all
+}
+
+// An opening is what of a neighbor takes effect when its session is opened.
+type opening struct {
+	port            string
+	gracefulRestart string
+}
+
+func atOpen(router Section) map[string]opening {
+	m := make(map[string]opening)
 	for _, s := range router.Sub {
 		peer, attr, ok := cutNeighbor(s.Text)
 		if !ok {
 			continue
 		}
-		if port, ok := strings.CutPrefix(attr, "port "); ok {
-			m[peer] = port
-		} else if m[peer] == "" {
-			m[peer] = "179" // not printed when it is the default
+		o, known := m[peer]
+		if !known {
+			o.port = "179" // not printed when it is the default
 		}
+		if port, ok := strings.CutPrefix(attr, "port "); ok {
+			o.port = port
+		}
+		if strings.HasPrefix(attr, "graceful-restart") {
+			o.gracefulRestart = attr
+		}
+		m[peer] = o
 	}
 	return m
 }
@@ -121,10 +206,17 @@ func removeNeighbor(router Section, peer string) string {
 			if attr == "peer-group" {
 				return "no neighbor " + peer + " peer-group"
 			}
-			if firstPrefix([]string{"interface"}, attr) == "interface" && !strings.Contains(peer, ":") {
+			if firstPrefix([]string{"interface"}, attr) == "interface" && !isAddress(peer) {
 				return "no neighbor " + peer + " interface"
 			}
 		}
 	}
 	return "no neighbor " + peer
+}
+
+// isAddress reports whether a peer is known by its address. One by a link-local
+// address has an interface besides.
+func isAddress(peer string) bool {
+	_, err := netip.ParseAddr(peer)
+	return err == nil
 }

@@ -64,11 +64,11 @@ func (d *differ) routeMaps(have outline, running, wanted *Config) []change {
 // An entry that comes or goes with the networks of its tag needs nothing: those
 // are announced or withdrawn by their own lines. That is the usual case, since
 // Herald names a class by its content.
-func (d *differ) refresh(changes []change, have, want outline) {
+func (d *differ) refresh(changes []change, have outline, wanted *Config) {
 	if len(changes) == 0 {
 		return
 	}
-	for _, router := range want.sections {
+	for _, router := range wanted.Sections {
 		if kind, _ := enter(inTop, router.Text); kind != inRouter {
 			continue
 		}
@@ -89,7 +89,8 @@ func (d *differ) refresh(changes []change, have, want outline) {
 					continue
 				}
 				if has(before[family.Text], l.Text) {
-					d.exec("clear bgp " + strings.TrimPrefix(family.Text, "address-family ") + " " + peer + " soft out")
+					text := clearOf(router) + " " + strings.TrimPrefix(family.Text, "address-family ") + " " + peer + " soft out"
+					d.exec(Command{Line: Line{Text: text}})
 				}
 			}
 		}

@@ -287,8 +287,11 @@ func (l *link) sendGroup(ctx context.Context, group []Command) (refused []error,
 		return nil, err
 	}
 	for i, c := range group {
-		if r := replies[skip+i]; !r.Status.OK(r.Output) {
+		switch r := replies[skip+i]; {
+		case !r.Status.OK(r.Output):
 			refused = append(refused, l.refusal(c.Line, r))
+		case c.Resets != "":
+			l.log.Warn("session reset", "peer", c.Resets, "reason", c.Reason)
 		}
 	}
 	return refused, nil

@@ -34,7 +34,8 @@ const ownName = "herald-"
 // Ownership. What is in a running configuration and not in the wanted one is
 // removed if it is Herald's, and left alone if not:
 //
-//	router bgp AS        Herald's, whole, except that of a named VRF
+//	router bgp AS        Herald's, whole
+//	router bgp AS vrf V  Herald's, whole, if a neighbor has a route-map of Herald's
 //	bfd / profile NAME   Herald's
 //	route-map, lists     Herald's if the name begins with "herald-"
 //	ip|ipv6 nht …        Herald's
@@ -47,7 +48,7 @@ func owned(s Section) bool {
 	kind, _ := enter(inTop, s.Text)
 	switch kind {
 	case inRouter:
-		return len(strings.Fields(s.Text)) == 3
+		return vrfOf(s.Text) == "" || hasOwnMaps(s)
 	case inBFD:
 		return true
 	case inRouteMap:
@@ -57,6 +58,23 @@ func owned(s Section) bool {
 		return strings.HasPrefix(name, ownName)
 	}
 	return isNexthopTracking(s.Text) || strings.HasPrefix(s.Text, policyDelay+" ")
+}
+
+// vrfOf returns the VRF of a router, given its head; empty for the default one.
+func vrfOf(head string) string {
+	_, vrf, _ := strings.Cut(head, " vrf ")
+	return vrf
+}
+
+// hasOwnMaps reports whether a neighbor of a router has a route-map of Herald's.
+// Each of Herald's neighbors has two.
+func hasOwnMaps(router Section) bool {
+	return slices.ContainsFunc(router.Sub, func(family Section) bool {
+		return slices.ContainsFunc(family.Sub, func(l Section) bool {
+			_, attr, ok := cutNeighbor(l.Text)
+			return ok && strings.HasPrefix(attr, "route-map "+ownName)
+		})
+	})
 }
 
 // policyDelay begins the line that says how long bgpd waits after a change of a

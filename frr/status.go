@@ -10,14 +10,14 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // A Session is the state of one BGP session, as bgpd tells it.
 type Session struct {
-	Peer         netip.Addr    // zero for a peer known by its interface
-	Interface    string        // of such a peer
+	Peer         status.PeerID
 	ASN          uint32        // the peer's; 0 if not known yet
 	LocalASN     uint32        // ours towards the peer
 	State        string        // "Established", "Active", "Idle", …: RFC 4271, Section 8.2.2
@@ -29,14 +29,6 @@ type Session struct {
 	PrefixesSent int           // in the peer's Adj-RIB-Out, over all families
 	LastError    string        // why it last went down, or did not come up; empty if never
 	BFD          *BFD          // nil if the session has no BFD
-}
-
-// Name returns what the session's neighbor is called in FRR.
-func (s Session) Name() string {
-	if s.Peer.IsValid() {
-		return s.Peer.String()
-	}
-	return s.Interface
 }
 
 // A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
@@ -76,7 +68,7 @@ func (r *Reader) Close() error {
 // sessions that guard them. None if no BGP is configured. A bfdd that cannot be
 // reached leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
-	text, err := r.ask(ctx, bgpd, "show bgp neighbors json")
+	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {
 		return nil, err
 	}
@@ -96,37 +88,45 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 		return nil, fmt.Errorf("%s: %w", bfdd, err)
 	}
 	for i, s := range sessions {
-		if b, ok := peers[s.Peer]; ok && s.Peer.IsValid() {
+		if b, ok := peers[s.Peer]; ok {
 			sessions[i].BFD = &b
 		}
 	}
 	return sessions, nil
 }
 
-// AdvertisedTo returns the peers that were sent a prefix, in order: in whose
+// AdvertisedTo returns the peers of a VRF that were sent a prefix, in order: in whose
 // Adj-RIB-Out it is. None if bgpd does not originate the prefix.
-func (r *Reader) AdvertisedTo(ctx context.Context, prefix netip.Prefix) ([]netip.Addr, error) {
+func (r *Reader) AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error) {
 	prefix = prefix.Masked()
-	text, err := r.ask(ctx, bgpd, "show bgp "+family(prefix.Addr())+" unicast "+prefix.String()+" json")
+	text, err := r.ask(ctx, bgpd, showBGP(vrf)+family(prefix.Addr())+" unicast "+prefix.String()+" json")
 	if err != nil {
 		return nil, err
 	}
-	peers, err := DecodeAdvertisedTo([]byte(text), prefix)
+	peers, err := DecodeAdvertisedTo([]byte(text), vrf, prefix)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", bgpd, prefix, err)
 	}
 	return peers, nil
 }
 
+// showBGP begins a question about a VRF.
+func showBGP(vrf string) string {
+	if vrf != "" {
+		return "show bgp vrf " + vrf + " "
+	}
+	return "show bgp "
+}
+
 // Advertised returns the prefixes of one family that were sent to a peer: its
 // Adj-RIB-Out. It costs one question for any number of prefixes. None if the peer
 // is not there.
-func (r *Reader) Advertised(ctx context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error) {
+func (r *Reader) Advertised(ctx context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error) {
 	of := netip.IPv4Unspecified()
 	if v6 {
 		of = netip.IPv6Unspecified()
 	}
-	text, err := r.ask(ctx, bgpd, "show bgp "+family(of)+" unicast neighbors "+peer.String()+" advertised-routes json")
+	text, err := r.ask(ctx, bgpd, showBGP(peer.VRF)+family(of)+" unicast neighbors "+peer.Name()+" advertised-routes json")
 	if err != nil {
 		return nil, err
 	}
@@ -166,33 +166,55 @@ func (r *Reader) ask(ctx context.Context, daemon, command string) (string, error
 	return "", err
 }
 
-// DecodeSessions reads what bgpd prints for "show bgp neighbors json". That says
-// all that "show bgp summary json" does, of every family at once, and why a
-// session is down.
+// DecodeSessions reads what bgpd prints for "show bgp vrf all neighbors json".
+// That says all that "show bgp summary json" does, of every family at once, and
+// why a session is down.
 func DecodeSessions(text []byte) ([]Session, error) {
-	raw, err := decodeObject(text)
+	vrfs, err := decodeObject(text)
 	if err != nil {
 		return nil, err
 	}
 	var sessions []Session
-	for name, value := range raw {
+	for vrf, value := range vrfs {
 		if value[0] != '{' {
-			continue // a remark beside the neighbors: "bgpNoSuchInstance", say
+			continue // a remark beside the VRFs: "bgpNoSuchInstance", say
 		}
-		var n rawNeighbor
-		if err := json.Unmarshal(value, &n); err != nil {
-			return nil, fmt.Errorf("neighbor %s: %w", name, err)
+		raw, err := decodeObject(value)
+		if err != nil {
+			return nil, fmt.Errorf("VRF %s: %w", vrf, err)
 		}
-		sessions = append(sessions, n.session(name))
+		for name, value := range raw {
+			if value[0] != '{' {
+				continue // what it says of the VRF: "vrfId", say
+			}
+			var n rawNeighbor
+			if err := json.Unmarshal(value, &n); err != nil {
+				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
+			}
+			sessions = append(sessions, n.session(peerID(vrf, name)))
+		}
 	}
-	slices.SortFunc(sessions, func(a, b Session) int {
-		if c := a.Peer.Compare(b.Peer); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Interface, b.Interface)
-	})
+	slices.SortFunc(sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
 	return sessions, nil
 }
+
+// peerID returns which neighbor FRR calls by a name in a VRF.
+func peerID(vrf, name string) status.PeerID {
+	id := status.PeerID{VRF: vrf}
+	if vrf == defaultVRF {
+		id.VRF = ""
+	}
+	addr, err := netip.ParseAddr(name)
+	if err != nil {
+		id.Interface = name
+	} else {
+		id.Address = addr
+	}
+	return id
+}
+
+// defaultVRF is what FRR calls the default VRF.
+const defaultVRF = "default"
 
 // A rawNeighbor has what is used of a neighbor in bgpd's JSON.
 type rawNeighbor struct {
@@ -211,8 +233,9 @@ type rawNeighbor struct {
 	} `json:"addressFamilyInfo"`
 }
 
-func (n rawNeighbor) session(name string) Session {
+func (n rawNeighbor) session(id status.PeerID) Session {
 	s := Session{
+		Peer:        id,
 		ASN:         n.RemoteAS,
 		LocalASN:    n.LocalAS,
 		State:       n.State,
@@ -231,18 +254,13 @@ func (n rawNeighbor) session(name string) Session {
 	for _, f := range n.Families {
 		s.PrefixesSent += f.Sent
 	}
-	if addr, err := netip.ParseAddr(name); err == nil {
-		s.Peer = addr
-	} else {
-		s.Interface = name
-	}
 	return s
 }
 
 // DecodeAdvertisedTo reads what bgpd prints for "show bgp FAMILY unicast PREFIX
 // json". bgpd answers with a covering prefix if it has not got the prefix itself;
 // that is none.
-func DecodeAdvertisedTo(text []byte, prefix netip.Prefix) ([]netip.Addr, error) {
+func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.PeerID, error) {
 	var raw struct {
 		Prefix       netip.Prefix               `json:"prefix"`
 		AdvertisedTo map[string]json.RawMessage `json:"advertisedTo"`
@@ -253,13 +271,11 @@ func DecodeAdvertisedTo(text []byte, prefix netip.Prefix) ([]netip.Addr, error) 
 	if raw.Prefix != prefix {
 		return nil, nil
 	}
-	var peers []netip.Addr
+	var peers []status.PeerID
 	for name := range raw.AdvertisedTo {
-		if addr, err := netip.ParseAddr(name); err == nil {
-			peers = append(peers, addr)
-		}
+		peers = append(peers, peerID(vrf, name))
 	}
-	slices.SortFunc(peers, netip.Addr.Compare)
+	slices.SortFunc(peers, status.PeerID.Compare)
 	return peers, nil
 }
 
@@ -279,10 +295,13 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 	return prefixes, nil
 }
 
-// DecodeBFD reads what bfdd prints for "show bfd peers json".
-func DecodeBFD(text []byte) (map[netip.Addr]BFD, error) {
+// DecodeBFD reads what bfdd prints for "show bfd peers json". An unnumbered
+// neighbor is there by its link-local address: what tells it is the interface.
+func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	var raw []struct {
 		Peer       netip.Addr `json:"peer"`
+		VRF        string     `json:"vrf"`
+		Interface  string     `json:"interface"`
 		Status     string     `json:"status"`
 		Uptime     int64      `json:"uptime"` // seconds
 		Diagnostic string     `json:"diagnostic"`
@@ -290,13 +309,16 @@ func DecodeBFD(text []byte) (map[netip.Addr]BFD, error) {
 	if err := json.Unmarshal(text, &raw); err != nil {
 		return nil, err
 	}
-	peers := make(map[netip.Addr]BFD, len(raw))
+	peers := make(map[status.PeerID]BFD, len(raw))
 	for _, p := range raw {
 		b := BFD{Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		peers[p.Peer] = b
+		peers[peerID(p.VRF, p.Peer.String())] = b
+		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
+			peers[peerID(p.VRF, p.Interface)] = b
+		}
 	}
 	return peers, nil
 }

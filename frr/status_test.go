@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/status"
 )
 
 // versions are those of which testdata has recordings. The neighbors in each are
@@ -35,6 +37,9 @@ var versions = []struct {
 	},
 }
 
+// at is the neighbor with an address in the default VRF.
+func at(addr string) status.PeerID { return status.PeerID{Address: netip.MustParseAddr(addr)} }
+
 // recorded makes daemons that answer as FRR did when it was recorded.
 func recorded(t *testing.T, version, net4, net6 string) string {
 	t.Helper()
@@ -47,7 +52,7 @@ func recorded(t *testing.T, version, net4, net6 string) string {
 		}
 		d.Reply(command, string(text), status)
 	}
-	say(bgpd, "show bgp neighbors json", "neighbors.json", 0)
+	say(bgpd, "show bgp vrf all neighbors json", "neighbors.json", 0)
 	say(bgpd, "show bgp ipv4 unicast 192.0.2.1/32 json", "prefix4.json", 0)
 	say(bgpd, "show bgp ipv6 unicast 2001:db8::1/128 json", "prefix6.json", 0)
 	say(bgpd, "show bgp ipv4 unicast 192.0.2.99/32 json", "prefix-absent.json", 0)
@@ -72,26 +77,26 @@ func TestSessions(t *testing.T) {
 			}
 			want := []frr.Session{
 				{
-					Peer: netip.MustParseAddr(v.net4 + "77"), ASN: 64999, LocalASN: 64512,
+					Peer: at(v.net4 + "77"), ASN: 64999, LocalASN: 64512,
 					State: "Active", LastError: v.lastError[0],
 				},
 				{
-					Peer: netip.MustParseAddr(v.net4 + "78"), ASN: 64512, LocalASN: 64512,
+					Peer: at(v.net4 + "78"), ASN: 64512, LocalASN: 64512,
 					State: "Idle", Shutdown: true, LastError: v.lastError[1],
 				},
 				{
-					Peer: netip.MustParseAddr(v.net4 + "254"), ASN: 64513, LocalASN: 64512,
+					Peer: at(v.net4 + "254"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[0], Established: 1,
 					PrefixesSent: 2, LastError: v.lastError[2],
 					BFD: &frr.BFD{Status: "up", Up: true, Uptime: 5 * time.Second, Diagnostic: "ok"},
 				},
 				{
-					Peer: netip.MustParseAddr(v.net6 + "fe"), ASN: 64513, LocalASN: 64512,
+					Peer: at(v.net6 + "fe"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[1], Established: 1,
 					PrefixesSent: 1, LastError: v.lastError[3],
 				},
 			}
-			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
 				t.Errorf("Sessions (-want +got):\n%s", diff)
 			}
 		})
@@ -120,7 +125,7 @@ func TestAdvertised(t *testing.T) {
 				{v.net4 + "77", false, prefixes()},
 				{v.net4 + "99", false, prefixes()},
 			} {
-				got, err := r.Advertised(t.Context(), netip.MustParseAddr(tt.peer), tt.v6)
+				got, err := r.Advertised(t.Context(), at(tt.peer), tt.v6)
 				if err != nil {
 					t.Errorf("Advertised(%s): %v", tt.peer, err)
 				}
@@ -137,7 +142,7 @@ func TestAdvertised(t *testing.T) {
 				{"2001:db8::1/128", []string{v.net6 + "fe"}},
 				{"192.0.2.99/32", nil},
 			} {
-				peers, err := r.AdvertisedTo(t.Context(), netip.MustParsePrefix(tt.prefix))
+				peers, err := r.AdvertisedTo(t.Context(), "", netip.MustParsePrefix(tt.prefix))
 				if err != nil {
 					t.Errorf("AdvertisedTo(%s): %v", tt.prefix, err)
 				}
@@ -155,9 +160,55 @@ func TestAdvertised(t *testing.T) {
 
 func TestAdvertisedToIgnoresCoveringPrefix(t *testing.T) {
 	answer := []byte(`{"prefix":"192.0.2.0/24","advertisedTo":{"10.10.0.254":{}}}`)
-	got, err := frr.DecodeAdvertisedTo(answer, netip.MustParsePrefix("192.0.2.1/32"))
+	got, err := frr.DecodeAdvertisedTo(answer, "", netip.MustParsePrefix("192.0.2.1/32"))
 	if got != nil || err != nil {
 		t.Errorf("got %v, %v, want none", got, err)
+	}
+}
+
+// A neighbor may be known by its interface, and may be in another VRF.
+func TestNeighborsOfOtherKinds(t *testing.T) {
+	dir := socketDir(t)
+	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
+	bgpd.Reply("show bgp vrf all neighbors json", `{
+"red":{"vrfId":-1,"vrfName":"red","10.0.0.1":{"bgpState":"Idle"},"eth2":{"bgpState":"Active"}},
+"default":{"vrfId":0,"vrfName":"default","eth1":{"bgpState":"Established"},"10.0.0.1":{"bgpState":"Connect"}}
+}`, 0)
+	bgpd.Reply("show bgp vrf red ipv4 unicast 192.0.2.1/32 json", `{"prefix":"192.0.2.1/32","advertisedTo":{"eth2":{},"10.0.0.1":{}}}`, 0)
+	bgpd.Reply("show bgp vrf red ipv6 unicast neighbors eth2 advertised-routes json", `{"advertisedRoutes":{"2001:db8::1/128":{}}}`, 0)
+	bfdd.Reply("show bfd peers json", `[
+{"peer":"fe80::1","interface":"eth1","vrf":"default","status":"up"},
+{"peer":"10.0.0.1","interface":"eth9","vrf":"red","status":"down"}
+]`, 0)
+	bgpd.Start(t, dir)
+	bfdd.Start(t, dir)
+	r := frr.NewReader(dir)
+	defer r.Close()
+
+	red1, red2 := status.PeerID{VRF: "red", Address: netip.MustParseAddr("10.0.0.1")}, status.PeerID{VRF: "red", Interface: "eth2"}
+	got, err := r.Sessions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []frr.Session{
+		{Peer: status.PeerID{Interface: "eth1"}, State: "Established", Up: true, BFD: &frr.BFD{Status: "up", Up: true}},
+		{Peer: at("10.0.0.1"), State: "Connect"},
+		{Peer: red2, State: "Active"},
+		{Peer: red1, State: "Idle", BFD: &frr.BFD{Status: "down"}},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+		t.Errorf("Sessions (-want +got):\n%s", diff)
+	}
+	peers, err := r.AdvertisedTo(t.Context(), "red", netip.MustParsePrefix("192.0.2.1/32"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]status.PeerID{red2, red1}, peers, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+		t.Errorf("AdvertisedTo (-want +got):\n%s", diff)
+	}
+	prefixes, err := r.Advertised(t.Context(), red2, true)
+	if err != nil || len(prefixes) != 1 {
+		t.Errorf("Advertised = %v, %v, want one prefix", prefixes, err)
 	}
 }
 
@@ -171,7 +222,7 @@ func TestSessionsWithoutBGP(t *testing.T) {
 }
 
 func TestDecodeGarbage(t *testing.T) {
-	for _, text := range []string{"", "% Unknown command", `{"10.0.0.1":{"remoteAs":"x"}}`, `[]`} {
+	for _, text := range []string{"", "% Unknown command", `{"default":{"10.0.0.1":{"remoteAs":"x"}}}`, `{"default":{"10.0.0.1":{}}`, `[]`} {
 		if got, err := frr.DecodeSessions([]byte(text)); err == nil {
 			t.Errorf("DecodeSessions(%q) = %v, want an error", text, got)
 		}
@@ -190,7 +241,7 @@ func TestReaderReconnects(t *testing.T) {
 	}
 	for range 2 { // the second stands for bgpd after a restart
 		d := frrtest.New("bgpd")
-		d.Reply("show bgp neighbors json", "{}\n", 0)
+		d.Reply("show bgp vrf all neighbors json", "{}\n", 0)
 		d.Start(t, dir)
 		if got, err := r.Sessions(t.Context()); len(got) != 0 || err != nil {
 			t.Fatalf("with bgpd: got %v, %v, want no session", got, err)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -30,8 +32,8 @@ const (
 // A Prober asks FRR for what was sent to whom.
 type Prober interface {
 	Sessions(ctx context.Context) ([]Session, error)
-	AdvertisedTo(ctx context.Context, prefix netip.Prefix) ([]netip.Addr, error)
-	Advertised(ctx context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error)
+	AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error)
+	Advertised(ctx context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error)
 	Close() error
 }
 
@@ -53,8 +55,8 @@ type Verifier struct {
 
 	mu     sync.Mutex // guards the fields below
 	routes []netip.Prefix
-	sent   map[netip.Prefix][]netip.Addr // of routes, the peers in order
-	again  bool                          // all of it may have changed
+	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
+	again  bool                             // all of it may have changed
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -68,7 +70,7 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]netip.Addr{}}
+	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]status.PeerID{}}
 }
 
 // Expect replaces the routes to look at. It waits for nothing.
@@ -81,7 +83,7 @@ func (v *Verifier) Expect(routes []netip.Prefix) {
 		for _, r := range routes {
 			wanted[r] = true
 		}
-		maps.DeleteFunc(v.sent, func(p netip.Prefix, _ []netip.Addr) bool { return !wanted[p] })
+		maps.DeleteFunc(v.sent, func(p netip.Prefix, _ []status.PeerID) bool { return !wanted[p] })
 	}
 	v.mu.Unlock()
 	if !same {
@@ -99,7 +101,7 @@ func (v *Verifier) Look() {
 
 // SentTo returns the peers that were sent a route, in order, as of the last look.
 // The caller must not change it.
-func (v *Verifier) SentTo(route netip.Prefix) []netip.Addr {
+func (v *Verifier) SentTo(route netip.Prefix) []status.PeerID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.sent[route]
@@ -174,15 +176,21 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 }
 
 // ask returns who was sent each of the routes.
-func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Prefix][]netip.Addr, error) {
-	found := make(map[netip.Prefix][]netip.Addr, len(routes))
+func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Prefix][]status.PeerID, error) {
+	found := make(map[netip.Prefix][]status.PeerID, len(routes))
+	sessions, err := v.opts.Prober.Sessions(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if len(routes) <= lookOneByOne {
-		for _, r := range routes {
-			peers, err := v.opts.Prober.AdvertisedTo(ctx, r)
-			if err != nil {
-				return nil, err
+		for _, vrf := range vrfsUp(sessions) {
+			for _, r := range routes {
+				peers, err := v.opts.Prober.AdvertisedTo(ctx, vrf, r)
+				if err != nil {
+					return nil, err
+				}
+				found[r] = append(found[r], peers...)
 			}
-			found[r] = peers
 		}
 		return found, nil
 	}
@@ -190,12 +198,8 @@ func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Pr
 	for _, r := range routes {
 		families[r.Addr().Is6()] = true
 	}
-	sessions, err := v.opts.Prober.Sessions(ctx)
-	if err != nil {
-		return nil, err
-	}
 	for _, s := range sessions {
-		if !s.Up || !s.Peer.IsValid() {
+		if !s.Up {
 			continue
 		}
 		for is6 := range families {
@@ -213,9 +217,21 @@ func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Pr
 	return found, nil
 }
 
+// vrfsUp returns the VRFs in which a session is up, in order.
+func vrfsUp(sessions []Session) []string {
+	var vrfs []string
+	for _, s := range sessions {
+		if s.Up {
+			vrfs = append(vrfs, s.Peer.VRF)
+		}
+	}
+	slices.Sort(vrfs)
+	return slices.Compact(vrfs)
+}
+
 // note remembers what was found of routes, as far as they are still expected, and
 // reports whether that is news.
-func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]netip.Addr) (news bool) {
+func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.PeerID) (news bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range routes {

@@ -16,12 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/status"
 )
 
 // A ribs is an FRR with peers, and what they were sent.
 type ribs struct {
 	mu     sync.Mutex // guards the fields below
-	sent   map[netip.Addr]map[netip.Prefix]bool
+	sent   map[status.PeerID]map[netip.Prefix]bool
 	err    error
 	single int // questions about one route
 	whole  int // questions about all that a peer was sent
@@ -30,7 +31,7 @@ type ribs struct {
 func (r *ribs) Sessions(context.Context) ([]frr.Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := []frr.Session{{Interface: "eth0", Up: true}, {Peer: netip.MustParseAddr("10.0.0.99")}}
+	out := []frr.Session{{Peer: status.PeerID{Interface: "eth0"}}, {Peer: at("10.0.0.99")}}
 	for peer := range r.sent {
 		out = append(out, frr.Session{Peer: peer, Up: true})
 	}
@@ -38,20 +39,20 @@ func (r *ribs) Sessions(context.Context) ([]frr.Session, error) {
 	return out, r.err
 }
 
-func (r *ribs) AdvertisedTo(_ context.Context, p netip.Prefix) (peers []netip.Addr, err error) {
+func (r *ribs) AdvertisedTo(_ context.Context, vrf string, p netip.Prefix) (peers []status.PeerID, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.single++
 	for peer, routes := range r.sent {
-		if routes[p] {
+		if peer.VRF == vrf && routes[p] {
 			peers = append(peers, peer)
 		}
 	}
-	slices.SortFunc(peers, netip.Addr.Compare)
+	slices.SortFunc(peers, status.PeerID.Compare)
 	return peers, r.err
 }
 
-func (r *ribs) Advertised(_ context.Context, peer netip.Addr, v6 bool) (map[netip.Prefix]bool, error) {
+func (r *ribs) Advertised(_ context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.whole++
@@ -75,15 +76,15 @@ func (r *ribs) change(f func()) {
 func TestVerifier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p1, p2 := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/64")
-		a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
-		r := &ribs{sent: map[netip.Addr]map[netip.Prefix]bool{a: {}, b: {}}}
+		a, b := at("10.0.0.1"), status.PeerID{VRF: "red", Interface: "eth1"}
+		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {}, b: {}}}
 		changes := 0
 		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes++ }})
 		go v.Run(t.Context())
-		is := func(when string, p netip.Prefix, want ...netip.Addr) {
+		is := func(when string, p netip.Prefix, want ...status.PeerID) {
 			t.Helper()
 			synctest.Wait()
-			if diff := cmp.Diff(want, v.SentTo(p), cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(want, v.SentTo(p), cmpopts.EquateComparable(status.PeerID{}), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s: %s was sent to (-want +got):\n%s", when, p, diff)
 			}
 			if v.Sent(p) != (len(want) > 0) {
@@ -125,8 +126,8 @@ func TestVerifier(t *testing.T) {
 // Many routes cost a question a peer, and are looked at rarely once they are sent.
 func TestVerifierOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := netip.MustParseAddr("10.0.0.1")
-		r := &ribs{sent: map[netip.Addr]map[netip.Prefix]bool{a: {}}}
+		a := at("10.0.0.1")
+		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {}}}
 		var all []netip.Prefix
 		addr := netip.MustParseAddr("192.0.2.0")
 		for range 1000 {

@@ -59,6 +59,7 @@ func configure(c *rest.Config, agent string) *rest.Config {
 // is most of an agent's memory.
 type Client struct {
 	core, discovery rest.Interface
+	custom          map[string]rest.Interface // MetalLB's resources, by version
 	parameters      runtime.ParameterCodec
 }
 
@@ -75,6 +76,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)
+	addCustomResources(scheme)
 
 	config = rest.CopyConfig(config)
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
@@ -99,6 +101,14 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if c.discovery, err = api("/apis", discoveryv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
+	// Custom resources are spoken of in JSON alone.
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	c.custom = make(map[string]rest.Interface)
+	for _, version := range customVersions {
+		if c.custom[version], err = api("/apis", schema.GroupVersion{Group: customGroup, Version: version}); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -116,6 +126,10 @@ func (c *Client) namespaces() resource[*corev1.NamespaceList] {
 
 func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
 	return resource[*corev1.ConfigMapList]{c, c.core, "configmaps", namespace, func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) }}
+}
+
+func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
+	return resource[*corev1.SecretList]{c, c.core, "secrets", namespace, func() *corev1.SecretList { return new(corev1.SecretList) }}
 }
 
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {

@@ -5,7 +5,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -85,7 +84,7 @@ func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
 	doc := reconcile.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
 	switch {
 	case m == nil:
-		doc.Err = errors.New("not found")
+		doc.Err = reconcile.ErrNotFound
 	default:
 		c.uid, doc.Version = m.UID, m.ResourceVersion
 		text, ok := m.Data[c.opts.Key]

@@ -32,6 +32,11 @@ func (g *generator) next(last render.Config) render.Config {
 		c.BFDProfiles = g.profiles()
 	}
 	c.Neighbors = g.neighbors(last.Neighbors, c.BFDProfiles)
+	for _, vrf := range []string{"blue", "red"} {
+		if slices.ContainsFunc(c.Neighbors, func(n render.Neighbor) bool { return n.VRF == vrf }) {
+			c.VRFs = append(c.VRFs, render.VRF{Name: vrf, ASN: oneOf[uint32](g, 64512, 64512, 64710), RouterID: g.node.Addr4})
+		}
+	}
 	c.Classes, c.Networks = g.networks(c.Neighbors)
 	return c
 }
@@ -71,34 +76,43 @@ func (g *generator) neighbors(last []render.Neighbor, profiles []config.BFDProfi
 			all = append(all, n)
 		}
 	}
-	for i := range 6 {
+	for i := range 8 {
 		n := render.Neighbor{
-			Address:      oneOf(g, onLAN(230+i), onLAN6(230+i)),
-			ASN:          oneOf[uint32](g, 64512, 64600, 4200000000),
-			Port:         oneOf[uint16](g, 0, 179, 1179),
-			EBGPMultiHop: g.chance(30),
+			Address:         oneOf(g, onLAN(230+i), onLAN6(230+i)),
+			VRF:             oneOf(g, "", "", "", "red", "blue"), // which this kernel has not: FRR waits for them
+			ASN:             oneOf[uint32](g, 64512, 64600, 4200000000),
+			Port:            oneOf[uint16](g, 0, 179, 1179),
+			EBGPMultiHop:    g.chance(30),
+			GracefulRestart: g.chance(30),
+			DualStack:       g.chance(30),
 		}
-		if n.ASN != 64512 {
-			n.LocalASN = oneOf[uint32](g, 0, 0, 64700)
+		if g.chance(25) {
+			n.Address, n.Interface = netip.Addr{}, fmt.Sprintf("eth%d", 7+i%2) // of which there are none
 		}
 		if g.chance(30) {
+			n.ASN, n.DynamicASN = 0, oneOf(g, config.Internal, config.External)
+		}
+		if n.ASN != 64512 && n.DynamicASN != config.Internal {
+			n.LocalASN = oneOf[uint32](g, 0, 0, 64700)
+		}
+		if g.chance(30) && n.Interface == "" {
 			n.SourceAddress = g.node.Addr4
 			if n.Address.Is6() {
 				n.SourceAddress = g.node.Addr6
 			}
 		}
-		if g.chance(40) {
+		if g.chance(40) && n.Interface == "" {
 			n.Password = config.NewSecret(oneOf(g, "one", "two!", `th"r#e|e`))
 		}
 		if g.chance(60) {
 			all = append(all, n)
 		}
 	}
-	slices.SortFunc(all, func(a, b render.Neighbor) int { return a.Address.Compare(b.Address) })
-	all = slices.CompactFunc(all, func(a, b render.Neighbor) bool { return a.Address == b.Address })
+	slices.SortFunc(all, func(a, b render.Neighbor) int { return a.ID().Compare(b.ID()) })
+	all = slices.CompactFunc(all, func(a, b render.Neighbor) bool { return a.ID() == b.ID() })
 	for i := range all {
 		n := &all[i]
-		if j := slices.IndexFunc(last, func(o render.Neighbor) bool { return o.Address == n.Address }); j >= 0 && g.chance(50) {
+		if j := slices.IndexFunc(last, func(o render.Neighbor) bool { return o.ID() == n.ID() }); j >= 0 && g.chance(50) {
 			// As it was, if what it refers to is still there.
 			if has(profiles, last[j].BFDProfile) {
 				*n = last[j]
@@ -110,6 +124,9 @@ func (g *generator) neighbors(last []render.Neighbor, profiles []config.BFDProfi
 		}
 		if g.chance(30) {
 			n.KeepaliveTime = new(oneOf[time.Duration](g, 1, 3, 60) * time.Second)
+		}
+		if g.chance(30) {
+			n.ConnectTime = new(oneOf[time.Duration](g, 1, 10, 120) * time.Second)
 		}
 		if len(profiles) > 0 && g.chance(50) {
 			n.BFDProfile = oneOf(g, profiles...).Name
@@ -164,12 +181,12 @@ func classOf(kind int, neighbors []render.Neighbor) render.Class {
 	var c render.Class
 	for _, n := range neighbors {
 		h := fnv.New64a()
-		fmt.Fprint(h, n.Address)
+		fmt.Fprint(h, n.ID())
 		r := rand.New(rand.NewPCG(uint64(kind), h.Sum64()))
 		if r.IntN(2) == 0 {
 			continue
 		}
-		a := render.Attributes{Neighbor: n.Address, LocalPref: []uint32{0, 0, 150, 4294967295}[r.IntN(4)]}
+		a := render.Attributes{Neighbor: n.ID(), LocalPref: []uint32{0, 0, 150, 4294967295}[r.IntN(4)]}
 		for _, s := range []string{"65010:7", "65535:65281", "65535:666", "large:65010:1:2"} {
 			if r.IntN(3) > 0 {
 				continue
@@ -181,6 +198,13 @@ func classOf(kind int, neighbors []render.Neighbor) render.Class {
 			a.Communities = append(a.Communities, com)
 		}
 		slices.SortFunc(a.Communities, config.Community.Compare)
+		if r.IntN(3) == 0 {
+			a.MED = render.Metric{Set: true, Value: []uint32{0, 50, 4294967295}[r.IntN(3)]}
+		}
+		if r.IntN(3) == 0 && n.ASN != 64512 && n.DynamicASN != config.Internal {
+			a.Prepend = slices.Repeat([]uint32{64512}, 1+r.IntN(10))
+		}
+		a.GracefulShutdown = r.IntN(4) == 0
 		c.Attributes = append(c.Attributes, a)
 	}
 	return c

@@ -185,7 +185,7 @@ func expected(c render.Config, n render.Neighbor) []learned {
 			continue
 		}
 		for _, a := range c.Classes[network.Class].Attributes {
-			if a.Neighbor != n.Address {
+			if a.Neighbor != n.ID() {
 				continue
 			}
 			l := learned{Prefix: network.Prefix.String()}

@@ -121,8 +121,13 @@ func podRange(a netip.Addr, bits int) netip.Prefix {
 // startHerald applies Herald's manifests and starts its daemons. They wait for
 // their configuration by themselves.
 func (s *Stack) startHerald(ctx context.Context) error {
-	for _, name := range []string{"namespace.yaml", "rbac.yaml"} {
-		manifest, err := os.ReadFile(filepath.Join(s.opts.Manifests, name))
+	definitions, err := filepath.Glob(filepath.Join(s.opts.Manifests, "crds", "*.yaml"))
+	if err != nil {
+		return fmt.Errorf("find Herald's manifests: %w", err)
+	}
+	manifests := []string{filepath.Join(s.opts.Manifests, "namespace.yaml"), filepath.Join(s.opts.Manifests, "rbac.yaml")}
+	for _, name := range append(definitions, manifests...) {
+		manifest, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("read Herald's manifests: %w", err)
 		}

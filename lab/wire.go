@@ -203,6 +203,20 @@ func connect(nl *netlink.Handle, bridge netlink.Link, outer string, ns Namespace
 	return addAddresses(peer, inner, addrs...)
 }
 
+// Cable connects two machines directly, besides the LAN. Both ends have the name,
+// and no address but the link-local one.
+func Cable(a, b *Machine, name string) error {
+	nl, err := a.Namespace.netlink()
+	if err != nil {
+		return err
+	}
+	defer nl.Close()
+	if err := connect(nl, nil, name, b.Namespace, name); err != nil {
+		return fmt.Errorf("connect %s and %s: %w", a.Name, b.Name, err)
+	}
+	return nil
+}
+
 // addAddresses sets a link up and gives it addresses.
 func addAddresses(nl *netlink.Handle, name string, addrs ...netip.Prefix) error {
 	link, err := nl.LinkByName(name)

@@ -167,7 +167,7 @@ func (a *announcer) overBGP(d status.Decision, svc *Service, pool *poolAds, reac
 		d.Peers = a.policies.told(p, d.Addr, kept)
 	}
 	if len(d.Routes) == 0 {
-		d.Reason, d.Routes, d.Peers = status.ConflictingLocalPref, nil, nil
+		d.Reason, d.Routes, d.Peers = kept[0].reason, nil, nil
 		return d
 	}
 	d.Announce, d.Reason = true, status.Announced

@@ -3,8 +3,10 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,23 +19,45 @@ import (
 // A session is a peer that the node is to hold a session with.
 type session struct {
 	name     string
-	addr     netip.Addr
-	internal bool // iBGP
+	id       render.NeighborID
+	internal bool   // iBGP
+	dual     bool   // routes of both families
+	shown    uint32 // our AS number, as the peer sees it
 }
 
-// sessionsOf decides which peers a node has sessions with. FRR has one AS
-// number and one router ID a node: the first peer that runs here sets them.
-// The sessions are in the order of their addresses.
+// carries reports whether routes of a family go over the session.
+func (s session) carries(is4 bool) bool { return s.dual || s.id.Carries(is4) }
+
+// A vrfRouter is what the peers of one VRF have in common: FRR has one AS number
+// and one router ID for each.
+type vrfRouter struct {
+	asn      uint32 // of the first peer that runs here
+	by       string // that peer
+	routerID netip.Addr
+	idBy     string // the peer that set routerID
+}
+
+// sessionsOf decides which peers a node has sessions with. The first peer of a
+// VRF that runs here sets its AS number, and the first with a router ID that.
+// The sessions are in the order of their neighbors.
 func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.Peer, []session) {
 	c := render.Config{Hostname: n.Name}
 	var peers []status.Peer
 	var sessions []session
-	var routerIDFrom string
-	names := map[netip.Addr]string{} // of the peers that run here
+	routers := map[string]*vrfRouter{} // by VRF
+	names := map[render.NeighborID]string{}
 	for _, p := range cfg.Peers {
-		st := status.Peer{Name: p.Name, Address: p.Address, Port: p.Port, ASN: p.PeerASN, BFDProfile: p.BFDProfile}
-		earlier, taken := names[p.Address]
-		ours := c.ASN == 0 || c.ASN == p.MyASN
+		st := status.Peer{
+			Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, Port: p.Port,
+			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
+		}
+		id := render.NeighborID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
+		r := routers[p.VRF]
+		if r == nil {
+			r = &vrfRouter{}
+		}
+		earlier, taken := names[id]
+		conflict := r.conflict(p)
 		switch {
 		case !config.AnyMatches(p.NodeSelectors, n.Labels) && !known:
 			st.Reason = status.NodeUnknown
@@ -41,58 +65,116 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 			st.Reason = status.NodeNotSelected
 		case taken:
 			st.Reason = status.AddressConflict
-			st.Detail = fmt.Sprintf("peer %s has the same address", earlier)
-		// FRR shows another AS than the router's to external peers alone.
-		case !ours && p.PeerASN == p.MyASN:
-			st.Reason = status.ASNConflict
-			st.Detail = fmt.Sprintf("internal peer of AS %d, but the node's AS is %d, as peer %s has it", p.PeerASN, c.ASN, sessions[0].name)
-		case !ours && p.PeerASN == c.ASN:
-			st.Reason = status.ASNConflict
-			st.Detail = fmt.Sprintf("the peer is in the node's AS %d, as peer %s has it, and cannot be shown AS %d", c.ASN, sessions[0].name, p.MyASN)
+			what := "address"
+			if p.Interface != "" {
+				what = "interface"
+			}
+			st.Detail = fmt.Sprintf("peer %s has the same %s", earlier, what)
+		case conflict != "":
+			st.Reason, st.Detail = status.ASNConflict, conflict
 		default:
 			st.Wanted, st.Reason = true, status.Configured
 		}
 		if st.Wanted {
-			names[p.Address] = p.Name
-			if c.ASN == 0 {
-				c.ASN = p.MyASN
-			}
-			switch {
-			case !p.RouterID.IsValid() || c.RouterID == p.RouterID:
-			case !c.RouterID.IsValid():
-				c.RouterID, routerIDFrom = p.RouterID, p.Name
-			default:
-				st.Detail = fmt.Sprintf("router ID %s is not used: peer %s set %s first", p.RouterID, routerIDFrom, c.RouterID)
-			}
-			c.Neighbors = append(c.Neighbors, neighbor(p, c.ASN))
-			sessions = append(sessions, session{p.Name, p.Address, p.PeerASN == c.ASN})
+			names[id] = p.Name
+			routers[p.VRF] = r
+			st.Detail = r.admit(p)
+			c.Neighbors = append(c.Neighbors, neighbor(p, r.asn))
+			sessions = append(sessions, session{
+				name: p.Name, id: id, dual: p.DualStack, shown: shownASN(p),
+				internal: p.DynamicASN == config.Internal || p.PeerASN == r.asn,
+			})
 		}
 		peers = append(peers, st)
 	}
-	if c.ASN != 0 && !c.RouterID.IsValid() {
-		c.RouterID = routerID(n)
-	}
+	setRouters(&c, routers, n)
 	c.BFDProfiles = profilesOf(cfg, c.Neighbors)
-	slices.SortFunc(c.Neighbors, func(a, b render.Neighbor) int { return a.Address.Compare(b.Address) })
-	slices.SortFunc(sessions, func(a, b session) int { return a.addr.Compare(b.addr) })
+	slices.SortFunc(c.Neighbors, func(a, b render.Neighbor) int { return a.ID().Compare(b.ID()) })
+	slices.SortFunc(sessions, func(a, b session) int { return a.id.Compare(b.id) })
 	return c, peers, sessions
+}
+
+// conflict says why a peer cannot run beside those that do; it is empty if it
+// can. FRR shows another AS than the router's to external peers alone.
+func (r *vrfRouter) conflict(p config.Peer) string {
+	shown := shownASN(p)
+	asn, by := r.asn, "as peer "+r.by+" has it"
+	if asn == 0 {
+		asn, by = p.MyASN, "its myASN"
+	}
+	switch {
+	case shown == asn:
+		return ""
+	case p.PeerASN == shown:
+		return fmt.Sprintf("internal peer of AS %d, but the node's AS is %d, %s", p.PeerASN, asn, by)
+	case p.DynamicASN == config.Internal:
+		return fmt.Sprintf("internal peer, which cannot be shown AS %d: the node's AS is %d, %s", shown, asn, by)
+	case p.PeerASN == asn:
+		return fmt.Sprintf("the peer is in the node's AS %d, %s, and cannot be shown AS %d", asn, by, shown)
+	}
+	return ""
+}
+
+// admit takes what a peer that runs here has to say about all, and returns what
+// there is to remark.
+func (r *vrfRouter) admit(p config.Peer) string {
+	if r.asn == 0 {
+		r.asn, r.by = p.MyASN, p.Name
+	}
+	switch {
+	case !p.RouterID.IsValid() || r.routerID == p.RouterID:
+	case !r.routerID.IsValid():
+		r.routerID, r.idBy = p.RouterID, p.Name
+	default:
+		return fmt.Sprintf("router ID %s is not used: peer %s set %s first", p.RouterID, r.idBy, r.routerID)
+	}
+	if p.GracefulRestart && p.BFDProfile != "" {
+		// RFC 5882, Section 4.3: bfdd goes down together with bgpd.
+		return "graceful restart holds no routes if the peer notices with BFD that FRR restarts"
+	}
+	return ""
+}
+
+// shownASN returns our AS number as a peer is to see it.
+func shownASN(p config.Peer) uint32 { return cmp.Or(p.LocalASN, p.MyASN) }
+
+// setRouters enters the routers of all VRFs.
+func setRouters(c *render.Config, routers map[string]*vrfRouter, n Node) {
+	for _, vrf := range slices.Sorted(maps.Keys(routers)) {
+		r := routers[vrf]
+		id := r.routerID
+		if !id.IsValid() {
+			id = routerID(n)
+		}
+		if vrf == "" {
+			c.ASN, c.RouterID = r.asn, id
+		} else {
+			c.VRFs = append(c.VRFs, render.VRF{Name: vrf, ASN: r.asn, RouterID: id})
+		}
+	}
 }
 
 // neighbor returns the session with p of a node whose AS number is asn.
 func neighbor(p config.Peer, asn uint32) render.Neighbor {
 	n := render.Neighbor{
-		Address:       p.Address,
-		ASN:           p.PeerASN,
-		Port:          p.Port,
-		SourceAddress: p.SourceAddress,
-		HoldTime:      p.HoldTime,
-		KeepaliveTime: p.KeepaliveTime,
-		Password:      p.Password,
-		EBGPMultiHop:  p.EBGPMultiHop,
-		BFDProfile:    p.BFDProfile,
+		Address:         p.Address,
+		Interface:       p.Interface,
+		VRF:             p.VRF,
+		ASN:             p.PeerASN,
+		DynamicASN:      p.DynamicASN,
+		Port:            p.Port,
+		SourceAddress:   p.SourceAddress,
+		HoldTime:        p.HoldTime,
+		KeepaliveTime:   p.KeepaliveTime,
+		ConnectTime:     p.ConnectTime,
+		Password:        p.Password,
+		EBGPMultiHop:    p.EBGPMultiHop,
+		BFDProfile:      p.BFDProfile,
+		GracefulRestart: p.GracefulRestart,
+		DualStack:       p.DualStack,
 	}
-	if p.MyASN != asn {
-		n.LocalASN = p.MyASN
+	if shown := shownASN(p); shown != asn {
+		n.LocalASN = shown
 	}
 	return n
 }

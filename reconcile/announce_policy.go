@@ -85,9 +85,9 @@ func (p policies) newPolicy(ads []*config.BGPAdvertisement, is4 bool) policy {
 		if len(conflicts) > 0 {
 			c := conflicts[0]
 			return policy{
-				reason: status.ConflictingLocalPref,
-				detail: fmt.Sprintf("advertisement %q gives routes of /%d to %s local preference %d, an earlier one %d",
-					ad.Name, bits, c.neighbor, c.wanted, c.is),
+				reason: c.reason,
+				detail: fmt.Sprintf("advertisement %q gives routes of /%d to %s %s %s, an earlier one %s",
+					ad.Name, bits, c.neighbor, c.what, c.wanted, c.is),
 			}
 		}
 		byBits[bits] = merged
@@ -108,12 +108,20 @@ func (p policies) newPolicy(ads []*config.BGPAdvertisement, is4 bool) policy {
 func (p policies) class(ad *config.BGPAdvertisement, is4 bool) render.Class {
 	var c render.Class
 	for _, s := range p.sessions {
-		if s.addr.Is4() != is4 || len(ad.Peers) > 0 && !slices.Contains(ad.Peers, s.name) {
+		if !s.carries(is4) || len(ad.Peers) > 0 && !slices.Contains(ad.Peers, s.name) {
 			continue
 		}
-		at := render.Attributes{Neighbor: s.addr, Communities: unionCommunities(ad.Communities, nil)}
+		at := render.Attributes{
+			Neighbor:         s.id,
+			Communities:      unionCommunities(ad.Communities, nil),
+			MED:              render.NewMetric(ad.MED),
+			GracefulShutdown: ad.GracefulShutdown,
+		}
 		if s.internal {
 			at.LocalPref = ad.LocalPref // RFC 4271, Section 5.1.5: not sent to external peers
+		} else if ad.Prepend > 0 {
+			// An internal peer would find its own AS in the path, and drop the route.
+			at.Prepend = slices.Repeat([]uint32{s.shown}, ad.Prepend)
 		}
 		c.Attributes = append(c.Attributes, at)
 	}
@@ -124,7 +132,7 @@ func (p policies) class(ad *config.BGPAdvertisement, is4 bool) render.Class {
 func (p policies) names(c render.Class) []string {
 	var out []string
 	for _, s := range p.sessions {
-		if slices.ContainsFunc(c.Attributes, func(a render.Attributes) bool { return a.Neighbor == s.addr }) {
+		if slices.ContainsFunc(c.Attributes, func(a render.Attributes) bool { return a.Neighbor == s.id }) {
 			out = append(out, s.name)
 		}
 	}

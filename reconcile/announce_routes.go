@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
 )
 
 // classes numbers the distinct classes of one pass.
@@ -26,18 +27,47 @@ type merge struct {
 	added     bool // the second had a neighbor that did not conflict
 }
 
-// A conflict is a neighbor that cannot be told two local preferences for one
-// route.
+// A conflict is a neighbor that cannot be told two values of an attribute for
+// one route.
 type conflict struct {
 	prefix   netip.Prefix
-	neighbor netip.Addr
-	by       Key    // the Service that was first
-	is       uint32 // the preference it set
-	wanted   uint32 // the other
+	neighbor render.NeighborID
+	by       Key           // the Service that was first
+	reason   status.Reason // which attribute
+	what     string        // likewise, in words
+	is       string        // the value it set
+	wanted   string        // the other
 }
 
 func (c conflict) String() string {
-	return fmt.Sprintf("route %s to %s has local preference %d of %s, not %d", c.prefix, c.neighbor, c.is, c.by, c.wanted)
+	return fmt.Sprintf("route %s to %s has %s %s of %s, not %s", c.prefix, c.neighbor, c.what, c.is, c.by, c.wanted)
+}
+
+// compare returns the conflict between two that tell a neighbor about the same
+// route; ok is false if there is none. What else they say adds up.
+func compare(ours, theirs render.Attributes) (c conflict, ok bool) {
+	c.neighbor = theirs.Neighbor
+	switch {
+	case ours.LocalPref != theirs.LocalPref:
+		c.reason, c.what = status.ConflictingLocalPref, "local preference"
+		c.is, c.wanted = fmt.Sprint(ours.LocalPref), fmt.Sprint(theirs.LocalPref)
+	case ours.MED != theirs.MED:
+		c.reason, c.what = status.ConflictingMED, "MED"
+		c.is, c.wanted = showMetric(ours.MED), showMetric(theirs.MED)
+	case len(ours.Prepend) != len(theirs.Prepend):
+		c.reason, c.what = status.ConflictingPrepend, "prepended AS numbers"
+		c.is, c.wanted = fmt.Sprint(len(ours.Prepend)), fmt.Sprint(len(theirs.Prepend))
+	default:
+		return conflict{}, false
+	}
+	return c, true
+}
+
+func showMetric(m render.Metric) string {
+	if !m.Set {
+		return "none"
+	}
+	return fmt.Sprint(m.Value)
 }
 
 func newClasses() *classes {
@@ -68,24 +98,24 @@ func (x *classes) merge(first, second int) merge {
 	return m
 }
 
-// mergeClasses returns the class that tells every neighbor what a and b do. The
-// local preference of a neighbor that they do not agree on is a's, and b tells
-// it nothing.
+// mergeClasses returns the class that tells every neighbor what a and b do. A
+// neighbor that they do not agree on is told what a says, and nothing by b.
 func mergeClasses(a, b render.Class) (render.Class, []conflict) {
 	out := render.Class{Attributes: slices.Clone(a.Attributes)}
 	var conflicts []conflict
 	for _, theirs := range b.Attributes {
 		i, ok := slices.BinarySearchFunc(out.Attributes, theirs.Neighbor,
-			func(at render.Attributes, n netip.Addr) int { return at.Neighbor.Compare(n) })
+			func(at render.Attributes, n render.NeighborID) int { return at.Neighbor.Compare(n) })
 		if !ok {
 			out.Attributes = slices.Insert(out.Attributes, i, theirs)
 			continue
 		}
 		ours := &out.Attributes[i]
-		if ours.LocalPref != theirs.LocalPref {
-			conflicts = append(conflicts, conflict{neighbor: theirs.Neighbor, is: ours.LocalPref, wanted: theirs.LocalPref})
+		if c, ok := compare(*ours, theirs); ok {
+			conflicts = append(conflicts, c)
 			continue
 		}
+		ours.GracefulShutdown = ours.GracefulShutdown || theirs.GracefulShutdown
 		ours.Communities = unionCommunities(ours.Communities, theirs.Communities)
 	}
 	return out, conflicts

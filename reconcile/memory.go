@@ -151,9 +151,9 @@ func keepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	for _, n := range c.Networks {
 		kept.owners[n.Prefix] = owner{class: kept.classes.index(c.Classes[n.Class])}
 	}
-	known := make(map[netip.Addr]bool, len(c.Neighbors))
+	known := make(map[render.NeighborID]bool, len(c.Neighbors))
 	for _, n := range c.Neighbors {
-		known[n.Address] = true
+		known[n.ID()] = true
 	}
 	for _, n := range old.Networks {
 		if _, there := kept.owners[n.Prefix]; there || !containsOne(n.Prefix, addrs) {

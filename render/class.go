@@ -56,6 +56,15 @@ func (c Class) String() string {
 		for _, com := range a.Communities {
 			fmt.Fprintf(&b, " %t:%s", com.IsLarge(), com)
 		}
+		if a.MED.Set {
+			fmt.Fprintf(&b, " med %d", a.MED.Value)
+		}
+		if len(a.Prepend) > 0 {
+			fmt.Fprintf(&b, " prepend %d", a.Prepend)
+		}
+		if a.GracefulShutdown {
+			b.WriteString(" graceful-shutdown")
+		}
 		b.WriteByte('\n')
 	}
 	return b.String()

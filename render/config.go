@@ -4,7 +4,9 @@
 package render
 
 import (
+	"cmp"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/config"
@@ -14,44 +16,119 @@ import (
 // so that equal intent renders to equal bytes.
 type Config struct {
 	Hostname    string
-	ASN         uint32              // 0: no BGP
-	RouterID    netip.Addr          // zero: FRR chooses
-	Neighbors   []Neighbor          // by address
+	ASN         uint32              // of the default VRF; 0: no BGP there
+	RouterID    netip.Addr          // likewise; zero: FRR chooses
+	VRFs        []VRF               // the others in which there are neighbors, by name
+	Neighbors   []Neighbor          // by ID
 	Classes     []Class             // no two alike
 	Networks    []Network           // by prefix; no two alike
 	BFDProfiles []config.BFDProfile // by name
 }
 
+// A VRF is a routing table of the node's other than the default one, in which
+// FRR has a BGP router of its own.
+type VRF struct {
+	Name     string
+	ASN      uint32
+	RouterID netip.Addr // zero: FRR chooses
+}
+
+// A NeighborID says which of a node's neighbors one is: who has an address, or
+// whoever is at the other end of an interface, and in which VRF. IDs compare
+// with ==.
+type NeighborID struct {
+	Address   netip.Addr // zero: Interface is set
+	Interface string
+	VRF       string // empty: the default one
+}
+
+// String returns what FRR calls the neighbor, and behind it the VRF.
+func (id NeighborID) String() string {
+	if id.VRF != "" {
+		return id.name() + " vrf " + id.VRF
+	}
+	return id.name()
+}
+
+// name returns what FRR calls the neighbor in its VRF.
+func (id NeighborID) name() string {
+	if id.Interface != "" {
+		return id.Interface
+	}
+	return id.Address.String()
+}
+
+// Compare orders neighbors by VRF, the default one first, then by address, those
+// without one first, then by interface.
+func (id NeighborID) Compare(o NeighborID) int {
+	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
+}
+
+// Carries reports whether a session with the neighbor has routes of a family
+// without being told to: an unnumbered one has those of both.
+func (id NeighborID) Carries(is4 bool) bool { return id.Interface != "" || id.Address.Is4() == is4 }
+
 // A Neighbor is one BGP session. It carries the routes of its own address
 // family.
 type Neighbor struct {
-	Address       netip.Addr
-	ASN           uint32
-	LocalASN      uint32 // 0: the router's; else the AS that this session shows instead of it
-	Port          uint16 // 0: 179
-	SourceAddress netip.Addr
-	HoldTime      *time.Duration // nil: three times KeepaliveTime, or FRR's default; whole seconds
-	KeepaliveTime *time.Duration // nil: a third of HoldTime, or FRR's default; whole seconds
-	Password      config.Secret
-	EBGPMultiHop  bool
-	BFDProfile    string // empty: no BFD
+	Address         netip.Addr        // zero: Interface is set
+	Interface       string            // unnumbered: the neighbor is whoever is at the other end; RFC 5549
+	VRF             string            // empty: the default one
+	ASN             uint32            // 0: DynamicASN says what it may be
+	DynamicASN      config.DynamicASN // empty unless ASN is 0
+	LocalASN        uint32            // 0: the router's; else the AS that this session shows instead of it
+	Port            uint16            // 0: 179
+	SourceAddress   netip.Addr
+	HoldTime        *time.Duration // nil: three times KeepaliveTime, or FRR's default; whole seconds
+	KeepaliveTime   *time.Duration // nil: a third of HoldTime, or FRR's default; whole seconds
+	ConnectTime     *time.Duration // between attempts to open the session; nil: 10 s; whole seconds
+	Password        config.Secret
+	EBGPMultiHop    bool
+	BFDProfile      string // empty: no BFD
+	GracefulRestart bool   // the peer is to keep the routes while FRR restarts; RFC 4724
+	DualStack       bool   // routes of both families
 }
+
+// ID returns which neighbor n is.
+func (n Neighbor) ID() NeighborID { return NeighborID{n.Address, n.Interface, n.VRF} }
+
+// Carries reports whether the session has routes of a family.
+func (n Neighbor) Carries(is4 bool) bool { return n.DualStack || n.ID().Carries(is4) }
 
 // A Class is a distinct way of announcing routes: which neighbors get them,
 // with which attributes. Its name in frr.conf is made from its content, so
 // that what a name stands for never changes.
 type Class struct {
-	Attributes []Attributes // one for each neighbor that gets the routes, by address
+	Attributes []Attributes // one for each neighbor that gets the routes, by ID
 }
 
 // Attributes are what a neighbor is told about the routes of a class.
 type Attributes struct {
-	Neighbor    netip.Addr
-	LocalPref   uint32             // 0: not set
-	Communities []config.Community // sorted
+	Neighbor         NeighborID
+	LocalPref        uint32             // 0: not set
+	Communities      []config.Community // sorted
+	MED              Metric
+	Prepend          []uint32 // put in front of the path besides what the session shows
+	GracefulShutdown bool     // RFC 8326: GRACEFUL_SHUTDOWN, and a local preference of 0 instead of LocalPref
 }
 
-// A Network is a route that this node originates.
+// A Metric is a number of a route which, if it is set, may be 0. Metrics compare
+// with ==.
+type Metric struct {
+	Set   bool
+	Value uint32
+}
+
+// NewMetric returns the Metric of a number; that of nil is not set.
+func NewMetric(v *uint32) Metric {
+	if v == nil {
+		return Metric{}
+	}
+	return Metric{true, *v}
+}
+
+// A Network is a route that this node originates, in each VRF in which a
+// neighbor gets it.
 type Network struct {
 	Prefix netip.Prefix
 	Class  int // index of Config.Classes

@@ -25,6 +25,9 @@ var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
+// at is the neighbor with an address in the default VRF.
+func at(s string) render.NeighborID { return render.NeighborID{Address: ip(s)} }
+
 func seconds(n int) *time.Duration {
 	d := time.Duration(n) * time.Second
 	return &d
@@ -68,9 +71,9 @@ func TestFRR(t *testing.T) {
 				{Address: ip("fd00:10::fe"), ASN: 64513},
 			},
 			Classes: []render.Class{
-				{Attributes: []render.Attributes{{Neighbor: ip("10.10.0.253")}}},
-				{Attributes: []render.Attributes{{Neighbor: ip("10.10.0.253")}, {Neighbor: ip("10.10.0.254"), LocalPref: 150}}},
-				{Attributes: []render.Attributes{{Neighbor: ip("fd00:10::fe")}}},
+				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.253")}}},
+				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.253")}, {Neighbor: at("10.10.0.254"), LocalPref: 150}}},
+				{Attributes: []render.Attributes{{Neighbor: at("fd00:10::fe")}}},
 			},
 			Networks: []render.Network{
 				{Prefix: netip.MustParsePrefix("192.0.2.0/28"), Class: 0},
@@ -97,11 +100,69 @@ func TestFRR(t *testing.T) {
 				{Name: "unset"},
 			},
 		}},
+		{"unnumbered dynamic dual-stack", render.Config{
+			Hostname: "n1",
+			ASN:      64512,
+			RouterID: ip("10.10.0.1"),
+			Neighbors: []render.Neighbor{
+				{Interface: "eth1", DynamicASN: config.External, ConnectTime: seconds(1), GracefulRestart: true, BFDProfile: "fast"},
+				{Interface: "eth2", ASN: 64513, Port: 1179, EBGPMultiHop: true},
+				{Address: ip("10.10.0.254"), DynamicASN: config.Internal, DualStack: true, EBGPMultiHop: true},
+				{Address: ip("fd00:10::fe"), DynamicASN: config.External, LocalASN: 64600, DualStack: true, ConnectTime: seconds(120)},
+			},
+			Classes: []render.Class{{Attributes: []render.Attributes{
+				{Neighbor: render.NeighborID{Interface: "eth1"}},
+				{Neighbor: at("fd00:10::fe"), LocalPref: 150},
+			}}},
+			Networks: []render.Network{
+				{Prefix: netip.MustParsePrefix("192.0.2.1/32")},
+				{Prefix: netip.MustParsePrefix("2001:db8::1/128")},
+			},
+			BFDProfiles: []config.BFDProfile{{Name: "fast"}},
+		}},
+		{"attributes", render.Config{
+			Hostname:  "n1",
+			ASN:       64512,
+			Neighbors: []render.Neighbor{{Address: ip("10.10.0.253"), ASN: 64512}, {Address: ip("10.10.0.254"), ASN: 64513}},
+			Classes: []render.Class{
+				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.253"), MED: render.Metric{Set: true}}}},
+				{Attributes: []render.Attributes{
+					{Neighbor: at("10.10.0.253"), LocalPref: 150, Communities: communities(t, 1), GracefulShutdown: true},
+					{Neighbor: at("10.10.0.254"), MED: render.Metric{Set: true, Value: 4294967295}, Prepend: []uint32{64512, 64512}, GracefulShutdown: true},
+				}},
+			},
+			Networks: []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Class: 1}, {Prefix: netip.MustParsePrefix("192.0.2.2/32")}},
+		}},
+		{"VRFs", render.Config{
+			Hostname: "n1",
+			ASN:      64512,
+			VRFs:     []render.VRF{{Name: "blue", ASN: 64600}, {Name: "red", ASN: 64512, RouterID: ip("10.20.0.1")}},
+			Neighbors: []render.Neighbor{
+				{Address: ip("10.10.0.254"), ASN: 64513},
+				{VRF: "blue", Address: ip("fd00:10::fe"), ASN: 64513},
+				{VRF: "red", Interface: "eth1", DynamicASN: config.External},
+				{VRF: "red", Address: ip("10.10.0.254"), ASN: 64513},
+			},
+			Classes: []render.Class{
+				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.254")}}},
+				{Attributes: []render.Attributes{
+					{Neighbor: at("10.10.0.254")},
+					{Neighbor: render.NeighborID{VRF: "red", Interface: "eth1"}},
+					{Neighbor: render.NeighborID{VRF: "red", Address: ip("10.10.0.254")}, Communities: communities(t, 1)},
+				}},
+			},
+			Networks: []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Class: 1}, {Prefix: netip.MustParsePrefix("192.0.2.2/32")}},
+		}},
+		{"VRF alone", render.Config{
+			Hostname:  "n1",
+			VRFs:      []render.VRF{{Name: "red", ASN: 64512}},
+			Neighbors: []render.Neighbor{{VRF: "red", Address: ip("10.10.0.254"), ASN: 64513}},
+		}},
 		{"63 communities", render.Config{
 			Hostname:  "n1",
 			ASN:       64512,
 			Neighbors: []render.Neighbor{{Address: ip("10.10.0.254"), ASN: 64513}},
-			Classes:   []render.Class{{Attributes: []render.Attributes{{Neighbor: ip("10.10.0.254"), Communities: communities(t, 63)}}}},
+			Classes:   []render.Class{{Attributes: []render.Attributes{{Neighbor: at("10.10.0.254"), Communities: communities(t, 63)}}}},
 			Networks:  []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}},
 		}},
 	}
@@ -177,7 +238,7 @@ func TestClassStays(t *testing.T) {
 	var classes []render.Class
 	for i := range 40 {
 		classes = append(classes, render.Class{Attributes: []render.Attributes{
-			{Neighbor: r1, Communities: communities(t, i)}, {Neighbor: r2, LocalPref: uint32(i)},
+			{Neighbor: at(r1.String()), Communities: communities(t, i)}, {Neighbor: at(r2.String()), LocalPref: uint32(i)},
 		}})
 	}
 	blocks := func(of []render.Class) []string {
@@ -231,7 +292,7 @@ func TestRefuses(t *testing.T) {
 			ASN:         64512,
 			RouterID:    ip("10.0.0.1"),
 			Neighbors:   []render.Neighbor{{Address: ip("10.0.0.2"), ASN: 64513, Password: config.NewSecret("x"), BFDProfile: "fast"}},
-			Classes:     []render.Class{{Attributes: []render.Attributes{{Neighbor: ip("10.0.0.2")}}}},
+			Classes:     []render.Class{{Attributes: []render.Attributes{{Neighbor: at("10.0.0.2")}}}},
 			Networks:    []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32")}},
 			BFDProfiles: []config.BFDProfile{{Name: "fast"}},
 		}
@@ -249,6 +310,17 @@ func TestRefuses(t *testing.T) {
 		{"neighbor without router", func(c *render.Config) { c.ASN = 0 }, "without an AS number"},
 		{"neighbor without address", func(c *render.Config) { c.Neighbors[0].Address = netip.Addr{} }, "neighbor invalid IP"},
 		{"neighbor with a zone", func(c *render.Config) { c.Neighbors[0].Address = ip("fe80::1%a\nb") }, "zone"},
+		{"neighbor with both an address and an interface", func(c *render.Config) { c.Neighbors[0].Interface = "eth1" }, "both an address and an interface"},
+		{"neighbor at an interface with a line", func(c *render.Config) { c.Neighbors[0] = render.Neighbor{Interface: "a\nexit", ASN: 1} }, `interface "a\nexit"`},
+		{"neighbor at an interface that is an address", func(c *render.Config) { c.Neighbors[0] = render.Neighbor{Interface: "10.0.0.9", ASN: 1} }, `interface "10.0.0.9"`},
+		{"neighbor in no VRF", func(c *render.Config) { c.Neighbors[0].VRF = "red" }, "neighbor 10.0.0.2 vrf red: its VRF has no AS number"},
+		{"neighbor twice", func(c *render.Config) { c.Neighbors = append(c.Neighbors, c.Neighbors[0]) }, "route-map of the same name"},
+		{"neighbor of a dynamic AS that FRR does not know", func(c *render.Config) { c.Neighbors[0].ASN, c.Neighbors[0].DynamicASN = 0, "any\nexit" }, "no AS number"},
+		{"neighbor of two AS", func(c *render.Config) { c.Neighbors[0].DynamicASN = config.External }, "both an AS number"},
+		{"VRF with a line", func(c *render.Config) { c.VRFs = []render.VRF{{Name: "a\nexit", ASN: 1}} }, `VRF "a\nexit"`},
+		{"VRF without AS", func(c *render.Config) { c.VRFs = []render.VRF{{Name: "red"}} }, "VRF red: no AS number"},
+		{"VRF with a router ID of IPv6", func(c *render.Config) { c.VRFs = []render.VRF{{Name: "red", ASN: 1, RouterID: ip("fd00::1")}} }, "VRF red: router ID fd00::1"},
+		{"no time between attempts", func(c *render.Config) { c.Neighbors[0].ConnectTime = seconds(0) }, "time 0s between attempts"},
 		{"neighbor without AS", func(c *render.Config) { c.Neighbors[0].ASN = 0 }, "neighbor 10.0.0.2: no AS number"},
 		{"source with a zone", func(c *render.Config) { c.Neighbors[0].SourceAddress = ip("fe80::1%a\nb") }, "zone"},
 		{"part of a second", func(c *render.Config) { d := time.Millisecond; c.Neighbors[0].HoldTime = &d }, "1ms"},
@@ -301,7 +373,7 @@ func BenchmarkFRR(b *testing.B) {
 				Hostname:  "n1",
 				ASN:       64512,
 				Neighbors: []render.Neighbor{{Address: r1, ASN: 64513}, {Address: r2, ASN: 64513}},
-				Classes:   []render.Class{{Attributes: []render.Attributes{{Neighbor: r1}, {Neighbor: r2}}}},
+				Classes:   []render.Class{{Attributes: []render.Attributes{{Neighbor: at(r1.String())}, {Neighbor: at(r2.String())}}}},
 			}
 			for a := ip("10.32.0.0"); len(c.Networks) < networks; a = a.Next() {
 				c.Networks = append(c.Networks, render.Network{Prefix: netip.PrefixFrom(a, 32)})

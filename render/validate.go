@@ -5,8 +5,11 @@ package render
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/config"
 )
 
 // What FRR takes of one command, less some room for its context. It is VTY_BUFSIZ
@@ -23,16 +26,23 @@ func validate(c Config) error {
 	if err := word(c.Hostname); err != nil {
 		return fmt.Errorf("hostname %q: %w", c.Hostname, err)
 	}
-	if c.RouterID.IsValid() && !c.RouterID.Is4() {
-		return fmt.Errorf("router ID %s is not an IPv4 address", c.RouterID)
+	routers, err := validateRouters(c)
+	if err != nil {
+		return err
 	}
-	if c.ASN == 0 && len(c.Neighbors)+len(c.Networks) > 0 {
-		return errors.New("neighbors or networks without an AS number")
-	}
+	outMaps := map[string]bool{}
 	for _, n := range c.Neighbors {
 		if err := validateNeighbor(n); err != nil {
-			return fmt.Errorf("neighbor %s: %w", n.Address, err)
+			return fmt.Errorf("neighbor %s: %w", n.ID(), err)
 		}
+		if !routers[n.VRF] {
+			return fmt.Errorf("neighbor %s: its VRF has no AS number", n.ID())
+		}
+		name := outMap(n.ID())
+		if outMaps[name] {
+			return fmt.Errorf("neighbor %s: another has a route-map of the same name", n.ID())
+		}
+		outMaps[name] = true
 	}
 	for _, p := range c.BFDProfiles {
 		if err := word(p.Name); err != nil {
@@ -57,6 +67,30 @@ func validate(c Config) error {
 	return nil
 }
 
+// validateRouters returns the VRFs that have a router.
+func validateRouters(c Config) (map[string]bool, error) {
+	if c.ASN == 0 && len(c.VRFs) == 0 && len(c.Neighbors)+len(c.Networks) > 0 {
+		return nil, errors.New("neighbors or networks without an AS number")
+	}
+	if c.RouterID.IsValid() && !c.RouterID.Is4() {
+		return nil, fmt.Errorf("router ID %s is not an IPv4 address", c.RouterID)
+	}
+	routers := map[string]bool{"": c.ASN != 0}
+	for _, v := range c.VRFs {
+		if err := word(v.Name); err != nil {
+			return nil, fmt.Errorf("VRF %q: %w", v.Name, err)
+		}
+		if v.ASN == 0 {
+			return nil, fmt.Errorf("VRF %s: no AS number", v.Name)
+		}
+		if v.RouterID.IsValid() && !v.RouterID.Is4() {
+			return nil, fmt.Errorf("VRF %s: router ID %s is not an IPv4 address", v.Name, v.RouterID)
+		}
+		routers[v.Name] = true
+	}
+	return routers, nil
+}
+
 // validateAttributes refuses what does not fit in one command: of a longer one
 // FRR carries out the rest as if it were another.
 func validateAttributes(a Attributes) error {
@@ -69,11 +103,24 @@ func validateAttributes(a Attributes) error {
 }
 
 func validateNeighbor(n Neighbor) error {
-	if !n.Address.IsValid() || n.Address.Is4In6() || n.Address.Zone() != "" {
+	switch {
+	case n.Interface != "" && n.Address.IsValid():
+		return errors.New("both an address and an interface")
+	case n.Interface != "":
+		if err := word(n.Interface); err != nil {
+			return fmt.Errorf("interface %q: %w", n.Interface, err)
+		}
+		if _, err := netip.ParseAddr(n.Interface); err == nil {
+			return fmt.Errorf("interface %q: FRR would take it for an address", n.Interface)
+		}
+	case !n.Address.IsValid() || n.Address.Is4In6() || n.Address.Zone() != "":
 		return errors.New("not an address without a zone")
 	}
-	if n.ASN == 0 {
+	switch {
+	case n.ASN == 0 && n.DynamicASN != config.Internal && n.DynamicASN != config.External:
 		return errors.New("no AS number")
+	case n.ASN != 0 && n.DynamicASN != "":
+		return errors.New("both an AS number and a dynamic one")
 	}
 	if n.SourceAddress.Zone() != "" {
 		return errors.New("source address with a zone")
@@ -82,6 +129,9 @@ func validateNeighbor(n Neighbor) error {
 		if d != nil && (*d < 0 || *d > maxTimer || *d%time.Second != 0) {
 			return fmt.Errorf("time %v is not a whole number of seconds up to %v", *d, maxTimer)
 		}
+	}
+	if d := n.ConnectTime; d != nil && (*d < time.Second || *d > maxTimer || *d%time.Second != 0) {
+		return fmt.Errorf("time %v between attempts is not a whole number of seconds from 1 s to %v", *d, maxTimer)
 	}
 	if n.BFDProfile != "" {
 		if err := word(n.BFDProfile); err != nil {

@@ -5,7 +5,6 @@ package render
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +15,8 @@ import (
 const (
 	inMap = "herald-in" // the route-map that denies every route received
 
-	// connectTime separates attempts to open a session. FRR's 120 s is how long
-	// a router that restarts would be without routes.
+	// connectTime separates attempts to open a session, unless the neighbor says.
+	// FRR's 120 s is how long a router that restarts would be without routes.
 	connectTime = 10 * time.Second
 
 	// policyDelay is how many seconds after the last change of a route-map bgpd
@@ -35,10 +34,11 @@ const (
 
 // A view is what the template shows: every choice has been made.
 type view struct {
-	Hostname  string
-	RouteMaps []routeMap
-	Router    *router // nil: no BGP
-	BFD       *bfd    // nil: no profiles
+	Hostname    string
+	PolicyDelay int // seconds; 0: no BGP
+	RouteMaps   []routeMap
+	Routers     []router // one for each VRF, the default one first
+	BFD         *bfd     // nil: no profiles
 }
 
 // A routeMap is one entry of a route-map.
@@ -50,10 +50,10 @@ type routeMap struct {
 }
 
 type router struct {
-	ASN         uint32
-	PolicyDelay int // seconds
-	Lines       []string
-	Families    []family
+	ASN      uint32
+	VRF      string // empty: the default one
+	Lines    []string
+	Families []family
 }
 
 type family struct {
@@ -64,7 +64,7 @@ type family struct {
 
 // A member is a neighbor with which routes of a family are exchanged.
 type member struct {
-	Address netip.Addr
+	Name    string // what FRR calls it
 	In, Out string // route-maps
 }
 
@@ -85,34 +85,60 @@ func newView(c Config, show func(config.Secret) string) (view, error) {
 		}
 		v.BFD.Profiles = append(v.BFD.Profiles, profile{p.Name, profileLines(p)})
 	}
-	if c.ASN == 0 {
+	if c.ASN == 0 && len(c.VRFs) == 0 {
 		return v, nil
 	}
 	labels, err := labels(c.Classes)
 	if err != nil {
 		return view{}, err
 	}
+	v.PolicyDelay = policyDelay
 	v.RouteMaps = routeMaps(c, labels)
-	v.Router = &router{ASN: c.ASN, PolicyDelay: policyDelay, Lines: routerLines(c, show)}
-	for _, f := range []struct {
-		name string
-		is4  bool
-	}{{"ipv4", true}, {"ipv6", false}} {
-		if fam := newFamily(c, labels, f.name, f.is4); len(fam.Networks)+len(fam.Neighbors) > 0 {
-			v.Router.Families = append(v.Router.Families, fam)
-		}
+	if c.ASN != 0 {
+		v.Routers = append(v.Routers, newRouter(c, VRF{ASN: c.ASN, RouterID: c.RouterID}, labels, show))
+	}
+	for _, vrf := range c.VRFs {
+		v.Routers = append(v.Routers, newRouter(c, vrf, labels, show))
 	}
 	return v, nil
 }
 
-func outMap(neighbor netip.Addr) string { return "herald-out-" + neighbor.String() }
+// newRouter returns the router of a VRF. What is in another is not for it.
+func newRouter(c Config, vrf VRF, labels []label, show func(config.Secret) string) router {
+	var neighbors []Neighbor
+	for _, n := range c.Neighbors {
+		if n.VRF == vrf.Name {
+			neighbors = append(neighbors, n)
+		}
+	}
+	r := router{ASN: vrf.ASN, VRF: vrf.Name, Lines: routerLines(vrf, neighbors, show)}
+	names := networkClasses(c.Classes, vrf.Name, labels)
+	for _, f := range []struct {
+		name string
+		is4  bool
+	}{{"ipv4", true}, {"ipv6", false}} {
+		if fam := newFamily(c.Networks, names, neighbors, f.name, f.is4); len(fam.Networks)+len(fam.Neighbors) > 0 {
+			r.Families = append(r.Families, fam)
+		}
+	}
+	return r
+}
+
+// outMap returns the name of the route-map for what a neighbor is sent.
+func outMap(neighbor NeighborID) string {
+	name := "herald-out-" + neighbor.name()
+	if neighbor.VRF != "" {
+		name += "@" + neighbor.VRF
+	}
+	return name
+}
 
 // routeMaps returns the entries of all route-maps: one that receives nothing,
 // one for each class, which tags its routes where they originate, and for each
 // neighbor one that lets the tags of its classes through and nothing else.
 func routeMaps(c Config, labels []label) []routeMap {
 	out := []routeMap{{Name: inMap, Action: "deny", Sequence: 10}}
-	entries := map[netip.Addr][]routeMap{}
+	entries := map[NeighborID][]routeMap{}
 	for i, class := range c.Classes {
 		out = append(out, routeMap{
 			Name:     labels[i].routeMap(),
@@ -130,9 +156,9 @@ func routeMaps(c Config, labels []label) []routeMap {
 		}
 	}
 	for _, n := range c.Neighbors {
-		out = append(out, entries[n.Address]...)
+		out = append(out, entries[n.ID()]...)
 		// FRR denies the rest by itself, but only where there is a first entry.
-		out = append(out, routeMap{Name: outMap(n.Address), Action: "deny", Sequence: lastSequence})
+		out = append(out, routeMap{Name: outMap(n.ID()), Action: "deny", Sequence: lastSequence})
 	}
 	slices.SortFunc(out, func(a, b routeMap) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Sequence, b.Sequence))
@@ -142,7 +168,15 @@ func routeMaps(c Config, labels []label) []routeMap {
 
 func attributeLines(a Attributes) []string {
 	var standard, large, lines []string
-	for _, c := range a.Communities {
+	if len(a.Prepend) > 0 {
+		lines = append(lines, "set as-path prepend "+strings.Trim(fmt.Sprint(a.Prepend), "[]"))
+	}
+	communities := a.Communities
+	if a.GracefulShutdown && !slices.Contains(communities, config.GracefulShutdown) {
+		communities = slices.Concat(communities, []config.Community{config.GracefulShutdown})
+		slices.SortFunc(communities, config.Community.Compare)
+	}
+	for _, c := range communities {
 		if c.IsLarge() {
 			large = append(large, c.String())
 		} else {
@@ -155,16 +189,23 @@ func attributeLines(a Attributes) []string {
 	if len(large) > 0 {
 		lines = append(lines, "set large-community "+strings.Join(large, " ")+" additive")
 	}
-	if a.LocalPref != 0 {
+	switch {
+	case a.GracefulShutdown:
+		// For peers in our own AS; others are not sent it. RFC 8326, Section 4.2.
+		lines = append(lines, "set local-preference 0")
+	case a.LocalPref != 0:
 		lines = append(lines, fmt.Sprintf("set local-preference %d", a.LocalPref))
+	}
+	if a.MED.Set {
+		lines = append(lines, fmt.Sprintf("set metric %d", a.MED.Value))
 	}
 	return lines
 }
 
-func routerLines(c Config, show func(config.Secret) string) []string {
+func routerLines(vrf VRF, neighbors []Neighbor, show func(config.Secret) string) []string {
 	var lines []string
-	if c.RouterID.IsValid() {
-		lines = append(lines, fmt.Sprintf("bgp router-id %s", c.RouterID))
+	if vrf.RouterID.IsValid() {
+		lines = append(lines, fmt.Sprintf("bgp router-id %s", vrf.RouterID))
 	}
 	lines = append(lines,
 		"no bgp ebgp-requires-policy", // RFC 8212 asks for policies; herald-in and herald-out-… are
@@ -176,16 +217,23 @@ func routerLines(c Config, show func(config.Secret) string) []string {
 		"bgp graceful-restart preserve-fw-state",
 		"no bgp network import-check", // the node's kernel has no route to an address of a Service
 	)
-	for _, n := range c.Neighbors {
-		for _, l := range neighborLines(c, n, show) {
-			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.Address, l))
+	for _, n := range neighbors {
+		for _, l := range neighborLines(vrf, n, show) {
+			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.ID().name(), l))
 		}
 	}
 	return lines
 }
 
-func neighborLines(c Config, n Neighbor, show func(config.Secret) string) []string {
-	lines := []string{fmt.Sprintf("remote-as %d", n.ASN)}
+func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []string {
+	remote := "remote-as " + string(n.DynamicASN)
+	if n.ASN != 0 {
+		remote = fmt.Sprintf("remote-as %d", n.ASN)
+	}
+	if n.Interface != "" {
+		remote = "interface " + remote // which is what makes the neighbor
+	}
+	lines := []string{remote}
 	if n.LocalASN != 0 {
 		lines = append(lines, fmt.Sprintf("local-as %d no-prepend replace-as", n.LocalASN))
 	}
@@ -198,8 +246,9 @@ func neighborLines(c Config, n Neighbor, show func(config.Secret) string) []stri
 	if n.Port != 0 && n.Port != 179 {
 		lines = append(lines, fmt.Sprintf("port %d", n.Port))
 	}
-	ebgp := n.ASN != c.ASN
-	if ebgp && n.EBGPMultiHop {
+	ebgp := n.ASN != vrf.ASN && n.DynamicASN != config.Internal
+	// FRR refuses it of an unnumbered one, which is on the same link.
+	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
 	if ebgp && !n.EBGPMultiHop && n.Address.Is6() {
@@ -213,7 +262,15 @@ func neighborLines(c Config, n Neighbor, show func(config.Secret) string) []stri
 	if keepalive, hold, ok := timers(n); ok {
 		lines = append(lines, fmt.Sprintf("timers %d %d", keepalive/time.Second, hold/time.Second))
 	}
-	return append(lines, fmt.Sprintf("timers connect %d", connectTime/time.Second))
+	connect := connectTime
+	if n.ConnectTime != nil {
+		connect = *n.ConnectTime
+	}
+	lines = append(lines, fmt.Sprintf("timers connect %d", connect/time.Second))
+	if n.GracefulRestart {
+		lines = append(lines, "graceful-restart")
+	}
+	return lines
 }
 
 // timers returns the session's timers, the missing one of the two made from
@@ -230,20 +287,29 @@ func timers(n Neighbor) (keepalive, hold time.Duration, ok bool) {
 	return 0, 0, false
 }
 
-func newFamily(c Config, labels []label, name string, is4 bool) family {
-	f := family{Name: name}
-	names := make([]string, len(labels))
-	for i, l := range labels {
-		names[i] = " route-map " + l.routeMap()
-	}
-	for _, n := range c.Networks {
-		if n.Prefix.Addr().Is4() == is4 {
-			f.Networks = append(f.Networks, n.Prefix.String()+names[n.Class])
+// networkClasses returns for each class what follows a network of it in a VRF;
+// nothing if no neighbor gets those there.
+func networkClasses(classes []Class, vrf string, labels []label) []string {
+	names := make([]string, len(classes))
+	for i, c := range classes {
+		if len(c.Attributes) == 0 && vrf == "" ||
+			slices.ContainsFunc(c.Attributes, func(a Attributes) bool { return a.Neighbor.VRF == vrf }) {
+			names[i] = " route-map " + labels[i].routeMap()
 		}
 	}
-	for _, n := range c.Neighbors {
-		if n.Address.Is4() == is4 {
-			f.Neighbors = append(f.Neighbors, member{n.Address, inMap, outMap(n.Address)})
+	return names
+}
+
+func newFamily(networks []Network, classes []string, neighbors []Neighbor, name string, is4 bool) family {
+	f := family{Name: name}
+	for _, n := range networks {
+		if n.Prefix.Addr().Is4() == is4 && classes[n.Class] != "" {
+			f.Networks = append(f.Networks, n.Prefix.String()+classes[n.Class])
+		}
+	}
+	for _, n := range neighbors {
+		if n.Carries(is4) {
+			f.Neighbors = append(f.Neighbors, member{n.ID().name(), inMap, outMap(n.ID())})
 		}
 	}
 	return f

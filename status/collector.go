@@ -3,6 +3,7 @@
 package status
 
 import (
+	"cmp"
 	"maps"
 	"math/big"
 	"net/netip"
@@ -53,11 +54,11 @@ var (
 	descDecisions = prometheus.NewDesc("herald_decisions",
 		"Number of addresses of Services that this node announces or not, by protocol and reason.", []string{"protocol", "reason"}, nil)
 	descSessionUp = prometheus.NewDesc("metallb_bgp_session_up",
-		"1 if the BGP session is established.", []string{"peer"}, nil)
+		"1 if the BGP session is established.", []string{"peer", "vrf"}, nil)
 	descPrefixes = prometheus.NewDesc("metallb_bgp_announced_prefixes_total",
-		"Number of prefixes that the peer was sent.", []string{"peer"}, nil)
+		"Number of prefixes that the peer was sent.", []string{"peer", "vrf"}, nil)
 	descBFDUp = prometheus.NewDesc("metallb_bfd_session_up",
-		"1 if the BFD session is up.", []string{"peer"}, nil)
+		"1 if the BFD session is up.", []string{"peer", "vrf"}, nil)
 	descApplied = prometheus.NewDesc("herald_frr_applied",
 		"1 if FRR runs the configuration that it is to run.", nil, nil)
 	descGeneration = prometheus.NewDesc("herald_frr_generation",
@@ -155,10 +156,10 @@ func (s sender) agent(r Report) {
 		if !p.Wanted {
 			continue
 		}
-		s.gauge(descSessionUp, one(p.Session.Up()), p.endpoint())
-		s.gauge(descPrefixes, float64(p.Session.PrefixesSent), p.endpoint())
+		s.gauge(descSessionUp, one(p.Session.Up()), p.endpoint(), p.vrf())
+		s.gauge(descPrefixes, float64(p.Session.PrefixesSent), p.endpoint(), p.vrf())
 		if p.BFDProfile != "" {
-			s.gauge(descBFDUp, one(p.Session.BFD == "up"), p.Address.String())
+			s.gauge(descBFDUp, one(p.Session.BFD == "up"), p.ID().Name(), p.vrf())
 		}
 	}
 	if r.Layer2 != nil {
@@ -202,14 +203,21 @@ func (s sender) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
-// endpoint returns a peer's address and port, as MetalLB's metrics name it.
+// endpoint returns a peer's address and port, as MetalLB's metrics name it; the
+// interface of one that has no address.
 func (p Peer) endpoint() string {
+	if p.Interface != "" {
+		return p.Interface
+	}
 	port := p.Port
 	if port == 0 {
 		port = 179
 	}
 	return netip.AddrPortFrom(p.Address, port).String()
 }
+
+// vrf returns a peer's VRF, as MetalLB's metrics name it.
+func (p Peer) vrf() string { return cmp.Or(p.VRF, "default") }
 
 func one(b bool) float64 {
 	if b {

@@ -34,6 +34,8 @@ const (
 	NoLocalEndpoints     Reason = "NoLocalEndpoints"     // externalTrafficPolicy Local, none on this node
 	NoPeers              Reason = "NoPeers"              // no peer of the advertisement runs on this node
 	ConflictingLocalPref Reason = "ConflictingLocalPref" // two advertisements, one route, two preferences
+	ConflictingMED       Reason = "ConflictingMED"       // likewise, two MEDs
+	ConflictingPrepend   Reason = "ConflictingPrepend"   // likewise, the path prepended differently
 	Layer2Unsupported    Reason = "Layer2Unsupported"    // this agent does not answer ARP and NDP
 	NoInterface          Reason = "NoInterface"          // layer 2: this node cannot answer on any interface of the advertisement
 	MembersUnknown       Reason = "MembersUnknown"       // layer 2: which agents are alive is not known yet, or not any more
@@ -48,7 +50,7 @@ const (
 // Reasons of a Peer, with NodeNotSelected and NodeUnknown.
 const (
 	Configured      Reason = "Configured"      // the node is to hold the session
-	AddressConflict Reason = "AddressConflict" // an earlier peer has the same address
+	AddressConflict Reason = "AddressConflict" // an earlier peer has the same address or interface
 	ASNConflict     Reason = "ASNConflict"     // FRR cannot show the peer its AS besides an earlier peer's
 )
 

@@ -3,7 +3,9 @@
 package status
 
 import (
+	"cmp"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -11,14 +13,51 @@ import (
 // and how that session stands.
 type Peer struct {
 	Name       string     `json:"name"`
-	Address    netip.Addr `json:"address"`
-	Port       uint16     `json:"port,omitempty"` // 0: 179
-	ASN        uint32     `json:"asn"`
+	Address    netip.Addr `json:"address,omitzero"`    // zero: Interface is set
+	Interface  string     `json:"interface,omitempty"` // unnumbered
+	VRF        string     `json:"vrf,omitempty"`       // empty: the default one
+	Port       uint16     `json:"port,omitempty"`      // 0: 179
+	ASN        uint32     `json:"asn,omitempty"`       // 0: DynamicASN says what it may be
+	DynamicASN string     `json:"dynamicASN,omitempty"`
 	BFDProfile string     `json:"bfdProfile,omitempty"`
 	Wanted     bool       `json:"wanted"` // the node is to hold the session
 	Reason     Reason     `json:"reason"`
 	Detail     string     `json:"detail,omitempty"`
 	Session    Session    `json:"session,omitzero"` // zero: not seen in FRR yet
+}
+
+// A PeerID says which of a node's BGP neighbors one is, in decisions as in what
+// FRR says: who has an address, or whoever is at the other end of an interface,
+// and in which VRF. IDs compare with ==.
+type PeerID struct {
+	Address   netip.Addr // zero: Interface is set
+	Interface string
+	VRF       string // empty: the default one
+}
+
+// ID returns which neighbor p is.
+func (p Peer) ID() PeerID { return PeerID{p.Address, p.Interface, p.VRF} }
+
+// Compare orders neighbors by VRF, the default one first, then by address, those
+// without one first, then by interface.
+func (id PeerID) Compare(o PeerID) int {
+	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
+}
+
+// Name returns what FRR calls the neighbor in its VRF.
+func (id PeerID) Name() string {
+	if id.Interface != "" {
+		return id.Interface
+	}
+	return id.Address.String()
+}
+
+// String returns the neighbor's name, and behind it the VRF.
+func (id PeerID) String() string {
+	if id.VRF != "" {
+		return id.Name() + " vrf " + id.VRF
+	}
+	return id.Name()
 }
 
 // A SessionState is the state of a BGP session as FRR spells it; RFC 4271,

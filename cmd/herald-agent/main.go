@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/cmd/internal/configfile"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -159,18 +159,11 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.Confirm(routers.Sent)
 		},
 	})
-	var documents interface {
-		reconcile.Documents
-		Run(context.Context) error
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
 	}
-	if o.ConfigFile != "" {
-		documents = configfile.New(o.ConfigFile, worker.Wake)
-	} else {
-		documents = kube.NewConfigMap(kube.ConfigMapOptions{
-			Client: client, Namespace: o.Namespace, Name: o.Config, Wake: worker.Wake,
-		})
-	}
-	agent := reconcile.NewAgent(reconcile.AgentOptions{
+	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
 		Cluster:   watcher,
@@ -182,12 +175,19 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Logger:    log,
 		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
-	})
+	}
+	var tasks []daemon.Task
+	if documents.Resources != nil {
+		state := kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Node: o.node, Logger: log.With("component", "status")})
+		agentOpts.State = state
+		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
+	}
+	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	return daemon.Run(working,
+	return daemon.Run(working, append(tasks,
 		daemon.Task{Name: "stop", Run: func(working context.Context) error {
 			select {
 			case <-working.Done():
@@ -209,7 +209,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "events", Run: events.Run},
 		o.withFRR(client, log.With("component", "frr")),
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
-	)
+	)...)
 }
 
 // inForce says how far FRR runs what it is to run.

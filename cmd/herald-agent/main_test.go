@@ -129,8 +129,8 @@ func (*fakeReader) Close() error { return nil }
 
 func TestSessions(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
-	up := frr.Session{Peer: peer, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
-	down := frr.Session{Peer: peer, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
+	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
+	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
 	changes := 0
 	s := newSessions(&fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}}, func() { changes++ },

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -35,7 +34,7 @@ type sessions struct {
 	log     *slog.Logger
 
 	mu     sync.Mutex // guards byPeer
-	byPeer map[netip.Addr]status.Session
+	byPeer map[status.PeerID]status.Session
 }
 
 func newSessions(r reader, changed func(), log *slog.Logger) *sessions {
@@ -67,7 +66,7 @@ func (s *sessions) ask(ctx context.Context) {
 	if ctx.Err() != nil && err != nil {
 		return // the program ends, or FRR is busy
 	}
-	byPeer := make(map[netip.Addr]status.Session, len(all))
+	byPeer := make(map[status.PeerID]status.Session, len(all))
 	for _, f := range all {
 		byPeer[f.Peer] = sessionOf(f, now)
 	}
@@ -94,20 +93,20 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 	return out
 }
 
-func (s *sessions) logChanges(before, after map[netip.Addr]status.Session) {
+func (s *sessions) logChanges(before, after map[status.PeerID]status.Session) {
 	news := false
 	for peer, session := range after {
 		news = news || session.Up() != before[peer].Up()
 		switch was := before[peer]; {
 		case session.Up() && !was.Up():
-			s.log.Info("session up", "peer", peer)
+			s.log.Info("session up", "peer", peer.String())
 		case !session.Up() && was.Up():
-			s.log.Warn("session down", "peer", peer, "reason", cmp.Or(session.LastError, string(session.State)))
+			s.log.Warn("session down", "peer", peer.String(), "reason", cmp.Or(session.LastError, string(session.State)))
 		}
 	}
 	for peer, was := range before {
 		if _, ok := after[peer]; !ok && was.Up() {
-			s.log.Info("session gone", "peer", peer)
+			s.log.Info("session gone", "peer", peer.String())
 			news = true
 		}
 	}
@@ -123,7 +122,7 @@ func (s *sessions) in(peers []status.Peer) []status.Peer {
 	defer s.mu.Unlock()
 	for i, p := range peers {
 		if p.Wanted {
-			peers[i].Session = s.byPeer[p.Address]
+			peers[i].Session = s.byPeer[p.ID()]
 		}
 	}
 	return peers

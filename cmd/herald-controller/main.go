@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/cmd/internal/configfile"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
@@ -105,9 +105,9 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Registerer: metrics,
 	})
 
-	var documents interface {
-		reconcile.Documents
-		Run(context.Context) error
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
 	}
 	controllerOpts := reconcile.ControllerOptions{
 		Worker:  worker,
@@ -122,16 +122,16 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
 	}
-	if o.ConfigFile != "" {
-		documents = configfile.New(o.ConfigFile, worker.Wake)
-	} else {
-		configMap := kube.NewConfigMap(kube.ConfigMapOptions{
-			Client: client, Namespace: o.Namespace, Name: o.Config, Wake: worker.Wake,
-		})
-		documents = configMap
-		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(configMap, e) }
-	}
 	controllerOpts.Documents = documents
+	if documents.ConfigMap != nil {
+		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
+	}
+	if documents.Resources != nil {
+		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
+			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
+		})
+		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+	}
 	controller := reconcile.NewController(controllerOpts)
 
 	host, err := os.Hostname()

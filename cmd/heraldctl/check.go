@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -21,9 +23,10 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -f FILE...",
 		Short: "Say whether a configuration is valid, and what is in it",
-		Long: `Check reads configurations, each a ConfigMap of MetalLB or the document in one,
-and says what is in them. Of one with mistakes it prints every mistake as
-FILE:LINE: PATH: REASON.
+		Long: `Check reads configurations, each a ConfigMap of MetalLB, the document in one, or
+MetalLB's custom resources with the Secrets that they refer to, and says what is
+in them. Of one with mistakes it prints every mistake as FILE:LINE: PATH: REASON,
+or for resources as FILE: KIND/NAME: REASON: MESSAGE.
 
 Exit status: 0 if all are valid, 1 if one has mistakes, 2 if one cannot be read.`,
 		Example: `  heraldctl check -f config.yaml
@@ -68,18 +71,34 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 		fmt.Fprintf(tab, "  pool\t%s\t%s\t%s\n", p.Name, addresses(p), strings.Join(poolNotes(p), ", "))
 	}
 	for _, p := range cfg.Peers {
-		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, p.Address, strings.Join(peerNotes(p), ", "))
+		where := p.Interface
+		if where == "" {
+			where = p.Address.String()
+		}
+		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, where, strings.Join(peerNotes(p), ", "))
 	}
 	for _, a := range cfg.BGPAdvertisements {
-		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "), strings.Join(advertisementNotes(a), ", "))
+		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
 	}
 	for _, a := range cfg.L2Advertisements {
-		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "))
+		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors))
 	}
 	for _, warning := range cfg.Warnings() {
 		fmt.Fprintf(tab, "  warning: %s\n", warning)
 	}
 	return tab.Flush()
+}
+
+// scope says which pools an advertisement is about.
+func scope(pools []string, selectors []config.Selector) string {
+	parts := slices.Clone(pools)
+	for _, s := range selectors {
+		parts = append(parts, "{"+s.String()+"}")
+	}
+	if len(parts) == 0 {
+		return "every pool"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // addresses says how many addresses a pool has of each family.
@@ -117,7 +136,17 @@ func poolNotes(p config.Pool) []string {
 }
 
 func peerNotes(p config.Peer) []string {
-	notes := []string{fmt.Sprintf("AS %d from AS %d", p.PeerASN, p.MyASN)}
+	theirs := cmp.Or(string(p.DynamicASN), strconv.FormatUint(uint64(p.PeerASN), 10))
+	notes := []string{fmt.Sprintf("AS %s from AS %d", theirs, cmp.Or(p.LocalASN, p.MyASN))}
+	if p.VRF != "" {
+		notes = append(notes, "in VRF "+p.VRF)
+	}
+	if p.DualStack {
+		notes = append(notes, "routes of both families")
+	}
+	if p.GracefulRestart {
+		notes = append(notes, "graceful restart")
+	}
 	if p.BFDProfile != "" {
 		notes = append(notes, "BFD profile "+p.BFDProfile)
 	}
@@ -134,6 +163,15 @@ func advertisementNotes(a config.BGPAdvertisement) []string {
 	notes := []string{fmt.Sprintf("routes of /%d and /%d", a.AggregationLength, a.AggregationLengthV6)}
 	if a.LocalPref != 0 {
 		notes = append(notes, fmt.Sprintf("localpref %d", a.LocalPref))
+	}
+	if a.MED != nil {
+		notes = append(notes, fmt.Sprintf("MED %d", *a.MED))
+	}
+	if a.Prepend > 0 {
+		notes = append(notes, "our AS number prepended "+count(a.Prepend, "time"))
+	}
+	if a.GracefulShutdown {
+		notes = append(notes, "graceful shutdown")
 	}
 	for _, c := range a.Communities {
 		notes = append(notes, c.String())

@@ -60,6 +60,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), renderCommand(), allocateCommand(), diffCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), versionCommand())
 	return root
 }

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+)
+
+// A sessionTest takes configurations as values to the FRR of the nodes: what
+// reconcile decides is rendered and applied, and routers are asked what they
+// learned. The Service that is announced has the addresses service and service6,
+// and endpoints on every node.
+type sessionTest struct {
+	*lab.Topology
+	t        *testing.T
+	appliers map[*lab.Node]*frr.Applier
+	log      bytes.Buffer // of the appliers
+}
+
+// newSessionTest returns a test on some nodes of a topology. When it ends they
+// have no sessions any more.
+func newSessionTest(t *testing.T, top *lab.Topology, nodes ...*lab.Node) *sessionTest {
+	t.Helper()
+	s := &sessionTest{Topology: top, t: t, appliers: map[*lab.Node]*frr.Applier{}}
+	log := slog.New(slog.NewTextHandler(&s.log, nil))
+	for _, n := range nodes {
+		s.appliers[n] = frr.New(frr.Options{RunDir: n.FRR.RunDir, Logger: log})
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for n, a := range s.appliers {
+			empty, err := render.FRR(render.Config{Hostname: n.Name})
+			if err == nil {
+				err = a.Apply(ctx, empty)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+// decide returns what a node is to do.
+func (s *sessionTest) decide(n *lab.Node, c config.Config) reconcile.Desired {
+	s.t.Helper()
+	for i, prefix := range []netip.Prefix{service, service6} {
+		r, err := config.ParseRange(prefix.String())
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		c.Pools = append(c.Pools, config.Pool{Name: fmt.Sprint("pool", i), Addresses: []config.Range{r}})
+	}
+	if c.BGPAdvertisements == nil {
+		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "all"}}
+	}
+	key := reconcile.Key{Namespace: "lab", Name: "web"}
+	snapshot := reconcile.Snapshot{
+		Config:    reconcile.Loaded{Config: &c},
+		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{service.Addr().String(), service6.Addr().String()}}},
+		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
+	}
+	for _, node := range s.Nodes {
+		snapshot.Nodes = append(snapshot.Nodes, &reconcile.Node{
+			Name: node.Name, Labels: map[string]string{"kubernetes.io/hostname": node.Name}, Addrs: []netip.Addr{node.Addr4, node.Addr6},
+		})
+		snapshot.Endpoints[key] = append(snapshot.Endpoints[key], reconcile.Endpoint{Node: node.Name}, reconcile.Endpoint{Node: node.Name, IPv6: true})
+	}
+	return reconcile.Announce(snapshot, n.Name, reconcile.AnnounceOptions{})
+}
+
+// configure has the nodes run a configuration.
+func (s *sessionTest) configure(c config.Config) {
+	s.t.Helper()
+	for n, a := range s.appliers {
+		text, err := render.FRR(s.decide(n, c).BGP)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if err := a.Apply(deadline(s.t), text); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// gobgp starts a router and stops it when the test ends.
+func (s *sessionTest) gobgp(opts lab.GoBGPOptions) *lab.GoBGP {
+	s.t.Helper()
+	host := opts.Listen[0].AsSlice()
+	opts.Name = fmt.Sprintf("gobgp-%d", host[len(host)-1])
+	g, err := s.StartGoBGP(deadline(s.t), opts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := g.Stop(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return g
+}
+
+// paths waits until a router has these paths, in order of prefix and peer.
+func (s *sessionTest) paths(g *lab.GoBGP, want ...lab.Path) {
+	s.t.Helper()
+	_, err := g.WaitPaths(deadline(s.t), func(got []lab.Path) error {
+		if diff := cmp.Diff(want, got, values); diff != "" {
+			return errors.New("paths (-want +got):\n" + diff)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+// session waits until what a node's FRR says of a neighbor is as it should be.
+func (s *sessionTest) session(n *lab.Node, id status.PeerID, check func(frr.Session) error) frr.Session {
+	s.t.Helper()
+	r := frr.NewReader(n.FRR.RunDir)
+	defer r.Close()
+	ctx := deadline(s.t)
+	for {
+		all, err := r.Sessions(ctx)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(f frr.Session) bool { return f.Peer == id })
+		if i < 0 {
+			err = errors.New("there is none")
+		} else if err = check(all[i]); err == nil {
+			return all[i]
+		}
+		select {
+		case <-ctx.Done():
+			s.t.Fatalf("session of %s with %s: %v", n.Name, id, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// established accepts a session that is.
+func established(f frr.Session) error {
+	if !f.Up {
+		return fmt.Errorf("it is %s: %s", f.State, f.LastError)
+	}
+	return nil
+}
+
+func peerAt(a netip.Addr) status.PeerID { return status.PeerID{Address: a} }
+
+// sent is the path that an external router gets from a node without further ado.
+func sent(p netip.Prefix, from, hop netip.Addr, asns ...uint32) lab.Path {
+	return lab.Path{Prefix: p, Peer: from, NextHop: hop, ASPath: asns, MED: new(uint32(0))}
+}
+
+// sentInside is the path that an internal router gets.
+func sentInside(p netip.Prefix, from, hop netip.Addr) lab.Path {
+	path := sent(p, from, hop)
+	path.LocalPref = new(uint32(defaultLocalPref))
+	return path
+}
+
+// neighborJSON returns what bgpd says of a neighbor.
+func neighborJSON(t *testing.T, f *lab.FRR, name string) map[string]any {
+	t.Helper()
+	out, err := f.Vtysh(deadline(t), "show bgp neighbors "+name+" json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]map[string]any
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		t.Fatalf("neighbor %s: %v: %s", name, err, out)
+	}
+	return all[name]
+}
+
+func TestBGPSessionKinds(t *testing.T) {
+	lab.Need(t, network...)
+	top := lab.New(t, lab.Options{Nodes: 2})
+	n1, n2 := top.Nodes[0], top.Nodes[1]
+	peer := func(asn uint32, a netip.Addr) config.Peer {
+		return config.Peer{Name: "router", MyASN: 64512, PeerASN: asn, Address: a}
+	}
+
+	t.Run("dual stack", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		four := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(161)}})
+		six := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN6(162)}})
+		p, q := peer(64601, onLAN(161)), peer(64512, onLAN6(162))
+		p.DualStack, q.DualStack, q.Name = true, true, "inside"
+		s.configure(config.Config{Peers: []config.Peer{p, q}})
+		s.paths(four, sent(service, n1.Addr4, n1.Addr4, 64512), sent(service6, n1.Addr4, n1.Addr6, 64512))
+		s.paths(six, sentInside(service, n1.Addr6, n1.Addr4), sentInside(service6, n1.Addr6, n1.Addr6))
+	})
+
+	t.Run("dynamic AS", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		outside := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(163)}})
+		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(164)}})
+		wrong := map[netip.Addr]config.DynamicASN{onLAN(165): config.Internal, onLAN(166): config.External}
+		s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(165)}})
+		s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(166)}})
+		peers := []config.Peer{
+			{Name: "outside", MyASN: 64512, DynamicASN: config.External, Address: onLAN(163)},
+			{Name: "inside", MyASN: 64512, DynamicASN: config.Internal, Address: onLAN(164)},
+		}
+		for a, kind := range wrong {
+			peers = append(peers, config.Peer{Name: "wrong " + string(kind), MyASN: 64512, DynamicASN: kind, Address: a})
+		}
+		s.configure(config.Config{Peers: peers})
+		s.paths(outside, sent(service, n1.Addr4, n1.Addr4, 64512))
+		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
+		for a := range wrong {
+			s.session(n1, peerAt(a), func(f frr.Session) error {
+				if f.Up || !strings.Contains(f.LastError, "Bad Peer AS") {
+					return fmt.Errorf("it is %s, last error %q, want a bad AS", f.State, f.LastError)
+				}
+				return nil
+			})
+		}
+	})
+
+	t.Run("local AS", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		other := s.gobgp(lab.GoBGPOptions{ASN: 64601, PeerASN: 64700, Listen: []netip.Addr{onLAN(167)}})
+		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(168)}})
+		p, q := peer(64601, onLAN(167)), peer(64512, onLAN(168))
+		p.LocalASN, q.Name = 64700, "inside"
+		s.configure(config.Config{
+			Peers:             []config.Peer{p, q},
+			BGPAdvertisements: []config.BGPAdvertisement{{Name: "long", Prepend: 2}},
+		})
+		s.paths(other, sent(service, n1.Addr4, n1.Addr4, 64700, 64700, 64700))
+		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
+	})
+
+	t.Run("connect time", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		p, q := peer(64601, onLAN(169)), peer(64601, onLAN(170))
+		p.ConnectTime, q.Name = new(time.Second), "default"
+		s.configure(config.Config{Peers: []config.Peer{p, q}})
+		for a, want := range map[netip.Addr]int{onLAN(169): 1, onLAN(170): 10} {
+			conf := running(t, n1.FRR, "bgpd")
+			if line := fmt.Sprintf(" neighbor %s timers connect %d\n", a, want); !strings.Contains(conf, line) {
+				t.Errorf("no line %q in:\n%s", line, conf)
+			}
+		}
+		// A router that comes later has its session soon.
+		s.session(n1, peerAt(onLAN(169)), func(f frr.Session) error {
+			if f.State != "Active" && f.State != "Connect" {
+				return fmt.Errorf("it is %s", f.State)
+			}
+			return nil
+		})
+		g := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(169)}})
+		start := time.Now()
+		s.paths(g, sent(service, n1.Addr4, n1.Addr4, 64512))
+		if took := time.Since(start); took > 4*time.Second {
+			t.Errorf("session came up after %v, want a second", took)
+		}
+	})
+
+	t.Run("one address, other nodes", func(t *testing.T) {
+		s := newSessionTest(t, top, n1, n2)
+		g := s.gobgp(lab.GoBGPOptions{ASN: 64601, Peers: []netip.Addr{n1.Addr4}, Listen: []netip.Addr{onLAN(171)}})
+		h := s.gobgp(lab.GoBGPOptions{ASN: 64601, Peers: []netip.Addr{n2.Addr4}, PeerASN: 64700, Listen: []netip.Addr{onLAN(172)}})
+		var peers []config.Peer
+		for i, n := range []*lab.Node{n1, n2} {
+			p := peer(64601, onLAN(171+i))
+			p.Name, p.MyASN, p.NodeSelectors = n.Name, []uint32{64512, 64700}[i], onNode(t, n)
+			peers = append(peers, p)
+		}
+		// The same address, for the node that it is not wrong for.
+		again := peers[1]
+		again.Name, again.Address, again.PeerASN = "again", onLAN(171), 64999
+		s.configure(config.Config{Peers: append(peers, again)})
+		s.paths(g, sent(service, n1.Addr4, n1.Addr4, 64512))
+		s.paths(h, sent(service, n2.Addr4, n2.Addr4, 64700))
+	})
+
+	t.Run("attributes", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		outside := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(173)}})
+		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(174)}})
+		p, q := peer(64601, onLAN(173)), peer(64512, onLAN(174))
+		p.Name, q.Name = "outside", "inside"
+		var known []config.Community
+		for _, c := range []string{"65535:666", "65535:65281", "65535:65282", "65535:65283", "65535:65284", "large:65010:1:2"} {
+			parsed, err := config.ParseCommunity(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			known = append(known, parsed)
+		}
+		ad := config.BGPAdvertisement{Name: "all", LocalPref: 150, MED: new(uint32(70)), Prepend: 3, GracefulShutdown: true}
+		out, in := sent(service, n1.Addr4, n1.Addr4, 64512, 64512, 64512, 64512), sentInside(service, n1.Addr4, n1.Addr4)
+		out.MED, in.MED, in.LocalPref = new(uint32(70)), new(uint32(70)), new(uint32(0))
+		out.Communities, in.Communities = []string{"65535:0"}, []string{"65535:0"}
+		s.configure(config.Config{Peers: []config.Peer{p, q}, BGPAdvertisements: []config.BGPAdvertisement{ad}})
+		s.paths(outside, out)
+		s.paths(inside, in)
+
+		before := []frr.Session{s.session(n1, peerAt(onLAN(173)), established), s.session(n1, peerAt(onLAN(174)), established)}
+		ad = config.BGPAdvertisement{Name: "all", Peers: []string{"inside"}, Communities: known, MED: new(uint32(0))}
+		in = sentInside(service, n1.Addr4, n1.Addr4)
+		in.Communities = []string{"65535:666", "65535:65281", "65535:65282", "65535:65283", "65535:65284"}
+		in.LargeCommunities = []string{"65010:1:2"}
+		s.configure(config.Config{Peers: []config.Peer{p, q}, BGPAdvertisements: []config.BGPAdvertisement{ad}})
+		s.paths(inside, in)
+		s.paths(outside)
+		for i, a := range []netip.Addr{onLAN(173), onLAN(174)} {
+			if f := s.session(n1, peerAt(a), established); f.Established != before[i].Established {
+				t.Errorf("session with %s was reset", a)
+			}
+		}
+	})
+
+	t.Run("nothing accepted, nothing leaks", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		liar := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(175)}})
+		other := s.gobgp(lab.GoBGPOptions{ASN: 64602, Listen: []netip.Addr{onLAN(176)}})
+		p, q := peer(64601, onLAN(175)), peer(64602, onLAN(176))
+		p.DualStack, q.DualStack, q.Name = true, true, "other"
+		s.configure(config.Config{
+			Peers:             []config.Peer{p, q},
+			BGPAdvertisements: []config.BGPAdvertisement{{Name: "one", Peers: []string{"router"}}},
+		})
+		s.paths(liar, sent(service, n1.Addr4, n1.Addr4, 64512), sent(service6, n1.Addr4, n1.Addr6, 64512))
+		s.session(n1, peerAt(onLAN(176)), established)
+		before := updates(t, n1, onLAN(175))
+		lies := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8:bad::/48")}
+		for i, lie := range lies {
+			if err := liar.Inject(deadline(t), lie, []netip.Addr{top.Router.Addr4, top.Router.Addr6}[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refuses(t, n1, onLAN(175), before+float64(len(lies)))
+		routes, err := n1.Routes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lie := range lies {
+			if hops, ok := routes[lie]; ok {
+				t.Errorf("n1 has a route to %s via %v", lie, hops)
+			}
+		}
+		if got, err := other.Paths(deadline(t)); err != nil || len(got) > 0 {
+			t.Errorf("a router for which there is nothing has %v, %v", got, err)
+		}
+	})
+
+	t.Run("password", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		opts := lab.GoBGPOptions{ASN: 64601, Password: "first", Listen: []netip.Addr{onLAN(177)}}
+		first := s.gobgp(opts)
+		opts.Password, opts.Listen = "second", []netip.Addr{onLAN(178)}
+		second := s.gobgp(opts)
+		p, q := peer(64601, onLAN(177)), peer(64601, onLAN(178))
+		p.Password, q.Password = config.NewSecret("first"), config.NewSecret("first")
+		q.ConnectTime, q.Name = new(time.Second), "second"
+		s.configure(config.Config{Peers: []config.Peer{p, q}})
+		s.paths(first, sent(service, n1.Addr4, n1.Addr4, 64512))
+		s.session(n1, peerAt(onLAN(178)), func(f frr.Session) error {
+			if f.State != "Active" && f.State != "Connect" {
+				return fmt.Errorf("it is %s", f.State)
+			}
+			return nil
+		})
+		// The router has another password now. Only its session has to do with that.
+		q.Password = config.NewSecret("second")
+		s.configure(config.Config{Peers: []config.Peer{p, q}})
+		s.paths(second, sent(service, n1.Addr4, n1.Addr4, 64512))
+		if f := s.session(n1, peerAt(onLAN(177)), established); f.Established != 1 {
+			t.Errorf("the other session was established %d times", f.Established)
+		}
+	})
+}
+
+// updates returns how many UPDATEs a node's bgpd has had from a neighbor.
+func updates(t *testing.T, n *lab.Node, a netip.Addr) float64 {
+	t.Helper()
+	stats, _ := neighborJSON(t, n.FRR, a.String())["messageStats"].(map[string]any)
+	count, _ := stats["updatesRecv"].(float64)
+	return count
+}
+
+// refuses waits until bgpd has had so many UPDATEs from a neighbor, and checks
+// that it took none of what they say.
+func refuses(t *testing.T, n *lab.Node, a netip.Addr, atLeast float64) {
+	t.Helper()
+	ctx := deadline(t)
+	for updates(t, n, a) < atLeast {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%v updates from %s, want %v", updates(t, n, a), a, atLeast)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	families, _ := neighborJSON(t, n.FRR, a.String())["addressFamilyInfo"].(map[string]any)
+	if len(families) == 0 {
+		t.Errorf("%s: no families", a)
+	}
+	for name, f := range families {
+		if accepted, _ := f.(map[string]any)["acceptedPrefixCounter"].(float64); accepted > 0 {
+			t.Errorf("%s: %v routes of %s accepted", a, accepted, name)
+		}
+	}
+}
+
+// onNode selects a node.
+func onNode(t *testing.T, n *lab.Node) []config.Selector {
+	t.Helper()
+	sel, err := config.NewSelector(metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/hostname": n.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []config.Selector{sel}
+}

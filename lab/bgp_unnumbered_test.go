@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
+)
+
+// An unnumbered session with r1 over a cable carries the routes of both
+// families, with r1's kernel forwarding to a link-local address; BFD guards it,
+// and a change of its profile does not flap it.
+func TestBGPUnnumbered(t *testing.T) {
+	lab.Need(t, network...)
+	top := lab.New(t, lab.Options{Nodes: 1})
+	n1, r1 := top.Nodes[0], top.Router
+	if err := lab.Cable(n1.Machine, r1.Machine, "p2p"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r1.FRR.Vtysh(deadline(t), "configure terminal",
+		"router bgp 64513", "neighbor p2p interface remote-as external", "neighbor p2p timers connect 1",
+		"neighbor p2p bfd", "neighbor p2p bfd profile fast",
+		"address-family ipv4 unicast", "neighbor p2p activate", "exit-address-family",
+		"address-family ipv6 unicast", "neighbor p2p activate", "exit-address-family", "exit",
+		"bfd", "profile fast", "transmit-interval 100", "receive-interval 100")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes, err := r1.WatchRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer routes.Close()
+	serve(t, n1)
+
+	s := newSessionTest(t, top, n1)
+	c := config.Config{
+		Peers:       []config.Peer{{Name: "r1", MyASN: 64512, DynamicASN: config.External, Interface: "p2p", BFDProfile: "lab", ConnectTime: new(time.Second)}},
+		BFDProfiles: []config.BFDProfile{{Name: "lab", TransmitInterval: 100, ReceiveInterval: 100}},
+	}
+	start := time.Now()
+	s.configure(c)
+	id := status.PeerID{Interface: "p2p"}
+	up := func(f frr.Session) error {
+		if err := established(f); err != nil {
+			return err
+		}
+		if f.BFD == nil || !f.BFD.Up || f.PrefixesSent != 2 || f.ASN != 64513 {
+			return fmt.Errorf("it is %+v with BFD %+v", f, f.BFD)
+		}
+		return nil
+	}
+	before := s.session(n1, id, up)
+	routed(t, routes, "unnumbered", service, start, lab.Present())
+	routed(t, routes, "unnumbered, IPv6", service6, start, lab.Present())
+	for _, p := range []netip.Prefix{service, service6} {
+		hops := routes.History(p)
+		if hop := hops[len(hops)-1].NextHops; len(hop) != 1 || !hop[0].IsLinkLocalUnicast() || !hop[0].Is6() {
+			t.Errorf("route to %s via %v, want a link-local address", p, hop)
+		}
+		if _, err := top.Client.Get(deadline(t), serviceURL(p)); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// What the peer was sent is known by its interface.
+	r := frr.NewReader(n1.FRR.RunDir)
+	defer r.Close()
+	for _, p := range []netip.Prefix{service, service6} {
+		to, err := r.AdvertisedTo(deadline(t), "", p)
+		if err != nil || !slices.Equal(to, []status.PeerID{id}) {
+			t.Errorf("%s was sent to %v, %v; want %v", p, to, err, id)
+		}
+		all, err := r.Advertised(deadline(t), id, p.Addr().Is6())
+		if err != nil || len(all) != 1 || !all[p] {
+			t.Errorf("sent to %s: %v, %v; want %s", id, all, err, p)
+		}
+	}
+
+	downs := func() string {
+		out, err := n1.FRR.Vtysh(deadline(t), "show bfd peers counters json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []struct {
+			Up   int `json:"session-up"`
+			Down int `json:"session-down"`
+		}
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(all)
+	}
+	flaps := downs()
+	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 150, ReceiveInterval: 150, DetectMultiplier: 5}
+	s.configure(c)
+	after := s.session(n1, id, up)
+	if now := downs(); after.Established != before.Established || now != flaps {
+		t.Errorf("a change of the profile: established %d times, then %d; BFD %s, then %s", before.Established, after.Established, flaps, now)
+	}
+
+	// The cable is cut where nobody's interface goes down: BFD notices.
+	cut := time.Now()
+	if err := n1.FRR.Signal(unix.SIGSTOP, "bfdd"); err != nil {
+		t.Fatal(err)
+	}
+	routed(t, routes, "bfdd frozen", service, cut, lab.Absent())
+	if err := n1.FRR.Signal(unix.SIGCONT, "bfdd"); err != nil {
+		t.Fatal(err)
+	}
+	s.session(n1, id, up)
+}
