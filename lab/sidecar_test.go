@@ -31,7 +31,7 @@ func newSidecarE2E(t *testing.T, nodes int, args ...string) *e2e {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, a := range s.Agents {
+			for _, a := range append(s.Controllers, s.Agents...) {
 				log, _ := os.ReadFile(s.LogFile(a.Name))
 				fmt.Fprintf(t.Output(), "---- %s\n%s\n", a.Name, log[max(0, len(log)-8<<10):])
 			}
@@ -144,10 +144,11 @@ func TestSidecarAgentTimeout(t *testing.T) {
 	e.announced(route(addr))
 }
 
-// extras hands a raw configuration over and waits for what becomes of it.
+// extras applies a raw configuration and waits for what becomes of it.
 func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
 	e.t.Helper()
-	if _, err := frr.WriteExtras(n.FRR.EtcDir, []byte(text)); err != nil {
+	err := e.Cluster.ApplyConfigMap(e.t.Context(), lab.HeraldNamespace, "bgpextras", map[string]string{"extras": text})
+	if err != nil {
 		e.t.Fatal(err)
 	}
 	var r frr.ExtrasResult

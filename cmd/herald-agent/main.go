@@ -223,7 +223,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
-		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
+		o.withFRR(client, log.With("component", "frr")),
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
 }

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/kube"
 )
 
 // extras returns what the operator has added to FRR's configuration.
@@ -19,11 +21,19 @@ func (o *options) extras() []byte {
 	return text
 }
 
-// heartbeat tells the FRR container that an agent is there.
-func (o *options) heartbeat(ctx context.Context, log *slog.Logger) error {
+// withFRR returns what an agent does for the FRR container beside it.
+func (o *options) withFRR(client *kube.Client, log *slog.Logger) daemon.Task {
+	const name = "frr container"
 	if o.frrConf == "" {
-		<-ctx.Done()
-		return nil
+		return daemon.Task{Name: name, Run: func(context.Context) error { return nil }}
 	}
-	return frr.Heartbeat(ctx, filepath.Dir(o.frrConf), log.With("component", "frr"))
+	dir := filepath.Dir(o.frrConf)
+	extras := newExtrasSource(dir, client, o.Namespace, log)
+	return daemon.Task{Name: name, Run: func(ctx context.Context) error {
+		return daemon.Run(ctx,
+			daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return frr.Heartbeat(ctx, dir, log) }},
+			daemon.Task{Name: "extras watch", Run: extras.watch},
+			daemon.Task{Name: "extras", Run: extras.run},
+		)
+	}}
 }
