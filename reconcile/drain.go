@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,7 +67,7 @@ func (d Drain) over(hold time.Duration) time.Time {
 // A drainage says what of a node's routes is withdrawn because it drains.
 type drainage struct {
 	force  bool
-	others []announcingNode // that do not drain, and may announce something
+	others []announcingNode // that outlast it, and may announce something
 }
 
 // An announcingNode is another node, with the peers that run there.
@@ -79,7 +80,7 @@ type announcingNode struct {
 func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
 	d := &drainage{force: n.Drain.Force}
 	for _, m := range s.Nodes {
-		if m.Name == n.Name || !m.Drain.IsZero() || refusal(*m, true, opts) != "" {
+		if m.Name == n.Name || !m.outlasts(n) || refusal(*m, true, opts) != "" {
 			continue
 		}
 		if _, _, sessions := sessionsOf(*s.Config.Config, *m, true); len(sessions) > 0 {
@@ -87,6 +88,15 @@ func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
 		}
 	}
 	return d
+}
+
+// outlasts reports whether a node goes on announcing what n, which drains, would
+// leave to it. Of nodes that all drain, that is the last to have begun.
+func (m *Node) outlasts(n Node) bool {
+	if m.Drain.IsZero() || m.Drain.Force {
+		return m.Drain.IsZero()
+	}
+	return cmp.Or(m.Drain.Since.Compare(n.Drain.Since), strings.Compare(m.Name, n.Name)) > 0
 }
 
 // withdraws reports whether the node withdraws an address of a Service. The last

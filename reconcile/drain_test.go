@@ -96,8 +96,18 @@ func TestDrain(t *testing.T) {
 			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1] },
 		},
 		{
-			name: "not while the other drains too", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(time.Minute)} },
+			name: "not if the other began to drain before", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} },
+		},
+		{
+			name: "if the other began to drain later", after: time.Hour, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
+		},
+		{
+			name: "not if the other is forced to", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) {
+				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(time.Minute), Force: true}
+			},
 		},
 		{
 			name: "not while the other is excluded", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
