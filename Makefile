@@ -7,7 +7,7 @@ MAKEFLAGS     += --warn-undefined-variables --no-print-directory
 .DELETE_ON_ERROR:
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-DAEMONS  := herald-controller herald-agent heraldctl
+DAEMONS  := herald-controller herald-agent herald-frr heraldctl
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)"
 UNIT     := $(shell go list ./... | grep -v '/lab$$')
 FUZZTIME ?= 1m
@@ -34,7 +34,8 @@ lab-bin: build ## build what the lab runs: a Kubernetes in one binary (minutes w
 .PHONY: check
 check: ## what CI runs before the tests: formats, tidy modules, generated files, vet, staticcheck
 	@echo "check: gofmt"; files=$$(gofmt -l $$(git ls-files '*.go')); [[ -z "$$files" ]] || { echo "not formatted: $$files"; exit 1; }
-	@echo "check: go mod tidy"; go mod tidy -diff; go -C lab/kube mod tidy -diff
+	@echo "check: go mod tidy"; go mod tidy -diff; go -C lab/kube mod tidy -diff; go -C hack/tools mod tidy -diff
+	@echo "check: manifests"; hack/manifests --check
 	@echo "check: go vet"; go vet ./...
 	@echo "check: staticcheck"; go tool staticcheck ./...
 
@@ -61,6 +62,18 @@ lab-down: ## stop what lab-up started
 bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running lab as a table
 	@go test -run '^$$' -bench . -benchmem ./alloc ./reconcile ./render ./frr
 	@bin/herald-lab bench
+
+.PHONY: images
+images: ## build the container images, with buildah, podman or docker
+	@VERSION=$(VERSION) hack/images
+
+.PHONY: check-images
+check-images: setup ## build the images without a registry, and run what is in them
+	@VERSION=$(VERSION) hack/images --check
+
+.PHONY: manifests
+manifests: ## make what is generated in deploy/ anew; read the diff before committing it
+	@hack/manifests
 
 .PHONY: golden
 golden: ## rewrite golden files; read the diff before committing it

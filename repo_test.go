@@ -23,6 +23,7 @@ const module = "github.com/heraldlb/herald/"
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
 	"config":      {},
+	"deploy/crds": {},
 	"alloc":       {"config"},
 	"status":      {},
 	"render":      {"config"},
@@ -42,7 +43,7 @@ var restricted = []struct {
 	why    string
 }{
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
-	{"os/exec", []string{"lab", "cmd/herald-lab"}, "Herald runs no programs"},
+	{"os/exec", []string{"lab", "cmd/herald-lab", "cmd/herald-frr"}, "Herald runs no programs but FRR's, in FRR's container"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
 	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
@@ -54,7 +55,7 @@ var restricted = []struct {
 // or log.
 var pure = map[string][]string{
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
-	"alloc":  {"os", "net", "log", "log/slog", "sync", "context", "time"},
+	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 
@@ -88,6 +89,31 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s imports %s, but %s is pure", name, p, dir)
 				}
 			}
+		}
+	}
+}
+
+// TestPureClocks wants pure packages to be told what time it is.
+func TestPureClocks(t *testing.T) {
+	clock := []string{"Now", "Since", "Until", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick", "Sleep"}
+	for dir, files := range packages(t) {
+		if _, ok := pure[dir]; !ok {
+			continue
+		}
+		for name, f := range files {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				sel, ok := n.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "time" && slices.Contains(clock, sel.Sel.Name) {
+					t.Errorf("%s uses time.%s, but %s is pure", name, sel.Sel.Name, dir)
+				}
+				return true
+			})
 		}
 	}
 }

@@ -25,6 +25,7 @@ type Allocator struct {
 	places []place // by first address
 	held   map[Key]*holding
 	users  users
+	kept   *kept
 }
 
 // A holding is what a Service holds, and what decides who may share it.
@@ -47,7 +48,8 @@ type place struct {
 
 // New returns an Allocator of pools of which nothing is in use.
 func New(pools []config.Pool) *Allocator {
-	a := &Allocator{held: make(map[Key]*holding), users: make(users)}
+	a := &Allocator{held: make(map[Key]*holding), users: make(users), kept: newKept()}
+	a.kept.find = a.assignable
 	a.SetPools(pools)
 	return a
 }
@@ -61,8 +63,9 @@ func (a *Allocator) SetPools(pools []config.Pool) {
 	}
 	a.config = pools
 	a.pools, a.pinned, a.open, a.places = nil, nil, nil, nil
+	a.kept.reserve(pools)
 	for _, c := range pools {
-		p := newPool(c, a.users)
+		p := newPool(c, a.users, a.kept)
 		a.pools = append(a.pools, p)
 		for _, s := range p.spaces {
 			for i, r := range s.ranges {
@@ -82,9 +85,12 @@ func (a *Allocator) SetPools(pools []config.Pool) {
 
 	for addr, holders := range a.users {
 		if s, pos, ok := a.assignable(addr); ok {
-			s.inUse++
-			for _, h := range holders {
-				s.join(pos, h)
+			s.take(pos)
+			for i, h := range holders {
+				s.group(pos, h)
+				if i == 0 || holders[i-1].service.Namespace != h.service.Namespace {
+					s.count(h.service.Namespace, addr, 1)
+				}
 			}
 		}
 	}
@@ -164,27 +170,26 @@ func (a *Allocator) Keep(req Request) (Assignment, error) {
 }
 
 // Claim gives the Service of req the addresses addrs and no others, in that
-// order, but for those of a family that req does not want. The error is a
-// *Refusal, and then nothing changes.
+// order, but for those of a family that req does not want. It is for addresses
+// that the Service has already: that they are kept for somebody else or above a
+// quota does not matter. The error is a *Refusal, and then nothing changes.
 func (a *Allocator) Claim(req Request, addrs []netip.Addr) (Assignment, error) {
-	keep := req.Families.trim(addrs)
-	if r := superseded(&req, keep, addrs); r != nil {
-		return Assignment{}, r
-	}
-	if _, err := a.check(&req, keep); err != nil {
+	keep, err := a.claimable(&req, addrs)
+	if err != nil {
 		return Assignment{}, err
 	}
 	return a.hold(&req, slices.Clone(keep)), nil
 }
 
 // Allocate gives the Service of req what it asks for, in place of what it
-// holds: the explicit addresses, or the first of the first pool that are free
-// or can be shared. Pinned pools come first, by priority, then open ones, in
-// document order. The error is a *Refusal, and then the Service holds nothing.
+// holds: the explicit addresses, or those that are kept for it, or the first of
+// the first pool that are free or can be shared. Pinned pools come first, by
+// priority, then open ones, in document order. The error is a *Refusal, and
+// then the Service holds nothing.
 func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	a.Release(req.Service)
 	if len(req.Addrs) > 0 {
-		return a.Claim(req, req.Addrs)
+		return a.grant(&req)
 	}
 	if req.Pool != "" {
 		p := a.poolNamed(req.Pool)
@@ -197,9 +202,10 @@ func (a *Allocator) Allocate(req Request) (Assignment, error) {
 		if _, addrs := pick([]*pool{p}, &req); addrs != nil {
 			return a.hold(&req, addrs), nil
 		}
-		return Assignment{}, shortage([]*pool{p}, req.Families)
+		return Assignment{}, shortage([]*pool{p}, req.Service, req.Families)
 	}
-	for _, tier := range [][]*pool{a.pinned, a.open} {
+	reserving, retaining := a.keeps(&req)
+	for _, tier := range [...][]*pool{reserving, retaining, a.pinned, a.open} {
 		if _, addrs := pick(tier, &req); addrs != nil {
 			return a.hold(&req, addrs), nil
 		}
@@ -225,7 +231,7 @@ func (a *Allocator) Extend(req Request) (netip.Addr, error) {
 	}
 	addr := h.pool.spaces[missing].candidate(&req)
 	if !addr.IsValid() {
-		return netip.Addr{}, shortage([]*pool{h.pool}, []Families{v4: IPv4, v6: IPv6}[missing])
+		return netip.Addr{}, shortage([]*pool{h.pool}, req.Service, []Families{v4: IPv4, v6: IPv6}[missing])
 	}
 	addrs := []netip.Addr{h.addrs[0], addr}
 	slices.SortFunc(addrs, netip.Addr.Compare)
@@ -265,21 +271,24 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 		ports:      distinct(req.Ports),
 	}
 	a.held[h.service] = h
+	a.kept.tallies = nil
 	for _, addr := range addrs {
 		a.users.add(addr, h)
 		if s, pos, ok := a.assignable(addr); ok {
 			if len(a.users[addr]) == 1 {
-				s.inUse++
+				s.take(pos)
 			}
 			s.join(pos, h)
 		}
 	}
 	a.settle(h)
+	a.forget(h.service)
 	return h.assignment()
 }
 
 // remove frees what h holds.
 func (a *Allocator) remove(h *holding) {
+	a.kept.tallies = nil
 	delete(a.held, h.service)
 	if h.pool != nil {
 		h.pool.services--

@@ -15,8 +15,9 @@ import (
 // A model does what an Allocator does, by the letter of the rules and by
 // looking at every address each time.
 type model struct {
-	pools []config.Pool
-	held  map[alloc.Key]alloc.Request // Addrs is what the Service holds
+	pools    []config.Pool
+	held     map[alloc.Key]alloc.Request // Addrs is what the Service holds
+	retained map[alloc.Key]retained
 }
 
 // outcome is what a call returned.
@@ -125,10 +126,19 @@ func same(x, y []netip.Addr) bool {
 func (m *model) hold(req alloc.Request, addrs []netip.Addr, pool string) outcome {
 	req.Addrs = addrs
 	m.held[req.Service] = req
+	delete(m.retained, req.Service)
 	return outcome{Addrs: addrs, Pool: pool}
 }
 
 func (m *model) claim(req alloc.Request, want []netip.Addr) outcome {
+	addrs, pool, bad := m.claimable(req, want)
+	if bad != "" {
+		return no(bad)
+	}
+	return m.hold(req, addrs, pool)
+}
+
+func (m *model) claimable(req alloc.Request, want []netip.Addr) ([]netip.Addr, string, alloc.Reason) {
 	var addrs []netip.Addr
 	for _, addr := range want {
 		if wants(req.Families, addr) {
@@ -136,13 +146,10 @@ func (m *model) claim(req alloc.Request, want []netip.Addr) outcome {
 		}
 	}
 	if len(addrs) == 0 || len(req.Addrs) > 0 && !same(addrs, req.Addrs) {
-		return no(alloc.Superseded)
+		return nil, "", alloc.Superseded
 	}
 	pool, bad := m.check(req, addrs)
-	if bad != "" {
-		return no(bad)
-	}
-	return m.hold(req, addrs, pool)
+	return addrs, pool, bad
 }
 
 func (m *model) keep(req alloc.Request) outcome {
@@ -164,9 +171,14 @@ func (m *model) keep(req alloc.Request) outcome {
 
 // first returns the first address of a family in a pool that req can use.
 func (m *model) first(p config.Pool, req alloc.Request, is4 bool) (netip.Addr, bool) {
+	for _, addr := range m.keptFor(req.Service) {
+		if in, ok := m.poolOf(addr); ok && in.Name == p.Name && addr.Is4() == is4 && m.usable(p, req, addr) {
+			return addr, true
+		}
+	}
 	for _, r := range p.Addresses {
 		for addr := r.First; r.Contains(addr); addr = addr.Next() {
-			if addr.Is4() == is4 && !excluded(p, addr) && len(m.conflict(req, addr)) == 0 {
+			if addr.Is4() == is4 && m.usable(p, req, addr) {
 				return addr, true
 			}
 		}
@@ -177,7 +189,16 @@ func (m *model) first(p config.Pool, req alloc.Request, is4 bool) (netip.Addr, b
 func (m *model) allocate(req alloc.Request) outcome {
 	delete(m.held, req.Service)
 	if len(req.Addrs) > 0 {
-		return m.claim(req, req.Addrs)
+		addrs, pool, bad := m.claimable(req, req.Addrs)
+		for _, addr := range addrs {
+			if bad == "" {
+				bad = m.withheld(req, addr)
+			}
+		}
+		if bad != "" {
+			return no(bad)
+		}
+		return m.hold(req, addrs, pool)
 	}
 	var tiers [2][]config.Pool
 	for _, p := range m.pools {
@@ -206,7 +227,11 @@ func (m *model) allocate(req alloc.Request) outcome {
 	if req.Pool != "" {
 		reason = alloc.PoolUnknown
 	}
-	for _, tier := range tiers {
+	all := tiers[:]
+	if req.Pool == "" {
+		all = [][]config.Pool{m.keepers(req, m.reservedFor(req.Service), true), m.keepers(req, m.retained[req.Service].addrs, false), tiers[0], tiers[1]}
+	}
+	for i, tier := range all {
 		var dual, only4, only6 *outcome
 		for _, p := range tier {
 			a4, has4 := m.first(p, req, true)
@@ -220,7 +245,9 @@ func (m *model) allocate(req alloc.Request) outcome {
 			if has6 && only6 == nil {
 				only6 = &outcome{Addrs: []netip.Addr{a6}, Pool: p.Name}
 			}
-			reason = worst(reason, p, req.Families, m)
+			if len(all) == 2 || i > 1 {
+				reason = m.worse(reason, p, req.Service.Namespace, req.Families)
+			}
 		}
 		order := map[alloc.Families][]*outcome{
 			alloc.IPv4: {only4}, alloc.IPv6: {only6}, alloc.DualStack: {dual},
@@ -233,34 +260,6 @@ func (m *model) allocate(req alloc.Request) outcome {
 		}
 	}
 	return no(reason)
-}
-
-// worst returns the reason that a shortage has after p was tried.
-func worst(r alloc.Reason, p config.Pool, f alloc.Families, m *model) alloc.Reason {
-	exhausted, missing := false, false
-	for _, is4 := range []bool{true, false} {
-		if f == alloc.IPv4 && !is4 || f == alloc.IPv6 && is4 {
-			continue
-		}
-		total, free := 0, 0
-		for _, rng := range p.Addresses {
-			for addr := rng.First; rng.Contains(addr); addr = addr.Next() {
-				if addr.Is4() != is4 || excluded(p, addr) {
-					continue
-				}
-				total++
-				if !m.inUse(addr) {
-					free++
-				}
-			}
-		}
-		exhausted = exhausted || total > 0 && free == 0
-		missing = missing || total == 0
-	}
-	if r == alloc.PoolExhausted || exhausted && !(missing && f == alloc.DualStack) {
-		return alloc.PoolExhausted
-	}
-	return alloc.FamilyUnavailable
 }
 
 func (m *model) inUse(addr netip.Addr) bool {
@@ -287,7 +286,7 @@ func (m *model) extend(req alloc.Request) outcome {
 		if h.Addrs[0].Is6() {
 			missing = alloc.IPv4
 		}
-		return no(worst("", p, missing, m))
+		return no(m.worse("", p, req.Service.Namespace, missing))
 	}
 	m.hold(req, slices.SortedFunc(slices.Values([]netip.Addr{h.Addrs[0], addr}), netip.Addr.Compare), p.Name)
 	return outcome{Addrs: []netip.Addr{addr}}
@@ -316,14 +315,21 @@ func (m *model) usage() []alloc.Usage {
 		var total [2]int64
 		for _, r := range p.Addresses {
 			for addr := r.First; r.Contains(addr); addr = addr.Next() {
+				if excluded(p, addr) {
+					continue
+				}
+				inUse, reserved, retained := &u.InUseV4, &u.ReservedV4, &u.RetainedV4
+				if addr.Is6() {
+					inUse, reserved, retained = &u.InUseV6, &u.ReservedV6, &u.RetainedV6
+				}
+				total[map[bool]int{addr.Is6(): 1}[true]]++
 				switch {
-				case excluded(p, addr):
-				case addr.Is4():
-					total[0]++
-					u.InUseV4 += map[bool]int{true: 1}[m.inUse(addr)]
-				default:
-					total[1]++
-					u.InUseV6 += map[bool]int{true: 1}[m.inUse(addr)]
+				case m.inUse(addr):
+					*inUse++
+				case len(m.reservers(addr)) > 0:
+					*reserved++
+				case len(m.retainers(addr)) > 0:
+					*retained++
 				}
 			}
 		}
@@ -333,6 +339,7 @@ func (m *model) usage() []alloc.Usage {
 				u.Services++
 			}
 		}
+		u.Shares = m.shares(p)
 		out = append(out, u)
 	}
 	return out

@@ -19,28 +19,45 @@ type Usage struct {
 	Pool             string
 	TotalV4, TotalV6 *big.Int // exact however large the pool; nobody may change them
 	InUseV4, InUseV6 int
-	Services         int // that hold an address of the pool
+	// Addresses that nobody uses: reserved ones, and others that Services had
+	// which are gone, and that are kept for the next of that name.
+	ReservedV4, ReservedV6 int
+	RetainedV4, RetainedV6 int
+	Services               int     // that hold an address of the pool
+	Shares                 []Share // of the namespaces that a quota bounds, in the order of their names
 }
 
 // A pool is one of the configuration's pools, with what is in use of it.
 type pool struct {
 	name       string
+	automatic  bool
 	allocation *config.Allocation
+	quota      *config.Quota
 	spaces     [2]*space // by family
 	services   int
 }
 
-func newPool(c config.Pool, u users) *pool {
-	p := &pool{name: c.Name, allocation: c.Allocation}
+func newPool(c config.Pool, u users, k *kept) *pool {
+	p := &pool{name: c.Name, automatic: c.AutoAssign, allocation: c.Allocation, quota: c.Quota}
 	for _, fam := range []family{v4, v6} {
-		p.spaces[fam] = newSpace(p, fam, c, u)
+		p.spaces[fam] = newSpace(p, fam, c, u, k)
 	}
 	return p
 }
 
 func (p *pool) usage() Usage {
 	four, six := p.spaces[v4], p.spaces[v6]
-	return Usage{p.name, four.total, six.total, four.inUse, six.inUse, p.services}
+	u := Usage{
+		Pool:    p.name,
+		TotalV4: four.total, TotalV6: six.total,
+		InUseV4: four.inUse, InUseV6: six.inUse,
+		ReservedV4: four.reserved, ReservedV6: six.reserved,
+		Services: p.services,
+		Shares:   p.shares(),
+	}
+	_, u.RetainedV4 = four.retained()
+	_, u.RetainedV6 = six.retained()
+	return u
 }
 
 // allows reports whether the Service of req may have addresses of p.
@@ -63,11 +80,13 @@ func (p *pool) allows(req *Request) bool {
 		})
 }
 
-// shortage says which of the wanted families p cannot serve, and whether it
-// could if fewer addresses were in use. It must be short of something.
-func (p *pool) shortage(wish Families) (text string, exhausted bool) {
+// shortage says which of the wanted families p cannot serve a namespace with,
+// and the reason that stands in the way of all others. It must be short of
+// something.
+func (p *pool) shortage(namespace string, wish Families) (text string, reason Reason) {
 	dual := p.spaces[v4].total.Sign() > 0 && p.spaces[v6].total.Sign() > 0
 	var full, missing []string
+	exhausted, spent := false, false
 	for _, fam := range []family{v4, v6} {
 		s := p.spaces[fam]
 		if !wish.wants(fam) {
@@ -78,18 +97,28 @@ func (p *pool) shortage(wish Families) (text string, exhausted bool) {
 			continue
 		}
 		if _, free := s.firstFree(); free {
+			if s.spent(namespace) {
+				full = append(full, s.spentNote(namespace))
+				spent = true
+			}
 			continue
 		}
 		which := ""
 		if dual {
 			which = fam.String() + " "
 		}
-		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which))
+		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which)+s.keptNote())
+		exhausted = true
 	}
-	if len(missing) > 0 && (wish == DualStack || len(full) == 0) {
-		return strings.Join(missing, ", "), false
+	switch {
+	case len(missing) > 0 && (wish == DualStack || len(full) == 0):
+		return strings.Join(missing, ", "), FamilyUnavailable
+	case spent && !(exhausted && wish == DualStack):
+		reason = QuotaExceeded
+	default:
+		reason = PoolExhausted
 	}
-	return strings.Join(full, ", "), true
+	return strings.Join(full, ", "), reason
 }
 
 // pick returns the first of pools that serves req, and the addresses. One that

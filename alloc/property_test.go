@@ -8,7 +8,9 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -34,7 +36,8 @@ func FuzzAgainstModel(f *testing.F) {
 func againstModel(t *testing.T, seed uint64, steps int) {
 	g := generator{t, rand.New(rand.NewPCG(seed, 0))}
 	pools := g.pools()
-	a, m := alloc.New(pools), &model{pools, make(map[alloc.Key]alloc.Request)}
+	a, m := alloc.New(pools), &model{pools, make(map[alloc.Key]alloc.Request), make(map[alloc.Key]retained)}
+	now := time.Unix(0, 0)
 	for step := range steps {
 		req := g.request()
 		var op string
@@ -62,6 +65,17 @@ func againstModel(t *testing.T, seed uint64, steps int) {
 				got.Addrs = []netip.Addr{addr}
 			}
 			want = m.extend(req)
+		case n < 86:
+			op = "retire"
+			until := now.Add(time.Duration(1+g.r.IntN(20)) * time.Second)
+			a.Retire(req.Service, until)
+			m.retire(req.Service, until)
+		case n < 90:
+			op = "expire"
+			now = now.Add(time.Duration(g.r.IntN(5)) * time.Second)
+			if got, want := a.Expire(now), m.expire(now); !got.Equal(want) {
+				t.Fatalf("step %d: expire at %v: next is %v, want %v", step, now, got, want)
+			}
 		case n < 98:
 			op = "release"
 			a.Release(req.Service)
@@ -184,6 +198,12 @@ func (g generator) pools() []config.Pool {
 		p.Name = fmt.Sprintf("p%d", i)
 		p.AutoAssign = g.r.IntN(5) > 0
 		p.AvoidBuggyIPs = g.r.IntN(2) == 0
+		if g.r.IntN(3) == 0 {
+			p.Quota = &config.Quota{Namespaces: map[string]int{pickOne(g, "a", "b"): g.r.IntN(4)}}
+			if g.r.IntN(2) == 0 {
+				p.Quota.Default = new(g.r.IntN(4))
+			}
+		}
 		if g.r.IntN(2) == 0 {
 			continue
 		}
@@ -208,6 +228,7 @@ func (g generator) pools() []config.Pool {
 			from = to + 1
 		}
 	}
+	g.reserve(pools)
 	for i := range pools { // ranges need not be in the order of their addresses
 		g.r.Shuffle(len(pools[i].Addresses), func(x, y int) {
 			r := pools[i].Addresses
@@ -218,4 +239,19 @@ func (g generator) pools() []config.Pool {
 		return pools[:0:0]
 	}
 	return pools
+}
+
+// reserve reserves some addresses of pools.
+func (g generator) reserve(pools []config.Pool) {
+	for range g.r.IntN(8) {
+		r := config.Reservation{Addr: g.addr(g.r.IntN(2) == 0), Namespace: pickOne(g, "a", "b", "c"), Service: fmt.Sprint(g.r.IntN(10))}
+		for i, p := range pools {
+			in := slices.ContainsFunc(p.Addresses, func(rng config.Range) bool { return rng.Contains(r.Addr) })
+			if in && !excluded(p, r.Addr) && !slices.ContainsFunc(p.Reservations, func(o config.Reservation) bool {
+				return o.Namespace == r.Namespace && o.Service == r.Service && o.Addr.Is4() == r.Addr.Is4()
+			}) {
+				pools[i].Reservations = append(p.Reservations, r)
+			}
+		}
+	}
 }

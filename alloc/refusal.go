@@ -16,10 +16,13 @@ const (
 	NoPool            Reason = "NoPool"            // no pool is open to the Service
 	PoolUnknown       Reason = "PoolUnknown"       // there is no pool of the requested name
 	PoolNotAllowed    Reason = "PoolNotAllowed"    // the pool is for other Services
-	PoolExhausted     Reason = "PoolExhausted"     // every address is in use
+	PoolExhausted     Reason = "PoolExhausted"     // every address is in use or kept for others
+	QuotaExceeded     Reason = "QuotaExceeded"     // the namespace has as many as it may have
 	FamilyUnavailable Reason = "FamilyUnavailable" // no pool has the address families asked for
 	AddressNotInPool  Reason = "AddressNotInPool"  // no pool, or not the requested one, contains the address
 	AddressExcluded   Reason = "AddressExcluded"   // avoid-buggy-ips leaves it out
+	AddressReserved   Reason = "AddressReserved"   // for another Service
+	AddressHeld       Reason = "AddressHeld"       // for a Service that is gone and may come back
 	AddressInUse      Reason = "AddressInUse"      // by a Service that does not share it
 	SharingConflict   Reason = "SharingConflict"   // sharing keys or Backends differ
 	PortInUse         Reason = "PortInUse"         // by another Service on the shared address
@@ -45,14 +48,14 @@ func refuse(reason Reason, format string, args ...any) *Refusal {
 const maxPoolsNamed = 5
 
 // shortage says why none of pools, which are open to the Service, can serve
-// the wish.
-func shortage(pools []*pool, wish Families) *Refusal {
+// the wish. Of several reasons it gives the one that is easiest to remedy.
+func shortage(pools []*pool, service Key, wish Families) *Refusal {
 	var parts []string
 	reason := FamilyUnavailable
 	for i, p := range pools {
-		part, exhausted := p.shortage(wish)
-		if exhausted {
-			reason = PoolExhausted
+		part, why := p.shortage(service.Namespace, wish)
+		if why == QuotaExceeded || why == PoolExhausted && reason == FamilyUnavailable {
+			reason = why
 		}
 		if i < maxPoolsNamed {
 			parts = append(parts, part)

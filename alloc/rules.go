@@ -3,8 +3,10 @@
 package alloc
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // superseded says why req asks for something else than keep, which is what
@@ -58,6 +60,33 @@ func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
 	return p, nil
 }
 
+// claimable returns what the Service of req would have of addrs, or why it may
+// not have them.
+func (a *Allocator) claimable(req *Request, addrs []netip.Addr) ([]netip.Addr, error) {
+	keep := req.Families.trim(addrs)
+	if r := superseded(req, keep, addrs); r != nil {
+		return nil, r
+	}
+	if _, err := a.check(req, keep); err != nil {
+		return nil, err
+	}
+	return keep, nil
+}
+
+// grant gives the Service of req the addresses that it asks for.
+func (a *Allocator) grant(req *Request) (Assignment, error) {
+	addrs, err := a.claimable(req, req.Addrs)
+	if err != nil {
+		return Assignment{}, err
+	}
+	for _, addr := range addrs {
+		if s, _, _ := a.assignable(addr); s.withholds(req, addr) {
+			return Assignment{}, s.withheld(req, addr)
+		}
+	}
+	return a.hold(req, slices.Clone(addrs)), nil
+}
+
 func notAllowed(p *pool, req *Request) *Refusal {
 	return refuse(PoolNotAllowed, "pool %s is not for Service %s", p.name, req.Service)
 }
@@ -74,9 +103,26 @@ func (a *Allocator) refusal(req *Request) *Refusal {
 	case len(a.pools) == 0:
 		return refuse(NoPool, "there are no pools")
 	case len(tried) == 0:
-		return refuse(NoPool, "no pool assigns addresses to Service %s by itself", req.Service)
+		return refuse(NoPool, "no pool assigns addresses to Service %s by itself%s", req.Service, a.missed(req))
 	}
-	return shortage(tried, req.Families)
+	r := shortage(tried, req.Service, req.Families)
+	r.Detail += a.missed(req)
+	return r
+}
+
+// missed says who has what is reserved for the Service of req; empty if nobody
+// has.
+func (a *Allocator) missed(req *Request) string {
+	if len(a.kept.reservedFor) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	for _, addr := range a.kept.reservedFor[req.Service] {
+		if r := a.users.conflict(req, addr); r != nil && req.Families.wants(familyOf(addr)) {
+			fmt.Fprintf(&b, "; of what is reserved for it, %s", r)
+		}
+	}
+	return b.String()
 }
 
 // sameSet reports whether both have the same addresses, of which there are at

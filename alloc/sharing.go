@@ -29,6 +29,17 @@ func (u users) remove(addr netip.Addr, h *holding) {
 
 func byService(x, y *holding) int { return x.service.compare(y.service) }
 
+// ofNamespace returns how many Services of a namespace use addr.
+func (u users) ofNamespace(addr netip.Addr, namespace string) int {
+	n := 0
+	for _, h := range u[addr] {
+		if h.service.Namespace == namespace {
+			n++
+		}
+	}
+	return n
+}
+
 // clash returns the first of ports that a user of addr other than self has.
 func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
 	for _, other := range u[addr] {
@@ -80,25 +91,34 @@ type group struct {
 	ports map[Port]int // on how many of addrs a port is in use
 }
 
-// first returns the first address on which none of ports is in use.
-func (g *group) first(ports []Port, u users) (position, bool) {
+// first returns the first address of s on which no port of req is in use, and
+// that is not withheld.
+func (g *group) first(req *Request, s *space) (position, bool) {
 	// Very many Services with one sharing key and one port are quite likely:
 	// know without a search that none of their addresses will do.
-	for _, p := range ports {
+	for _, p := range req.Ports {
 		if g.ports[p] == len(g.addrs) {
 			return position{}, false
 		}
 	}
 	for _, p := range g.addrs {
-		if _, other := u.clash(p.addr, Key{}, ports); other == nil {
+		if _, other := s.users.clash(p.addr, Key{}, req.Ports); other == nil && !s.withholds(req, p.addr) {
 			return p, true
 		}
 	}
 	return position{}, false
 }
 
-// join adds h, a user of p, to its group.
+// join takes note that h is a user of p.
 func (s *space) join(p position, h *holding) {
+	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 1 {
+		s.count(h.service.Namespace, p.addr, 1)
+	}
+	s.group(p, h)
+}
+
+// group adds h, a user of p, to its group.
+func (s *space) group(p position, h *holding) {
 	if h.sharingKey == "" {
 		return
 	}
@@ -119,8 +139,11 @@ func (s *space) join(p position, h *holding) {
 	}
 }
 
-// leave removes h, who was a user of p, from its group.
+// leave takes note that h is a user of p no more.
 func (s *space) leave(p position, h *holding) {
+	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 0 {
+		s.count(h.service.Namespace, p.addr, -1)
+	}
 	if h.sharingKey == "" {
 		return
 	}

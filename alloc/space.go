@@ -18,19 +18,24 @@ import (
 // of released ones. So the next free address costs O(log n) amortized, and a
 // space costs memory only for addresses that were in use once. Both are checked
 // against users when an address is looked for: addresses taken by explicit
-// request leave the cursor and the heap alone.
+// request leave the cursor and the heap alone. So do those that are kept for
+// somebody, which are put back into the heap when they are not any more.
 type space struct {
 	pool       *pool
+	family     family
 	ranges     []config.Range
 	avoidBuggy bool
 	total      *big.Int
 	users      users
+	kept       *kept
 
-	inUse    int
-	next     position // the cursor; its index is len(ranges) at the end
-	released positions
-	queued   map[netip.Addr]struct{} // what is in released
-	groups   map[groupKey]*group     // of addresses whose users would share them
+	inUse        int
+	reserved     int      // addresses that are reserved and that nobody uses
+	next         position // the cursor; its index is len(ranges) at the end
+	released     positions
+	queued       map[netip.Addr]struct{} // what is in released
+	groups       map[groupKey]*group     // of addresses whose users would share them
+	perNamespace map[string]int          // addresses that a quota counts
 }
 
 // A position is an address of a space, with the index of its range.
@@ -43,8 +48,8 @@ func (p position) compare(o position) int {
 	return cmp.Or(cmp.Compare(p.index, o.index), p.addr.Compare(o.addr))
 }
 
-func newSpace(p *pool, fam family, c config.Pool, u users) *space {
-	s := &space{pool: p, avoidBuggy: c.AvoidBuggyIPs && fam == v4, total: new(big.Int), users: u}
+func newSpace(p *pool, fam family, c config.Pool, u users, k *kept) *space {
+	s := &space{pool: p, family: fam, avoidBuggy: c.AvoidBuggyIPs && fam == v4, total: new(big.Int), users: u, kept: k}
 	for _, r := range c.Addresses {
 		if familyOf(r.First) != fam {
 			continue
@@ -53,6 +58,11 @@ func newSpace(p *pool, fam family, c config.Pool, u users) *space {
 		s.total.Add(s.total, r.Size())
 		if s.avoidBuggy {
 			s.total.Sub(s.total, big.NewInt(buggyIn(r)))
+		}
+	}
+	for _, r := range c.Reservations {
+		if familyOf(r.Addr) == fam && k.reserved[r.Addr][0] == (Key{r.Namespace, r.Service}) && s.contains(r.Addr) {
+			s.reserved++
 		}
 	}
 	s.rewind()
@@ -71,18 +81,19 @@ func (s *space) rewind() {
 // excludes reports whether a is never given out, though a range contains it.
 func (s *space) excludes(a netip.Addr) bool { return s.avoidBuggy && buggy(a) }
 
-// firstFree returns the first address that nobody uses.
+// firstFree returns the first address that nobody uses and that is kept for
+// nobody.
 func (s *space) firstFree() (position, bool) {
 	for len(s.released) > 0 {
 		p := s.released[0]
-		if len(s.users[p.addr]) == 0 {
+		if len(s.users[p.addr]) == 0 && !s.kept.any(p.addr) {
 			return p, true
 		}
 		heap.Pop(&s.released)
 		delete(s.queued, p.addr)
 	}
 	for s.next.index < len(s.ranges) {
-		if !s.excludes(s.next.addr) && len(s.users[s.next.addr]) == 0 {
+		if !s.excludes(s.next.addr) && len(s.users[s.next.addr]) == 0 && !s.kept.any(s.next.addr) {
 			return s.next, true
 		}
 		s.advance()
@@ -101,29 +112,51 @@ func (s *space) advance() {
 	}
 }
 
+// take notes that p has its first user.
+func (s *space) take(p position) {
+	s.inUse++
+	if len(s.kept.reserved) > 0 && len(s.kept.reserved[p.addr]) > 0 {
+		s.reserved--
+	}
+}
+
 // free notes that p has lost its last user.
 func (s *space) free(p position) {
 	s.inUse--
+	if len(s.kept.reserved) > 0 && len(s.kept.reserved[p.addr]) > 0 {
+		s.reserved++
+	}
 	if s.inUse == 0 {
 		s.rewind()
 		return
 	}
-	if _, ok := s.queued[p.addr]; ok || p.compare(s.next) >= 0 {
+	s.requeue(p)
+}
+
+// requeue lets p be found again if nobody uses it.
+func (s *space) requeue(p position) {
+	if _, ok := s.queued[p.addr]; ok || p.compare(s.next) >= 0 || len(s.users[p.addr]) > 0 {
 		return
 	}
 	s.queued[p.addr] = struct{}{}
 	heap.Push(&s.released, p)
 }
 
-// candidate returns the first address that is free or that req can share; the
-// zero Addr if there is none.
+// candidate returns an address that is kept for req, else the first that is
+// free or that req can share; the zero Addr if there is none.
 func (s *space) candidate(req *Request) netip.Addr {
+	if addr := s.own(req); addr.IsValid() {
+		return addr
+	}
 	best, ok := s.firstFree()
+	if ok && s.pool.quota != nil && s.spent(req.Service.Namespace) {
+		best, ok = position{}, false
+	}
 	if req.SharingKey == "" {
 		return best.addr
 	}
 	if g := s.groups[groupKey{req.SharingKey, req.Backend}]; g != nil {
-		if p, shared := g.first(req.Ports, s.users); shared && (!ok || p.compare(best) < 0) {
+		if p, shared := g.first(req, s); shared && (!ok || p.compare(best) < 0) {
 			best = p
 		}
 	}

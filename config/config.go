@@ -28,6 +28,8 @@ type Pool struct {
 	AutoAssign    bool    // false: only on explicit request
 	AvoidBuggyIPs bool    // IPv4 addresses ending in .0 and .255 are never assigned
 	Allocation    *Allocation
+	Reservations  []Reservation // as ParseReservations returns them
+	Quota         *Quota        // nil: none
 }
 
 // An Allocation pins a pool to some Services; a pool with a nil *Allocation is

@@ -154,13 +154,8 @@ func (v value) routerID() netip.Addr {
 // password reads a password. What it says about one never shows it.
 func (v value) password() Secret {
 	s := v.text()
-	switch {
-	case len(s) > maxPassword:
-		v.fail("longer than the %d bytes of a TCP MD5 key", maxPassword)
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		v.fail("contains a control character")
-	case strings.Contains(s, " "):
-		v.fail("contains a space, which FRR takes for the password's end")
+	if err := checkPassword(s); err != nil {
+		v.fail("%v", err)
 	}
 	return NewSecret(s)
 }

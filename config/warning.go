@@ -18,7 +18,7 @@ func (c *Config) Warnings() []string {
 func (c *Config) peerWarnings() []string {
 	var all []string
 	for _, p := range c.Peers {
-		if p.SourceAddress.IsValid() && p.SourceAddress.Is4() != p.Address.Is4() {
+		if p.SourceAddress.IsValid() && p.Address.IsValid() && p.SourceAddress.Is4() != p.Address.Is4() {
 			all = append(all, fmt.Sprintf("%s: source-address %s and peer-address %s are of different families, so that no session can come up", p.Name, p.SourceAddress, p.Address))
 		}
 		if p.Address.IsLinkLocalUnicast() && p.Address.Is6() {
@@ -51,12 +51,8 @@ func (c *Config) routerIDWarnings() []string {
 func (c *Config) poolWarnings() []string {
 	peers := map[netip.Addr]string{}
 	for _, p := range c.Peers {
-		peers[p.Address] = p.Name
-	}
-	bgp := map[string]bool{}
-	for _, ad := range c.BGPAdvertisements {
-		for _, pool := range ad.Pools {
-			bgp[pool] = true
+		if p.Address.IsValid() {
+			peers[p.Address] = p.Name
 		}
 	}
 	addrs := slices.SortedFunc(maps.Keys(peers), netip.Addr.Compare)
@@ -67,8 +63,26 @@ func (c *Config) poolWarnings() []string {
 				all = append(all, fmt.Sprintf("pool %s: contains %s, the address of %s", quote(pool.Name), a, peers[a]))
 			}
 		}
-		if bgp[pool.Name] && len(c.Peers) == 0 {
+		bgp := slices.ContainsFunc(c.BGPAdvertisements, func(a BGPAdvertisement) bool { return a.selects(&pool) })
+		if bgp && len(c.Peers) == 0 {
 			all = append(all, fmt.Sprintf("pool %s: announced over BGP, but there are no peers", quote(pool.Name)))
+		}
+		all = append(all, pool.reservationWarnings()...)
+	}
+	return all
+}
+
+// reservationWarnings reports reservations for Services that the pool is not
+// for, as far as names of namespaces tell.
+func (p Pool) reservationWarnings() []string {
+	if p.Allocation == nil || len(p.Allocation.Namespaces) == 0 || len(p.Allocation.NamespaceSelectors) > 0 {
+		return nil
+	}
+	var all []string
+	for _, r := range p.Reservations {
+		if !slices.Contains(p.Allocation.Namespaces, r.Namespace) {
+			all = append(all, fmt.Sprintf("pool %s: %s is reserved for %s/%s, but the pool is not for namespace %s",
+				quote(p.Name), r.Addr, r.Namespace, r.Service, r.Namespace))
 		}
 	}
 	return all

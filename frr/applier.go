@@ -20,6 +20,7 @@ type Options struct {
 	ConfPath string        // optional: the frr.conf that FRR starts from, kept equal to the wanted text
 	Timeout  time.Duration // optional: for one attempt at one daemon; 0 means 10 s
 	Drift    time.Duration // optional: between two checks of the running configuration; 0 means 60 s
+	Extras   func() []byte // optional: configuration that others have added, whose lines stay though they are not wanted
 	Changed  func()        // optional: called after State has changed, with no lock held; it must not block
 	Logger   *slog.Logger  // optional: nil discards
 }
@@ -104,7 +105,7 @@ func New(opts Options) *Applier {
 		a.workers = append(a.workers, newWorker(newConfFile(opts.ConfPath)))
 	}
 	for _, name := range Daemons {
-		a.workers = append(a.workers, newWorker(newLink(opts.RunDir, name, opts.Logger)))
+		a.workers = append(a.workers, newWorker(newLink(opts.RunDir, name, opts.Extras, opts.Logger)))
 	}
 	a.state.Up = make(map[string]bool)
 	return a

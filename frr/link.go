@@ -18,6 +18,7 @@ type link struct {
 	name  string
 	paths []string // sockets that take its configuration, the first that is there
 	log   *slog.Logger
+	extra func() []byte // what others have added; nil means nothing
 	token chan struct{} // capacity 1
 
 	conn    *Conn
@@ -26,8 +27,8 @@ type link struct {
 	settled map[string]bool // differences that FRR's way of printing leaves
 }
 
-func newLink(dir, name string, log *slog.Logger) *link {
-	l := &link{name: name, log: log, token: make(chan struct{}, 1)}
+func newLink(dir, name string, extra func() []byte, log *slog.Logger) *link {
+	l := &link{name: name, log: log, extra: extra, token: make(chan struct{}, 1)}
 	for _, socket := range sockets(name) {
 		l.paths = append(l.paths, filepath.Join(dir, socket))
 	}
@@ -57,9 +58,15 @@ func (l *link) reset() {
 // id returns the name of the daemon.
 func (l *link) id() string { return l.name }
 
-// needed reports whether w has more for the daemon than what every daemon gets.
+// needed reports whether w has more for the daemon than what every daemon gets. The
+// tracking of next hops is for routes: without bgpd's there is none to track, so
+// that a node that announces on layer 2 alone needs no FRR.
 func (l *link) needed(w *wanted) bool {
-	return slices.ContainsFunc(w.parts()[l.name].Sections, func(s Section) bool { return !common(s) })
+	parts := w.parts()
+	routes := slices.ContainsFunc(parts[bgpd].Sections, func(s Section) bool { return !common(s) })
+	return slices.ContainsFunc(parts[l.name].Sections, func(s Section) bool {
+		return !common(s) && (routes || !isNexthopTracking(s.Text))
+	})
 }
 
 // restart forgets the daemon that was there.
@@ -92,7 +99,7 @@ func (l *link) apply(ctx context.Context, w *wanted, check bool) (changed bool, 
 			l.running = nil
 		}
 		fresh := l.running == nil
-		if err := l.load(ctx); err != nil {
+		if err := l.load(ctx, want); err != nil {
 			return err
 		}
 		commands := Diff(l.running, want)
@@ -134,7 +141,7 @@ func (l *link) restore(ctx context.Context, want *Config, commands []Command) (r
 		return nil, err
 	}
 	l.running = nil
-	if err := l.load(ctx); err != nil {
+	if err := l.load(ctx, want); err != nil {
 		return nil, err
 	}
 	rest = slices.DeleteFunc(Diff(l.running, want), l.isSettled)
@@ -164,8 +171,9 @@ func (l *link) retryStale(f func() error) error {
 	return err
 }
 
-// load connects and reads the running configuration, unless that is done.
-func (l *link) load(ctx context.Context) error {
+// load connects and reads the running configuration, unless that is done. It does
+// not see what others have added and nobody else wants.
+func (l *link) load(ctx context.Context, want *Config) error {
 	if l.conn == nil {
 		conn, err := l.dial(ctx)
 		if err != nil {
@@ -181,6 +189,9 @@ func (l *link) load(ctx context.Context) error {
 		return err
 	}
 	l.running = Parse(text)
+	if l.extra != nil {
+		l.running = l.running.Without(Parse(string(l.extra())), want)
+	}
 	return nil
 }
 

@@ -56,7 +56,7 @@ type Verifier struct {
 	mu     sync.Mutex // guards the fields below
 	routes []netip.Prefix
 	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
-	again  bool                          // all of it may have changed
+	again  bool                             // all of it may have changed
 }
 
 // NewVerifier returns a Verifier. It starts nothing.

@@ -29,13 +29,29 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}
+	return configure(c, agent), nil
+}
+
+// NewUserConfig does what NewConfig does for somebody who has kubectl: where
+// kubeconfig is empty, it looks where kubectl would.
+func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	return configure(c, agent), nil
+}
+
+func configure(c *rest.Config, agent string) *rest.Config {
 	c.UserAgent = agent
 	// A burst of Services must not wait here. The API server's own fairness
 	// protects it.
 	c.QPS = -1
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
-	return c, nil
+	return c
 }
 
 // A Client speaks with the API server about the few kinds of objects that Herald
@@ -43,6 +59,7 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 // is most of an agent's memory.
 type Client struct {
 	core, discovery rest.Interface
+	custom          map[string]rest.Interface // MetalLB's resources, by version
 	parameters      runtime.ParameterCodec
 }
 
@@ -59,6 +76,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)
+	addCustomResources(scheme)
 
 	config = rest.CopyConfig(config)
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
@@ -83,6 +101,14 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if c.discovery, err = api("/apis", discoveryv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
+	// Custom resources are spoken of in JSON alone.
+	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
+	c.custom = make(map[string]rest.Interface)
+	for _, version := range customVersions {
+		if c.custom[version], err = api("/apis", schema.GroupVersion{Group: customGroup, Version: version}); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
 }
 
@@ -100,6 +126,10 @@ func (c *Client) namespaces() resource[*corev1.NamespaceList] {
 
 func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
 	return resource[*corev1.ConfigMapList]{c, c.core, "configmaps", namespace, func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) }}
+}
+
+func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
+	return resource[*corev1.SecretList]{c, c.core, "secrets", namespace, func() *corev1.SecretList { return new(corev1.SecretList) }}
 }
 
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {

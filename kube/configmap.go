@@ -4,7 +4,6 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -80,7 +79,7 @@ func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
 	doc := reconcile.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
 	switch {
 	case m == nil:
-		doc.Err = errors.New("not found")
+		doc.Err = reconcile.ErrNotFound
 	default:
 		c.uid, doc.Version = m.UID, m.ResourceVersion
 		text, ok := m.Data[configKey]

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -53,6 +54,14 @@ func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
 	r.add(corev1.ObjectReference{
 		APIVersion: "v1", Kind: "ConfigMap",
 		Namespace: c.opts.Namespace, Name: c.opts.Name, UID: c.UID(),
+	}, e)
+}
+
+// Resource records an event about one of MetalLB's custom resources.
+func (r *Recorder) Resource(namespace string, v config.Verdict, e reconcile.Event) {
+	r.add(corev1.ObjectReference{
+		APIVersion: customGroup + "/" + customKinds[v.Kind].version, Kind: v.Kind,
+		Namespace: namespace, Name: v.Name, UID: types.UID(v.UID),
 	}, e)
 }
 

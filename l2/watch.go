@@ -33,7 +33,6 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 
 	links := make(chan netlink.LinkUpdate, 64)
 	err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{
-		ListExisting:      true,
 		ReceiveBufferSize: netlinkBuffer,
 		ErrorCallback:     fail,
 	})
@@ -43,7 +42,6 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 	defer drain(links)
 	addrs := make(chan netlink.AddrUpdate, 64)
 	err = netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{
-		ListExisting:      true,
 		ReceiveBufferSize: netlinkBuffer,
 		ErrorCallback:     fail,
 	})
@@ -53,7 +51,11 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 	defer drain(addrs)
 
 	t := newLinkTable()
-	var last []Link
+	if err := t.fill(); err != nil {
+		return err
+	}
+	last := t.list()
+	changed(slices.Clone(last))
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,7 +77,7 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 		if len(links) > 0 || len(addrs) > 0 {
 			continue
 		}
-		if now := t.list(); last == nil || !slices.Equal(now, last) {
+		if now := t.list(); !slices.Equal(now, last) {
 			last = now
 			changed(slices.Clone(now))
 		}
@@ -99,6 +101,27 @@ type linkTable struct {
 
 func newLinkTable() *linkTable {
 	return &linkTable{links: map[int]netlinkLink{}, linkLocal: map[int]map[netip.Addr]bool{}}
+}
+
+// fill takes in what is there. What has changed since the subscriptions began
+// comes again with them. They could list it too, but in a way that the kernel
+// allows CAP_NET_ADMIN alone.
+func (t *linkTable) fill() error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
+	}
+	for _, l := range links {
+		t.link(netlink.LinkUpdate{Link: l})
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addrs {
+		t.addr(netlink.AddrUpdate{LinkAddress: *a.IPNet, LinkIndex: a.LinkIndex, Flags: a.Flags, NewAddr: true})
+	}
+	return nil
 }
 
 // A netlinkLink is a Link and what says whether it is enslaved.

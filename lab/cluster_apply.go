@@ -42,6 +42,18 @@ func (c *Cluster) Apply(ctx context.Context, manifests string) error {
 	})
 }
 
+// Validate has the API server check manifests as Apply would apply them, without
+// applying them.
+func (c *Cluster) Validate(ctx context.Context, manifests string) error {
+	return c.each(ctx, manifests, func(r dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+		opts := metav1.ApplyOptions{FieldManager: fieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
+		if _, err := r.Apply(ctx, o.GetName(), o, opts); err != nil {
+			return fmt.Errorf("validate %s %s: %w", o.GetKind(), o.GetName(), err)
+		}
+		return nil
+	})
+}
+
 // Delete deletes the objects of manifests. Those that do not exist are fine.
 func (c *Cluster) Delete(ctx context.Context, manifests string) error {
 	return c.each(ctx, manifests, func(r dynamic.ResourceInterface, o *unstructured.Unstructured) error {

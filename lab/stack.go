@@ -121,8 +121,13 @@ func podRange(a netip.Addr, bits int) netip.Prefix {
 // startHerald applies Herald's manifests and starts its daemons. They wait for
 // their configuration by themselves.
 func (s *Stack) startHerald(ctx context.Context) error {
-	for _, name := range []string{"namespace.yaml", "rbac.yaml"} {
-		manifest, err := os.ReadFile(filepath.Join(s.opts.Manifests, name))
+	definitions, err := filepath.Glob(filepath.Join(s.opts.Manifests, "crds", "*.yaml"))
+	if err != nil {
+		return fmt.Errorf("find Herald's manifests: %w", err)
+	}
+	manifests := []string{filepath.Join(s.opts.Manifests, "namespace.yaml"), filepath.Join(s.opts.Manifests, "rbac.yaml")}
+	for _, name := range append(definitions, manifests...) {
+		manifest, err := os.ReadFile(name)
 		if err != nil {
 			return fmt.Errorf("read Herald's manifests: %w", err)
 		}
@@ -158,16 +163,17 @@ func (s *Stack) startHerald(ctx context.Context) error {
 // the nodes.
 func (s *Stack) newController(i int) *Daemon {
 	name := "controller-" + strconv.Itoa(i)
-	port := controllerPort + i
+	// Another Stack has another address, and the same ports.
+	at := netip.AddrPortFrom(s.Management.Addr(), uint16(controllerPort+i))
 	return &Daemon{
 		Name:   name,
-		url:    fmt.Sprintf("http://127.0.0.1:%d", port),
+		url:    "http://" + at.String(),
 		client: http.DefaultClient,
 		start: func() (*Process, error) {
 			return Start(s.Client.life, ProcessOptions{
 				Name:    name,
 				Path:    filepath.Join(s.opts.Bin, "herald-controller"),
-				Args:    s.args(Controller, port),
+				Args:    append(s.args(Controller, int(at.Port())), "--bind-address="+at.Addr().String()),
 				Env:     []string{"METALLB_POD_NAME=" + name},
 				LogFile: s.LogFile(name),
 			})
@@ -183,12 +189,21 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 		url:    fmt.Sprintf("http://127.0.0.1:%d", agentPort),
 		client: n.httpClient(),
 		start: func() (*Process, error) {
-			return n.Start(ProcessOptions{
+			program := ProcessOptions{
 				Name: name,
 				Path: filepath.Join(s.opts.Bin, "herald-agent"),
 				Args: append(s.args(Agent, agentPort),
 					"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
 				LogFile: s.LogFile(name),
+			}
+			if n.Sidecar == nil {
+				return n.Start(program)
+			}
+			return n.startContainer(containerOptions{
+				ProcessOptions: program,
+				Root:           "/",
+				Capabilities:   AgentCapabilities,
+				Groups:         []int{n.Sidecar.vty},
 			})
 		},
 	}

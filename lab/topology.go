@@ -21,11 +21,13 @@ const downTimeout = 10 * time.Second
 
 // Options says which network to build. The zero value is the default topology.
 type Options struct {
-	Nodes   int           // optional: how many nodes, 1 to 99; 0 means 3
-	NodeASN uint32        // optional: the AS of the nodes; 0 means 64512
-	FRRRoot string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
-	Router  RouterOptions // optional: how r1 is set up
-	NoFRR   bool          // optional: start FRR neither on the nodes nor on r1
+	Nodes       int           // optional: how many nodes, 1 to 99; 0 means 3
+	NodeASN     uint32        // optional: the AS of the nodes; 0 means 64512
+	FRRRoot     string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
+	Router      RouterOptions // optional: how r1 is set up
+	NoFRR       bool          // optional: start FRR neither on the nodes nor on r1
+	Sidecar     bool          // optional: run FRR and the agents on the nodes as the containers of their pod
+	SidecarArgs []string      // optional: more arguments for herald-frr
 }
 
 // A Topology is a lab's network. [Topology.Down] takes it down.
@@ -49,6 +51,7 @@ type Topology struct {
 type Node struct {
 	*Machine
 	FRR        *FRR
+	Sidecar    *Sidecar   // nil unless the lab's options ask for it
 	Number     int        // from 1
 	Pod4, Pod6 netip.Addr // the addresses that its pods have
 	Management netip.Addr // its address on the management bridge
@@ -113,10 +116,22 @@ func (t *Topology) build(ctx, life context.Context) error {
 		return err
 	}
 	var g errgroup.Group
-	for _, f := range t.frrs() {
-		g.Go(func() error { return f.Start(ctx) })
+	for _, n := range t.Nodes {
+		g.Go(func() error { return n.startFRR(ctx) })
 	}
+	g.Go(func() error { return t.Router.FRR.Start(ctx) })
 	return g.Wait()
+}
+
+// startFRR starts FRR on the node, and returns when it answers.
+func (n *Node) startFRR(ctx context.Context) error {
+	if n.Sidecar == nil {
+		return n.FRR.Start(ctx)
+	}
+	if err := n.Sidecar.Start(); err != nil {
+		return err
+	}
+	return n.Sidecar.Ready(ctx)
 }
 
 // prepareFRR gives the nodes and the router an FRR that does not run yet, and
@@ -128,6 +143,9 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 			// The nodes' bgpd never listens, as in a cluster, where another
 			// process of the host may own the port.
 			n.FRR, err = newFRR(ctx, n.Machine, t.opts.FRRRoot, "-p", "0")
+			if err == nil && t.opts.Sidecar {
+				n.Sidecar, err = newSidecar(n, t.opts.SidecarArgs)
+			}
 			return err
 		})
 	}

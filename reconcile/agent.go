@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -72,6 +74,7 @@ type AgentOptions struct {
 	Layer2    Layer2                // optional: nil announces nothing on layer 2
 	Events    func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
 	Announce  AnnounceOptions       // optional: without Layer2, which is set
+	State     StateWriter           // optional: told whether all is in force here
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -115,6 +118,9 @@ func (a *Agent) pass() {
 	r := status.Report{Synced: true, Config: a.loader.report()}
 	if s.Config.Config != nil {
 		a.announce(s, start, &r)
+	}
+	if a.opts.State != nil {
+		a.opts.State.Set(a.state(s, r.Peers))
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)
@@ -161,6 +167,22 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 		}
 	}
 	return true
+}
+
+// state says what is not in force here: what is refused, and peers that this
+// node cannot have beside others.
+func (a *Agent) state(s Snapshot, peers []status.Peer) State {
+	var node *Node
+	if i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Name == a.opts.Node }); i >= 0 {
+		node = s.Nodes[i]
+	}
+	state := agentState(s.Config, node)
+	for _, p := range peers {
+		if !p.Wanted && p.Reason != status.NodeNotSelected && p.Reason != status.NodeUnknown {
+			state.Errors = append(state.Errors, fmt.Sprintf("%s/%s: %s", config.KindPeer, p.Name, p.Detail))
+		}
+	}
+	return state
 }
 
 // apply hands over to FRR, and returns why it could not.

@@ -7,14 +7,18 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/status"
 )
 
-// AssignOptions says which Services are Herald's.
+// AssignOptions says which Services are Herald's, and what becomes of the
+// addresses of those that go.
 type AssignOptions struct {
-	Class string // optional: the loadBalancerClass to handle; empty: Services without one
+	Class string        // optional: the loadBalancerClass to handle; empty: Services without one
+	Grace time.Duration // optional: how long the address of a Service that is gone is kept for one of the same name
+	Now   time.Time     // required with Grace
 }
 
 // Assign decides which Service has which address. It changes a, the memory of
@@ -32,7 +36,8 @@ func Assign(s Snapshot, a *alloc.Allocator, opts AssignOptions) Plan {
 		return Plan{}
 	}
 	a.SetPools(s.Config.Config.Pools)
-	p := &assignment{Allocator: a, reader: reader{namespaces: s.Namespaces}, class: opts.Class}
+	p := &assignment{Allocator: a, reader: reader{namespaces: s.Namespaces}, opts: opts}
+	a.Expire(opts.Now)
 	p.sift(s.Services)
 	p.settle()
 	p.claim()
@@ -49,7 +54,7 @@ func Assign(s Snapshot, a *alloc.Allocator, opts AssignOptions) Plan {
 type assignment struct {
 	*alloc.Allocator
 	reader  reader
-	class   string
+	opts    AssignOptions
 	updates []indexedUpdate
 	scratch []byte
 
@@ -69,6 +74,7 @@ type applicant struct {
 	problem *problem // with the request; nil: none
 	held    alloc.Assignment
 	refusal *alloc.Refusal // of what it wants
+	lost    *alloc.Refusal // of what it had
 	asked   int            // assignment.given when that was
 	foreign bool           // another load balancer's: leave it alone
 	bereft  bool           // it held two addresses and lost one
@@ -81,7 +87,7 @@ type applicant struct {
 func (p *assignment) sift(services []*Service) {
 	known, held := 0, p.Len()
 	for i, svc := range services {
-		if svc.LoadBalancer && svc.Class == p.class {
+		if svc.LoadBalancer && svc.Class == p.opts.Class {
 			if p.consider(i, svc) {
 				known++
 			}
@@ -107,9 +113,18 @@ func (p *assignment) sift(services []*Service) {
 	}
 	for key := range p.Services() {
 		if !exists[key] {
-			p.Release(key)
+			p.gone(key)
 		}
 	}
+}
+
+// gone releases what a Service holds that was deleted.
+func (p *assignment) gone(key alloc.Key) {
+	if p.opts.Grace > 0 {
+		p.Retire(key, p.opts.Now.Add(p.opts.Grace))
+		return
+	}
+	p.Release(key)
 }
 
 // left reports whether svc, which is no LoadBalancer, bears marks of when it
@@ -121,7 +136,7 @@ func (p *assignment) left(svc *Service) bool {
 	// Another load balancer's of the same heritage may write the annotation
 	// too, for Services of a class of its own.
 	_, annotated := svc.Annotations[AnnotationPool]
-	return annotated && p.class == ""
+	return annotated && p.opts.Class == ""
 }
 
 // consider looks at a Service of Herald's and reports whether the Allocator
@@ -131,7 +146,10 @@ func (p *assignment) consider(i int, svc *Service) (known bool) {
 	held, err := p.Keep(req)
 	known = err != nil || len(held.Addrs) > 0
 	switch {
-	case known && req.Families == 0, is(err, alloc.Replaced):
+	case is(err, alloc.Replaced):
+		p.gone(req.Service)
+		held, err = alloc.Assignment{}, nil
+	case known && req.Families == 0:
 		p.Release(req.Service)
 		held, err = alloc.Assignment{}, nil
 	case known && err == nil && (problem != nil || !req.Families.Lacks(held.Addrs)):
@@ -198,6 +216,7 @@ func (p *assignment) reclaim(ap *applicant, addrs []netip.Addr) {
 		p.admit(ap)
 		return
 	}
+	ap.lost = ap.refusal
 	if ap.refusal.Reason != alloc.Superseded {
 		ap.events = append(ap.events, Event{
 			Reason: EventLost,
@@ -334,11 +353,19 @@ func (p *assignment) plan() Plan {
 		out.Updates = append(out.Updates, u.Update)
 	}
 	for _, u := range p.Usage() {
-		out.Pools = append(out.Pools, status.Pool{
+		pool := status.Pool{
 			Name: u.Pool, TotalV4: u.TotalV4, TotalV6: u.TotalV6,
-			InUseV4: u.InUseV4, InUseV6: u.InUseV6, Services: u.Services,
-		})
+			InUseV4: u.InUseV4, InUseV6: u.InUseV6,
+			ReservedV4: u.ReservedV4, ReservedV6: u.ReservedV6,
+			RetainedV4: u.RetainedV4, RetainedV6: u.RetainedV6,
+			Services: u.Services,
+		}
+		for _, s := range u.Shares {
+			pool.Quota = append(pool.Quota, status.Share(s))
+		}
+		out.Pools = append(out.Pools, pool)
 	}
+	out.Next = p.Expire(p.opts.Now)
 	return out
 }
 

@@ -17,7 +17,8 @@ import (
 // BenchmarkAssign measures a pass over that many Services that hold their
 // addresses: one op is one pass. In idle nothing is to be done; in one more, a
 // Service is new in each pass and gone in the next; in waiting, the pool is
-// too small for half of them.
+// too small for half of them; in held, half of them were deleted, and as many
+// others wait for the addresses that are held.
 func BenchmarkAssign(b *testing.B) {
 	const n = 10000
 	b.Run("10000/idle", func(b *testing.B) {
@@ -50,6 +51,23 @@ func BenchmarkAssign(b *testing.B) {
 		for b.Loop() {
 			if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); len(p.Updates) > 0 {
 				b.Fatalf("%d updates", len(p.Updates))
+			}
+		}
+	})
+	b.Run("10000/held", func(b *testing.B) {
+		s, a := settled(b, n, "10.0.0.0-10.0.39.15")
+		opts := reconcile.AssignOptions{Grace: time.Minute}
+		s.Services = slices.Clone(s.Services[:n/2])
+		for i := range n / 2 {
+			s.Services = append(s.Services, service("waiting", fmt.Sprintf("web-%05d", i)))
+		}
+		for i, u := range reconcile.Assign(s, a, opts).Updates {
+			s.Services[n/2+i] = written(u)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := reconcile.Assign(s, a, opts); len(p.Updates) > 0 || p.Pools[0].RetainedV4 != n/2 {
+				b.Fatalf("%d updates, %+v", len(p.Updates), p.Pools[0])
 			}
 		}
 	})

@@ -20,13 +20,18 @@ import (
 // TestAssignRandomly changes a small world at random and checks after every
 // pass what must always be true.
 func TestAssignRandomly(t *testing.T) {
-	for range 4 {
+	for i := range 6 {
 		seed := rand.Uint64()
-		t.Run(fmt.Sprintf("seed=%#x", seed), func(t *testing.T) {
+		grace := i%3 == 2
+		t.Run(fmt.Sprintf("seed=%#x grace=%t", seed, grace), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			w := newWorld(t)
 			w.command("pools p0=10.0.0.0/30,fd00::/126")
+			if grace {
+				w.command("grace 10s")
+			}
 			for step := range 1500 {
+				w.command(fmt.Sprintf("wait %ds", r.IntN(4)))
 				for range 1 + r.IntN(3) {
 					w.command(randomCommand(r))
 				}
@@ -39,7 +44,9 @@ func TestAssignRandomly(t *testing.T) {
 				}
 				w.checkOwners(step)
 				w.checkWaiting(step)
-				w.checkRestart(step, r)
+				if !grace { // a new controller knows of nobody who is gone
+					w.checkRestart(step, r)
+				}
 			}
 		})
 	}
@@ -60,7 +67,10 @@ func randomCommand(r *rand.Rand) string {
 				fmt.Sprintf("10.0.%d.0/%d", i, 29+r.IntN(4)),
 				fmt.Sprintf("fd00::%d:0/%d", i, 125+r.IntN(4)),
 				fmt.Sprintf("10.0.%d.0/%d,fd00::%d:0/%d", i, 30+r.IntN(3), i, 126+r.IntN(3)),
-			), one("", "", "", ";manual", ";avoid-buggy", ";priority=1", ";namespace=lab")))
+			), one("", "", "", ";manual", ";avoid-buggy", ";priority=1", ";namespace=lab", ";quota=shop=2", ";quota=default=1;priority=2")))
+			if last := len(pools) - 1; strings.Contains(pools[last], "=10.") && !strings.Contains(pools[last], "buggy") {
+				pools[last] += one("", fmt.Sprintf(";reserve=10.0.%d.0=shop/s3", i))
+			}
 		}
 		return strings.Join(pools, " ")
 	case n < 6:
@@ -140,10 +150,10 @@ func (w *world) checkWaiting(step int) {
 	w.t.Helper()
 	for _, u := range w.allocator.Usage() {
 		i := slices.IndexFunc(w.loaded.Config.Pools, func(p config.Pool) bool { return p.Name == u.Pool })
-		if p := w.loaded.Config.Pools[i]; !p.AutoAssign || p.Allocation != nil {
+		if p := w.loaded.Config.Pools[i]; !p.AutoAssign || p.Allocation != nil || p.Quota != nil {
 			continue
 		}
-		if u.TotalV4.Int64() == int64(u.InUseV4) {
+		if u.TotalV4.Int64() == int64(u.InUseV4+u.ReservedV4+u.RetainedV4) {
 			continue
 		}
 		for _, svc := range w.services {

@@ -72,7 +72,16 @@ func newWorld(t *testing.T) *world {
 		services:   make(map[reconcile.Key]*reconcile.Service),
 		namespaces: make(map[string]map[string]string),
 		allocator:  alloc.New(nil),
+		opts:       reconcile.AssignOptions{Now: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)},
 	}
+}
+
+func (w *world) duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d
 }
 
 // play returns the script with what really happened.
@@ -123,6 +132,10 @@ func (w *world) command(line string) {
 		w.allocator = alloc.New(nil)
 	case "class":
 		w.opts.Class = strings.TrimPrefix(args[0], "none")
+	case "grace": // what becomes of deleted Services
+		w.opts.Grace = w.duration(args[0])
+	case "wait": // time passes
+		w.opts.Now = w.opts.Now.Add(w.duration(args[0]))
 	case "stale":
 		w.stale = true
 	case "usage":
@@ -152,6 +165,7 @@ func (w *world) pool(s string) config.Pool {
 	}
 	for opt := range strings.SplitSeq(rest, ";") {
 		key, value, _ := strings.Cut(opt, "=")
+		var err error
 		switch key {
 		case "":
 		case "manual":
@@ -159,19 +173,22 @@ func (w *world) pool(s string) config.Pool {
 		case "avoid-buggy":
 			p.AvoidBuggyIPs = true
 		case "priority":
-			n, err := strconv.Atoi(value)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			pinned().Priority = n
+			pinned().Priority, err = strconv.Atoi(value)
 		case "namespace":
 			pinned().Namespaces = append(pinned().Namespaces, value)
 		case "namespaces-labelled":
 			pinned().NamespaceSelectors = append(pinned().NamespaceSelectors, w.selector(value))
 		case "services-labelled":
 			pinned().ServiceSelectors = append(pinned().ServiceSelectors, w.selector(value))
+		case "reserve":
+			p.Reservations, err = config.ParseReservations(value, p)
+		case "quota":
+			p.Quota, err = config.ParseQuota(value)
 		default:
 			w.t.Fatalf("unknown pool option %q", opt)
+		}
+		if err != nil {
+			w.t.Fatal(err)
 		}
 	}
 	return p
@@ -302,9 +319,22 @@ func (w *world) pass() string {
 	}
 	if w.usage {
 		for _, p := range plan.Pools {
-			fmt.Fprintf(&out, "pool %s: %d of %s IPv4, %d of %s IPv6, %d Services\n",
+			fmt.Fprintf(&out, "pool %s: %d of %s IPv4, %d of %s IPv6, %d Services",
 				p.Name, p.InUseV4, p.TotalV4, p.InUseV6, p.TotalV6, p.Services)
+			if n := p.ReservedV4 + p.ReservedV6; n > 0 {
+				fmt.Fprintf(&out, ", %d reserved", n)
+			}
+			if n := p.RetainedV4 + p.RetainedV6; n > 0 {
+				fmt.Fprintf(&out, ", %d retained", n)
+			}
+			for _, s := range p.Quota {
+				fmt.Fprintf(&out, ", %s %d and %d of %d", s.Namespace, s.InUseV4, s.InUseV6, s.Limit)
+			}
+			out.WriteString("\n")
 		}
+	}
+	if !plan.Next.IsZero() {
+		fmt.Fprintf(&out, "next in %s\n", plan.Next.Sub(w.opts.Now))
 	}
 	w.usage = false
 	if w.stale {

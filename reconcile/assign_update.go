@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -21,7 +22,7 @@ type indexedUpdate struct {
 func (p *assignment) report(ap *applicant) {
 	now := ap.svc.condition(ConditionAddressAssigned)
 	assigned, reason := ap.problem == nil && len(ap.held.Addrs) > 0, ap.reason()
-	p.scratch = ap.appendMessage(p.scratch[:0])
+	p.scratch = p.appendReserved(ap.appendMessage(p.scratch[:0]), ap)
 	changed := now == nil || now.True != assigned || now.Reason != reason || now.Message != string(p.scratch)
 	shown := sameIngress(ap.svc.Ingress, ap.held.Addrs)
 	if shown && !changed && samePool(ap.svc.Annotations, ap.held.Pool) && len(ap.events) == 0 {
@@ -33,6 +34,9 @@ func (p *assignment) report(ap *applicant) {
 		Pool:      ap.held.Pool,
 		Condition: &Condition{ConditionAddressAssigned, assigned, reason, string(p.scratch)},
 		Events:    ap.events,
+	}
+	if ap.lost != nil {
+		u.Lost = ap.lost.Detail
 	}
 	if shown {
 		u.Ingress = parseIngress(ap.svc.Ingress) // in the order that is there
@@ -87,6 +91,23 @@ func (ap *applicant) appendMessage(b []byte) []byte {
 		}
 	case ap.problem == nil:
 		b = append(b, ap.refusal.Detail...)
+	}
+	return b
+}
+
+// appendReserved says what is reserved for a Service that has another address
+// of the family.
+func (p *assignment) appendReserved(b []byte, ap *applicant) []byte {
+	if len(ap.held.Addrs) == 0 {
+		return b
+	}
+	for _, addr := range p.Reserved(alloc.Key(ap.svc.Key)) {
+		other := slices.ContainsFunc(ap.held.Addrs, func(a netip.Addr) bool { return a.Is4() == addr.Is4() })
+		if other && !slices.Contains(ap.held.Addrs, addr) {
+			b = append(b, "; "...)
+			b = addr.AppendTo(b)
+			b = append(b, " is reserved for the Service"...)
+		}
 	}
 	return b
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -40,16 +41,32 @@ type Reporter interface {
 	Set(r status.Report)
 }
 
+// A ResourceStatus is what the controller has to say of MetalLB's resources.
+type ResourceStatus struct {
+	Verdicts []config.Verdict // in the order of their IDs
+	Pools    []status.Pool
+}
+
+// A ResourceWriter makes the status of resources say what became of them.
+type ResourceWriter interface {
+	// Set replaces what there is to say. It must not block.
+	Set(s ResourceStatus)
+	// Run writes until the context is canceled, and nothing after that.
+	Run(ctx context.Context) error
+}
+
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
-	Worker       *Worker       // required: woken by whatever changes
-	Cluster      LeaderCluster // required
-	Documents    Documents     // required
-	Writer       Writer        // required
-	Reporter     Reporter      // required
-	Logger       *slog.Logger  // required
-	ConfigEvents func(Event)   // optional: tells of a configuration that is refused, and when one is accepted again
-	Assign       AssignOptions // optional
+	Worker       *Worker        // required: woken by whatever changes
+	Cluster      LeaderCluster  // required
+	Documents    Documents      // required
+	Writer       Writer         // required
+	Reporter     Reporter       // required
+	Logger       *slog.Logger   // required
+	ConfigEvents func(Event)    // optional: tells of a text that is refused, and when one is accepted again
+	Resources    ResourceWriter // optional: told what became of resources
+	State        StateWriter    // optional: told whether all is in force
+	Assign       AssignOptions  // optional; Now is set for each pass
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at
@@ -74,8 +91,15 @@ func (c *Controller) Lead(ctx context.Context) error {
 	}
 	t := &term{allocator: alloc.New(nil)}
 	c.opts.Worker.Wake()
+	defer t.again(c.opts.Worker, time.Time{})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.opts.Writer.Run(ctx) })
+	if c.opts.Resources != nil {
+		g.Go(func() error { return c.opts.Resources.Run(ctx) })
+	}
+	if c.opts.State != nil {
+		g.Go(func() error { return c.opts.State.Run(ctx) })
+	}
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
 	err := g.Wait()
 	c.opts.Writer.Set(nil)
@@ -92,7 +116,20 @@ func (c *Controller) Follow(ctx context.Context) error {
 // A term is a time of leading.
 type term struct {
 	allocator *alloc.Allocator
-	refused   string // the refusal of a configuration that was told of last; empty: none
+	told      Event // about the configuration, last; zero: nothing is wrong with it
+	timer     *time.Timer
+}
+
+// again wakes a Worker at a moment, and at no other that it was told of before;
+// the zero Time is never.
+func (t *term) again(w *Worker, at time.Time) {
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	if !at.IsZero() {
+		t.timer = time.AfterFunc(time.Until(at), w.Wake)
+	}
 }
 
 // pass looks at the cluster once; t is nil for a controller that follows.
@@ -106,9 +143,18 @@ func (c *Controller) pass(t *term) {
 	s.Config = c.loader.loaded
 	r := status.Report{Synced: true, Config: c.loader.report()}
 	if t != nil {
-		plan := Assign(s, t.allocator, c.opts.Assign)
+		opts := c.opts.Assign
+		opts.Now = start
+		plan := Assign(s, t.allocator, opts)
+		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
-		c.tell(t, s.Config.Err)
+		c.tell(t, s.Config)
+		if c.opts.Resources != nil {
+			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools})
+		}
+		if c.opts.State != nil {
+			c.opts.State.Set(controllerState(s.Config))
+		}
 		r.Leading = true
 		r.Pools = plan.Pools
 		r.Unassigned = unassigned(s.Services, plan.Updates)
@@ -117,21 +163,25 @@ func (c *Controller) pass(t *term) {
 	c.opts.Reporter.Set(r)
 }
 
-// tell sends an event when a configuration is refused, and when that is over.
-func (c *Controller) tell(t *term, err error) {
-	var refused string
-	if err != nil {
-		refused = err.Error()
+// tell sends an event when a text is refused, when that is over, and when
+// resources are ignored for it. Of resources their own events tell.
+func (c *Controller) tell(t *term, l Loaded) {
+	var e Event
+	switch {
+	case l.Document.Resources != nil:
+	case l.Err != nil:
+		e = Event{Warning: true, Reason: EventConfigRejected, Message: l.Err.Error()}
+	case l.Document.Notice != "":
+		e = Event{Warning: true, Reason: EventConfigAmbiguous, Message: l.Document.Notice}
 	}
-	if refused == t.refused || c.opts.ConfigEvents == nil {
+	before := t.told
+	if t.told = e; e == before || c.opts.ConfigEvents == nil {
 		return
 	}
-	t.refused = refused
-	if refused == "" {
-		c.opts.ConfigEvents(Event{Reason: EventConfigAccepted, Message: "the configuration is in force"})
-		return
+	if e == (Event{}) {
+		e = Event{Reason: EventConfigAccepted, Message: "the configuration is in force"}
 	}
-	c.opts.ConfigEvents(Event{Warning: true, Reason: EventConfigRejected, Message: refused})
+	c.opts.ConfigEvents(e)
 }
 
 // unassigned counts the Services without the addresses they ask for, as they

@@ -11,8 +11,9 @@ import (
 
 // Reasons of the events about the configuration.
 const (
-	EventConfigRejected = "ConfigRejected" // warning; an older one stays in force
-	EventConfigAccepted = "ConfigAccepted" // after one was rejected
+	EventConfigRejected  = "ConfigRejected"  // warning; an older one stays in force
+	EventConfigAccepted  = "ConfigAccepted"  // after one was rejected
+	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are resources, too, and they do not count
 )
 
 // Documents is where the configuration comes from.
@@ -41,11 +42,14 @@ func (l *loader) next(now time.Time) bool {
 	if l.loaded.Config != before.Config {
 		l.accepted = now
 	}
-	switch {
-	case l.loaded.Err != nil && (before.Err == nil || l.loaded.Err.Error() != before.Err.Error()):
-		l.log.Error("configuration refused", "err", l.loaded.Err)
-	case l.loaded.Err == nil && (before.Err != nil || l.loaded.Config != before.Config):
+	if err := l.loaded.Err; err != nil && (before.Err == nil || err.Error() != before.Err.Error()) {
+		l.log.Error("configuration refused", "err", err)
+	}
+	if l.loaded.Config != before.Config || l.loaded.Err == nil && before.Err != nil {
 		l.log.Info("configuration accepted", "source", doc.Source, "version", doc.Version)
+	}
+	if doc.Notice != "" && doc.Notice != before.Document.Notice {
+		l.log.Warn("two configurations", "source", doc.Source, "reason", doc.Notice)
 	}
 	return true
 }
@@ -58,6 +62,7 @@ func (l *loader) report() status.Config {
 		Version:  l.loaded.Accepted.Version,
 		Accepted: l.accepted,
 		Newest:   l.loaded.Document.Version,
+		Notice:   l.loaded.Document.Notice,
 	}
 	if l.loaded.Err != nil {
 		c.Error = l.loaded.Err.Error()

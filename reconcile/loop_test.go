@@ -241,6 +241,49 @@ func TestController(t *testing.T) {
 	})
 }
 
+// TestControllerGrace wants what a deleted Service had to be given to another
+// when the time is over, though nothing happens then.
+func TestControllerGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		worker := reconcile.NewWorker()
+		w := &scene{wake: worker.Wake, synced: true}
+		c := reconcile.NewController(reconcile.ControllerOptions{
+			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
+			Logger: slog.New(slog.DiscardHandler), Assign: reconcile.AssignOptions{Grace: time.Minute},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Lead(ctx) }()
+		old, young := service("shop", "old"), service("shop", "young")
+		w.write(`address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.1/32]}]`)
+		w.change(func() { w.snapshot.Services = []*reconcile.Service{old} })
+		w.change(func() { w.snapshot.Services = []*reconcile.Service{young} })
+		// The timer wakes the loop at a time of its own: look with the lock.
+		updates := func() ([]reconcile.Update, int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.updates, w.report.Pools[0].RetainedV4
+		}
+		if u, n := updates(); len(u) != 1 || len(u[0].Ingress) > 0 || u[0].Condition.Reason != "PoolExhausted" || n != 1 {
+			t.Errorf("while the address is held the updates are %+v, and %d are retained", u, n)
+		}
+		time.Sleep(57 * time.Second)
+		settle()
+		if u, _ := updates(); len(u) != 1 || len(u[0].Ingress) > 0 {
+			t.Errorf("before the time is over the updates are %+v", u)
+		}
+		time.Sleep(time.Second)
+		settle()
+		if u, n := updates(); len(u) != 1 || len(u[0].Ingress) != 1 || n != 0 {
+			t.Errorf("when the time is over the updates are %+v, and %d are retained", u, n)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestControllerFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		worker := reconcile.NewWorker()

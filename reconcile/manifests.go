@@ -22,10 +22,28 @@ import (
 // manifests, as kubectl prints them: YAML documents or JSON, lists too. It
 // ignores other kinds. The Snapshot has no configuration.
 func ReadObjects(r io.Reader) (Snapshot, error) {
-	m := manifests{
+	s, err := newManifests().readAll(r)
+	slices.SortFunc(s.Services, func(a, b *Service) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(s.Nodes, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
+	return s, err
+}
+
+// manifests is what has been read so far.
+type manifests struct {
+	snapshot Snapshot
+	seen     map[string]bool // "Kind namespace/name"
+	draft    bool            // Services may be as somebody wrote them: no API server has seen them
+}
+
+func newManifests() *manifests {
+	return &manifests{
 		snapshot: Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[Key][]Endpoint{}},
 		seen:     map[string]bool{},
 	}
+}
+
+// readAll reads all documents of a text. Objects are in the order of the text.
+func (m *manifests) readAll(r io.Reader) (Snapshot, error) {
 	docs := kyaml.NewYAMLReader(bufio.NewReader(r))
 	for n := 1; ; n++ {
 		doc, err := docs.Read()
@@ -43,16 +61,7 @@ func ReadObjects(r io.Reader) (Snapshot, error) {
 			return Snapshot{}, fmt.Errorf("document %d: %w", n, err)
 		}
 	}
-	s := m.snapshot
-	slices.SortFunc(s.Services, func(a, b *Service) int { return a.Key.Compare(b.Key) })
-	slices.SortFunc(s.Nodes, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
-	return s, nil
-}
-
-// manifests is what has been read so far.
-type manifests struct {
-	snapshot Snapshot
-	seen     map[string]bool // "Kind namespace/name"
+	return m.snapshot, nil
 }
 
 // read adds one object, or those of a list. The items of a typed list need not
@@ -124,6 +133,9 @@ func (m *manifests) service(text []byte) error {
 		return err
 	}
 	svc.Namespace = namespace(svc.ObjectMeta)
+	if m.draft {
+		supposeClusterIPs(&svc)
+	}
 	m.snapshot.Services = append(m.snapshot.Services, FromService(&svc))
 	return nil
 }

@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/heraldlb/herald/status"
 )
@@ -40,6 +41,7 @@ const (
 type Plan struct {
 	Updates []Update      // in the order of the snapshot's Services
 	Pools   []status.Pool // in document order
+	Next    time.Time     // decide again then, should nothing change before; zero: no need
 }
 
 // An Update is the whole of what the controller writes to one Service.
@@ -48,6 +50,7 @@ type Update struct {
 	Ingress   []netip.Addr // status.loadBalancer.ingress; empty clears it
 	Pool      string       // value of AnnotationPool; empty removes it
 	Condition *Condition   // ConditionAddressAssigned; nil removes it
+	Lost      string       // why the Service may not keep all that it had; empty: it may, or had nothing
 	Events    []Event
 }
 

@@ -36,7 +36,8 @@ func controllerReport() status.Report {
 		},
 		Pools: []status.Pool{
 			{Name: "huge", TotalV4: new(big.Int), TotalV6: new(big.Int).Lsh(big.NewInt(1), 64), InUseV6: 1, Services: 1},
-			{Name: "web", TotalV4: big.NewInt(11), TotalV6: big.NewInt(4), InUseV4: 11, InUseV6: 2, Services: 12},
+			{Name: "web", TotalV4: big.NewInt(11), TotalV6: big.NewInt(4), InUseV4: 11, InUseV6: 2, Services: 12,
+				ReservedV6: 1, RetainedV6: 1, Quota: []status.Share{{Namespace: "team-a", InUseV4: 3, InUseV6: 1, Limit: 5}}},
 		},
 		Unassigned: map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
 		Took:       2 * time.Millisecond,

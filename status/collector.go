@@ -34,6 +34,16 @@ var (
 		"Number of IPv6 addresses in use, by pool.", []string{"pool"}, nil)
 	descServices = prometheus.NewDesc("metallb_allocator_services_allocated_total",
 		"Number of Services that hold an address, by pool.", []string{"pool"}, nil)
+	descReserved = prometheus.NewDesc("herald_pool_addresses_reserved",
+		"Number of addresses that nobody uses and that are reserved for a Service, by pool.", []string{"pool"}, nil)
+	descRetained = prometheus.NewDesc("herald_pool_addresses_retained",
+		"Number of addresses that nobody uses and that are kept for Services that are gone, by pool.", []string{"pool"}, nil)
+	descShare = prometheus.NewDesc("herald_pool_quota_in_use",
+		"Number of addresses that the Services of a namespace with a quota have, by pool, namespace and family.",
+		[]string{"pool", "namespace", "family"}, nil)
+	descLimit = prometheus.NewDesc("herald_pool_quota_limit",
+		"Number of addresses of each family that the Services of a namespace may have, by pool and namespace.",
+		[]string{"pool", "namespace"}, nil)
 	descUnassigned = prometheus.NewDesc("herald_services_unassigned",
 		"Number of Services without the addresses they ask for, by reason.", []string{"reason"}, nil)
 	descLeading = prometheus.NewDesc("herald_leading",
@@ -114,6 +124,13 @@ func (s sender) controller(r Report) {
 		s.gauge(descInUseV4, float64(p.InUseV4), p.Name)
 		s.gauge(descInUseV6, float64(p.InUseV6), p.Name)
 		s.gauge(descServices, float64(p.Services), p.Name)
+		s.gauge(descReserved, float64(p.ReservedV4+p.ReservedV6), p.Name)
+		s.gauge(descRetained, float64(p.RetainedV4+p.RetainedV6), p.Name)
+		for _, q := range p.Quota {
+			s.gauge(descShare, float64(q.InUseV4), p.Name, q.Namespace, "IPv4")
+			s.gauge(descShare, float64(q.InUseV6), p.Name, q.Namespace, "IPv6")
+			s.gauge(descLimit, float64(q.Limit), p.Name, q.Namespace)
+		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(r.Unassigned)) {
 		s.gauge(descUnassigned, float64(r.Unassigned[reason]), string(reason))

@@ -14,4 +14,20 @@ type Pool struct {
 	InUseV4  int      `json:"inUseIPv4"`
 	InUseV6  int      `json:"inUseIPv6"`
 	Services int      `json:"services"` // that hold an address of the pool
+
+	// Addresses that nobody uses and that are kept: reserved by the
+	// configuration, or for Services that are gone and may come back.
+	ReservedV4 int     `json:"reservedIPv4,omitempty"`
+	ReservedV6 int     `json:"reservedIPv6,omitempty"`
+	RetainedV4 int     `json:"retainedIPv4,omitempty"`
+	RetainedV6 int     `json:"retainedIPv6,omitempty"`
+	Quota      []Share `json:"quota,omitempty"` // of the namespaces that are bounded, in the order of their names
+}
+
+// A Share is what a namespace has of a pool, and may have.
+type Share struct {
+	Namespace string `json:"namespace"`
+	InUseV4   int    `json:"inUseIPv4"`
+	InUseV6   int    `json:"inUseIPv6"`
+	Limit     int    `json:"limit"` // of each family
 }

@@ -39,7 +39,8 @@ type Config struct {
 	Version  string    `json:"version,omitempty"` // of the one in force
 	Accepted time.Time `json:"accepted,omitzero"`
 	Newest   string    `json:"newest,omitempty"` // version of the newest, in force or not
-	Error    string    `json:"error,omitempty"`  // why the newest is not in force
+	Error    string    `json:"error,omitempty"`  // why the newest, or some of its resources, are not in force
+	Notice   string    `json:"notice,omitempty"` // what somebody should look at
 }
 
 // FRR says how far the wanted configuration is in force.

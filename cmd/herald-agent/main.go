@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/cmd/internal/configfile"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
-	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from")
+	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
 	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node to gossip on, about which agents are alive; empty: do not, and hold all to be alive")
 	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` to gossip on, UDP and TCP, the same on all nodes")
@@ -136,7 +136,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Logger: log.With("component", "frr")})
+	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
@@ -159,18 +159,11 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.Confirm(routers.Sent)
 		},
 	})
-	var documents interface {
-		reconcile.Documents
-		Run(context.Context) error
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
 	}
-	if o.ConfigFile != "" {
-		documents = configfile.New(o.ConfigFile, worker.Wake)
-	} else {
-		documents = kube.NewConfigMap(kube.ConfigMapOptions{
-			Client: client, Namespace: o.Namespace, Name: o.Config, Wake: worker.Wake,
-		})
-	}
-	agent := reconcile.NewAgent(reconcile.AgentOptions{
+	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
 		Cluster:   watcher,
@@ -182,12 +175,19 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Logger:    log,
 		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
-	})
+	}
+	var tasks []daemon.Task
+	if documents.Resources != nil {
+		state := kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Node: o.node, Logger: log.With("component", "status")})
+		agentOpts.State = state
+		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
+	}
+	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	return daemon.Run(working,
+	return daemon.Run(working, append(tasks,
 		daemon.Task{Name: "stop", Run: func(working context.Context) error {
 			select {
 			case <-working.Done():
@@ -207,8 +207,9 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return o.heartbeat(ctx, log) }},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
-	)
+	)...)
 }
 
 // inForce says how far FRR runs what it is to run.

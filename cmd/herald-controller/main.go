@@ -12,13 +12,14 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/cmd/internal/configfile"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
@@ -44,12 +45,17 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts.Complete()
+			if opts.grace < 0 {
+				return fmt.Errorf("--address-grace: %s is less than nothing", opts.grace)
+			}
 			return opts.control(cmd.Context(), stderr)
 		},
 	}
 	opts.Add(cmd, env)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
+	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
+		"how long the address of a Service that was deleted is kept for a new one of the same name; 0: not at all")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -66,6 +72,7 @@ type options struct {
 	daemon.Flags
 	pod    string
 	secret string
+	grace  time.Duration
 }
 
 // control wires the controller and runs it.
@@ -98,9 +105,9 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Registerer: metrics,
 	})
 
-	var documents interface {
-		reconcile.Documents
-		Run(context.Context) error
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
 	}
 	controllerOpts := reconcile.ControllerOptions{
 		Worker:  worker,
@@ -113,18 +120,18 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		}),
 		Reporter: board,
 		Logger:   log,
-		Assign:   reconcile.AssignOptions{Class: o.Class},
-	}
-	if o.ConfigFile != "" {
-		documents = configfile.New(o.ConfigFile, worker.Wake)
-	} else {
-		configMap := kube.NewConfigMap(kube.ConfigMapOptions{
-			Client: client, Namespace: o.Namespace, Name: o.Config, Wake: worker.Wake,
-		})
-		documents = configMap
-		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(configMap, e) }
+		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
 	}
 	controllerOpts.Documents = documents
+	if documents.ConfigMap != nil {
+		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
+	}
+	if documents.Resources != nil {
+		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
+			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
+		})
+		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+	}
 	controller := reconcile.NewController(controllerOpts)
 
 	host, err := os.Hostname()

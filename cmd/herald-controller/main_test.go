@@ -16,6 +16,7 @@ func TestMisuse(t *testing.T) {
 		{"a flag that does not exist", []string{"--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{"a log format that does not exist", []string{"--log-format=xml"}, `--log-format "xml"`},
 		{"a kubeconfig that does not exist", []string{"--kubeconfig=no/such/file"}, "no/such/file"},
+		{"a grace time below zero", []string{"--address-grace=-1s"}, "--address-grace: -1s"},
 		{"flags of MetalLB's are no misuse", []string{"--webhook-mode=disabled", "--kubeconfig=no/such/file"}, "no/such/file"},
 	}
 	for _, tt := range tests {

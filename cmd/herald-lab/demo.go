@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
 )
 
@@ -28,13 +30,17 @@ func demoCommand() *cobra.Command {
 	}
 }
 
-// demoConfig has a session with each router, and one pool.
+// demoConfig has a session with each router, and a pool for each protocol.
 const demoConfig = `peers:
 - {my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}   # r1, the ToR: FRR
 - {my-asn: 64512, peer-asn: 64512, peer-address: 10.10.0.200}   # g1: GoBGP
 address-pools:
-- {name: default, protocol: bgp, addresses: [192.0.2.0/24]}
+- {name: wan, protocol: bgp, addresses: [192.0.2.0/24]}
+- {name: default, protocol: layer2, addresses: [192.168.1.240-192.168.1.250]}
 `
+
+// demoPeers is how many there are.
+const demoPeers = 2
 
 // demoEdited is demoConfig with a community on the pool's routes.
 var demoEdited = strings.Replace(demoConfig, "[192.0.2.0/24]}",
@@ -47,9 +53,10 @@ const demoPatience = 20 * time.Second
 // error.
 type demo struct {
 	*lab.Stack
-	out    io.Writer
-	routes *lab.RouteWatch
-	gobgp  *lab.GoBGP
+	out       io.Writer
+	routes    *lab.RouteWatch
+	gobgp     *lab.GoBGP
+	neighbors *lab.NeighborWatch // on the nodes' LAN
 }
 
 func runDemo(ctx context.Context, out io.Writer) (err error) {
@@ -67,13 +74,17 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer d.routes.Close()
+	if d.neighbors, err = d.LANClient.WatchNeighbors(); err != nil {
+		return err
+	}
+	defer d.neighbors.Close()
 	for _, n := range d.Nodes {
 		if _, err := n.StartBackend(ctx); err != nil {
 			return err
 		}
 	}
-	d.say("… up after %.1f s: n1, n2, n3 on 10.10.0.0/24, r1 at 10.10.0.254, client c1 behind r1", time.Since(start).Seconds())
-	for _, step := range []func(context.Context) error{d.configure, d.service, d.traffic, d.edit, d.remove} {
+	d.say("… up after %.1f s: n1, n2, n3 on 10.10.0.0/24, r1 at 10.10.0.254, client c1 behind r1, c2 on the LAN", time.Since(start).Seconds())
+	for _, step := range []func(context.Context) error{d.configure, d.service, d.traffic, d.edit, d.layer2, d.crash, d.change, d.remove} {
 		ctx, cancel := context.WithTimeout(ctx, demoPatience)
 		err := step(ctx)
 		cancel()
@@ -104,15 +115,35 @@ func (d *demo) configure(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	for _, n := range d.Nodes {
-		if err := d.gobgp.WaitSession(ctx, n.Addr4, true); err != nil {
-			return err
-		}
+	if err := d.sessions(ctx); err != nil {
+		return err
 	}
 	d.say("All three nodes have their BGP sessions after %d ms. On n1:", time.Since(start).Milliseconds())
 	out, err := d.Nodes[0].FRR.Vtysh(ctx, "show bgp ipv4 unicast summary")
 	d.show(out)
 	return err
+}
+
+// sessions waits until every session of every node is up.
+func (d *demo) sessions(ctx context.Context) error {
+	for _, n := range d.Nodes {
+		for {
+			text, err := n.FRR.Vtysh(ctx, "show bgp neighbors json")
+			if err != nil {
+				return err
+			}
+			all, err := frr.DecodeSessions([]byte(text))
+			if err == nil && len(all) == demoPeers && !slices.ContainsFunc(all, func(s frr.Session) bool { return !s.Up }) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("wait for the sessions of %s: %w", n.Name, ctx.Err())
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	return nil
 }
 
 // service makes the Service and waits for its address and its routes.
@@ -166,6 +197,11 @@ func (d *demo) traffic(ctx context.Context) error {
 		return err
 	}
 	d.say("Client c1, behind r1, asks http://%s/ — through r1's multipath route and kube-proxy:", addr)
+	start := time.Now()
+	if err := d.proxied(ctx, d.Client, addr); err != nil {
+		return err
+	}
+	d.show(fmt.Sprintf("kube-proxy on all nodes knows the Service too, %d ms later", time.Since(start).Milliseconds()))
 	answers := map[string]int{}
 	const requests = 30
 	for sent := 0; sent < requests || len(answers) < len(d.Nodes); sent++ {
@@ -177,6 +213,25 @@ func (d *demo) traffic(ctx context.Context) error {
 	}
 	for _, n := range d.Nodes {
 		d.show(fmt.Sprintf("%2d answers from the backend on %s", answers[n.Name], n.Name))
+	}
+	return nil
+}
+
+// proxied waits until so many requests from a machine in a row are answered that
+// each node's kube-proxy must know the Service: it learns of it when Herald does,
+// and takes up to a second longer.
+func (d *demo) proxied(ctx context.Context, m *lab.Machine, addr netip.Addr) error {
+	const inARow = 24
+	for answered := 0; answered < inARow; answered++ {
+		once, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		_, err := m.Get(once, "http://"+addr.String()+"/")
+		cancel()
+		if ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			answered = 0
+		}
 	}
 	return nil
 }

@@ -23,9 +23,10 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check -f FILE...",
 		Short: "Say whether a configuration is valid, and what is in it",
-		Long: `Check reads configurations, each a ConfigMap of MetalLB or the document in one,
-and says what is in them. Of one with mistakes it prints every mistake as
-FILE:LINE: PATH: REASON.
+		Long: `Check reads configurations, each a ConfigMap of MetalLB, the document in one, or
+MetalLB's custom resources with the Secrets that they refer to, and says what is
+in them. Of one with mistakes it prints every mistake as FILE:LINE: PATH: REASON,
+or for resources as FILE: KIND/NAME: REASON: MESSAGE.
 
 Exit status: 0 if all are valid, 1 if one has mistakes, 2 if one cannot be read.`,
 		Example: `  heraldctl check -f config.yaml
@@ -77,15 +78,27 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, where, strings.Join(peerNotes(p), ", "))
 	}
 	for _, a := range cfg.BGPAdvertisements {
-		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "), strings.Join(advertisementNotes(a), ", "))
+		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
 	}
 	for _, a := range cfg.L2Advertisements {
-		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, strings.Join(a.Pools, ", "))
+		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors))
 	}
 	for _, warning := range cfg.Warnings() {
 		fmt.Fprintf(tab, "  warning: %s\n", warning)
 	}
 	return tab.Flush()
+}
+
+// scope says which pools an advertisement is about.
+func scope(pools []string, selectors []config.Selector) string {
+	parts := slices.Clone(pools)
+	for _, s := range selectors {
+		parts = append(parts, "{"+s.String()+"}")
+	}
+	if len(parts) == 0 {
+		return "every pool"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // addresses says how many addresses a pool has of each family.

@@ -29,6 +29,12 @@ func runIn(t *testing.T, archive, stdin string, args ...string) (code int, stdou
 		}
 	}
 	t.Chdir(dir)
+	return runHere(t, stdin, args...)
+}
+
+// runHere carries out a command line in the working directory.
+func runHere(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()

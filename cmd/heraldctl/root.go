@@ -15,12 +15,19 @@ import (
 const (
 	exitOK      = 0
 	exitInvalid = 1 // the configuration has mistakes, which were printed
+	exitChanges = 1 // of diff: addresses change
 	exitMisuse  = 2 // the command could not do what it was asked
 )
 
 // errInvalid is what a command returns once it has printed the mistakes of a
 // configuration.
 var errInvalid = errors.New("invalid configuration")
+
+// errChanges is what diff returns once it has printed that addresses change.
+var errChanges = errors.New("addresses change")
+
+// errPrinted is what diff returns once it has printed mistakes.
+var errPrinted = errors.New("there are mistakes")
 
 // run carries out a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -35,6 +42,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	case errors.Is(err, errInvalid):
 		return exitInvalid
+	case errors.Is(err, errChanges):
+		return exitChanges
+	case errors.Is(err, errPrinted):
+		return exitMisuse
 	}
 	fmt.Fprintf(stderr, "heraldctl: %v\n", err)
 	return exitMisuse
@@ -49,6 +60,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), renderCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), drainCommand(), undrainCommand(), versionCommand())
 	return root
 }

@@ -24,6 +24,7 @@ type Flags struct {
 	Namespace   string
 	Config      string
 	ConfigFile  string
+	Source      string
 	Class       string
 	Port        int
 	BindAddress string
@@ -39,6 +40,7 @@ func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&f.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the configuration; empty: the pod's, or metallb-system")
 	fs.StringVar(&f.Config, "config", "config", "`name` of the ConfigMap that holds the configuration in its key config")
 	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with it in a file config; instead of the ConfigMap")
+	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: the ConfigMap if it exists, else resources")
 	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
 	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")

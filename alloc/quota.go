@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package alloc
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// A Share is what the Services of a namespace have of a pool with a quota.
+// Addresses that are reserved for them do not count.
+type Share struct {
+	Namespace        string
+	InUseV4, InUseV6 int
+	Limit            int // of each family
+}
+
+// counted reports whether a quota counts that a namespace uses addr.
+func (s *space) counted(namespace string, addr netip.Addr) bool {
+	return s.pool.quota != nil && !s.kept.exempt(namespace, addr)
+}
+
+// count notes that a Service of a namespace has joined the users of addr, of
+// whom it is the only one of that namespace, or that the last one has left.
+func (s *space) count(namespace string, addr netip.Addr, n int) {
+	if !s.counted(namespace, addr) {
+		return
+	}
+	if s.perNamespace == nil {
+		s.perNamespace = make(map[string]int)
+	}
+	if s.perNamespace[namespace] += n; s.perNamespace[namespace] == 0 {
+		delete(s.perNamespace, namespace)
+	}
+}
+
+// spent reports whether a namespace may have no more addresses of s.
+func (s *space) spent(namespace string) bool {
+	limit, bounded := s.pool.quota.Limit(namespace)
+	return bounded && s.perNamespace[namespace] >= limit
+}
+
+// overQuota reports whether the Service of req cannot be given addr because its
+// namespace has enough.
+func (s *space) overQuota(req *Request, addr netip.Addr) bool {
+	namespace := req.Service.Namespace
+	return s.counted(namespace, addr) && s.spent(namespace) && s.users.ofNamespace(addr, namespace) == 0
+}
+
+// spentNote says how many addresses a namespace has that may have no more.
+func (s *space) spentNote(namespace string) string {
+	limit, _ := s.pool.quota.Limit(namespace)
+	return fmt.Sprintf("pool %s: namespace %s has %d of at most %d %s addresses",
+		s.pool.name, namespace, s.perNamespace[namespace], limit, s.family)
+}
+
+// withholds reports whether the Service of req cannot be given addr, though
+// its users would let it: it is kept for others, or the namespace has enough.
+func (s *space) withholds(req *Request, addr netip.Addr) bool {
+	return s.kept.from(req.Service, addr) || s.overQuota(req, addr)
+}
+
+// withheld says why s withholds addr from the Service of req; nil if it does
+// not.
+func (s *space) withheld(req *Request, addr netip.Addr) *Refusal {
+	switch {
+	case s.kept.from(req.Service, addr):
+		return s.kept.refusal(addr)
+	case s.overQuota(req, addr):
+		return &Refusal{QuotaExceeded, s.spentNote(req.Service.Namespace)}
+	}
+	return nil
+}
+
+// shares returns what each namespace with a bound has of p, in the order of
+// their names.
+func (p *pool) shares() []Share {
+	if p.quota == nil {
+		return nil
+	}
+	four, six := p.spaces[v4].perNamespace, p.spaces[v6].perNamespace
+	names := make(map[string]bool)
+	for n := range p.quota.Namespaces {
+		names[n] = true
+	}
+	for _, m := range []map[string]int{four, six} {
+		for n := range m {
+			names[n] = true
+		}
+	}
+	var out []Share
+	for _, n := range slices.Sorted(maps.Keys(names)) {
+		if limit, bounded := p.quota.Limit(n); bounded {
+			out = append(out, Share{n, four[n], six[n], limit})
+		}
+	}
+	return out
+}

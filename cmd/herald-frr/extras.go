@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/heraldlb/herald/frr"
+)
+
+const (
+	// extrasTimeout bounds one attempt: FRR's reload script takes seconds for a
+	// large configuration.
+	extrasTimeout = 2 * time.Minute
+
+	// extrasRetry is the time between two attempts at a text that FRR took for
+	// valid and then did not apply whole.
+	extrasRetry = 30 * time.Second
+)
+
+type extrasOptions struct {
+	Host      host         // required
+	EtcDir    string       // required: the folder shared with the agent
+	RunDir    string       // required: where FRR's programs can read what is written
+	DaemonDir string       // required: where frr-reload.py is
+	Logger    *slog.Logger // required
+}
+
+// An extras applies the operator's raw configuration, beside what the agent
+// applies over the vty sockets, and leaves word of what became of it.
+type extras struct {
+	opts   extrasOptions
+	reload chan struct{} // capacity 1: a daemon has lost what it was given
+
+	tried   string // the sum of the text that was last tried
+	applied []byte // what FRR runs of it
+	failed  bool   // the last attempt came to nothing, though the text is valid
+}
+
+func newExtras(opts extrasOptions) *extras {
+	return &extras{opts: opts, reload: make(chan struct{}, 1), tried: frr.Sum(nil)}
+}
+
+// again says that a daemon was started, which knows frr.conf alone.
+func (e *extras) again() {
+	select {
+	case e.reload <- struct{}{}:
+	default:
+	}
+}
+
+// run applies the text whenever the file changes and whenever a daemon has been
+// started, until ctx ends.
+func (e *extras) run(ctx context.Context) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := w.Add(e.opts.EtcDir); err != nil {
+		return fmt.Errorf("watch %s: %w", e.opts.EtcDir, err)
+	}
+	retry := time.NewTicker(extrasRetry)
+	defer retry.Stop()
+	for {
+		anew := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-w.Events:
+			if filepath.Base(event.Name) != frr.ExtrasFile {
+				continue
+			}
+		case err := <-w.Errors:
+			e.opts.Logger.Debug("folder watch", "err", err)
+		case <-e.reload:
+			anew = true
+		case <-retry.C:
+			anew = e.failed
+		}
+		if err := e.pass(ctx, anew); err != nil && ctx.Err() == nil {
+			e.opts.Logger.Warn("raw configuration not handled", "err", err)
+		}
+	}
+}
+
+// pass tries the present text, if it is another one or all has to be applied anew.
+func (e *extras) pass(ctx context.Context, anew bool) error {
+	text, err := frr.ReadExtras(e.opts.EtcDir)
+	if err != nil {
+		return err
+	}
+	sum := frr.Sum(text)
+	if sum == e.tried && (!anew || len(text) == 0 && len(e.applied) == 0) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, extrasTimeout)
+	defer cancel()
+	refused := e.try(ctx, text)
+	if ctx.Err() != nil && refused != nil {
+		return refused
+	}
+	e.tried = sum
+	result := frr.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
+	if refused != nil {
+		result.Error = frr.Redact(refused.Error())
+		e.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
+	} else {
+		e.opts.Logger.Info("raw configuration applied", "bytes", len(text))
+	}
+	return frr.WriteExtrasResult(e.opts.EtcDir, result)
+}
+
+// errRefused is a text in which FRR found a mistake. What was applied before stays.
+var errRefused = errors.New("refused")
+
+// try checks the whole text and then applies it.
+func (e *extras) try(ctx context.Context, text []byte) error {
+	e.failed = false
+	path, err := e.leave(text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	if out, err := e.opts.Host.output(ctx, "vtysh", "-C", "-f", path); err != nil {
+		return fmt.Errorf("%w: %s", errRefused, said(out, err))
+	}
+	e.failed = true
+	gone := frr.Parse(string(e.applied)).Without(frr.Parse(string(text)), nil)
+	if len(gone.Sections) > 0 {
+		if err := e.replace(ctx, text); err != nil {
+			return err
+		}
+	}
+	// What is added is added by vtysh alone, which leaves the rest as it is.
+	if out, err := e.opts.Host.output(ctx, "vtysh", "-f", path); err != nil {
+		return fmt.Errorf("apply: %s", said(out, err))
+	}
+	e.applied = text
+	e.failed = false
+	return nil
+}
+
+// replace takes away what the text has no more: FRR's reload script is given the
+// running configuration with the new text in the place of the old.
+func (e *extras) replace(ctx context.Context, text []byte) error {
+	running, err := e.opts.Host.output(ctx, "vtysh", "-c", "show running-config")
+	if err != nil {
+		return fmt.Errorf("read the running configuration: %s", said(running, err))
+	}
+	conf, err := os.ReadFile(filepath.Join(e.opts.EtcDir, frr.ConfFile))
+	if err != nil {
+		return err
+	}
+	rest := frr.Parse(running).Without(frr.Parse(string(e.applied)), frr.Parse(string(conf)))
+	// Were it given another file than frr.conf, the script would have vtysh write
+	// that, which is the agent's.
+	dir, err := os.MkdirTemp(e.opts.RunDir, ".reload-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	err = errors.Join(
+		e.share(dir, 0o770),
+		e.write(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
+		e.write(filepath.Join(dir, frr.ConfFile), []byte(closed(rest)+string(text))),
+	)
+	if err != nil {
+		return err
+	}
+	out, err := e.opts.Host.output(ctx, "/usr/bin/python3", filepath.Join(e.opts.DaemonDir, "frr-reload.py"),
+		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, frr.ConfFile))
+	if err != nil {
+		return fmt.Errorf("reload: %s", said(out, err))
+	}
+	e.applied = text
+	// The agent may have added lines in the meantime, which the script took away.
+	if out, err := e.opts.Host.output(ctx, "vtysh", "-b"); err != nil {
+		return fmt.Errorf("load frr.conf: %s", said(out, err))
+	}
+	return nil
+}
+
+// leave writes a text where FRR's programs can read it, and nobody else.
+func (e *extras) leave(text []byte) (path string, err error) {
+	f, err := os.CreateTemp(e.opts.RunDir, ".extras-*")
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.Close(), e.write(f.Name(), text)); err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+func (e *extras) write(path string, text []byte) error {
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	return e.share(path, 0o640)
+}
+
+// share lets FRR's programs into a file or a folder.
+func (e *extras) share(path string, mode os.FileMode) error {
+	if g := e.opts.Host.group(); g >= 0 {
+		if err := os.Chown(path, -1, g); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
+}
+
+// said returns what a program printed, without passwords, or how it ended if it
+// printed nothing.
+func said(out string, err error) string {
+	out = strings.TrimSpace(frr.Redact(out))
+	if out == "" {
+		return err.Error()
+	}
+	const most = 2000
+	if len(out) > most {
+		out = "… " + out[len(out)-most:]
+	}
+	return out
+}
+
+// closed returns a configuration in which each context is left, as a file for
+// FRR's programs has to.
+func closed(c *frr.Config) string {
+	var b strings.Builder
+	var write func(list []frr.Section, depth int)
+	write = func(list []frr.Section, depth int) {
+		for _, s := range list {
+			indent := strings.Repeat(" ", depth)
+			b.WriteString(indent + s.Text + "\n")
+			if len(s.Sub) == 0 {
+				continue
+			}
+			write(s.Sub, depth+1)
+			end := "exit"
+			if strings.HasPrefix(s.Text, "address-family ") {
+				end = "exit-address-family"
+			}
+			b.WriteString(indent + end + "\n")
+		}
+	}
+	write(c.Sections, 0)
+	return b.String()
+}

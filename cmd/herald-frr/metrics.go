@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/heraldlb/herald/frr"
+)
+
+// scrapeTimeout is how long FRR may take to answer one scrape.
+const scrapeTimeout = 5 * time.Second
+
+// A counter asks FRR what it has counted.
+type counter interface {
+	Counters(ctx context.Context) (frr.Counters, error)
+}
+
+// A collector makes metrics of what FRR has counted, under MetalLB's names, and of
+// how the daemons are, at every scrape.
+type collector struct {
+	supervisor *supervisor
+	agent      *agentWatch
+
+	mu     sync.Mutex // held while FRR is asked: a connection has one user
+	reader counter
+}
+
+func newCollector(runDir string, s *supervisor, a *agentWatch) *collector {
+	return &collector{supervisor: s, agent: a, reader: frr.NewReader(runDir)}
+}
+
+// A metric of one session, by what it is worth.
+type metric[T any] struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(T) float64
+}
+
+var sessionLabels = []string{"peer", "vrf"}
+
+// of returns a metric of one session.
+func of[T any](name, help string, kind prometheus.ValueType, value func(T) float64) metric[T] {
+	return metric[T]{prometheus.NewDesc(name, help, sessionLabels, nil), kind, value}
+}
+
+const (
+	gauge = prometheus.GaugeValue
+	count = prometheus.CounterValue
+)
+
+var bgpMetrics = []metric[frr.BGPCounters]{
+	of("metallb_bgp_session_up", "1 if the BGP session is established.", gauge,
+		func(c frr.BGPCounters) float64 { return one(c.Up) }),
+	of("metallb_bgp_announced_prefixes_total", "Number of prefixes that the peer was sent.", gauge,
+		func(c frr.BGPCounters) float64 { return float64(c.PrefixesSent) }),
+	of("metallb_bgp_received_prefixes_total", "Number of prefixes accepted from the peer.", gauge,
+		func(c frr.BGPCounters) float64 { return float64(c.PrefixesAccepted) }),
+	of("metallb_bgp_opens_sent", "Number of OPEN messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.OpensSent) }),
+	of("metallb_bgp_opens_received", "Number of OPEN messages received.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.OpensReceived) }),
+	of("metallb_bgp_notifications_sent", "Number of NOTIFICATION messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.NotificationsSent) }),
+	of("metallb_bgp_updates_total", "Number of UPDATE messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.UpdatesSent) }),
+	of("metallb_bgp_updates_total_received", "Number of UPDATE messages received.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.UpdatesReceived) }),
+	of("metallb_bgp_keepalives_sent", "Number of KEEPALIVE messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.KeepalivesSent) }),
+	of("metallb_bgp_keepalives_received", "Number of KEEPALIVE messages received.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.KeepalivesReceived) }),
+	of("metallb_bgp_route_refresh_sent", "Number of ROUTE-REFRESH messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.RouteRefreshSent) }),
+	of("metallb_bgp_total_sent", "Number of messages sent.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.TotalSent) }),
+	of("metallb_bgp_total_received", "Number of messages received.", count,
+		func(c frr.BGPCounters) float64 { return float64(c.TotalReceived) }),
+}
+
+var bfdMetrics = []metric[frr.BFDCounters]{
+	of("metallb_bfd_session_up", "1 if the BFD session is up.", gauge,
+		func(c frr.BFDCounters) float64 { return one(c.Up) }),
+	of("metallb_bfd_control_packet_input", "Number of control packets received.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.ControlInput) }),
+	of("metallb_bfd_control_packet_output", "Number of control packets sent.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.ControlOutput) }),
+	of("metallb_bfd_echo_packet_input", "Number of echo packets received.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.EchoInput) }),
+	of("metallb_bfd_echo_packet_output", "Number of echo packets sent.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.EchoOutput) }),
+	of("metallb_bfd_session_up_events", "Number of times that the session came up.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.UpEvents) }),
+	of("metallb_bfd_session_down_events", "Number of times that the session went down.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.DownEvents) }),
+	of("metallb_bfd_zebra_notifications", "Number of notifications from zebra.", count,
+		func(c frr.BFDCounters) float64 { return float64(c.ZebraNotifications) }),
+}
+
+var (
+	descDaemonUp = prometheus.NewDesc("herald_frr_process_up",
+		"1 if the FRR daemon runs and answers.", []string{"daemon"}, nil)
+	descRestarts = prometheus.NewDesc("herald_frr_process_restarts_total",
+		"Number of times that the FRR daemon was started again.", []string{"daemon"}, nil)
+	descWithdrawn = prometheus.NewDesc("herald_frr_withdrawn",
+		"1 if all routes are withdrawn because no agent is there.", nil, nil)
+)
+
+// Describe sends nothing: which sessions there are is known at the scrape alone.
+func (*collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect asks FRR. If it does not answer there are no metrics of sessions, and
+// herald_frr_process_up says why.
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	for _, d := range c.supervisor.conditions() {
+		send(descDaemonUp, gauge, one(d.Up), d.Name)
+		send(descRestarts, count, float64(d.Restarts), d.Name)
+	}
+	send(descWithdrawn, gauge, one(c.agent.missed()))
+
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	c.mu.Lock()
+	counters, err := c.reader.Counters(ctx)
+	c.mu.Unlock()
+	if err != nil {
+		return
+	}
+	for _, s := range counters.BGP {
+		for _, m := range bgpMetrics {
+			send(m.desc, m.kind, m.value(s), endpoint(s), s.VRF)
+		}
+	}
+	for _, s := range counters.BFD {
+		for _, m := range bfdMetrics {
+			send(m.desc, m.kind, m.value(s), s.Peer.String(), s.VRF)
+		}
+	}
+}
+
+// endpoint returns a peer's address and port, as MetalLB's metrics name it.
+func endpoint(s frr.BGPCounters) string {
+	port := s.Port
+	if port == 0 {
+		port = 179
+	}
+	return net.JoinHostPort(s.Peer, strconv.Itoa(int(port)))
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

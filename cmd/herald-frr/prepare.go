@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/frr"
+)
+
+// vtyshConf makes vtysh read the one frr.conf rather than a file a daemon.
+const vtyshConf = "service integrated-vtysh-config\n"
+
+// emptyConf is what FRR starts from before an agent was ever there.
+const emptyConf = "! An agent writes its configuration here.\n"
+
+// prepare makes FRR's folder what the daemons and FRR's own tools need. What the
+// agent or an earlier start has left stays.
+func prepare(dir string, daemons []string) error {
+	files := []struct{ name, text string }{
+		{"vtysh.conf", vtyshConf},
+		{"daemons", daemonsFile(daemons)},
+	}
+	for _, f := range files {
+		if err := write(filepath.Join(dir, f.name), f.text, os.O_TRUNC); err != nil {
+			return fmt.Errorf("prepare %s: %w", dir, err)
+		}
+	}
+	err := write(filepath.Join(dir, frr.ConfFile), emptyConf, os.O_EXCL)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("prepare %s: %w", dir, err)
+	}
+	return nil
+}
+
+// daemonsFile says which daemons run, for FRR's support tools.
+func daemonsFile(daemons []string) string {
+	var b strings.Builder
+	b.WriteString("# herald-frr starts the daemons; this says which, for FRR's tools.\n")
+	for _, d := range []string{"bgpd", "bfdd", "mgmtd", "staticd", "zebra"} {
+		run := "no"
+		if slices.Contains(daemons, d) {
+			run = "yes"
+		}
+		fmt.Fprintf(&b, "%s=%s\n", d, run)
+	}
+	b.WriteString("vtysh_enable=yes\n")
+	return b.String()
+}
+
+// write writes a file that FRR's group may read.
+func write(path, text string, flag int) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o640)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/frr"
+)
+
+// A stopMode says how FRR takes leave of its peers.
+type stopMode string
+
+const (
+	// stopAuto is graceful restart if every session can, and else GSHUT.
+	stopAuto stopMode = "auto"
+	// stopGracefulRestart says nothing to the peers: they keep the routes until
+	// their restart timers end. RFC 4724.
+	stopGracefulRestart stopMode = "graceful-restart"
+	// stopGSHUT first marks the routes with the GRACEFUL_SHUTDOWN community, so that
+	// the peers prefer others, and closes the sessions later. RFC 8326.
+	stopGSHUT stopMode = "gshut"
+	// stopWithdraw closes the sessions at once.
+	stopWithdraw stopMode = "withdraw"
+)
+
+func parseStopMode(s string) (stopMode, error) {
+	switch m := stopMode(s); m {
+	case stopAuto, stopGracefulRestart, stopGSHUT, stopWithdraw:
+		return m, nil
+	}
+	return "", fmt.Errorf("--stop %q: want auto, graceful-restart, gshut or withdraw", s)
+}
+
+// farewellTimeout bounds the questions and commands of a farewell.
+const farewellTimeout = 3 * time.Second
+
+// farewell prepares the peers for the end, and says how it is to come.
+func (s *supervisor) farewell(ctx context.Context) stopMode {
+	ctx, cancel := context.WithTimeout(ctx, farewellTimeout+s.opts.StopWait)
+	defer cancel()
+	mode := s.opts.Stop
+	if mode == stopGracefulRestart || mode == stopWithdraw {
+		return mode
+	}
+	reader := s.reader()
+	defer reader.Close()
+	counters, err := reader.Counters(ctx)
+	if err != nil {
+		return stopWithdraw // there is no bgpd to say more
+	}
+	switch canRestart(counters) {
+	case noSessions:
+		return stopWithdraw
+	case all:
+		if mode == stopAuto {
+			return stopGracefulRestart
+		}
+	}
+	if err := shutDownGracefully(ctx, filepath.Join(s.opts.RunDir, bgpd+".vty")); err != nil {
+		s.opts.Logger.Warn("peers not warned", "err", err)
+		return stopWithdraw
+	}
+	select {
+	case <-time.After(s.opts.StopWait):
+	case <-ctx.Done():
+	}
+	return stopGSHUT
+}
+
+// A share of the sessions.
+type share int
+
+const (
+	noSessions share = iota
+	some
+	all
+)
+
+// canRestart says how many of the sessions that are up outlast a restart of bgpd.
+// One that BFD guards does not: the peer takes the end of BFD for ours.
+func canRestart(c frr.Counters) share {
+	guarded := make(map[string]bool)
+	for _, b := range c.BFD {
+		guarded[b.VRF+" "+b.Peer.String()] = true
+	}
+	up, can := 0, 0
+	for _, s := range c.BGP {
+		if !s.Up {
+			continue
+		}
+		up++
+		if s.GracefulRestart && !guarded[s.VRF+" "+s.Peer] {
+			can++
+		}
+	}
+	switch {
+	case up == 0:
+		return noSessions
+	case can == up:
+		return all
+	}
+	return some
+}
+
+// shutDownGracefully has bgpd mark all its routes with the GRACEFUL_SHUTDOWN
+// community.
+func shutDownGracefully(ctx context.Context, socket string) error {
+	conn, err := frr.Dial(ctx, socket)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	text, err := conn.Run(ctx, "show running-config")
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Run(ctx, "configure terminal"); err != nil {
+		return err
+	}
+	for _, s := range frr.Parse(text).Sections {
+		if !strings.HasPrefix(s.Text, "router bgp ") {
+			continue
+		}
+		for _, command := range []string{s.Text, "bgp graceful-shutdown", "exit"} {
+			if _, err := conn.Run(ctx, command); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// An allocateJob is what heraldctl allocate was asked for.
+type allocateJob struct {
+	config   string // file
+	services string // file
+	format   format
+	assign   reconcile.AssignOptions
+}
+
+func allocateCommand() *cobra.Command {
+	job := allocateJob{format: asTable}
+	cmd := &cobra.Command{
+		Use:   "allocate -f CONFIG --services FILE",
+		Short: "Say which Service would get which address",
+		Long: `Allocate tries a configuration on Services, without a cluster, and says which
+addresses the controller would give them: it runs the same code.
+
+Services are taken in the order of the file, those that have a status first:
+they keep what it says. Namespaces in the file tell the labels that pools select
+by. A Service without cluster IPs, as people write it, is taken to get those that
+spec.ipFamilies and spec.ipFamilyPolicy call for, an IPv4 one where there is
+neither.
+
+As JSON it is a list with service, addresses, pool, reason and message of each
+Service of type LoadBalancer, in the order of the file.
+
+Exit status: 0 if it was printed, whoever got an address; 1 if the configuration
+or an object has a mistake, 2 if one cannot be read.`,
+		Example: `  heraldctl allocate -f config.yaml --services services.yaml
+  kubectl get services,namespaces -A -o yaml | heraldctl allocate -f config.yaml --services - -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return job.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&job.config, "filename", "f", "", "configuration; - is standard input")
+	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces; - is standard input")
+	flags.VarP(&job.format, "output", "o", "json or table")
+	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
+	for _, name := range []string{"filename", "services"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is defined above
+		}
+	}
+	return cmd
+}
+
+func (j allocateJob) run(cmd *cobra.Command) error {
+	if j.config == stdinName && j.services == stdinName {
+		return errors.New("the configuration and the Services cannot both be on standard input")
+	}
+	cfg, err := loadConfig(cmd, j.config)
+	if err != nil {
+		return err
+	}
+	s, err := loadDraft(cmd, j.services)
+	if err != nil {
+		return err
+	}
+	results := reconcile.NewPreview(s, j.assign).Apply(cfg)
+	if j.format == asJSON {
+		list := []allocation{}
+		for _, o := range results {
+			list = append(list, allocation{o.Service.String(), addressList(o.Addrs), o.Pool, string(o.Reason), o.Message})
+		}
+		return writeJSON(cmd.OutOrStdout(), list)
+	}
+	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tab, "SERVICE\tADDRESSES\tPOOL\tREASON\n")
+	for _, o := range results {
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s: %s\n", o.Service, listed(o.Addrs), orNone(o.Pool), o.Reason, o.Message)
+	}
+	return tab.Flush()
+}
+
+// An allocation is an item of the JSON list.
+type allocation struct {
+	Service   string       `json:"service"`
+	Addresses []netip.Addr `json:"addresses"` // never null
+	Pool      string       `json:"pool"`
+	Reason    string       `json:"reason"`
+	Message   string       `json:"message"`
+}
+
+// loadDraft reads Services and Namespaces. It prints the mistake in one and
+// returns errInvalid for it.
+func loadDraft(cmd *cobra.Command, name string) (reconcile.Snapshot, error) {
+	text, err := readFile(cmd, name)
+	if err != nil {
+		return reconcile.Snapshot{}, err
+	}
+	s, err := reconcile.ReadDraft(bytes.NewReader(text))
+	if err != nil {
+		cmd.PrintErrf("%s: %v\n", name, err)
+		return reconcile.Snapshot{}, errInvalid
+	}
+	return s, nil
+}
+
+// A format is how something is printed. It is a pflag.Value.
+type format string
+
+const (
+	asTable format = "table"
+	asJSON  format = "json"
+)
+
+// String returns f.
+func (f *format) String() string { return string(*f) }
+
+// Type names what the flag takes.
+func (f *format) Type() string { return "format" }
+
+// Set takes table or json.
+func (f *format) Set(s string) error {
+	if s != string(asTable) && s != string(asJSON) {
+		return errors.New("want json or table")
+	}
+	*f = format(s)
+	return nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// addressList returns addrs, an empty list if there are none.
+func addressList(addrs []netip.Addr) []netip.Addr {
+	if addrs == nil {
+		return []netip.Addr{}
+	}
+	return addrs
+}
+
+// listed returns addresses as a cell of a table.
+func listed(addrs []netip.Addr) string {
+	var words []string
+	for _, a := range addrs {
+		words = append(words, a.String())
+	}
+	return orNone(strings.Join(words, ","))
+}
+
+// orNone returns s, or what stands for nothing in a table.
+func orNone(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/config"
+)
+
+func convertCommand() *cobra.Command {
+	var file, namespace string
+	var renames []string
+	cmd := &cobra.Command{
+		Use:   "convert -f CONFIGMAP",
+		Short: "Write MetalLB's custom resources that say what a ConfigMap does",
+		Long: `Convert reads a ConfigMap of MetalLB, or the document in one, and prints custom
+resources that say the same; passwords go into Secrets. It reads its own output
+back and compares, and prints nothing that is not equal. What somebody has to
+look at goes to standard error.
+
+Names of pools that are no names for objects must be given others by --rename.
+
+Exit status: 0 if it was converted, 1 if the ConfigMap has mistakes or says what
+resources cannot, 2 if it cannot be read.`,
+		Example: `  kubectl get configmap -n metallb-system config -o yaml | heraldctl convert -f - > resources.yaml
+  heraldctl convert -f config.yaml --rename "My Pool=my-pool"`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts := config.ConvertOptions{Namespace: namespace, Rename: map[string]string{}}
+			for _, r := range renames {
+				before, after, ok := strings.Cut(r, "=")
+				if _, twice := opts.Rename[before]; !ok || twice || before == "" || after == "" {
+					return fmt.Errorf("--rename %q: want OLD=NEW, once for each name", r)
+				}
+				opts.Rename[before] = after
+			}
+			return convert(cmd, file, opts)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&file, "filename", "f", "", "ConfigMap to convert; - is standard input")
+	flags.StringVar(&namespace, "namespace", "metallb-system", "namespace of the resources")
+	flags.StringArrayVar(&renames, "rename", nil, "OLD=NEW: another name for a pool or BFD profile; may be repeated")
+	if err := cmd.MarkFlagRequired("filename"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	return cmd
+}
+
+func convert(cmd *cobra.Command, name string, opts config.ConvertOptions) error {
+	text, err := readFile(cmd, name)
+	if err != nil {
+		return err
+	}
+	if _, resources, err := config.ReadResources(text); err == nil && resources {
+		cmd.PrintErrf("%s: these are custom resources, want a ConfigMap\n", name)
+		return errInvalid
+	}
+	cfg, err := parseConfig(cmd, name, text)
+	if err != nil {
+		return err
+	}
+	manifests, notes, err := config.Convert(cfg, opts)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			cmd.PrintErrf("%s: %s\n", name, line)
+		}
+		return errInvalid
+	}
+	for _, n := range notes {
+		cmd.PrintErrf("%s: note: %s\n", name, n)
+	}
+	if _, err := cmd.OutOrStdout().Write(manifests); err != nil {
+		return fmt.Errorf("print resources: %w", err)
+	}
+	return nil
+}

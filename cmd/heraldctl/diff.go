@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A diffJob is what heraldctl diff was asked for.
+type diffJob struct {
+	config     string // file
+	services   string // file; empty: the cluster's
+	from       string // file; empty: what the statuses say
+	kubeconfig string
+	format     format
+	assign     reconcile.AssignOptions
+}
+
+func diffCommand() *cobra.Command {
+	job := diffJob{format: asTable}
+	cmd := &cobra.Command{
+		Use:   "diff -f NEW [--services FILE] [--from OLD]",
+		Short: "Say which Services another configuration would give other addresses",
+		Long: `Diff tries a configuration on the Services of a cluster and says which of them
+would keep, lose, move or gain addresses, and why. It runs the code that the
+controller runs, and changes nothing.
+
+The Services are those of the cluster that kubectl would speak with, or those of
+a file. They have what their statuses say; with --from, what a controller with
+that configuration would have made of it. Without a cluster --from tells what the
+new configuration changes from what would happen anyway.
+
+The table has the Services whose addresses change; JSON is a list of all, with
+service, change, from, to, pool, reason and message.
+
+Exit status: 0 if all keep their addresses, 1 if some change, 2 if there was a
+mistake.`,
+		Example: `  heraldctl diff -f new.yaml
+  kubectl get services,namespaces -A -o yaml | heraldctl diff -f new.yaml --from old.yaml --services -`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			err := job.run(cmd)
+			if errors.Is(err, errInvalid) {
+				return errPrinted // 1 has another meaning here
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&job.config, "filename", "f", "", "new configuration; - is standard input")
+	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces, instead of the cluster's; - is standard input")
+	flags.StringVar(&job.from, "from", "", "configuration to start from; empty: what the Services' statuses say")
+	flags.StringVar(&job.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: the one that kubectl uses")
+	flags.VarP(&job.format, "output", "o", "json or table")
+	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
+	if err := cmd.MarkFlagRequired("filename"); err != nil {
+		panic(err) // the flag is defined above
+	}
+	cmd.MarkFlagsMutuallyExclusive("services", "kubeconfig")
+	return cmd
+}
+
+func (j diffJob) run(cmd *cobra.Command) error {
+	piped := 0
+	for _, name := range []string{j.config, j.services, j.from} {
+		if name == stdinName {
+			piped++
+		}
+	}
+	if piped > 1 {
+		return errors.New("only one file can be on standard input")
+	}
+	cfg, err := loadConfig(cmd, j.config)
+	if err != nil {
+		return err
+	}
+	s, err := j.snapshot(cmd)
+	if err != nil {
+		return err
+	}
+	// By age, as the controller takes them; in the file's order where that is
+	// not known.
+	slices.SortStableFunc(s.Services, func(a, b *reconcile.Service) int { return a.Created.Compare(b.Created) })
+	preview := reconcile.NewPreview(s, j.assign)
+	before := preview.Results()
+	if j.from != "" {
+		old, err := loadConfig(cmd, j.from)
+		if err != nil {
+			return err
+		}
+		before = preview.Apply(old)
+	}
+	changes := compare(before, preview.Apply(cfg))
+	if err := j.write(cmd, changes); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(changes, func(c change) bool { return c.Change != reconcile.Keep }) {
+		return errChanges
+	}
+	return nil
+}
+
+// snapshot reads the Services to try the configuration on.
+func (j diffJob) snapshot(cmd *cobra.Command) (reconcile.Snapshot, error) {
+	if j.services != "" {
+		return loadDraft(cmd, j.services)
+	}
+	return readCluster(cmd.Context(), j.kubeconfig)
+}
+
+// readCluster reads what a Preview needs from the API server.
+func readCluster(ctx context.Context, kubeconfig string) (reconcile.Snapshot, error) {
+	api, err := kube.NewUserConfig(kubeconfig, "heraldctl/"+daemon.Version())
+	if err != nil {
+		return reconcile.Snapshot{}, err
+	}
+	client, err := kube.NewClient(api)
+	if err != nil {
+		return reconcile.Snapshot{}, err
+	}
+	return kube.Read(ctx, client)
+}
+
+// A change is an item of the JSON list.
+type change struct {
+	Service string           `json:"service"`
+	Change  reconcile.Change `json:"change"`
+	From    []netip.Addr     `json:"from"` // never null
+	To      []netip.Addr     `json:"to"`   // never null
+	Pool    string           `json:"pool"`
+	Reason  string           `json:"reason"`
+	Message string           `json:"message"`
+}
+
+// compare says what becomes of each Service, in the order of both lists.
+func compare(before, after []reconcile.Result) []change {
+	list := []change{}
+	for i, o := range after {
+		c := change{
+			Service: o.Service.String(),
+			Change:  reconcile.ChangeOf(before[i].Addrs, o.Addrs),
+			From:    addressList(before[i].Addrs), To: addressList(o.Addrs),
+			Pool: o.Pool, Reason: string(o.Reason), Message: o.Message,
+		}
+		if o.Lost != "" {
+			c.Message = o.Lost + "; then: " + o.Message
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (j diffJob) write(cmd *cobra.Command, changes []change) error {
+	if j.format == asJSON {
+		return writeJSON(cmd.OutOrStdout(), changes)
+	}
+	count := map[reconcile.Change]int{}
+	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for _, c := range changes {
+		count[c.Change]++
+		if c.Change == reconcile.Keep {
+			continue
+		}
+		if count[reconcile.Lose]+count[reconcile.Move]+count[reconcile.Gain] == 1 {
+			fmt.Fprintf(tab, "CHANGE\tSERVICE\tFROM\tTO\tPOOL\tWHY\n")
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
+	}
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%d keep, %d lose, %d move, %d gain\n",
+		count[reconcile.Keep], count[reconcile.Lose], count[reconcile.Move], count[reconcile.Gain])
+	return nil
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package source finds out where a daemon's configuration comes from.
+package source
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/cmd/internal/configfile"
+	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A Source is where the configuration comes from.
+type Source struct {
+	reconcile.Documents
+	ConfigMap *kube.ConfigMap // nil: it is not read
+	Resources *kube.Resources // nil: they are not read
+
+	tasks []func(context.Context) error
+}
+
+// New returns the Source that the flags ask for. Wake is called after every
+// change; it must not block.
+func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*Source, error) {
+	s := &Source{}
+	if f.ConfigFile != "" {
+		file := configfile.New(f.ConfigFile, wake)
+		s.Documents, s.tasks = file, []func(context.Context) error{file.Run}
+		return s, nil
+	}
+	switch f.Source {
+	case "auto", "configmap", "resources":
+	default:
+		return nil, fmt.Errorf("--config-source %q: want auto, configmap or resources", f.Source)
+	}
+	if f.Source != "resources" {
+		s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+		s.Documents, s.tasks = s.ConfigMap, append(s.tasks, s.ConfigMap.Run)
+	}
+	if f.Source != "configmap" {
+		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Logger: log})
+		s.Documents, s.tasks = s.Resources, append(s.tasks, s.Resources.Run)
+	}
+	if f.Source == "auto" {
+		s.Documents = &reconcile.Sources{ConfigMap: s.ConfigMap, Resources: s.Resources}
+	}
+	return s, nil
+}
+
+// Run reads until the context is canceled.
+func (s *Source) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, task := range s.tasks {
+		g.Go(func() error { return task(ctx) })
+	}
+	return g.Wait()
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The kinds of MetalLB's custom resources that hold configuration.
+const (
+	KindPool             = "IPAddressPool"
+	KindBFDProfile       = "BFDProfile"
+	KindCommunity        = "Community"
+	KindPeer             = "BGPPeer"
+	KindBGPAdvertisement = "BGPAdvertisement"
+	KindL2Advertisement  = "L2Advertisement"
+)
+
+// ResourceKinds are the kinds that hold configuration. Where two objects cannot
+// both be in force and nothing else tells them apart, the one whose kind comes
+// first here is.
+var ResourceKinds = []string{KindPool, KindBFDProfile, KindCommunity, KindPeer, KindBGPAdvertisement, KindL2Advertisement}
+
+// ResourceGroup is the API group of the custom resources.
+const ResourceGroup = "metallb.io"
+
+// An ID names a custom resource in Herald's namespace.
+type ID struct{ Kind, Name string }
+
+// String returns "IPAddressPool/wan".
+func (i ID) String() string { return i.Kind + "/" + i.Name }
+
+// Compare orders IDs by kind, as ResourceKinds does, then name.
+func (i ID) Compare(o ID) int {
+	return cmp.Or(slices.Index(ResourceKinds, i.Kind)-slices.Index(ResourceKinds, o.Kind), cmp.Compare(i.Name, o.Name))
+}
+
+// An Object is one version of a custom resource.
+type Object struct {
+	ID
+	UID        string
+	Generation int64
+	Created    time.Time
+	Labels     map[string]string
+	Spec       []byte // JSON; empty: there is none
+
+	// What the object's status remembers for a process that starts.
+	Accepted bool   // this generation was in force
+	InForce  []byte // what was in force in place of a refused generation, as a Verdict has it
+}
+
+// sameVersion reports whether o says what p does.
+func (o Object) sameVersion(p Object) bool {
+	return bytes.Equal(o.Spec, p.Spec) && maps.Equal(o.Labels, p.Labels)
+}
+
+// A remembered version is what Object.InForce holds.
+type rememberedVersion struct {
+	Labels map[string]string `json:"labels,omitempty"`
+	Spec   json.RawMessage   `json:"spec"`
+}
+
+// The type and the key of a Secret that holds the password of a peer.
+const (
+	PasswordSecretType = "kubernetes.io/basic-auth"
+	PasswordSecretKey  = "password"
+)
+
+// A PasswordSecret is a Secret that a peer's password may be in.
+type PasswordSecret struct {
+	Namespace, Name string
+	Type            string
+	HasKey          bool // it has a key "password"
+	Password        Secret
+}
+
+// Resources are all custom resources of Herald's namespace, and its Secrets.
+type Resources struct {
+	Objects []Object
+	Secrets []PasswordSecret
+}
+
+// Reasons of a Verdict.
+const (
+	VerdictAccepted = "Accepted"         // the object is in force
+	VerdictInvalid  = "Invalid"          // it makes no sense by itself
+	VerdictConflict = "Conflict"         // it cannot be in force beside another object
+	VerdictMissing  = "MissingReference" // what it refers to does not exist, or is refused
+	VerdictIgnored  = "Ignored"          // the configuration comes from somewhere else
+)
+
+// A Verdict says what became of the newest version of an object.
+type Verdict struct {
+	ID
+	UID        string
+	Generation int64
+	Accepted   bool
+	Reason     string
+	Message    string
+	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
+	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
+	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
+}
+
+// Resolved is what became of Resources. It is immutable.
+type Resolved struct {
+	Config   *Config   // what is in force; nil in the zero Resolved alone
+	Verdicts []Verdict // one for each object, in the order of their IDs
+
+	inForce map[ID]*version
+}
+
+// Refused returns the verdicts that are not in favor.
+func (r Resolved) Refused() []Verdict {
+	var out []Verdict
+	for _, v := range r.Verdicts {
+		if !v.Accepted {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Ignored returns verdicts for objects that are not looked at, and why.
+func Ignored(objects []Object, why string) []Verdict {
+	var out []Verdict
+	for _, o := range objects {
+		out = append(out, Verdict{ID: o.ID, UID: o.UID, Generation: o.Generation, Reason: VerdictIgnored, Message: why})
+	}
+	slices.SortFunc(out, func(a, b Verdict) int { return a.Compare(b.ID) })
+	return out
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+)
+
+func (d *decoder) peer(o Object) *decodedPeer {
+	var raw rawPeer
+	if !d.read(o, &raw) {
+		return nil
+	}
+	p := &decodedPeer{secret: raw.PasswordSecret.Name, Peer: Peer{
+		Name:            o.Name,
+		MyASN:           raw.MyASN,
+		PeerASN:         raw.PeerASN,
+		DynamicASN:      DynamicASN(raw.DynamicASN),
+		LocalASN:        raw.LocalASN,
+		Interface:       raw.Interface,
+		Port:            raw.Port,
+		VRF:             raw.VRF,
+		NodeSelectors:   d.selectors("spec.nodeSelectors", raw.NodeSelectors),
+		Password:        NewSecret(raw.Password),
+		BFDProfile:      raw.BFDProfile,
+		EBGPMultiHop:    raw.EBGPMultiHop,
+		GracefulRestart: raw.GracefulRestart,
+		DualStack:       raw.DualStack,
+	}}
+	d.asns(p)
+	d.endpoint(p, raw)
+	d.timers(p, raw)
+	switch err := checkPassword(raw.Password); {
+	case raw.Password != "" && raw.PasswordSecret.Name != "":
+		d.fail("spec", "can not have both password and secret ref set in peer config %q/%q", raw.PasswordSecret.Namespace, o.Name)
+	case err != nil:
+		d.fail("spec.password", "%v", err)
+	}
+	return p
+}
+
+// asns checks who the peer is to us.
+func (d *decoder) asns(p *decodedPeer) {
+	if p.MyASN == 0 {
+		d.fail("spec.myASN", "missing local ASN")
+	}
+	switch {
+	case p.PeerASN == 0 && p.DynamicASN == "":
+		d.fail("spec.peerASN", "missing peer ASN and dynamicASN")
+	case p.PeerASN != 0 && p.DynamicASN != "":
+		d.fail("spec.dynamicASN", "both peer ASN and dynamicASN specified")
+	case p.DynamicASN != "" && p.DynamicASN != Internal && p.DynamicASN != External:
+		d.fail("spec.dynamicASN", "invalid dynamicASN %s", quote(string(p.DynamicASN)))
+	}
+	ibgp := p.DynamicASN == Internal || p.PeerASN != 0 && p.PeerASN == p.MyASN
+	if p.EBGPMultiHop && ibgp {
+		d.fail("spec.ebgpMultiHop", "invalid ebgp-multihop parameter set for an ibgp peer")
+	}
+	switch {
+	case p.LocalASN == p.MyASN:
+		p.LocalASN = 0
+	case p.LocalASN != 0 && ibgp:
+		d.fail("spec.localASN", "invalid localASN parameter set for an ibgp peer")
+	}
+}
+
+// endpoint checks where the session goes.
+func (d *decoder) endpoint(p *decodedPeer, raw rawPeer) {
+	switch {
+	case raw.Address == "" && raw.Interface == "":
+		d.fail("spec.peerAddress", "peer has no Address or Interface specified")
+	case raw.Address != "" && raw.Interface != "":
+		d.fail("spec.interface", "peer has both Address and Interface specified")
+	}
+	for _, link := range []struct{ field, name string }{{"interface", raw.Interface}, {"vrf", raw.VRF}} {
+		if link.name != "" && !linkName.MatchString(link.name) {
+			d.fail("spec."+link.field, "%s is no name of an interface", quote(link.name))
+		}
+	}
+	address := func(field, what, s string) netip.Addr {
+		if s == "" {
+			return netip.Addr{}
+		}
+		a, err := parseAddr(s)
+		if err != nil {
+			d.fail("spec."+field, "invalid %s %s: %v", what, quote(s), err)
+		}
+		return a
+	}
+	p.Address = address("peerAddress", "BGPPeer address", raw.Address)
+	if a := p.Address; a.IsValid() && (a.IsUnspecified() || a.IsMulticast()) {
+		d.fail("spec.peerAddress", "invalid BGPPeer address %q: not the address of a host", a)
+	}
+	p.SourceAddress = address("sourceAddress", "source IP", raw.SourceAddress)
+	p.RouterID = address("routerID", "router ID", raw.RouterID)
+	switch id := p.RouterID; {
+	case id.Is6():
+		d.fail("spec.routerID", "invalid router ID %q: must be an IPv4 address, also where peers are IPv6", id)
+	case id.IsValid() && id.IsUnspecified():
+		d.fail("spec.routerID", "invalid router ID %q: must not be zero", id)
+	}
+}
+
+// linkName is what Linux takes for the name of an interface, as one word of
+// FRR's configuration.
+var linkName = regexp.MustCompile(`^[!-.0-~]{1,15}$`)
+
+// timers checks the timers, and fills in what MetalLB derives one from another.
+func (d *decoder) timers(p *decodedPeer, raw rawPeer) {
+	duration := func(field, what string, s *string) *time.Duration {
+		if s == nil {
+			return nil
+		}
+		v, err := time.ParseDuration(*s)
+		if err != nil {
+			d.fail("spec."+field, "invalid BGPPeer timers: invalid %s %s: %v", what, quote(*s), durationReason(*s))
+			return nil
+		}
+		return &v
+	}
+	hold := duration("holdTime", "hold time", raw.HoldTime)
+	keepalive := duration("keepaliveTime", "keepalive time", raw.KeepaliveTime)
+	connect := duration("connectTime", "connect time", raw.ConnectTime)
+	if hold == nil && raw.HoldTime == nil && keepalive != nil {
+		three := 3 * *keepalive
+		hold = &three
+	}
+	if hold != nil && *hold != 0 && (*hold < minHoldTime || *hold > maxHoldTime) {
+		d.fail("spec.holdTime", "invalid BGPPeer timers: invalid hold time %q: must be 0 or >=3s, and at most %ds", *hold, int(maxHoldTime.Seconds()))
+	}
+	switch {
+	case keepalive == nil:
+	case *keepalive < 0 || *keepalive != 0 && *keepalive < time.Second:
+		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %q, must be 0 or >=1s", *keepalive)
+	case hold != nil && *keepalive > *hold:
+		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %q, must be lower than holdTime %q", *keepalive, *hold)
+	}
+	if connect != nil && (*connect < time.Second || *connect > math.MaxUint16*time.Second || *connect%time.Second != 0) {
+		d.fail("spec.connectTime", "invalid connect time %q, must be whole seconds from 1s to %ds", *connect, math.MaxUint16)
+	}
+	p.HoldTime, p.KeepaliveTime, p.ConnectTime = truncate(hold), truncate(keepalive), connect
+}
+
+// password returns the password of a peer from a Secret.
+func (s PasswordSecret) password() (Secret, error) {
+	switch {
+	case s.Type != PasswordSecretType:
+		return Secret{}, fmt.Errorf("secret type mismatch on %q/%q, type %q is expected", s.Namespace, s.Name, PasswordSecretType)
+	case !s.HasKey:
+		return Secret{}, fmt.Errorf("password not specified in the secret %q/%q", s.Namespace, s.Name)
+	}
+	if err := checkPassword(s.Password.Reveal()); err != nil {
+		return Secret{}, fmt.Errorf("password in the secret %q/%q: %w", s.Namespace, s.Name, err)
+	}
+	return s.Password, nil
+}
+
+// checkPassword says why FRR could not take a password, without showing it.
+func checkPassword(s string) error {
+	switch {
+	case len(s) > maxPassword:
+		return fmt.Errorf("longer than the %d bytes of a TCP MD5 key", maxPassword)
+	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errors.New("contains a control character")
+	case strings.Contains(s, " "):
+		return errors.New("contains a space, which FRR takes for the password's end")
+	}
+	return nil
+}

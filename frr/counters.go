@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// DefaultVRF is what FRR calls the VRF that is none.
+const DefaultVRF = "default"
+
+// Counters are what FRR has counted, over all VRFs.
+type Counters struct {
+	BGP []BGPCounters // in the order of VRF and peer
+	BFD []BFDCounters // likewise
+}
+
+// A BGPCounters is what bgpd has counted of one session.
+type BGPCounters struct {
+	VRF              string
+	Peer             string // its address, or our interface if it is known by that
+	Port             uint16 // that we connect to; 0 means 179
+	Up               bool
+	PrefixesSent     int // in the peer's Adj-RIB-Out, over all families
+	PrefixesAccepted int // from the peer, over all families
+
+	OpensSent, OpensReceived                 uint64
+	NotificationsSent, NotificationsReceived uint64
+	UpdatesSent, UpdatesReceived             uint64
+	KeepalivesSent, KeepalivesReceived       uint64
+	RouteRefreshSent, RouteRefreshReceived   uint64
+	TotalSent, TotalReceived                 uint64
+
+	// GracefulRestart: both ends have agreed that the peer keeps our routes while
+	// we restart. RFC 4724, Section 3.
+	GracefulRestart bool
+}
+
+// A BFDCounters is what bfdd has counted of one session.
+type BFDCounters struct {
+	VRF  string
+	Peer netip.Addr
+	Up   bool
+
+	ControlInput, ControlOutput uint64
+	EchoInput, EchoOutput       uint64
+	UpEvents, DownEvents        uint64
+	ZebraNotifications          uint64
+}
+
+// Counters returns what bgpd and bfdd have counted. A bfdd that cannot be reached
+// leaves BFD empty.
+func (r *Reader) Counters(ctx context.Context) (Counters, error) {
+	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
+	if err != nil {
+		return Counters{}, err
+	}
+	var c Counters
+	if c.BGP, err = DecodeBGPCounters([]byte(text)); err != nil {
+		return Counters{}, fmt.Errorf("%s: %w", bgpd, err)
+	}
+	if text, err = r.ask(ctx, bgpd, "show running-config"); err != nil {
+		return Counters{}, err
+	}
+	ports := portsOf(Parse(text))
+	for i, s := range c.BGP {
+		c.BGP[i].Port = ports[[2]string{s.VRF, s.Peer}]
+	}
+	c.BFD, err = r.bfdCounters(ctx)
+	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+		return c, nil
+	}
+	return c, err
+}
+
+func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
+	counters, err := r.ask(ctx, bfdd, "show bfd peers counters json")
+	if err != nil {
+		return nil, err
+	}
+	states, err := r.ask(ctx, bfdd, "show bfd peers json")
+	if err != nil {
+		return nil, err
+	}
+	c, err := DecodeBFDCounters([]byte(counters), []byte(states))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", bfdd, err)
+	}
+	return c, nil
+}
+
+// portsOf returns the ports that neighbors are configured with, by VRF and name.
+func portsOf(c *Config) map[[2]string]uint16 {
+	ports := make(map[[2]string]uint16)
+	for _, s := range c.Sections {
+		if kind, _ := enter(inTop, s.Text); kind != inRouter {
+			continue
+		}
+		vrf := DefaultVRF
+		if _, name, ok := strings.Cut(s.Text, " vrf "); ok {
+			vrf = name
+		}
+		for _, l := range s.Sub {
+			f := strings.Fields(l.Text)
+			if len(f) != 4 || f[0] != "neighbor" || f[2] != "port" {
+				continue
+			}
+			if port, err := strconv.ParseUint(f[3], 10, 16); err == nil {
+				ports[[2]string{vrf, f[1]}] = uint16(port)
+			}
+		}
+	}
+	return ports
+}
+
+// DecodeBGPCounters reads what bgpd prints for "show bgp vrf all neighbors json".
+func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
+	vrfs, err := decodeObject(text)
+	if err != nil {
+		return nil, err
+	}
+	var all []BGPCounters
+	for vrf, value := range vrfs {
+		if value[0] != '{' {
+			continue // a remark
+		}
+		neighbors, err := decodeObject(value)
+		if err != nil {
+			return nil, fmt.Errorf("VRF %s: %w", vrf, err)
+		}
+		for name, value := range neighbors {
+			if value[0] != '{' {
+				continue // the VRF's own number and name
+			}
+			var n rawCounters
+			if err := json.Unmarshal(value, &n); err != nil {
+				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
+			}
+			all = append(all, n.counters(vrf, name))
+		}
+	}
+	slices.SortFunc(all, func(a, b BGPCounters) int {
+		return cmp.Or(cmp.Compare(a.VRF, b.VRF), cmp.Compare(a.Peer, b.Peer))
+	})
+	return all, nil
+}
+
+// A rawCounters has what is counted of a neighbor in bgpd's JSON.
+type rawCounters struct {
+	State    string `json:"bgpState"`
+	Messages struct {
+		OpensSent         uint64 `json:"opensSent"`
+		OpensRecv         uint64 `json:"opensRecv"`
+		NotificationsSent uint64 `json:"notificationsSent"`
+		NotificationsRecv uint64 `json:"notificationsRecv"`
+		UpdatesSent       uint64 `json:"updatesSent"`
+		UpdatesRecv       uint64 `json:"updatesRecv"`
+		KeepalivesSent    uint64 `json:"keepalivesSent"`
+		KeepalivesRecv    uint64 `json:"keepalivesRecv"`
+		RouteRefreshSent  uint64 `json:"routeRefreshSent"`
+		RouteRefreshRecv  uint64 `json:"routeRefreshRecv"`
+		TotalSent         uint64 `json:"totalSent"`
+		TotalRecv         uint64 `json:"totalRecv"`
+	} `json:"messageStats"`
+	Restart struct {
+		Local  string `json:"localGrMode"`
+		Remote string `json:"remoteGrMode"`
+	} `json:"gracefulRestartInfo"`
+	Families map[string]struct {
+		Sent     int `json:"sentPrefixCounter"`
+		Accepted int `json:"acceptedPrefixCounter"`
+	} `json:"addressFamilyInfo"`
+}
+
+func (n rawCounters) counters(vrf, name string) BGPCounters {
+	c := BGPCounters{
+		VRF:                   vrf,
+		Peer:                  name,
+		Up:                    n.State == "Established",
+		OpensSent:             n.Messages.OpensSent,
+		OpensReceived:         n.Messages.OpensRecv,
+		NotificationsSent:     n.Messages.NotificationsSent,
+		NotificationsReceived: n.Messages.NotificationsRecv,
+		UpdatesSent:           n.Messages.UpdatesSent,
+		UpdatesReceived:       n.Messages.UpdatesRecv,
+		KeepalivesSent:        n.Messages.KeepalivesSent,
+		KeepalivesReceived:    n.Messages.KeepalivesRecv,
+		RouteRefreshSent:      n.Messages.RouteRefreshSent,
+		RouteRefreshReceived:  n.Messages.RouteRefreshRecv,
+		TotalSent:             n.Messages.TotalSent,
+		TotalReceived:         n.Messages.TotalRecv,
+	}
+	// The modes are "Restart", "Helper" or "Disable", with an asterisk if nobody
+	// configured them.
+	c.GracefulRestart = c.Up && strings.HasPrefix(n.Restart.Local, "Restart") &&
+		(strings.HasPrefix(n.Restart.Remote, "Restart") || strings.HasPrefix(n.Restart.Remote, "Helper"))
+	for _, f := range n.Families {
+		c.PrefixesSent += f.Sent
+		c.PrefixesAccepted += f.Accepted
+	}
+	return c
+}
+
+// DecodeBFDCounters reads what bfdd prints for "show bfd peers counters json" and
+// for "show bfd peers json", which says whether the sessions are up.
+func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
+	type key struct {
+		Peer netip.Addr `json:"peer"`
+		VRF  string     `json:"vrf"`
+	}
+	var now []struct {
+		key
+		Status string `json:"status"`
+	}
+	if err := json.Unmarshal(states, &now); err != nil {
+		return nil, err
+	}
+	up := make(map[key]bool)
+	for _, s := range now {
+		up[s.key] = s.Status == "up"
+	}
+	var raw []struct {
+		key
+		ControlInput  uint64 `json:"control-packet-input"`
+		ControlOutput uint64 `json:"control-packet-output"`
+		EchoInput     uint64 `json:"echo-packet-input"`
+		EchoOutput    uint64 `json:"echo-packet-output"`
+		Up            uint64 `json:"session-up"`
+		Down          uint64 `json:"session-down"`
+		Zebra         uint64 `json:"zebra-notifications"`
+	}
+	if err := json.Unmarshal(counters, &raw); err != nil {
+		return nil, err
+	}
+	var all []BFDCounters
+	for _, c := range raw {
+		all = append(all, BFDCounters{
+			VRF: c.VRF, Peer: c.Peer, Up: up[c.key],
+			ControlInput: c.ControlInput, ControlOutput: c.ControlOutput,
+			EchoInput: c.EchoInput, EchoOutput: c.EchoOutput,
+			UpEvents: c.Up, DownEvents: c.Down, ZebraNotifications: c.Zebra,
+		})
+	}
+	slices.SortFunc(all, func(a, b BFDCounters) int {
+		return cmp.Or(cmp.Compare(a.VRF, b.VRF), a.Peer.Compare(b.Peer))
+	})
+	return all, nil
+}

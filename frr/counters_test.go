@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/frrtest"
+)
+
+// Recorded: a session that is up, with BFD and graceful restart, and one whose peer
+// is not there.
+func TestCounters(t *testing.T) {
+	tests := []struct {
+		version string
+		bgp     frr.BGPCounters
+		bfd     frr.BFDCounters
+	}{
+		{
+			"frr-8.4.4",
+			frr.BGPCounters{
+				OpensSent: 3, OpensReceived: 2, NotificationsSent: 1, UpdatesSent: 2, UpdatesReceived: 2,
+				KeepalivesSent: 2, KeepalivesReceived: 2, TotalSent: 8, TotalReceived: 6,
+			},
+			frr.BFDCounters{ControlInput: 17, ControlOutput: 19, UpEvents: 1, DownEvents: 1, ZebraNotifications: 2},
+		},
+		{
+			"frr-10.3",
+			frr.BGPCounters{
+				OpensSent: 2, OpensReceived: 1, NotificationsSent: 1, UpdatesSent: 2, UpdatesReceived: 2,
+				KeepalivesSent: 1, KeepalivesReceived: 1, TotalSent: 6, TotalReceived: 4,
+			},
+			frr.BFDCounters{ControlInput: 20, ControlOutput: 23, UpEvents: 1, DownEvents: 1, ZebraNotifications: 2},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.version, func(t *testing.T) {
+			bgp, bfd := tt.bgp, tt.bfd
+			bgp.VRF, bgp.Peer, bgp.Up, bgp.PrefixesSent, bgp.GracefulRestart = "default", "10.10.0.254", true, 1, true
+			bfd.VRF, bfd.Peer, bfd.Up = "default", netip.MustParseAddr("10.10.0.254"), true
+			want := frr.Counters{BGP: []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}}}
+
+			dir := socketDir(t)
+			bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
+			say := func(d *frrtest.Daemon, command, file string) {
+				text, err := os.ReadFile(filepath.Join("testdata", tt.version, file))
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Reply(command, string(text), 0)
+			}
+			say(bgpd, "show bgp vrf all neighbors json", "vrf-neighbors.json")
+			say(bfdd, "show bfd peers counters json", "bfd-counters.json")
+			say(bfdd, "show bfd peers json", "vrf-bfd.json")
+			bgpd.Do(t, "configure terminal", "router bgp 64512", "neighbor 10.10.0.77 remote-as 64999", "neighbor 10.10.0.77 port 1179", "end")
+			bgpd.Start(t, dir)
+			r := frr.NewReader(dir)
+			defer r.Close()
+			got, err := r.Counters(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Errorf("without bfdd (-want +got):\n%s", diff)
+			}
+			bfdd.Start(t, dir)
+			want.BFD = []frr.BFDCounters{bfd}
+			if got, err = r.Counters(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Errorf("with bfdd (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCountersOfNothing(t *testing.T) {
+	for _, text := range []string{"{}", "{\n}\n"} {
+		if c, err := frr.DecodeBGPCounters([]byte(text)); err != nil || len(c) != 0 {
+			t.Errorf("%q: %v, %v", text, c, err)
+		}
+	}
+	if c, err := frr.DecodeBFDCounters([]byte("[]"), []byte("[\n]\n")); err != nil || len(c) != 0 {
+		t.Errorf("no BFD: %v, %v", c, err)
+	}
+	if _, err := frr.DecodeBGPCounters([]byte(`{"default": {"192.0.2.1": {"bgpState": 3}}}`)); err == nil {
+		t.Error("a state that is a number is no error")
+	}
+	if _, err := frr.DecodeBFDCounters([]byte("{}"), []byte("[]")); err == nil {
+		t.Error("an object for a list is no error")
+	}
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// customGroup is the API group of MetalLB's custom resources.
+const customGroup = config.ResourceGroup
+
+// customVersions are the versions of it that Herald speaks.
+var customVersions = []string{"v1beta1", "v1beta2"}
+
+// kindState tells what a component makes of the configuration.
+const kindState = "ConfigurationState"
+
+// A customKind is where the API server has a kind of custom resource.
+type customKind struct{ version, plural string }
+
+var customKinds = map[string]customKind{
+	config.KindPool:             {"v1beta1", "ipaddresspools"},
+	config.KindBFDProfile:       {"v1beta1", "bfdprofiles"},
+	config.KindCommunity:        {"v1beta1", "communities"},
+	config.KindPeer:             {"v1beta2", "bgppeers"},
+	config.KindBGPAdvertisement: {"v1beta1", "bgpadvertisements"},
+	config.KindL2Advertisement:  {"v1beta1", "l2advertisements"},
+	kindState:                   {"v1beta1", "configurationstates"},
+}
+
+// A customResource is a custom resource of any kind. Its parts are left as they
+// are written: what a spec says is for config to judge.
+type customResource struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+	Spec              json.RawMessage `json:"spec,omitempty"`
+	Status            json.RawMessage `json:"status,omitempty"`
+}
+
+// DeepCopyObject returns a copy that shares nothing.
+func (r *customResource) DeepCopyObject() runtime.Object {
+	out := *r
+	r.DeepCopyInto(&out.ObjectMeta)
+	out.Spec, out.Status = slices.Clone(r.Spec), slices.Clone(r.Status)
+	return &out
+}
+
+// A customResourceList is a list of custom resources of one kind.
+type customResourceList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []customResource `json:"items"`
+}
+
+// DeepCopyObject returns a copy that shares nothing.
+func (l *customResourceList) DeepCopyObject() runtime.Object {
+	out := *l
+	l.DeepCopyInto(&out.ListMeta)
+	out.Items = make([]customResource, len(l.Items))
+	for i := range l.Items {
+		out.Items[i] = *l.Items[i].DeepCopyObject().(*customResource)
+	}
+	return &out
+}
+
+// addCustomResources makes a scheme know MetalLB's kinds.
+func addCustomResources(scheme *runtime.Scheme) {
+	for kind, k := range customKinds {
+		gv := schema.GroupVersion{Group: customGroup, Version: k.version}
+		scheme.AddKnownTypeWithName(gv.WithKind(kind), &customResource{})
+		scheme.AddKnownTypeWithName(gv.WithKind(kind+"List"), &customResourceList{})
+	}
+	for _, version := range customVersions {
+		metav1.AddToGroupVersion(scheme, schema.GroupVersion{Group: customGroup, Version: version})
+	}
+}
+
+// customResources are the custom resources of a kind.
+func (c *Client) customResources(kind, namespace string) resource[*customResourceList] {
+	k := customKinds[kind]
+	return resource[*customResourceList]{c, c.custom[k.version], k.plural, namespace,
+		func() *customResourceList { return new(customResourceList) }}
+}
+
+// patchCustomStatus carries out a merge patch of the status subresource of a
+// custom resource.
+func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace, name string, patch []byte) error {
+	k := customKinds[kind]
+	return c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Error()
+}
+
+// createCustom creates a custom resource.
+func (c *Client) createCustom(ctx context.Context, kind, namespace string, body []byte) error {
+	k := customKinds[kind]
+	return c.custom[k.version].Post().Namespace(namespace).Resource(k.plural).Body(body).Do(ctx).Error()
+}

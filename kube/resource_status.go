@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/big"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+const (
+	// conditionAccepted says whether the newest version of a resource is in force.
+	conditionAccepted = "Accepted"
+	// statusRound is how long a ResourceStatus leaves between two rounds, so that
+	// a burst of Services does not write the counters of a pool all the time.
+	statusRound = time.Second
+	// statusPause separates two writes of a round.
+	statusPause = 10 * time.Millisecond
+)
+
+// A resourceStatus is the status of a resource as far as Herald writes it.
+type resourceStatus struct {
+	Conditions    []condition `json:"conditions,omitempty"`
+	InForce       *string     `json:"inForce"` // null removes it
+	AssignedIPv4  *int64      `json:"assignedIPv4,omitempty"`
+	AssignedIPv6  *int64      `json:"assignedIPv6,omitempty"`
+	AvailableIPv4 *int64      `json:"availableIPv4,omitempty"`
+	AvailableIPv6 *int64      `json:"availableIPv6,omitempty"`
+}
+
+// A condition is a condition of a resource.
+type condition struct {
+	Type               string `json:"type"`
+	Status             string `json:"status"`
+	ObservedGeneration int64  `json:"observedGeneration,omitempty"`
+	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
+	Reason             string `json:"reason,omitempty"`
+	Message            string `json:"message,omitempty"`
+}
+
+func (s resourceStatus) condition(kind string) *condition {
+	i := slices.IndexFunc(s.Conditions, func(c condition) bool { return c.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &s.Conditions[i]
+}
+
+// ResourceStatusOptions say whose status a ResourceStatus writes.
+type ResourceStatusOptions struct {
+	Client    *Client      // required
+	Resources *Resources   // required
+	Events    *Recorder    // required
+	Logger    *slog.Logger // required
+}
+
+// A ResourceStatus makes the status of resources say what became of them. It
+// writes what differs and nothing else, at a bounded rate, and again if somebody
+// else changes it.
+type ResourceStatus struct {
+	opts ResourceStatusOptions
+	poke chan struct{}
+
+	mu     sync.Mutex // guards wanted
+	wanted reconcile.ResourceStatus
+
+	written map[config.ID]write // Run's own
+}
+
+// A write is what was written last to an object, and onto which version. An
+// API server whose schema lacks a field drops it: to write it again is no use.
+type write struct{ resourceVersion, patch string }
+
+// NewResourceStatus returns a ResourceStatus that wants nothing.
+func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+	return &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
+}
+
+// Set replaces what there is to say. It does not wait for it to be written.
+func (r *ResourceStatus) Set(s reconcile.ResourceStatus) {
+	r.mu.Lock()
+	r.wanted = s
+	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *ResourceStatus) wake() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes until the context is canceled, and then forgets what is wanted. It
+// may be called again, but not twice at a time.
+func (r *ResourceStatus) Run(ctx context.Context) error {
+	r.written = map[config.ID]write{}
+	r.opts.Resources.observe(r.wake)
+	defer func() {
+		r.opts.Resources.observe(nil)
+		r.mu.Lock()
+		r.wanted = reconcile.ResourceStatus{}
+		r.mu.Unlock()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.poke:
+			r.round(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(statusRound):
+		}
+	}
+}
+
+// round writes all that differs.
+func (r *ResourceStatus) round(ctx context.Context) {
+	r.mu.Lock()
+	wanted := r.wanted
+	r.mu.Unlock()
+	pools := map[string]status.Pool{}
+	for _, p := range wanted.Pools {
+		pools[p.Name] = p
+	}
+	for _, v := range wanted.Verdicts {
+		o, ok := r.opts.Resources.get(v.ID)
+		if !ok || o.UID != v.UID || o.Generation != v.Generation {
+			continue // there is a newer version, and it is looked at
+		}
+		pool, counted := pools[v.Name]
+		if v.Kind != config.KindPool {
+			counted = false
+		}
+		if err := r.write(ctx, o, v, pool, counted); err != nil && ctx.Err() == nil {
+			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
+			r.wake()
+		}
+	}
+}
+
+// write writes the status of an object, unless it is as it should be.
+func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict, pool status.Pool, counted bool) error {
+	var have resourceStatus
+	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
+	want, changed := wantedStatus(have, v, pool, counted, time.Now())
+	if !changed {
+		return nil
+	}
+	patch, err := json.Marshal(struct {
+		Metadata map[string]string `json:"metadata"`
+		Status   resourceStatus    `json:"status"`
+	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
+	if err != nil {
+		return err
+	}
+	same := write{o.resourceVersion, v.Reason + v.Message + fmt.Sprint(pool)}
+	if r.written[v.ID] == same {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, v.Kind, r.opts.Resources.opts.Namespace, v.Name, patch)
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		return nil // there is a newer version, or none
+	case err != nil:
+		return err
+	}
+	r.written[v.ID] = same
+	r.tell(have.condition(conditionAccepted), v)
+	select {
+	case <-ctx.Done():
+	case <-time.After(statusPause):
+	}
+	return nil
+}
+
+// tell records an event where an object is refused, or accepted after that.
+func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
+	e := reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: v.Message}
+	switch {
+	case !v.Accepted && before != nil && before.Status == "False" && before.Message == clipMessage(v.Message):
+		return // only its counters changed
+	case v.Accepted && (before == nil || before.Status != "False"):
+		return
+	case v.Accepted:
+		e = reconcile.Event{Reason: reconcile.EventConfigAccepted, Message: v.Message}
+	}
+	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
+}
+
+// wantedStatus returns the status that an object should have, given the one
+// that it has, and whether they differ. Conditions of others stay.
+func wantedStatus(have resourceStatus, v config.Verdict, pool status.Pool, counted bool, now time.Time) (resourceStatus, bool) {
+	want := resourceStatus{Conditions: slices.Clone(have.Conditions)}
+	c := condition{
+		Type:               conditionAccepted,
+		Status:             string(metav1.ConditionFalse),
+		ObservedGeneration: v.Generation,
+		LastTransitionTime: now.UTC().Format(time.RFC3339),
+		Reason:             v.Reason,
+		Message:            clipMessage(v.Message),
+	}
+	if v.Accepted {
+		c.Status = string(metav1.ConditionTrue)
+	}
+	changed := false
+	if old := want.condition(conditionAccepted); old == nil {
+		want.Conditions, changed = append(want.Conditions, c), true
+	} else {
+		if old.Status == c.Status && old.LastTransitionTime != "" {
+			c.LastTransitionTime = old.LastTransitionTime
+		}
+		changed = *old != c
+		*old = c
+	}
+	if len(v.InForce) > 0 {
+		text := string(v.InForce)
+		want.InForce = &text
+	}
+	changed = changed || !equalPtr(have.InForce, want.InForce)
+	if counted {
+		want.AssignedIPv4, want.AvailableIPv4 = counters(pool.TotalV4, pool.InUseV4)
+		want.AssignedIPv6, want.AvailableIPv6 = counters(pool.TotalV6, pool.InUseV6)
+		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
+			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
+	}
+	return want, changed
+}
+
+// counters returns how many addresses are in use and free, as far as the
+// numbers of a status reach.
+func counters(total *big.Int, inUse int) (assigned, available *int64) {
+	a, free := int64(inUse), int64(math.MaxInt64)
+	if total == nil {
+		total = new(big.Int)
+	}
+	if n := new(big.Int).Sub(total, big.NewInt(a)); n.IsInt64() {
+		free = max(n.Int64(), 0)
+	}
+	return &a, &free
+}
+
+// maxMessage is how much a condition's message may have.
+const maxMessage = 32768
+
+func clipMessage(s string) string {
+	if len(s) > maxMessage {
+		return s[:maxMessage]
+	}
+	return s
+}
+
+func equalPtr[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}

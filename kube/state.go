@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// StateOptions say whose ConfigurationState a State writes.
+type StateOptions struct {
+	Client    *Client      // required
+	Namespace string       // required
+	Node      string       // the agent's; empty for the controller
+	Logger    *slog.Logger // required
+}
+
+// A State writes a ConfigurationState, as MetalLB's components do: named
+// controller, or speaker-NODE. It writes it when it changes, or when somebody
+// else changed or deleted it, and not at all where the kind is not installed.
+type State struct {
+	opts StateOptions
+	poke chan struct{}
+
+	mu     sync.Mutex // guards the fields below
+	wanted *reconcile.State
+	seen   *customResource // nil: there is none
+	listed bool
+}
+
+// NewState returns a State that has nothing to write.
+func NewState(opts StateOptions) *State {
+	return &State{opts: opts, poke: make(chan struct{}, 1)}
+}
+
+// Set replaces what there is to say. It does not wait for it to be written.
+func (s *State) Set(state reconcile.State) {
+	s.mu.Lock()
+	same := s.wanted != nil && s.wanted.Equal(state)
+	s.wanted = &state
+	s.mu.Unlock()
+	if !same {
+		s.wake()
+	}
+}
+
+func (s *State) wake() {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+}
+
+func (s *State) name() string {
+	if s.opts.Node == "" {
+		return "controller"
+	}
+	return "speaker-" + s.opts.Node
+}
+
+// Run writes until the context is canceled, and then forgets what is wanted. It
+// may be called again, but not twice at a time.
+func (s *State) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.seen, s.listed = nil, false
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.wanted = nil
+		s.mu.Unlock()
+	}()
+	var g errgroup.Group
+	g.Go(func() error {
+		s.writeLoop(ctx)
+		return nil
+	})
+	// What becomes of the object is followed, so that what others do is undone.
+	keep := func(o *customResource) bool { s.seen = o; return true }
+	persist(ctx, s.opts.Client.customResources(kindState, s.opts.Namespace),
+		fields.OneTermEqualSelector("metadata.name", s.name()), &sink[*customResource]{
+			wake:   s.wake,
+			mu:     &s.mu,
+			set:    keep,
+			remove: func(*customResource) bool { return keep(nil) },
+			replace: func(all []*customResource) bool {
+				if len(all) == 0 {
+					return keep(nil)
+				}
+				return keep(all[0])
+			},
+			synced: func() { s.listed = true },
+		}, func(error) {})
+	return g.Wait()
+}
+
+// writeLoop writes whenever something changes, once a second at most.
+func (s *State) writeLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.poke:
+		}
+		if err := s.write(ctx); err != nil && ctx.Err() == nil {
+			s.opts.Logger.Warn("configuration state not written", "err", err)
+			s.wake()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(statusRound):
+		}
+	}
+}
+
+// A stateStatus is the status of a ConfigurationState.
+type stateStatus struct {
+	Result       string      `json:"result"`
+	ErrorSummary string      `json:"errorSummary"`
+	Conditions   []condition `json:"conditions"`
+}
+
+// write brings the object about, if it is not as it should be.
+func (s *State) write(ctx context.Context) error {
+	s.mu.Lock()
+	wanted, seen, listed := s.wanted, s.seen, s.listed
+	s.mu.Unlock()
+	if wanted == nil || !listed {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if seen == nil {
+		if err := s.create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("create: %w", err)
+		}
+		seen = &customResource{}
+	}
+	var have stateStatus
+	_ = json.Unmarshal(seen.Status, &have) // what is no status is replaced
+	want, changed := s.status(have, *wanted, time.Now())
+	if !changed {
+		return nil
+	}
+	patch, err := json.Marshal(struct {
+		Status stateStatus `json:"status"`
+	}{want})
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Client.patchCustomStatus(ctx, s.manager(), kindState, s.opts.Namespace, s.name(), patch); err != nil {
+		return fmt.Errorf("patch status: %w", err)
+	}
+	return nil
+}
+
+func (s *State) manager() string {
+	if s.opts.Node == "" {
+		return fieldManager
+	}
+	return "herald-agent"
+}
+
+// status returns the status that the object should have, and whether that is
+// another one.
+func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
+	c := condition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
+	if s.opts.Node == "" {
+		c.Type = "poolReconcilerValid"
+	}
+	want := stateStatus{Result: "Valid"}
+	if len(state.Errors) > 0 {
+		want.Result, want.ErrorSummary = "Invalid", clipMessage(strings.Join(state.Errors, "\n"))
+		c.Status, c.Reason, c.Message = string(metav1.ConditionFalse), "ConfigurationError", want.ErrorSummary
+	}
+	if !state.Known {
+		want.Result = "Unknown"
+		c.Status = string(metav1.ConditionUnknown)
+	}
+	if len(have.Conditions) == 1 && have.Conditions[0].Type == c.Type && have.Conditions[0].Status == c.Status {
+		c.LastTransitionTime = have.Conditions[0].LastTransitionTime
+	}
+	want.Conditions = []condition{c}
+	same := have.Result == want.Result && have.ErrorSummary == want.ErrorSummary && len(have.Conditions) == 1 && have.Conditions[0] == c
+	return want, !same
+}
+
+// create makes the object, without a status. An agent's belongs to the Node, and
+// goes with it.
+func (s *State) create(ctx context.Context) error {
+	o := customResource{
+		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: kindState},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.opts.Namespace,
+			Name:      s.name(),
+			Labels:    map[string]string{"metallb.io/component-type": "controller"},
+		},
+	}
+	if s.opts.Node != "" {
+		o.Labels = map[string]string{"metallb.io/component-type": "speaker", "metallb.io/node-name": s.opts.Node}
+		nodes, err := s.opts.Client.nodes().List(ctx, metav1.ListOptions{
+			FieldSelector: fields.OneTermEqualSelector("metadata.name", s.opts.Node).String(),
+		})
+		if err != nil {
+			return err
+		}
+		for _, n := range nodes.Items {
+			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: n.UID}}
+		}
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	return s.opts.Client.createCustom(ctx, kindState, s.opts.Namespace, body)
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/lab"
+)
+
+// newPeer is a peer that nobody answers for, as a resource.
+func newPeer(name, address, more string) string {
+	return fmt.Sprintf("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %s}, spec: {myASN: 64512, peerASN: 64599, peerAddress: %s%s}}", name, address, more)
+}
+
+// Each component says what it makes of the configuration, and goes on saying it.
+func TestResourcesStates(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	ctx := t.Context()
+	for _, n := range r.Nodes {
+		if err := r.Cluster.LabelNode(ctx, n.Name, "kubernetes.io/hostname", n.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	components := []string{"controller", "speaker-n1", "speaker-n2", "speaker-n3"}
+	say := func(invalid []string, summary string) {
+		t.Helper()
+		for _, name := range components {
+			if slices.Contains(invalid, name) {
+				r.result(name, "Invalid", summary)
+			} else {
+				r.result(name, "Valid", "")
+			}
+		}
+	}
+	speakers := components[1:]
+	secret := func(kind string) string {
+		return "{apiVersion: v1, kind: Secret, metadata: {name: tor}, type: " + kind + ", stringData: {password: secret, username: herald}}"
+	}
+	t.Cleanup(func() {
+		err := r.Cluster.Client().CoreV1().Secrets(lab.HeraldNamespace).Delete(context.Background(), "tor", metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
+	r.apply(peerResources + "---\n{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}")
+	say(nil, "")
+
+	// A peer of one node with a Secret of the wrong type.
+	r.apply(secret("Opaque"))
+	r.apply(newPeer("tor", "10.10.0.77", ", passwordSecret: {name: tor}, nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]"))
+	say([]string{"speaker-n1"}, `secret type mismatch on "metallb-system"/"tor", type "kubernetes.io/basic-auth" is expected`)
+	r.delete("Secret", "tor")
+	say([]string{"speaker-n1"}, `secret ref not found for peer config "tor"`)
+	r.apply(secret("kubernetes.io/basic-auth"))
+	say(nil, "")
+	r.delete(config.KindPeer, "tor")
+
+	// A BFD profile that is missing, there, and gone while it is in use.
+	r.apply(newPeer("bfd", "10.10.0.77", ", bfdProfile: fast"))
+	say(speakers, "peer bfd referencing non existing bfd profile fast")
+	r.apply("{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: fast}, spec: {receiveInterval: 1000}}")
+	say(nil, "")
+	r.delete(config.KindBFDProfile, "fast")
+	say(speakers, "it goes on with what was there before")
+	for _, n := range r.Nodes {
+		conf, err := n.FRR.Vtysh(ctx, "show running-config")
+		if err != nil || !strings.Contains(conf, "bfd profile fast") {
+			t.Errorf("%s has lost the profile: %v", n.Name, err)
+		}
+	}
+	r.delete(config.KindPeer, "bfd")
+	say(nil, "")
+
+	// Two peers of one address that meet when a node gets the label of both.
+	r.apply(newPeer("a", "10.10.0.78", ", nodeSelectors: [{matchLabels: {rack: a}}]") + "\n---\n" +
+		newPeer("b", "10.10.0.78", ", nodeSelectors: [{matchLabels: {row: b}}]"))
+	for key, value := range map[string]string{"rack": "a", "row": "b"} {
+		if err := r.Cluster.LabelNode(ctx, "n3", key, value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := r.Cluster.UnlabelNode(context.Background(), "n3", key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	say([]string{"speaker-n3"}, "BGPPeer/b: peer a has the same address")
+	if err := r.Cluster.UnlabelNode(ctx, "n3", "row"); err != nil {
+		t.Fatal(err)
+	}
+	say(nil, "")
+
+	// Whoever deletes them has them back.
+	for _, name := range components {
+		r.delete("ConfigurationState", name)
+	}
+	say(nil, "")
+}
+
+// The pools' counters are true, whoever else writes them; Services leave a pool
+// that is deleted, and no status is written while nothing happens.
+func TestResourcesPools(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	pool := func(name, addresses string) string {
+		return fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: %s}, spec: {addresses: [%s]}}", name, addresses)
+	}
+	counters := func(name string, assigned, available int64) {
+		t.Helper()
+		r.eventually("counters of "+name, func(ctx context.Context) error {
+			s, err := r.state(ctx, config.KindPool, name)
+			if err == nil && (s.AssignedIPv4 != assigned || s.AvailableIPv4 != available) {
+				err = fmt.Errorf("%d assigned, %d available; want %d and %d", s.AssignedIPv4, s.AvailableIPv4, assigned, available)
+			}
+			return err
+		})
+	}
+	r.apply(peerResources + "---\n" + pool("p", "10.247.0.0/30") + "\n---\n{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}")
+	addr := r.expose(lab.ServiceOptions{Name: "web"})[0]
+	r.announced(route(addr))
+	counters("p", 1, 3)
+	r.expose(lab.ServiceOptions{Name: "second"})
+	counters("p", 2, 2)
+	r.apply(pool("p", "10.247.0.0/29"))
+	counters("p", 2, 6)
+
+	pools := r.dynamic.Resource(kindOf(config.KindPool).GroupVersion().WithResource("ipaddresspools")).Namespace(lab.HeraldNamespace)
+	_, err := pools.Patch(t.Context(), "p", types.MergePatchType, []byte(`{"status":{"assignedIPv4":77,"conditions":[]}}`), metav1.PatchOptions{}, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters("p", 2, 6)
+	r.accepted(config.KindPool, "p")
+
+	// Nothing happens, and nothing is written.
+	versions := func() map[string]string {
+		t.Helper()
+		all := map[string]string{}
+		for kind, plural := range plurals {
+			if kind == "Secret" {
+				continue
+			}
+			list, err := r.dynamic.Resource(kindOf(kind).GroupVersion().WithResource(plural)).Namespace(lab.HeraldNamespace).List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range list.Items {
+				all[kind+"/"+o.GetName()] = o.GetResourceVersion()
+			}
+		}
+		return all
+	}
+	before := versions()
+	time.Sleep(5 * time.Second) // there is nothing to wait for
+	for name, version := range versions() {
+		if before[name] != version {
+			t.Errorf("%s was written while nothing happened", name)
+		}
+	}
+
+	r.apply(pool("q", "10.247.1.0/30"))
+	r.accepted(config.KindPool, "q")
+	r.delete(config.KindPool, "p")
+	r.eventually("web is in the other pool", func(context.Context) error { return inRange(r.address("web"), "10.247.1.0/30") })
+	moved := r.address("web")
+	r.announced(route(moved))
+	r.withdrawn(route(addr))
+	counters("q", 2, 2)
+	r.delete(config.KindPool, "q")
+	r.eventually("web has no address", func(ctx context.Context) error {
+		svc, err := r.Cluster.Client().CoreV1().Services(r.namespace).Get(ctx, "web", metav1.GetOptions{})
+		if err == nil && len(svc.Status.LoadBalancer.Ingress) > 0 {
+			err = fmt.Errorf("it has %v", svc.Status.LoadBalancer.Ingress)
+		}
+		return err
+	})
+	r.withdrawn(route(moved))
+}
+
+// The ConfigMap counts while it exists, and that is said; neither way is a route
+// lost.
+func TestResourcesSources(t *testing.T) {
+	r := newResourceTest(t)
+	document := bgpPools("- {name: p, protocol: bgp, addresses: [10.248.0.0/24]}")
+	r.configure(document)
+	addr := r.expose(lab.ServiceOptions{Name: "web"})[0]
+	r.announced(route(addr))
+	since := time.Now()
+	stop := r.load(addr)
+	r.apply(peerResources + `---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: p}
+spec: {addresses: [10.248.0.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: ad}
+`)
+	for range 2 {
+		r.refused(config.KindPool, "p", config.VerdictIgnored, "the configuration in force is configmap metallb-system/config")
+		r.eventually("an event on the ConfigMap", func(ctx context.Context) error {
+			events, err := r.Cluster.Client().CoreV1().Events(lab.HeraldNamespace).List(ctx, metav1.ListOptions{
+				FieldSelector: "involvedObject.kind=ConfigMap,reason=ConfigAmbiguous",
+			})
+			if err == nil && len(events.Items) == 0 {
+				err = fmt.Errorf("there is none")
+			}
+			return err
+		})
+		r.deleteConfigMap()
+		r.accepted(config.KindPool, "p")
+		r.configure(document)
+	}
+	stop()
+	for _, c := range r.routes.History(route(addr)) {
+		if c.Time.After(since) && !c.Present {
+			t.Errorf("r1's route to %s changed: %v", addr, c)
+		}
+	}
+}
+
+// Herald is installed over another load balancer's objects and Services: it
+// adopts every address, and leaves alone what is not its own.
+func TestResourcesAdopt(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	for _, c := range r.Controllers {
+		c.Stop()
+	}
+	want := map[string]netip.Addr{}
+	foreign := netip.MustParseAddr("10.249.0.200")
+	services := r.Cluster.Client().CoreV1().Services(r.namespace)
+	hold := func(name string, addr netip.Addr, class string) {
+		t.Helper()
+		opts := lab.ServiceOptions{Namespace: r.namespace, Name: name}
+		if _, err := r.Expose(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+		if class != "" {
+			// A class cannot be set later: make the Service anew.
+			if err := r.Cluster.DeleteService(t.Context(), r.namespace, name); err != nil {
+				t.Fatal(err)
+			}
+			svc := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: name},
+				Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: &class, Selector: map[string]string{"app": name},
+					Ports: []corev1.ServicePort{servicePort(80)}},
+			}
+			if _, err := services.Create(t.Context(), svc, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		patch := fmt.Sprintf(`{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":"p"}},"status":{"loadBalancer":{"ingress":[{"ip":%q}]}}}`, addr)
+		if _, err := services.Patch(t.Context(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
+		want[name] = addr
+	}
+	// In an order that nobody would assign them in.
+	for i, host := range []string{"10.249.0.77", "10.249.0.3", "10.249.0.140", "10.249.0.9"} {
+		hold(fmt.Sprintf("web-%d", i), netip.MustParseAddr(host), "")
+	}
+	hold("theirs", foreign, "example.com/other")
+	r.replaceCRD(metallbCRD)
+	r.apply(peerResources + `---
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: p}
+spec: {addresses: [10.249.0.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: ad}
+`)
+	r.installCRDs()
+	for _, c := range r.Controllers {
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.accepted(config.KindPool, "p")
+	r.accepted(config.KindPeer, "r1")
+	r.eventually("the counters of p", func(ctx context.Context) error {
+		s, err := r.state(ctx, config.KindPool, "p")
+		if err == nil && s.AssignedIPv4 != 4 {
+			err = fmt.Errorf("%d are assigned, want 4", s.AssignedIPv4)
+		}
+		return err
+	})
+	// A new Service shows that all was looked at.
+	late := r.expose(lab.ServiceOptions{Name: "late"})[0]
+	for name, addr := range want {
+		svc, err := services.Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := svc.Status.LoadBalancer.Ingress; len(in) != 1 || in[0].IP != addr.String() {
+			t.Errorf("%s has %v, had %s", name, in, addr)
+		}
+		if late == addr {
+			t.Errorf("%s was given out a second time", addr)
+		}
+		if name == "theirs" {
+			if slices.ContainsFunc(svc.Status.Conditions, func(c metav1.Condition) bool { return strings.HasPrefix(c.Type, "heraldlb.io/") }) {
+				t.Errorf("Herald has something to say of another's Service: %v", svc.Status.Conditions)
+			}
+			r.withdrawn(route(addr))
+			continue
+		}
+		r.announced(route(addr))
+		r.reached(addr)
+	}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// ReasonForeign is a Result's: the Service is another load balancer's, by its
+// class or by its status, and is left alone.
+const ReasonForeign status.Reason = "Foreign"
+
+// A Result is what a Service of type LoadBalancer has once a Plan is carried
+// out.
+type Result struct {
+	Service Key
+	Addrs   []netip.Addr // as in its status
+	Pool    string       // empty: it has no address of a pool
+	Reason  status.Reason
+	Message string
+	Lost    string // why it could not keep all that it had; empty: it could, or had nothing
+}
+
+// A Preview tries configurations on the Services of a cluster, with the code
+// that a controller runs, and writes nothing.
+type Preview struct {
+	services   []*Service
+	namespaces map[string]map[string]string
+	allocator  *alloc.Allocator
+	opts       AssignOptions
+}
+
+// NewPreview returns a Preview of a cluster, of which it takes Services and
+// Namespaces. The earlier of two Services in the Snapshot is taken for the older.
+func NewPreview(s Snapshot, opts AssignOptions) *Preview {
+	p := &Preview{namespaces: named(s), allocator: alloc.New(nil), opts: opts}
+	for i, svc := range s.Services {
+		copied := *svc
+		copied.Created = time.Unix(int64(i), 0)
+		p.services = append(p.services, &copied)
+	}
+	return p
+}
+
+// named returns the labels of all namespaces, with the one that every API
+// server gives them.
+func named(s Snapshot) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	add := func(name string) {
+		if out[name] == nil {
+			out[name] = map[string]string{corev1.LabelMetadataName: name}
+			maps.Copy(out[name], s.Namespaces[name])
+		}
+	}
+	for name := range s.Namespaces {
+		add(name)
+	}
+	for _, svc := range s.Services {
+		add(svc.Namespace)
+	}
+	return out
+}
+
+// Results returns what the Services have now, in their order.
+func (p *Preview) Results() []Result {
+	var out []Result
+	for _, svc := range p.services {
+		if svc.LoadBalancer {
+			out = append(out, result(svc, p.opts.Class))
+		}
+	}
+	return out
+}
+
+// Apply puts a configuration in force and returns what the Services have then,
+// in their order.
+func (p *Preview) Apply(cfg *config.Config) []Result {
+	s := Snapshot{Config: Loaded{Config: cfg}, Services: p.services, Namespaces: p.namespaces}
+	plan := Assign(s, p.allocator, p.opts)
+	lost := map[Key]string{}
+	p.services = slices.Clone(p.services)
+	for i, svc := range p.services {
+		if len(plan.Updates) > 0 && plan.Updates[0].Service == svc {
+			u := plan.Updates[0]
+			plan.Updates = plan.Updates[1:]
+			p.services[i], lost[svc.Key] = u.carriedOut(), u.Lost
+		}
+	}
+	out := p.Results()
+	for i := range out {
+		out[i].Lost = lost[out[i].Service]
+	}
+	return out
+}
+
+// carriedOut returns the Service of u as it is once u is written.
+func (u Update) carriedOut() *Service {
+	svc := *u.Service
+	svc.Ingress = nil
+	for _, addr := range u.Ingress {
+		svc.Ingress = append(svc.Ingress, addr.String())
+	}
+	if svc.Annotations = maps.Clone(svc.Annotations); svc.Annotations == nil {
+		svc.Annotations = map[string]string{}
+	}
+	delete(svc.Annotations, AnnotationPool)
+	if u.Pool != "" {
+		svc.Annotations[AnnotationPool] = u.Pool
+	}
+	svc.Conditions = slices.DeleteFunc(slices.Clone(svc.Conditions), func(c Condition) bool { return c.Type == ConditionAddressAssigned })
+	if u.Condition != nil {
+		svc.Conditions = append(svc.Conditions, *u.Condition)
+	}
+	return &svc
+}
+
+// result reads off a Service what it has.
+func result(svc *Service, class string) Result {
+	r := Result{Service: svc.Key, Addrs: parseIngress(svc.Ingress), Pool: svc.Annotations[AnnotationPool]}
+	c := svc.condition(ConditionAddressAssigned)
+	switch {
+	case svc.Class != class && svc.Class != "":
+		r.Pool, r.Reason, r.Message = "", ReasonForeign, fmt.Sprintf("the Service is of class %s", svc.Class)
+	case svc.Class != class:
+		r.Pool, r.Reason, r.Message = "", ReasonForeign, "the Service has no class"
+	case c == nil && len(svc.Ingress) > 0:
+		r.Pool, r.Reason, r.Message = "", ReasonForeign, "what the status of the Service names is of no pool"
+	case c != nil:
+		r.Reason, r.Message = c.Reason, c.Message
+	}
+	return r
+}
+
+// A Change is what becomes of a Service's addresses.
+type Change string
+
+// The Changes.
+const (
+	Keep Change = "keep" // the same addresses, or still none
+	Lose Change = "lose" // some or all, without others in their place
+	Move Change = "move" // others
+	Gain Change = "gain" // more
+)
+
+// ChangeOf returns what becomes of a Service that has one and then the other.
+func ChangeOf(before, after []netip.Addr) Change {
+	within := func(x, y []netip.Addr) bool {
+		return !slices.ContainsFunc(x, func(a netip.Addr) bool { return !slices.Contains(y, a) })
+	}
+	switch {
+	case within(before, after) && within(after, before):
+		return Keep
+	case within(after, before):
+		return Lose
+	case within(before, after):
+		return Gain
+	}
+	return Move
+}
+
+// ReadDraft reads Services and Namespaces for a Preview, as ReadObjects does,
+// but leaves them in the order of the text. A Service without cluster IPs, which
+// no API server has seen, is taken to have those that its families call for.
+func ReadDraft(r io.Reader) (Snapshot, error) {
+	m := newManifests()
+	m.draft = true
+	return m.readAll(r)
+}
+
+// supposeClusterIPs gives a Service cluster IPs if it has none, as an API
+// server would: of spec.ipFamilies, else one of IPv4 and, if the Service is to
+// be of two families, one of IPv6.
+func supposeClusterIPs(svc *corev1.Service) {
+	if svc.Spec.ClusterIP != "" || len(svc.Spec.ClusterIPs) > 0 || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return
+	}
+	families := slices.Clone(svc.Spec.IPFamilies)
+	if len(families) == 0 {
+		families = []corev1.IPFamily{corev1.IPv4Protocol}
+	}
+	if p := svc.Spec.IPFamilyPolicy; p != nil && *p != corev1.IPFamilyPolicySingleStack && len(families) == 1 {
+		other := corev1.IPv6Protocol
+		if families[0] == corev1.IPv6Protocol {
+			other = corev1.IPv4Protocol
+		}
+		families = append(families, other)
+	}
+	for _, f := range families {
+		// Of the blocks for documentation, RFC 5737 and RFC 3849: which they
+		// are does not matter.
+		ip := "192.0.2.1"
+		if f == corev1.IPv6Protocol {
+			ip = "2001:db8::1"
+		}
+		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, ip)
+	}
+}
