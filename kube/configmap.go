@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -14,14 +15,15 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// configKey is the key of the ConfigMap that holds the configuration.
+// configKey is the key of a ConfigMap that holds the configuration.
 const configKey = "config"
 
-// ConfigMapOptions name the ConfigMap that holds the configuration.
+// ConfigMapOptions name a ConfigMap that holds a text: the configuration.
 type ConfigMapOptions struct {
 	Client    *Client // required
 	Namespace string  // required
 	Name      string  // required
+	Key       string  // optional: empty means "config"
 	Wake      func()  // required: called after every change; must not block
 }
 
@@ -35,7 +37,10 @@ type ConfigMap struct {
 }
 
 // NewConfigMap returns a ConfigMap that knows nothing until it runs.
-func NewConfigMap(opts ConfigMapOptions) *ConfigMap { return &ConfigMap{opts: opts} }
+func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
+	opts.Key = cmp.Or(opts.Key, configKey)
+	return &ConfigMap{opts: opts}
+}
 
 // Document returns the newest version, and whether one was read yet.
 func (c *ConfigMap) Document() (doc reconcile.Document, read bool) {
@@ -82,9 +87,9 @@ func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
 		doc.Err = reconcile.ErrNotFound
 	default:
 		c.uid, doc.Version = m.UID, m.ResourceVersion
-		text, ok := m.Data[configKey]
+		text, ok := m.Data[c.opts.Key]
 		if !ok {
-			doc.Err = fmt.Errorf("no key %q", configKey)
+			doc.Err = fmt.Errorf("no key %q", c.opts.Key)
 			break
 		}
 		doc.Text = []byte(text)

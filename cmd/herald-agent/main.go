@@ -182,6 +182,14 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		agentOpts.State = state
 		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
 	}
+	raw := newRawConfig(o.frrConf, log.With("component", "frr"))
+	if raw != nil {
+		added := kube.NewConfigMap(kube.ConfigMapOptions{
+			Client: client, Namespace: o.Namespace, Name: rawConfigMap, Key: rawConfigKey, Wake: raw.wake,
+		})
+		raw.document = added.Document
+		tasks = append(tasks, daemon.Task{Name: "raw configuration", Run: added.Run}, daemon.Task{Name: "extras", Run: raw.run})
+	}
 	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
