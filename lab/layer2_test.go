@@ -407,6 +407,57 @@ func TestLayer2Conflict(t *testing.T) {
 	e.event("web", reconcile.EventConflict, foreign.String()+" on eth0 has the address")
 }
 
+// Told to refuse, no node announces an address that a foreign host has, until that
+// host is silent.
+func TestLayer2ConflictRefused(t *testing.T) {
+	lab.Need(t, "zebra", "bgpd", "nft")
+	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: 2}, AgentArgs: []string{"--l2-conflict=refuse"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	e := &e2e{Stack: s, t: t, namespace: "refused"}
+	w := e.neighbors()
+	const address = "10.10.0.60"
+	a := netip.MustParseAddr(address)
+	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	e.configure("address-pools: [{name: lan, protocol: layer2, addresses: [10.10.0.60/31]}]")
+	e.expose(lab.ServiceOptions{Name: "web", Address: address})
+	free := e.expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
+	e.owner(w, free)
+	e.event("web", reconcile.EventConflict, "has the address")
+	foreign, err := e.Collector.MAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	macs, err := w.Ask(t.Context(), a, 500*time.Millisecond)
+	if err != nil || !slices.Equal(macs, []l2.MAC{foreign}) {
+		t.Errorf("%v answer for %s, %v; want %v alone", macs, a, err, foreign)
+	}
+	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	// It is asked for again within half a minute, give or take a fifth.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for start := time.Now(); ; {
+		_, err := w.WaitClaim(ctx, a, start, func(by l2.MAC) bool { return by != foreign })
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	e.owner(w, a)
+}
+
 // event waits for an event about a Service of the test.
 func (e *e2e) event(service, reason, message string) {
 	e.t.Helper()

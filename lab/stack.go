@@ -41,6 +41,7 @@ type StackOptions struct {
 	Controllers int      // optional: 0 means 1
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
+	AgentArgs   []string // optional: more arguments for agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
 }
 
@@ -192,7 +193,7 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 			program := ProcessOptions{
 				Name: name,
 				Path: filepath.Join(s.opts.Bin, "herald-agent"),
-				Args: append(s.args(Agent, agentPort),
+				Args: append(append(s.args(Agent, agentPort), s.opts.AgentArgs...),
 					"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
 				LogFile: s.LogFile(name),
 			}
