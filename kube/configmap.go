@@ -15,10 +15,10 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// configKey is the key of the ConfigMap that holds the configuration.
+// configKey is the key of a ConfigMap that holds the configuration.
 const configKey = "config"
 
-// ConfigMapOptions name the ConfigMap that holds the configuration.
+// ConfigMapOptions name a ConfigMap that holds a text: the configuration.
 type ConfigMapOptions struct {
 	Client    *Client // required
 	Namespace string  // required

@@ -107,6 +107,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case opts.Watch:
 		s.watch(w, r, clienttesting.NewWatchActionWithOptions(t.resource, t.namespace, opts))
 		return
+	case r.Method == http.MethodGet && t.name != "":
+		action = clienttesting.NewGetAction(t.resource, t.namespace, t.name)
 	case r.Method == http.MethodGet:
 		action = clienttesting.NewListActionWithOptions(t.resource, kind, t.namespace, opts)
 	case r.Method == http.MethodPost:

@@ -198,7 +198,11 @@ func stripService(s *corev1.Service) { delete(s.Annotations, corev1.LastAppliedC
 // stripNode drops what reconcile.FromNode does not read. The images of a node
 // are most of it.
 func stripNode(n *corev1.Node) {
-	n.Annotations = nil
+	for key := range n.Annotations {
+		if key != reconcile.AnnotationDrain {
+			delete(n.Annotations, key)
+		}
+	}
 	n.Status.Images = nil
 	n.Status.VolumesInUse = nil
 	n.Status.VolumesAttached = nil

@@ -128,12 +128,14 @@ func (a *Agent) pass() {
 
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
-	desired := Announce(s, a.opts.Node, a.opts.Announce)
+	opts := a.opts.Announce
+	opts.Now = now
+	desired := Announce(s, a.opts.Node, opts)
 	var layer2 DesiredLayer2
 	var around Neighborhood
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
-		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, a.opts.Announce)
+		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
 	}
 	out := a.memory.Next(desired, layer2, around.Gaps, a.sent, now)
 	noteConflicts(out.Decisions, around.Conflicts)
@@ -141,10 +143,14 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 		a.opts.Layer2.Set(out.Answers)
 	}
 	r.Error = a.apply(out.BGP)
-	if out.Next.IsZero() {
+	next := out.Next
+	if !desired.Next.IsZero() {
+		next = earliest(next, desired.Next)
+	}
+	if next.IsZero() {
 		a.again.Stop()
 	} else {
-		a.again.Reset(out.Next.Sub(now))
+		a.again.Reset(next.Sub(now))
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
 	if a.opts.Events != nil && a.passed {

@@ -34,6 +34,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
 		decisions: make([]status.Decision, 0, len(s.Services)),
 	}
+	d.Next = a.drain(s, n, opts)
 	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
 	for _, svc := range s.Services {
 		if svc.LoadBalancer && svc.Class == opts.Class {
@@ -76,6 +77,7 @@ type announcer struct {
 	layer2    bool          // AnnounceLayer2 decides about layer 2
 	pools     poolIndex
 	policies  policies
+	drained   *drainage // nil: the node does not drain, or not for long enough
 	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions
@@ -101,7 +103,7 @@ func (a *announcer) service(svc *Service, endpoints []Endpoint) {
 				Detail:  fmt.Sprintf("status has %q", text),
 			})
 		default:
-			a.address(svc, name, addr.Unmap(), reach)
+			a.address(svc, name, addr.Unmap(), reach, endpoints)
 		}
 	}
 	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
@@ -110,7 +112,7 @@ func (a *announcer) service(svc *Service, endpoints []Endpoint) {
 }
 
 // address decides about one address of a Service.
-func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach reach) {
+func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach reach, endpoints []Endpoint) {
 	d := status.Decision{Service: name, Addr: addr}
 	pool := a.pools.find(addr)
 	if pool == nil {
@@ -120,7 +122,7 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 	}
 	d.Pool = pool.name
 	if len(pool.bgp) > 0 {
-		a.decisions = append(a.decisions, a.overBGP(d, svc, pool, reach))
+		a.decisions = append(a.decisions, a.overBGP(d, svc, pool, reach, endpoints))
 	}
 	if len(pool.layer2) > 0 && !a.layer2 {
 		d := d
@@ -135,7 +137,7 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 
 // overBGP completes the decision about an address of a pool, and adds its
 // routes.
-func (a *announcer) overBGP(d status.Decision, svc *Service, pool *poolAds, reach reach) status.Decision {
+func (a *announcer) overBGP(d status.Decision, svc *Service, pool *poolAds, reach reach, endpoints []Endpoint) status.Decision {
 	d.Protocol = status.BGP
 	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
 	if p.reason != "" {
@@ -148,6 +150,9 @@ func (a *announcer) overBGP(d status.Decision, svc *Service, pool *poolAds, reac
 	}
 	if len(p.routes) == 0 {
 		d.Reason = status.NoPeers
+		return d
+	}
+	if a.drainRefusal(&d, svc, pool, endpoints) {
 		return d
 	}
 	d.Peers = p.peers

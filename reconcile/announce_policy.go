@@ -33,6 +33,7 @@ type policies struct {
 	node     Node
 	sessions []session
 	classes  *classes
+	shutdown bool // the node drains: all that it announces asks for another path
 }
 
 // of returns the policy for an address of a pool and of a Service with these
@@ -115,7 +116,7 @@ func (p policies) class(ad *config.BGPAdvertisement, is4 bool) render.Class {
 			Neighbor:         s.id,
 			Communities:      unionCommunities(ad.Communities, nil),
 			MED:              render.NewMetric(ad.MED),
-			GracefulShutdown: ad.GracefulShutdown,
+			GracefulShutdown: ad.GracefulShutdown || p.shutdown,
 		}
 		if s.internal {
 			at.LocalPref = ad.LocalPref // RFC 4271, Section 5.1.5: not sent to external peers

@@ -3,6 +3,8 @@
 package reconcile
 
 import (
+	"time"
+
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -16,6 +18,9 @@ type AnnounceOptions struct {
 	Class           string // optional: spec.loadBalancerClass of the Services to announce
 	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
 	Layer2          bool   // optional: layer 2 is decided about by AnnounceLayer2
+
+	Now       time.Time     // required if a node may drain: when this is
+	DrainHold time.Duration // optional: 0 means DefaultDrainHold
 }
 
 // Desired is what is to be true of one node. It is a value: two that are equal
@@ -24,4 +29,5 @@ type Desired struct {
 	BGP       render.Config
 	Decisions []status.Decision // by Service, address and protocol
 	Peers     []status.Peer     // in document order, without their sessions
+	Next      time.Time         // decide again then, should nothing change before; zero: no need
 }

@@ -318,6 +318,8 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		return d
 	case el.members[el.self].Leaving:
 		d.Reason = status.NodeLeaving
+	case !el.nodes[el.self].Drain.IsZero():
+		d.Reason = status.NodeDraining
 	case el.members[el.self].Damped && !el.members[c.group.owner].Damped:
 		d.Reason = status.NodeDamped
 	default:

@@ -68,7 +68,7 @@ func newElectorate(nodes []*Node, self string, m Membership, opts AnnounceOption
 			return
 		}
 		alive.add(i)
-		if !m.Leaving {
+		if !m.Leaving && nodes[i].Drain.IsZero() {
 			staying.add(i)
 			if !m.Damped {
 				steady.add(i)

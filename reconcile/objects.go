@@ -95,6 +95,10 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 // to n but its labels.
 func FromNode(n *corev1.Node) *Node {
 	node := &Node{Name: n.Name, Labels: n.Labels}
+	// What cannot be read takes nothing away.
+	if d, err := ParseDrain(n.Annotations[AnnotationDrain]); err == nil {
+		node.Drain = d
+	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {
 			node.NetworkUnavailable = true

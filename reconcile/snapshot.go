@@ -98,6 +98,7 @@ type Node struct {
 	Labels             map[string]string
 	NetworkUnavailable bool         // condition NetworkUnavailable is True
 	Addrs              []netip.Addr // InternalIPs
+	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
 }
 
 // An Endpoint is a usable endpoint of a Service: ready, or serving while it

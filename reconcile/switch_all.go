@@ -78,6 +78,8 @@ func (i SwitchInput) with(d status.Decision, p Protocols) SwitchInput {
 		return i // no node is to announce it
 	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints:
 		// Others are to announce it, this one is unable.
+	case status.NodeDraining:
+		i.Able = i.Able || p == ViaLayer2 // where it answers until another does
 	default:
 		i.Able = true
 	}

@@ -29,6 +29,7 @@ const (
 	NodeNotSelected      Reason = "NodeNotSelected"      // none of them selects this node
 	NodeUnknown          Reason = "NodeUnknown"          // the cluster has no such Node
 	NodeExcluded         Reason = "NodeExcluded"         // labelled exclude-from-external-load-balancers
+	NodeDraining         Reason = "NodeDraining"         // an operator drains it, and others announce the address
 	NodeNetworkDown      Reason = "NodeNetworkDown"      // condition NetworkUnavailable
 	NoEndpoints          Reason = "NoEndpoints"          // no usable endpoint anywhere
 	NoLocalEndpoints     Reason = "NoLocalEndpoints"     // externalTrafficPolicy Local, none on this node

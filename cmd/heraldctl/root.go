@@ -56,10 +56,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "heraldctl",
-		Short:         "Check and explain Herald's configuration",
+		Short:         "Check and explain Herald's configuration, and drain nodes",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), drainCommand(), undrainCommand(), versionCommand())
 	return root
 }

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// AnnotationDrain on a Node has the node hand over what it announces, and then
+// announce nothing. Its value is a Drain.
+const AnnotationDrain = ownPrefix + "drain"
+
+// DefaultDrainHold is how long a node that drains asks routers to prefer others
+// before it withdraws its routes: time for them to have moved.
+const DefaultDrainHold = 10 * time.Second
+
+// drainForce is the word behind the time in a Drain's text.
+const drainForce = "force"
+
+// A Drain is the wish that a node announce nothing. The zero Drain is none.
+type Drain struct {
+	Since time.Time
+	Force bool // also what no other node announces
+}
+
+// ParseDrain reads what Drain.String returns: a time of RFC 3339, and "force"
+// behind it or not.
+func ParseDrain(text string) (Drain, error) {
+	words := strings.Fields(text)
+	if len(words) == 0 || len(words) > 2 || len(words) == 2 && words[1] != drainForce {
+		return Drain{}, fmt.Errorf("drain %q: want a time, and %q behind it or not", text, drainForce)
+	}
+	since, err := time.Parse(time.RFC3339, words[0])
+	if err != nil {
+		return Drain{}, fmt.Errorf("drain %q: %w", text, err)
+	}
+	return Drain{since, len(words) == 2}, nil
+}
+
+// String returns the value of the annotation.
+func (d Drain) String() string {
+	text := d.Since.UTC().Format(time.RFC3339)
+	if d.Force {
+		text += " " + drainForce
+	}
+	return text
+}
+
+// IsZero reports whether nothing is wished.
+func (d Drain) IsZero() bool { return d == Drain{} }
+
+// over returns when routes are to be withdrawn.
+func (d Drain) over(hold time.Duration) time.Time {
+	if hold == 0 {
+		hold = DefaultDrainHold
+	}
+	return d.Since.Add(hold)
+}
+
+// A drainage says what of a node's routes is withdrawn because it drains.
+type drainage struct {
+	force  bool
+	others []announcingNode // that outlast it, and may announce something
+}
+
+// An announcingNode is another node, with the peers that run there.
+type announcingNode struct {
+	*Node
+	sessions []session
+}
+
+// newDrainage returns what a node that drains goes by once its time is over.
+func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
+	d := &drainage{force: n.Drain.Force}
+	for _, m := range s.Nodes {
+		if m.Name == n.Name || !m.outlasts(n) || refusal(*m, true, opts) != "" {
+			continue
+		}
+		if _, _, sessions := sessionsOf(*s.Config.Config, *m, true); len(sessions) > 0 {
+			d.others = append(d.others, announcingNode{m, sessions})
+		}
+	}
+	return d
+}
+
+// outlasts reports whether a node goes on announcing what n, which drains, would
+// leave to it. Of nodes that all drain, that is the last to have begun.
+func (m *Node) outlasts(n Node) bool {
+	if m.Drain.IsZero() || m.Drain.Force {
+		return m.Drain.IsZero()
+	}
+	return cmp.Or(m.Drain.Since.Compare(n.Drain.Since), strings.Compare(m.Name, n.Name)) > 0
+}
+
+// withdraws reports whether the node withdraws an address of a Service. The last
+// one that announces it does not, unless it has to.
+func (d *drainage) withdraws(svc *Service, pool *poolAds, is4 bool, endpoints []Endpoint) bool {
+	if d == nil {
+		return false
+	}
+	return d.force || slices.ContainsFunc(d.others, func(m announcingNode) bool {
+		return m.announces(svc, pool, is4, endpoints)
+	})
+}
+
+// announces reports whether the node has a route of the address for a peer, by
+// the same rules as this one.
+func (m announcingNode) announces(svc *Service, pool *poolAds, is4 bool, endpoints []Endpoint) bool {
+	if newReach(endpoints, m.Name).refusal(is4, svc.Local) != "" {
+		return false
+	}
+	return slices.ContainsFunc(pool.bgp, func(ad *config.BGPAdvertisement) bool {
+		return config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, m.Labels) &&
+			slices.ContainsFunc(m.sessions, func(s session) bool {
+				return s.carries(is4) && (len(ad.Peers) == 0 || slices.Contains(ad.Peers, s.name))
+			})
+	})
+}
+
+// lastAnnouncer is what a decision says of an address that is still announced
+// though the node drains.
+const lastAnnouncer = "the node drains, but no other announces the address"
+
+// drain enters what the node's drain means for its routes: at first they all ask
+// for another path, then they go.
+func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) (next time.Time) {
+	if n.Drain.IsZero() {
+		return time.Time{}
+	}
+	a.policies.shutdown = true
+	over := n.Drain.over(opts.DrainHold)
+	if opts.Now.Before(over) {
+		return over
+	}
+	a.drained = newDrainage(s, n, opts)
+	return time.Time{}
+}
+
+// drainRefusal completes the decision about an address that the node could
+// announce; it reports whether it withdraws it.
+func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds, endpoints []Endpoint) bool {
+	switch {
+	case a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
+		d.Reason = status.NodeDraining
+		return true
+	case a.drained != nil:
+		d.Detail = lastAnnouncer
+	}
+	return false
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+var began = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func TestDrainText(t *testing.T) {
+	for _, d := range []reconcile.Drain{{Since: began}, {Since: began, Force: true}} {
+		got, err := reconcile.ParseDrain(d.String())
+		if err != nil || got != d {
+			t.Errorf("%q: got %v, %v", d.String(), got, err)
+		}
+	}
+	for _, text := range []string{"", "true", "2026-05-01T12:00:00Z now", "2026-05-01T12:00:00Z force force"} {
+		if got, err := reconcile.ParseDrain(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
+	}
+}
+
+func TestNodeDrain(t *testing.T) {
+	for value, want := range map[string]reconcile.Drain{
+		"2026-05-01T12:00:00Z": {Since: began},
+		"yes, please":          {},
+	} {
+		n := reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{reconcile.AnnotationDrain: value}}})
+		if n.Drain != want {
+			t.Errorf("%q: got %v, want %v", value, n.Drain, want)
+		}
+	}
+	// Cordoning a node is about its pods.
+	n := reconcile.FromNode(&corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: corev1.TaintNodeUnschedulable}}}})
+	if !n.Drain.IsZero() || n.NetworkUnavailable {
+		t.Errorf("a cordoned node: %+v", n)
+	}
+}
+
+// drained is what node n1 of two decides while it drains, some time after it
+// began. Edit changes the cluster before.
+func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot)) reconcile.Desired {
+	t.Helper()
+	r, err := config.ParseRange("192.0.2.0/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := reconcile.Key{Namespace: "ns", Name: "a"}
+	s := reconcile.Snapshot{
+		Config: reconcile.Loaded{Config: &config.Config{
+			Pools: []config.Pool{{Name: "web", Addresses: []config.Range{r}}},
+			Peers: []config.Peer{
+				{Name: "in", MyASN: 64512, PeerASN: 64512, Address: netip.MustParseAddr("10.10.0.253")},
+				{Name: "six", MyASN: 64512, PeerASN: 64512, Address: netip.MustParseAddr("fd00::1")},
+			},
+			BGPAdvertisements: []config.BGPAdvertisement{{LocalPref: 150}},
+		}},
+		Nodes: []*reconcile.Node{
+			{Name: "n1", Labels: map[string]string{"rack": "a"}, Drain: reconcile.Drain{Since: began}},
+			{Name: "n2", Labels: map[string]string{"rack": "b"}},
+		},
+		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1"}}},
+		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}}},
+	}
+	edit(&s)
+	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Now: began.Add(after)})
+}
+
+func TestDrain(t *testing.T) {
+	const last = "the node drains, but no other announces the address"
+	tests := []struct {
+		name   string
+		after  time.Duration
+		edit   func(*reconcile.Snapshot)
+		routes int
+		reason status.Reason
+		detail string
+		next   time.Duration // after the drain began; 0: never
+	}{
+		{name: "asks for other paths at first", after: 0, routes: 1, reason: status.Announced, next: 10 * time.Second},
+		{name: "to the end of the hold time", after: 10*time.Second - 1, routes: 1, reason: status.Announced, next: 10 * time.Second},
+		{name: "then withdraws", after: 10 * time.Second, reason: status.NodeDraining},
+		{
+			name: "not as the only node", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1] },
+		},
+		{
+			name: "not if the other began to drain before", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} },
+		},
+		{
+			name: "if the other began to drain later", after: time.Hour, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
+		},
+		{
+			name: "not if the other is forced to", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) {
+				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(time.Minute), Force: true}
+			},
+		},
+		{
+			name: "not while the other is excluded", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Labels[reconcile.LabelExcludeNode] = "" },
+		},
+		{
+			name: "not if the other has no endpoint of a local Service", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Services[0].Local = true },
+		},
+		{
+			name: "if the other has one", after: time.Hour, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot) {
+				s.Services[0].Local = true
+				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: "n1"}, {Node: "n2"}}
+			},
+		},
+		{
+			name: "not if no advertisement selects the other", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) {
+				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "a")
+			},
+		},
+		{
+			name: "not if the other has no peer for it", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot) { s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a") },
+		},
+		{
+			name: "the only node, by force", after: time.Hour, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1]; s.Nodes[0].Drain.Force = true },
+		},
+		{
+			name: "what could not be announced anyway", after: time.Hour, reason: status.NoEndpoints,
+			edit: func(s *reconcile.Snapshot) { s.Endpoints = nil },
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.edit == nil {
+				tt.edit = func(*reconcile.Snapshot) {}
+			}
+			d := drained(t, tt.after, tt.edit)
+			got := d.Decisions[0]
+			if len(d.BGP.Networks) != tt.routes || got.Announce != (tt.routes > 0) || got.Reason != tt.reason || got.Detail != tt.detail {
+				t.Errorf("%d routes, want %d; decision %+v", len(d.BGP.Networks), tt.routes, got)
+			}
+			if want := began.Add(tt.next); tt.next > 0 && !d.Next.Equal(want) || tt.next == 0 && !d.Next.IsZero() {
+				t.Errorf("next at %v, want %v", d.Next, tt.next)
+			}
+			for _, c := range d.BGP.Classes {
+				for _, a := range c.Attributes {
+					if !a.GracefulShutdown {
+						t.Errorf("%s is not asked for another path", a.Neighbor)
+					}
+				}
+			}
+			if len(d.BGP.Neighbors) != 2 && tt.name != "not if the other has no peer for it" {
+				t.Errorf("sessions: %v", d.BGP.Neighbors)
+			}
+		})
+	}
+}
+
+// Layer 2 goes to a node that does not drain, as long as there is one.
+func TestDrainLayer2(t *testing.T) {
+	s, m := layer2Cluster(t)
+	key := reconcile.Key{Namespace: "ns", Name: "a"}
+	addr := netip.MustParseAddr("192.0.2.1")
+	s.Services = []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{addr.String()}}}
+	s.Endpoints[key] = []reconcile.Endpoint{{Node: "n1"}}
+	owner := func() string { return reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{}).Owners[addr] }
+	drain := func(name string) {
+		for _, n := range s.Nodes {
+			if name == "" || n.Name == name {
+				n.Drain = reconcile.Drain{Since: began}
+			}
+		}
+	}
+	first := owner()
+	drain(first)
+	if second := owner(); second == first || second == "" {
+		t.Errorf("%s of %s went to %q when that drained", addr, first, second)
+	}
+	if d := reconcile.AnnounceLayer2(s, first, m, reconcile.AnnounceOptions{}).Decisions[0]; d.Announce || d.Reason != status.NodeDraining {
+		t.Errorf("decision of the node that drains: %+v", d)
+	}
+	drain("")
+	if got := owner(); got != first {
+		t.Errorf("when all nodes drain the owner is %q, want %q as when none does", got, first)
+	}
+}
