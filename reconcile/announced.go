@@ -59,6 +59,7 @@ type stale struct {
 	since time.Time // it was not as it should be for the first time
 	want  Condition // what it should be, zero for none
 	heard time.Time // that became so
+	told  bool      // it is being written
 }
 
 // complete adds to a Plan what Services are to say of who announces them.
@@ -95,11 +96,11 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			continue
 		}
 		w := m.wait(svc.Key, want, now)
-		left[svc.Key] = w
 		if due := w.due(have, want); now.Before(due) {
 			if plan.Next.IsZero() || due.Before(plan.Next) {
 				plan.Next = due
 			}
+			left[svc.Key] = w
 			continue
 		}
 		if u == nil {
@@ -107,6 +108,8 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			u = &updates[len(updates)-1]
 		}
 		u.Announced, u.Unannounced = want, want == nil
+		w.told = true
+		left[svc.Key] = w
 	}
 	plan.Updates, m.stale = updates, left
 	return plan
@@ -118,11 +121,12 @@ func (m *announced) wait(svc Key, want *Condition, now time.Time) stale {
 	if want != nil {
 		next.want = *want
 	}
-	if old, ok := m.stale[svc]; ok {
+	old, ok := m.stale[svc]
+	switch {
+	case ok && old.want == next.want:
+		return old
+	case ok && !old.told:
 		next.since = old.since
-		if old.want == next.want {
-			next.heard = old.heard
-		}
 	}
 	return next
 }
