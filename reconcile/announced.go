@@ -22,10 +22,11 @@ const ConditionAnnounced = ownPrefix + "Announced"
 const ReasonNotAnnounced status.Reason = "NotAnnounced"
 
 const (
-	// announcedSettle is how long a ConditionAnnounced waits before it changes,
-	// so that what several nodes find out at about the same time is one write.
+	// announcedSettle is how long nodes must say the same before
+	// ConditionAnnounced does, so that what several of them find out at about the
+	// same time is one write.
 	announcedSettle = 500 * time.Millisecond
-	// announcedDoubt is how long one waits before it becomes False.
+	// announcedDoubt is how long it waits before it becomes False, and at most.
 	announcedDoubt = 2 * time.Second
 )
 
@@ -47,10 +48,18 @@ type Announced struct {
 // announced is what a controller remembers of ConditionAnnounced from pass to
 // pass. It completes Plans, and causes no write that can be part of another.
 type announced struct {
-	since map[Key]time.Time // when a Service's condition was first seen not to be as it should be
+	stale map[Key]stale // Services whose condition is not as it should be
 
 	config *config.Config // that pools was made from
 	pools  poolIndex
+}
+
+// A stale condition waits to be written.
+type stale struct {
+	since time.Time // it was not as it should be for the first time
+	want  Condition // what it should be, zero for none
+	heard time.Time // that became so
+	told  bool      // it is being written
 }
 
 // complete adds to a Plan what Services are to say of who announces them.
@@ -62,7 +71,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
 	}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
-	since := make(map[Key]time.Time)
+	left := make(map[Key]stale)
 	for _, svc := range s.Services {
 		var u *Update
 		if len(rest) > 0 && rest[0].Service == svc {
@@ -86,15 +95,12 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		if have == nil && want == nil || have != nil && want != nil && *have == *want {
 			continue
 		}
-		first, ok := m.since[svc.Key]
-		if !ok {
-			first = now
-		}
-		since[svc.Key] = first
-		if due := first.Add(patience(have, want)); now.Before(due) {
+		w := m.wait(svc.Key, want, now)
+		if due := w.due(have, want); now.Before(due) {
 			if plan.Next.IsZero() || due.Before(plan.Next) {
 				plan.Next = due
 			}
+			left[svc.Key] = w
 			continue
 		}
 		if u == nil {
@@ -102,23 +108,46 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			u = &updates[len(updates)-1]
 		}
 		u.Announced, u.Unannounced = want, want == nil
+		w.told = true
+		left[svc.Key] = w
 	}
-	plan.Updates, m.since = updates, since
+	plan.Updates, m.stale = updates, left
 	return plan
 }
 
-// patience returns how long a condition that is to change stays as it is. What
-// the configuration alone says of a Service needs none, unless it was announced.
-func patience(have, want *Condition) time.Duration {
+// wait returns since when a Service waits for this condition.
+func (m *announced) wait(svc Key, want *Condition, now time.Time) stale {
+	next := stale{since: now, heard: now}
+	if want != nil {
+		next.want = *want
+	}
+	old, ok := m.stale[svc]
+	switch {
+	case ok && old.want == next.want:
+		return old
+	case ok && !old.told:
+		next.since = old.since
+	}
+	return next
+}
+
+// due returns when a condition is to be written: once nodes have said nothing new
+// for a moment, or for long. What the configuration alone says of a Service need
+// not wait, unless it was announced.
+func (w stale) due(have, want *Condition) time.Time {
+	late := w.since.Add(announcedDoubt)
 	switch {
 	case want == nil:
-		return announcedDoubt
+		return late
 	case want.True:
-		return announcedSettle
+		if soon := w.heard.Add(announcedSettle); soon.Before(late) {
+			return soon
+		}
+		return late
 	case want.Reason == ReasonNotAnnounced || have != nil && have.True:
-		return announcedDoubt
+		return late
 	}
-	return 0
+	return w.since
 }
 
 // verdict returns the condition that a Service with these addresses should have;

@@ -158,7 +158,8 @@ func TestAnnounced(t *testing.T) {
 		s.tell("bgp from n1 to r")
 		wants(t, "one node tells", s.wrote(100*time.Millisecond))
 		s.tell("bgp from n1, n2 to r")
-		wants(t, "two nodes tell", s.wrote(900*time.Millisecond), "a Assigned Announced: bgp from n1, n2 to r")
+		wants(t, "two nodes tell", s.wrote(450*time.Millisecond))
+		wants(t, "they have told", s.wrote(100*time.Millisecond), "a Assigned Announced: bgp from n1, n2 to r")
 		wants(t, "nothing changes", s.wrote(time.Hour))
 		// A moment without anybody is none.
 		s.tell("")
@@ -169,6 +170,16 @@ func TestAnnounced(t *testing.T) {
 		wants(t, "nobody tells for long", s.wrote(3*time.Second), "a Assigned NotAnnounced: no node announces it")
 		s.tell("layer2 from n1")
 		wants(t, "one tells", s.wrote(time.Second), "a Assigned Announced: layer2 from n1")
+		// Who never stops is not waited for for ever.
+		writes := 0
+		for i := range 6 {
+			s.tell(fmt.Sprintf("layer2 from n%d", i+2))
+			writes += len(s.wrote(400 * time.Millisecond))
+		}
+		if writes != 1 {
+			t.Errorf("%d writes for six changes in 2.4 s, want 1", writes)
+		}
+		s.wrote(time.Minute)
 
 		// Where nobody can tell, nothing is said.
 		s.nodes.mu.Lock()
