@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +68,13 @@ func (r *ribs) Advertised(_ context.Context, peer status.PeerID, v6 bool) (map[n
 
 func (r *ribs) Close() error { return nil }
 
+// asked returns how many questions there were.
+func (r *ribs) asked() (single, whole int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.single, r.whole
+}
+
 func (r *ribs) change(f func()) {
 	r.mu.Lock()
 	f()
@@ -78,8 +86,8 @@ func TestVerifier(t *testing.T) {
 		p1, p2 := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("2001:db8::/64")
 		a, b := at("10.0.0.1"), status.PeerID{VRF: "red", Interface: "eth1"}
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {}, b: {}}}
-		changes := 0
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes++ }})
+		var changes atomic.Int64
+		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes.Add(1) }})
 		go v.Run(t.Context())
 		is := func(when string, p netip.Prefix, want ...status.PeerID) {
 			t.Helper()
@@ -97,7 +105,7 @@ func TestVerifier(t *testing.T) {
 		<-time.After(200 * time.Millisecond)
 		is("soon", p1, b)
 		is("soon", p2, b)
-		if changes == 0 {
+		if changes.Load() == 0 {
 			t.Error("nobody was told")
 		}
 		r.change(func() { r.sent[a][p1] = true })
@@ -106,8 +114,8 @@ func TestVerifier(t *testing.T) {
 		r.change(func() { r.sent[a], r.sent[b] = nil, nil; r.single = 0 })
 		<-time.After(time.Minute)
 		is("after a minute", p1)
-		if r.single > 100 {
-			t.Errorf("%d questions in a minute", r.single)
+		if single, _ := r.asked(); single > 100 {
+			t.Errorf("%d questions in a minute", single)
 		}
 		r.change(func() { r.sent[a], r.sent[b] = map[netip.Prefix]bool{p1: true}, nil })
 		v.Look()
@@ -147,12 +155,12 @@ func TestVerifierOfMany(t *testing.T) {
 		r.change(func() { r.sent[a][all[0]] = true })
 		<-time.After(time.Second)
 		synctest.Wait()
-		if !v.Sent(all[0]) || r.whole != 1 {
-			t.Errorf("the last one: sent %t, after %d questions about all", v.Sent(all[0]), r.whole)
+		if _, whole := r.asked(); !v.Sent(all[0]) || whole != 1 {
+			t.Errorf("the last one: sent %t, after %d questions about all", v.Sent(all[0]), whole)
 		}
 		<-time.After(time.Hour)
-		if r.whole > 125 || r.single > 50 {
-			t.Errorf("%d and %d questions in an hour", r.whole, r.single)
+		if single, whole := r.asked(); whole > 125 || single > 50 {
+			t.Errorf("%d and %d questions in an hour", whole, single)
 		}
 	})
 }

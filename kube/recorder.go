@@ -32,10 +32,6 @@ type Recorder struct {
 // makes a thousand.
 const recorderQueue = 4096
 
-// eventInterval is the least time between two writes. Events leave the API server
-// to what matters more: the status of a thousand Services that come at once.
-const eventInterval = 20 * time.Millisecond
-
 // NewRecorder returns a Recorder whose events come from the named component.
 func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 	return &Recorder{client: client, component: component, log: log, queue: make(chan *corev1.Event, recorderQueue)}
@@ -95,19 +91,14 @@ func (r *Recorder) add(about corev1.ObjectReference, e reconcile.Event) {
 
 // Run writes events until the context is canceled, one at a time.
 func (r *Recorder) Run(ctx context.Context) error {
-	pace := time.NewTicker(eventInterval)
-	defer pace.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case event := <-r.queue:
+			start := time.Now()
 			r.write(ctx, event)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-pace.C:
+			pause(ctx, yield(start))
 		}
 	}
 }

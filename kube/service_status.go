@@ -243,6 +243,14 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// yield returns how long to pause after a write that began at start, so that the
+// API server is left to what matters more: the longer it takes to answer, the more
+// it has to do.
+func yield(start time.Time) time.Duration {
+	const share = 5 // of the time, one part in this many is for writes
+	return max(statusPause, (share-1)*time.Since(start))
+}
+
 // round writes some of what differs, and reports whether there is more.
 func (s *ServiceStatus) round(ctx context.Context) (more bool) {
 	wanted, known := s.opts.Wanted()
@@ -262,11 +270,12 @@ func (s *ServiceStatus) round(ctx context.Context) (more bool) {
 	}
 	more = len(tasks) > serviceStatusRound
 	for _, task := range tasks[:min(len(tasks), serviceStatusRound)] {
+		start := time.Now()
 		if err := s.carryOut(ctx, task); err != nil {
 			s.note(ctx, err)
 			return false
 		}
-		if !pause(ctx, statusPause) {
+		if !pause(ctx, yield(start)) {
 			return false
 		}
 	}

@@ -166,6 +166,7 @@ func TestServiceStatusTakeover(t *testing.T) {
 	w, n := start("")
 	n.set(w, viaBGP("web", "r1"))
 	owned("by the node", `"u-n1"`)
+	eventually(t, "the object and its status are written", func() bool { return a.written() >= 2 })
 	n.mu.Lock()
 	n.known = false // it has ended
 	n.mu.Unlock()

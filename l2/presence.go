@@ -112,8 +112,10 @@ func (e *engine) forget(p *presence) {
 func (e *engine) adjust(p *presence, now time.Time) {
 	want := p.record.want
 	switch {
+	case want.Quiet && p.phase == Probing:
+		e.enter(p, Refused, now) // who has not announced it has nothing to hand over
 	case want.Quiet:
-		if p.phase != Quiet {
+		if p.phase == Announced {
 			e.enter(p, Quiet, now)
 		}
 	case p.phase == Quiet, !p.phase.answers() && !want.Fresh:

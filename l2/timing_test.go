@@ -348,6 +348,24 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
+// An address that is still being probed for has never been announced: when another
+// node is elected meanwhile, there is nothing to go on answering for.
+func TestQuietWhileProbing(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		v4 := listen(t, s, l2.ARP)
+		a := start(t, l2.Options{Network: s, Conflict: l2.Refuse})
+		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		after(300 * time.Millisecond)
+		a.Set([]l2.Announcement{{Addr: addr4, Quiet: true}})
+		v4.forget()
+		v4.send(t, arpFrame(t, everybody, peerMAC, arp.OperationRequest, peer4, addr4))
+		after(time.Second)
+		if n := len(v4.lines); n > 0 {
+			t.Errorf("%d packets, the first: %s", n, (<-v4.lines).text)
+		}
+	})
+}
+
 func TestOneBadLinkHarmsOnlyItself(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		s.editAll(func(links []l2.Link) []l2.Link {

@@ -367,7 +367,7 @@ func (r *resourceTest) announcedAll(services int) {
 // With a thousand Services on three nodes, a change of one is as many writes as it
 // is with one, and without a change there are none.
 func TestResourcesServiceStatusWrites(t *testing.T) {
-	const services = 1000
+	const services = 200
 	r := newResourceTest(t)
 	r.deleteConfigMap()
 	r.apply(peerResources + `---

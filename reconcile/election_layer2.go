@@ -29,7 +29,7 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 type Ownership struct {
 	Addr       netip.Addr
 	Interfaces []string // names, sorted; none: every suitable one
-	Fresh      bool     // no agent of the cluster is known to have announced it before
+	Fresh      bool     // no other agent of the cluster is known to have announced it
 	Rivals     []string // other members that have announced it too, sorted: it is being handed over, or a partition has healed
 }
 
@@ -292,13 +292,13 @@ func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
 	if !g.everywhere {
 		l.Interfaces = slices.Compact(slices.Sorted(slices.Values(g.interfaces)))
 	}
-	holders := el.held[addr]
-	l.Fresh = len(holders) == 0 && !el.departed[addr]
-	for _, name := range holders {
+	for _, name := range el.held[addr] {
 		if name != el.node {
 			l.Rivals = append(l.Rivals, name)
 		}
 	}
+	// That this node holds it on one interface says nothing about the others.
+	l.Fresh = len(l.Rivals) == 0 && !el.departed[addr]
 	return l
 }
 

@@ -405,6 +405,10 @@ func TestLayer2Announcement(t *testing.T) {
 	if diff := cmp.Diff(want, d.Announce, values); diff != "" {
 		t.Errorf("announcements (-want +got):\n%s", diff)
 	}
+	m.Members[0].Held = append(m.Members[0].Held, want[0].Addr)
+	if again := reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{}); !again.Announce[0].Fresh {
+		t.Error("an address that this node alone has announced is no longer fresh")
+	}
 	if !d.HandedOver(want[2].Addr) || d.HandedOver(want[0].Addr) {
 		t.Errorf("handed over: %v of %v", d.Held, d.Owners)
 	}

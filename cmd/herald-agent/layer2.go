@@ -138,7 +138,7 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 	out.Gaps = v.Gaps
 	var friends []l2.MAC
-	for _, m := range v.Members {
+	for _, m := range slices.Concat(v.Members, v.Departed) { // whose last words may still be on their way
 		if m.Name == l.node {
 			continue
 		}
