@@ -26,7 +26,8 @@ type Answer struct {
 	Local   netip.AddrPort `json:"local"`   // the address at which it was reached
 }
 
-// A Backend is an HTTP server on a machine that says who it is and who asks.
+// A Backend is a server on a machine that says who it is: over HTTP, also who asks,
+// and over UDP.
 type Backend struct {
 	Name string
 
@@ -93,11 +94,20 @@ func serveBackend(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		datagrams, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			return err
+		}
 		g.Go(func() error {
 			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil
+		})
+		g.Go(func() error { return serveDatagrams(name, datagrams) })
+		g.Go(func() error {
+			<-ctx.Done()
+			return datagrams.Close()
 		})
 	}
 	g.Go(func() error {
@@ -105,6 +115,41 @@ func serveBackend(ctx context.Context, args []string) error {
 		return srv.Close()
 	})
 	return g.Wait()
+}
+
+// serveDatagrams says to each datagram who answers, until the connection is closed.
+func serveDatagrams(name string, conn net.PacketConn) error {
+	buf := make([]byte, 1500)
+	for {
+		_, from, err := conn.ReadFrom(buf)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, _ = conn.WriteTo([]byte(name), from) // as lossy as the question
+	}
+}
+
+// AskUDP sends a datagram to a [Backend] from inside the machine, and returns the
+// name of the one that answers.
+func (m *Machine) AskUDP(ctx context.Context, to netip.AddrPort) (string, error) {
+	conn, err := m.Dial(ctx, "udp", to.String())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := conn.Write([]byte("?")); err != nil {
+		return "", err
+	}
+	buf := make([]byte, 1500)
+	n, err := conn.Read(buf)
+	if err != nil {
+		return "", fmt.Errorf("ask %s: %w", to, err)
+	}
+	return string(buf[:n]), nil
 }
 
 // decodeAnswer reads a backend's answer.

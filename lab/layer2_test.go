@@ -6,13 +6,11 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/heraldlb/herald/l2"
@@ -185,6 +183,67 @@ func TestLayer2Service(t *testing.T) {
 				e.unanswered(w, a)
 			}
 		})
+	}
+}
+
+// MetalLB's L030: one Service over TCP and UDP.
+func TestLayer2TwoProtocols(t *testing.T) {
+	e := newE2E(t)
+	e.configure(layer2Pool("[10.10.0.170/31]"))
+	port := intstr.FromInt32(lab.BackendPort)
+	a := e.expose(lab.ServiceOptions{Name: "web", Ports: []corev1.ServicePort{
+		{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: 80, TargetPort: port},
+		{Name: "udp", Protocol: corev1.ProtocolUDP, Port: 80, TargetPort: port},
+	}})[0]
+	for _, m := range []*lab.Machine{e.LANClient, e.Client} {
+		e.reachedFrom(m, a)
+		e.eventually("an answer over UDP to "+m.Name, func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			_, err := m.AskUDP(ctx, netip.AddrPortFrom(a, 80))
+			return err
+		})
+	}
+}
+
+// MetalLB's L039 to L042: an annotation picks the pool, whether or not it assigns
+// by itself, and who has an address keeps it and stays reachable.
+func TestLayer2PickedPool(t *testing.T) {
+	e := newE2E(t)
+	w := e.neighbors()
+	pools := `- {name: lan, protocol: layer2, addresses: [10.10.0.172/31, "fd00:10:10::a00/124"]}
+`
+	e.configure(layer2Pools(pools))
+	first := map[corev1.IPFamily]netip.Addr{}
+	for _, family := range []corev1.IPFamily{v4, v6} {
+		first[family] = e.expose(lab.ServiceOptions{Name: "first-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family}})[0]
+	}
+	for i, auto := range []string{"true", "false"} {
+		name := fmt.Sprintf("picked-%s", auto)
+		ranges := map[corev1.IPFamily]string{v4: fmt.Sprintf("10.10.0.%d/31", 174+2*i), v6: fmt.Sprintf("fd00:10:10::b%d0/124", i)}
+		pools += fmt.Sprintf("- {name: %s, protocol: layer2, auto-assign: %s, addresses: [%s, %q]}\n", name, auto, ranges[v4], ranges[v6])
+		e.configure(layer2Pools(pools))
+		for family, text := range ranges {
+			opts := lab.ServiceOptions{
+				Name: name + "-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family},
+				Annotations: map[string]string{"metallb.io/address-pool": name},
+			}
+			a := e.expose(opts)[0]
+			if err := inRange(a, text); err != nil {
+				t.Error(err)
+			}
+			svc, err := e.Cluster.WaitService(t.Context(), e.namespace, opts.Name, func(*corev1.Service) bool { return true })
+			if err != nil || svc.Annotations[reconcile.AnnotationPool] != name {
+				t.Errorf("%s is annotated with pool %q, %v", opts.Name, svc.Annotations[reconcile.AnnotationPool], err)
+			}
+			e.owner(w, a)
+			e.reachedFrom(e.LANClient, a)
+			now, err := e.Cluster.WaitAddress(t.Context(), e.namespace, "first-"+strings.ToLower(string(family)))
+			if err != nil || now[0] != first[family] {
+				t.Errorf("the first Service has %v, %v, before %v", now, err, first[family])
+			}
+			e.reachedFrom(e.LANClient, first[family])
+		}
 	}
 }
 
@@ -363,116 +422,4 @@ func TestLayer2Spread(t *testing.T) {
 		t.Fatal(err)
 	}
 	held(e.Nodes...)
-}
-
-// A foreign host that has the address of a Service is reported; the address is
-// announced all the same.
-func TestLayer2Conflict(t *testing.T) {
-	e := newE2E(t)
-	e.configure(layer2Pool("[10.10.0.112/29]"))
-	const address = "10.10.0.114"
-	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
-		t.Fatal(err)
-	}
-	drop := func() {
-		if _, err := e.Collector.Run(context.Background(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
-			t.Error(err)
-		}
-	}
-	defer drop()
-	foreign, err := e.Collector.MAC()
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.expose(lab.ServiceOptions{Name: "web", Address: address})
-	e.eventually("the conflict is reported", func(ctx context.Context) error {
-		var lines []string
-		for _, n := range e.Nodes {
-			page, err := e.Agent(n).Get(ctx, "/metrics")
-			if err != nil {
-				return err
-			}
-			for line := range strings.Lines(page) {
-				if strings.HasPrefix(line, "herald_layer2_conflict{") {
-					lines = append(lines, strings.TrimSpace(line))
-				}
-			}
-		}
-		want := fmt.Sprintf("herald_layer2_conflict{ip=%q,mac=%q} 1", address, foreign)
-		if !slices.Equal(lines, []string{want}) {
-			return fmt.Errorf("%v, want %s from one agent", lines, want)
-		}
-		return nil
-	})
-	e.event("web", reconcile.EventConflict, foreign.String()+" on eth0 has the address")
-}
-
-// Told to refuse, no node announces an address that a foreign host has, until that
-// host is silent.
-func TestLayer2ConflictRefused(t *testing.T) {
-	lab.Need(t, "zebra", "bgpd", "nft")
-	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: 2}, AgentArgs: []string{"--l2-conflict=refuse"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	e := &e2e{Stack: s, t: t, namespace: "refused"}
-	w := e.neighbors()
-	const address = "10.10.0.60"
-	a := netip.MustParseAddr(address)
-	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
-		t.Fatal(err)
-	}
-	e.configure("address-pools: [{name: lan, protocol: layer2, addresses: [10.10.0.60/31]}]")
-	e.expose(lab.ServiceOptions{Name: "web", Address: address})
-	free := e.expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
-	e.owner(w, free)
-	e.event("web", reconcile.EventConflict, "has the address")
-	foreign, err := e.Collector.MAC()
-	if err != nil {
-		t.Fatal(err)
-	}
-	macs, err := w.Ask(t.Context(), a, 500*time.Millisecond)
-	if err != nil || !slices.Equal(macs, []l2.MAC{foreign}) {
-		t.Errorf("%v answer for %s, %v; want %v alone", macs, a, err, foreign)
-	}
-	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
-		t.Fatal(err)
-	}
-	// It is asked for again within half a minute, give or take a fifth.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for start := time.Now(); ; {
-		_, err := w.WaitClaim(ctx, a, start, func(by l2.MAC) bool { return by != foreign })
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-	e.owner(w, a)
-}
-
-// event waits for an event about a Service of the test.
-func (e *e2e) event(service, reason, message string) {
-	e.t.Helper()
-	e.eventually("event "+reason, func(ctx context.Context) error {
-		list, err := e.Cluster.Client().CoreV1().Events(e.namespace).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		var others []string
-		for _, ev := range list.Items {
-			if ev.InvolvedObject.Name == service && ev.Reason == reason && strings.Contains(ev.Message, message) {
-				return nil
-			}
-			others = append(others, ev.Reason+": "+ev.Message)
-		}
-		return fmt.Errorf("only %q", others)
-	})
 }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/l2"
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A foreign host that has the address of a Service is reported; the address is
+// announced all the same.
+func TestLayer2Conflict(t *testing.T) {
+	e := newE2E(t)
+	e.configure(layer2Pool("[10.10.0.112/29]"))
+	const address = "10.10.0.114"
+	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	drop := func() {
+		if _, err := e.Collector.Run(context.Background(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
+			t.Error(err)
+		}
+	}
+	defer drop()
+	foreign, err := e.Collector.MAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.expose(lab.ServiceOptions{Name: "web", Address: address})
+	e.eventually("the conflict is reported", func(ctx context.Context) error {
+		var lines []string
+		for _, n := range e.Nodes {
+			page, err := e.Agent(n).Get(ctx, "/metrics")
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(page) {
+				if strings.HasPrefix(line, "herald_layer2_conflict{") {
+					lines = append(lines, strings.TrimSpace(line))
+				}
+			}
+		}
+		want := fmt.Sprintf("herald_layer2_conflict{ip=%q,mac=%q} 1", address, foreign)
+		if !slices.Equal(lines, []string{want}) {
+			return fmt.Errorf("%v, want %s from one agent", lines, want)
+		}
+		return nil
+	})
+	e.event("web", reconcile.EventConflict, foreign.String()+" on eth0 has the address")
+}
+
+// Told to refuse, no node announces an address that a foreign host has, until that
+// host is silent.
+func TestLayer2ConflictRefused(t *testing.T) {
+	lab.Need(t, "zebra", "bgpd", "nft")
+	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: 2}, AgentArgs: []string{"--l2-conflict=refuse"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	e := &e2e{Stack: s, t: t, namespace: "refused"}
+	w := e.neighbors()
+	const address = "10.10.0.60"
+	a := netip.MustParseAddr(address)
+	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	e.configure("address-pools: [{name: lan, protocol: layer2, addresses: [10.10.0.60/31]}]")
+	e.expose(lab.ServiceOptions{Name: "web", Address: address})
+	free := e.expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
+	e.owner(w, free)
+	e.event("web", reconcile.EventConflict, "has the address")
+	foreign, err := e.Collector.MAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	macs, err := w.Ask(t.Context(), a, 500*time.Millisecond)
+	if err != nil || !slices.Equal(macs, []l2.MAC{foreign}) {
+		t.Errorf("%v answer for %s, %v; want %v alone", macs, a, err, foreign)
+	}
+	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
+		t.Fatal(err)
+	}
+	// It is asked for again within half a minute, give or take a fifth.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for start := time.Now(); ; {
+		_, err := w.WaitClaim(ctx, a, start, func(by l2.MAC) bool { return by != foreign })
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	e.owner(w, a)
+}
+
+// event waits for an event about a Service of the test.
+func (e *e2e) event(service, reason, message string) {
+	e.t.Helper()
+	e.eventually("event "+reason, func(ctx context.Context) error {
+		list, err := e.Cluster.Client().CoreV1().Events(e.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		var others []string
+		for _, ev := range list.Items {
+			if ev.InvolvedObject.Name == service && ev.Reason == reason && strings.Contains(ev.Message, message) {
+				return nil
+			}
+			others = append(others, ev.Reason+": "+ev.Message)
+		}
+		return fmt.Errorf("only %q", others)
+	})
+}
