@@ -37,7 +37,9 @@ func newAllocation(t *testing.T) *allocation {
 		t.Fatal(err)
 	}
 	a := &allocation{t: t, bin: filepath.Join(filepath.Dir(kube), "..")}
-	a.cluster, err = lab.StartCluster(t.Context(), lab.ClusterOptions{Dir: t.TempDir(), ListenAddr: netip.MustParseAddr("127.0.0.1")})
+	a.cluster, err = lab.StartCluster(t.Context(), lab.ClusterOptions{
+		Dir: t.TempDir(), ListenAddr: netip.MustParseAddr("127.0.0.1"), DualStack: true,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +90,23 @@ func (a *allocation) configure(pools string) {
 
 func (a *allocation) create(name, class string) {
 	a.t.Helper()
-	_, err := a.cluster.CreateService(a.t.Context(), lab.ServiceOptions{Namespace: allocationNamespace, Name: name, Class: class})
-	if err != nil {
+	a.createService(lab.ServiceOptions{Name: name, Class: class})
+}
+
+func (a *allocation) createService(opts lab.ServiceOptions) {
+	a.t.Helper()
+	opts.Namespace = allocationNamespace
+	if _, err := a.cluster.CreateService(a.t.Context(), opts); err != nil {
 		a.t.Fatal(err)
+	}
+}
+
+func (a *allocation) delete(names ...string) {
+	a.t.Helper()
+	for _, name := range names {
+		if err := a.cluster.DeleteService(a.t.Context(), allocationNamespace, name); err != nil {
+			a.t.Fatal(err)
+		}
 	}
 }
 
@@ -182,9 +198,7 @@ func TestAllocation(t *testing.T) {
 	// Deleted and created again, with others waiting.
 	a.patch("first", `{"spec":{"type":"LoadBalancer","loadBalancerClass":"`+class+`"}}`)
 	a.has("first", "", "2 of 2 in use")
-	if err := a.cluster.DeleteService(t.Context(), allocationNamespace, "second"); err != nil {
-		t.Fatal(err)
-	}
+	a.delete("second")
 	a.has("first", "", "1 of 2 in use, 1 held for shop/second until ")
 	a.create("second", class)
 	a.has("second", "192.0.2.1", "")
