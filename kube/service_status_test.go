@@ -160,7 +160,7 @@ func TestServiceStatusTakeover(t *testing.T) {
 		t.Helper()
 		eventually(t, what, func() bool {
 			_, owners := a.names(bgpPlural)
-			return len(owners) == 1 && strings.Contains(owners[0], by)
+			return len(owners) == 1 && strings.Contains(owners[0], by) && slices.Equal(a.told(bgpPlural), []string{"n1 shop/web: r1"})
 		})
 	}
 	w, n := start("")

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -364,10 +365,10 @@ func (r *resourceTest) announcedAll(services int) {
 	}
 }
 
-// With a thousand Services on three nodes, a change of one is as many writes as it
-// is with one, and without a change there are none.
+// With many Services on three nodes, a change of one is as many writes as it is
+// with one, and without a change there are none.
 func TestResourcesServiceStatusWrites(t *testing.T) {
-	const services = 200
+	const services = 300
 	r := newResourceTest(t)
 	r.deleteConfigMap()
 	r.apply(peerResources + `---
@@ -397,11 +398,23 @@ func TestResourcesServiceStatusWrites(t *testing.T) {
 	t.Logf("one Service is %d writes: %v", alone, by)
 
 	start := time.Now()
-	for i := range services {
-		if _, err := r.Cluster.CreateService(ctx, lab.ServiceOptions{Namespace: r.namespace, Name: fmt.Sprintf("s%d", i), Backends: "web"}); err != nil {
-			t.Fatal(err)
+	each := func(do func(name string) error) {
+		var g errgroup.Group
+		g.SetLimit(8)
+		for i := range services {
+			g.Go(func() error { return do(fmt.Sprintf("s%d", i)) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
 		}
 	}
+	t.Cleanup(func() {
+		each(func(name string) error { return r.Cluster.DeleteService(context.Background(), r.namespace, name) })
+	})
+	each(func(name string) error {
+		_, err := r.Cluster.CreateService(ctx, lab.ServiceOptions{Namespace: r.namespace, Name: name, Backends: "web"})
+		return err
+	})
 	created := time.Since(start)
 	r.announcedAll(services)
 	t.Logf("%d Services, created in %s, say that they are announced after %s", services, created, time.Since(start))

@@ -28,7 +28,9 @@ func TestAgentDrains(t *testing.T) {
 		is := func(when string, announced, shutdown bool) {
 			t.Helper()
 			synctest.Wait()
+			w.mu.Lock()
 			conf := string(w.conf)
+			w.mu.Unlock()
 			if strings.Contains(conf, "network 198.51.100.1/32") != announced || strings.Contains(conf, "set community graceful-shutdown") != shutdown {
 				t.Errorf("%s: want announced %t, graceful shutdown %t:\n%s", when, announced, shutdown, conf)
 			}
