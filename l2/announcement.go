@@ -22,10 +22,17 @@ type Announcement struct {
 	// successor announces is reported in Address.TakenBy.
 	Quiet bool
 
+	// Silent neither answers nor announces. Who else does is reported in
+	// Address.TakenBy.
+	Silent bool
+
 	// Round, when it is another number than before, announces the address from
 	// the beginning: neighbors may have learned of another owner meanwhile.
 	Round uint64
 }
+
+// passive reports whether nothing is sent unasked.
+func (a Announcement) passive() bool { return a.Quiet || a.Silent }
 
 // on reports whether the address is wanted on the interface of that name.
 func (a Announcement) on(name string) bool {
@@ -33,7 +40,7 @@ func (a Announcement) on(name string) bool {
 }
 
 func (a Announcement) equal(b Announcement) bool {
-	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
+	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Silent == b.Silent && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
 }
 
 // byAddress indexes announcements. Several of one address become one that does
@@ -58,6 +65,7 @@ func byAddress(list []Announcement) map[netip.Addr]Announcement {
 func merge(a, b Announcement) Announcement {
 	a.Fresh = a.Fresh && b.Fresh
 	a.Quiet = a.Quiet && b.Quiet
+	a.Silent = a.Silent && b.Silent
 	a.Round = max(a.Round, b.Round)
 	if len(a.Interfaces) == 0 || len(b.Interfaces) == 0 {
 		a.Interfaces = nil

@@ -34,7 +34,7 @@ func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
 		}
 		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
 		switch {
-		case e.in.friends[h.mac], p.phase == Quiet:
+		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Silent:
 			e.note(&rec.takenBy, c)
 		case !rec.want.Fresh && at.Sub(rec.gained) < takeover:
 			// Its last owner does not know yet, or what he sent was on its way.
@@ -69,7 +69,7 @@ func (e *engine) resist(p *presence, now time.Time) {
 			p.record.defended = now
 			e.announce(p)
 		}
-	case Quiet, Refused:
+	case Quiet, Silent, Refused:
 	}
 }
 

@@ -28,7 +28,7 @@
 // which is announced here makes a claim. This node's own interfaces make none.
 // A claim of a friend (see [Announcer.SetFriends]) is another of our agents at
 // work: it is reported as [Address.TakenBy] and never is a conflict. While an
-// address is quiet, any claim is reported so, because then another owner is
+// address is quiet or silent, any claim is reported so, because then another owner is
 // expected. For two seconds after an address was taken over from another of our
 // agents, claims are ignored: its last announcements may still be on their way.
 // Every other claim is a conflict: it is reported, and the address is defended

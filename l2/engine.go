@@ -121,8 +121,11 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 			e.records[addr] = rec
 			e.changed = true
 		}
-		if rec.want.Quiet != w.Quiet {
-			rec.gained, rec.takenBy = now, Claim{} // what the last handover brought
+		if rec.want.passive() != w.passive() {
+			rec.gained = now
+			if !w.passive() {
+				rec.takenBy = Claim{} // what the last handover brought
+			}
 			e.changed = true
 		}
 		anew := rec.want.Round != w.Round

@@ -64,6 +64,8 @@ func (e *engine) join(rec *record, st *station, now time.Time) {
 	s.stale = true
 	e.joinGroup(p)
 	switch {
+	case rec.want.Silent:
+		e.enter(p, Silent, now)
 	case rec.want.Quiet:
 		e.enter(p, Quiet, now)
 	case rec.want.Fresh && e.a.opts.Conflict == Refuse:
@@ -112,13 +114,17 @@ func (e *engine) forget(p *presence) {
 func (e *engine) adjust(p *presence, now time.Time) {
 	want := p.record.want
 	switch {
+	case want.Silent:
+		if p.phase != Silent {
+			e.enter(p, Silent, now)
+		}
 	case want.Quiet && p.phase == Probing:
 		e.enter(p, Refused, now) // who has not announced it has nothing to hand over
 	case want.Quiet:
 		if p.phase == Announced {
 			e.enter(p, Quiet, now)
 		}
-	case p.phase == Quiet, !p.phase.answers() && !want.Fresh:
+	case p.phase == Quiet, p.phase == Silent, !p.phase.answers() && !want.Fresh:
 		e.enter(p, Announced, now)
 	}
 }
@@ -136,6 +142,9 @@ func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 		}
 		e.renew(p, now)
 	case Quiet:
+		e.remove(p)
+	case Silent:
+		p.confirmed = false
 		e.remove(p)
 	case Probing:
 		p.probes, p.probeAt = probes, now
@@ -169,7 +178,7 @@ func (e *engine) act(p *presence, now time.Time) {
 		e.enter(p, Announced, now)
 	case Refused:
 		e.enter(p, Probing, now)
-	case Quiet: // nothing is ever due
+	case Quiet, Silent: // nothing is ever due
 	}
 }
 

@@ -24,7 +24,7 @@ type Address struct {
 	Presences []Presence // on each interface that serves it, by name; none means that no interface does
 	Confirmed bool       // on at least one interface
 	Conflict  Claim      // the last time a stranger said he has it; zero if that was long ago or never
-	TakenBy   Claim      // the last time a friend did, or while the address is quiet anybody
+	TakenBy   Claim      // the last time a friend did, or while the address is quiet or silent anybody
 
 	Requests   uint64 // that were for it and not dropped
 	Replies    uint64
@@ -48,10 +48,11 @@ const (
 	Quiet                  // it is answered for
 	Probing                // the network is asked whether somebody else has it
 	Refused                // somebody else has it; it is probed for again now and then
+	Silent                 // somebody else of ours has it, as this node is told
 	phases
 )
 
-var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused"}
+var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused", Silent: "Silent"}
 
 // String returns the name of the constant.
 func (p Phase) String() string {

@@ -348,6 +348,49 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
+// Who is told to be silent hears who has the address, and is the first to know when
+// to speak again.
+func TestSilent(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		v4 := listen(t, s, l2.ARP)
+		a := start(t, l2.Options{Network: s})
+		a.SetFriends([]l2.MAC{peerMAC})
+		a.Set([]l2.Announcement{{Addr: addr4}})
+		after(time.Minute)
+		v4.send(t, claim4(t, peerMAC))
+		synctest.Wait()
+		heard := counts(a, addr4).TakenBy
+		if heard.MAC != peerMAC {
+			t.Fatalf("taken by %+v", heard)
+		}
+		a.Set([]l2.Announcement{{Addr: addr4, Quiet: true}})
+		after(time.Second)
+		a.Set([]l2.Announcement{{Addr: addr4, Silent: true}})
+		synctest.Wait()
+		if d := counts(a, addr4); d.TakenBy != heard || d.Confirmed {
+			t.Errorf("silent: taken by %+v, confirmed %t", d.TakenBy, d.Confirmed)
+		}
+		v4.forget()
+		ask := arpFrame(t, everybody, peerMAC, arp.OperationRequest, peer4, addr4)
+		v4.send(t, ask)
+		v4.send(t, claim4(t, peerMAC))
+		after(time.Minute)
+		if n := len(v4.lines); n > 0 {
+			t.Errorf("%d packets while silent, the first: %s", n, (<-v4.lines).text)
+		}
+		if later := counts(a, addr4).TakenBy; !later.At.After(heard.At) {
+			t.Errorf("a claim was not heard while silent: %+v", later)
+		}
+		a.Set([]l2.Announcement{{Addr: addr4}})
+		v4.expect(t, gratuitous4(nodeMAC)[0])
+		v4.send(t, ask)
+		v4.expect(t, fmt.Sprintf("%s > %s arp reply %s %s to %s %s", nodeMAC, peerMAC, nodeMAC, addr4, peerMAC, peer4))
+		if d := counts(a, addr4); d.TakenBy != (l2.Claim{}) || !d.Confirmed {
+			t.Errorf("speaking: taken by %+v, confirmed %t", d.TakenBy, d.Confirmed)
+		}
+	})
+}
+
 // An address that is still being probed for has never been announced: when another
 // node is elected meanwhile, there is nothing to go on answering for.
 func TestQuietWhileProbing(t *testing.T) {

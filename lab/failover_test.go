@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,51 +232,69 @@ func TestLayer2WithoutAPIServer(t *testing.T) {
 	e.settled(w, a)
 }
 
-// When the agents cannot hear each other, each side has an owner of its own, and
-// clients are served by either. When they can again, one of them gives way, and
-// everybody learns who is left.
+// When only gossip is cut, the sides hear each other on the network itself, and one
+// owner remains. When the cut is healed, that is so at once.
 func TestLayer2Partition(t *testing.T) {
 	e, w, a := failover(t, "[10.10.0.144/30]")
+	for _, cutOff := range e.Nodes[:2] { // the owner, and the other one
+		t.Run(cutOff.Name, func(t *testing.T) {
+			e := *e
+			e.t = t
+			stop := e.loadFrom(e.LANClient, a, e.Nodes[2])
+			cut := "table netdev cut { chain in { type filter hook ingress device eth0 priority 0; udp dport 7946 drop; tcp dport 7946 drop; tcp sport 7946 drop; }; }"
+			if _, err := cutOff.Run(t.Context(), "nft", cut); err != nil {
+				t.Fatal(err)
+			}
+			heal := sync.OnceFunc(func() {
+				if _, err := cutOff.Run(context.Background(), "nft", "delete table netdev cut"); err != nil {
+					t.Error(err)
+				}
+			})
+			defer heal()
+			e.metric(e.Agent(cutOff), "herald_members 1\n")
+			start := time.Now()
+			left := e.owner(w, a)
+			t.Logf("%s is the one owner %v after the sides lost each other", left.Name, time.Since(start).Round(time.Millisecond))
+			e.stays(5*time.Second, func() {
+				if now := e.owner(w, a); now != left {
+					t.Errorf("now %s is the owner", now.Name)
+				}
+			})
+			start = time.Now()
+			heal()
+			e.settled(w, a)
+			left = e.owner(w, a)
+			t.Logf("%s is the one owner %v after the healing", left.Name, time.Since(start).Round(time.Millisecond))
+			mac, err := left.MAC()
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.eventually("the owner has the last word", func(context.Context) error {
+				claims := slices.DeleteFunc(w.Claims(a, start), func(c lab.NeighborClaim) bool { return c.Asked })
+				if n := len(claims); n > 0 && claims[n-1].MAC != mac {
+					return fmt.Errorf("%s had it", claims[n-1].MAC)
+				}
+				return nil
+			})
+			stop()
+		})
+	}
+}
+
+// When the cable between them is cut, each side has an owner, which goes on for the
+// clients of its side.
+func TestLayer2Isolation(t *testing.T) {
+	e, w, a := failover(t, "[10.10.0.148/30]")
 	owner := e.owner(w, a)
-	stop := e.loadFrom(e.LANClient, a, e.Nodes[2])
-	cut := "table netdev cut { chain in { type filter hook ingress device eth0 priority 0; udp dport 7946 drop; tcp dport 7946 drop; tcp sport 7946 drop; }; }"
-	if _, err := owner.Run(t.Context(), "nft", cut); err != nil {
+	if err := e.SetCable(t.Context(), owner.Machine, false); err != nil {
 		t.Fatal(err)
 	}
-	healed := false
-	heal := func() {
-		if healed {
-			return
-		}
-		healed = true
-		if _, err := owner.Run(context.Background(), "nft", "delete table netdev cut"); err != nil {
-			t.Error(err)
-		}
+	defer e.SetCable(context.Background(), owner.Machine, true)
+	if next := e.owner(w, a); next == owner {
+		t.Errorf("%s is still heard", owner.Name)
 	}
-	defer heal()
-	e.eventually("each side has an owner", func(ctx context.Context) error {
-		macs, err := w.Ask(ctx, a, 100*time.Millisecond)
-		if err == nil && len(macs) != 2 {
-			err = fmt.Errorf("%v answer", macs)
-		}
-		return err
-	})
-	start := time.Now()
-	heal()
-	left := e.owner(w, a)
-	t.Logf("one owner, %s, %v after the healing", left.Name, time.Since(start).Round(time.Millisecond))
-	mac, err := left.MAC()
-	if err != nil {
+	if err := e.SetCable(t.Context(), owner.Machine, true); err != nil {
 		t.Fatal(err)
 	}
-	// The last word that everybody heard is the owner's.
-	e.eventually("the owner has the last word", func(context.Context) error {
-		claims := w.Claims(a, start)
-		claims = slices.DeleteFunc(claims, func(c lab.NeighborClaim) bool { return c.Asked })
-		if len(claims) == 0 || claims[len(claims)-1].MAC != mac {
-			return fmt.Errorf("%d announcements, the last not of %s", len(claims), left.Name)
-		}
-		return nil
-	})
-	stop()
+	e.settled(w, a)
 }

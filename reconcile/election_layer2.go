@@ -5,6 +5,7 @@ package reconcile
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
@@ -28,9 +29,11 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 // An Ownership is an address that this node is to answer for.
 type Ownership struct {
 	Addr       netip.Addr
-	Interfaces []string // names, sorted; none: every suitable one
-	Fresh      bool     // no other agent of the cluster is known to have announced it
-	Rivals     []string // other members that have announced it too, sorted: it is being handed over, or a partition has healed
+	Interfaces []string  // names, sorted; none: every suitable one
+	Fresh      bool      // no other agent of the cluster is known to have announced it
+	Rivals     []string  // other members that have announced it too, sorted: it is being handed over, or a partition has healed
+	Silent     bool      // a node that gossip does not reach owns it: listen, to take over when it is heard no more
+	Challenged time.Time // when such a node was last heard to announce it; zero: it was not
 }
 
 // AnnounceLayer2 decides which addresses a node answers for on its own network:
@@ -273,11 +276,17 @@ func (el *layer2Election) result() DesiredLayer2 {
 				g.owner = el.elect(addr, g.any, g.scores)
 			}
 		}
+		elected := g.owner
+		if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
+			g.owner = i
+		}
 		if g.owner >= 0 {
 			d.Owners[addr] = el.nodes[g.owner].Name
 		}
-		if g.owner >= 0 && g.owner == el.self {
-			d.Announce = append(d.Announce, el.announcement(addr, g))
+		if elected >= 0 && elected == el.self {
+			l := el.announcement(addr, g)
+			l.Silent = g.owner != elected
+			d.Announce = append(d.Announce, l)
 		}
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
@@ -299,6 +308,7 @@ func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
 	}
 	// That this node holds it on one interface says nothing about the others.
 	l.Fresh = len(l.Rivals) == 0 && !el.departed[addr]
+	l.Challenged = el.heard[addr].At
 	return l
 }
 

@@ -5,6 +5,7 @@ package reconcile
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/heraldlb/herald/status"
 )
@@ -16,6 +17,16 @@ type Membership struct {
 	Stale    bool     // the agent does not know, or not any more; it announces nothing
 	Members  []Member // alive, this node included
 	Departed []Member // not alive any more; what they held is Held
+
+	// Claims are the addresses that a node which does not count as alive was heard
+	// to announce a moment ago: only gossip fails to reach it.
+	Claims map[netip.Addr]Claim
+}
+
+// A Claim is what was heard of a node on the network itself.
+type Claim struct {
+	Node string
+	At   time.Time // when last
 }
 
 // A Member is a node whose agent is alive, and what it says of itself.
@@ -39,6 +50,7 @@ type electorate struct {
 	self     int             // -1: the cluster has no such Node
 	held     map[netip.Addr][]string
 	departed map[netip.Addr]bool // held by members that are not alive any more
+	heard    map[netip.Addr]Claim
 }
 
 func newElectorate(nodes []*Node, self string, m Membership, opts AnnounceOptions) electorate {
@@ -52,6 +64,7 @@ func newElectorate(nodes []*Node, self string, m Membership, opts AnnounceOption
 		self:     -1,
 		held:     map[netip.Addr][]string{},
 		departed: map[netip.Addr]bool{},
+		heard:    m.Claims,
 	}
 	for i, n := range nodes {
 		e.hashes[i] = hashText([]byte(n.Name))
@@ -121,6 +134,33 @@ func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int 
 		if i := winner(key, e.hashes, eligible, candidates); i >= 0 {
 			return i
 		}
+	}
+	return -1
+}
+
+// claimant returns the index of a node that owns an address because it was heard to
+// announce it, and would be elected before the owner if it counted as alive; or -1.
+// It comes to the same result by itself, so that one of the two remains.
+func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
+	c, ok := e.heard[addr]
+	if !ok || owner < 0 {
+		return -1
+	}
+	i, known := e.index[c.Node]
+	if !known || i == owner || e.refused[i] != "" {
+		return -1
+	}
+	if scores != nil && scores[i] != scores[owner] {
+		if scores[i] > scores[owner] {
+			return i
+		}
+		return -1
+	}
+	both := newNodeSet(len(e.nodes))
+	both.add(i)
+	both.add(owner)
+	if winner(hashAddr(addr), e.hashes, both, both) == i {
+		return i
 	}
 	return -1
 }

@@ -19,6 +19,7 @@ type Answer struct {
 	Interfaces []string // names, sorted; none: every suitable one
 	Fresh      bool     // no agent of the cluster is known to have announced it before
 	Quiet      bool     // answer, but announce nothing unasked: another node is elected
+	Silent     bool     // do not answer either, but listen for who announces it
 	Round      uint64   // another number than before: announce it from the beginning
 }
 
@@ -46,8 +47,9 @@ type Memory struct {
 
 // A round is how often an address was announced from the beginning.
 type round struct {
-	number uint64
-	rivals []string // other members that had announced it too, in the last pass
+	number     uint64
+	rivals     []string  // other members that had announced it too, in the last pass
+	challenged time.Time // when a node that gossip does not reach was last heard to
 }
 
 // Next decides what the node does now, so that nothing is broken before what
@@ -106,7 +108,9 @@ func (m *Memory) overdue(bgp Desired, layer2 DesiredLayer2, steps map[netip.Addr
 		}
 	}
 	for _, l := range layer2.Announce {
-		announced[l.Addr] |= ViaLayer2
+		if !l.Silent {
+			announced[l.Addr] |= ViaLayer2
+		}
 	}
 	var over overtime
 	for addr, step := range steps {
@@ -129,14 +133,18 @@ func (m *Memory) answer(layer2 DesiredLayer2, steps map[netip.Addr]SwitchOutput,
 	out := make([]Answer, 0, len(layer2.Announce)+len(over))
 	rounds := make(map[netip.Addr]round, len(layer2.Announce))
 	for _, l := range layer2.Announce {
-		if !steps[l.Addr].Announce.Has(ViaLayer2) {
+		has := steps[l.Addr].Announce.Has(ViaLayer2)
+		if l.Silent && !has && !layer2.Stale {
+			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Silent: true})
+		}
+		if l.Silent || !has {
 			continue
 		}
 		r := m.rounds[l.Addr]
-		if lost(r.rivals, l.Rivals) {
-			r.number++ // who has gone may have been the last one heard
+		if lost(r.rivals, l.Rivals) || l.Challenged.After(r.challenged) {
+			r.number++ // who has gone, or gives way, may have been the last one heard
 		}
-		r.rivals = l.Rivals
+		r.rivals, r.challenged = l.Rivals, l.Challenged
 		rounds[l.Addr] = r
 		out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(m.gaps)})
 	}

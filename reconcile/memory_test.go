@@ -25,9 +25,10 @@ type switching struct {
 	sent   bool
 	gaps   int
 	now    time.Time
+	addr   netip.Addr // which next tells of
 }
 
-// next decides on n1 and says what it does about 192.0.2.1.
+// next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
 	opts := reconcile.AnnounceOptions{Layer2: true}
@@ -42,13 +43,20 @@ func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	}
 	var does []string
 	for _, n := range out.BGP.Networks {
-		if n.Prefix.Contains(netip.MustParseAddr("192.0.2.1")) {
+		if n.Prefix.Contains(x.addr) {
 			does = append(does, "route to "+n.Prefix.String())
 		}
 	}
 	for _, a := range out.Answers {
-		if a.Addr == netip.MustParseAddr("192.0.2.1") {
-			does = append(does, map[bool]string{false: "announces", true: "answers"}[a.Quiet])
+		if a.Addr == x.addr {
+			switch {
+			case a.Silent:
+				does = append(does, "listens")
+			case a.Quiet:
+				does = append(does, "answers")
+			default:
+				does = append(does, "announces")
+			}
 		}
 	}
 	for _, d := range out.Decisions {
@@ -73,7 +81,7 @@ func (x *switching) protocols(bgp, layer2 bool) {
 }
 
 func newSwitching(t *testing.T) *switching {
-	x := &switching{now: time.Unix(1_000_000, 0)}
+	x := &switching{now: time.Unix(1_000_000, 0), addr: netip.MustParseAddr("192.0.2.1")}
 	x.s, x.m = layer2Cluster(t)
 	x.m.Members = x.m.Members[:1] // n1 alone
 	x.s.Config.Config.Peers = []config.Peer{{Name: "r", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("10.0.0.1")}}
@@ -128,6 +136,77 @@ func TestMemoryHandsOver(t *testing.T) {
 	if _, got := x.next(t); got != "" {
 		t.Errorf("the heir holds it: %q", got)
 	}
+}
+
+// Where only gossip is cut, both sides hear each other on the network, and one of
+// them gives way: the one that would not be elected if all were alive.
+func TestMemoryGivesWay(t *testing.T) {
+	x := newSwitching(t)
+	const other = "n2"
+	addr := netip.MustParseAddr("192.0.2.100")
+	for reconcile.Owner(addr.String(), []string{"n1", other}) != other {
+		addr = addr.Next()
+	}
+	x.addr = addr
+	addService(&x.s, "g", false, []string{addr.String()}, "n1")
+	if _, got := x.next(t); got != "announces" {
+		t.Fatalf("alone: %q", got)
+	}
+	x.m.Claims = map[netip.Addr]reconcile.Claim{addr: {Node: other, At: x.now}}
+	if _, got := x.next(t); got != "answers, layer2 HandingOver" {
+		t.Errorf("the other is heard: %q", got)
+	}
+	x.now = x.now.Add(time.Second)
+	out, got := x.next(t)
+	if got != "listens" {
+		t.Errorf("a second later: %q", got)
+	}
+	for _, d := range out.Decisions {
+		if d.Addr == addr && (d.Announce || d.Reason != status.NotOwner || d.Detail != "the owner is "+other) {
+			t.Errorf("decision %+v", d)
+		}
+	}
+	x.m.Claims = nil // not heard any more
+	if _, got := x.next(t); got != "announces" {
+		t.Errorf("the other is heard no more: %q", got)
+	}
+}
+
+// The side that stays announces anew whenever the other is heard.
+func TestMemoryIsChallenged(t *testing.T) {
+	x := newSwitching(t)
+	addr := netip.MustParseAddr("192.0.2.77")
+	loser := ""
+	for _, n := range []string{"n2", "n3"} {
+		if reconcile.Owner(addr.String(), []string{"n1", n}) == "n1" {
+			loser = n
+		}
+	}
+	if loser == "" {
+		t.Fatal("n1 loses against both: choose another address")
+	}
+	round := func() uint64 {
+		t.Helper()
+		out, _ := x.next(t)
+		i := slices.IndexFunc(out.Answers, func(a reconcile.Answer) bool { return a.Addr == addr && !a.Silent && !a.Quiet })
+		if i < 0 {
+			t.Fatalf("not announced: %+v", out.Answers)
+		}
+		return out.Answers[i].Round
+	}
+	first := round()
+	x.m.Claims = map[netip.Addr]reconcile.Claim{addr: {Node: loser, At: x.now}}
+	second := round()
+	if second == first {
+		t.Error("the other is heard, and the round is the same")
+	}
+	if third := round(); third != second {
+		t.Error("the other is not heard again, and the round is another")
+	}
+	// A node that may not announce anything has no say.
+	x.s.Nodes[1].NetworkUnavailable, x.s.Nodes[2].NetworkUnavailable = true, true
+	x.m.Claims = map[netip.Addr]reconcile.Claim{addr: {Node: loser, At: x.now}, netip.MustParseAddr("192.0.2.1"): {Node: "n2", At: x.now}}
+	round()
 }
 
 // Whoever was heard last is believed: an owner that has outlasted a rival, or has

@@ -38,7 +38,7 @@ type Address struct {
 // A Presence is an address on an interface.
 type Presence struct {
 	Interface string    `json:"interface"`
-	Phase     string    `json:"phase"` // Announced, Quiet, Probing or Refused
+	Phase     string    `json:"phase"` // Announced, Quiet, Probing, Refused or Silent
 	Since     time.Time `json:"since"`
 }
 

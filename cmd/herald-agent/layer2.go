@@ -46,13 +46,18 @@ type layer2 struct {
 	wake      func()
 	log       *slog.Logger
 
+	again *time.Timer       // wakes when a claim is old
+	known map[l2.MAC]string // the nodes that agents ever were on; Neighborhood owns it
+
 	mu      sync.Mutex // guards the fields below
 	leaving bool
 	idle    chan struct{} // nil, or closed once there is nothing to answer for
 }
 
 func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *slog.Logger) (*layer2, error) {
-	l := &layer2{node: opts.node, cluster: cluster, wake: wake, log: log}
+	l := &layer2{node: opts.node, cluster: cluster, wake: wake, log: log, known: map[l2.MAC]string{}}
+	l.again = time.AfterFunc(claimAge, wake)
+	l.again.Stop()
 	announce := l2.Options{Conflict: opts.conflict, Changed: l.changed, Logger: log.With("component", "layer2")}
 	if opts.bind != "" {
 		addr, err := netip.ParseAddr(opts.bind)
@@ -126,7 +131,8 @@ func (l *layer2) leave(ctx context.Context) {
 // Neighborhood returns what is known of the network. It lets the gossip know of
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
-	out := reconcile.Neighborhood{Conflicts: conflicts(l.announcer.State())}
+	state := l.announcer.State()
+	out := reconcile.Neighborhood{Conflicts: conflicts(state)}
 	if l.members == nil {
 		out.Disabled = true
 		return out
@@ -137,17 +143,52 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	v := l.members.View()
 	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 	out.Gaps = v.Gaps
-	var friends []l2.MAC
-	for _, m := range slices.Concat(v.Members, v.Departed) { // whose last words may still be on their way
-		if m.Name == l.node {
-			continue
-		}
+	alive := map[string]bool{}
+	for _, m := range v.Members {
+		alive[m.Name] = true
+	}
+	for _, m := range slices.Concat(v.Departed, v.Members) {
 		for _, mac := range m.MACs {
-			friends = append(friends, l2.MAC(mac))
+			l.known[l2.MAC(mac)] = m.Name
 		}
+	}
+	var friends []l2.MAC
+	for mac, node := range l.known {
+		if node != l.node {
+			friends = append(friends, mac)
+		}
+	}
+	var until time.Time
+	out.Claims, until = claims(state, l.known, alive, time.Now())
+	if !until.IsZero() {
+		l.again.Reset(time.Until(until))
 	}
 	l.announcer.SetFriends(friends)
 	return out
+}
+
+// claimAge is how long a claim counts: a little longer than owners take at most
+// from one announcement to the next.
+const claimAge = 45 * time.Second
+
+// claims returns which addresses nodes that are not alive, as far as gossip tells,
+// were heard to announce, and when the first of these claims is too old.
+func claims(s l2.State, known map[l2.MAC]string, alive map[string]bool, now time.Time) (out map[netip.Addr]reconcile.Claim, until time.Time) {
+	for _, a := range s.Addresses {
+		node, ok := known[a.TakenBy.MAC]
+		end := a.TakenBy.At.Add(claimAge)
+		if !ok || alive[node] || !now.Before(end) {
+			continue
+		}
+		if out == nil {
+			out = map[netip.Addr]reconcile.Claim{}
+		}
+		out[a.Addr] = reconcile.Claim{Node: node, At: a.TakenBy.At}
+		if until.IsZero() || end.Before(until) {
+			until = end
+		}
+	}
+	return out, until
 }
 
 // peers returns where the agents of other Nodes are. They are in the network of
@@ -207,12 +248,13 @@ func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
 func (l *layer2) Set(answers []reconcile.Answer) {
 	want := make([]l2.Announcement, len(answers))
 	for i, a := range answers {
-		want[i] = l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Round: a.Round}
+		want[i] = l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Silent: a.Silent, Round: a.Round}
 	}
 	l.announcer.Set(want)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(answers) == 0 && l.idle != nil {
+	answering := slices.ContainsFunc(answers, func(a reconcile.Answer) bool { return !a.Silent })
+	if !answering && l.idle != nil {
 		close(l.idle)
 		l.idle = nil
 	}
