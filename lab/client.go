@@ -74,7 +74,8 @@ type LoadReport struct {
 
 // String says the counts in one line.
 func (r LoadReport) String() string {
-	s := fmt.Sprintf("%d sent, %d ok, %d lost, %d sent again, slowest %v;", r.Sent, r.OK, r.Lost, r.Again, r.Slowest.Round(100*time.Microsecond))
+	s := fmt.Sprintf("%d sent, %d ok, %d lost, %d sent again, slowest %v at %s;",
+		r.Sent, r.OK, r.Lost, r.Again, r.Slowest.Round(100*time.Microsecond), r.SlowAt.Format(time.StampMilli))
 	for _, b := range slices.Sorted(maps.Keys(r.Backends)) {
 		s += fmt.Sprintf(" %s %d", b, r.Backends[b])
 	}
@@ -136,7 +137,7 @@ func (l *Load) run(ctx context.Context, client *http.Client, opts LoadOptions) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opts.Timeout)
 			defer cancel()
 			a, err := get(ctx, client, opts.URL)
-			if errors.Is(err, syscall.ECONNRESET) {
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 				l.again()
 				a, err = get(ctx, client, opts.URL)
 			}

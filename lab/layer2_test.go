@@ -337,7 +337,8 @@ func (e *e2e) loadFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) (stop f
 			e.t.Errorf("%d of %d requests were lost, sent from %s to %s, the last because of: %v",
 				r.Lost, r.Sent, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
 		}
-		if r.Slowest > time.Second {
+		// One packet that is lost, anywhere, costs a second: TCP sends it again then.
+		if r.Slowest > 1500*time.Millisecond {
 			e.t.Errorf("the request sent at %s took %v", r.SlowAt.Format(time.StampMilli), r.Slowest)
 		}
 	}
