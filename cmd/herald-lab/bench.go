@@ -24,21 +24,23 @@ address-pools: [{name: bench, protocol: bgp, addresses: [10.240.0.0/16]}]
 
 func benchCommand() *cobra.Command {
 	var samples, services int
+	var statuses bool
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how fast Services get addresses and routes, on a lab of its own",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runBench(c.Context(), c.OutOrStdout(), samples, services)
+			return runBench(c.Context(), c.OutOrStdout(), samples, services, statuses)
 		},
 	}
 	c.Flags().IntVar(&samples, "samples", 25, "Services that are measured one after the other, each time")
 	c.Flags().IntVar(&services, "services", 1000, "Services that are made in a burst, and stay while others are measured")
+	c.Flags().BoolVar(&statuses, "service-status", true, "have Herald write ServiceBGPStatus objects, which load the API server beside it")
 	return c
 }
 
-func runBench(ctx context.Context, out io.Writer, samples, services int) (err error) {
-	s, err := lab.UpStack(ctx, lab.StackOptions{})
+func runBench(ctx context.Context, out io.Writer, samples, services int, statuses bool) (err error) {
+	s, err := lab.UpStack(ctx, lab.StackOptions{Args: []string{fmt.Sprintf("--service-status=%t", statuses)}})
 	if err != nil {
 		return err
 	}
