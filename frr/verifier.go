@@ -24,6 +24,10 @@ const (
 	// lookAgain is the time between two looks at routes that have been sent.
 	lookAgain = 30 * time.Second
 
+	// lookOnceMore is how often a route is looked at after it was seen to be sent
+	// to another set of peers: they are not all sent it at the same moment.
+	lookOnceMore = 5
+
 	// lookOneByOne is up to how many routes are asked for one by one. From there
 	// on the whole of what each peer was sent is cheaper.
 	lookOneByOne = 32
@@ -56,6 +60,7 @@ type Verifier struct {
 	mu     sync.Mutex // guards the fields below
 	routes []netip.Prefix
 	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
+	young  map[netip.Prefix]int             // of routes: how often to look once more
 	again  bool                             // all of it may have changed
 }
 
@@ -70,7 +75,7 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]status.PeerID{}}
+	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
 }
 
 // Expect replaces the routes to look at. It waits for nothing.
@@ -84,6 +89,7 @@ func (v *Verifier) Expect(routes []netip.Prefix) {
 			wanted[r] = true
 		}
 		maps.DeleteFunc(v.sent, func(p netip.Prefix, _ []status.PeerID) bool { return !wanted[p] })
+		maps.DeleteFunc(v.young, func(p netip.Prefix, _ int) bool { return !wanted[p] })
 	}
 	v.mu.Unlock()
 	if !same {
@@ -138,12 +144,13 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 }
 
-// due returns the routes to look at: those that have not been sent, or all.
+// due returns the routes to look at: those that have not been sent, or were a
+// moment ago; or all.
 func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range v.routes {
-		if len(v.sent[r]) == 0 {
+		if len(v.sent[r]) == 0 || v.young[r] > 0 {
 			routes = append(routes, r)
 		}
 	}
@@ -236,6 +243,9 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 	defer v.mu.Unlock()
 	for _, r := range routes {
 		if slices.Equal(v.sent[r], found[r]) {
+			if v.young[r]--; v.young[r] <= 0 {
+				delete(v.young, r)
+			}
 			continue
 		}
 		if _, expected := slices.BinarySearchFunc(v.routes, r, netip.Prefix.Compare); !expected {
@@ -244,8 +254,10 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 		news = true
 		if len(found[r]) == 0 {
 			delete(v.sent, r)
+			delete(v.young, r)
 		} else {
 			v.sent[r] = found[r]
+			v.young[r] = lookOnceMore
 		}
 	}
 	return news

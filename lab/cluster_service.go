@@ -19,7 +19,7 @@ import (
 )
 
 // waitTimeout bounds each wait for what a controller is to do.
-const waitTimeout = 30 * time.Second
+const waitTimeout = time.Minute
 
 // ServiceOptions describes a Service of type LoadBalancer.
 type ServiceOptions struct {
