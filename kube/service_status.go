@@ -233,24 +233,6 @@ func (s *ServiceStatus) writeLoop(ctx context.Context) {
 	}
 }
 
-// pause waits, and reports whether there is reason to go on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
-}
-
-// yield returns how long to pause after a write that began at start, so that the
-// API server is left to what matters more: the longer it takes to answer, the more
-// it has to do.
-func yield(start time.Time) time.Duration {
-	const share = 5 // of the time, one part in this many is for writes
-	return max(statusPause, (share-1)*time.Since(start))
-}
-
 // round writes some of what differs, and reports whether there is more.
 func (s *ServiceStatus) round(ctx context.Context) (more bool) {
 	wanted, known := s.opts.Wanted()
