@@ -185,10 +185,7 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict
 	}
 	r.written[v.ID] = same
 	r.tell(have.condition(conditionAccepted), v)
-	select {
-	case <-ctx.Done():
-	case <-time.After(statusPause):
-	}
+	pause(ctx, statusPause)
 	return nil
 }
 

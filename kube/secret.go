@@ -47,10 +47,7 @@ func EnsureSecret(ctx context.Context, opts SecretOptions) {
 			told = true
 			opts.Logger.Warn("secret of the agents not made", "err", fmt.Errorf("secret %s/%s: %w", opts.Namespace, opts.Name, err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff.Step()):
-		}
+		pause(ctx, backoff.Step())
 	}
 }
 
