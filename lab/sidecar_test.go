@@ -4,10 +4,12 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -15,9 +17,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
 )
 
 // newSidecarE2E builds a Stack in which the agents and herald-frr run as the
@@ -161,6 +165,56 @@ func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
 	return r
 }
 
+// extrasAre waits until a node's agent says of the raw configuration what it
+// should, and its metric is so; nil is that there is none.
+func (e *e2e) extrasAre(n *lab.Node, metric string, want func(status.Extras) bool) {
+	e.t.Helper()
+	e.eventually("raw configuration in the status", func(ctx context.Context) error {
+		page, err := e.Agent(n).Get(ctx, "/status")
+		if err != nil {
+			return err
+		}
+		var r status.Report
+		if err := json.Unmarshal([]byte(page), &r); err != nil {
+			return err
+		}
+		if x := r.FRR.Extras; (x == nil) != (want == nil) || x != nil && !want(*x) {
+			return fmt.Errorf("it is %+v", x)
+		}
+		metrics, err := e.Agent(n).Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		if has := strings.Contains(metrics, "\nherald_frr_extras_applied "+metric); has != (want != nil) {
+			return fmt.Errorf("herald_frr_extras_applied %s: %v", metric, has)
+		}
+		return nil
+	})
+}
+
+// extrasEvent waits until the ConfigMap with the raw configuration has an event
+// since a time that has all the words.
+func (e *e2e) extrasEvent(since time.Time, kind, reason string, words ...string) {
+	e.t.Helper()
+	e.eventually("event on bgpextras", func(ctx context.Context) error {
+		list, err := e.Cluster.Client().CoreV1().Events(lab.HeraldNamespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "involvedObject.kind=ConfigMap,involvedObject.name=bgpextras",
+		})
+		if err != nil {
+			return err
+		}
+		var all []string
+		for _, ev := range list.Items {
+			all = append(all, ev.Type+" "+ev.Reason+" "+ev.Message)
+			if ev.Type == kind && ev.Reason == reason && !ev.LastTimestamp.Time.Before(since.Truncate(time.Second)) &&
+				!slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ev.Message, w) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s %s with %q among %q", kind, reason, words, all)
+	})
+}
+
 func TestSidecarExtras(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]
@@ -216,11 +270,17 @@ exit
 		has(l, true)
 	}
 
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied })
+	since := time.Now()
 	bad := strings.Replace(first, "description", "descripshun", 1)
 	r := e.extras(n1, bad)
 	if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
 		t.Errorf("a mistake is answered by %+v", r)
 	}
+	e.extrasAre(n1, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
+	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
+	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
+	e.announced(route(third))
 	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
 	if r.Applied || strings.Contains(r.Error, "s3cret") {
 		t.Errorf("a mistake beside a password is answered by %+v", r)
@@ -233,6 +293,8 @@ exit
 	if r := e.extras(n1, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
 		t.Fatalf("refused: %+v", r)
 	}
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
+	e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node n1")
 	t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
 	has(lines[0], true)
 	for _, l := range lines[1:] {
@@ -242,6 +304,7 @@ exit
 		t.Fatalf("refused: %+v", r)
 	}
 	has(lines[0], false)
+	e.extrasAre(n1, "", nil)
 	e.announced(route(addr))
 	// bgpd was killed once; nothing else reset a session.
 	for s, n := range e.connections() {
