@@ -27,7 +27,7 @@ func (d *differ) router(have *Section, want Section) {
 	}
 	gone := func(s Section) bool {
 		peer, _, ok := cutNeighbor(s.Text)
-		return ok && !stay[peer]
+		return ok && !stay[peer] || s.Text == farewell
 	}
 	resets := resets(*have, want)
 	first := len(d.commands)

@@ -217,10 +217,14 @@ address-pools:
 `, password))
 	}
 	rekey("f1rst")
+	configured := time.Now()
 	configure("f1rst")
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
 	e.learned(router, route(addr), e.Nodes)
+	for _, n := range e.Nodes {
+		e.tells(n, configured, "Normal BGPSessionUp", "(10.10.0.206)")
+	}
 	before := e.connections()
 	pids := map[string]int{}
 	for _, n := range e.Nodes {

@@ -146,6 +146,10 @@ func (p *past) change(l look, now status.Session, there, wanted bool, h *history
 		p.down, p.told = l.at, []string{why}
 		return change{eventSessionDown, there || wanted || !l.answered,
 			fmt.Sprintf("is down after %s: %s", age(l.at.Sub(was.Since)), why)}
+	case was.State != "" && now.Dropped > was.Dropped:
+		why := cmp.Or(now.LastError, string(now.State))
+		p.told = append(p.told, why)
+		return change{eventSessionDown, true, "was up for a moment, and is down: " + why}
 	case !there || l.at.Sub(p.down) < failAfter || len(p.told) >= failReasons:
 		return change{}
 	}

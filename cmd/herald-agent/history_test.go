@@ -83,6 +83,12 @@ func TestHistory(t *testing.T) {
 			{at: 10, session: &status.Session{State: status.Established, Since: historyStart.Add(9 * time.Second), LastError: "Cease/Hard Reset", Dropped: 1},
 				want: "! BGPSessionDown was down and is up again, after 1m9s: Cease/Hard Reset"},
 		}},
+		{"is up between two looks", []historyStep{
+			{at: 1, session: &status.Session{State: "Active", Dropped: 4}},
+			{at: 3, session: &status.Session{State: "Active", Dropped: 5, LastError: "Cease/Hard Reset"},
+				want: "! BGPSessionDown was up for a moment, and is down: Cease/Hard Reset"},
+			{at: 30, session: &status.Session{State: "Active", Dropped: 5, LastError: "Cease/Hard Reset"}},
+		}},
 		{"never comes up", []historyStep{
 			{at: 1, session: downBy("")},
 			{at: 20, session: downBy("")},
