@@ -105,7 +105,13 @@ address-pools:
 	says(<-waited, "kept  "+service+"  the node drains, but no other announces the address",
 		"node "+others[1].Name+" still announces what no other node does: 1 of its addresses", "exit status 1")
 
-	for _, n := range e.Nodes {
+	// Others are back: it stays until routers have followed them.
+	heraldctl(0, "undrain", drained.Name)
+	e.inKernel(p, e.Nodes[:1])
+	e.stays(reconcile.DefaultDrainHold-3*time.Second, func() { e.learned(e.ibgp, p, []*lab.Node{drained, others[1]}) })
+	e.learned(e.ibgp, p, e.Nodes[:1])
+
+	for _, n := range others {
 		heraldctl(0, "undrain", n.Name)
 	}
 	e.inKernel(p, e.Nodes)
