@@ -145,18 +145,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	sessions := newSessions(frr.NewReader(o.frrDir), routers.Look, log)
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	sessions := newSessions(sessionsOptions{
+		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log,
+		Tell: func(e reconcile.Event) { events.Node(o.node, e) },
+	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
 		return err
 	}
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
 		Live: func(r *status.Report) {
 			r.FRR = inForce(applier.State())
+			r.FRR.Extras = container.status()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
 			r.Confirm(routers.SentTo)
@@ -166,6 +171,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
@@ -174,7 +180,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		FRR:       applier,
 		Routers:   routers,
 		Layer2:    network,
-		Reporter:  board,
 		Logger:    log,
 		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
@@ -195,9 +200,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
 		})
-		agentOpts.Reporter = reporter{board, statuses.Wake}
+		heard = append(heard, func(status.Report) { statuses.Wake() })
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
 	}
+	agentOpts.Reporter = reporter{board, heard}
 	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
@@ -223,21 +229,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
-		o.withFRR(client, log.With("component", "frr")),
+		daemon.Task{Name: "frr container", Run: container.run},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
 }
 
-// A reporter says that there is a new Report.
+// A reporter shows a Report, and tells others that there is a new one.
 type reporter struct {
 	*status.Board
-	wake func()
+	heard []func(status.Report)
 }
 
 // Set shows a Report.
 func (r reporter) Set(report status.Report) {
 	r.Board.Set(report)
-	r.wake()
+	for _, hear := range r.heard {
+		hear(report)
+	}
 }
 
 // inForce says how far FRR runs what it is to run.
