@@ -63,7 +63,6 @@ func (w routing) of(families []corev1.IPFamily) routing {
 				out = append(out, strings.ToLower(string(f))+" "+l)
 			}
 		}
-		slices.Sort(out)
 		return out
 	}
 	return routing{each(w.ibgp), each(w.ebgp), each(w.r1)}
@@ -167,7 +166,7 @@ func (r *routeTest) advertise(specs map[string]string) {
 }
 
 // keepOnly deletes the objects of a kind that have other names.
-func (r *routeTest) keepOnly(kind string, names []string) {
+func (r *resourceTest) keepOnly(kind string, names []string) {
 	r.t.Helper()
 	o := new(unstructured.Unstructured)
 	o.SetGroupVersionKind(kindOf(kind))
@@ -208,6 +207,15 @@ func (r *routeTest) settle() {
 // routes waits until the routers have learned exactly this.
 func (r *routeTest) routes(what string, want routing) {
 	r.t.Helper()
+	for _, lines := range [][]string{want.ibgp, want.ebgp, want.r1} {
+		slices.Sort(lines)
+	}
+	var last error // a look that the deadline interrupts says nothing
+	defer func() {
+		if last != nil {
+			r.t.Log(last)
+		}
+	}()
 	r.eventually(what, func(ctx context.Context) error {
 		var got routing
 		for g, lines := range map[*lab.GoBGP]*[]string{r.ibgp: &got.ibgp, r.ebgp: &got.ebgp} {
@@ -222,8 +230,10 @@ func (r *routeTest) routes(what string, want routing) {
 			return err
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(routing{}), values); diff != "" {
-			return fmt.Errorf("learned (-want +got):\n%s", diff)
+			last = fmt.Errorf("learned (-want +got):\n%s", diff)
+			return last
 		}
+		last = nil
 		return nil
 	})
 }
