@@ -415,7 +415,7 @@ func TestResourcesSchema(t *testing.T) {
 	t.Logf("%d objects of the corpus are accepted", n)
 	for kind, spec := range map[string]string{
 		config.KindPool: "{addresses: [10.0.0.0/24]}", config.KindBFDProfile: "{}", config.KindCommunity: "{}",
-		config.KindPeer:             "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabels: {no: node}}]}",
+		config.KindPeer:             "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: false, nodeSelectors: [{matchLabels: {no: node}}]}",
 		config.KindBGPAdvertisement: "{}", config.KindL2Advertisement: "{}",
 	} {
 		r.apply(fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: there}, spec: %s}", kindOf(kind).GroupVersion(), kind, spec))
