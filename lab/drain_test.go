@@ -76,7 +76,13 @@ address-pools:
 	t.Cleanup(func() { heraldctlCleanup(t, e, others[1]) })
 	e.stays(reconcile.DefaultDrainHold+2*time.Second, func() { e.learned(e.ibgp, p, others[1:]) })
 
-	for _, n := range e.Nodes {
+	// Others are back: it stays until routers have followed them.
+	heraldctl("undrain", drained.Name)
+	e.inKernel(p, e.Nodes[:1])
+	e.stays(reconcile.DefaultDrainHold-3*time.Second, func() { e.learned(e.ibgp, p, []*lab.Node{drained, others[1]}) })
+	e.learned(e.ibgp, p, e.Nodes[:1])
+
+	for _, n := range others {
 		heraldctl("undrain", n.Name)
 	}
 	e.inKernel(p, e.Nodes)
