@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -24,6 +26,8 @@ import (
 const (
 	// conditionAccepted says whether the newest version of a resource is in force.
 	conditionAccepted = "Accepted"
+	// conditionProgrammed says whether it is in force on every node.
+	conditionProgrammed = "Programmed"
 	// statusRound is how long a ResourceStatus leaves between two rounds, so that
 	// a burst of Services does not write the counters of a pool all the time.
 	statusRound = time.Second
@@ -71,8 +75,9 @@ type ResourceStatusOptions struct {
 // writes what differs and nothing else, at a bounded rate, and again if somebody
 // else changes it.
 type ResourceStatus struct {
-	opts ResourceStatusOptions
-	poke chan struct{}
+	opts  ResourceStatusOptions
+	poke  chan struct{}
+	fleet fleet
 
 	mu     sync.Mutex // guards wanted
 	wanted reconcile.ResourceStatus
@@ -86,7 +91,9 @@ type write struct{ resourceVersion, patch string }
 
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
-	return &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
+	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
+	r.fleet.wake = r.wake
+	return r
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
@@ -115,16 +122,30 @@ func (r *ResourceStatus) Run(ctx context.Context) error {
 		r.wanted = reconcile.ResourceStatus{}
 		r.mu.Unlock()
 	}()
+	var g errgroup.Group
+	g.Go(func() error {
+		r.fleet.run(ctx, r.opts.Client, r.opts.Resources.opts.Namespace)
+		return nil
+	})
+	g.Go(func() error {
+		r.writeLoop(ctx)
+		return nil
+	})
+	return g.Wait()
+}
+
+// writeLoop writes whenever something changes, once a second at most.
+func (r *ResourceStatus) writeLoop(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-r.poke:
 			r.round(ctx)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(statusRound):
 		}
 	}
@@ -139,6 +160,17 @@ func (r *ResourceStatus) round(ctx context.Context) {
 	for _, p := range wanted.Pools {
 		pools[p.Name] = p
 	}
+	all, wait, known := r.fleet.look(wanted.Version, time.Now())
+	if wait > 0 {
+		time.AfterFunc(wait, r.wake)
+	}
+	judge := func(v config.Verdict, before string) *reconcile.Programmed {
+		if !known {
+			return nil // what was said before stays
+		}
+		p := all.Programmed(v, before)
+		return &p
+	}
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
@@ -148,7 +180,7 @@ func (r *ResourceStatus) round(ctx context.Context) {
 		if v.Kind != config.KindPool {
 			counted = false
 		}
-		if err := r.write(ctx, o, v, pool, counted); err != nil && ctx.Err() == nil {
+		if err := r.write(ctx, o, v, pool, counted, judge); err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
 		}
@@ -156,10 +188,15 @@ func (r *ResourceStatus) round(ctx context.Context) {
 }
 
 // write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict, pool status.Pool, counted bool) error {
+func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict, pool status.Pool, counted bool, judge func(config.Verdict, string) *reconcile.Programmed) error {
 	var have resourceStatus
 	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
-	want, changed := wantedStatus(have, v, pool, counted, time.Now())
+	before := ""
+	if p := have.condition(conditionProgrammed); p != nil && p.Status == string(metav1.ConditionTrue) && p.ObservedGeneration == v.Generation {
+		before = p.Message
+	}
+	programmed := judge(v, before)
+	want, changed := wantedStatus(have, v, programmed, pool, counted, time.Now())
 	if !changed {
 		return nil
 	}
@@ -171,6 +208,9 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict
 		return err
 	}
 	same := write{o.resourceVersion, v.Reason + v.Message + fmt.Sprint(pool)}
+	if programmed != nil {
+		same.patch += programmed.Reason + programmed.Message
+	}
 	if r.written[v.ID] == same {
 		return nil
 	}
@@ -203,30 +243,39 @@ func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
 	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
 }
 
-// wantedStatus returns the status that an object should have, given the one
-// that it has, and whether they differ. Conditions of others stay.
-func wantedStatus(have resourceStatus, v config.Verdict, pool status.Pool, counted bool, now time.Time) (resourceStatus, bool) {
-	want := resourceStatus{Conditions: slices.Clone(have.Conditions)}
+// set makes a condition say something, and reports whether it said something else.
+func (s *resourceStatus) set(kind string, is bool, generation int64, reason, message string, now time.Time) bool {
 	c := condition{
-		Type:               conditionAccepted,
+		Type:               kind,
 		Status:             string(metav1.ConditionFalse),
-		ObservedGeneration: v.Generation,
+		ObservedGeneration: generation,
 		LastTransitionTime: now.UTC().Format(time.RFC3339),
-		Reason:             v.Reason,
-		Message:            clipMessage(v.Message),
+		Reason:             reason,
+		Message:            clipMessage(message),
 	}
-	if v.Accepted {
+	if is {
 		c.Status = string(metav1.ConditionTrue)
 	}
-	changed := false
-	if old := want.condition(conditionAccepted); old == nil {
-		want.Conditions, changed = append(want.Conditions, c), true
-	} else {
-		if old.Status == c.Status && old.LastTransitionTime != "" {
-			c.LastTransitionTime = old.LastTransitionTime
-		}
-		changed = *old != c
-		*old = c
+	old := s.condition(kind)
+	if old == nil {
+		s.Conditions = append(s.Conditions, c)
+		return true
+	}
+	if old.Status == c.Status && old.LastTransitionTime != "" {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	changed := *old != c
+	*old = c
+	return changed
+}
+
+// wantedStatus returns the status that an object should have, given the one
+// that it has, and whether they differ. Of a nil Programmed it says what it said. Conditions of others stay.
+func wantedStatus(have resourceStatus, v config.Verdict, programmed *reconcile.Programmed, pool status.Pool, counted bool, now time.Time) (resourceStatus, bool) {
+	want := resourceStatus{Conditions: slices.Clone(have.Conditions)}
+	changed := want.set(conditionAccepted, v.Accepted, v.Generation, v.Reason, v.Message, now)
+	if programmed != nil {
+		changed = want.set(conditionProgrammed, programmed.True, v.Generation, programmed.Reason, programmed.Message, now) || changed
 	}
 	if len(v.InForce) > 0 {
 		text := string(v.InForce)

@@ -125,7 +125,9 @@ func (a *Agent) pass() {
 		a.announce(s, start, &r)
 	}
 	if a.opts.State != nil {
-		a.opts.State.Set(a.state(s, r.Peers))
+		state := a.state(s, r.Peers)
+		state.Trouble = r.Error
+		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)

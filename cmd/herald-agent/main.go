@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,7 +142,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
+	var applier *frr.Applier
+	var state *kube.State
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
+	}
+	if documents.Resources != nil {
+		state = kube.NewState(kube.StateOptions{
+			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
+		})
+	}
+	progress := reconcile.NewProgress(reconcile.ProgressOptions{
+		Writer: state, Running: func() reconcile.Running { return running(applier.State()) },
+	})
+	applier = frr.New(frr.Options{
+		RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Changed: progress.Changed, Logger: log.With("component", "frr"),
+	})
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
@@ -162,10 +179,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.Confirm(routers.SentTo)
 		},
 	})
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
-	if err != nil {
-		return err
-	}
 	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
@@ -181,9 +194,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {
-		state := kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Node: o.node, Logger: log.With("component", "status")})
-		agentOpts.State = state
-		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
+		agentOpts.State = progress
+		tasks = append(tasks, daemon.Task{Name: "state", Run: progress.Run})
 	}
 	if o.ServiceStatus {
 		statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
@@ -239,6 +251,22 @@ func (r reporter) Set(report status.Report) {
 	r.Board.Set(report)
 	r.wake()
 }
+
+// running says the same to whom it concerns whether a configuration is in force.
+func running(s frr.State) reconcile.Running {
+	r := reconcile.Running{Applied: s.Applied}
+	switch {
+	case s.Applied || s.Err == nil:
+	case errors.Is(s.Err, frr.ErrRejected):
+		r.Trouble = "frr.conf refused: " + oneLine(s.Err)
+	default:
+		r.Trouble = "FRR: " + oneLine(s.Err)
+	}
+	return r
+}
+
+// oneLine joins the lines of an error.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // inForce says how far FRR runs what it is to run.
 func inForce(s frr.State) *status.FRR {
