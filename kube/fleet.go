@@ -3,12 +3,8 @@
 package kube
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"maps"
-	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,127 +14,61 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// agentSilence is how long an agent may run an older configuration without saying
-// a word. After that it counts as gone, and nobody waits for it.
-const agentSilence = 30 * time.Second
-
-// Labels of a ConfigurationState, MetalLB's.
-const (
-	labelComponent = customGroup + "/component-type"
-	labelNodeName  = customGroup + "/node-name"
-	agentComponent = "speaker"
-	statePrefix    = agentComponent + "-" // of the name of an agent's
-)
-
-// A fleet is what agents say in their ConfigurationStates.
+// A fleet reads what agents say in their ConfigurationStates.
 type fleet struct {
 	wake func() // called after every change; must not block
 
 	mu     sync.Mutex // guards the fields below
 	listed bool       // it is known what there is
-	agents map[string]*fleetAgent
-}
-
-// A fleetAgent is what one agent says.
-type fleetAgent struct {
-	reconcile.AgentState
-	heard  time.Time // when that became known
-	behind time.Time // since when it is not what the controller uses; zero: it is
+	agents reconcile.Fleet
 }
 
 // run reads until the context is canceled. It begins with nothing.
 func (f *fleet) run(ctx context.Context, c *Client, namespace string) {
-	f.mu.Lock()
-	f.listed, f.agents = false, map[string]*fleetAgent{}
-	f.mu.Unlock()
+	forget := func() {
+		f.mu.Lock()
+		f.listed, f.agents = false, reconcile.Fleet{}
+		f.mu.Unlock()
+	}
+	forget()
 	persist(ctx, c.customResources(kindState, namespace), fields.Everything(), &sink[*customResource]{
-		strip:  func(o *customResource) { o.Annotations, o.Spec, o.OwnerReferences = nil, nil, nil },
-		wake:   f.wake,
-		mu:     &f.mu,
-		set:    f.set,
-		remove: func(o *customResource) bool { return f.remove(o.Name) },
+		wake: f.wake,
+		mu:   &f.mu,
+		set:  f.hear,
+		remove: func(o *customResource) bool {
+			gone, _ := strings.CutPrefix(o.Name, statePrefix)
+			return f.agents.Keep(func(node string) bool { return node != gone })
+		},
 		replace: func(all []*customResource) bool {
-			changed, keep := !f.listed, map[string]bool{}
 			f.listed = true
+			there := map[string]bool{}
 			for _, o := range all {
-				keep[o.Name] = true
-				changed = f.set(o) || changed
+				there[o.Name] = true
+				f.hear(o)
 			}
-			for _, name := range slices.Collect(maps.Keys(f.agents)) {
-				if !keep[name] {
-					changed = f.remove(name) || changed
-				}
-			}
-			return changed
+			f.agents.Keep(func(node string) bool { return there[statePrefix+node] })
+			return true
 		},
 		synced: func() {},
-	}, func(error) {
-		f.mu.Lock()
-		f.listed = false
-		clear(f.agents)
-		f.mu.Unlock()
-	})
+	}, func(error) { forget() })
 }
 
-// set keeps what an agent says, and reports whether that is news.
-func (f *fleet) set(o *customResource) bool {
+// hear takes in what an agent says, and reports whether that is news.
+func (f *fleet) hear(o *customResource) bool {
 	node, agent := strings.CutPrefix(o.Name, statePrefix)
 	if !agent {
 		return false
 	}
-	var have stateStatus
-	_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
-	says := reconcile.AgentState{Node: cmp.Or(o.Labels[labelNodeName], node), Version: have.Configuration, Trouble: have.DataPlane}
-	if have.ErrorSummary != "" {
-		says.Errors = strings.Split(have.ErrorSummary, "\n")
-	}
-	old := f.agents[o.Name]
-	if old != nil && reflect.DeepEqual(old.AgentState, says) {
-		return false
-	}
-	next := &fleetAgent{AgentState: says, heard: time.Now()}
-	if old != nil {
-		next.behind = old.behind
-	}
-	f.agents[o.Name] = next
-	return true
+	var says stateStatus
+	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
+	return f.agents.Hear(node, says.state(), time.Now())
 }
 
-func (f *fleet) remove(name string) bool {
-	_, known := f.agents[name]
-	delete(f.agents, name)
-	return known
-}
-
-// look returns what is known, and whether anything is. If there is somebody to wait
-// for, wait is how long.
-func (f *fleet) look(version string, now time.Time) (all reconcile.Fleet, wait time.Duration, known bool) {
+// progress returns how far agents are with a version of the configuration, how long
+// to wait for who has not said, and whether anything is known.
+func (f *fleet) progress(version string) (p reconcile.Progressed, wait time.Duration, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.listed {
-		return reconcile.Fleet{}, 0, false
-	}
-	all.Version = version
-	for _, name := range slices.Sorted(maps.Keys(f.agents)) {
-		a := f.agents[name]
-		switch {
-		case a.Version == version:
-			a.behind = time.Time{}
-		case a.behind.IsZero():
-			a.behind = now
-		}
-		says := a.AgentState
-		if !a.behind.IsZero() && says.Trouble == "" {
-			since := a.behind
-			if a.heard.After(since) {
-				since = a.heard
-			}
-			left := agentSilence - now.Sub(since)
-			if says.Silent = left <= 0; !says.Silent && (wait == 0 || left < wait) {
-				wait = left
-			}
-		}
-		all.Agents = append(all.Agents, says)
-	}
-	return all, wait, true
+	p, wait = f.agents.Progress(version, time.Now())
+	return p, wait, f.listed
 }

@@ -136,12 +136,17 @@ func (r *ResourceStatus) Run(ctx context.Context) error {
 
 // writeLoop writes whenever something changes, once a second at most.
 func (r *ResourceStatus) writeLoop(ctx context.Context) {
+	var later <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.poke:
-			r.round(ctx)
+		case <-later:
+		}
+		later = nil
+		if wait := r.round(ctx); wait > 0 {
+			later = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
@@ -151,8 +156,9 @@ func (r *ResourceStatus) writeLoop(ctx context.Context) {
 	}
 }
 
-// round writes all that differs.
-func (r *ResourceStatus) round(ctx context.Context) {
+// round writes all that differs. It returns how long to wait until time alone may
+// have changed something; 0: it will not.
+func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
@@ -160,43 +166,40 @@ func (r *ResourceStatus) round(ctx context.Context) {
 	for _, p := range wanted.Pools {
 		pools[p.Name] = p
 	}
-	all, wait, known := r.fleet.look(wanted.Version, time.Now())
-	if wait > 0 {
-		time.AfterFunc(wait, r.wake)
-	}
-	judge := func(v config.Verdict, before string) *reconcile.Programmed {
-		if !known {
-			return nil // what was said before stays
-		}
-		p := all.Programmed(v, before)
-		return &p
-	}
+	progress, wait, known := r.fleet.progress(wanted.Version)
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
 			continue // there is a newer version, and it is looked at
 		}
-		pool, counted := pools[v.Name]
-		if v.Kind != config.KindPool {
-			counted = false
+		s := said{Verdict: v}
+		_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
+		if known {
+			p := progress.Of(v, s.have.programmed(v.Generation))
+			s.programmed = &p
 		}
-		if err := r.write(ctx, o, v, pool, counted, judge); err != nil && ctx.Err() == nil {
+		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
+			s.pool = &pool
+		}
+		if err := r.write(ctx, o, s); err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
 		}
 	}
+	return wait
+}
+
+// A said is what there is to say of a resource.
+type said struct {
+	config.Verdict
+	have       resourceStatus        // what its status says
+	programmed *reconcile.Programmed // nil: it is not known, and what was said stays
+	pool       *status.Pool          // nil: there are no counters
 }
 
 // write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict, pool status.Pool, counted bool, judge func(config.Verdict, string) *reconcile.Programmed) error {
-	var have resourceStatus
-	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
-	before := ""
-	if p := have.condition(conditionProgrammed); p != nil && p.Status == string(metav1.ConditionTrue) && p.ObservedGeneration == v.Generation {
-		before = p.Message
-	}
-	programmed := judge(v, before)
-	want, changed := wantedStatus(have, v, programmed, pool, counted, time.Now())
+func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
+	want, changed := s.wanted(time.Now())
 	if !changed {
 		return nil
 	}
@@ -207,26 +210,35 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict
 	if err != nil {
 		return err
 	}
-	same := write{o.resourceVersion, v.Reason + v.Message + fmt.Sprint(pool)}
-	if programmed != nil {
-		same.patch += programmed.Reason + programmed.Message
-	}
-	if r.written[v.ID] == same {
+	same := write{o.resourceVersion, s.text()}
+	if r.written[s.ID] == same {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, v.Kind, r.opts.Resources.opts.Namespace, v.Name, patch)
+	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, r.opts.Resources.opts.Namespace, s.Name, patch)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return nil // there is a newer version, or none
 	case err != nil:
 		return err
 	}
-	r.written[v.ID] = same
-	r.tell(have.condition(conditionAccepted), v)
+	r.written[s.ID] = same
+	r.tell(s.have.condition(conditionAccepted), s.Verdict)
 	pause(ctx, statusPause)
 	return nil
+}
+
+// text returns all that is said, without the time.
+func (s said) text() string {
+	text := s.Reason + s.Message
+	if s.programmed != nil {
+		text += s.programmed.Reason + s.programmed.Message
+	}
+	if s.pool != nil {
+		text += fmt.Sprint(*s.pool)
+	}
+	return text
 }
 
 // tell records an event where an object is refused, or accepted after that.
@@ -243,8 +255,30 @@ func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
 	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
 }
 
+// wanted returns the status that the object should have, and whether it has
+// another one. Conditions of others stay.
+func (s said) wanted(now time.Time) (resourceStatus, bool) {
+	have, want := s.have, resourceStatus{Conditions: slices.Clone(s.have.Conditions)}
+	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
+	if p := s.programmed; p != nil {
+		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
+	}
+	if len(s.InForce) > 0 {
+		text := string(s.InForce)
+		want.InForce = &text
+	}
+	changed = changed || !equalPtr(have.InForce, want.InForce)
+	if s.pool != nil {
+		want.AssignedIPv4, want.AvailableIPv4 = counters(s.pool.TotalV4, s.pool.InUseV4)
+		want.AssignedIPv6, want.AvailableIPv6 = counters(s.pool.TotalV6, s.pool.InUseV6)
+		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
+			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
+	}
+	return want, changed
+}
+
 // set makes a condition say something, and reports whether it said something else.
-func (s *resourceStatus) set(kind string, is bool, generation int64, reason, message string, now time.Time) bool {
+func (s *resourceStatus) set(kind string, generation int64, is bool, reason, message string, now time.Time) bool {
 	c := condition{
 		Type:               kind,
 		Status:             string(metav1.ConditionFalse),
@@ -269,26 +303,14 @@ func (s *resourceStatus) set(kind string, is bool, generation int64, reason, mes
 	return changed
 }
 
-// wantedStatus returns the status that an object should have, given the one
-// that it has, and whether they differ. Of a nil Programmed it says what it said. Conditions of others stay.
-func wantedStatus(have resourceStatus, v config.Verdict, programmed *reconcile.Programmed, pool status.Pool, counted bool, now time.Time) (resourceStatus, bool) {
-	want := resourceStatus{Conditions: slices.Clone(have.Conditions)}
-	changed := want.set(conditionAccepted, v.Accepted, v.Generation, v.Reason, v.Message, now)
-	if programmed != nil {
-		changed = want.set(conditionProgrammed, programmed.True, v.Generation, programmed.Reason, programmed.Message, now) || changed
+// programmed returns what the status says of a version being in force; nil if it
+// says nothing of this one.
+func (s resourceStatus) programmed(generation int64) *reconcile.Programmed {
+	c := s.condition(conditionProgrammed)
+	if c == nil || c.ObservedGeneration != generation {
+		return nil
 	}
-	if len(v.InForce) > 0 {
-		text := string(v.InForce)
-		want.InForce = &text
-	}
-	changed = changed || !equalPtr(have.InForce, want.InForce)
-	if counted {
-		want.AssignedIPv4, want.AvailableIPv4 = counters(pool.TotalV4, pool.InUseV4)
-		want.AssignedIPv6, want.AvailableIPv6 = counters(pool.TotalV6, pool.InUseV6)
-		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
-			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
-	}
-	return want, changed
+	return &reconcile.Programmed{True: c.Status == string(metav1.ConditionTrue), Reason: c.Reason, Message: c.Message}
 }
 
 // counters returns how many addresses are in use and free, as far as the

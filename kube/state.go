@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/reconcile"
+)
+
+// Labels of a ConfigurationState, and how an agent's name begins: MetalLB's.
+const (
+	labelComponent = customGroup + "/component-type"
+	labelNodeName  = customGroup + "/node-name"
+	agentComponent = "speaker"
+	statePrefix    = agentComponent + "-"
 )
 
 // StateOptions say whose ConfigurationState a State writes.
@@ -134,8 +143,18 @@ type stateStatus struct {
 	Conditions   []condition `json:"conditions"`
 
 	// Herald's own.
-	Configuration string `json:"configuration"` // which resources are in force
-	DataPlane     string `json:"dataPlane"`     // why newer ones are not
+	Configuration       string `json:"configuration"`       // which resources are in force
+	FailedConfiguration string `json:"failedConfiguration"` // which are not
+	Failure             string `json:"failure"`             // and why
+}
+
+// state returns what the status says, as far as it concerns others.
+func (s stateStatus) state() reconcile.State {
+	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure}
+	if s.ErrorSummary != "" {
+		out.Errors = strings.Split(s.ErrorSummary, "\n")
+	}
+	return out
 }
 
 // write brings the object about, if it is not as it should be.
@@ -199,9 +218,9 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 		c.LastTransitionTime = have.Conditions[0].LastTransitionTime
 	}
 	want.Conditions = []condition{c}
-	want.Configuration, want.DataPlane = state.Version, clipMessage(state.Trouble)
-	same := have.Configuration == want.Configuration && have.DataPlane == want.DataPlane &&
-		have.Result == want.Result && have.ErrorSummary == want.ErrorSummary && len(have.Conditions) == 1 && have.Conditions[0] == c
+	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
+	same := slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }
 

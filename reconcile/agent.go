@@ -126,7 +126,7 @@ func (a *Agent) pass() {
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
-		state.Trouble = r.Error
+		state.Failure = r.Error
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)

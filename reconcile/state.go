@@ -16,12 +16,14 @@ type State struct {
 	Known   bool     // there is a configuration
 	Errors  []string // what is not in force, for this component; empty: all is
 	Version string   // of the resources that are in force; empty: none are
-	Trouble string   // why a newer version is not in force on this node; empty: nothing is known to be wrong
+	Failed  string   // the version that is not, for Failure
+	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
-	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) && s.Version == o.Version && s.Trouble == o.Trouble
+	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
+		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
 }
 
 // A StateWriter makes a State known.

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -142,19 +144,16 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	var applier *frr.Applier
-	var state *kube.State
 	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
-	if documents.Resources != nil {
-		state = kube.NewState(kube.StateOptions{
-			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
-		})
-	}
+	var applier *frr.Applier
 	progress := reconcile.NewProgress(reconcile.ProgressOptions{
-		Writer: state, Running: func() reconcile.Running { return running(applier.State()) },
+		Writer: kube.NewState(kube.StateOptions{
+			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
+		}),
+		FRR: func() reconcile.Running { return running(applier.State()) },
 	})
 	applier = frr.New(frr.Options{
 		RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Changed: progress.Changed, Logger: log.With("component", "frr"),
@@ -162,23 +161,29 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	sessions := newSessions(frr.NewReader(o.frrDir), routers.Look, log)
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	sessions := newSessions(sessionsOptions{
+		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log,
+		Tell: func(e reconcile.Event) { events.Node(o.node, e) },
+	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
 		return err
 	}
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
 		Live: func(r *status.Report) {
 			r.FRR = inForce(applier.State())
+			r.FRR.Extras = container.status()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
 			r.Confirm(routers.SentTo)
 		},
 	})
+	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
@@ -187,7 +192,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		FRR:       applier,
 		Routers:   routers,
 		Layer2:    network,
-		Reporter:  board,
 		Logger:    log,
 		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
@@ -207,9 +211,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
 		})
-		agentOpts.Reporter = reporter{board, statuses.Wake}
+		heard = append(heard, func(status.Report) { statuses.Wake() })
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
 	}
+	agentOpts.Reporter = reporter{board, heard}
 	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
@@ -235,38 +240,44 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
-		o.withFRR(client, log.With("component", "frr")),
+		daemon.Task{Name: "frr container", Run: container.run},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
 }
 
-// A reporter says that there is a new Report.
+// A reporter shows a Report, and tells others that there is a new one.
 type reporter struct {
 	*status.Board
-	wake func()
+	heard []func(status.Report)
 }
 
 // Set shows a Report.
 func (r reporter) Set(report status.Report) {
 	r.Board.Set(report)
-	r.wake()
+	for _, hear := range r.heard {
+		hear(report)
+	}
 }
 
-// running says the same to whom it concerns whether a configuration is in force.
+// running says whether FRR runs what it is to run, and why not.
 func running(s frr.State) reconcile.Running {
 	r := reconcile.Running{Applied: s.Applied}
+	var absent []string
+	for _, name := range slices.Sorted(maps.Keys(s.Up)) {
+		if !s.Up[name] {
+			absent = append(absent, name)
+		}
+	}
 	switch {
-	case s.Applied || s.Err == nil:
-	case errors.Is(s.Err, frr.ErrRejected):
-		r.Trouble = "frr.conf refused: " + oneLine(s.Err)
+	case s.Err == nil:
+	case len(absent) > 0 && !errors.Is(s.Err, frr.ErrRejected):
+		// In how many ways it does so is of no interest.
+		r.Trouble = strings.Join(absent, ", ") + " of FRR does not answer"
 	default:
-		r.Trouble = "FRR: " + oneLine(s.Err)
+		r.Trouble = "frr.conf not applied: " + strings.ReplaceAll(s.Err.Error(), "\n", "; ")
 	}
 	return r
 }
-
-// oneLine joins the lines of an error.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // inForce says how far FRR runs what it is to run.
 func inForce(s frr.State) *status.FRR {
