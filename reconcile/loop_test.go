@@ -390,12 +390,12 @@ func TestAgentRepointed(t *testing.T) {
 		if !strings.Contains(string(w.conf), "network 198.51.100.1/32") || len(w.rechecked) > 0 {
 			t.Fatalf("%v are looked at again, with\n%s", w.rechecked, w.conf)
 		}
-		w.write(peers + fmt.Sprintf(pools, "localpref: 200"))
+		w.write(peers + fmt.Sprintf(pools, `communities: ["64512:1"]`))
 		want := []netip.Prefix{netip.MustParsePrefix("198.51.100.1/32")}
 		if !slices.Equal(w.rechecked, want) {
 			t.Errorf("%v are looked at again, want %v, with\n%s", w.rechecked, want, w.conf)
 		}
-		w.write(peers + fmt.Sprintf(pools, "localpref: 200") + " # the same")
+		w.write(peers + fmt.Sprintf(pools, `communities: ["64512:1"]`) + " # the same")
 		if len(w.rechecked) > 1 {
 			t.Errorf("%v are looked at again", w.rechecked)
 		}
