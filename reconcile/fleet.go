@@ -35,7 +35,7 @@ type Fleet struct {
 type fleetAgent struct {
 	State
 	heard  time.Time // when it said so
-	behind time.Time // since when its configuration is another one than the controller's; zero: it is the same
+	behind time.Time // since when it has said nothing of the version that the controller uses; zero: it has
 }
 
 // Hear takes in what the agent of a node says, and reports whether that is news.
@@ -77,22 +77,27 @@ func (f *Fleet) Progress(version string, now time.Time) (p Progressed, wait time
 	errors := map[string][]string{}
 	for _, node := range slices.Sorted(maps.Keys(f.agents)) {
 		a := f.agents[node]
-		if a.Version == version {
+		failed := a.Version != version && a.Failure != "" && a.Failed == version
+		switch {
+		case a.Version == version || failed:
 			a.behind = time.Time{}
+		case a.behind.IsZero():
+			a.behind = now
+		}
+		since := a.behind
+		if since.Before(a.heard) {
+			since = a.heard
+		}
+		left := agentSilence - now.Sub(since)
+		switch {
+		case failed:
+			p.failed = append(p.failed, node+": "+a.Failure)
+		case a.behind.IsZero():
 			p.done = append(p.done, node)
 			for _, e := range a.Errors {
 				id, why, _ := strings.Cut(e, ": ")
 				errors[id] = append(errors[id], node+": "+why)
 			}
-			continue
-		}
-		if a.behind.IsZero() {
-			a.behind = now
-		}
-		left := agentSilence - now.Sub(slices.MaxFunc([]time.Time{a.behind, a.heard}, time.Time.Compare))
-		switch {
-		case a.Failure != "" && a.Failed == version:
-			p.failed = append(p.failed, node+": "+a.Failure)
 		case left <= 0:
 			p.silent = append(p.silent, node)
 		default:
