@@ -35,9 +35,16 @@ func (p *parser) readCommunities(v value) {
 	}
 }
 
+// maxCommunities is how many of an advertisement fit in one command of FRR, however
+// long they are.
+const maxCommunities = 100
+
 // communities reads the communities of an advertisement, by name or number.
 func (p *parser) communities(v value) []Community {
 	var all []Community
+	if n := len(v.list()); n > maxCommunities {
+		v.fail("%d communities, at most %d fit in a command of FRR", n, maxCommunities)
+	}
 	written, known := map[string]bool{}, map[Community]bool{}
 	for _, item := range v.list() {
 		s := item.text()
