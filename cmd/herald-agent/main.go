@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -15,10 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/source"
@@ -38,18 +33,10 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
 	opts := options{bindPort: gossipPort(env)}
-	cmd := &cobra.Command{
-		Use:           name,
-		Short:         "Announces the addresses of Services from the node it runs on.",
-		Args:          cobra.NoArgs,
-		Version:       daemon.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Complete()
-			return opts.announce(cmd.Context(), stderr)
-		},
-	}
+	cmd := daemon.Command(name, "Announces the addresses of Services from the node it runs on.", func(ctx context.Context) error {
+		opts.Complete()
+		return opts.announce(ctx, stderr)
+	})
 	opts.Add(cmd, env)
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
@@ -66,13 +53,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces to leave alone on layer 2, in MetalLB's format")
 	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
-	cmd.SetArgs(args)
-	cmd.SetErr(stderr)
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return 1
-	}
-	return 0
+	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
@@ -134,8 +115,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := daemon.NewRegistry()
 	kube.CountWrites(api, status.NewWrites(metrics).Count)
 	client, err := kube.NewClient(api)
 	if err != nil {
