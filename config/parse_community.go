@@ -42,11 +42,12 @@ const maxCommunities = 100
 // communities reads the communities of an advertisement, by name or number.
 func (p *parser) communities(v value) []Community {
 	var all []Community
-	if n := len(v.list()); n > maxCommunities {
-		v.fail("%d communities, at most %d fit in a command of FRR", n, maxCommunities)
+	list := v.list()
+	if len(list) > maxCommunities {
+		v.fail("%d communities, at most %d fit in a command of FRR", len(list), maxCommunities)
 	}
 	written, known := map[string]bool{}, map[Community]bool{}
-	for _, item := range v.list() {
+	for _, item := range list {
 		s := item.text()
 		if written[s] {
 			item.fail("duplicate definition of community %s", quote(s))

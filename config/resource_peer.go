@@ -128,7 +128,7 @@ func checkLinkName(name string) error {
 		return errors.New("FRR takes it for an address")
 	}
 	if !linkName.MatchString(name) {
-		return errors.New("Linux takes up to 15 characters, without spaces and slashes")
+		return errors.New("it has to be 1 to 15 characters, without spaces and slashes")
 	}
 	return nil
 }
