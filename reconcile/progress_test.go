@@ -4,6 +4,7 @@ package reconcile_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,13 +14,22 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// A saying keeps what a StateWriter is told, without what is told again.
-type saying struct{ all []reconcile.State }
+// A saying keeps what a StateWriter is told, without what is told again, and plays
+// FRR.
+type saying struct {
+	mu   sync.Mutex // guards the fields below
+	news []reconcile.State
+	last *reconcile.State
+	frr  reconcile.Running
+}
 
 func (s *saying) Set(state reconcile.State) {
-	if len(s.all) == 0 || !s.all[len(s.all)-1].Equal(state) {
-		s.all = append(s.all, state)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil || !s.last.Equal(state) {
+		s.news = append(s.news, state)
 	}
+	s.last = &state
 }
 
 func (s *saying) Run(ctx context.Context) error {
@@ -27,31 +37,49 @@ func (s *saying) Run(ctx context.Context) error {
 	return nil
 }
 
+// take returns what is new.
+func (s *saying) take() []reconcile.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.news
+	s.news = nil
+	return out
+}
+
+func (s *saying) running() reconcile.Running {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frr
+}
+
+func (s *saying) runs(r reconcile.Running) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.frr = r
+}
+
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w saying
-		var frr reconcile.Running
-		p := reconcile.NewProgress(reconcile.ProgressOptions{Writer: &w, FRR: func() reconcile.Running { return frr }})
-		seen := 0
+		p := reconcile.NewProgress(reconcile.ProgressOptions{Writer: &w, FRR: w.running})
 		step := func(what string, f func(), after time.Duration, want ...reconcile.State) {
 			t.Helper()
 			f()
 			time.Sleep(after)
 			synctest.Wait()
-			if diff := cmp.Diff(want, append([]reconcile.State(nil), w.all[seen:]...)); diff != "" {
+			if diff := cmp.Diff(want, w.take()); diff != "" {
 				t.Errorf("%s: what is said (-want +got):\n%s", what, diff)
 			}
-			seen = len(w.all)
 		}
 		wants := func(version string) func() {
 			return func() {
-				frr.Applied = false
+				w.runs(reconcile.Running{Trouble: w.running().Trouble}) // as it was told before
 				p.Set(reconcile.State{Known: true, Version: version})
 			}
 		}
 		comes := func(r reconcile.Running) func() {
 			return func() {
-				frr = r
+				w.runs(r)
 				p.Changed()
 			}
 		}
