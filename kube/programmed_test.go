@@ -138,7 +138,7 @@ func TestStateOfAgent(t *testing.T) {
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Pod: "herald-agent-x", Logger: log})
-	s.Set(reconcile.State{Known: true, Version: "1", Failed: "2", Failure: "bgpd of FRR does not answer"})
+	s.Set(reconcile.State{Known: true, Version: "1", Failed: "2", Failure: "FRR does not answer: bgpd"})
 	run(t, s.Run)
 	says := func(what, want string) {
 		t.Helper()
@@ -146,7 +146,7 @@ func TestStateOfAgent(t *testing.T) {
 	}
 	says("the version in force", `"configuration":"1"`)
 	says("the other one", `"failedConfiguration":"2"`)
-	says("why", `"failure":"bgpd of FRR does not answer"`)
+	says("why", `"failure":"FRR does not answer: bgpd"`)
 	s.Set(reconcile.State{Known: true, Version: "2"})
 	says("the next version", `"configuration":"2"`)
 	says("no failure", `"failure":""`)

@@ -112,7 +112,7 @@ func TestResourcesProgrammed(t *testing.T) {
 	}
 	t.Cleanup(resume)
 	r.apply(newPeer("late", "10.10.0.79", ""))
-	r.programmed(config.KindPeer, "late", "False DataPlane", "n2: bgpd of FRR does not answer")
+	r.programmed(config.KindPeer, "late", "False DataPlane", "n2: FRR does not answer: bgpd")
 	for kind, name := range kinds {
 		r.programmed(kind, name, "True Programmed", everywhere)
 	}

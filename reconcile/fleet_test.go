@@ -24,7 +24,7 @@ func inForce(version string, errors ...string) reconcile.State {
 // failing is what an agent says that goes on with version 1, as FRR does not
 // take another one.
 func failing(version string) reconcile.State {
-	return reconcile.State{Known: true, Version: "1", Failed: version, Failure: "bgpd of FRR does not answer"}
+	return reconcile.State{Known: true, Version: "1", Failed: version, Failure: "FRR does not answer: bgpd"}
 }
 
 // TestFleet follows one peer through what agents say. The controller uses version
@@ -59,9 +59,9 @@ func TestFleet(t *testing.T) {
 			want: "True Programmed in force on all nodes but those whose agents do not say so: n3"},
 		{name: "it comes", version: "4", says: says{"n3": inForce("4")}, want: "True Programmed in force on all nodes"},
 		{name: "FRR on n2 fails at what others asked for", says: says{"n1": inForce("2"), "n2": failing("2"), "n3": inForce("2")}, want: "True Programmed in force on all nodes"},
-		{name: "FRR on n2 fails at the peer", isNew: true, want: "False DataPlane n2: bgpd of FRR does not answer"},
-		{name: "for long", after: time.Minute, want: "False DataPlane n2: bgpd of FRR does not answer"},
-		{name: "there is a newer one, of which n2 says nothing", version: "5", says: says{"n1": inForce("5"), "n3": inForce("5")}, want: "False DataPlane n2: bgpd of FRR does not answer"},
+		{name: "FRR on n2 fails at the peer", isNew: true, want: "False DataPlane n2: FRR does not answer: bgpd"},
+		{name: "for long", after: time.Minute, want: "False DataPlane n2: FRR does not answer: bgpd"},
+		{name: "there is a newer one, of which n2 says nothing", version: "5", says: says{"n1": inForce("5"), "n3": inForce("5")}, want: "False DataPlane n2: FRR does not answer: bgpd"},
 		{name: "for long: it may be gone", version: "5", after: 31 * time.Second, want: "True Programmed in force on all nodes but those whose agents do not say so: n2"},
 		{name: "nor of any later one: nobody waits again", version: "6", isNew: true, says: says{"n1": inForce("6"), "n3": inForce("6")},
 			want: "True Programmed in force on all nodes but those whose agents do not say so: n2"},

@@ -32,7 +32,7 @@ type Progress struct {
 
 	mu      sync.Mutex // guards the fields below
 	wanted  *State     // nil: nothing was said yet
-	says    State      // of it what Writer is told: Version, Failed and Failure
+	says    *State     // of it what Writer is told: Version, Failed and Failure; nil: it is not known yet
 	trying  string     // the version that there is trouble with
 	trouble time.Time  // since when; zero: there is none
 }
@@ -65,14 +65,20 @@ func (p *Progress) Changed() {
 	}
 	switch {
 	case frr.Applied:
-		p.says, p.trouble = State{Version: s.Version}, time.Time{}
+		p.says, p.trouble = &State{Version: s.Version}, time.Time{}
 	case frr.Trouble == "":
 		p.trouble = time.Time{}
 	case p.trouble.IsZero() || p.trying != s.Version:
 		p.trying, p.trouble = s.Version, now
 		time.AfterFunc(troubleDelay, p.Changed)
 	case now.Sub(p.trouble) >= troubleDelay:
+		if p.says == nil {
+			p.says = &State{}
+		}
 		p.says.Failed, p.says.Failure = s.Version, frr.Trouble
+	}
+	if p.says == nil {
+		return // what an agent before this one has said may still be so
 	}
 	s.Version, s.Failed, s.Failure = p.says.Version, p.says.Failed, p.says.Failure
 	// With the lock held, so that an older State does not come last.

@@ -83,11 +83,11 @@ func TestProgress(t *testing.T) {
 				p.Changed()
 			}
 		}
-		down := reconcile.Running{Trouble: "bgpd of FRR does not answer"}
+		down := reconcile.Running{Trouble: "FRR does not answer: bgpd"}
 		refused := reconcile.Running{Trouble: "line 7"}
 
 		p.Changed() // before there is anything to say
-		step("FRR has not answered yet", wants("1"), time.Minute, reconcile.State{Known: true})
+		step("FRR has not answered yet", wants("1"), time.Minute)
 		step("it has", comes(reconcile.Running{Applied: true}), 0, reconcile.State{Known: true, Version: "1"})
 		step("the same again", func() { p.Set(reconcile.State{Known: true, Version: "1"}) }, time.Minute)
 		step("FRR restarts", comes(down), 4*time.Second)
@@ -102,6 +102,9 @@ func TestProgress(t *testing.T) {
 		step("a version that FRR is not told of", func() {
 			p.Set(reconcile.State{Known: true, Version: "5", Failure: "no AS number"})
 		}, 6*time.Second, reconcile.State{Known: true, Version: "4", Failed: "5", Failure: "no AS number"})
+		p = reconcile.NewProgress(reconcile.ProgressOptions{Writer: &w, FRR: w.running})
+		step("a new agent", wants("5"), 0)
+		step("whose FRR does not come up", comes(down), 6*time.Second, reconcile.State{Known: true, Failed: "5", Failure: down.Trouble})
 		step("the end", func() {
 			ctx, stop := context.WithCancel(t.Context())
 			stop()

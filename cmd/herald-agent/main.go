@@ -252,7 +252,7 @@ func running(s frr.State) reconcile.Running {
 	case s.Err == nil:
 	case len(absent) > 0 && !errors.Is(s.Err, frr.ErrRejected):
 		// In how many ways it does so is of no interest.
-		r.Trouble = strings.Join(absent, ", ") + " of FRR does not answer"
+		r.Trouble = "FRR does not answer: " + strings.Join(absent, ", ")
 	default:
 		r.Trouble = "frr.conf not applied: " + strings.ReplaceAll(s.Err.Error(), "\n", "; ")
 	}
