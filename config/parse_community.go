@@ -35,11 +35,19 @@ func (p *parser) readCommunities(v value) {
 	}
 }
 
+// maxCommunities is how many of an advertisement fit in one command of FRR, however
+// long they are.
+const maxCommunities = 100
+
 // communities reads the communities of an advertisement, by name or number.
 func (p *parser) communities(v value) []Community {
 	var all []Community
+	list := v.list()
+	if len(list) > maxCommunities {
+		v.fail("%d communities, at most %d fit in a command of FRR", len(list), maxCommunities)
+	}
 	written, known := map[string]bool{}, map[Community]bool{}
-	for _, item := range v.list() {
+	for _, item := range list {
 		s := item.text()
 		if written[s] {
 			item.fail("duplicate definition of community %s", quote(s))

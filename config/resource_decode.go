@@ -273,6 +273,9 @@ func (d *decoder) bgp(o Object) *decodedBGP {
 	if s, dup := duplicate(raw.Communities); dup {
 		d.fail("spec.communities", "duplicate definition of community %q", s)
 	}
+	if len(raw.Communities) > maxCommunities {
+		d.fail("spec.communities", "%d communities, at most %d fit in a command of FRR", len(raw.Communities), maxCommunities)
+	}
 	if len(ad.ServiceSelectors) > 0 {
 		if ad.AggregationLength != 32 {
 			d.fail("spec", "serviceSelectors and aggregationLength are mutually exclusive, both cannot be set in %s", o.Name)

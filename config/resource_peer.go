@@ -33,6 +33,9 @@ func (d *decoder) peer(o Object) *decodedPeer {
 		GracefulRestart: raw.GracefulRestart,
 		DualStack:       raw.DualStack,
 	}}
+	if p.VRF == defaultVRF {
+		p.VRF = ""
+	}
 	d.asns(p)
 	d.endpoint(p, raw)
 	d.timers(p, raw)
@@ -78,10 +81,11 @@ func (d *decoder) endpoint(p *decodedPeer, raw rawPeer) {
 	case raw.Address != "" && raw.Interface != "":
 		d.fail("spec.interface", "peer has both Address and Interface specified")
 	}
-	for _, link := range []struct{ field, name string }{{"interface", raw.Interface}, {"vrf", raw.VRF}} {
-		if link.name != "" && !linkName.MatchString(link.name) {
-			d.fail("spec."+link.field, "%s is no name of an interface", quote(link.name))
-		}
+	if err := checkLinkName(raw.Interface); err != nil {
+		d.fail("spec.interface", "%s is no name of an interface: %v", quote(raw.Interface), err)
+	}
+	if raw.VRF != "" && !linkName.MatchString(raw.VRF) {
+		d.fail("spec.vrf", "%s is no name of an interface", quote(raw.VRF))
 	}
 	address := func(field, what, s string) netip.Addr {
 		if s == "" {
@@ -110,6 +114,27 @@ func (d *decoder) endpoint(p *decodedPeer, raw rawPeer) {
 // linkName is what Linux takes for the name of an interface, as one word of
 // FRR's configuration.
 var linkName = regexp.MustCompile(`^[!-.0-~]{1,15}$`)
+
+// checkLinkName says why a session cannot go over an interface of that name; none is
+// fine.
+func checkLinkName(name string) error {
+	if name == "" {
+		return nil
+	}
+	if before, _, cut := strings.Cut(name, "@"); cut {
+		return fmt.Errorf("what ip link shows after @ is not part of it, it may be %s", quote(before))
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return errors.New("FRR takes it for an address")
+	}
+	if !linkName.MatchString(name) {
+		return errors.New("it has to be 1 to 15 characters, without spaces and slashes")
+	}
+	return nil
+}
+
+// defaultVRF is what FRR calls the VRF of interfaces that are in none.
+const defaultVRF = "default"
 
 // timers checks the timers, and fills in what MetalLB derives one from another.
 func (d *decoder) timers(p *decodedPeer, raw rawPeer) {

@@ -105,6 +105,21 @@ func (v *Verifier) Look() {
 	signal(v.wake)
 }
 
+// Recheck has routes looked at that were sent, several times over: they may go to
+// other peers in a moment. It waits for nothing.
+func (v *Verifier) Recheck(routes []netip.Prefix) {
+	v.mu.Lock()
+	for _, r := range routes {
+		if len(v.sent[r]) > 0 {
+			v.young[r] = lookOnceMore
+		}
+	}
+	v.mu.Unlock()
+	if len(routes) > 0 {
+		signal(v.wake)
+	}
+}
+
 // SentTo returns the peers that were sent a route, in order, as of the last look.
 // The caller must not change it.
 func (v *Verifier) SentTo(route netip.Prefix) []status.PeerID {

@@ -137,6 +137,41 @@ func TestVerifier(t *testing.T) {
 	})
 }
 
+// A route that goes to other peers after a change of policy is noticed soon, though
+// FRR takes a moment to carry it out.
+func TestVerifierRecheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := netip.MustParsePrefix("192.0.2.1/32")
+		a, b := at("10.0.0.1"), at("10.0.0.2")
+		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {p: true}, b: {}}}
+		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		go v.Run(t.Context())
+		v.Expect([]netip.Prefix{p})
+		<-time.After(10 * time.Second) // the route is old now
+		for _, delay := range []time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecond} {
+			v.Recheck([]netip.Prefix{p})
+			<-time.After(delay)
+			r.change(func() { r.sent[a], r.sent[b] = r.sent[b], r.sent[a] })
+			<-time.After(time.Second)
+			synctest.Wait()
+			want := []status.PeerID{a}
+			if r.sent[b][p] {
+				want[0] = b
+			}
+			if got := v.SentTo(p); !slices.Equal(got, want) {
+				t.Errorf("a second after a change that took %s it was sent to %v, want %v", delay, got, want)
+			}
+			<-time.After(10 * time.Second)
+		}
+		single, _ := r.asked()
+		v.Recheck([]netip.Prefix{netip.MustParsePrefix("192.0.2.2/32")}) // which nobody expects
+		<-time.After(10 * time.Second)
+		if now, _ := r.asked(); now > single+1 {
+			t.Errorf("a route that is not expected is %d questions", now-single)
+		}
+	})
+}
+
 // Many routes cost a question a peer, and are looked at rarely once they are sent.
 func TestVerifierOfMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -24,6 +26,8 @@ import (
 const (
 	// conditionAccepted says whether the newest version of a resource is in force.
 	conditionAccepted = "Accepted"
+	// conditionProgrammed says whether it is in force on every node.
+	conditionProgrammed = "Programmed"
 	// statusRound is how long a ResourceStatus leaves between two rounds, so that
 	// a burst of Services does not write the counters of a pool all the time.
 	statusRound = time.Second
@@ -71,8 +75,9 @@ type ResourceStatusOptions struct {
 // writes what differs and nothing else, at a bounded rate, and again if somebody
 // else changes it.
 type ResourceStatus struct {
-	opts ResourceStatusOptions
-	poke chan struct{}
+	opts  ResourceStatusOptions
+	poke  chan struct{}
+	fleet fleet
 
 	mu     sync.Mutex // guards wanted
 	wanted reconcile.ResourceStatus
@@ -86,7 +91,9 @@ type write struct{ resourceVersion, patch string }
 
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
-	return &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
+	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
+	r.fleet.wake = r.wake
+	return r
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
@@ -115,23 +122,43 @@ func (r *ResourceStatus) Run(ctx context.Context) error {
 		r.wanted = reconcile.ResourceStatus{}
 		r.mu.Unlock()
 	}()
+	var g errgroup.Group
+	g.Go(func() error {
+		r.fleet.run(ctx, r.opts.Client, r.opts.Resources.opts.Namespace)
+		return nil
+	})
+	g.Go(func() error {
+		r.writeLoop(ctx)
+		return nil
+	})
+	return g.Wait()
+}
+
+// writeLoop writes whenever something changes, once a second at most.
+func (r *ResourceStatus) writeLoop(ctx context.Context) {
+	var later <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-r.poke:
-			r.round(ctx)
+		case <-later:
+		}
+		later = nil
+		if wait := r.round(ctx); wait > 0 {
+			later = time.After(wait)
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(statusRound):
 		}
 	}
 }
 
-// round writes all that differs.
-func (r *ResourceStatus) round(ctx context.Context) {
+// round writes all that differs. It returns how long to wait until time alone may
+// have changed something; 0: it will not.
+func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	wanted := r.wanted
 	r.mu.Unlock()
@@ -139,27 +166,40 @@ func (r *ResourceStatus) round(ctx context.Context) {
 	for _, p := range wanted.Pools {
 		pools[p.Name] = p
 	}
+	progress, wait, known := r.fleet.progress(wanted.Version)
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
 			continue // there is a newer version, and it is looked at
 		}
-		pool, counted := pools[v.Name]
-		if v.Kind != config.KindPool {
-			counted = false
+		s := said{Verdict: v}
+		_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
+		if known {
+			p := progress.Of(v, s.have.programmed(v.Generation))
+			s.programmed = &p
 		}
-		if err := r.write(ctx, o, v, pool, counted); err != nil && ctx.Err() == nil {
+		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
+			s.pool = &pool
+		}
+		if err := r.write(ctx, o, s); err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
 		}
 	}
+	return wait
+}
+
+// A said is what there is to say of a resource.
+type said struct {
+	config.Verdict
+	have       resourceStatus        // what its status says
+	programmed *reconcile.Programmed // nil: it is not known, and what was said stays
+	pool       *status.Pool          // nil: there are no counters
 }
 
 // write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict, pool status.Pool, counted bool) error {
-	var have resourceStatus
-	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
-	want, changed := wantedStatus(have, v, pool, counted, time.Now())
+func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
+	want, changed := s.wanted(time.Now())
 	if !changed {
 		return nil
 	}
@@ -170,23 +210,35 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, v config.Verdict
 	if err != nil {
 		return err
 	}
-	same := write{o.resourceVersion, v.Reason + v.Message + fmt.Sprint(pool)}
-	if r.written[v.ID] == same {
+	same := write{o.resourceVersion, s.text()}
+	if r.written[s.ID] == same {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, v.Kind, r.opts.Resources.opts.Namespace, v.Name, patch)
+	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, r.opts.Resources.opts.Namespace, s.Name, patch)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return nil // there is a newer version, or none
 	case err != nil:
 		return err
 	}
-	r.written[v.ID] = same
-	r.tell(have.condition(conditionAccepted), v)
+	r.written[s.ID] = same
+	r.tell(s.have.condition(conditionAccepted), s.Verdict)
 	pause(ctx, statusPause)
 	return nil
+}
+
+// text returns all that is said, without the time.
+func (s said) text() string {
+	text := s.Reason + s.Message
+	if s.programmed != nil {
+		text += s.programmed.Reason + s.programmed.Message
+	}
+	if s.pool != nil {
+		text += fmt.Sprint(*s.pool)
+	}
+	return text
 }
 
 // tell records an event where an object is refused, or accepted after that.
@@ -203,43 +255,62 @@ func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
 	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
 }
 
-// wantedStatus returns the status that an object should have, given the one
-// that it has, and whether they differ. Conditions of others stay.
-func wantedStatus(have resourceStatus, v config.Verdict, pool status.Pool, counted bool, now time.Time) (resourceStatus, bool) {
-	want := resourceStatus{Conditions: slices.Clone(have.Conditions)}
-	c := condition{
-		Type:               conditionAccepted,
-		Status:             string(metav1.ConditionFalse),
-		ObservedGeneration: v.Generation,
-		LastTransitionTime: now.UTC().Format(time.RFC3339),
-		Reason:             v.Reason,
-		Message:            clipMessage(v.Message),
+// wanted returns the status that the object should have, and whether it has
+// another one. Conditions of others stay.
+func (s said) wanted(now time.Time) (resourceStatus, bool) {
+	have, want := s.have, resourceStatus{Conditions: slices.Clone(s.have.Conditions)}
+	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
+	if p := s.programmed; p != nil {
+		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
-	if v.Accepted {
-		c.Status = string(metav1.ConditionTrue)
-	}
-	changed := false
-	if old := want.condition(conditionAccepted); old == nil {
-		want.Conditions, changed = append(want.Conditions, c), true
-	} else {
-		if old.Status == c.Status && old.LastTransitionTime != "" {
-			c.LastTransitionTime = old.LastTransitionTime
-		}
-		changed = *old != c
-		*old = c
-	}
-	if len(v.InForce) > 0 {
-		text := string(v.InForce)
+	if len(s.InForce) > 0 {
+		text := string(s.InForce)
 		want.InForce = &text
 	}
 	changed = changed || !equalPtr(have.InForce, want.InForce)
-	if counted {
-		want.AssignedIPv4, want.AvailableIPv4 = counters(pool.TotalV4, pool.InUseV4)
-		want.AssignedIPv6, want.AvailableIPv6 = counters(pool.TotalV6, pool.InUseV6)
+	if s.pool != nil {
+		want.AssignedIPv4, want.AvailableIPv4 = counters(s.pool.TotalV4, s.pool.InUseV4)
+		want.AssignedIPv6, want.AvailableIPv6 = counters(s.pool.TotalV6, s.pool.InUseV6)
 		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
 			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
 	}
 	return want, changed
+}
+
+// set makes a condition say something, and reports whether it said something else.
+func (s *resourceStatus) set(kind string, generation int64, is bool, reason, message string, now time.Time) bool {
+	c := condition{
+		Type:               kind,
+		Status:             string(metav1.ConditionFalse),
+		ObservedGeneration: generation,
+		LastTransitionTime: now.UTC().Format(time.RFC3339),
+		Reason:             reason,
+		Message:            clipMessage(message),
+	}
+	if is {
+		c.Status = string(metav1.ConditionTrue)
+	}
+	old := s.condition(kind)
+	if old == nil {
+		s.Conditions = append(s.Conditions, c)
+		return true
+	}
+	if old.Status == c.Status && old.LastTransitionTime != "" {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	changed := *old != c
+	*old = c
+	return changed
+}
+
+// programmed returns what the status says of a version being in force; nil if it
+// says nothing of this one.
+func (s resourceStatus) programmed(generation int64) *reconcile.Programmed {
+	c := s.condition(conditionProgrammed)
+	if c == nil || c.ObservedGeneration != generation {
+		return nil
+	}
+	return &reconcile.Programmed{True: c.Status == string(metav1.ConditionTrue), Reason: c.Reason, Message: c.Message}
 }
 
 // counters returns how many addresses are in use and free, as far as the

@@ -37,7 +37,7 @@ func TestWantedStatus(t *testing.T) {
 	}
 	for _, s := range steps {
 		now = now.Add(s.after)
-		want, changed := wantedStatus(have, s.verdict, s.pool, true, now)
+		want, changed := said{Verdict: s.verdict, have: have, pool: &s.pool}.wanted(now)
 		if !changed {
 			if s.want != "" {
 				t.Errorf("%s: nothing is to be written", s.name)
@@ -57,7 +57,7 @@ func TestWantedStatus(t *testing.T) {
 		}
 	}
 	have.Conditions = append(have.Conditions, condition{Type: "Other", Status: "True"})
-	if want, _ := wantedStatus(have, bad, pool, true, now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
+	if want, _ := (said{Verdict: bad, have: have, pool: &pool}).wanted(now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
 		t.Errorf("the condition of somebody else is gone: %+v", want.Conditions)
 	}
 }

@@ -9,12 +9,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -444,26 +442,14 @@ func (s *ServiceStatus) owners() []metav1.OwnerReference {
 func (s *ServiceStatus) findOwner(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if s.opts.Pod != "" {
-		pod, err := s.opts.Client.podUID(ctx, s.opts.Namespace, s.opts.Pod)
-		switch {
-		case err == nil:
-			s.owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: s.opts.Pod, UID: pod}
-			return nil
-		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
-			return fmt.Errorf("pod %s: %w", s.opts.Pod, err)
-		}
-	}
-	nodes, err := s.opts.Client.nodes().List(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("metadata.name", s.opts.Node).String(),
-	})
+	owner, err := s.opts.Client.agentOwner(ctx, s.opts.Namespace, s.opts.Pod, s.opts.Node)
 	if err != nil {
-		return fmt.Errorf("node %s: %w", s.opts.Node, err)
+		return err
 	}
-	s.owner = &metav1.OwnerReference{} // nobody
-	if i := slices.IndexFunc(nodes.Items, func(n corev1.Node) bool { return n.Name == s.opts.Node }); i >= 0 {
-		s.owner = &metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: s.opts.Node, UID: nodes.Items[i].UID}
+	if owner == nil {
+		owner = &metav1.OwnerReference{} // nobody
 	}
+	s.owner = owner
 	return nil
 }
 

@@ -215,6 +215,63 @@ func TestServiceStatusWrites(t *testing.T) {
 	}
 }
 
+// TestServiceStatusMany has three agents tell of 5,000 Services. A change of one is
+// as many requests as it is among one.
+func TestServiceStatusMany(t *testing.T) {
+	for _, many := range []int{1, 5000} {
+		t.Run(fmt.Sprint(many), func(t *testing.T) {
+			a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
+			var agents []*announcing
+			var writers []*kube.ServiceStatus
+			on := func(node, service string, peers ...string) reconcile.ServiceStatus {
+				s := viaBGP(service, peers...)
+				s.Node = node
+				return s
+			}
+			for _, node := range []string{"n1", "n2", "n3"} {
+				n := &announcing{known: true}
+				for i := range many {
+					s := on(node, fmt.Sprintf("s%d", i), "r1", "r2")
+					name, says := kube.ObjectOf(s)
+					a.set(bgpPlural, name, "", 1, `"status":`+says)
+					a.objects[bgpPlural][name]["metadata"].(map[string]any)["labels"] = map[string]any{"metallb.io/node": node}
+					n.all = append(n.all, s)
+				}
+				w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+					Client: c, Namespace: "ns", Node: node, Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+				})
+				agents, writers = append(agents, n), append(writers, w)
+			}
+			for _, w := range writers {
+				run(t, w.Run)
+			}
+			// change has each agent want something else of its Services.
+			change := func(what string, requests int, f func(node string, all []reconcile.ServiceStatus) []reconcile.ServiceStatus) {
+				t.Helper()
+				before := a.written()
+				for i, n := range agents {
+					n.mu.Lock()
+					all := f(fmt.Sprintf("n%d", i+1), slices.Clone(n.all))
+					n.mu.Unlock()
+					n.set(writers[i], all...)
+				}
+				eventually(t, what, func() bool { return a.written() >= before+requests })
+				if got := a.written() - before; got != requests {
+					t.Errorf("%s: %d requests that write, want %d", what, got, requests)
+				}
+			}
+			change("a new Service", 6, func(node string, all []reconcile.ServiceStatus) []reconcile.ServiceStatus {
+				return append(all, on(node, "x", "r1"))
+			})
+			change("one more peer is sent its routes", 3, func(node string, all []reconcile.ServiceStatus) []reconcile.ServiceStatus {
+				all[many] = on(node, "x", "r1", "r2")
+				return all
+			})
+			change("it ends", 3, func(_ string, all []reconcile.ServiceStatus) []reconcile.ServiceStatus { return all[:many] })
+		})
+	}
+}
+
 func TestServiceStatusNotInstalled(t *testing.T) {
 	a, c := newAPI(t, "nodes")
 	var log strings.Builder

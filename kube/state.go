@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,11 +21,20 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
+// Labels of a ConfigurationState, and how an agent's name begins: MetalLB's.
+const (
+	labelComponent = customGroup + "/component-type"
+	labelNodeName  = customGroup + "/node-name"
+	agentComponent = "speaker"
+	statePrefix    = agentComponent + "-"
+)
+
 // StateOptions say whose ConfigurationState a State writes.
 type StateOptions struct {
 	Client    *Client      // required
 	Namespace string       // required
 	Node      string       // the agent's; empty for the controller
+	Pod       string       // optional: the object belongs to this pod; else to the Node
 	Logger    *slog.Logger // required
 }
 
@@ -68,7 +78,7 @@ func (s *State) name() string {
 	if s.opts.Node == "" {
 		return "controller"
 	}
-	return "speaker-" + s.opts.Node
+	return statePrefix + s.opts.Node
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
@@ -131,6 +141,20 @@ type stateStatus struct {
 	Result       string      `json:"result"`
 	ErrorSummary string      `json:"errorSummary"`
 	Conditions   []condition `json:"conditions"`
+
+	// Herald's own.
+	Configuration       string `json:"configuration"`       // which resources are in force
+	FailedConfiguration string `json:"failedConfiguration"` // which are not
+	Failure             string `json:"failure"`             // and why
+}
+
+// state returns what the status says, as far as it concerns others.
+func (s stateStatus) state() reconcile.State {
+	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure}
+	if s.ErrorSummary != "" {
+		out.Errors = strings.Split(s.ErrorSummary, "\n")
+	}
+	return out
 }
 
 // write brings the object about, if it is not as it should be.
@@ -194,31 +218,31 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 		c.LastTransitionTime = have.Conditions[0].LastTransitionTime
 	}
 	want.Conditions = []condition{c}
-	same := have.Result == want.Result && have.ErrorSummary == want.ErrorSummary && len(have.Conditions) == 1 && have.Conditions[0] == c
+	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
+	same := slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }
 
-// create makes the object, without a status. An agent's belongs to the Node, and
-// goes with it.
+// create makes the object, without a status. An agent's belongs to its pod, or to
+// the Node, and goes with it.
 func (s *State) create(ctx context.Context) error {
 	o := customResource{
 		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: kindState},
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.opts.Namespace,
 			Name:      s.name(),
-			Labels:    map[string]string{"metallb.io/component-type": "controller"},
+			Labels:    map[string]string{labelComponent: "controller"},
 		},
 	}
 	if s.opts.Node != "" {
-		o.Labels = map[string]string{"metallb.io/component-type": "speaker", "metallb.io/node-name": s.opts.Node}
-		nodes, err := s.opts.Client.nodes().List(ctx, metav1.ListOptions{
-			FieldSelector: fields.OneTermEqualSelector("metadata.name", s.opts.Node).String(),
-		})
+		o.Labels = map[string]string{labelComponent: agentComponent, labelNodeName: s.opts.Node}
+		owner, err := s.opts.Client.agentOwner(ctx, s.opts.Namespace, s.opts.Pod, s.opts.Node)
 		if err != nil {
 			return err
 		}
-		for _, n := range nodes.Items {
-			o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Node", Name: n.Name, UID: n.UID}}
+		if owner != nil {
+			o.OwnerReferences = []metav1.OwnerReference{*owner}
 		}
 	}
 	body, err := json.Marshal(o)

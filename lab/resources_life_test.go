@@ -164,6 +164,7 @@ func TestResourcesPools(t *testing.T) {
 		}
 		return all
 	}
+	r.quiet(2 * time.Second)
 	before := versions()
 	time.Sleep(5 * time.Second) // there is nothing to wait for
 	for name, version := range versions() {

@@ -220,6 +220,8 @@ type resourceState struct {
 	AssignedIPv4  int64
 	AvailableIPv4 int64
 	InForce       string
+	Programmed    string // of the condition Programmed, its status and reason
+	Where         string // and its message
 }
 
 // state returns what Herald says of the newest version of an object.
@@ -249,6 +251,9 @@ func (r *resourceTest) state(ctx context.Context, kind, name string) (resourceSt
 	for _, c := range s.Conditions {
 		if c.Type == "Accepted" && c.ObservedGeneration == o.GetGeneration() {
 			out.Status, out.Reason, out.Message = string(c.Status), c.Reason, c.Message
+		}
+		if c.Type == "Programmed" && c.ObservedGeneration == o.GetGeneration() {
+			out.Programmed, out.Where = string(c.Status)+" "+c.Reason, c.Message
 		}
 	}
 	return out, err

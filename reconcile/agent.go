@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -31,6 +32,9 @@ type FRR interface {
 type Routers interface {
 	// Expect replaces the routes that matter. It must not block.
 	Expect(routes []netip.Prefix)
+	// Recheck says that routes which Expect was told of before may be on their way
+	// to other routers. It must not block.
+	Recheck(routes []netip.Prefix)
 	// Sent reports whether a router that a session is up with was sent the
 	// route, as of a moment ago.
 	Sent(route netip.Prefix) bool
@@ -83,6 +87,7 @@ type Agent struct {
 	loader    loader
 	memory    Memory
 	failed    string            // why the last pass came to nothing
+	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
 	passed    bool              // there was one
 	again     *time.Timer       // wakes the worker for what time alone brings about
@@ -120,7 +125,9 @@ func (a *Agent) pass() {
 		a.announce(s, start, &r)
 	}
 	if a.opts.State != nil {
-		a.opts.State.Set(a.state(s, r.Peers))
+		state := a.state(s, r.Peers)
+		state.Failure = r.Error
+		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)
@@ -195,6 +202,8 @@ func (a *Agent) apply(c render.Config) string {
 			routes[i] = n.Prefix
 		}
 		a.opts.Routers.Expect(routes)
+		a.opts.Routers.Recheck(repointed(a.applied, c))
+		a.applied = c
 		a.failed = ""
 		return ""
 	}
@@ -204,6 +213,39 @@ func (a *Agent) apply(c render.Config) string {
 		a.opts.Logger.Error("configuration not applied", "err", failed)
 	}
 	return failed
+}
+
+// repointed returns the routes of both that are not announced as they were: to
+// other neighbors, say.
+func repointed(before, now render.Config) []netip.Prefix {
+	if len(before.Networks) == 0 || len(now.Networks) == 0 {
+		return nil
+	}
+	type pair struct{ before, now int }
+	same := map[pair]bool{}
+	var out []netip.Prefix
+	old := before.Networks
+	for _, n := range now.Networks {
+		for len(old) > 0 && old[0].Prefix.Compare(n.Prefix) < 0 {
+			old = old[1:]
+		}
+		if len(old) == 0 {
+			break
+		}
+		if old[0].Prefix != n.Prefix {
+			continue
+		}
+		p := pair{old[0].Class, n.Class}
+		alike, known := same[p]
+		if !known {
+			alike = reflect.DeepEqual(before.Classes[p.before], now.Classes[p.now])
+			same[p] = alike
+		}
+		if !alike {
+			out = append(out, n.Prefix)
+		}
+	}
+	return out
 }
 
 // noteConflicts says of what is announced who else has the address.

@@ -45,6 +45,7 @@ type Reporter interface {
 type ResourceStatus struct {
 	Verdicts []config.Verdict // in the order of their IDs
 	Pools    []status.Pool
+	Version  string // of the resources that the controller uses
 }
 
 // A ResourceWriter makes the status of resources say what became of them.
@@ -158,7 +159,7 @@ func (c *Controller) pass(t *term) {
 		c.opts.Writer.Set(plan.Updates)
 		c.tell(t, s.Config)
 		if c.opts.Resources != nil {
-			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools})
+			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config)})
 		}
 		if c.opts.State != nil {
 			c.opts.State.Set(controllerState(s.Config))

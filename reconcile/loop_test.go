@@ -5,8 +5,10 @@ package reconcile_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +35,8 @@ type scene struct {
 	report   status.Report
 	events   []string
 	refresh  func() // what happens in Refresh; nil: nothing
+
+	rechecked []netip.Prefix // that the agent had looked at again
 }
 
 func (w *scene) Snapshot() (reconcile.Snapshot, bool) {
@@ -118,11 +122,17 @@ func (r router) Set(conf []byte) {
 	r.conf = conf
 }
 
-// routers were sent everything.
-type routers struct{}
+// routers are a scene's, and were sent everything.
+type routers struct{ *scene }
 
 func (routers) Expect([]netip.Prefix)  {}
 func (routers) Sent(netip.Prefix) bool { return true }
+
+func (r routers) Recheck(routes []netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rechecked = append(r.rechecked, routes...)
+}
 
 // A reporter is a scene that reads reports.
 type reporter struct{ *scene }
@@ -316,7 +326,7 @@ func runAgent(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{}, Reporter: reporter{w},
+		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -359,6 +369,35 @@ func TestAgent(t *testing.T) {
 		stop()
 		if string(w.conf) != before {
 			t.Errorf("the end of the agent changed what FRR was told to:\n%s", w.conf)
+		}
+	})
+}
+
+// A route that is announced in another way than before is looked at again, and no
+// other.
+func TestAgentRepointed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peers := "peers: [{peer-address: 192.0.2.254, peer-asn: 64513, my-asn: 64512}, {peer-address: 192.0.2.253, peer-asn: 64513, my-asn: 64512}]\n"
+		pools := "address-pools: [{name: web, protocol: bgp, addresses: [198.51.100.1-198.51.100.1], bgp-advertisements: [{%s}]}, {name: more, protocol: bgp, addresses: [198.51.100.2-198.51.100.2]}]"
+		w := &scene{synced: true}
+		w.snapshot.Services = services("a=198.51.100.1", "b=198.51.100.2")
+		w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{}
+		for _, s := range w.snapshot.Services {
+			w.snapshot.Endpoints[s.Key] = []reconcile.Endpoint{{Node: "n1"}}
+		}
+		defer runAgent(t, w)()
+		w.write(peers + fmt.Sprintf(pools, ""))
+		if !strings.Contains(string(w.conf), "network 198.51.100.1/32") || len(w.rechecked) > 0 {
+			t.Fatalf("%v are looked at again, with\n%s", w.rechecked, w.conf)
+		}
+		w.write(peers + fmt.Sprintf(pools, `communities: ["64512:1"]`))
+		want := []netip.Prefix{netip.MustParsePrefix("198.51.100.1/32")}
+		if !slices.Equal(w.rechecked, want) {
+			t.Errorf("%v are looked at again, want %v, with\n%s", w.rechecked, want, w.conf)
+		}
+		w.write(peers + fmt.Sprintf(pools, `communities: ["64512:1"]`) + " # the same")
+		if len(w.rechecked) > 1 {
+			t.Errorf("%v are looked at again", w.rechecked)
 		}
 	})
 }

@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -118,9 +117,5 @@ func Words(of []ServiceStatus) string {
 
 // someOf lists names in order, and says how many it leaves out.
 func someOf(names map[string]bool) string {
-	list := slices.Sorted(maps.Keys(names))
-	if len(list) <= shownNames {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:shownNames], ", "), len(list)-shownNames)
+	return clipList(slices.Sorted(maps.Keys(names)), ", ")
 }

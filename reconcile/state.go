@@ -13,12 +13,18 @@ import (
 // A State is what a component makes of the configuration, as MetalLB's
 // ConfigurationState has it.
 type State struct {
-	Known  bool     // there is a configuration
-	Errors []string // what is not in force, for this component; empty: all is
+	Known   bool     // there is a configuration
+	Errors  []string // what is not in force, for this component; empty: all is
+	Version string   // of the resources that are in force; empty: none are
+	Failed  string   // the version that is not, for Failure
+	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
 }
 
 // Equal reports whether both say the same.
-func (s State) Equal(o State) bool { return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) }
+func (s State) Equal(o State) bool {
+	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
+		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
+}
 
 // A StateWriter makes a State known.
 type StateWriter interface {
@@ -43,7 +49,7 @@ func agentState(l Loaded, node *Node) State {
 }
 
 func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
-	s := State{Known: l.Config != nil}
+	s := State{Known: l.Config != nil, Version: versionOf(l)}
 	if l.Document.Resources == nil {
 		if l.Err != nil {
 			s.Errors = []string{l.Err.Error()}

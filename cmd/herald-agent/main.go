@@ -7,9 +7,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
@@ -121,7 +124,20 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	applier := frr.New(frr.Options{RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Logger: log.With("component", "frr")})
+	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	if err != nil {
+		return err
+	}
+	var applier *frr.Applier
+	progress := reconcile.NewProgress(reconcile.ProgressOptions{
+		Writer: kube.NewState(kube.StateOptions{
+			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
+		}),
+		FRR: func() reconcile.Running { return running(applier.State()) },
+	})
+	applier = frr.New(frr.Options{
+		RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Changed: progress.Changed, Logger: log.With("component", "frr"),
+	})
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
@@ -147,10 +163,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			r.Confirm(routers.SentTo)
 		},
 	})
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
-	if err != nil {
-		return err
-	}
 	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
@@ -166,9 +178,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {
-		state := kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Node: o.node, Logger: log.With("component", "status")})
-		agentOpts.State = state
-		tasks = append(tasks, daemon.Task{Name: "state", Run: state.Run})
+		agentOpts.State = progress
+		tasks = append(tasks, daemon.Task{Name: "state", Run: progress.Run})
 	}
 	if o.ServiceStatus {
 		statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
@@ -226,6 +237,26 @@ func (r reporter) Set(report status.Report) {
 	for _, hear := range r.heard {
 		hear(report)
 	}
+}
+
+// running says whether FRR runs what it is to run, and why not.
+func running(s frr.State) reconcile.Running {
+	r := reconcile.Running{Applied: s.Applied}
+	var absent []string
+	for _, name := range slices.Sorted(maps.Keys(s.Up)) {
+		if !s.Up[name] {
+			absent = append(absent, name)
+		}
+	}
+	switch {
+	case s.Err == nil:
+	case len(absent) > 0 && !errors.Is(s.Err, frr.ErrRejected):
+		// In how many ways it does so is of no interest.
+		r.Trouble = "FRR does not answer: " + strings.Join(absent, ", ")
+	default:
+		r.Trouble = "frr.conf not applied: " + strings.ReplaceAll(s.Err.Error(), "\n", "; ")
+	}
+	return r
 }
 
 // inForce says how far FRR runs what it is to run.

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import "github.com/heraldlb/herald/reconcile"
+
+// ObjectOf returns the name and the status of the object that tells of a Service.
+func ObjectOf(s reconcile.ServiceStatus) (name, status string) {
+	return objectName(serviceStatusKinds[s.Protocol], s.Node, s.Service), contentOf(statusOf(s))
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// programmed waits for what the newest version of an object says of being in force
+// on the nodes: status and reason of the condition, and its message.
+func (r *resourceTest) programmed(kind, name, want, where string) {
+	r.t.Helper()
+	r.eventually(kind+" "+name+" is "+want, func(ctx context.Context) error {
+		s, err := r.state(ctx, kind, name)
+		if err == nil && (s.Programmed != want || s.Where != where) {
+			err = fmt.Errorf("it says %s, %q; want %s, %q", s.Programmed, s.Where, want, where)
+		}
+		return err
+	})
+}
+
+// Every resource says whether it is in force on all nodes, and where it is not and
+// why. An edit of one is no write to another.
+func TestResourcesProgrammed(t *testing.T) {
+	const everywhere = "in force on all nodes"
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	ctx := t.Context()
+	pool := func(addresses string) string {
+		return fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [%s]}}", addresses)
+	}
+	r.apply(peerResources + "---\n" + pool("10.249.0.0/28") + `
+---
+{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}, spec: {communities: [blue]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: ad}}
+---
+{apiVersion: metallb.io/v1beta1, kind: Community, metadata: {name: colors}, spec: {communities: [{name: blue, value: "64512:7"}]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: fast}, spec: {receiveInterval: 1000}}`)
+	kinds := map[string]string{
+		config.KindPool: "p", config.KindBGPAdvertisement: "ad", config.KindL2Advertisement: "ad", config.KindCommunity: "colors",
+		config.KindBFDProfile: "fast", config.KindPeer: "r1",
+	}
+	for kind, name := range kinds {
+		r.programmed(kind, name, "True Programmed", everywhere)
+	}
+
+	// An edit is in force within seconds. It is two writes at most to the object, one
+	// of each agent and of the controller, and none to other objects.
+	_, before := r.quiet(2 * time.Second)
+	start := time.Now()
+	r.apply(pool("10.249.0.0/27"))
+	r.programmed(config.KindPool, "p", "True Programmed", everywhere)
+	t.Logf("an edit is in force on all nodes, and says so, after %s", time.Since(start))
+	_, after := r.quiet(2 * time.Second)
+	for k, v := range before {
+		if after[k] -= v; after[k] == 0 {
+			delete(after, k)
+		}
+	}
+	t.Logf("an edit is these writes: %v", after)
+	for k, n := range after {
+		most := 0
+		switch {
+		case strings.Contains(k, `"ipaddresspools/status"`):
+			most = 2
+		case strings.Contains(k, `"configurationstates/status"`):
+			most = 1 + len(r.Nodes)
+		}
+		if n > most {
+			t.Errorf("an edit of a pool is %d writes of %s, want %d at most", n, k, most)
+		}
+	}
+
+	// Two peers of one address, which meet on n3.
+	r.apply(newPeer("a", "10.10.0.78", ", nodeSelectors: [{matchLabels: {rack: a}}]") + "\n---\n" +
+		newPeer("b", "10.10.0.78", ", nodeSelectors: [{matchLabels: {row: b}}]"))
+	for key, value := range map[string]string{"rack": "a", "row": "b"} {
+		if err := r.Cluster.LabelNode(ctx, "n3", key, value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := r.Cluster.UnlabelNode(context.Background(), "n3", key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	r.programmed(config.KindPeer, "b", "False NodeError", "n3: peer a has the same address")
+	r.programmed(config.KindPeer, "a", "True Programmed", everywhere)
+	r.programmed(config.KindPeer, "r1", "True Programmed", everywhere)
+	r.delete(config.KindPeer, "a")
+	r.programmed(config.KindPeer, "b", "True Programmed", everywhere)
+
+	// FRR on n2 hangs. What was in force stays so.
+	n2 := r.Nodes[1]
+	if err := n2.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
+		t.Fatal(err)
+	}
+	resume := func() {
+		if err := n2.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(resume)
+	r.apply(newPeer("late", "10.10.0.79", ""))
+	r.programmed(config.KindPeer, "late", "False DataPlane", "n2: FRR does not answer: bgpd")
+	for kind, name := range kinds {
+		r.programmed(kind, name, "True Programmed", everywhere)
+	}
+	resume()
+	r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
+
+	// An agent that is gone is waited for once, and not for long.
+	n3 := r.Agent(r.Nodes[2])
+	if err := n3.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	back := false
+	t.Cleanup(func() {
+		if !back {
+			_ = n3.Start()
+		}
+	})
+	const but = everywhere + " but those whose agents do not say so: n3"
+	r.apply(pool("10.249.0.0/26"))
+	r.programmed(config.KindPool, "p", "True Programmed", but)
+	start = time.Now()
+	r.apply(newPeer("late", "10.10.0.80", ""))
+	r.programmed(config.KindPeer, "late", "True Programmed", but)
+	t.Logf("an edit after that says so after %s", time.Since(start))
+	back = true
+	if err := n3.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for kind, name := range kinds {
+		r.programmed(kind, name, "True Programmed", everywhere)
+	}
+	r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
+	r.quiet(5 * time.Second)
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// troubleDelay is how long FRR must refuse a configuration, or not answer, before
+// an agent says so: when FRR restarts, that is over sooner.
+const troubleDelay = 5 * time.Second
+
+// A Running says how far FRR runs the text that it was given last.
+type Running struct {
+	Applied bool
+	Trouble string // why not; empty if it is on its way
+}
+
+// ProgressOptions are what a Progress works with.
+type ProgressOptions struct {
+	Writer StateWriter    // required
+	FRR    func() Running // required: must not block
+}
+
+// A Progress is a StateWriter for an agent: it holds back the version of a
+// configuration until FRR runs what follows from it. Its methods are safe for
+// concurrent use.
+type Progress struct {
+	opts ProgressOptions
+
+	mu      sync.Mutex // guards the fields below
+	wanted  *State     // nil: nothing was said yet
+	says    *State     // of it what Writer is told: Version, Failed and Failure; nil: it is not known yet
+	trying  string     // the version that there is trouble with
+	trouble time.Time  // since when; zero: there is none
+}
+
+var _ StateWriter = (*Progress)(nil)
+
+// NewProgress returns a Progress. It starts nothing.
+func NewProgress(opts ProgressOptions) *Progress { return &Progress{opts: opts} }
+
+// Set replaces what there is to say, after FRR was given what follows from it. A
+// Failure is why FRR was not.
+func (p *Progress) Set(s State) {
+	p.mu.Lock()
+	p.wanted = &s
+	p.mu.Unlock()
+	p.Changed()
+}
+
+// Changed says that FRR may have come further. It does not block.
+func (p *Progress) Changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wanted == nil {
+		return
+	}
+	s, now := *p.wanted, time.Now()
+	frr := p.opts.FRR()
+	if s.Failure != "" {
+		frr = Running{Trouble: s.Failure}
+	}
+	switch {
+	case frr.Applied:
+		p.says, p.trouble = &State{Version: s.Version}, time.Time{}
+	case frr.Trouble == "":
+		p.trouble = time.Time{}
+	case p.trouble.IsZero() || p.trying != s.Version:
+		p.trying, p.trouble = s.Version, now
+		time.AfterFunc(troubleDelay, p.Changed)
+	case now.Sub(p.trouble) >= troubleDelay:
+		if p.says == nil {
+			p.says = &State{}
+		}
+		p.says.Failed, p.says.Failure = s.Version, frr.Trouble
+	}
+	if p.says == nil {
+		return // what an agent before this one has said may still be so
+	}
+	s.Version, s.Failed, s.Failure = p.says.Version, p.says.Failed, p.says.Failure
+	// With the lock held, so that an older State does not come last.
+	p.opts.Writer.Set(s)
+}
+
+// Run writes until the context is canceled.
+func (p *Progress) Run(ctx context.Context) error { return p.opts.Writer.Run(ctx) }
