@@ -19,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // A Service over TCP and UDP, of both families, from its creation to its end: who
@@ -206,7 +207,8 @@ func (r *layer2Resources) hasNot(d *lab.Daemon, series string) {
 	})
 }
 
-// With the policy Local the owner has an endpoint, and moves with it.
+// With the policy Local the owner has an endpoint, and moves with it; there is none
+// if no node with an endpoint may announce.
 func TestLayer2ResourcesLocal(t *testing.T) {
 	r := newLayer2Resources(t)
 	advertise("ad", "{}")(r)
@@ -223,6 +225,22 @@ func TestLayer2ResourcesLocal(t *testing.T) {
 			r.reachedFrom(r.Client, a, n)
 		}
 		r.hasStatuses("ServiceL2Status", "web", n.Name+": ")
+	}
+	for _, step := range []struct {
+		edit  edit
+		owner string
+	}{
+		{advertise("ad", "{"+on1+"}"), ""},
+		{advertise("ad", "{}"), "n3"},
+		{label("n3", reconcile.LabelExcludeNode, ""), ""},
+	} {
+		step.edit(r)
+		r.haveOwners(only(step.owner))
+		if step.owner == "" {
+			r.condition("web", string(status.NoEndpoints), "on a node that may announce it")
+		} else {
+			r.condition("web", string(status.Announced), "layer2 from "+step.owner)
+		}
 	}
 	r.end()
 }
