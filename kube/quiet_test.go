@@ -181,6 +181,14 @@ func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Sent(netip.Prefix) bool { return true }
 
+// A lonely node knows of no other on its network.
+type lonely struct{}
+
+func (lonely) Set([]reconcile.Answer) {}
+func (lonely) Neighborhood() reconcile.Neighborhood {
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
+}
+
 // A listener is told what came of every pass.
 type listener func(status.Report)
 
@@ -197,6 +205,7 @@ func TestQuiet(t *testing.T) {
 		a.set("ipaddresspools", "wrong", `{"addresses":["198.51.100.7-198.51.100.9"]}`, 1)
 		a.set("bgppeers", "tor", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.0.0.1"}`, 1)
 		a.set("bgpadvertisements", "ad", `{}`, 1)
+		a.set("l2advertisements", "ad", `{}`, 1)
 		for _, name := range []string{"web", "without"} {
 			a.set("services", name, `{"type":"LoadBalancer","clusterIP":"10.96.0.1","ports":[{"port":80}]}`, 1)
 			a.slice(name)
@@ -235,7 +244,7 @@ func TestQuiet(t *testing.T) {
 		if err == nil {
 			err = json.Unmarshal(b, &web)
 		}
-		if err != nil || len(web.Status.LoadBalancer.Ingress) != 1 || len(web.Status.Conditions) != 2 || web.Status.Conditions[1].Message != "bgp from n1 to tor" {
+		if err != nil || len(web.Status.LoadBalancer.Ingress) != 1 || len(web.Status.Conditions) != 2 || web.Status.Conditions[1].Message != "bgp from n1 to tor; layer2 from n1" {
 			t.Fatalf("the Service has %+v, %v", web.Status, err)
 		}
 		if got := a.status("ipaddresspools", "wrong"); !strings.Contains(got, "overlaps") {
@@ -301,7 +310,7 @@ func controllerOf(c *kube.Client, log *slog.Logger) []func(context.Context) erro
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, controller.Lead}
 }
 
-// agentOf returns what the agent of n1 runs, if routers are sent what it announces.
+// agentOf returns what the agent of n1 runs, if all that it announces is heard.
 func agentOf(c *kube.Client, log *slog.Logger) []func(context.Context) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
@@ -319,12 +328,12 @@ func agentOf(c *kube.Client, log *slog.Logger) []func(context.Context) error {
 		},
 	})
 	agent := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: watcher, Documents: resources, FRR: obedient{}, Routers: obedient{}, Logger: log,
+		Node: "n1", Worker: worker, Cluster: watcher, Documents: resources, FRR: obedient{}, Routers: obedient{}, Layer2: lonely{}, Logger: log,
 		Events: events.Service, State: state,
 		Reporter: listener(func(r status.Report) {
 			r.Node, r.Decisions = "n1", slices.Clone(r.Decisions)
 			for i := range r.Decisions {
-				r.Decisions[i].Sent = r.Decisions[i].Peers
+				r.Decisions[i].Sent, r.Decisions[i].Confirmed = r.Decisions[i].Peers, true
 			}
 			mu.Lock()
 			last = r
