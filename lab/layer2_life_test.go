@@ -22,12 +22,11 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Service over TCP and UDP, of both families, from its creation to its end: who
-// says so by events, statuses and metrics, and where its addresses go while its
-// owner may not or cannot announce.
+// A Service over TCP and UDP, of both families, from its creation in a pool without
+// an advertisement to its end: who says so by events, statuses and metrics, and
+// where its addresses go while its owner may not or cannot announce.
 func TestLayer2ResourcesService(t *testing.T) {
 	r := newLayer2Resources(t)
-	advertise("ad", "{}")(r)
 	port := intstr.FromInt32(lab.BackendPort)
 	opts := r.pinned("web", nil)
 	opts.Ports = []corev1.ServicePort{
@@ -35,7 +34,11 @@ func TestLayer2ResourcesService(t *testing.T) {
 		{Name: "udp", Protocol: corev1.ProtocolUDP, Port: 80, TargetPort: port},
 	}
 	r.expose(opts)
+	r.condition("web", string(status.NoAdvertisement), "pool lan has no advertisement")
+	r.haveOwners(only(""))
+	advertise("ad", "{}")(r)
 	r.haveOwners(only("n2"))
+	r.condition("web", string(status.Announced), "layer2 from n2")
 	for _, a := range r.addrs["web"] {
 		r.reachedFrom(r.LANClient, a)
 		r.reachedFrom(r.Client, a)
