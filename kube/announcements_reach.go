@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -16,12 +17,18 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
+// reachSettle is how long news of endpoints and Nodes wait for more: in a large
+// cluster there is always some, and what is made of it is not urgent.
+const reachSettle = 500 * time.Millisecond
+
 // A reach holds where the endpoints of Services are.
 type reach struct {
 	nodes     *table[string, *reconcile.Node]
 	endpoints *endpoints
 
 	readNodes, readEndpoints reading
+
+	waking bool // within reachSettle
 }
 
 // A reading is whether a kind was read.
@@ -56,7 +63,7 @@ func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 	r := &a.reach
 	nodes := &sink[*corev1.Node]{
 		strip:  stripNode,
-		wake:   a.opts.Wake,
+		wake:   a.wakeSoon,
 		mu:     &a.mu,
 		set:    func(n *corev1.Node) bool { return r.nodes.set(reconcile.FromNode(n)) },
 		remove: func(n *corev1.Node) bool { return r.nodes.delete(n.Name) },
@@ -78,7 +85,7 @@ func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 		return change(slice) && (a.words[service] == "" || a.changed[service])
 	}
 	slices := &sink[*discoveryv1.EndpointSlice]{
-		wake: a.opts.Wake,
+		wake: a.wakeSoon,
 		mu:   &a.mu,
 		set:  func(s *discoveryv1.EndpointSlice) bool { return news(s, r.endpoints.set) },
 		remove: func(s *discoveryv1.EndpointSlice) bool {
@@ -98,6 +105,22 @@ func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 	g.Go(func() error {
 		persist(ctx, a.opts.Client.endpointSlices(), fields.Everything(), slices, func(err error) { a.refused(&r.readEndpoints, "EndpointSlice", err) })
 		return nil
+	})
+}
+
+// wakeSoon wakes once for all that is called within reachSettle.
+func (a *Announcements) wakeSoon() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.reach.waking {
+		return
+	}
+	a.reach.waking = true
+	time.AfterFunc(reachSettle, func() {
+		a.mu.Lock()
+		a.reach.waking = false
+		a.mu.Unlock()
+		a.opts.Wake()
 	})
 }
 
