@@ -29,6 +29,7 @@ type AnnouncementsOptions struct {
 
 // Announcements holds what agents say they announce: of every ServiceL2Status and
 // ServiceBGPStatus of a namespace, whatever its name, the few words of its status.
+// It also holds where the endpoints of Services are, for what nobody announces.
 type Announcements struct {
 	opts AnnouncementsOptions
 
@@ -36,6 +37,7 @@ type Announcements struct {
 	kinds   map[string]*announcedKind
 	changed map[reconcile.Key]bool   // since words was made
 	words   map[reconcile.Key]string // by Service; somebody may be reading it
+	reach   reach
 }
 
 // An announcedKind is what was read of one kind.
@@ -61,6 +63,7 @@ func (a *Announcements) forget() {
 		a.kinds[kind] = &announcedKind{}
 		a.kinds[kind].clear()
 	}
+	a.reach = newReach()
 }
 
 func (k *announcedKind) clear() {
@@ -77,6 +80,10 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 			return reconcile.Announced{}, false
 		}
 		out.Told = out.Told || k.installed
+	}
+	var read bool
+	if out.Reach, read = a.reach.get(); !read {
+		return reconcile.Announced{}, false
 	}
 	if len(a.changed) > 0 {
 		words := make(map[reconcile.Key]string, len(a.words)+len(a.changed))
@@ -121,6 +128,7 @@ func (a *Announcements) Run(ctx context.Context) error {
 			return nil
 		})
 	}
+	a.followReach(ctx, &g)
 	return g.Wait()
 }
 

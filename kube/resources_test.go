@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -37,6 +38,7 @@ var apiKinds = map[string]string{
 	"bgpadvertisements": "BGPAdvertisement", "l2advertisements": "L2Advertisement", "configurationstates": "ConfigurationState",
 	"secrets": "Secret", "events": "Event", "nodes": "Node", "pods": "Pod",
 	"servicel2statuses": "ServiceL2Status", "servicebgpstatuses": "ServiceBGPStatus",
+	"services": "Service", "namespaces": "Namespace", "endpointslices": "EndpointSlice",
 }
 
 // apiVersion returns the version of a plural.
@@ -44,8 +46,10 @@ func apiVersion(plural string) string {
 	switch plural {
 	case "bgppeers":
 		return "metallb.io/v1beta2"
-	case "secrets", "nodes", "pods":
+	case "secrets", "nodes", "pods", "services", "namespaces":
 		return "v1"
+	case "endpointslices":
+		return "discovery.k8s.io/v1"
 	}
 	return "metallb.io/v1beta1"
 }
@@ -131,7 +135,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.Get("sendInitialEvents") != "":
 		fail(http.StatusUnprocessableEntity, "Invalid")
 	case q.Get("watch") != "":
-		a.watch(w, r, plural, q.Get("resourceVersion"), q.Get("labelSelector"))
+		a.watch(w, r, plural)
 	case r.Method == http.MethodGet:
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -145,7 +149,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		items := []map[string]any{}
 		for _, o := range all {
-			if selected(o, q.Get("labelSelector")) {
+			if selected(o, q) {
 				items = append(items, o)
 			}
 		}
@@ -233,9 +237,10 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since, selector string) {
+func (a *api) watch(w http.ResponseWriter, r *http.Request, plural string) {
+	q := r.URL.Query()
 	var from int
-	fmt.Sscan(since, &from)
+	fmt.Sscan(q.Get("resourceVersion"), &from)
 	w.(http.Flusher).Flush()
 	sent := 0
 	for {
@@ -245,7 +250,7 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since, selec
 		a.mu.Unlock()
 		for _, e := range events {
 			if e["plural"] == plural && e["version"].(int) > from &&
-				selected(e["event"].(map[string]any)["object"].(map[string]any), selector) {
+				selected(e["event"].(map[string]any)["object"].(map[string]any), q) {
 				json.NewEncoder(w).Encode(e["event"])
 			}
 		}
@@ -258,10 +263,15 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, plural, since, selec
 	}
 }
 
-// selected reports whether an object has the labels of a selector, k=v,….
-func selected(o map[string]any, selector string) bool {
-	labels, _ := o["metadata"].(map[string]any)["labels"].(map[string]any)
-	for term := range strings.SplitSeq(selector, ",") {
+// selected reports whether a query is about an object: it has the labels of its
+// selector, k=v,…, and the name if there is one.
+func selected(o map[string]any, q url.Values) bool {
+	metadata := o["metadata"].(map[string]any)
+	if _, name, ok := strings.Cut(q.Get("fieldSelector"), "metadata.name="); ok && metadata["name"] != name {
+		return false
+	}
+	labels, _ := metadata["labels"].(map[string]any)
+	for term := range strings.SplitSeq(q.Get("labelSelector"), ",") {
 		if k, v, _ := strings.Cut(term, "="); k != "" && labels[k] != v {
 			return false
 		}

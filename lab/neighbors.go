@@ -38,7 +38,7 @@ type NeighborClaim struct {
 	Asked bool // it was sent to this machine alone, as an answer is
 }
 
-// A NeighborWatch hears, on a machine's first link, who says that he has which
+// A NeighborWatch hears, on one of a machine's links, who says that he has which
 // address. The machine need not have an address or a route for that.
 type NeighborWatch struct {
 	machine *Machine
@@ -50,11 +50,15 @@ type NeighborWatch struct {
 	claims map[netip.Addr][]NeighborClaim
 }
 
-// WatchNeighbors starts to listen. The caller closes the watch.
-func (m *Machine) WatchNeighbors() (*NeighborWatch, error) {
+// WatchNeighbors starts to listen on the machine's first link. The caller closes
+// the watch.
+func (m *Machine) WatchNeighbors() (*NeighborWatch, error) { return m.WatchNeighborsOn(lanLink) }
+
+// WatchNeighborsOn starts to listen on a link. The caller closes the watch.
+func (m *Machine) WatchNeighborsOn(name string) (*NeighborWatch, error) {
 	w := &NeighborWatch{machine: m, claims: map[netip.Addr][]NeighborClaim{}}
 	err := m.Namespace.Do(func() error {
-		link, err := net.InterfaceByName(lanLink)
+		link, err := net.InterfaceByName(name)
 		if err != nil {
 			return err
 		}
@@ -233,9 +237,12 @@ func ethernet(dst, src l2.MAC, kind uint16) []byte {
 }
 
 // MAC returns the hardware address of the machine's first link.
-func (m *Machine) MAC() (mac l2.MAC, err error) {
+func (m *Machine) MAC() (l2.MAC, error) { return m.MACOf(lanLink) }
+
+// MACOf returns the hardware address of a link.
+func (m *Machine) MACOf(name string) (mac l2.MAC, err error) {
 	err = m.Namespace.Do(func() error {
-		link, err := net.InterfaceByName(lanLink)
+		link, err := net.InterfaceByName(name)
 		if err != nil {
 			return err
 		}
@@ -243,7 +250,7 @@ func (m *Machine) MAC() (mac l2.MAC, err error) {
 		return nil
 	})
 	if err != nil {
-		return mac, fmt.Errorf("find the hardware address of %s: %w", m.Name, err)
+		return mac, fmt.Errorf("find the hardware address of %s on %s: %w", name, m.Name, err)
 	}
 	return mac, nil
 }

@@ -166,12 +166,13 @@ func TestResourcesPools(t *testing.T) {
 	}
 	r.quiet(2 * time.Second)
 	before := versions()
-	time.Sleep(5 * time.Second) // there is nothing to wait for
-	for name, version := range versions() {
-		if before[name] != version {
-			t.Errorf("%s was written while nothing happened", name)
+	r.stays(4*time.Second, func() {
+		for name, version := range versions() {
+			if before[name] != version {
+				t.Fatalf("%s was written while nothing happened", name)
+			}
 		}
-	}
+	})
 
 	r.apply(pool("q", "10.247.1.0/30"))
 	r.accepted(config.KindPool, "q")

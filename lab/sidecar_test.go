@@ -165,6 +165,25 @@ func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
 	return r
 }
 
+// readsBack waits until a node's agent has compared what bgpd runs with what it
+// should, a moment after it applied something: it puts back the route that bgpd has
+// lost meanwhile.
+func (e *e2e) readsBack(n *lab.Node, lost netip.Addr) {
+	e.t.Helper()
+	_, err := n.FRR.Vtysh(e.t.Context(), "configure terminal", "router bgp 64512", "address-family ipv4 unicast", "no network "+route(lost).String())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.expose(lab.ServiceOptions{Name: "read-back"})
+	e.eventually("the lost route is back", func(ctx context.Context) error {
+		text, err := n.FRR.Vtysh(ctx, "show running-config")
+		if err == nil && !strings.Contains(text, "network "+route(lost).String()) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+}
+
 // extrasAre waits until a node's agent says of the raw configuration what it
 // should, and its metric is so; nil is that there is none.
 func (e *e2e) extrasAre(n *lab.Node, metric string, want func(status.Extras) bool) {
@@ -265,7 +284,7 @@ exit
 	e.announced(route(addr))
 	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
 	e.announced(route(second))
-	time.Sleep(3 * time.Second) // the agent reads back what it applied after 2 s
+	e.readsBack(n1, second)
 	for _, l := range lines {
 		has(l, true)
 	}

@@ -282,7 +282,7 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.condition("web", "NotAnnounced", "no node announces it")
+	r.condition("web", "NoEndpoints", "the Service has no usable endpoint")
 	if err := r.SetBackends(t.Context(), lab.ServiceOptions{Namespace: r.namespace, Name: "web"}); err != nil {
 		t.Fatal(err)
 	}

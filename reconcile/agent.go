@@ -16,9 +16,11 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reasons of an agent's events about Services, the first as MetalLB spells it.
+// Reasons of an agent's events about Services, the first two as MetalLB spells
+// them.
 const (
 	EventAnnouncing = "nodeAssigned"
+	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
 	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
 )
 
@@ -89,6 +91,7 @@ type Agent struct {
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
+	unheard   []netip.Addr      // likewise
 	passed    bool              // there was one
 	again     *time.Timer       // wakes the worker for what time alone brings about
 }
@@ -162,8 +165,9 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
 	if a.opts.Events != nil && a.passed {
 		a.tell(s, out.Decisions, around.Conflicts)
+		a.tellUnheard(s, layer2)
 	}
-	a.decisions, a.passed = out.Decisions, true
+	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
 }
 
 // sent reports whether routers were sent all these routes.
@@ -291,6 +295,21 @@ func (a *Agent) tell(s Snapshot, now []status.Decision, conflicts map[netip.Addr
 		}
 		if c, ok := conflicts[d.Addr]; ok && d.Detail == c.String() && was.Detail != d.Detail {
 			news(d, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
+		}
+	}
+}
+
+// tellUnheard sends an event for each Service with an address that nobody can
+// answer for on the interfaces that are asked for, and that was not so in the last
+// pass.
+func (a *Agent) tellUnheard(s Snapshot, now DesiredLayer2) {
+	for _, d := range now.Decisions {
+		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.unheard, d.Addr) {
+			continue
+		}
+		if svc := findService(s.Services, d.Service); svc != nil {
+			a.opts.Events(svc, Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
+				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}
 }

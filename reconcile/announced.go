@@ -17,8 +17,9 @@ import (
 const ConditionAnnounced = ownPrefix + "Announced"
 
 // ReasonNotAnnounced is the reason of a ConditionAnnounced that is False though
-// the Service has an address and an advertisement. Its other reasons are
-// status.Announced, status.NoAddress and status.NoAdvertisement.
+// the Service has an address, an advertisement and, as far as is known, an
+// endpoint. Its other reasons are status.Announced, status.NoAddress,
+// status.NoAdvertisement and status.NoEndpoints.
 const ReasonNotAnnounced status.Reason = "NotAnnounced"
 
 const (
@@ -43,6 +44,13 @@ type Announcements interface {
 type Announced struct {
 	Told  bool           // nodes can tell
 	Words map[Key]string // by Service, who announces it; none: nobody
+	Reach *Reach         // nil: that is not known
+}
+
+// A Reach is where the endpoints of Services are.
+type Reach struct {
+	Nodes     []*Node            // in the order of their names
+	Endpoints map[Key][]Endpoint // usable ones, by Service
 }
 
 // announced is what a controller remembers of ConditionAnnounced from pass to
@@ -144,7 +152,7 @@ func (w stale) due(have, want *Condition) time.Time {
 			return soon
 		}
 		return late
-	case want.Reason == ReasonNotAnnounced || have != nil && have.True:
+	case want.Reason == ReasonNotAnnounced || want.Reason == status.NoEndpoints || have != nil && have.True:
 		return late
 	}
 	return w.since
@@ -164,6 +172,9 @@ func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Cond
 	}
 	if !a.Told {
 		return nil
+	}
+	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {
+		return &Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}
 	}
 	return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: "no node announces it"}
 }
@@ -197,4 +208,49 @@ func (m *announced) unadvertised(svc *Service, addrs []netip.Addr) string {
 		lacks = lacks[:1]
 	}
 	return strings.Join(lacks, "; ")
+}
+
+// unreachable says that no node has reason to announce any of the addresses,
+// because there is nothing behind them; it is empty if one has.
+func (m *announced) unreachable(svc *Service, addrs []netip.Addr, r *Reach) string {
+	if r == nil {
+		return ""
+	}
+	lack := "the Service has no usable endpoint"
+	for _, addr := range addrs {
+		pool := m.pools.find(addr)
+		if pool == nil {
+			return ""
+		}
+		for _, e := range r.Endpoints[svc.Key] {
+			if e.IPv6 != addr.Is6() {
+				continue
+			}
+			if !svc.Local || pool.mayAnnounce(svc, r.Nodes, e.Node) {
+				return ""
+			}
+			lack = "the Service has no usable endpoint on a node that may announce it"
+		}
+	}
+	return lack
+}
+
+// mayAnnounce reports whether an advertisement of the pool has a node announce a
+// Service, and nothing is known of the node that forbids it.
+func (p *poolAds) mayAnnounce(svc *Service, nodes []*Node, node string) bool {
+	n, known := findNode(nodes, node)
+	if refusal(n, known, AnnounceOptions{}) != "" {
+		return false
+	}
+	for _, ad := range p.bgp {
+		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
+			return true
+		}
+	}
+	for _, ad := range p.layer2 {
+		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
+			return true
+		}
+	}
+	return false
 }

@@ -247,3 +247,55 @@ func TestAnnouncedNoAdvertisement(t *testing.T) {
 		wants(t, "for a moment none", s.wrote(time.Minute))
 	})
 }
+
+// A Service without an endpoint where it may be announced says so, and not for what
+// is over in a moment.
+func TestAnnouncedNoEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, l := services("a")[0], services("l")[0]
+		l.Local = true
+		s := newStage(t, "", a, l)
+		defer s.stop()
+		r := poolResources("198.51.100.0/24")
+		for _, spec := range []string{
+			`{"nodeSelectors":[{"matchLabels":{"rack":"a"}}]}`,
+			`{"serviceSelectors":[{"matchLabels":{"tier":"web"}}]}`,
+		} {
+			r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: config.KindL2Advertisement, Name: fmt.Sprint(len(r.Objects))}, Spec: []byte(spec)})
+		}
+		s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
+		nodes := []*reconcile.Node{
+			{Name: "n1", Labels: map[string]string{"rack": "a"}},
+			{Name: "n2"},
+			{Name: "n3", Labels: map[string]string{"rack": "a", reconcile.LabelExcludeNode: ""}},
+			{Name: "n4", Labels: map[string]string{"rack": "a"}, NetworkUnavailable: true},
+		}
+		on := func(endpoints ...reconcile.Endpoint) {
+			s.nodes.mu.Lock()
+			s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[reconcile.Key][]reconcile.Endpoint{a.Key: endpoints, l.Key: endpoints}}
+			s.nodes.mu.Unlock()
+			s.wake()
+		}
+		const (
+			nowhere   = " Assigned NoEndpoints: the Service has no usable endpoint"
+			elsewhere = nowhere + " on a node that may announce it"
+			nobody    = " Assigned NotAnnounced: no node announces it"
+		)
+		on()
+		wants(t, "no endpoint", s.wrote(time.Minute), "a Assigned", "l Assigned", "a"+nowhere, "l"+nowhere)
+		on(reconcile.Endpoint{Node: "n2"}, reconcile.Endpoint{Node: "n3"}, reconcile.Endpoint{Node: "n4"}, reconcile.Endpoint{Node: "gone"}, reconcile.Endpoint{Node: "n1", IPv6: true})
+		wants(t, "some, not on a node that may", s.wrote(time.Minute), "a"+nobody, "l"+elsewhere)
+		on(reconcile.Endpoint{Node: "n1"})
+		wants(t, "one there", s.wrote(time.Minute), "l"+nobody)
+		s.tell("layer2 from n1")
+		wants(t, "a node tells", s.wrote(time.Minute), "a Assigned Announced: layer2 from n1")
+		on(reconcile.Endpoint{Node: "n1", IPv6: true})
+		wants(t, "it goes on without an endpoint of the family", s.wrote(time.Minute), "l"+nowhere)
+		s.tell("")
+		on()
+		wants(t, "none for a moment", s.wrote(1900*time.Millisecond))
+		on(reconcile.Endpoint{Node: "n1"})
+		s.tell("layer2 from n1")
+		wants(t, "and one again", s.wrote(time.Minute), "l"+nobody)
+	})
+}

@@ -16,6 +16,7 @@ type DesiredLayer2 struct {
 	Announce  []Ownership             // in address order
 	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
 	Held      map[netip.Addr][]string // which members have announced an address, sorted
+	Unheard   []netip.Addr            // in order: this node is elected, and neither it nor another has an interface to answer on
 	Decisions []status.Decision       // by Service and address
 	Stale     bool                    // the Membership was; nobody is elected
 }
@@ -84,6 +85,7 @@ type layer2Claim struct {
 // A group is the Services that share an address.
 type group struct {
 	all, any   nodeSet // that may announce it for all, and for any, of the Services
+	deaf       nodeSet // that may announce it for any, but for their interfaces
 	scores     []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces []string
 	everywhere bool // on all suitable interfaces
@@ -119,19 +121,20 @@ func (el *layer2Election) service(svc *Service, endpoints []Endpoint) {
 			here = newReach(endpoints, el.node)
 		}
 		c := el.class(pool, svc.Labels)
-		eligible := c.eligible
+		selected, eligible := c.selected, c.eligible
 		if svc.Local {
-			eligible = eligible.and(el.with(endpoints, addr.Is6()))
+			local := el.with(endpoints, addr.Is6())
+			selected, eligible = selected.and(local), eligible.and(local)
 		}
 		if here.refusal(addr.Is4(), false) != "" {
-			eligible = newNodeSet(len(el.nodes))
+			selected, eligible = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
 		}
 		claim := layer2Claim{
 			decision: status.Decision{
 				Service: name, Addr: addr, Pool: pool.name, Protocol: status.Layer2,
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
-			group: el.enter(addr, eligible, c),
+			group: el.enter(addr, selected, eligible, c),
 		}
 		el.claims = append(el.claims, claim)
 	}
@@ -151,13 +154,17 @@ func (el *layer2Election) with(endpoints []Endpoint, is6 bool) nodeSet {
 
 // enter adds a Service's eligible nodes to those of its address. A Service that
 // no node may announce has no say.
-func (el *layer2Election) enter(addr netip.Addr, eligible nodeSet, c *l2Class) *group {
+func (el *layer2Election) enter(addr netip.Addr, selected, eligible nodeSet, c *l2Class) *group {
 	g := el.groups[addr]
 	if g == nil {
 		g = &group{}
 		el.groups[addr] = g
 	}
 	if eligible.empty() {
+		if g.deaf != nil {
+			selected = selected.or(g.deaf)
+		}
+		g.deaf = selected
 		return g
 	}
 	if g.any == nil {
@@ -277,6 +284,9 @@ func (el *layer2Election) result() DesiredLayer2 {
 			}
 		}
 		elected := g.owner
+		if elected < 0 && el.self >= 0 && !el.stale && el.unheard(addr, g) {
+			d.Unheard = append(d.Unheard, addr)
+		}
 		if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
 			g.owner = i
 		}
@@ -290,10 +300,17 @@ func (el *layer2Election) result() DesiredLayer2 {
 		}
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(d.Unheard, netip.Addr.Compare)
 	for i, c := range el.claims {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
+}
+
+// unheard reports whether this node would be elected for an address that nobody
+// is elected for, if interfaces did not matter: it is the one to say so.
+func (el *layer2Election) unheard(addr netip.Addr, g *group) bool {
+	return g.any == nil && g.deaf != nil && el.elect(addr, g.deaf, nil) == el.self
 }
 
 func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {

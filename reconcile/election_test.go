@@ -437,6 +437,42 @@ func TestLayer2Announcement(t *testing.T) {
 	}
 }
 
+// One node says of an address that none can answer for: the one that would.
+func TestLayer2Unheard(t *testing.T) {
+	s, m := layer2Cluster(t)
+	addr := netip.MustParseAddr("192.0.2.1")
+	addService(&s, "a", false, []string{addr.String()}, "n2")
+	unheard := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, n := range s.Nodes {
+			d := reconcile.AnnounceLayer2(s, n.Name, m, reconcile.AnnounceOptions{})
+			if slices.Contains(d.Unheard, addr) {
+				got = append(got, n.Name)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("nodes that say so (-want +got):\n%s", diff)
+		}
+	}
+	unheard()
+	ad := &s.Config.Config.L2Advertisements[0]
+	ad.Interfaces = []string{"eth9"}
+	winner := reconcile.Owner(addr.String(), []string{"n1", "n2", "n3"})
+	unheard(winner)
+	ad.NodeSelectors = selects(t, "rack", "a")
+	unheard("n1")
+	m.Members[0].Interfaces = []string{"eth0", "eth9"}
+	unheard()
+	m.Members[0].Interfaces = nil
+	m.Stale = true
+	unheard()
+	m.Stale = false
+	unheard("n1")
+	s.Services[0].Local = true // n1 has no endpoint of it
+	unheard()
+}
+
 // TestLayer2Agrees shows in random clusters that all agents with the same view
 // agree, that nobody is elected who may not announce, and that 500 addresses
 // are spread.
