@@ -17,6 +17,7 @@ import (
 // started again. Only one goroutine at a time may do so.
 type Daemon struct {
 	Name string
+	Bin  string // where its program is from the next start on; empty means with the others
 
 	url     string       // of its HTTP server, as client reaches it
 	client  *http.Client // from where the daemon runs

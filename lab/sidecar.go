@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func newSidecar(n *Node, args []string) (*Sidecar, error) {
 		Name:   "frr-" + n.Name,
 		url:    fmt.Sprintf("http://127.0.0.1:%d", sidecarPort),
 		client: n.httpClient(),
-		start:  func() (*Process, error) { return s.launch(filepath.Join(bin, "herald-frr")) },
+		start:  func() (*Process, error) { return s.launch(filepath.Join(cmp.Or(s.Bin, bin), "herald-frr")) },
 	}
 	return s, s.Empty()
 }
