@@ -282,6 +282,55 @@ func TestBGPSessionKinds(t *testing.T) {
 		}
 	})
 
+	// Timers are agreed on when a session is opened: a change waits for the next
+	// time, which comes soon after the router has reset the session.
+	t.Run("timers", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		p := peer(64513, top.Router.Addr4)
+		p.HoldTime, p.KeepaliveTime, p.ConnectTime = new(180*time.Second), new(60*time.Second), new(2*time.Second)
+		router := func(commands ...string) {
+			t.Helper()
+			if _, err := top.Router.FRR.Vtysh(deadline(t), commands...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		router("configure terminal", "router bgp 64513", "neighbor nodes timers 70 200")
+		defer router("configure terminal", "router bgp 64513", "neighbor nodes timers 3 9")
+		agreed := func() string {
+			info := neighborJSON(t, top.Router.FRR, n1.Addr4.String())
+			return fmt.Sprint(info["bgpTimerHoldTimeMsecs"], " ", info["bgpTimerKeepAliveIntervalMsecs"])
+		}
+		s.configure(config.Config{Peers: []config.Peer{p}})
+		before := s.session(n1, peerAt(p.Address), established)
+		if got := agreed(); got != "180000 60000" {
+			t.Errorf("r1 has agreed on %s", got)
+		}
+		p.HoldTime, p.KeepaliveTime = new(30*time.Second), new(10*time.Second)
+		s.configure(config.Config{Peers: []config.Peer{p}})
+		if conf, want := running(t, n1.FRR, "bgpd"), fmt.Sprintf(" neighbor %s timers 10 30\n", p.Address); !strings.Contains(conf, want) {
+			t.Errorf("no line %q in:\n%s", want, conf)
+		}
+		if f := s.session(n1, peerAt(p.Address), established); f.Established != before.Established || agreed() != "180000 60000" {
+			t.Errorf("the change alone: established %d times, then %d, r1 has agreed on %s", before.Established, f.Established, agreed())
+		}
+		start := time.Now()
+		router("clear bgp *")
+		s.session(n1, peerAt(p.Address), func(f frr.Session) error {
+			if f.Established == before.Established {
+				return errors.New("it was not reset")
+			}
+			return established(f)
+		})
+		took := time.Since(start)
+		t.Logf("the session is back after %v", took.Round(time.Millisecond))
+		if limit := 2*(*p.ConnectTime) + 6*time.Second; took > limit {
+			t.Errorf("the session is back after %v, want at most twice its connect time of %v", took, *p.ConnectTime)
+		}
+		if got := agreed(); got != "30000 10000" {
+			t.Errorf("r1 has agreed on %s", got)
+		}
+	})
+
 	t.Run("one address, other nodes", func(t *testing.T) {
 		s := newSessionTest(t, top, n1, n2)
 		g := s.gobgp(lab.GoBGPOptions{ASN: 64601, Peers: []netip.Addr{n1.Addr4}, Listen: []netip.Addr{onLAN(171)}})
