@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
@@ -258,37 +260,154 @@ exit
 	}
 }
 
-func TestSidecarMetrics(t *testing.T) {
+// Raw configuration can have the nodes accept what routers announce, whether it is
+// there before the peers are or comes after them. Nothing of it is passed on.
+func TestSidecarExtrasAccept(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]
-	if _, err := e.Router.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "neighbor nodes bfd"); err != nil {
-		t.Fatal(err)
+	const pools = "address-pools:\n- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"
+	const accept = `ip prefix-list accepted seq 5 permit 100.64.0.0/16 le 24
+ipv6 prefix-list accepted seq 5 permit fd00:b::/48 le 64
+route-map herald-in permit 4
+ match ip address prefix-list accepted
+exit
+route-map herald-in permit 5
+ match ipv6 address prefix-list accepted
+exit
+`
+	routes := map[netip.Prefix]bool{ // whether it is one to accept
+		netip.MustParsePrefix("100.64.1.0/24"): true, netip.MustParsePrefix("fd00:b::/64"): true,
+		netip.MustParsePrefix("100.65.1.0/24"): false, netip.MustParsePrefix("fd00:c::/64"): false,
 	}
-	e.configure(strings.Replace(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"), "peer-address: 10.10.0.254}", "peer-address: 10.10.0.254, bfd-profile: fast}", 1) +
-		"bfd-profiles: [{name: fast, receive-interval: 100, transmit-interval: 100}]\n")
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	e.eventually("metrics", func(ctx context.Context) error {
-		page, err := n1.Sidecar.Get(ctx, "/metrics")
-		if err != nil {
-			return err
+	for p := range routes {
+		if err := e.ebgp.Inject(t.Context(), p, injectedHop(p)); err != nil {
+			t.Fatal(err)
 		}
-		for _, line := range []string{
-			`metallb_bgp_session_up{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bgp_session_up{peer="[fd00:10:10::254]:179",vrf="default"} 1`,
-			`metallb_bgp_announced_prefixes_total{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bgp_opens_sent{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bfd_session_up{peer="10.10.0.254",vrf="default"} 1`,
-			`metallb_bfd_session_up_events{peer="10.10.0.254",vrf="default"} `,
-			`herald_frr_process_up{daemon="bgpd"} 1`,
-			`herald_frr_withdrawn 0`,
-		} {
-			if !strings.Contains(page, "\n"+line) {
-				return fmt.Errorf("no line %s in\n%s", line, page)
+	}
+	accepted := func(what string, want bool) {
+		t.Helper()
+		e.eventually(what, func(ctx context.Context) error {
+			have, err := n1.Routes()
+			if err != nil {
+				return err
+			}
+			for p, wanted := range routes {
+				if _, ok := have[p]; ok != (wanted && want) {
+					return fmt.Errorf("%s is there: %v", p, ok)
+				}
+			}
+			return nil
+		})
+	}
+	for _, order := range []string{"after", "before"} {
+		if order == "after" {
+			e.configure(allPeers + pools)
+			e.established(e.ebgp, e.Nodes)
+			accepted("nothing without", false)
+		} else {
+			e.configure("peers: []\n" + pools)
+			e.established(e.ebgp, nil)
+		}
+		if r := e.extras(n1, accept); !r.Applied {
+			t.Fatalf("refused: %+v", r)
+		}
+		e.configure(allPeers + pools)
+		accepted(order+" the peers", true)
+		addr := e.expose(lab.ServiceOptions{Name: "web-" + order})[0]
+		e.announced(route(addr))
+		paths, err := e.ibgp.Paths(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if _, ok := routes[path.Prefix]; ok {
+				t.Errorf("%s passed %s on", path.Peer, path.Prefix)
 			}
 		}
-		return nil
+		if r := e.extras(n1, ""); !r.Applied {
+			t.Fatalf("refused: %+v", r)
+		}
+		accepted("nothing again", false)
+	}
+}
+
+// The metrics follow the sessions: a route that comes and goes, and BFD that the
+// router takes away.
+func TestSidecarMetrics(t *testing.T) {
+	e := newSidecarE2E(t, 1)
+	n1, r1 := e.Nodes[0], e.Router
+	e.routerBFD("transmit-interval 100", "receive-interval 100")
+	document := strings.NewReplacer(
+		"peer-address: 10.10.0.254}", "peer-address: 10.10.0.254, bfd-profile: echo}",
+		`peer-address: "fd00:10:10::254"}`, `peer-address: "fd00:10:10::254", bfd-profile: fast}`,
+	).Replace(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26, 'fd00:192::/120']}\n"))
+	e.configure(document + `bfd-profiles:
+- {name: fast, receive-interval: 100, transmit-interval: 100}
+- {name: echo, receive-interval: 100, transmit-interval: 100, echo-interval: 100, echo-mode: true}
+`)
+	// shows waits until each metric of a peer is as wanted: equal to the number, or
+	// at least that with a plus sign behind it.
+	shows := func(what string, want map[string]string) {
+		t.Helper()
+		e.eventually(what, func(ctx context.Context) error {
+			page, err := n1.Sidecar.Get(ctx, "/metrics")
+			if err != nil {
+				return err
+			}
+			for name, value := range want {
+				for peer, port := range map[string]string{r1.Addr4.String(): "10.10.0.254:179", r1.Addr6.String(): "[fd00:10:10::254]:179"} {
+					if strings.HasPrefix(name, "bgp") {
+						peer = port
+					}
+					line := fmt.Sprintf("\nmetallb_%s{peer=%q,vrf=\"default\"} ", name, peer)
+					_, rest, ok := strings.Cut(page, line)
+					text, _, _ := strings.Cut(rest, "\n")
+					have, err := strconv.ParseFloat(text, 64)
+					least, more := strings.CutSuffix(value, "+")
+					number, _ := strconv.ParseFloat(least, 64)
+					if !ok || err != nil || have < number || !more && have != number {
+						return fmt.Errorf("%s of %s is %q, want %s", name, peer, text, value)
+					}
+				}
+			}
+			for _, line := range []string{`herald_frr_process_up{daemon="bgpd"} 1`, `herald_frr_withdrawn 0`} {
+				if !strings.Contains(page, "\n"+line+"\n") {
+					return fmt.Errorf("no line %s in\n%s", line, page)
+				}
+			}
+			return nil
+		})
+	}
+	shows("metrics without a Service", map[string]string{
+		"bgp_session_up": "1", "bgp_announced_prefixes_total": "0", "bgp_received_prefixes_total": "0",
+		"bgp_opens_sent": "1+", "bgp_opens_received": "1+", "bgp_keepalives_sent": "1+", "bgp_keepalives_received": "1+",
+		"bgp_notifications_sent": "0+", "bgp_route_refresh_sent": "0+", "bgp_updates_total_received": "0+",
+		"bfd_session_up": "1", "bfd_session_up_events": "1+", "bfd_session_down_events": "0+", "bfd_zebra_notifications": "0+",
+		"bfd_control_packet_input": "1+", "bfd_control_packet_output": "1+", "bfd_echo_packet_input": "0+", "bfd_echo_packet_output": "0+",
 	})
+	e.eventually("echo packets", func(ctx context.Context) error {
+		page, err := n1.Sidecar.Get(ctx, "/metrics")
+		for _, name := range []string{"input", "output"} {
+			if strings.Contains(page, "\nmetallb_bfd_echo_packet_"+name+`{peer="10.10.0.254",vrf="default"} 0`+"\n") {
+				err = errors.Join(err, errors.New("no "+name))
+			}
+		}
+		return err
+	})
+	for _, addr := range e.expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{v4, v6}}) {
+		e.announced(route(addr))
+	}
+	shows("metrics with a Service", map[string]string{
+		"bgp_session_up": "1", "bgp_announced_prefixes_total": "1", "bgp_updates_total": "1+", "bgp_total_sent": "3+", "bgp_total_received": "2+",
+	})
+	if err := e.Cluster.DeleteService(t.Context(), e.namespace, "web"); err != nil {
+		t.Fatal(err)
+	}
+	shows("metrics after it", map[string]string{"bgp_announced_prefixes_total": "0", "bgp_updates_total": "2+"})
+	if _, err := r1.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "no neighbor nodes bfd"); err != nil {
+		t.Fatal(err)
+	}
+	shows("metrics without the router's BFD", map[string]string{"bfd_session_up": "0", "bfd_session_down_events": "1+"})
 }
 
 // When the pod ends, the peers have left before its sessions do, or keep its
@@ -327,6 +446,39 @@ func TestSidecarStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.announced(route(addr))
+}
+
+// A pod whose sessions have graceful restart ends without a word, and the next one
+// takes up where it was: r1 forwards all the while.
+func TestSidecarStopGracefulRestart(t *testing.T) {
+	e := newSidecarE2E(t, 1)
+	n1 := e.Nodes[0]
+	r := &resourceTest{e2e: e}
+	var err error
+	if r.dynamic, err = dynamic.NewForConfig(e.Cluster.RESTConfig(lab.Admin)); err != nil {
+		t.Fatal(err)
+	}
+	r.installCRDs()
+	r.apply(routerPeer("four", "10.10.0.254", "enableGracefulRestart: true, connectTime: 1s") + "\n---\n" + `
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [192.0.2.0/26]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`)
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.inKernel(route(addr), e.Nodes)
+	since := time.Now()
+	stop := e.load(addr)
+	e.Agents[0].Stop()
+	n1.Sidecar.Stop()
+	awaitStale(t, e.Router.FRR, route(addr))
+	if err := errors.Join(n1.Sidecar.Empty(), n1.Sidecar.Start(), e.Agents[0].Start()); err != nil {
+		t.Fatal(err)
+	}
+	awaitFresh(t, e.Router.FRR, route(addr))
+	e.reached(addr)
+	stop()
+	if away := absence(e.routes.History(route(addr)), since); away > time.Millisecond {
+		t.Errorf("r1 had no route for %v", away)
+	}
 }
 
 // All pods are replaced one after the other, each when the one before is ready,
