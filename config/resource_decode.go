@@ -324,7 +324,10 @@ func (d *decoder) selectors(path string, raw []metav1.LabelSelector) []Selector 
 	var out []Selector
 	for i, r := range raw {
 		at := index(path, i)
-		for _, x := range r.MatchExpressions {
+		for j, x := range r.MatchExpressions {
+			if slices.ContainsFunc(r.MatchExpressions[:j], func(o metav1.LabelSelectorRequirement) bool { return reflect.DeepEqual(o, x) }) {
+				d.fail(at, "duplicate definition of matchExpressions %q", x.Key)
+			}
 			if v, dup := duplicate(x.Values); dup {
 				d.fail(at, "duplicate definition of values %q", v)
 			}

@@ -12,7 +12,7 @@ type Command struct {
 	Context []Line // the contexts to enter first, outermost first
 	Line           // No is 0 if no line of the wanted text says it: a removal
 	Exec    bool   // run outside of the configuration: a "clear"
-	Resets  string // the neighbor whose session ends by it, and is opened anew; of an Exec
+	Resets  string // the neighbor whose session ends by it, and is opened anew
 	Reason  string // why it does
 }
 

@@ -54,3 +54,36 @@ func TestDiff(t *testing.T) {
 		})
 	}
 }
+
+// A session ends by some changes of its neighbor, and the commands say why.
+func TestDiffResets(t *testing.T) {
+	const running = `router bgp 64512
+ neighbor 192.0.2.1 remote-as 64513
+ neighbor 192.0.2.1 password old
+ neighbor 192.0.2.2 remote-as 64513
+ neighbor 192.0.2.2 password old
+exit
+`
+	tests := []struct {
+		name, old, new, want string
+	}{
+		{"another password", "192.0.2.1 password old", "192.0.2.1 password new", "192.0.2.1: its password changes"},
+		{"no password any more", " neighbor 192.0.2.1 password old\n", "", "192.0.2.1: its password changes"},
+		{"another port", "192.0.2.2 remote-as 64513\n", "192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 port 1179\n", "192.0.2.2: its port changes"},
+		{"other timers", "192.0.2.2 remote-as 64513\n", "192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 timers 3 9\n", ""},
+		{"gone", " neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 password old\n", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []string
+			for _, c := range frr.Diff(frr.Parse(running), frr.Parse(strings.Replace(running, tt.old, tt.new, 1))) {
+				if c.Resets != "" {
+					got = append(got, c.Resets+": "+c.Reason)
+				}
+			}
+			if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
+				t.Errorf("resets (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -27,11 +27,12 @@ func (d *differ) router(have *Section, want Section) {
 	}
 	gone := func(s Section) bool {
 		peer, _, ok := cutNeighbor(s.Text)
-		return ok && !stay[peer]
+		return ok && !stay[peer] || s.Text == farewell
 	}
 	resets := resets(*have, want)
 	first := len(d.commands)
 	d.lines(ctx, inRouter, have.Sub, want.Sub, gone)
+	noteRekeyed(d.commands[first:], neighbors(*have))
 	held := d.hold(first, neighbors(*have))
 
 	old := families(*have)
@@ -114,10 +115,10 @@ func clearOf(router Section) string {
 }
 
 // resets returns a command, still without its text, for each neighbor that stays
-// and whose session has to be opened anew for a change to have an effect. bgpd uses a new port for its next
-// connection only, for which it may wait two minutes, and says of graceful
-// restart only when it opens a session that it is capable of it; RFC 4724,
-// Section 3.
+// and whose session has to be opened anew for a change to have an effect. bgpd
+// uses a new port for its next connection only, for which it may wait two
+// minutes, and says of graceful restart only when it opens a session that it is
+// capable of it; RFC 4724, Section 3.
 func resets(have, want Section) []Command {
 	before, after := atOpen(have), atOpen(want)
 	var all []Command
@@ -132,6 +133,18 @@ func resets(have, want Section) []Command {
 		}
 	}
 	return all
+}
+
+// noteRekeyed notes which commands give a neighbor that stays another password:
+// bgpd ends the session by itself, for the two ends have to agree on it. RFC 2385,
+// Section 2.0.
+func noteRekeyed(commands []Command, known map[string]bool) {
+	for i := range commands {
+		c := &commands[i]
+		if peer, attr, ok := cutNeighbor(c.Text); ok && known[peer] && neighborKey(attr) == "password" {
+			c.Resets, c.Reason = peer, "its password changes"
+		}
+	}
 }
 
 // An opening is what of a neighbor takes effect when its session is opened.

@@ -40,6 +40,7 @@ const ownName = "herald-"
 //	route-map, lists     Herald's if the name begins with "herald-"
 //	ip|ipv6 nht …        Herald's
 //	bgp route-map delay-timer  Herald's
+//	bgp graceful-shutdown  not, though in a router: herald-frr says it before it ends
 //	anything else        not: log, hostname, vrf, interface, debug, …
 //
 // A line of the last kind that is in the wanted text is set, and stays when the
@@ -76,6 +77,9 @@ func hasOwnMaps(router Section) bool {
 		})
 	})
 }
+
+// farewell is what herald-frr has a router say when it takes leave of the peers.
+const farewell = "bgp graceful-shutdown"
 
 // policyDelay begins the line that says how long bgpd waits after a change of a
 // route-map until it looks at its routes again.

@@ -121,7 +121,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 		&corev1.ConfigMap{}, &corev1.ConfigMapList{},
 		&corev1.Event{}, &corev1.EventList{},
 		&corev1.Secret{}, &corev1.SecretList{},
-		&corev1.Pod{})
+		&corev1.Pod{}, &corev1.PodList{})
 	scheme.AddKnownTypes(discoveryv1.SchemeGroupVersion, &discoveryv1.EndpointSlice{}, &discoveryv1.EndpointSliceList{})
 	metav1.AddToGroupVersion(scheme, corev1.SchemeGroupVersion)
 	metav1.AddToGroupVersion(scheme, discoveryv1.SchemeGroupVersion)

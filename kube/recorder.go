@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
@@ -45,6 +46,13 @@ func (r *Recorder) Service(s *reconcile.Service, e reconcile.Event) {
 	}, e)
 }
 
+// Node records an event about a Node. It has the Node's name for a UID, as the
+// kubelet's have, by which kubectl describe finds it; and as it must be of some
+// namespace, that is default.
+func (r *Recorder) Node(name string, e reconcile.Event) {
+	r.add(corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}, e)
+}
+
 // ConfigMap records an event about the ConfigMap with the configuration.
 func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
 	r.add(corev1.ObjectReference{
@@ -65,7 +73,7 @@ func (r *Recorder) add(about corev1.ObjectReference, e reconcile.Event) {
 	now := metav1.Now()
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: about.Namespace,
+			Namespace: cmp.Or(about.Namespace, metav1.NamespaceDefault),
 			// The time and a number make it one of a kind, in every process.
 			Name: about.Name + "." + strconv.FormatInt(now.UnixNano(), 36) + strconv.FormatUint(r.number.Add(1), 36),
 		},

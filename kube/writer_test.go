@@ -250,3 +250,22 @@ func TestWriterPatch(t *testing.T) {
 		})
 	}
 }
+
+// An event about a Node is where kubectl describe looks for it.
+func TestNodeEvent(t *testing.T) {
+	api := fake.NewClientset()
+	events := kube.NewRecorder(newClient(t, api), "herald-agent", slog.New(slog.DiscardHandler))
+	run(t, events.Run)
+	events.Node("n1", reconcile.Event{Warning: true, Reason: "BGPSessionDown", Message: "it is down"})
+	var list *corev1.EventList
+	eventually(t, "the event is written", func() bool {
+		var err error
+		list, err = api.CoreV1().Events(metav1.NamespaceDefault).List(t.Context(), metav1.ListOptions{})
+		return err == nil && len(list.Items) == 1
+	})
+	e := list.Items[0]
+	want := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "n1"}
+	if e.InvolvedObject != want || e.Type != corev1.EventTypeWarning || e.Reason != "BGPSessionDown" || e.Source.Component != "herald-agent" {
+		t.Errorf("the event is %+v", e)
+	}
+}

@@ -288,31 +288,7 @@ func addrs4(nodes []*lab.Node) []netip.Addr {
 // these nodes' backends, no nodes meaning all.
 func (e *e2e) reached(a netip.Addr, nodes ...*lab.Node) {
 	e.t.Helper()
-	if len(nodes) == 0 {
-		nodes = e.Nodes
-	}
-	var want []string
-	for _, n := range nodes {
-		want = append(want, n.Name)
-	}
-	seen := map[string]bool{}
-	url := "http://" + netip.AddrPortFrom(a, 80).String() + "/"
-	e.eventually("reach "+url, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-		defer cancel()
-		answer, err := e.Client.Get(ctx, url)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(want, answer.Backend) {
-			e.t.Fatalf("%s answered at %s, want only %v", answer.Backend, url, want)
-		}
-		seen[answer.Backend] = true
-		if len(seen) < len(want) {
-			return fmt.Errorf("only %v answered, want %v", seen, want)
-		}
-		return nil
-	})
+	e.reachedFrom(e.Client, a, nodes...)
 }
 
 // established waits until a GoBGP has a session with exactly these nodes, over

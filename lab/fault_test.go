@@ -24,6 +24,7 @@ import (
 // test calls the function that it returns; that fails the test if one was lost.
 func (e *e2e) load(a netip.Addr) (stop func()) {
 	e.t.Helper()
+	e.served(a)
 	e.reached(a) // the path works, and neighbour entries are there
 	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 100})
 	return func() {
@@ -31,8 +32,29 @@ func (e *e2e) load(a netip.Addr) (stop func()) {
 		r := l.Stop()
 		e.t.Log("load:", r)
 		if r.Lost > 0 || r.OK == 0 {
-			e.t.Errorf("%d of %d requests were lost, the last because of: %v", r.Lost, r.Sent, r.LastError)
+			e.t.Errorf("%d of %d requests were lost, sent from %s to %s, the last because of: %v",
+				r.Lost, r.Sent, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
 		}
+	}
+}
+
+// served waits until every node's kube-proxy knows port 80 of an address. It is
+// up to a second behind, and whatever comes to a node before goes back to the
+// router, in circles.
+func (e *e2e) served(a netip.Addr) {
+	e.t.Helper()
+	family := "ip"
+	if a.Is6() {
+		family = "ip6"
+	}
+	for _, n := range e.Nodes {
+		e.eventually("kube-proxy of "+n.Name, func(ctx context.Context) error {
+			rules, err := n.Run(ctx, "nft", "list table "+family+" kube-proxy")
+			if err == nil && !strings.Contains(rules, a.String()+" . tcp . 80 ") {
+				err = fmt.Errorf("no rule for port 80 of %s", a)
+			}
+			return err
+		})
 	}
 }
 

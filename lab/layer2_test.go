@@ -327,6 +327,7 @@ func TestLayer2Node(t *testing.T) {
 // nodes, no nodes meaning all.
 func (e *e2e) loadFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) (stop func()) {
 	e.t.Helper()
+	e.served(a)
 	e.reachedFrom(m, a, nodes...)
 	l := m.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 100})
 	return func() {

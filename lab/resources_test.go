@@ -413,6 +413,29 @@ func TestResourcesSchema(t *testing.T) {
 		}
 	}
 	t.Logf("%d objects of the corpus are accepted", n)
+	for kind, spec := range map[string]string{
+		config.KindPool: "{addresses: [10.0.0.0/24]}", config.KindBFDProfile: "{}", config.KindCommunity: "{}",
+		config.KindPeer:             "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: false, nodeSelectors: [{matchLabels: {no: node}}]}",
+		config.KindBGPAdvertisement: "{}", config.KindL2Advertisement: "{}",
+	} {
+		r.apply(fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: there}, spec: %s}", kindOf(kind).GroupVersion(), kind, spec))
+	}
+	update := func(o *unstructured.Unstructured) (err error) {
+		o.SetName("there")
+		r.eventually("an answer", func(ctx context.Context) error {
+			have, failed := r.of(o).Get(ctx, o.GetName(), metav1.GetOptions{})
+			if failed != nil {
+				return failed
+			}
+			o.SetResourceVersion(have.GetResourceVersion())
+			_, err = r.of(o).Update(ctx, o, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+			if apierrors.IsConflict(err) {
+				return err // its status was written meanwhile
+			}
+			return nil
+		})
+		return err
+	}
 	for _, test := range []struct{ kind, spec, want string }{
 		{config.KindPool, "{}", "spec.addresses: Required"},
 		{config.KindPool, "{addresses: []}", "spec.addresses"},
@@ -456,7 +479,14 @@ func TestResourcesSchema(t *testing.T) {
 		}
 		o.SetGroupVersionKind(kindOf(test.kind))
 		if err := dry(o); err == nil || !strings.Contains(err.Error(), test.want) {
-			t.Errorf("%s %s: got %v, want %q", test.kind, test.spec, err, test.want)
+			t.Errorf("create %s %s: got %v, want %q", test.kind, test.spec, err, test.want)
 		}
+		if err := update(o); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("update %s %s: got %v, want %q", test.kind, test.spec, err, test.want)
+		}
+	}
+	restart := objects(t, "{apiVersion: metallb.io/v1beta2, kind: BGPPeer, spec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: true}}")[0]
+	if err := update(restart); err == nil || !strings.Contains(err.Error(), "EnableGracefulRestart cannot be changed after creation") {
+		t.Errorf("graceful restart is changed after creation: %v", err)
 	}
 }

@@ -4,10 +4,12 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,10 +18,12 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
 )
 
 // newSidecarE2E builds a Stack in which the agents and herald-frr run as the
@@ -163,6 +167,56 @@ func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
 	return r
 }
 
+// extrasAre waits until a node's agent says of the raw configuration what it
+// should, and its metric is so; nil is that there is none.
+func (e *e2e) extrasAre(n *lab.Node, metric string, want func(status.Extras) bool) {
+	e.t.Helper()
+	e.eventually("raw configuration in the status", func(ctx context.Context) error {
+		page, err := e.Agent(n).Get(ctx, "/status")
+		if err != nil {
+			return err
+		}
+		var r status.Report
+		if err := json.Unmarshal([]byte(page), &r); err != nil {
+			return err
+		}
+		if x := r.FRR.Extras; (x == nil) != (want == nil) || x != nil && !want(*x) {
+			return fmt.Errorf("it is %+v", x)
+		}
+		metrics, err := e.Agent(n).Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		if has := strings.Contains(metrics, "\nherald_frr_extras_applied "+metric); has != (want != nil) {
+			return fmt.Errorf("herald_frr_extras_applied %s: %v", metric, has)
+		}
+		return nil
+	})
+}
+
+// extrasEvent waits until the ConfigMap with the raw configuration has an event
+// since a time that has all the words.
+func (e *e2e) extrasEvent(since time.Time, kind, reason string, words ...string) {
+	e.t.Helper()
+	e.eventually("event on bgpextras", func(ctx context.Context) error {
+		list, err := e.Cluster.Client().CoreV1().Events(lab.HeraldNamespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "involvedObject.kind=ConfigMap,involvedObject.name=bgpextras",
+		})
+		if err != nil {
+			return err
+		}
+		var all []string
+		for _, ev := range list.Items {
+			all = append(all, ev.Type+" "+ev.Reason+" "+ev.Message)
+			if ev.Type == kind && ev.Reason == reason && !ev.LastTimestamp.Time.Before(since.Truncate(time.Second)) &&
+				!slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ev.Message, w) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s %s with %q among %q", kind, reason, words, all)
+	})
+}
+
 func TestSidecarExtras(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]
@@ -218,11 +272,17 @@ exit
 		has(l, true)
 	}
 
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied })
+	since := time.Now()
 	bad := strings.Replace(first, "description", "descripshun", 1)
 	r := e.extras(n1, bad)
 	if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
 		t.Errorf("a mistake is answered by %+v", r)
 	}
+	e.extrasAre(n1, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
+	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
+	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
+	e.announced(route(third))
 	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
 	if r.Applied || strings.Contains(r.Error, "s3cret") {
 		t.Errorf("a mistake beside a password is answered by %+v", r)
@@ -235,6 +295,8 @@ exit
 	if r := e.extras(n1, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
 		t.Fatalf("refused: %+v", r)
 	}
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
+	e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node n1")
 	t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
 	has(lines[0], true)
 	for _, l := range lines[1:] {
@@ -244,6 +306,7 @@ exit
 		t.Fatalf("refused: %+v", r)
 	}
 	has(lines[0], false)
+	e.extrasAre(n1, "", nil)
 	e.announced(route(addr))
 	// bgpd was killed once; nothing else reset a session.
 	for s, n := range e.connections() {
@@ -481,35 +544,124 @@ func TestSidecarStopGracefulRestart(t *testing.T) {
 	}
 }
 
-// All pods are replaced one after the other, each when the one before is ready,
-// as a DaemonSet does, and no request is lost.
+// FRR's containers are replaced one after the other, while the agents stay, and
+// then whole pods, as a DaemonSet does; and no request is lost. A pod that is ready
+// announces again well before the DaemonSet goes on to the next.
 func TestSidecarRolling(t *testing.T) {
 	e := newSidecarE2E(t, 3)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
+	pace := minReady(t)
 	stop := e.load(addr)
-	for i, n := range e.Nodes {
-		start := time.Now()
-		var both sync.WaitGroup
-		both.Go(e.Agents[i].Stop)
-		both.Go(n.Sidecar.Stop)
-		both.Wait()
-		end := time.Now()
-		if err := errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agents[i].Start()); err != nil {
+	replace := func(what string, n *lab.Node, end func(), start func() error) {
+		t.Helper()
+		begin := time.Now()
+		end()
+		ended := time.Now()
+		if err := start(); err != nil {
 			t.Fatal(err)
 		}
 		e.eventually(n.Name+" is ready", func(ctx context.Context) error {
 			_, err1 := n.Sidecar.Get(ctx, "/readyz")
-			_, err2 := e.Agents[i].Get(ctx, "/readyz")
+			_, err2 := e.Agent(n).Get(ctx, "/readyz")
 			return errors.Join(err1, err2)
 		})
 		ready := time.Now()
 		e.announced(route(addr))
-		t.Logf("%s: took leave for %v, ready after %v, announces after %v", n.Name, end.Sub(start).Round(time.Millisecond),
-			ready.Sub(end).Round(time.Millisecond), time.Since(end).Round(time.Millisecond))
+		t.Logf("%s of %s: took leave for %v, ready after %v, announces after %v", what, n.Name, ended.Sub(begin).Round(time.Millisecond),
+			ready.Sub(ended).Round(time.Millisecond), time.Since(ended).Round(time.Millisecond))
+		if took := time.Since(ready); took > pace {
+			t.Errorf("%s announces %v after it is ready; a DaemonSet goes on after %v", n.Name, took, pace)
+		}
+	}
+	for i, n := range e.Nodes {
+		pid := e.Agent(n).Process().PID()
+		replace("FRR", n, func() {
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				n.Sidecar.Stop()
+			}()
+			// What the agent is told to do meanwhile takes back nothing of the farewell.
+			e.eventually("GSHUT at the peer", func(ctx context.Context) error {
+				there, marked, err := e.pathOf(ctx, n, route(addr))
+				if err == nil && !(there && marked) {
+					err = fmt.Errorf("r1 has the path: %v, marked: %v", there, marked)
+				}
+				return err
+			})
+			other := e.expose(lab.ServiceOptions{Name: fmt.Sprintf("other-%d", i)})[0]
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if _, err := e.routes.Wait(ctx, route(other), time.Now(), lab.Present()); err != nil {
+				t.Error(err)
+			}
+			for running := true; running; {
+				if there, marked, err := e.pathOf(ctx, n, route(addr)); err != nil || there && !marked {
+					t.Errorf("%v; r1 has the path of %s, marked: %v", err, n.Name, marked)
+				}
+				select {
+				case <-stopped:
+					running = false
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		}, n.Sidecar.Start)
+		if now := e.Agent(n).Process().PID(); now != pid {
+			t.Errorf("the agent of %s is process %d, before %d", n.Name, now, pid)
+		}
+	}
+	for _, n := range e.Nodes {
+		replace("pod", n, func() {
+			var both sync.WaitGroup
+			both.Go(e.Agent(n).Stop)
+			both.Go(n.Sidecar.Stop)
+			both.Wait()
+		}, func() error { return errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agent(n).Start()) })
 	}
 	stop()
+}
+
+// minReady returns how long a pod of the DaemonSet has to be ready before the next
+// is replaced.
+func minReady(t *testing.T) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile("../deploy/herald.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "minReadySeconds: ")
+	line, _, _ := strings.Cut(rest, "\n")
+	seconds, err := strconv.Atoi(line)
+	if !found || err != nil {
+		t.Fatalf("no minReadySeconds in the manifest: %v", err)
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// pathOf reports whether r1 has a node's path of a route, and whether that is marked
+// with the GRACEFUL_SHUTDOWN community.
+func (e *e2e) pathOf(ctx context.Context, n *lab.Node, p netip.Prefix) (there, marked bool, err error) {
+	out, err := e.Router.FRR.Vtysh(ctx, "show bgp ipv4 unicast "+p.String()+" json")
+	if err != nil {
+		return false, false, err
+	}
+	var r struct {
+		Paths []struct {
+			Community struct{ String string }
+			Peer      struct{ PeerID netip.Addr }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		return false, false, err
+	}
+	for _, path := range r.Paths {
+		if path.Peer.PeerID == n.Addr4 {
+			return true, strings.Contains(path.Community.String, "graceful-shutdown"), nil
+		}
+	}
+	return false, false, nil
 }
 
 // hasCommunity reports an error unless the router has the route with the

@@ -41,7 +41,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 			a.service(svc, s.Endpoints[svc.Key])
 		}
 	}
-	d.Decisions = a.decisions
+	d.Decisions, d.Last, d.Forced = a.decisions, a.last, n.Drain.Force
 	d.BGP.Classes, d.BGP.Networks = a.routes.render()
 	return d
 }
@@ -77,7 +77,8 @@ type announcer struct {
 	layer2    bool          // AnnounceLayer2 decides about layer 2
 	pools     poolIndex
 	policies  policies
-	drained   *drainage // nil: the node does not drain, or not for long enough
+	drained   *drainage    // nil: the node does not drain
+	last      []netip.Addr // that no other node announces, though this one drains
 	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions

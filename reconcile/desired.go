@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/heraldlb/herald/render"
@@ -29,5 +30,7 @@ type Desired struct {
 	BGP       render.Config
 	Decisions []status.Decision // by Service, address and protocol
 	Peers     []status.Peer     // in document order, without their sessions
+	Last      []netip.Addr      // what no other node announces, though this one drains
+	Forced    bool              // the node drains whether others announce or not
 	Next      time.Time         // decide again then, should nothing change before; zero: no need
 }

@@ -67,6 +67,7 @@ func (d Drain) over(hold time.Duration) time.Time {
 // A drainage says what of a node's routes is withdrawn because it drains.
 type drainage struct {
 	force  bool
+	waits  bool             // for routers to follow; nothing is withdrawn yet
 	others []announcingNode // that outlast it, and may announce something
 }
 
@@ -76,7 +77,7 @@ type announcingNode struct {
 	sessions []session
 }
 
-// newDrainage returns what a node that drains goes by once its time is over.
+// newDrainage returns what a node that drains goes by.
 func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
 	d := &drainage{force: n.Drain.Force}
 	for _, m := range s.Nodes {
@@ -102,9 +103,6 @@ func (m *Node) outlasts(n Node) bool {
 // withdraws reports whether the node withdraws an address of a Service. The last
 // one that announces it does not, unless it has to.
 func (d *drainage) withdraws(svc *Service, pool *poolAds, is4 bool, endpoints []Endpoint) bool {
-	if d == nil {
-		return false
-	}
 	return d.force || slices.ContainsFunc(d.others, func(m announcingNode) bool {
 		return m.announces(svc, pool, is4, endpoints)
 	})
@@ -135,11 +133,11 @@ func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) (next time.T
 		return time.Time{}
 	}
 	a.policies.shutdown = true
-	over := n.Drain.over(opts.DrainHold)
-	if opts.Now.Before(over) {
+	a.drained = newDrainage(s, n, opts)
+	if over := n.Drain.over(opts.DrainHold); opts.Now.Before(over) {
+		a.drained.waits = true
 		return over
 	}
-	a.drained = newDrainage(s, n, opts)
 	return time.Time{}
 }
 
@@ -147,11 +145,15 @@ func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) (next time.T
 // announce; it reports whether it withdraws it.
 func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds, endpoints []Endpoint) bool {
 	switch {
-	case a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
-		d.Reason = status.NodeDraining
-		return true
-	case a.drained != nil:
+	case a.drained == nil:
+		return false
+	case !a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
 		d.Detail = lastAnnouncer
+		a.last = append(a.last, d.Addr)
+		return false
+	case a.drained.waits:
+		return false
 	}
-	return false
+	d.Reason = status.NodeDraining
+	return true
 }

@@ -325,6 +325,9 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.MembersUnknown
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
+		if !el.nodes[el.self].Drain.IsZero() {
+			d.Detail = lastAnnouncer
+		}
 		return d
 	case el.members[el.self].Leaving:
 		d.Reason = status.NodeLeaving

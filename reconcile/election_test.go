@@ -205,6 +205,24 @@ func TestAnnounceLayer2(t *testing.T) {
 			owner: winner,
 		},
 		{
+			name: "the winner drains",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				node(s, winner).Drain.Since = began
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeDraining},
+		},
+		{
+			name: "all drain",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				for _, n := range s.Nodes {
+					n.Drain.Since = began
+				}
+			},
+			owner: winner,
+			why:   map[string]status.Reason{winner: status.Announced},
+		},
+		{
 			name: "the winner is damped",
 			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
 				member(m, winner).Damped = true

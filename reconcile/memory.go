@@ -245,8 +245,9 @@ func appendOvertime(out, about []status.Decision, step SwitchOutput, over overti
 			continue
 		}
 		if p.over {
+			handing := d.Reason == status.NodeDraining || p.protocol == status.Layer2 && step.Quiet
 			d.Announce, d.Reason = true, p.reason
-			if p.protocol == status.Layer2 && step.Quiet {
+			if handing {
 				d.Reason = status.HandingOver
 			}
 		}

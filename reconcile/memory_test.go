@@ -31,7 +31,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
-	opts := reconcile.AnnounceOptions{Layer2: true}
+	opts := reconcile.AnnounceOptions{Layer2: true, Now: x.now}
 	bgp := reconcile.Announce(x.s, "n1", opts)
 	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)
@@ -115,6 +115,43 @@ func TestMemorySwitches(t *testing.T) {
 		step.change()
 		if _, got := x.next(t); got != step.want {
 			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+	}
+}
+
+// A node that drains as the last to announce an address goes on for a while
+// once another node announces it too, and asks for other paths all the time.
+func TestMemoryDrains(t *testing.T) {
+	x := newSwitching(t)
+	x.protocols(true, false)
+	n1, n2, n3 := x.s.Nodes[0], x.s.Nodes[1], x.s.Nodes[2]
+	const route = "route to 192.0.2.0/28"
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"announced", func() {}, route},
+		{"all drain, this node as the last", func() {
+			n1.Drain.Since, n2.Drain.Since, n3.Drain.Since = x.now, x.now.Add(-time.Minute), x.now.Add(-time.Minute)
+		}, route},
+		{"an hour later", func() { x.now = x.now.Add(time.Hour) }, route},
+		{"another is back", func() { n2.Drain = reconcile.Drain{} }, route + ", bgp HandingOver, bgp HandingOver"},
+		{"nearly ten seconds later", func() { x.now = x.now.Add(reconcile.DefaultDrainHold - 1) }, route + ", bgp HandingOver, bgp HandingOver"},
+		{"ten seconds later", func() { x.now = x.now.Add(1) }, ""},
+		{"the other goes again", func() { x.s.Nodes = x.s.Nodes[:1] }, route},
+		{"forced", func() { n1.Drain.Force = true }, ""},
+	}
+	for _, step := range steps {
+		step.change()
+		out, got := x.next(t)
+		if got != step.want {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+		for _, c := range out.BGP.Classes {
+			if drains := !n1.Drain.IsZero(); c.Attributes[0].GracefulShutdown != drains {
+				t.Errorf("%s: routers are asked for another path: %v, want %v", step.name, !drains, drains)
+			}
 		}
 	}
 }

@@ -38,11 +38,12 @@ type SwitchTimes struct {
 	Hold     time.Duration // the old protocol, after the new one is confirmed
 	Limit    time.Duration // the old protocol, after the change, confirmed or not
 	Handover time.Duration // answering after another owner was elected, if that one is not heard
+	Drain    time.Duration // the route of a node that drains, after another node announces it too
 }
 
 // DefaultSwitchTimes are long enough for the neighbour entries and routes of
 // clients to follow, and for a peer that was never up not to matter for long.
-var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second}
+var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Drain: DefaultDrainHold}
 
 // A SwitchInput is what is known of one address at one moment.
 type SwitchInput struct {
@@ -51,6 +52,8 @@ type SwitchInput struct {
 	Able      bool      // this node still reaches usable endpoints, and may announce
 	Confirmed Protocols // in force as far as known: the route is in the Adj-RIB-Out of an established session, a member holds the address
 	Successor bool      // the node that is elected on layer 2, another one, holds the address
+	Last      bool      // no other node announces the address over BGP; this one does though it drains
+	Draining  bool      // this node drains, and leaves the route to others
 	Blind     bool      // who is alive is not known: this node must not answer on layer 2
 }
 
@@ -68,7 +71,9 @@ type SwitchOutput struct {
 // new ones are announced at once, and an old one stays until all new ones have
 // been confirmed for the hold time, or the limit has passed since the change.
 // When another node is elected to answer, this one still does until that one
-// holds the address. Whatever the reason, an address that is wanted no more, or
+// holds the address. When this node drains and was the last to announce a route,
+// the route stays until routers have had time to follow those who announce it
+// now. Whatever the reason, an address that is wanted no more, or
 // that this node cannot serve any longer, is withdrawn at once.
 type Switch struct {
 	announced Protocols
@@ -76,6 +81,8 @@ type Switch struct {
 	changed   time.Time // since when old stays
 	confirmed time.Time // since when the new ones are confirmed; zero: they are not
 	handing   time.Time // since when another node is elected; zero: none is, or this one never answered
+	last      bool      // no other node announced the route
+	followed  time.Time // since when another one does; zero: not since a moment ago
 }
 
 // Step decides what to announce now. Time must not go backwards.
@@ -123,6 +130,17 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		} else {
 			next.handing = time.Time{}
 		}
+	}
+
+	next.last, next.followed = in.Last, s.followed
+	if s.last && !in.Last {
+		next.followed = now
+	}
+	if until := next.followed.Add(t.Drain); next.followed.IsZero() || !now.Before(until) {
+		next.followed = time.Time{}
+	} else if held.Has(ViaBGP) && in.Draining {
+		out.Announce |= ViaBGP
+		out.Next = earliest(out.Next, until)
 	}
 
 	next.announced = out.Announce

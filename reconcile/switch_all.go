@@ -59,7 +59,13 @@ func SwitchInputs(bgp Desired, layer2 DesiredLayer2, sent func([]netip.Prefix) b
 	for _, d := range layer2.Decisions {
 		in[d.Addr] = in[d.Addr].with(d, ViaLayer2)
 	}
+	for _, addr := range bgp.Last {
+		i := in[addr]
+		i.Last = true
+		in[addr] = i
+	}
 	for addr, i := range in {
+		i.Draining = i.Draining && !bgp.Forced
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}
@@ -80,6 +86,7 @@ func (i SwitchInput) with(d status.Decision, p Protocols) SwitchInput {
 		// Others are to announce it, this one is unable.
 	case status.NodeDraining:
 		i.Able = i.Able || p == ViaLayer2 // where it answers until another does
+		i.Draining = i.Draining || p == ViaBGP
 	default:
 		i.Able = true
 	}

@@ -52,6 +52,14 @@ func TestSwitch(t *testing.T) {
 		in.Blind = true
 		return in
 	}
+	last := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in.Last = true
+		return in
+	}
+	drains := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in.Draining, in.Here, in.Able = true, none, false
+		return in
+	}
 	const s, ms = time.Second, time.Millisecond
 	tests := []struct {
 		name  string
@@ -60,6 +68,34 @@ func TestSwitch(t *testing.T) {
 		{"nothing changes", []step{
 			{0, is(bgp), bgp, 0, false},
 			{time.Hour, is(bgp), bgp, 0, false},
+		}},
+		{"a node that drains withdraws what others announced all the time", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, drains(is(bgp)), none, 0, false},
+		}},
+		{"the last one that drains stays until others are followed", []step{
+			{0, last(is(bgp)), bgp, 0, false},
+			{time.Hour, last(is(bgp)), bgp, 0, false},
+			{time.Hour + s, drains(is(bgp)), bgp, time.Hour + 11*s, false},
+			{time.Hour + 11*s - ms, drains(is(bgp)), bgp, time.Hour + 11*s, false},
+			{time.Hour + 11*s, drains(is(bgp)), none, 0, false},
+			{time.Hour + 12*s, drains(is(bgp)), none, 0, false},
+		}},
+		{"also if others come back just before its time is over", []step{
+			{0, last(is(bgp)), bgp, 0, false},
+			{9 * s, is(bgp), bgp, 0, false},
+			{10 * s, drains(is(bgp)), bgp, 19 * s, false},
+			{19 * s, drains(is(bgp)), none, 0, false},
+		}},
+		{"and for ever if they go again", []step{
+			{0, last(is(bgp)), bgp, 0, false},
+			{s, drains(is(bgp)), bgp, 11 * s, false},
+			{2 * s, last(is(bgp)), bgp, 0, false},
+			{time.Hour, last(is(bgp)), bgp, 0, false},
+		}},
+		{"not what has no endpoints any more", []step{
+			{0, last(is(bgp)), bgp, 0, false},
+			{s, unable(is(bgp)), none, 0, false},
 		}},
 		{"a new address is announced at once, confirmed or not", []step{
 			{0, to(bgp, none), bgp, 0, false},

@@ -113,7 +113,8 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestPages(t *testing.T) {
-	applied := &status.FRR{Generation: 4, Applied: true, Daemons: map[string]bool{"bgpd": true, "bfdd": false}}
+	applied := &status.FRR{Generation: 4, Applied: true, Daemons: map[string]bool{"bgpd": true, "bfdd": false},
+		Extras: &status.Extras{Error: "line 1: % Unknown command", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 	tests := []struct {
 		name   string
 		node   string

@@ -63,6 +63,8 @@ var (
 		"1 if FRR runs the configuration that it is to run.", nil, nil)
 	descGeneration = prometheus.NewDesc("herald_frr_generation",
 		"Number of different configurations that FRR was to run since the start.", nil, nil)
+	descExtras = prometheus.NewDesc("herald_frr_extras_applied",
+		"1 if FRR runs the operator's raw configuration; absent if there is none.", nil, nil)
 	descDaemonUp = prometheus.NewDesc("herald_frr_daemon_up",
 		"1 if the FRR daemon answers.", []string{"daemon"}, nil)
 
@@ -168,6 +170,9 @@ func (s sender) agent(r Report) {
 	if r.FRR != nil {
 		s.gauge(descApplied, one(r.FRR.Applied))
 		s.gauge(descGeneration, float64(r.FRR.Generation))
+		if r.FRR.Extras != nil {
+			s.gauge(descExtras, one(r.FRR.Extras.Applied))
+		}
 		for daemon, up := range r.FRR.Daemons {
 			s.gauge(descDaemonUp, one(up), daemon)
 		}

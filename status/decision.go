@@ -43,7 +43,7 @@ const (
 	NotOwner             Reason = "NotOwner"             // layer 2: another node is elected
 	NodeLeaving          Reason = "NodeLeaving"          // layer 2: this agent stops, another node is elected
 	Switching            Reason = "Switching"            // announced until the protocol that replaces this one is in force
-	HandingOver          Reason = "HandingOver"          // layer 2: announced until the node that is now elected does
+	HandingOver          Reason = "HandingOver"          // announced until another node is in force: the one elected on layer 2, or one that does not drain
 	Conflict             Reason = "Conflict"             // layer 2: a host that is none of ours has the address
 	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
 )

@@ -75,6 +75,8 @@ type Session struct {
 	Dropped      int          `json:"dropped"`        // how often it has gone down
 	LastError    string       `json:"lastError,omitempty"`
 	BFD          string       `json:"bfd,omitempty"` // state of the BFD session, RFC 5880, Section 4.1; empty: none
+
+	BFDDiagnostic string `json:"bfdDiagnostic,omitempty"` // why it went down, "ok" if it did not
 }
 
 // Up reports whether the session exchanges routes.

@@ -50,6 +50,15 @@ type FRR struct {
 	AppliedAt  time.Time       `json:"appliedAt,omitzero"`
 	Error      string          `json:"error,omitempty"`
 	Daemons    map[string]bool `json:"daemons,omitempty"` // those that are needed: it answered
+	Extras     *Extras         `json:"extras,omitempty"`  // the operator's raw configuration; nil: there is none
+}
+
+// Extras say what became of the operator's raw configuration.
+type Extras struct {
+	Pending bool      `json:"pending,omitempty"` // the FRR container has not tried it yet
+	Applied bool      `json:"applied"`           // FRR runs all of it
+	Error   string    `json:"error,omitempty"`   // why not, in FRR's words
+	At      time.Time `json:"at,omitzero"`       // when it was tried last
 }
 
 // Confirm notes which of the announcements were seen to be in force: routes that

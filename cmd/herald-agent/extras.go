@@ -4,12 +4,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // MetalLB's names for the ConfigMap with raw configuration for FRR, and for its
@@ -19,26 +22,45 @@ const (
 	extrasKey       = "extras"
 )
 
+// Reasons of events about that ConfigMap.
+const (
+	eventExtrasRefused = "RawConfigurationRefused" // warning
+	eventExtrasApplied = "RawConfigurationApplied" // after it was refused
+)
+
 // resultEvery is the time between two looks for what FRR said of the raw
 // configuration.
 const resultEvery = 2 * time.Second
 
 // An extrasSource hands the operator's raw configuration to the FRR container, and
-// logs what becomes of it.
+// says what becomes of it.
 type extrasSource struct {
-	dir   string // the folder shared with the FRR container
+	opts  extrasSourceOptions
 	text  reconcile.Documents
 	watch func(context.Context) error
-	wake  chan struct{} // capacity 1
-	log   *slog.Logger
+	tell  func(reconcile.Event) // about the ConfigMap
+	wake  chan struct{}         // capacity 1
 
-	said frr.ExtrasResult // the last result that was logged
+	said frr.ExtrasResult // the last result that was told, without its time
+
+	mu    sync.Mutex     // guards state
+	state *status.Extras // nil: there is no raw configuration
 }
 
-func newExtrasSource(dir string, client *kube.Client, namespace string, log *slog.Logger) *extrasSource {
-	s := &extrasSource{dir: dir, wake: make(chan struct{}, 1), log: log}
+// extrasSourceOptions are what an extrasSource works with. All of it is required.
+type extrasSourceOptions struct {
+	Dir       string // the folder shared with the FRR container
+	Client    *kube.Client
+	Namespace string
+	Node      string
+	Events    *kube.Recorder
+	Logger    *slog.Logger
+}
+
+func newExtrasSource(opts extrasSourceOptions) *extrasSource {
+	s := &extrasSource{opts: opts, wake: make(chan struct{}, 1)}
 	m := kube.NewConfigMap(kube.ConfigMapOptions{
-		Client: client, Namespace: namespace, Name: extrasConfigMap, Key: extrasKey,
+		Client: opts.Client, Namespace: opts.Namespace, Name: extrasConfigMap, Key: extrasKey,
 		Wake: func() {
 			select {
 			case s.wake <- struct{}{}:
@@ -47,6 +69,7 @@ func newExtrasSource(dir string, client *kube.Client, namespace string, log *slo
 		},
 	})
 	s.text, s.watch = m, m.Run
+	s.tell = func(e reconcile.Event) { opts.Events.ConfigMap(m, e) }
 	return s
 }
 
@@ -64,8 +87,9 @@ func (s *extrasSource) run(ctx context.Context) error {
 			continue
 		}
 		if err := s.handOver(); err != nil {
-			s.log.Warn("raw configuration not handed over", "err", err)
+			s.opts.Logger.Warn("raw configuration not handed over", "err", err)
 		}
+		s.result()
 	}
 }
 
@@ -76,23 +100,54 @@ func (s *extrasSource) handOver() error {
 	if !read {
 		return nil
 	}
-	changed, err := frr.WriteExtras(s.dir, doc.Text)
+	changed, err := frr.WriteExtras(s.opts.Dir, doc.Text)
 	if changed {
-		s.log.Info("raw configuration handed over", "source", doc.Source, "version", doc.Version)
+		s.opts.Logger.Info("raw configuration handed over", "source", doc.Source, "version", doc.Version)
 	}
 	return err
 }
 
-// result logs what became of the present text, once.
+// result looks what became of the present text, and tells what is new about it.
 func (s *extrasSource) result() {
-	r, err := frr.ReadExtrasResult(s.dir)
-	if err != nil || r.Sum == "" || r == s.said {
+	text, err := frr.ReadExtras(s.opts.Dir)
+	if err != nil {
+		return // it was not handed over, which is in the log
+	}
+	r, err := frr.ReadExtrasResult(s.opts.Dir)
+	if err != nil {
+		r = frr.ExtrasResult{Sum: frr.Sum(text), Error: err.Error()}
+	}
+	state := &status.Extras{Pending: r.Sum != frr.Sum(text)}
+	switch {
+	case len(text) == 0 && (state.Pending || r.Applied):
+		state = nil
+	case !state.Pending:
+		state.Applied, state.Error, state.At = r.Applied, r.Error, r.At
+	}
+	s.mu.Lock()
+	s.state = state
+	s.mu.Unlock()
+	r.At = time.Time{} // another attempt that ends the same way is no news
+	if r.Sum == "" || r == s.said {
 		return
 	}
+	before := s.said
 	s.said = r
-	if r.Applied {
-		s.log.Info("raw configuration applied")
-	} else {
-		s.log.Warn("raw configuration refused", "reason", r.Error)
+	if !r.Applied {
+		s.opts.Logger.Warn("raw configuration refused", "reason", r.Error)
+		s.tell(reconcile.Event{Warning: true, Reason: eventExtrasRefused,
+			Message: fmt.Sprintf("node %s: what was in force stays: %s", s.opts.Node, r.Error)})
+		return
 	}
+	s.opts.Logger.Info("raw configuration applied")
+	if before.Error != "" {
+		s.tell(reconcile.Event{Reason: eventExtrasApplied, Message: fmt.Sprintf("node %s: FRR runs all of it", s.opts.Node)})
+	}
+}
+
+// status returns what became of the raw configuration; nil if there is none.
+func (s *extrasSource) status() *status.Extras {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state
 }

@@ -6,14 +6,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 type fakeDocument struct {
@@ -28,7 +32,12 @@ func TestExtrasSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := &fakeDocument{}
 		var log bytes.Buffer
-		s := &extrasSource{dir: dir, text: text, wake: make(chan struct{}, 1), log: slog.New(slog.NewTextHandler(&log, nil))}
+		var events []string
+		s := &extrasSource{
+			opts: extrasSourceOptions{Dir: dir, Node: "n1", Logger: slog.New(slog.NewTextHandler(&log, nil))},
+			text: text, wake: make(chan struct{}, 1),
+			tell: func(e reconcile.Event) { events = append(events, fmt.Sprint(e)) },
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.run(ctx) }()
@@ -53,17 +62,42 @@ func TestExtrasSource(t *testing.T) {
 				t.Errorf("%s: %q, %v, want %q", step.name, got, err, step.want)
 			}
 		}
-		for _, r := range []frr.ExtrasResult{{Sum: "1", Error: "line 2: % Unknown command"}, {Sum: "2", Applied: true}} {
-			if err := frr.WriteExtrasResult(dir, r); err != nil {
+		if got := s.status(); got != nil {
+			t.Errorf("the status of no raw configuration is %+v", got)
+		}
+		*text = fakeDocument{reconcile.Document{Text: []byte("hostname n3\n")}, true}
+		s.wake <- struct{}{}
+		synctest.Wait()
+		sum := frr.Sum(text.doc.Text)
+		for _, step := range []struct {
+			result frr.ExtrasResult
+			want   status.Extras
+		}{
+			{frr.ExtrasResult{Sum: frr.Sum(nil), Applied: true}, status.Extras{Pending: true}},
+			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
+			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
+			{frr.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
+		} {
+			if err := frr.WriteExtrasResult(dir, step.result); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * resultEvery)
 			synctest.Wait()
+			if got := s.status(); got == nil || *got != step.want {
+				t.Errorf("after %+v the status is %+v, want %+v", step.result, got, step.want)
+			}
+		}
+		want := []string{
+			fmt.Sprint(reconcile.Event{Warning: true, Reason: "RawConfigurationRefused", Message: "node n1: what was in force stays: line 2: % Unknown command"}),
+			fmt.Sprint(reconcile.Event{Reason: "RawConfigurationApplied", Message: "node n1: FRR runs all of it"}),
+		}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		if n := strings.Count(log.String(), "raw configuration refused"); n != 1 || !strings.Contains(log.String(), "line 2: % Unknown command") {
 			t.Errorf("a refusal was logged %d times: %s", n, log.String())
 		}
-		if n := strings.Count(log.String(), `msg="raw configuration applied"`); n != 1 {
+		if n := strings.Count(log.String(), `msg="raw configuration applied"`); n != 2 {
 			t.Errorf("a success was logged %d times: %s", n, log.String())
 		}
 		stop()

@@ -6,16 +6,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"strconv"
 	"syscall"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/source"
@@ -35,18 +30,10 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
 	opts := options{bindPort: gossipPort(env)}
-	cmd := &cobra.Command{
-		Use:           name,
-		Short:         "Announces the addresses of Services from the node it runs on.",
-		Args:          cobra.NoArgs,
-		Version:       daemon.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Complete()
-			return opts.announce(cmd.Context(), stderr)
-		},
-	}
+	cmd := daemon.Command(name, "Announces the addresses of Services from the node it runs on.", func(ctx context.Context) error {
+		opts.Complete()
+		return opts.announce(ctx, stderr)
+	})
 	opts.Add(cmd, env)
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
@@ -63,13 +50,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces to leave alone on layer 2, in MetalLB's format")
 	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
-	cmd.SetArgs(args)
-	cmd.SetErr(stderr)
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return 1
-	}
-	return 0
+	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
@@ -131,8 +112,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := daemon.NewRegistry()
 	kube.CountWrites(api, status.NewWrites(metrics).Count)
 	client, err := kube.NewClient(api)
 	if err != nil {
@@ -145,18 +125,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	sessions := newSessions(frr.NewReader(o.frrDir), routers.Look, log)
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	sessions := newSessions(sessionsOptions{
+		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log,
+		Tell: func(e reconcile.Event) { events.Node(o.node, e) },
+	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
 		return err
 	}
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
 		Live: func(r *status.Report) {
 			r.FRR = inForce(applier.State())
+			r.FRR.Extras = container.status()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
 			r.Confirm(routers.SentTo)
@@ -166,6 +151,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
 		Node:      o.node,
 		Worker:    worker,
@@ -174,7 +160,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		FRR:       applier,
 		Routers:   routers,
 		Layer2:    network,
-		Reporter:  board,
 		Logger:    log,
 		Events:    events.Service,
 		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
@@ -195,9 +180,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
 		})
-		agentOpts.Reporter = reporter{board, statuses.Wake}
+		heard = append(heard, func(status.Report) { statuses.Wake() })
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
 	}
+	agentOpts.Reporter = reporter{board, heard}
 	agent := reconcile.NewAgent(agentOpts)
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
@@ -223,21 +209,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
-		o.withFRR(client, log.With("component", "frr")),
+		daemon.Task{Name: "frr container", Run: container.run},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)
 }
 
-// A reporter says that there is a new Report.
+// A reporter shows a Report, and tells others that there is a new one.
 type reporter struct {
 	*status.Board
-	wake func()
+	heard []func(status.Report)
 }
 
 // Set shows a Report.
 func (r reporter) Set(report status.Report) {
 	r.Board.Set(report)
-	r.wake()
+	for _, hear := range r.heard {
+		hear(report)
+	}
 }
 
 // inForce says how far FRR runs what it is to run.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,11 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/heraldlb/herald/frr"
-	"github.com/heraldlb/herald/status"
 )
 
 func noEnv(string) string { return "" }
@@ -113,63 +107,5 @@ current-context: c
 	}
 	if _, err := os.Stat(filepath.Join(dir, "frr.conf")); err == nil {
 		t.Error("frr.conf was written before anything was known")
-	}
-}
-
-// A fakeReader answers with one list after the other.
-type fakeReader struct{ answers [][]frr.Session }
-
-func (f *fakeReader) Sessions(context.Context) ([]frr.Session, error) {
-	answer := f.answers[0]
-	f.answers = f.answers[1:]
-	return answer, nil
-}
-
-func (*fakeReader) Close() error { return nil }
-
-func TestSessions(t *testing.T) {
-	peer := netip.MustParseAddr("10.0.0.1")
-	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
-	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
-	var log strings.Builder
-	changes := 0
-	s := newSessions(&fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}}, func() { changes++ },
-		slog.New(slog.NewTextHandler(&log, nil)))
-	peers := []status.Peer{
-		{Name: "a", Address: peer, Wanted: true},
-		{Name: "b", Address: peer},
-		{Name: "c", Address: netip.MustParseAddr("10.0.0.2"), Wanted: true},
-	}
-	var states []status.SessionState
-	for range 7 {
-		s.ask(t.Context())
-		got := s.in(peers)
-		states = append(states, got[0].Session.State)
-		if got[1].Session != (status.Session{}) || got[2].Session != (status.Session{}) {
-			t.Errorf("sessions of peers that FRR does not have: %+v", got)
-		}
-	}
-	if diff := cmp.Diff([]status.SessionState{"", "Active", "Established", "Established", "Active", "Established", ""}, states); diff != "" {
-		t.Errorf("states (-want +got):\n%s", diff)
-	}
-	var messages []string
-	for line := range strings.Lines(log.String()) {
-		_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
-		messages = append(messages, message)
-	}
-	want := []string{
-		`"session up" peer=10.0.0.1`,
-		`"session down" peer=10.0.0.1 reason="Hold Timer Expired"`,
-		`"session up" peer=10.0.0.1`,
-		`"session gone" peer=10.0.0.1`,
-	}
-	if diff := cmp.Diff(want, messages); diff != "" {
-		t.Errorf("log (-want +got):\n%s", diff)
-	}
-	if peers[0].Session != (status.Session{}) {
-		t.Error("the peers that were passed changed")
-	}
-	if changes != 4 {
-		t.Errorf("told of %d changes, want 4", changes)
 	}
 }

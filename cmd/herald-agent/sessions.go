@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -27,23 +28,31 @@ type reader interface {
 	Close() error
 }
 
-// sessions are the BGP sessions that FRR has, as of a moment ago.
-type sessions struct {
-	reader  reader
-	changed func() // called when a session has come up or gone down
-	log     *slog.Logger
-
-	mu     sync.Mutex // guards byPeer
-	byPeer map[status.PeerID]status.Session
+// sessionsOptions are what sessions work with. All of it is required.
+type sessionsOptions struct {
+	Reader  reader
+	Changed func()                // called when a session has come up or gone down
+	Tell    func(reconcile.Event) // called with each event about the node
+	Logger  *slog.Logger
 }
 
-func newSessions(r reader, changed func(), log *slog.Logger) *sessions {
-	return &sessions{reader: r, changed: changed, log: log}
+// sessions are the BGP sessions that FRR has, as of a moment ago.
+type sessions struct {
+	opts    sessionsOptions
+	history *history
+
+	mu     sync.Mutex // guards the fields below
+	byPeer map[status.PeerID]status.Session
+	names  map[status.PeerID]string // of the peers that are wanted, in the configuration
+}
+
+func newSessions(opts sessionsOptions) *sessions {
+	return &sessions{opts: opts, history: newHistory(time.Now())}
 }
 
 // run asks FRR again and again until the context is canceled.
 func (s *sessions) run(ctx context.Context) error {
-	defer s.reader.Close()
+	defer s.opts.Reader.Close()
 	ask := time.NewTicker(askInterval)
 	defer ask.Stop()
 	for {
@@ -62,7 +71,7 @@ func (s *sessions) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	now := time.Now()
-	all, err := s.reader.Sessions(ctx)
+	all, err := s.opts.Reader.Sessions(ctx)
 	if ctx.Err() != nil && err != nil {
 		return // the program ends, or FRR is busy
 	}
@@ -71,10 +80,26 @@ func (s *sessions) ask(ctx context.Context) {
 		byPeer[f.Peer] = sessionOf(f, now)
 	}
 	s.mu.Lock()
-	before := s.byPeer
+	before, names := s.byPeer, s.names
 	s.byPeer = byPeer
 	s.mu.Unlock()
 	s.logChanges(before, byPeer)
+	for _, e := range s.history.next(look{now, err == nil, byPeer}, names) {
+		s.opts.Tell(e)
+	}
+}
+
+// want takes note of the peers that the newest decisions are about.
+func (s *sessions) want(peers []status.Peer) {
+	names := make(map[status.PeerID]string, len(peers))
+	for _, p := range peers {
+		if p.Wanted {
+			names[p.ID()] = p.Name
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names = names
 }
 
 func sessionOf(f frr.Session, now time.Time) status.Session {
@@ -88,7 +113,7 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 		out.Since = now.Add(-f.Uptime).Truncate(time.Second)
 	}
 	if f.BFD != nil {
-		out.BFD = f.BFD.Status
+		out.BFD, out.BFDDiagnostic = f.BFD.Status, f.BFD.Diagnostic
 	}
 	return out
 }
@@ -99,19 +124,19 @@ func (s *sessions) logChanges(before, after map[status.PeerID]status.Session) {
 		news = news || session.Up() != before[peer].Up()
 		switch was := before[peer]; {
 		case session.Up() && !was.Up():
-			s.log.Info("session up", "peer", peer.String())
+			s.opts.Logger.Info("session up", "peer", peer.String())
 		case !session.Up() && was.Up():
-			s.log.Warn("session down", "peer", peer.String(), "reason", cmp.Or(session.LastError, string(session.State)))
+			s.opts.Logger.Warn("session down", "peer", peer.String(), "reason", cmp.Or(session.LastError, string(session.State)))
 		}
 	}
 	for peer, was := range before {
 		if _, ok := after[peer]; !ok && was.Up() {
-			s.log.Info("session gone", "peer", peer.String())
+			s.opts.Logger.Info("session gone", "peer", peer.String())
 			news = true
 		}
 	}
 	if news {
-		s.changed()
+		s.opts.Changed()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/status"
 )
 
 // extras returns what the operator has added to FRR's configuration.
@@ -21,19 +22,41 @@ func (o *options) extras() []byte {
 	return text
 }
 
-// withFRR returns what an agent does for the FRR container beside it.
-func (o *options) withFRR(client *kube.Client, log *slog.Logger) daemon.Task {
-	const name = "frr container"
+// A sidecar is what an agent does for the FRR container beside it; nil if there is
+// none.
+type sidecar struct {
+	dir    string
+	extras *extrasSource
+	log    *slog.Logger
+}
+
+func (o *options) sidecar(client *kube.Client, events *kube.Recorder, log *slog.Logger) *sidecar {
 	if o.frrConf == "" {
-		return daemon.Task{Name: name, Run: func(context.Context) error { return nil }}
+		return nil
 	}
 	dir := filepath.Dir(o.frrConf)
-	extras := newExtrasSource(dir, client, o.Namespace, log)
-	return daemon.Task{Name: name, Run: func(ctx context.Context) error {
-		return daemon.Run(ctx,
-			daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return frr.Heartbeat(ctx, dir, log) }},
-			daemon.Task{Name: "extras watch", Run: extras.watch},
-			daemon.Task{Name: "extras", Run: extras.run},
-		)
-	}}
+	return &sidecar{dir: dir, log: log, extras: newExtrasSource(extrasSourceOptions{
+		Dir: dir, Client: client, Namespace: o.Namespace, Node: o.node, Events: events, Logger: log,
+	})}
+}
+
+// run does it until the context is canceled.
+func (s *sidecar) run(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	return daemon.Run(ctx,
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return frr.Heartbeat(ctx, s.dir, s.log) }},
+		daemon.Task{Name: "extras watch", Run: s.extras.watch},
+		daemon.Task{Name: "extras", Run: s.extras.run},
+	)
+}
+
+// status says what became of the operator's raw configuration; nil if there is
+// none.
+func (s *sidecar) status() *status.Extras {
+	if s == nil {
+		return nil
+	}
+	return s.extras.status()
 }

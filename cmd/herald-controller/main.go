@@ -14,10 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/spf13/cobra"
-
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/kube"
@@ -36,21 +32,13 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
 	var opts options
-	cmd := &cobra.Command{
-		Use:           name,
-		Short:         "Gives Services of type LoadBalancer their addresses.",
-		Args:          cobra.NoArgs,
-		Version:       daemon.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts.Complete()
-			if opts.grace < 0 {
-				return fmt.Errorf("--address-grace: %s is less than nothing", opts.grace)
-			}
-			return opts.control(cmd.Context(), stderr)
-		},
-	}
+	cmd := daemon.Command(name, "Gives Services of type LoadBalancer their addresses.", func(ctx context.Context) error {
+		opts.Complete()
+		if opts.grace < 0 {
+			return fmt.Errorf("--address-grace: %s is less than nothing", opts.grace)
+		}
+		return opts.control(ctx, stderr)
+	})
 	opts.Add(cmd, env)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
@@ -59,13 +47,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
-	cmd.SetArgs(args)
-	cmd.SetErr(stderr)
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return 1
-	}
-	return 0
+	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
@@ -86,8 +68,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics := daemon.NewRegistry()
 	kube.CountWrites(api, status.NewWrites(metrics).Count)
 	client, err := kube.NewClient(api)
 	if err != nil {

@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
@@ -36,26 +34,12 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) string, stdout, stderr io.Writer) int {
 	var opts options
-	cmd := &cobra.Command{
-		Use:           name,
-		Short:         "Runs FRR's daemons in their container.",
-		Args:          cobra.NoArgs,
-		Version:       daemon.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return opts.supervise(cmd.Context(), stdout, stderr)
-		},
-	}
+	cmd := daemon.Command(name, "Runs FRR's daemons in their container.", func(ctx context.Context) error {
+		return opts.supervise(ctx, stdout, stderr)
+	})
 	opts.add(cmd, env)
-	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
-	cmd.SetErr(stderr)
-	if err := cmd.ExecuteContext(ctx); err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", name, err)
-		return 1
-	}
-	return 0
+	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
@@ -135,9 +119,8 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	sup.opts.Loaded = extras.again
 	watch := newAgentWatch(agentWatchOptions{Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: sup.withdraw, Logger: log})
 
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		newCollector(o.runDir, sup, watch))
+	metrics := daemon.NewRegistry()
+	metrics.MustRegister(newCollector(o.runDir, sup, watch))
 	watch.begin() // before bgpd is started, which may not be to announce
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx,

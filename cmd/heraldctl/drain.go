@@ -4,8 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
+	"io"
+	"slices"
+	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,30 +16,44 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
+
+// drainLook is the time between two looks at a node that drains.
+const drainLook = 500 * time.Millisecond
+
+// errKept is what drain returns once it has printed that the node goes on
+// announcing something.
+var errKept = errors.New("the node still announces addresses")
 
 // A drainer has nodes drain.
 type drainer interface {
 	Node(ctx context.Context, name string) (*reconcile.Node, error)
 	Drain(ctx context.Context, name string, d reconcile.Drain) error
+	Agents(ctx context.Context, namespace string) ([]kube.Agent, error)
+	Report(ctx context.Context, a kube.Agent) (status.Report, error)
 }
 
 // connect returns the API server that a kubeconfig file names.
-func connect(kubeconfig string) (drainer, error) {
-	api, err := kube.NewConfig(kubeconfig, "heraldctl/"+daemon.Version())
+func connect(kubeconfig string) (*kube.Client, error) {
+	api, err := kube.NewUserConfig(kubeconfig, "heraldctl/"+daemon.Version())
 	if err != nil {
 		return nil, err
 	}
-	client, err := kube.NewClient(api)
-	if err != nil {
-		return nil, err
-	}
-	return client, nil
+	return kube.NewClient(api)
+}
+
+// A drainJob is what heraldctl drain was asked for.
+type drainJob struct {
+	kubeconfig string
+	namespace  string
+	force      bool
+	wait       bool
+	timeout    time.Duration
 }
 
 func drainCommand() *cobra.Command {
-	var kubeconfig string
-	var force, wait bool
+	var job drainJob
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Have a node hand over what it announces",
@@ -44,28 +61,30 @@ func drainCommand() *cobra.Command {
 routers to prefer other paths (RFC 8326), hands over what it answers for on layer 2, and
 after ` + reconcile.DefaultDrainHold.String() + ` withdraws its routes. What no other node
 announces it goes on announcing, unless --force is given. The node stays so until "undrain".
-A node that drains already, with force or without as asked for, is left as it is.`,
+A node that drains already, with force or without as asked for, is left as it is.
+
+With --wait it asks the node's agent, by way of the API server, until that announces
+nothing any more, or only what no other node does, and lists what was handed over and
+what was kept. If the agent cannot be asked at first, the node does not begin to drain.
+
+Exit status: 0 if the node drains and, with --wait, announces nothing any more; 1 if it
+goes on announcing what no other node does; 2 if it could not be done, or is not over in
+time.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := connect(kubeconfig)
+			d, err := connect(job.kubeconfig)
 			if err != nil {
 				return err
 			}
-			since, err := drain(cmd.Context(), d, args[0], force, time.Now())
-			if err != nil {
-				return err
-			}
-			over := since.Add(reconcile.DefaultDrainHold)
-			cmd.Printf("node %s drains since %s; it withdraws its routes at %s\n", args[0], since.Format(time.TimeOnly), over.Format(time.TimeOnly))
-			if !wait {
-				return nil
-			}
-			return sleepUntil(cmd.Context(), over)
+			return job.run(cmd.Context(), d, args[0], cmd.OutOrStdout())
 		},
 	}
-	kubeconfigFlag(cmd, &kubeconfig)
-	cmd.Flags().BoolVar(&force, "force", false, "withdraw also what no other node announces")
-	cmd.Flags().BoolVar(&wait, "wait", false, "return when the node is to have withdrawn its routes")
+	flags := cmd.Flags()
+	kubeconfigFlag(cmd, &job.kubeconfig)
+	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in; with --wait")
+	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node announces")
+	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only what no other node does")
+	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait")
 	return cmd
 }
 
@@ -91,37 +110,118 @@ func undrainCommand() *cobra.Command {
 	return cmd
 }
 
+// heraldNamespace is where Herald is, unless somebody has put it elsewhere.
+const heraldNamespace = "metallb-system"
+
 func kubeconfigFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "kubeconfig", os.Getenv("KUBECONFIG"), "`path` of a kubeconfig file; empty: as a pod in the cluster")
+	cmd.Flags().StringVar(path, "kubeconfig", "", "kubeconfig `file`; empty: the one that kubectl uses")
 }
 
-// drain has a node drain, and returns since when it does.
-func drain(ctx context.Context, d drainer, node string, force bool, now time.Time) (since time.Time, err error) {
+// run has a node drain, and waits for the end of it if asked to.
+func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer) error {
+	var before status.Report
+	if j.wait {
+		var err error
+		if before, err = j.report(ctx, d, node); err != nil {
+			return err
+		}
+	}
+	drain, err := j.begin(ctx, d, node, time.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "node %s drains since %s; it withdraws its routes at %s\n", node,
+		drain.Since.Format(time.TimeOnly), drain.Since.Add(reconcile.DefaultDrainHold).Format(time.TimeOnly))
+	if !j.wait {
+		return nil
+	}
+	g, err := j.await(ctx, d, node, drain)
+	if err != nil {
+		return err
+	}
+	printDrainage(out, node, before.Decisions, g)
+	if len(g.Left) > 0 {
+		return errKept
+	}
+	return nil
+}
+
+// begin has a node drain, unless it does so already, and returns how it does.
+func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (reconcile.Drain, error) {
 	n, err := d.Node(ctx, node)
 	if err != nil {
-		return time.Time{}, err
+		return reconcile.Drain{}, err
 	}
-	if !n.Drain.IsZero() && n.Drain.Force == force {
-		return n.Drain.Since, nil
+	if !n.Drain.IsZero() && n.Drain.Force == j.force {
+		return n.Drain, nil
 	}
-	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second).Add(time.Second), Force: force}
+	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second).Add(time.Second), Force: j.force}
 	if !n.Drain.IsZero() {
 		want.Since = n.Drain.Since // it has asked for other paths already
 	}
-	if err := d.Drain(ctx, node, want); err != nil {
-		return time.Time{}, err
-	}
-	return want.Since, nil
+	return want, d.Drain(ctx, node, want)
 }
 
-// sleepUntil returns at a time, or with an error when ctx ends before.
-func sleepUntil(ctx context.Context, at time.Time) error {
-	timer := time.NewTimer(time.Until(at))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait: %w", context.Cause(ctx))
+// await asks the node's agent until the drain is over. An agent that does not
+// answer may be one that has just been started.
+func (j drainJob) await(ctx context.Context, d drainer, node string, drain reconcile.Drain) (reconcile.Drainage, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, j.timeout, fmt.Errorf("not over after %v", j.timeout))
+	defer cancel()
+	tick := time.NewTicker(drainLook)
+	defer tick.Stop()
+	for {
+		r, err := j.report(ctx, d, node)
+		left := ""
+		if err == nil {
+			g, over := reconcile.DrainageOf(r, drain, time.Now())
+			if over {
+				return g, nil
+			}
+			left = fmt.Sprintf("the node still announces %d addresses", len(g.Left))
+		} else {
+			left = err.Error()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return reconcile.Drainage{}, fmt.Errorf("wait for node %s: %w: %s", node, context.Cause(ctx), left)
+		}
 	}
+}
+
+// report returns what the agent of a node says.
+func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Report, error) {
+	agents, err := d.Agents(ctx, j.namespace)
+	if err != nil {
+		return status.Report{}, err
+	}
+	i := slices.IndexFunc(agents, func(a kube.Agent) bool { return a.Node == node })
+	if i < 0 {
+		return status.Report{}, fmt.Errorf("agent of %s: no pod of it runs in %s", node, j.namespace)
+	}
+	return d.Report(ctx, agents[i])
+}
+
+// printDrainage lists what became of what a node has announced.
+func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	kept := func(d status.Decision) bool {
+		return slices.ContainsFunc(g.Left, func(l status.Decision) bool {
+			return l.Service == d.Service && l.Addr == d.Addr && l.Protocol == d.Protocol
+		})
+	}
+	for _, d := range before {
+		if d.Announce && !kept(d) {
+			fmt.Fprintf(w, "handed over\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol)
+		}
+	}
+	for _, d := range g.Left {
+		fmt.Fprintf(w, "kept\t%s\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol, d.Detail)
+	}
+	w.Flush()
+	if len(g.Left) == 0 {
+		fmt.Fprintf(out, "node %s announces nothing any more\n", node)
+		return
+	}
+	fmt.Fprintf(out, "node %s still announces what no other node does: %d of its addresses\n", node, len(g.Left))
 }

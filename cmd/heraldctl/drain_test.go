@@ -3,18 +3,29 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
-// A fakeNode is a cluster of one Node.
+// A fakeNode is a cluster of one Node, whose agent says something else each time
+// that it is asked, and goes on saying the last of it.
 type fakeNode struct {
-	node   reconcile.Node
-	writes int
+	node    reconcile.Node
+	writes  int
+	reports []status.Report // Node "" is that the agent does not answer
 }
 
 func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error) {
@@ -31,7 +42,25 @@ func (f *fakeNode) Drain(_ context.Context, _ string, d reconcile.Drain) error {
 	return nil
 }
 
-func TestDrain(t *testing.T) {
+func (f *fakeNode) Agents(_ context.Context, namespace string) ([]kube.Agent, error) {
+	if namespace != "ours" {
+		return nil, nil
+	}
+	return []kube.Agent{{Node: "n0"}, {Node: f.node.Name}}, nil
+}
+
+func (f *fakeNode) Report(_ context.Context, a kube.Agent) (status.Report, error) {
+	r := f.reports[0]
+	if len(f.reports) > 1 {
+		f.reports = f.reports[1:]
+	}
+	if r.Node != a.Node {
+		return status.Report{}, fmt.Errorf("agent of %s: refused", a.Node)
+	}
+	return r, nil
+}
+
+func TestDrainBegins(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 500, time.UTC)
 	f := &fakeNode{node: reconcile.Node{Name: "n1"}}
 	steps := []struct {
@@ -46,27 +75,116 @@ func TestDrain(t *testing.T) {
 		{"no force any more", false, now.Add(time.Hour), 3},
 	}
 	for _, s := range steps {
-		since, err := drain(t.Context(), f, "n1", s.force, s.at)
+		got, err := drainJob{force: s.force}.begin(t.Context(), f, "n1", s.at)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := reconcile.Drain{Since: time.Date(2026, 5, 1, 12, 0, 1, 0, time.UTC), Force: s.force}
-		if f.node.Drain != want || !since.Equal(want.Since) || f.writes != s.writes {
-			t.Errorf("%s: %v since %v after %d writes, want %v after %d", s.name, f.node.Drain, since, f.writes, want, s.writes)
+		if f.node.Drain != want || got != want || f.writes != s.writes {
+			t.Errorf("%s: %v, said to be %v, after %d writes, want %v after %d", s.name, f.node.Drain, got, f.writes, want, s.writes)
 		}
 	}
-	if _, err := drain(t.Context(), f, "n2", false, now); err == nil {
+	if _, err := (drainJob{}).begin(t.Context(), f, "n2", now); err == nil {
 		t.Error("a node that is not there drains")
 	}
 }
 
-func TestSleepUntil(t *testing.T) {
-	if err := sleepUntil(t.Context(), time.Now().Add(-time.Second)); err != nil {
-		t.Error(err)
+// announcing is a report of node n1 with a decision on each of ns/a and ns/b:
+// "yes", "last" or "no".
+func announcing(a, b string) status.Report {
+	r := status.Report{Identity: status.Identity{Node: "n1"}, Synced: true}
+	for i, how := range []string{a, b} {
+		d := status.Decision{
+			Service: []string{"ns/a", "ns/b"}[i], Addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Protocol: status.BGP,
+			Announce: how != "no",
+		}
+		if how == "last" {
+			d.Detail = "the node drains, but no other announces the address"
+		}
+		r.Decisions = append(r.Decisions, d)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := sleepUntil(ctx, time.Now().Add(time.Hour)); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want that it was canceled", err)
+	return r
+}
+
+func TestDrainWaits(t *testing.T) {
+	silent := status.Report{}
+	tests := []struct {
+		name    string
+		reports []status.Report
+		err     string
+		after   time.Duration // at least
+		want    []string      // lines, without the first
+	}{
+		{
+			name:    "all goes",
+			reports: []status.Report{announcing("yes", "yes"), announcing("yes", "yes"), silent, announcing("no", "yes"), announcing("no", "no")},
+			after:   reconcile.DefaultDrainHold,
+			want: []string{
+				"handed over  ns/a  192.0.2.1  bgp",
+				"handed over  ns/b  192.0.2.2  bgp",
+				"node n1 announces nothing any more",
+			},
+		},
+		{
+			name:    "one stays",
+			reports: []status.Report{announcing("yes", "yes"), announcing("last", "no")},
+			err:     errKept.Error(),
+			after:   reconcile.DefaultDrainHold,
+			want: []string{
+				"handed over  ns/b  192.0.2.2  bgp",
+				"kept         ns/a  192.0.2.1  bgp  the node drains, but no other announces the address",
+				"node n1 still announces what no other node does: 1 of its addresses",
+			},
+		},
+		{
+			name:    "never over",
+			reports: []status.Report{announcing("yes", "yes"), announcing("no", "yes")},
+			err:     "wait for node n1: not over after 1m0s: the node still announces 1 addresses",
+			after:   time.Minute,
+		},
+		{
+			name:    "the agent is gone",
+			reports: []status.Report{announcing("yes", "yes"), silent},
+			err:     "wait for node n1: not over after 1m0s: agent of n1: refused",
+			after:   time.Minute,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: tt.reports}
+				var out bytes.Buffer
+				start := time.Now()
+				err := drainJob{namespace: "ours", wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
+				if text := fmt.Sprint(err); text != tt.err && (err != nil || tt.err != "") {
+					t.Errorf("got %v, want %s", err, tt.err)
+				}
+				if took := time.Since(start); took < tt.after || took > tt.after+5*time.Second {
+					t.Errorf("it took %v, want %v", took, tt.after)
+				}
+				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")[1:]
+				if diff := cmp.Diff(strings.Join(tt.want, "\n"), strings.Join(lines, "\n")); diff != "" {
+					t.Errorf("output (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// A node whose agent cannot be asked does not begin to drain, if that is to be
+// waited for.
+func TestDrainNobodyToAsk(t *testing.T) {
+	for _, job := range []drainJob{{namespace: "ours", wait: true}, {namespace: "theirs", wait: true}} {
+		f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: []status.Report{{}}}
+		if err := job.run(t.Context(), f, "n1", new(bytes.Buffer)); err == nil || !strings.HasPrefix(err.Error(), "agent of n1: ") {
+			t.Errorf("in %s: %v, want that the agent cannot be asked", job.namespace, err)
+		}
+		if f.writes != 0 {
+			t.Errorf("in %s: the node drains", job.namespace)
+		}
+	}
+	f := &fakeNode{node: reconcile.Node{Name: "n1"}}
+	if err := (drainJob{}).run(t.Context(), f, "n1", new(bytes.Buffer)); err != nil || f.writes != 1 {
+		t.Errorf("without waiting: %v after %d writes", err, f.writes)
 	}
 }

@@ -16,6 +16,7 @@ const (
 	exitOK      = 0
 	exitInvalid = 1 // the configuration has mistakes, which were printed
 	exitChanges = 1 // of diff: addresses change
+	exitKept    = 1 // of drain: the node still announces something
 	exitMisuse  = 2 // the command could not do what it was asked
 )
 
@@ -44,6 +45,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitInvalid
 	case errors.Is(err, errChanges):
 		return exitChanges
+	case errors.Is(err, errKept):
+		return exitKept
 	case errors.Is(err, errPrinted):
 		return exitMisuse
 	}
@@ -56,10 +59,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "heraldctl",
-		Short:         "Check and explain Herald's configuration, and drain nodes",
+		Short:         "Check and explain Herald's configuration, show sessions, and drain nodes",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
 	return root
 }

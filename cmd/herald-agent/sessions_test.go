@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// A fakeReader answers with one list after the other.
+type fakeReader struct{ answers [][]frr.Session }
+
+func (f *fakeReader) Sessions(context.Context) ([]frr.Session, error) {
+	answer := f.answers[0]
+	f.answers = f.answers[1:]
+	return answer, nil
+}
+
+func (*fakeReader) Close() error { return nil }
+
+func TestSessions(t *testing.T) {
+	peer := netip.MustParseAddr("10.0.0.1")
+	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
+	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
+	var log strings.Builder
+	changes := 0
+	var events []string
+	s := newSessions(sessionsOptions{
+		Reader:  &fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+		Changed: func() { changes++ },
+		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
+		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	peers := []status.Peer{
+		{Name: "a", Address: peer, Wanted: true},
+		{Name: "b", Address: peer},
+		{Name: "c", Address: netip.MustParseAddr("10.0.0.2"), Wanted: true},
+	}
+	s.want(peers)
+	var states []status.SessionState
+	for range 7 {
+		s.ask(t.Context())
+		got := s.in(peers)
+		states = append(states, got[0].Session.State)
+		if got[1].Session != (status.Session{}) || got[2].Session != (status.Session{}) {
+			t.Errorf("sessions of peers that FRR does not have: %+v", got)
+		}
+	}
+	if diff := cmp.Diff([]status.SessionState{"", "Active", "Established", "Established", "Active", "Established", ""}, states); diff != "" {
+		t.Errorf("states (-want +got):\n%s", diff)
+	}
+	var messages []string
+	for line := range strings.Lines(log.String()) {
+		_, message, _ := strings.Cut(strings.TrimSpace(line), "msg=")
+		messages = append(messages, message)
+	}
+	want := []string{
+		`"session up" peer=10.0.0.1`,
+		`"session down" peer=10.0.0.1 reason="Hold Timer Expired"`,
+		`"session up" peer=10.0.0.1`,
+		`"session gone" peer=10.0.0.1`,
+	}
+	if diff := cmp.Diff(want, messages); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
+	}
+	if peers[0].Session != (status.Session{}) {
+		t.Error("the peers that were passed changed")
+	}
+	if diff := cmp.Diff([]string{eventSessionUp, eventSessionDown, eventSessionUp, eventSessionDown}, events); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if changes != 4 {
+		t.Errorf("told of %d changes, want 4", changes)
+	}
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/lab"
+)
+
+// A routing is all that routers have learned, a line for each route and set of
+// attributes: "ipv4 web from n1 n2 with 65010:1 pref 150". A route is called by
+// the Service or pool whose it is. Of r1, lines tell the nodes alone.
+type routing struct{ ibgp, ebgp, r1 []string }
+
+// everywhere is the routing in which all routers have learned the same.
+func everywhere(lines ...string) routing { return routing{lines, lines, withoutAttributes(lines)} }
+
+// withoutAttributes returns lines as r1's are.
+func withoutAttributes(lines []string) []string {
+	nodes := map[string][]string{}
+	for _, l := range lines {
+		l, _, _ = strings.Cut(l, " with ")
+		name, from, _ := strings.Cut(l, " from ")
+		nodes[name] = append(nodes[name], strings.Fields(from)...)
+	}
+	return joinNodes(nodes, nil)
+}
+
+// joinNodes makes lines of the nodes that announce a route, and of what each of
+// these routes has beside.
+func joinNodes(nodes map[string][]string, rest map[string]string) []string {
+	var out []string
+	for key, from := range nodes {
+		name, _, _ := strings.Cut(key, "|")
+		slices.Sort(from)
+		out = append(out, name+" from "+strings.Join(slices.Compact(from), " ")+rest[key])
+	}
+	slices.Sort(out)
+	return out
+}
+
+// of returns a routing that is the same for several families.
+func (w routing) of(families []corev1.IPFamily) routing {
+	each := func(lines []string) []string {
+		var out []string
+		for _, f := range families {
+			for _, l := range lines {
+				out = append(out, strings.ToLower(string(f))+" "+l)
+			}
+		}
+		return out
+	}
+	return routing{each(w.ibgp), each(w.ebgp), each(w.r1)}
+}
+
+// A routeTest edits resources, Services and Nodes, and looks at what routers
+// learn. Among the Services is a canary, whose community says how far Herald and
+// the routers have come: what else they have learned is then more than what they
+// knew before.
+type routeTest struct {
+	*resourceTest
+	names  map[netip.Prefix]string
+	canary netip.Prefix
+	step   int
+}
+
+// routePools are the pools of a routeTest; their names are those of the aggregates
+// that are all of a pool.
+const routePools = `
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: one, labels: {tier: one}}, spec: {addresses: [10.250.1.0/24, "fd00:250:1::/120"], autoAssign: false}}
+---
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: two, labels: {tier: two}}, spec: {addresses: [10.250.2.0/24, "fd00:250:2::/120"], autoAssign: false}}
+---
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: canary}, spec: {addresses: [10.250.3.0/32]}}
+`
+
+func newRouteTest(t *testing.T) *routeTest {
+	t.Helper()
+	r := &routeTest{resourceTest: newResourceTest(t)}
+	r.deleteConfigMap()
+	r.apply(peerResources + "---" + routePools + "---\n" + canary(0))
+	r.canary = route(r.expose(lab.ServiceOptions{Name: "canary"})[0])
+	r.announced(r.canary)
+	r.forget()
+	for _, n := range r.Nodes {
+		if err := r.Cluster.LabelNode(t.Context(), n.Name, "kubernetes.io/hostname", n.Name); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := r.Cluster.UnlabelNode(context.Background(), n.Name, "zone"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return r
+}
+
+// forget is for the time when there are no Services.
+func (r *routeTest) forget() {
+	r.names = map[netip.Prefix]string{}
+	for prefix, pool := range map[string]string{
+		"10.250.1.0/24": "one", "fd00:250:1::/120": "one", "10.250.2.0/24": "two", "fd00:250:2::/120": "two",
+	} {
+		r.names[netip.MustParsePrefix(prefix)] = "all of " + pool
+	}
+}
+
+func canary(step int) string {
+	return fmt.Sprintf(`{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: canary}, spec: {ipAddressPools: [canary], communities: ["65000:%d"]}}`, step)
+}
+
+// serve makes a Service with an address of a pool for each family.
+func (r *routeTest) serve(name, pool, app string, families []corev1.IPFamily) {
+	r.t.Helper()
+	opts := lab.ServiceOptions{Name: name, Families: families, Annotations: map[string]string{"metallb.io/address-pool": pool}}
+	if app != "" {
+		opts.Labels = map[string]string{"app": app}
+	}
+	if len(families) > 1 {
+		opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
+	}
+	addrs := r.expose(opts)
+	if len(addrs) != len(families) {
+		r.t.Fatalf("%s has %v, want %v", name, addrs, families)
+	}
+	for _, a := range addrs {
+		r.names[route(a)] = name
+	}
+}
+
+// label sets the label app of a Service.
+func (r *routeTest) label(service, app string) {
+	r.t.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"labels":{"app":%q}}}`, app)
+	_, err := r.Cluster.Client().CoreV1().Services(r.namespace).Patch(r.t.Context(), service, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// advertise makes these the advertisements that there are, beside the canary's.
+func (r *routeTest) advertise(specs map[string]string) {
+	r.t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		r.apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: %q}, spec: {%s}}", name, specs[name]))
+	}
+	r.keepOnly(config.KindBGPAdvertisement, append(slices.Collect(maps.Keys(specs)), "canary"))
+	for name := range specs {
+		r.accepted(config.KindBGPAdvertisement, name)
+	}
+}
+
+// keepOnly deletes the objects of a kind that have other names.
+func (r *resourceTest) keepOnly(kind string, names []string) {
+	r.t.Helper()
+	o := new(unstructured.Unstructured)
+	o.SetGroupVersionKind(kindOf(kind))
+	list, err := r.of(o).List(r.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, have := range list.Items {
+		if !slices.Contains(names, have.GetName()) {
+			r.delete(kind, have.GetName())
+		}
+	}
+}
+
+// settle waits until the routers have learned what Herald makes of all that was
+// written before.
+func (r *routeTest) settle() {
+	r.t.Helper()
+	r.step++
+	r.apply(canary(r.step))
+	for _, g := range []*lab.GoBGP{r.ibgp, r.ebgp} {
+		r.eventually("the canary", func(ctx context.Context) error {
+			n := 0
+			paths, err := g.Paths(ctx)
+			for _, p := range paths {
+				if p.Prefix == r.canary && slices.Contains(p.Communities, fmt.Sprint("65000:", r.step)) {
+					n++
+				}
+			}
+			if err == nil && n == 0 {
+				err = fmt.Errorf("not there")
+			}
+			return err
+		})
+	}
+}
+
+// routes waits until the routers have learned exactly this.
+func (r *routeTest) routes(what string, want routing) {
+	r.t.Helper()
+	for _, lines := range [][]string{want.ibgp, want.ebgp, want.r1} {
+		slices.Sort(lines)
+	}
+	var last error // a look that the deadline interrupts says nothing
+	defer func() {
+		if last != nil {
+			r.t.Log(last)
+		}
+	}()
+	r.eventually(what, func(ctx context.Context) error {
+		var got routing
+		for g, lines := range map[*lab.GoBGP]*[]string{r.ibgp: &got.ibgp, r.ebgp: &got.ebgp} {
+			paths, err := g.Paths(ctx)
+			if err != nil {
+				return err
+			}
+			*lines = r.lines(paths)
+		}
+		var err error
+		if got.r1, err = r.routerLines(ctx); err != nil {
+			return err
+		}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(routing{}), values); diff != "" {
+			last = fmt.Errorf("learned (-want +got):\n%s", diff)
+			return last
+		}
+		last = nil
+		return nil
+	})
+}
+
+// lines describes what a GoBGP has learned.
+func (r *routeTest) lines(paths []lab.Path) []string {
+	nodes, rest := map[string][]string{}, map[string]string{}
+	for _, p := range paths {
+		if p.Prefix == r.canary {
+			continue
+		}
+		var more string
+		if p.Peer.Is4() != p.Prefix.Addr().Is4() {
+			more += " over " + family(p.Peer)
+		}
+		a := attributesOf(p)
+		if all := slices.Concat(a.Communities, a.Large); len(all) > 0 {
+			more += " with " + strings.Join(all, " ")
+		}
+		if a.LocalPref != 0 && a.LocalPref != defaultLocalPref {
+			more += fmt.Sprint(" pref ", a.LocalPref)
+		}
+		key := r.nameOf(p.Prefix) + "|" + more
+		nodes[key] = append(nodes[key], r.nodeOf(p.NextHop))
+		rest[key] = more
+	}
+	return joinNodes(nodes, rest)
+}
+
+// routerLines describes what r1 has learned.
+func (r *routeTest) routerLines(ctx context.Context) ([]string, error) {
+	nodes := map[string][]string{}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		out, err := r.Router.FRR.Vtysh(ctx, "show bgp "+family+" unicast json")
+		if err != nil {
+			return nil, err
+		}
+		var table struct {
+			Routes map[string][]struct{ PeerID string }
+		}
+		if err := json.Unmarshal([]byte(out), &table); err != nil {
+			return nil, fmt.Errorf("routes of r1: %w", err)
+		}
+		for text, paths := range table.Routes {
+			prefix, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, err
+			}
+			if prefix == r.canary {
+				continue
+			}
+			for _, p := range paths {
+				peer, err := netip.ParseAddr(p.PeerID)
+				if err != nil {
+					return nil, err
+				}
+				nodes[r.nameOf(prefix)] = append(nodes[r.nameOf(prefix)], r.nodeOf(peer))
+			}
+		}
+	}
+	return joinNodes(nodes, nil), nil
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "ipv4"
+	}
+	return "ipv6"
+}
+
+func (r *routeTest) nameOf(p netip.Prefix) string {
+	name := r.names[p]
+	if name == "" {
+		name = p.String()
+	}
+	return family(p.Addr()) + " " + name
+}
+
+func (r *routeTest) nodeOf(a netip.Addr) string {
+	for _, n := range r.Nodes {
+		if a == n.Addr4 || a == n.Addr6 {
+			return n.Name
+		}
+	}
+	return a.String()
+}
+
+// A routeCase is advertisements and Services, and the routes as they are edited.
+type routeCase struct {
+	name     string
+	services []routeService
+	steps    []routeStep
+}
+
+type routeService struct{ name, pool, app string }
+
+// A routeStep is one edit.
+type routeStep struct {
+	name  string
+	ads   map[string]string // if not nil: the specs of all advertisements
+	alias string            // if not empty: the value of the community "mine"
+	apps  map[string]string // new labels of Services
+	zones map[string]string // likewise of nodes
+	want  routing           // the same for each family
+}
+
+// run goes through cases for each of these sets of families, while a Service that
+// none of them is about is under load.
+func (r *routeTest) run(cases []routeCase, each ...[]corev1.IPFamily) {
+	r.t.Helper()
+	before := r.connections()
+	stop := r.load(r.canary.Addr())
+	for _, families := range each {
+		for _, c := range cases {
+			name := fmt.Sprintf("%s %v", c.name, families)
+			for _, s := range c.services {
+				r.serve(s.name, s.pool, s.app, families)
+			}
+			for _, s := range c.steps {
+				r.edit(s)
+				r.settle()
+				r.routes(name+": "+s.name, s.want.of(families))
+			}
+			for _, s := range c.services {
+				if err := r.Cluster.DeleteService(r.t.Context(), r.namespace, s.name); err != nil {
+					r.t.Fatal(err)
+				}
+			}
+			r.advertise(nil)
+			r.routes(name+": nothing is left", routing{})
+			r.forget()
+		}
+	}
+	stop()
+	if diff := cmp.Diff(before, r.connections()); diff != "" {
+		r.t.Errorf("sessions were reset (-before +after):\n%s", diff)
+	}
+}
+
+func (r *routeTest) edit(s routeStep) {
+	r.t.Helper()
+	if s.alias != "" {
+		r.apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: Community, metadata: {name: names}, spec: {communities: [{name: mine, value: %q}]}}", s.alias))
+	}
+	if s.ads != nil {
+		r.advertise(s.ads)
+	}
+	for service, app := range s.apps {
+		r.label(service, app)
+	}
+	for node, zone := range s.zones {
+		set := r.Cluster.LabelNode
+		if zone == "" {
+			set = func(ctx context.Context, node, key, _ string) error { return r.Cluster.UnlabelNode(ctx, node, key) }
+		}
+		if err := set(r.t.Context(), node, "zone", zone); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
+)
+
+// nodeEvents returns Herald's events about a Node since a time, the oldest first:
+// "Warning BGPSessionDown message".
+func (e *e2e) nodeEvents(ctx context.Context, n *lab.Node, since time.Time) ([]string, error) {
+	list, err := e.Cluster.Client().CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{
+		// As kubectl describe asks.
+		FieldSelector: "involvedObject.kind=Node,involvedObject.name=" + n.Name + ",involvedObject.uid=" + n.Name,
+	})
+	if err != nil {
+		return nil, err
+	}
+	items := slices.DeleteFunc(list.Items, func(ev corev1.Event) bool {
+		return ev.Source.Component != "herald-agent" || ev.LastTimestamp.Time.Before(since.Truncate(time.Second))
+	})
+	slices.SortStableFunc(items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+	var out []string
+	for _, ev := range items {
+		out = append(out, ev.Type+" "+ev.Reason+" "+ev.Message)
+	}
+	return out, nil
+}
+
+// tells waits until a Node has an event since a time that has all the words, and
+// returns it.
+func (e *e2e) tells(n *lab.Node, since time.Time, words ...string) (event string) {
+	e.t.Helper()
+	var all []string
+	e.eventually("event on "+n.Name, func(ctx context.Context) error {
+		now, err := e.nodeEvents(ctx, n, since)
+		if err != nil {
+			return fmt.Errorf("%w, the last ones were %q", err, all)
+		}
+		all = now
+		i := slices.IndexFunc(all, func(ev string) bool {
+			return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ev, w) })
+		})
+		if i < 0 {
+			return fmt.Errorf("none with %q among %q", words, all)
+		}
+		event = all[i]
+		return nil
+	})
+	e.t.Logf("after %v: %s", time.Since(since).Round(100*time.Millisecond), event)
+	return event
+}
+
+// peerOf returns what a node's agent says of the peer with an address.
+func (e *e2e) peerOf(ctx context.Context, n *lab.Node, a netip.Addr) (status.Peer, error) {
+	page, err := e.Agent(n).Get(ctx, "/status")
+	if err != nil {
+		return status.Peer{}, err
+	}
+	var r status.Report
+	if err := json.Unmarshal([]byte(page), &r); err != nil {
+		return status.Peer{}, err
+	}
+	i := slices.IndexFunc(r.Peers, func(p status.Peer) bool { return p.Address == a })
+	if i < 0 {
+		return status.Peer{}, fmt.Errorf("no peer %s among %+v", a, r.Peers)
+	}
+	return r.Peers[i], nil
+}
+
+// What becomes of a session is told as events of the Node, once, with FRR's
+// reason; and is in the agent's status.
+func TestSessionEvents(t *testing.T) {
+	e := newE2E(t)
+	n1 := e.Nodes[0]
+	var routers []*lab.GoBGP
+	for i, opts := range []lab.GoBGPOptions{
+		{Name: "comes", ASN: 64601, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.203")}, Peers: []netip.Addr{n1.Addr4}},
+		{Name: "other-as", ASN: 64602, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.204")}, Peers: []netip.Addr{n1.Addr4}},
+		{Name: "other-password", ASN: 64603, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.205")}, Peers: []netip.Addr{n1.Addr4}, Password: "theirs"},
+	} {
+		opts.HoldTime = 6 * time.Second
+		g, err := e.StartGoBGP(t.Context(), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if routers[i] != nil {
+				routers[i].Stop()
+			}
+		})
+		routers = append(routers, g)
+	}
+	comes, at := routers[0], routers[0].Addrs[0]
+	start := time.Now()
+	const onN1 = "node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}\n"
+	e.configure(allPeers + "- {my-asn: 64512, peer-asn: 64601, peer-address: 10.10.0.203, hold-time: 6s, keepalive-time: 2s, " + onN1 +
+		"- {my-asn: 64512, peer-asn: 64999, peer-address: 10.10.0.204, " + onN1 +
+		"- {my-asn: 64512, peer-asn: 64603, peer-address: 10.10.0.205, password: ours, " + onN1 + `
+address-pools:
+- {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
+`)
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.inKernel(route(addr), e.Nodes)
+	e.tells(n1, start, "Normal BGPSessionUp", "(10.10.0.203) is up")
+
+	// An agent that starts has no news of what goes on as before.
+	if err := e.Agent(n1).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	e.eventually("session in the status", func(ctx context.Context) error {
+		p, err := e.peerOf(ctx, n1, at)
+		if err == nil && (!p.Session.Up() || p.Session.PrefixesSent != 1 || p.Session.Since.Before(start.Add(-time.Minute))) {
+			err = fmt.Errorf("it is %+v", p.Session)
+		}
+		return err
+	})
+
+	// It is frozen: nothing is heard of it until the hold time is over.
+	frozen := time.Now()
+	if err := comes.Process().Kill(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	e.tells(n1, frozen, "Warning BGPSessionDown", "(10.10.0.203) is down after ", "Hold Timer Expired")
+	if p, err := e.peerOf(t.Context(), n1, at); err != nil || p.Session.Up() || p.Session.LastError != "Hold Timer Expired" {
+		t.Errorf("%v: the session is %+v", err, p.Session)
+	}
+	thawed := time.Now()
+	if err := comes.Process().Kill(unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	e.tells(n1, thawed, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
+
+	// It goes, and another one takes its place.
+	gone := time.Now()
+	if err := comes.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	routers[0] = nil
+	e.tells(n1, gone, "Warning BGPSessionDown", "(10.10.0.203) is down after ")
+	back := time.Now()
+	again, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{Name: "comes-again", ASN: 64601, Listen: []netip.Addr{at}, Peers: []netip.Addr{n1.Addr4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	routers[0] = again
+	e.tells(n1, back, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
+
+	// Those that cannot come up say why.
+	e.tells(n1, start, "Warning BGPSessionNotUp", "(10.10.0.204) is not up after ", "Bad Peer AS")
+	e.tells(n1, start, "Warning BGPSessionNotUp", "(10.10.0.205) is not up after ")
+
+	all, err := e.nodeEvents(t.Context(), n1, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for _, ev := range all {
+		if strings.Contains(ev, "(10.10.0.203)") {
+			count[strings.Join(strings.Fields(ev)[:2], " ")]++
+		}
+	}
+	if count["Normal BGPSessionUp"] != 3 || count["Warning BGPSessionDown"] != 2 || len(count) != 2 {
+		t.Errorf("events about %s: %v, want 3 of it coming up and 2 of it going down\n%s", at, count, strings.Join(all, "\n"))
+	}
+}
+
+// A new password on both sides resets the sessions that it is for, and no others,
+// while agent and FRR go on; the agent says so.
+func TestSessionPassword(t *testing.T) {
+	e := newE2E(t)
+	at := []netip.Addr{netip.MustParseAddr("10.10.0.206"), netip.MustParseAddr("fd00:10:10::206")}
+	var peers []netip.Addr
+	for _, n := range e.Nodes {
+		peers = append(peers, n.Addr4, n.Addr6)
+	}
+	var router *lab.GoBGP
+	rekey := func(password string) {
+		t.Helper()
+		if router != nil {
+			if err := router.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		router, err = e.StartGoBGP(t.Context(), lab.GoBGPOptions{Name: "rekeyed-" + password, ASN: 64601, Listen: at, Peers: peers, Password: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if router != nil {
+			router.Stop()
+		}
+	})
+	configure := func(password string) {
+		t.Helper()
+		e.configure(allPeers + fmt.Sprintf(`- {my-asn: 64512, peer-asn: 64601, peer-address: 10.10.0.206, password: %[1]s}
+- {my-asn: 64512, peer-asn: 64601, peer-address: "fd00:10:10::206", password: %[1]s}
+address-pools:
+- {name: p, protocol: bgp, addresses: [203.0.113.208/28]}
+`, password))
+	}
+	rekey("f1rst")
+	configured := time.Now()
+	configure("f1rst")
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.announced(route(addr))
+	e.learned(router, route(addr), e.Nodes)
+	for _, n := range e.Nodes {
+		e.tells(n, configured, "Normal BGPSessionUp", "(10.10.0.206)")
+	}
+	before := e.connections()
+	pids := map[string]int{}
+	for _, n := range e.Nodes {
+		pids[n.Name] = e.Agent(n).Process().PID()
+	}
+	stop := e.load(addr)
+
+	start := time.Now()
+	configure("s3cond")
+	e.established(router, nil)
+	for _, n := range e.Nodes {
+		e.tells(n, start, "Warning BGPSessionDown", "(10.10.0.206)")
+	}
+	rekey("s3cond")
+	rekeyed := time.Now()
+	e.learned(router, route(addr), e.Nodes)
+	t.Logf("announced again %v after the router has the password", time.Since(rekeyed).Round(100*time.Millisecond))
+	for _, n := range e.Nodes {
+		e.tells(n, rekeyed, "Normal BGPSessionUp", "(10.10.0.206)")
+	}
+	stop()
+	for name, now := range e.connections() {
+		want := before[name]
+		if _, peer, _ := strings.Cut(name, " to "); peer == at[0].String() || peer == at[1].String() {
+			want++
+		}
+		if now != want {
+			t.Errorf("the session of %s was established %d times, then %d, want %d", name, before[name], now, want)
+		}
+	}
+	for _, n := range e.Nodes {
+		if pid := e.Agent(n).Process().PID(); pid != pids[n.Name] {
+			t.Errorf("the agent of %s is another process", n.Name)
+		}
+		log, err := os.ReadFile(e.LogFile("agent-" + n.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(log), `msg="session reset" component=frr peer=10.10.0.206 reason="its password changes"`) {
+			t.Errorf("the agent of %s does not say that it resets a session", n.Name)
+		}
+		if strings.Contains(string(log), "s3cond") {
+			t.Errorf("the password is in the log of the agent of %s", n.Name)
+		}
+	}
+}

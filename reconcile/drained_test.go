@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+func TestDrainageOf(t *testing.T) {
+	// What a node that drains says of routes, and what it says on layer 2 when all
+	// nodes drain, is what the drain is to end with.
+	last := drained(t, time.Hour, func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} }).Decisions
+	s, m := layer2Cluster(t)
+	addService(&s, "a", false, []string{"192.0.2.1"}, "n1", "n2", "n3")
+	for _, n := range s.Nodes {
+		n.Drain.Since = began
+	}
+	for _, n := range s.Nodes {
+		last = append(last, reconcile.AnnounceLayer2(s, n.Name, m, reconcile.AnnounceOptions{Layer2: true, Now: began}).Decisions...)
+	}
+	asIs := func(*reconcile.Snapshot) {}
+	gone := drained(t, time.Hour, asIs).Decisions
+	handing := []status.Decision{{Service: "ns/a", Addr: netip.MustParseAddr("192.0.2.9"), Protocol: status.Layer2, Announce: true, Reason: status.HandingOver}}
+	tests := []struct {
+		name      string
+		decisions []status.Decision
+		applied   bool
+		after     time.Duration
+		left      int
+		last      bool
+		over      bool
+	}{
+		{"all is gone", gone, true, 11 * time.Second, 0, true, true},
+		{"FRR has not done it yet", gone, false, 11 * time.Second, 0, true, false},
+		{"routers are asked", gone, true, 9 * time.Second, 0, true, false},
+		{"the last announcer", last, true, 11 * time.Second, 2, true, true},
+		{"before the agent knows", drained(t, 0, asIs).Decisions, true, 11 * time.Second, 1, false, false},
+		{"handing over", append(handing, last...), true, 11 * time.Second, 3, false, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := status.Report{Synced: true, Decisions: tt.decisions, FRR: &status.FRR{Applied: tt.applied}}
+			got, over := reconcile.DrainageOf(r, reconcile.Drain{Since: began}, began.Add(tt.after))
+			if len(got.Left) != tt.left || got.Last != tt.last || over != tt.over {
+				t.Errorf("left %+v, all of it last: %v, over: %v; want %d, %v, %v", got.Left, got.Last, over, tt.left, tt.last, tt.over)
+			}
+		})
+	}
+}
