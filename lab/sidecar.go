@@ -80,6 +80,13 @@ func (s *Sidecar) Empty() error {
 // launch starts herald-frr. FRR's file system, if it is another than this one, is
 // given the program.
 func (s *Sidecar) launch(program string) (*Process, error) {
+	args := append([]string{"--log-level=debug", fmt.Sprintf("--port=%d", sidecarPort)}, s.args...)
+	if s.Bin != "" {
+		var err error
+		if args, err = supported(program, args); err != nil {
+			return nil, err
+		}
+	}
 	root := s.node.FRR.root
 	if root != "/" {
 		if err := copyProgram(program, filepath.Join(root, "usr/local/bin/herald-frr")); err != nil {
@@ -91,7 +98,7 @@ func (s *Sidecar) launch(program string) (*Process, error) {
 		ProcessOptions: ProcessOptions{
 			Name: s.Name,
 			Path: program,
-			Args: append([]string{"--log-level=debug", fmt.Sprintf("--port=%d", sidecarPort)}, s.args...),
+			Args: args,
 			Env:  []string{"FRR_LOGGING_LEVEL=informational"},
 		},
 		Root:         root,

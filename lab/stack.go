@@ -195,6 +195,12 @@ func (s *Stack) newAgent(n *Node) *Daemon {
 				"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
 			LogFile: s.LogFile(name),
 		}
+		if d.Bin != "" {
+			var err error
+			if program.Args, err = supported(program.Path, program.Args); err != nil {
+				return nil, err
+			}
+		}
 		if n.Sidecar == nil {
 			return n.Start(program)
 		}
