@@ -90,12 +90,27 @@ func TestResourcesMissingProfile(t *testing.T) {
 			return nil
 		})
 	}
-	r.apply(routerPeer("r1", "10.10.0.254", "bfdProfile: late"))
+	r.apply(routerPeer("r1", "10.10.0.254", "bfdProfile: late", "holdTime: 57s", "keepaliveTime: 13s"))
 	r.refused(config.KindPeer, "r1", "MissingReference", "late")
 	shows("1")
 	r.apply("{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: late}, spec: {receiveInterval: 150}}")
 	r.accepted(config.KindPeer, "r1")
 	shows("0")
+	// What the API server has filled in is told FRR as well.
+	if spec, _ := r.spec(config.KindPeer, "r1").(map[string]any); spec["peerPort"] != 179.0 {
+		t.Errorf("the peer's port is %v", spec["peerPort"])
+	}
+	for _, n := range r.Nodes {
+		r.eventually("running configuration of "+n.Name, func(ctx context.Context) error {
+			text, err := n.FRR.Vtysh(ctx, "show running-config")
+			for _, line := range []string{" neighbor 10.10.0.254 timers 13 57", " neighbor 10.10.0.254 bfd profile late", " profile late", "  receive-interval 150"} {
+				if err == nil && !strings.Contains(text, "\n"+line+"\n") {
+					err = fmt.Errorf("no line %q in:\n%s", line, text)
+				}
+			}
+			return err
+		})
+	}
 }
 
 // Controller and agents count the addresses of a pool and say what they announce.

@@ -219,19 +219,28 @@ func TestBGPSessionKinds(t *testing.T) {
 		s := newSessionTest(t, top, n1)
 		outside := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(163)}})
 		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(164)}})
-		wrong := map[netip.Addr]config.DynamicASN{onLAN(165): config.Internal, onLAN(166): config.External}
-		s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(165)}})
-		s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(166)}})
+		outside6 := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN6(183)}})
+		inside6 := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN6(184)}})
+		wrong := map[netip.Addr]config.DynamicASN{
+			onLAN(165): config.Internal, onLAN(166): config.External,
+			onLAN6(165): config.Internal, onLAN6(166): config.External,
+		}
+		s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(165), onLAN6(165)}})
+		s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(166), onLAN6(166)}})
 		peers := []config.Peer{
 			{Name: "outside", MyASN: 64512, DynamicASN: config.External, Address: onLAN(163)},
 			{Name: "inside", MyASN: 64512, DynamicASN: config.Internal, Address: onLAN(164)},
+			{Name: "outside6", MyASN: 64512, DynamicASN: config.External, Address: onLAN6(183)},
+			{Name: "inside6", MyASN: 64512, DynamicASN: config.Internal, Address: onLAN6(184)},
 		}
 		for a, kind := range wrong {
-			peers = append(peers, config.Peer{Name: "wrong " + string(kind), MyASN: 64512, DynamicASN: kind, Address: a})
+			peers = append(peers, config.Peer{Name: "wrong " + a.String(), MyASN: 64512, DynamicASN: kind, Address: a})
 		}
 		s.configure(config.Config{Peers: peers})
 		s.paths(outside, sent(service, n1.Addr4, n1.Addr4, 64512))
 		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
+		s.paths(outside6, sent(service6, n1.Addr6, n1.Addr6, 64512))
+		s.paths(inside6, sentInside(service6, n1.Addr6, n1.Addr6))
 		for a := range wrong {
 			s.session(n1, peerAt(a), func(f frr.Session) error {
 				if f.Up || !strings.Contains(f.LastError, "Bad Peer AS") {
@@ -246,13 +255,15 @@ func TestBGPSessionKinds(t *testing.T) {
 		s := newSessionTest(t, top, n1)
 		other := s.gobgp(lab.GoBGPOptions{ASN: 64601, PeerASN: 64700, Listen: []netip.Addr{onLAN(167)}})
 		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(168)}})
-		p, q := peer(64601, onLAN(167)), peer(64512, onLAN(168))
-		p.LocalASN, q.Name = 64700, "inside"
+		other6 := s.gobgp(lab.GoBGPOptions{ASN: 64601, PeerASN: 64700, Listen: []netip.Addr{onLAN6(187)}})
+		p, p6, q := peer(64601, onLAN(167)), peer(64601, onLAN6(187)), peer(64512, onLAN(168))
+		p.LocalASN, p6.LocalASN, p6.Name, q.Name = 64700, 64700, "six", "inside"
 		s.configure(config.Config{
-			Peers:             []config.Peer{p, q},
+			Peers:             []config.Peer{p, p6, q},
 			BGPAdvertisements: []config.BGPAdvertisement{{Name: "long", Prepend: 2}},
 		})
 		s.paths(other, sent(service, n1.Addr4, n1.Addr4, 64700, 64700, 64700))
+		s.paths(other6, sent(service6, n1.Addr6, n1.Addr6, 64700, 64700, 64700))
 		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
 	})
 
