@@ -79,9 +79,19 @@ func runBench(ctx context.Context, out io.Writer, samples, services int, statuse
 	if err != nil {
 		return err
 	}
-	report(table, fmt.Sprintf(", with %d Services", services), busy)
+	settled, err := b.settle(ctx)
+	if err != nil {
+		return err
+	}
+	calm, err := b.several(ctx, samples)
+	if err != nil {
+		return err
+	}
+	report(table, fmt.Sprintf(", with %d Services", services), calm)
+	report(table, fmt.Sprintf(", right after a burst of %d", services), busy)
 	fmt.Fprintf(table, "%d Services in a burst: creation of the last -> all in the ToR's kernel\t%v\t\t1s\n", services, millis(routed))
 	fmt.Fprintf(table, "  making them took\t%v\t\t\n", millis(made))
+	fmt.Fprintf(table, "  until its statuses and events were written\t%v\t\t\n", millis(settled))
 	fmt.Fprintf(table, "memory of the controller at %d Services\t%.1f MB\t\t40 MB\n", services, float64(controller)/1e6)
 	fmt.Fprintf(table, "memory of an agent at %d Services\t%.1f MB\t\t40 MB\n", services, float64(agent)/1e6)
 	return table.Flush()

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -143,6 +145,56 @@ func (b *bench) burst(ctx context.Context, n int) (made, routed time.Duration, e
 		}
 	}
 	return last.Sub(start), end.Sub(last), nil
+}
+
+// settle waits until Herald has said of all Services what there is to say: no
+// daemon writes anything but a Lease for a while. It returns how long that took.
+func (b *bench) settle(ctx context.Context) (time.Duration, error) {
+	const quiet = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, 5*benchPatience)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	start := time.Now()
+	last, changed := -1.0, start
+	for time.Since(changed) < quiet {
+		n, err := b.writes(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if n != last {
+			last, changed = n, time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wait for the last write: %w", ctx.Err())
+		case <-tick.C:
+		}
+	}
+	return changed.Sub(start), nil
+}
+
+// writes returns how many requests all daemons have made to change something.
+func (b *bench) writes(ctx context.Context) (float64, error) {
+	total := 0.0
+	for _, d := range slices.Concat(b.Controllers, b.Agents) {
+		page, err := d.Get(ctx, "/metrics")
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(page) {
+			sample, value, _ := strings.Cut(line, " ")
+			if !strings.HasPrefix(sample, "herald_api_writes_total{") || strings.Contains(sample, `"leases"`) {
+				continue
+			}
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				return 0, fmt.Errorf("metrics of %s: %w", d.Name, err)
+			}
+			total += n
+		}
+	}
+	return total, nil
 }
 
 // memory returns the resident bytes of the controller and of the largest agent.
