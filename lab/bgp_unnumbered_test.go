@@ -32,7 +32,7 @@ func TestBGPUnnumbered(t *testing.T) {
 		"router bgp 64513", "neighbor p2p interface remote-as external", "neighbor p2p timers connect 1",
 		"address-family ipv4 unicast", "neighbor p2p activate", "exit-address-family",
 		"address-family ipv6 unicast", "neighbor p2p activate", "exit-address-family", "exit",
-		"bfd", "profile fast", "transmit-interval 100", "receive-interval 100")
+		"bfd", "profile fast", "transmit-interval 250", "receive-interval 250")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestBGPUnnumbered(t *testing.T) {
 	s := newSessionTest(t, top, n1)
 	c := config.Config{
 		Peers:       []config.Peer{{Name: "r1", MyASN: 64512, DynamicASN: config.External, Interface: "p2p", ConnectTime: new(time.Second)}},
-		BFDProfiles: []config.BFDProfile{{Name: "lab", TransmitInterval: 100, ReceiveInterval: 100}},
+		BFDProfiles: []config.BFDProfile{{Name: "lab", TransmitInterval: 250, ReceiveInterval: 250}},
 	}
 	start := time.Now()
 	s.configure(c)
@@ -122,7 +122,7 @@ func TestBGPUnnumbered(t *testing.T) {
 		return fmt.Sprint(all)
 	}
 	flaps := downs()
-	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 150, ReceiveInterval: 150, DetectMultiplier: 5}
+	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 260, ReceiveInterval: 260, DetectMultiplier: 5}
 	s.configure(c)
 	after := s.session(n1, id, up)
 	if now := downs(); after.Established != before.Established || now != flaps {
