@@ -4,6 +4,7 @@ package frr_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,8 +12,82 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/heraldlb/herald/frr"
 )
+
+// TestContract holds both ends to the files of testdata/contract, which are as the
+// versions so far have left them: what is read from them stays the same, and what
+// is written is the same again. Change them only in a way that the version before
+// understands too.
+func TestContract(t *testing.T) {
+	const golden = "testdata/contract"
+	extras, err := frr.ReadExtras(golden)
+	if err != nil || string(extras) != "ip prefix-list operators seq 5 permit 198.51.100.0/24\n" {
+		t.Errorf("raw configuration: %q, %v", extras, err)
+	}
+	result := frr.ExtrasResult{
+		Sum: "d2b8aec58b675682afdaecdbb282dae4cc2e8d9697f1c4fc56bc34f131ee6c62", Applied: false,
+		Error: "line 4: % Unknown command[10]:  neighbor 10.10.0.254 descripshun rack 7",
+		At:    time.Date(2026, 11, 25, 2, 34, 56, 789e6, time.UTC),
+	}
+	if sum := frr.Sum(extras); sum != result.Sum {
+		t.Errorf("sum is %s, want %s", sum, result.Sum)
+	}
+	if got, err := frr.ReadExtrasResult(golden); err != nil || got != result {
+		t.Errorf("result: %+v, %v, want %+v", got, err, result)
+	}
+	// A later version may say more.
+	if r, err := readResult(t, `{"sum": "x", "applied": true, "at": "2026-11-25T02:34:56Z", "took": "1s"}`); err != nil || r.Sum != "x" || !r.Applied {
+		t.Errorf("a result with more in it: %+v, %v", r, err)
+	}
+
+	dir := t.TempDir()
+	if _, err := frr.WriteExtras(dir, extras); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(frr.WriteExtrasResult(dir, result), frr.Beat(dir)); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadDir(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadDir(dir)
+	if err != nil || len(written) != len(want) {
+		t.Fatalf("files are %v, %v, want %v", written, err, want)
+	}
+	for i, f := range want {
+		if written[i].Name() != f.Name() {
+			t.Fatalf("files are %v, want %v", written, want)
+		}
+		info, err := written[i].Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode(); mode != 0o640 {
+			t.Errorf("%s has mode %v", f.Name(), mode)
+		}
+		a, err1 := os.ReadFile(filepath.Join(golden, f.Name()))
+		b, err2 := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err := errors.Join(err1, err2); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(a), string(b)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", f.Name(), diff)
+		}
+	}
+}
+
+func readResult(t *testing.T, text string) (frr.ExtrasResult, error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, frr.ExtrasResultFile), []byte(text), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	return frr.ReadExtrasResult(dir)
+}
 
 func TestExtrasFiles(t *testing.T) {
 	dir := t.TempDir()

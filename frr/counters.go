@@ -46,9 +46,10 @@ type BGPCounters struct {
 
 // A BFDCounters is what bfdd has counted of one session.
 type BFDCounters struct {
-	VRF  string
-	Peer netip.Addr
-	Up   bool
+	VRF       string
+	Peer      netip.Addr
+	Interface string // where the peer is, if its address is a link-local one
+	Up        bool
 
 	ControlInput, ControlOutput uint64
 	EchoInput, EchoOutput       uint64
@@ -209,26 +210,38 @@ func (n rawCounters) counters(vrf, name string) BGPCounters {
 	return c
 }
 
+// A bfdKey is what bfdd knows a session by.
+type bfdKey struct {
+	Peer      netip.Addr `json:"peer"`
+	VRF       string     `json:"vrf"`
+	Interface string     `json:"interface"`
+}
+
+// known returns the key with no interface unless the address says nothing without
+// it: bfdd fills that in for other sessions too, once it has found out.
+func (k bfdKey) known() bfdKey {
+	if !k.Peer.IsLinkLocalUnicast() {
+		k.Interface = ""
+	}
+	return k
+}
+
 // DecodeBFDCounters reads what bfdd prints for "show bfd peers counters json" and
 // for "show bfd peers json", which says whether the sessions are up.
 func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
-	type key struct {
-		Peer netip.Addr `json:"peer"`
-		VRF  string     `json:"vrf"`
-	}
 	var now []struct {
-		key
+		bfdKey
 		Status string `json:"status"`
 	}
 	if err := json.Unmarshal(states, &now); err != nil {
 		return nil, err
 	}
-	up := make(map[key]bool)
+	up := make(map[bfdKey]bool)
 	for _, s := range now {
-		up[s.key] = s.Status == "up"
+		up[s.known()] = s.Status == "up"
 	}
 	var raw []struct {
-		key
+		bfdKey
 		ControlInput  uint64 `json:"control-packet-input"`
 		ControlOutput uint64 `json:"control-packet-output"`
 		EchoInput     uint64 `json:"echo-packet-input"`
@@ -242,15 +255,16 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	}
 	var all []BFDCounters
 	for _, c := range raw {
+		k := c.known()
 		all = append(all, BFDCounters{
-			VRF: c.VRF, Peer: c.Peer, Up: up[c.key],
+			VRF: k.VRF, Peer: k.Peer, Interface: k.Interface, Up: up[k],
 			ControlInput: c.ControlInput, ControlOutput: c.ControlOutput,
 			EchoInput: c.EchoInput, EchoOutput: c.EchoOutput,
 			UpEvents: c.Up, DownEvents: c.Down, ZebraNotifications: c.Zebra,
 		})
 	}
 	slices.SortFunc(all, func(a, b BFDCounters) int {
-		return cmp.Or(cmp.Compare(a.VRF, b.VRF), a.Peer.Compare(b.Peer))
+		return cmp.Or(cmp.Compare(a.VRF, b.VRF), a.Peer.Compare(b.Peer), cmp.Compare(a.Interface, b.Interface))
 	})
 	return all, nil
 }

@@ -98,3 +98,24 @@ func TestCountersOfNothing(t *testing.T) {
 		t.Error("an object for a list is no error")
 	}
 }
+
+// Two unnumbered peers may have the same link-local address.
+func TestCountersOfUnnumbered(t *testing.T) {
+	const counters = `[{"peer":"fe80::1","vrf":"default","interface":"eth1","session-up":3},
+{"peer":"fe80::1","vrf":"default","interface":"eth0","session-up":2},{"peer":"192.0.2.1","vrf":"default","interface":"eth1","session-up":1}]`
+	const states = `[{"peer":"fe80::1","vrf":"default","interface":"eth0","status":"up"},
+{"peer":"fe80::1","vrf":"default","interface":"eth1","status":"down"},{"peer":"192.0.2.1","vrf":"default","status":"up"}]`
+	got, err := frr.DecodeBFDCounters([]byte(counters), []byte(states))
+	if err != nil {
+		t.Fatal(err)
+	}
+	far := netip.MustParseAddr("fe80::1")
+	want := []frr.BFDCounters{
+		{VRF: "default", Peer: netip.MustParseAddr("192.0.2.1"), Up: true, UpEvents: 1},
+		{VRF: "default", Peer: far, Interface: "eth0", Up: true, UpEvents: 2},
+		{VRF: "default", Peer: far, Interface: "eth1", UpEvents: 3},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -94,6 +94,14 @@ func TestBGPGracefulRestart(t *testing.T) {
 		}
 	}
 
+	// Over IPv6 r1 is told the same.
+	q := config.Peer{Name: "r1-6", MyASN: 64512, PeerASN: 64513, Address: top.Router.Addr6, ConnectTime: new(time.Second), GracefulRestart: true}
+	s.configure(config.Config{Peers: []config.Peer{p, q}})
+	s.session(n1, peerAt(q.Address), established)
+	if mode := restartMode(t, top.Router.FRR, n1.Addr6); mode != "Restart" {
+		t.Errorf("r1 sees graceful restart mode %q over IPv6, want Restart", mode)
+	}
+
 	// Without it the routes go with bgpd.
 	p.GracefulRestart = false
 	s.configure(config.Config{Peers: []config.Peer{p}})

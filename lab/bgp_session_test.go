@@ -219,19 +219,28 @@ func TestBGPSessionKinds(t *testing.T) {
 		s := newSessionTest(t, top, n1)
 		outside := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(163)}})
 		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(164)}})
-		wrong := map[netip.Addr]config.DynamicASN{onLAN(165): config.Internal, onLAN(166): config.External}
-		s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(165)}})
-		s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(166)}})
+		outside6 := s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN6(183)}})
+		inside6 := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN6(184)}})
+		wrong := map[netip.Addr]config.DynamicASN{
+			onLAN(165): config.Internal, onLAN(166): config.External,
+			onLAN6(165): config.Internal, onLAN6(166): config.External,
+		}
+		s.gobgp(lab.GoBGPOptions{ASN: 64601, Listen: []netip.Addr{onLAN(165), onLAN6(165)}})
+		s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(166), onLAN6(166)}})
 		peers := []config.Peer{
 			{Name: "outside", MyASN: 64512, DynamicASN: config.External, Address: onLAN(163)},
 			{Name: "inside", MyASN: 64512, DynamicASN: config.Internal, Address: onLAN(164)},
+			{Name: "outside6", MyASN: 64512, DynamicASN: config.External, Address: onLAN6(183)},
+			{Name: "inside6", MyASN: 64512, DynamicASN: config.Internal, Address: onLAN6(184)},
 		}
 		for a, kind := range wrong {
-			peers = append(peers, config.Peer{Name: "wrong " + string(kind), MyASN: 64512, DynamicASN: kind, Address: a})
+			peers = append(peers, config.Peer{Name: "wrong " + a.String(), MyASN: 64512, DynamicASN: kind, Address: a})
 		}
 		s.configure(config.Config{Peers: peers})
 		s.paths(outside, sent(service, n1.Addr4, n1.Addr4, 64512))
 		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
+		s.paths(outside6, sent(service6, n1.Addr6, n1.Addr6, 64512))
+		s.paths(inside6, sentInside(service6, n1.Addr6, n1.Addr6))
 		for a := range wrong {
 			s.session(n1, peerAt(a), func(f frr.Session) error {
 				if f.Up || !strings.Contains(f.LastError, "Bad Peer AS") {
@@ -246,13 +255,15 @@ func TestBGPSessionKinds(t *testing.T) {
 		s := newSessionTest(t, top, n1)
 		other := s.gobgp(lab.GoBGPOptions{ASN: 64601, PeerASN: 64700, Listen: []netip.Addr{onLAN(167)}})
 		inside := s.gobgp(lab.GoBGPOptions{ASN: 64512, Listen: []netip.Addr{onLAN(168)}})
-		p, q := peer(64601, onLAN(167)), peer(64512, onLAN(168))
-		p.LocalASN, q.Name = 64700, "inside"
+		other6 := s.gobgp(lab.GoBGPOptions{ASN: 64601, PeerASN: 64700, Listen: []netip.Addr{onLAN6(187)}})
+		p, p6, q := peer(64601, onLAN(167)), peer(64601, onLAN6(187)), peer(64512, onLAN(168))
+		p.LocalASN, p6.LocalASN, p6.Name, q.Name = 64700, 64700, "six", "inside"
 		s.configure(config.Config{
-			Peers:             []config.Peer{p, q},
+			Peers:             []config.Peer{p, p6, q},
 			BGPAdvertisements: []config.BGPAdvertisement{{Name: "long", Prepend: 2}},
 		})
 		s.paths(other, sent(service, n1.Addr4, n1.Addr4, 64700, 64700, 64700))
+		s.paths(other6, sent(service6, n1.Addr6, n1.Addr6, 64700, 64700, 64700))
 		s.paths(inside, sentInside(service, n1.Addr4, n1.Addr4))
 	})
 
@@ -279,6 +290,55 @@ func TestBGPSessionKinds(t *testing.T) {
 		s.paths(g, sent(service, n1.Addr4, n1.Addr4, 64512))
 		if took := time.Since(start); took > 4*time.Second {
 			t.Errorf("session came up after %v, want a second", took)
+		}
+	})
+
+	// Timers are agreed on when a session is opened: a change waits for the next
+	// time, which comes soon after the router has reset the session.
+	t.Run("timers", func(t *testing.T) {
+		s := newSessionTest(t, top, n1)
+		p := peer(64513, top.Router.Addr4)
+		p.HoldTime, p.KeepaliveTime, p.ConnectTime = new(180*time.Second), new(60*time.Second), new(2*time.Second)
+		router := func(commands ...string) {
+			t.Helper()
+			if _, err := top.Router.FRR.Vtysh(deadline(t), commands...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		router("configure terminal", "router bgp 64513", "neighbor nodes timers 70 200")
+		defer router("configure terminal", "router bgp 64513", "neighbor nodes timers 3 9")
+		agreed := func() string {
+			info := neighborJSON(t, top.Router.FRR, n1.Addr4.String())
+			return fmt.Sprint(info["bgpTimerHoldTimeMsecs"], " ", info["bgpTimerKeepAliveIntervalMsecs"])
+		}
+		s.configure(config.Config{Peers: []config.Peer{p}})
+		before := s.session(n1, peerAt(p.Address), established)
+		if got := agreed(); got != "180000 60000" {
+			t.Errorf("r1 has agreed on %s", got)
+		}
+		p.HoldTime, p.KeepaliveTime = new(30*time.Second), new(10*time.Second)
+		s.configure(config.Config{Peers: []config.Peer{p}})
+		if conf, want := running(t, n1.FRR, "bgpd"), fmt.Sprintf(" neighbor %s timers 10 30\n", p.Address); !strings.Contains(conf, want) {
+			t.Errorf("no line %q in:\n%s", want, conf)
+		}
+		if f := s.session(n1, peerAt(p.Address), established); f.Established != before.Established || agreed() != "180000 60000" {
+			t.Errorf("the change alone: established %d times, then %d, r1 has agreed on %s", before.Established, f.Established, agreed())
+		}
+		start := time.Now()
+		router("clear bgp *")
+		s.session(n1, peerAt(p.Address), func(f frr.Session) error {
+			if f.Established == before.Established {
+				return errors.New("it was not reset")
+			}
+			return established(f)
+		})
+		took := time.Since(start)
+		t.Logf("the session is back after %v", took.Round(time.Millisecond))
+		if limit := 2*(*p.ConnectTime) + 6*time.Second; took > limit {
+			t.Errorf("the session is back after %v, want at most twice its connect time of %v", took, *p.ConnectTime)
+		}
+		if got := agreed(); got != "30000 10000" {
+			t.Errorf("r1 has agreed on %s", got)
 		}
 	})
 

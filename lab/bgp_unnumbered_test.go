@@ -30,10 +30,9 @@ func TestBGPUnnumbered(t *testing.T) {
 	}
 	_, err := r1.FRR.Vtysh(deadline(t), "configure terminal",
 		"router bgp 64513", "neighbor p2p interface remote-as external", "neighbor p2p timers connect 1",
-		"neighbor p2p bfd", "neighbor p2p bfd profile fast",
 		"address-family ipv4 unicast", "neighbor p2p activate", "exit-address-family",
 		"address-family ipv6 unicast", "neighbor p2p activate", "exit-address-family", "exit",
-		"bfd", "profile fast", "transmit-interval 100", "receive-interval 100")
+		"bfd", "profile fast", "transmit-interval 250", "receive-interval 250")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +45,29 @@ func TestBGPUnnumbered(t *testing.T) {
 
 	s := newSessionTest(t, top, n1)
 	c := config.Config{
-		Peers:       []config.Peer{{Name: "r1", MyASN: 64512, DynamicASN: config.External, Interface: "p2p", BFDProfile: "lab", ConnectTime: new(time.Second)}},
-		BFDProfiles: []config.BFDProfile{{Name: "lab", TransmitInterval: 100, ReceiveInterval: 100}},
+		Peers:       []config.Peer{{Name: "r1", MyASN: 64512, DynamicASN: config.External, Interface: "p2p", ConnectTime: new(time.Second)}},
+		BFDProfiles: []config.BFDProfile{{Name: "lab", TransmitInterval: 250, ReceiveInterval: 250}},
 	}
 	start := time.Now()
 	s.configure(c)
 	id := status.PeerID{Interface: "p2p"}
+	alone := s.session(n1, id, func(f frr.Session) error {
+		if err := established(f); err != nil {
+			return err
+		}
+		if f.BFD != nil || f.PrefixesSent != 2 {
+			return fmt.Errorf("it is %+v with BFD %+v, want none", f, f.BFD)
+		}
+		return nil
+	})
+	routed(t, routes, "without BFD", service, start, lab.Present())
+	routed(t, routes, "without BFD, IPv6", service6, start, lab.Present())
+	// BFD comes to a session that is up, and to both ends.
+	if _, err := r1.FRR.Vtysh(deadline(t), "configure terminal", "router bgp 64513", "neighbor p2p bfd", "neighbor p2p bfd profile fast"); err != nil {
+		t.Fatal(err)
+	}
+	c.Peers[0].BFDProfile = "lab"
+	s.configure(c)
 	up := func(f frr.Session) error {
 		if err := established(f); err != nil {
 			return err
@@ -62,6 +78,9 @@ func TestBGPUnnumbered(t *testing.T) {
 		return nil
 	}
 	before := s.session(n1, id, up)
+	if before.Established != alone.Established {
+		t.Errorf("BFD reset the session: established %d times, then %d", alone.Established, before.Established)
+	}
 	routed(t, routes, "unnumbered", service, start, lab.Present())
 	routed(t, routes, "unnumbered, IPv6", service6, start, lab.Present())
 	for _, p := range []netip.Prefix{service, service6} {
@@ -103,7 +122,7 @@ func TestBGPUnnumbered(t *testing.T) {
 		return fmt.Sprint(all)
 	}
 	flaps := downs()
-	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 150, ReceiveInterval: 150, DetectMultiplier: 5}
+	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 260, ReceiveInterval: 260, DetectMultiplier: 5}
 	s.configure(c)
 	after := s.session(n1, id, up)
 	if now := downs(); after.Established != before.Established || now != flaps {

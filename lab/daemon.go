@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +19,25 @@ import (
 // started again. Only one goroutine at a time may do so.
 type Daemon struct {
 	Name string
+	Bin  string // optional: where its program is, of another version; empty means with the others
 
 	url     string       // of its HTTP server, as client reaches it
 	client  *http.Client // from where the daemon runs
 	start   func() (*Process, error)
 	process *Process
+}
+
+// supported returns the arguments without flags that the program does not have, as
+// one of another version may not.
+func supported(program string, args []string) ([]string, error) {
+	help, err := exec.Command(program, "--help").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("flags of %s: %w: %s", program, err, help)
+	}
+	return slices.DeleteFunc(args, func(arg string) bool {
+		flag, _, _ := strings.Cut(arg, "=")
+		return !slices.Contains(strings.Fields(string(help)), flag)
+	}), nil
 }
 
 // Start starts the daemon. Its output is appended to the same log each time.

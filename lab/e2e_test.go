@@ -180,14 +180,18 @@ func (e *e2e) eventually(what string, check func(ctx context.Context) error) {
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	var last error // but one that says no more than that time is up
 	for {
 		err := check(ctx)
 		if err == nil {
 			return
 		}
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-ctx.Done():
-			e.t.Fatalf("%s: %v", what, err)
+			e.t.Fatalf("%s: %v", what, last)
 		case <-tick.C:
 		}
 	}

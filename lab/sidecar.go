@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func newSidecar(n *Node, args []string) (*Sidecar, error) {
 		Name:   "frr-" + n.Name,
 		url:    fmt.Sprintf("http://127.0.0.1:%d", sidecarPort),
 		client: n.httpClient(),
-		start:  func() (*Process, error) { return s.launch(filepath.Join(bin, "herald-frr")) },
+		start:  func() (*Process, error) { return s.launch(filepath.Join(cmp.Or(s.Bin, bin), "herald-frr")) },
 	}
 	return s, s.Empty()
 }
@@ -79,6 +80,13 @@ func (s *Sidecar) Empty() error {
 // launch starts herald-frr. FRR's file system, if it is another than this one, is
 // given the program.
 func (s *Sidecar) launch(program string) (*Process, error) {
+	args := append([]string{"--log-level=debug", fmt.Sprintf("--port=%d", sidecarPort)}, s.args...)
+	if s.Bin != "" {
+		var err error
+		if args, err = supported(program, args); err != nil {
+			return nil, err
+		}
+	}
 	root := s.node.FRR.root
 	if root != "/" {
 		if err := copyProgram(program, filepath.Join(root, "usr/local/bin/herald-frr")); err != nil {
@@ -90,7 +98,7 @@ func (s *Sidecar) launch(program string) (*Process, error) {
 		ProcessOptions: ProcessOptions{
 			Name: s.Name,
 			Path: program,
-			Args: append([]string{"--log-level=debug", fmt.Sprintf("--port=%d", sidecarPort)}, s.args...),
+			Args: args,
 			Env:  []string{"FRR_LOGGING_LEVEL=informational"},
 		},
 		Root:         root,

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,11 +16,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/status"
 )
 
 // newSidecarE2E builds a Stack in which the agents and herald-frr run as the
@@ -148,231 +146,6 @@ func TestSidecarAgentTimeout(t *testing.T) {
 	e.announced(route(addr))
 }
 
-// extras applies a raw configuration and waits for what becomes of it.
-func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
-	e.t.Helper()
-	err := e.Cluster.ApplyConfigMap(e.t.Context(), lab.HeraldNamespace, "bgpextras", map[string]string{"extras": text})
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	var r frr.ExtrasResult
-	e.eventually("result of the raw configuration", func(context.Context) (err error) {
-		if r, err = frr.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != frr.Sum([]byte(text)) {
-			err = errors.New("none yet")
-		}
-		return err
-	})
-	return r
-}
-
-// readsBack waits until a node's agent has compared what bgpd runs with what it
-// should, a moment after it applied something: it puts back the route that bgpd has
-// lost meanwhile.
-func (e *e2e) readsBack(n *lab.Node, lost netip.Addr) {
-	e.t.Helper()
-	_, err := n.FRR.Vtysh(e.t.Context(), "configure terminal", "router bgp 64512", "address-family ipv4 unicast", "no network "+route(lost).String())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.expose(lab.ServiceOptions{Name: "read-back"})
-	e.eventually("the lost route is back", func(ctx context.Context) error {
-		text, err := n.FRR.Vtysh(ctx, "show running-config")
-		if err == nil && !strings.Contains(text, "network "+route(lost).String()) {
-			err = errors.New("not yet")
-		}
-		return err
-	})
-}
-
-// extrasAre waits until a node's agent says of the raw configuration what it
-// should, and its metric is so; nil is that there is none.
-func (e *e2e) extrasAre(n *lab.Node, metric string, want func(status.Extras) bool) {
-	e.t.Helper()
-	e.eventually("raw configuration in the status", func(ctx context.Context) error {
-		page, err := e.Agent(n).Get(ctx, "/status")
-		if err != nil {
-			return err
-		}
-		var r status.Report
-		if err := json.Unmarshal([]byte(page), &r); err != nil {
-			return err
-		}
-		if x := r.FRR.Extras; (x == nil) != (want == nil) || x != nil && !want(*x) {
-			return fmt.Errorf("it is %+v", x)
-		}
-		metrics, err := e.Agent(n).Get(ctx, "/metrics")
-		if err != nil {
-			return err
-		}
-		if has := strings.Contains(metrics, "\nherald_frr_extras_applied "+metric); has != (want != nil) {
-			return fmt.Errorf("herald_frr_extras_applied %s: %v", metric, has)
-		}
-		return nil
-	})
-}
-
-// extrasEvent waits until the ConfigMap with the raw configuration has an event
-// since a time that has all the words.
-func (e *e2e) extrasEvent(since time.Time, kind, reason string, words ...string) {
-	e.t.Helper()
-	e.eventually("event on bgpextras", func(ctx context.Context) error {
-		list, err := e.Cluster.Client().CoreV1().Events(lab.HeraldNamespace).List(ctx, metav1.ListOptions{
-			FieldSelector: "involvedObject.kind=ConfigMap,involvedObject.name=bgpextras",
-		})
-		if err != nil {
-			return err
-		}
-		var all []string
-		for _, ev := range list.Items {
-			all = append(all, ev.Type+" "+ev.Reason+" "+ev.Message)
-			if ev.Type == kind && ev.Reason == reason && !ev.LastTimestamp.Time.Before(since.Truncate(time.Second)) &&
-				!slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ev.Message, w) }) {
-				return nil
-			}
-		}
-		return fmt.Errorf("no %s %s with %q among %q", kind, reason, words, all)
-	})
-}
-
-func TestSidecarExtras(t *testing.T) {
-	e := newSidecarE2E(t, 1)
-	n1 := e.Nodes[0]
-	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	before := e.connections()
-	has := func(line string, want bool) {
-		t.Helper()
-		text, err := n1.FRR.Vtysh(t.Context(), "show running-config")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(text, line) != want {
-			t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
-		}
-	}
-
-	const first = `ip prefix-list operators seq 5 permit 198.51.100.0/24
-ip route 198.51.100.0/24 blackhole
-router bgp 64512
- neighbor 10.10.0.254 description rack 7
- neighbor 10.10.0.99 remote-as 64999
- neighbor 10.10.0.99 password verys3cret
-exit
-`
-	start := time.Now()
-	if r := e.extras(n1, first); !r.Applied {
-		t.Fatalf("refused: %+v", r)
-	}
-	t.Logf("added after %v", time.Since(start).Round(time.Millisecond))
-	lines := []string{"ip prefix-list operators", "ip route 198.51.100.0/24 blackhole", "neighbor 10.10.0.254 description rack 7", "neighbor 10.10.0.99 remote-as 64999"}
-	for _, l := range lines {
-		has(l, true)
-	}
-	// What the agent checks and repairs leaves the operator's lines alone, and a
-	// daemon that was started again gets them again.
-	if err := n1.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	e.eventually("the lines are back", func(ctx context.Context) error {
-		text, err := n1.FRR.Vtysh(ctx, "show running-config")
-		if err == nil && !strings.Contains(text, "neighbor 10.10.0.99 remote-as 64999") {
-			err = errors.New("not yet")
-		}
-		return err
-	})
-	e.announced(route(addr))
-	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
-	e.announced(route(second))
-	e.readsBack(n1, second)
-	for _, l := range lines {
-		has(l, true)
-	}
-
-	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied })
-	since := time.Now()
-	bad := strings.Replace(first, "description", "descripshun", 1)
-	r := e.extras(n1, bad)
-	if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
-		t.Errorf("a mistake is answered by %+v", r)
-	}
-	e.extrasAre(n1, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
-	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
-	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
-	e.announced(route(third))
-	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
-	if r.Applied || strings.Contains(r.Error, "s3cret") {
-		t.Errorf("a mistake beside a password is answered by %+v", r)
-	}
-	for _, l := range lines {
-		has(l, true)
-	}
-
-	start = time.Now()
-	if r := e.extras(n1, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
-		t.Fatalf("refused: %+v", r)
-	}
-	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
-	e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node n1")
-	t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
-	has(lines[0], true)
-	for _, l := range lines[1:] {
-		has(l, false)
-	}
-	if r := e.extras(n1, ""); !r.Applied {
-		t.Fatalf("refused: %+v", r)
-	}
-	has(lines[0], false)
-	e.extrasAre(n1, "", nil)
-	e.announced(route(addr))
-	// bgpd was killed once; nothing else reset a session.
-	for s, n := range e.connections() {
-		if n > before[s] {
-			t.Errorf("session %s was reset: %d times up, then %d", s, before[s], n)
-		}
-	}
-	log, err := os.ReadFile(n1.LogFile("frr-n1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(log), "s3cret") {
-		t.Error("a password is in the log of herald-frr")
-	}
-}
-
-func TestSidecarMetrics(t *testing.T) {
-	e := newSidecarE2E(t, 1)
-	n1 := e.Nodes[0]
-	if _, err := e.Router.FRR.Vtysh(t.Context(), "configure terminal", "router bgp 64513", "neighbor nodes bfd"); err != nil {
-		t.Fatal(err)
-	}
-	e.configure(strings.Replace(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"), "peer-address: 10.10.0.254}", "peer-address: 10.10.0.254, bfd-profile: fast}", 1) +
-		"bfd-profiles: [{name: fast, receive-interval: 100, transmit-interval: 100}]\n")
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	e.eventually("metrics", func(ctx context.Context) error {
-		page, err := n1.Sidecar.Get(ctx, "/metrics")
-		if err != nil {
-			return err
-		}
-		for _, line := range []string{
-			`metallb_bgp_session_up{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bgp_session_up{peer="[fd00:10:10::254]:179",vrf="default"} 1`,
-			`metallb_bgp_announced_prefixes_total{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bgp_opens_sent{peer="10.10.0.254:179",vrf="default"} 1`,
-			`metallb_bfd_session_up{peer="10.10.0.254",vrf="default"} 1`,
-			`metallb_bfd_session_up_events{peer="10.10.0.254",vrf="default"} `,
-			`herald_frr_process_up{daemon="bgpd"} 1`,
-			`herald_frr_withdrawn 0`,
-		} {
-			if !strings.Contains(page, "\n"+line) {
-				return fmt.Errorf("no line %s in\n%s", line, page)
-			}
-		}
-		return nil
-	})
-}
-
 // When the pod ends, the peers have left before its sessions do, or keep its
 // routes, as configured.
 func TestSidecarStop(t *testing.T) {
@@ -409,6 +182,39 @@ func TestSidecarStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.announced(route(addr))
+}
+
+// A pod whose sessions have graceful restart ends without a word, and the next one
+// takes up where it was: r1 forwards all the while.
+func TestSidecarStopGracefulRestart(t *testing.T) {
+	e := newSidecarE2E(t, 1)
+	n1 := e.Nodes[0]
+	r := &resourceTest{e2e: e}
+	var err error
+	if r.dynamic, err = dynamic.NewForConfig(e.Cluster.RESTConfig(lab.Admin)); err != nil {
+		t.Fatal(err)
+	}
+	r.installCRDs()
+	r.apply(routerPeer("four", "10.10.0.254", "enableGracefulRestart: true, connectTime: 1s") + "\n---\n" + `
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [192.0.2.0/26]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`)
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.inKernel(route(addr), e.Nodes)
+	since := time.Now()
+	stop := e.load(addr)
+	e.Agents[0].Stop()
+	n1.Sidecar.Stop()
+	awaitStale(t, e.Router.FRR, route(addr))
+	if err := errors.Join(n1.Sidecar.Empty(), n1.Sidecar.Start(), e.Agents[0].Start()); err != nil {
+		t.Fatal(err)
+	}
+	awaitFresh(t, e.Router.FRR, route(addr))
+	e.reached(addr)
+	stop()
+	if away := absence(e.routes.History(route(addr)), since); away > time.Millisecond {
+		t.Errorf("r1 had no route for %v", away)
+	}
 }
 
 // FRR's containers are replaced one after the other, while the agents stay, and

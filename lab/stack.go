@@ -186,29 +186,32 @@ func (s *Stack) newController(i int) *Daemon {
 // newAgent returns the agent of a node.
 func (s *Stack) newAgent(n *Node) *Daemon {
 	name := "agent-" + n.Name
-	return &Daemon{
-		Name:   name,
-		url:    fmt.Sprintf("http://127.0.0.1:%d", agentPort),
-		client: n.httpClient(),
-		start: func() (*Process, error) {
-			program := ProcessOptions{
-				Name: name,
-				Path: filepath.Join(s.opts.Bin, "herald-agent"),
-				Args: append(append(s.args(Agent, agentPort), s.opts.AgentArgs...),
-					"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
-				LogFile: s.LogFile(name),
+	d := &Daemon{Name: name, url: fmt.Sprintf("http://127.0.0.1:%d", agentPort), client: n.httpClient()}
+	d.start = func() (*Process, error) {
+		program := ProcessOptions{
+			Name: name,
+			Path: filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent"),
+			Args: append(append(s.args(Agent, agentPort), s.opts.AgentArgs...),
+				"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
+			LogFile: s.LogFile(name),
+		}
+		if d.Bin != "" {
+			var err error
+			if program.Args, err = supported(program.Path, program.Args); err != nil {
+				return nil, err
 			}
-			if n.Sidecar == nil {
-				return n.Start(program)
-			}
-			return n.startContainer(containerOptions{
-				ProcessOptions: program,
-				Root:           "/",
-				Capabilities:   AgentCapabilities,
-				Groups:         []int{n.Sidecar.vty},
-			})
-		},
+		}
+		if n.Sidecar == nil {
+			return n.Start(program)
+		}
+		return n.startContainer(containerOptions{
+			ProcessOptions: program,
+			Root:           "/",
+			Capabilities:   AgentCapabilities,
+			Groups:         []int{n.Sidecar.vty},
+		})
 	}
+	return d
 }
 
 // gossipKey is the directory with the secret that agents encrypt their gossip

@@ -87,6 +87,9 @@ func canRestart(c frr.Counters) share {
 	guarded := make(map[string]bool)
 	for _, b := range c.BFD {
 		guarded[b.VRF+" "+b.Peer.String()] = true
+		if b.Interface != "" {
+			guarded[b.VRF+" "+b.Interface] = true // as bgpd names an unnumbered peer
+		}
 	}
 	up, can := 0, 0
 	for _, s := range c.BGP {

@@ -177,6 +177,7 @@ func TestCanRestart(t *testing.T) {
 		{"one", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true), down}}, all},
 		{"not all", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true), up("192.0.2.2", false)}}, some},
 		{"with BFD", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFD: guard}, some},
+		{"unnumbered with BFD", frr.Counters{BGP: []frr.BGPCounters{up("eth1", true)}, BFD: []frr.BFDCounters{{VRF: "default", Peer: addr("fe80::1"), Interface: "eth1"}}}, some},
 		{"BFD of another", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.2", true)}, BFD: guard}, all},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/lab"
+)
+
+// routerPeer is a BGPPeer that is r1, with more of its fields.
+func routerPeer(name, address string, more ...string) string {
+	return fmt.Sprintf("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %s}, spec: {myASN: 64512, peerASN: 64513, peerAddress: %q, %s}}",
+		name, address, strings.Join(more, ", "))
+}
+
+// A pool that is announced over BGP is announced on layer 2 too once an
+// L2Advertisement says so, and no more when that is gone; BGP does not notice.
+func TestResourcesLayer2Added(t *testing.T) {
+	for _, test := range []struct {
+		family corev1.IPFamily
+		pool   string
+	}{{v4, "10.10.0.180/30"}, {v6, "fd00:10:10::180/126"}} {
+		t.Run(string(test.family), func(t *testing.T) {
+			r := newResourceTest(t)
+			r.deleteConfigMap()
+			w := r.neighbors()
+			peers := routerPeer("r1", "10.10.0.254") + "\n---\n" + routerPeer("r1-6", "fd00:10:10::254")
+			r.apply(peers + fmt.Sprintf(`
+---
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [%q]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`, test.pool))
+			addr := r.expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{test.family}})[0]
+			r.inKernel(route(addr), r.Nodes)
+			r.unanswered(w, addr)
+			since, before := time.Now(), r.connections()
+
+			r.apply("{apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: ad}}")
+			r.owner(w, addr)
+			r.reachedFrom(r.LANClient, addr)
+			r.delete(config.KindL2Advertisement, "ad")
+			r.unanswered(w, addr)
+			r.inKernel(route(addr), r.Nodes)
+			for _, c := range r.routes.History(route(addr)) {
+				if c.Time.After(since) {
+					t.Errorf("r1's route changed: %v", c)
+				}
+			}
+			if diff := cmp.Diff(before, r.connections()); diff != "" {
+				t.Errorf("sessions were reset (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A peer whose BFD profile is missing makes the configuration stale everywhere,
+// until the profile is there.
+func TestResourcesMissingProfile(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	const updates = "\nmetallb_k8s_client_updates_total "
+	shows := func(stale string) {
+		t.Helper()
+		r.eventually("metrics of the configuration", func(ctx context.Context) error {
+			for _, d := range append(slices.Clone(r.Agents), r.leader()) {
+				page, err := d.Get(ctx, "/metrics")
+				if err != nil {
+					return err
+				}
+				for _, line := range []string{"config_stale_bool " + stale, "config_loaded_bool 1"} {
+					if !strings.Contains(page, "\nmetallb_k8s_client_"+line+"\n") {
+						return fmt.Errorf("no %s in %s", line, d.Name)
+					}
+				}
+				if !strings.Contains(page, updates) || strings.Contains(page, updates+"0\n") {
+					return fmt.Errorf("no updates in %s", d.Name)
+				}
+			}
+			return nil
+		})
+	}
+	r.apply(routerPeer("r1", "10.10.0.254", "bfdProfile: late", "holdTime: 57s", "keepaliveTime: 13s"))
+	r.refused(config.KindPeer, "r1", "MissingReference", "late")
+	shows("1")
+	r.apply("{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: late}, spec: {receiveInterval: 150}}")
+	r.accepted(config.KindPeer, "r1")
+	shows("0")
+	// What the API server has filled in is told FRR as well.
+	if spec, _ := r.spec(config.KindPeer, "r1").(map[string]any); spec["peerPort"] != 179.0 {
+		t.Errorf("the peer's port is %v", spec["peerPort"])
+	}
+	for _, n := range r.Nodes {
+		r.eventually("running configuration of "+n.Name, func(ctx context.Context) error {
+			text, err := n.FRR.Vtysh(ctx, "show running-config")
+			for _, line := range []string{" neighbor 10.10.0.254 timers 13 57", " neighbor 10.10.0.254 bfd profile late", " profile late", "  receive-interval 150"} {
+				if err == nil && !strings.Contains(text, "\n"+line+"\n") {
+					err = fmt.Errorf("no line %q in:\n%s", line, text)
+				}
+			}
+			return err
+		})
+	}
+}
+
+// Controller and agents count the addresses of a pool and say what they announce.
+func TestBGPServiceMetrics(t *testing.T) {
+	for _, family := range []corev1.IPFamily{v4, v6} {
+		t.Run(string(family), func(t *testing.T) {
+			e := newE2E(t)
+			pool := map[corev1.IPFamily]string{v4: "203.0.113.248/29", v6: "fd00:f::/125"}[family]
+			e.configure(bgpPools("- {name: counted, protocol: bgp, addresses: ['" + pool + "']}"))
+			shows := func(addr netip.Addr, used int) {
+				t.Helper()
+				e.metric(e.leader(), `metallb_allocator_addresses_total{pool="counted"} 8`+"\n")
+				e.metric(e.leader(), fmt.Sprintf("metallb_allocator_addresses_in_use_total{pool=\"counted\"} %d\n", used))
+				for _, n := range e.Nodes {
+					e.metric(e.Agent(n), `metallb_bgp_session_up{peer="10.10.0.254:179"`)
+					announced := fmt.Sprintf("\nmetallb_speaker_announced{ip=%q,node=%q,protocol=\"bgp\",service=\"%s/web\"} 1\n", addr, n.Name, e.namespace)
+					e.eventually(announced, func(ctx context.Context) error {
+						page, err := e.Agent(n).Get(ctx, "/metrics")
+						if err == nil && strings.Contains(page, announced) != (used > 0) {
+							err = fmt.Errorf("it is there: %v", used == 0)
+						}
+						return err
+					})
+				}
+			}
+			shows(netip.Addr{}, 0)
+			addr := e.expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{family}})[0]
+			e.announced(route(addr))
+			shows(addr, 1)
+			if err := e.Cluster.DeleteService(t.Context(), e.namespace, "web"); err != nil {
+				t.Fatal(err)
+			}
+			shows(addr, 0)
+		})
+	}
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/lab"
+)
+
+// buildPrevious builds the agent and herald-frr of the commit before this one and
+// returns where they are. It is empty if there is none in this checkout, which may
+// have no history, or that had no FRR container yet.
+func buildPrevious(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	run := func(name string, args ...string) error {
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir = ".."
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			err = fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out))
+		}
+		return err
+	}
+	if err := run("git", "rev-parse", "--verify", "--quiet", "HEAD~1:cmd/herald-frr"); err != nil {
+		t.Log("no previous version:", err)
+		return ""
+	}
+	archive := filepath.Join(dir, "previous.tar")
+	for _, command := range [][]string{
+		{"git", "archive", "--output", archive, "HEAD~1"},
+		{"tar", "-C", dir, "-xf", archive},
+		{"go", "build", "-C", dir, "-trimpath", "-o", "bin/", "./cmd/herald-agent", "./cmd/herald-frr"},
+	} {
+		if err := run(command[0], command[1:]...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "bin")
+}
+
+// An agent works with the herald-frr of the commit before, and the other way round:
+// docs/frr-contract.md. Without one both are of this commit, and that the version
+// before is understood is left to the golden files of the contract in package frr.
+func TestPreviousVersion(t *testing.T) {
+	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3", "git", "tar")
+	previous := buildPrevious(t)
+	whole := newSidecarE2E(t, 1)
+	whole.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+	n1, agent := whole.Nodes[0], whole.Agents[0]
+	for _, test := range []struct{ name, agent, frr string }{
+		{"agent", previous, ""},
+		{"herald-frr", "", previous},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := *whole
+			e.t = t
+			agent.Stop()
+			n1.Sidecar.Stop()
+			agent.Bin, n1.Sidecar.Bin = test.agent, test.frr
+			start := time.Now()
+			if err := errors.Join(n1.Sidecar.Empty(), n1.Sidecar.Start(), agent.Start()); err != nil {
+				t.Fatal(err)
+			}
+			addr := e.expose(lab.ServiceOptions{Name: "web-" + test.name})[0]
+			e.announced(route(addr))
+			e.eventually("both are ready", func(ctx context.Context) error {
+				_, err1 := n1.Sidecar.Get(ctx, "/readyz")
+				_, err2 := agent.Get(ctx, "/readyz")
+				return errors.Join(err1, err2)
+			})
+			if at, err := frr.LastBeat(n1.FRR.EtcDir); err != nil || at.Before(start) {
+				t.Errorf("the agent's last sign of life is of %v, %v", at, err)
+			}
+			if r := e.extras(n1, "ip prefix-list "+test.name+" seq 5 permit 198.51.100.0/24\n"); !r.Applied {
+				t.Errorf("raw configuration refused: %+v", r)
+			}
+			if r := e.extras(n1, "ip prefix-lost x\n"); r.Applied || !strings.Contains(r.Error, "prefix-lost") {
+				t.Errorf("a mistake is answered by %+v", r)
+			}
+			before := e.connections()
+			if err := agent.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			e.announced(route(e.expose(lab.ServiceOptions{Name: "second-" + test.name})[0]))
+			if diff := cmp.Diff(before, e.connections()); diff != "" {
+				t.Errorf("sessions were reset (-before +after):\n%s", diff)
+			}
+			// Without the agent, FRR comes back with what was left for it.
+			agent.Stop()
+			if err := n1.Sidecar.Restart(); err != nil {
+				t.Fatal(err)
+			}
+			e.announced(route(addr))
+			if err := agent.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if page, err := n1.Sidecar.Get(t.Context(), "/metrics"); err != nil || !strings.Contains(page, "\nherald_frr_withdrawn 0\n") {
+				t.Errorf("/metrics: %v: %s", err, page)
+			}
+		})
+	}
+}

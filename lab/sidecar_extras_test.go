@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
+)
+
+// extras applies a raw configuration and waits for what becomes of it.
+func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
+	e.t.Helper()
+	err := e.Cluster.ApplyConfigMap(e.t.Context(), lab.HeraldNamespace, "bgpextras", map[string]string{"extras": text})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var r frr.ExtrasResult
+	e.eventually("result of the raw configuration", func(context.Context) (err error) {
+		if r, err = frr.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != frr.Sum([]byte(text)) {
+			err = errors.New("none yet")
+		}
+		return err
+	})
+	return r
+}
+
+// readsBack waits until a node's agent has compared what bgpd runs with what it
+// should, a moment after it applied something: it puts back the route that bgpd has
+// lost meanwhile.
+func (e *e2e) readsBack(n *lab.Node, lost netip.Addr) {
+	e.t.Helper()
+	_, err := n.FRR.Vtysh(e.t.Context(), "configure terminal", "router bgp 64512", "address-family ipv4 unicast", "no network "+route(lost).String())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.expose(lab.ServiceOptions{Name: "read-back"})
+	e.eventually("the lost route is back", func(ctx context.Context) error {
+		text, err := n.FRR.Vtysh(ctx, "show running-config")
+		if err == nil && !strings.Contains(text, "network "+route(lost).String()) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+}
+
+// extrasAre waits until a node's agent says of the raw configuration what it
+// should, and its metric is so; nil is that there is none.
+func (e *e2e) extrasAre(n *lab.Node, metric string, want func(status.Extras) bool) {
+	e.t.Helper()
+	e.eventually("raw configuration in the status", func(ctx context.Context) error {
+		page, err := e.Agent(n).Get(ctx, "/status")
+		if err != nil {
+			return err
+		}
+		var r status.Report
+		if err := json.Unmarshal([]byte(page), &r); err != nil {
+			return err
+		}
+		if x := r.FRR.Extras; (x == nil) != (want == nil) || x != nil && !want(*x) {
+			return fmt.Errorf("it is %+v", x)
+		}
+		metrics, err := e.Agent(n).Get(ctx, "/metrics")
+		if err != nil {
+			return err
+		}
+		if has := strings.Contains(metrics, "\nherald_frr_extras_applied "+metric); has != (want != nil) {
+			return fmt.Errorf("herald_frr_extras_applied %s: %v", metric, has)
+		}
+		return nil
+	})
+}
+
+// extrasEvent waits until the ConfigMap with the raw configuration has an event
+// since a time that has all the words.
+func (e *e2e) extrasEvent(since time.Time, kind, reason string, words ...string) {
+	e.t.Helper()
+	e.eventually("event on bgpextras", func(ctx context.Context) error {
+		list, err := e.Cluster.Client().CoreV1().Events(lab.HeraldNamespace).List(ctx, metav1.ListOptions{
+			FieldSelector: "involvedObject.kind=ConfigMap,involvedObject.name=bgpextras",
+		})
+		if err != nil {
+			return err
+		}
+		var all []string
+		for _, ev := range list.Items {
+			all = append(all, ev.Type+" "+ev.Reason+" "+ev.Message)
+			if ev.Type == kind && ev.Reason == reason && !ev.LastTimestamp.Time.Before(since.Truncate(time.Second)) &&
+				!slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(ev.Message, w) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s %s with %q among %q", kind, reason, words, all)
+	})
+}
+
+func TestSidecarExtras(t *testing.T) {
+	e := newSidecarE2E(t, 1)
+	n1 := e.Nodes[0]
+	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.announced(route(addr))
+	before := e.connections()
+	has := func(line string, want bool) {
+		t.Helper()
+		text, err := n1.FRR.Vtysh(t.Context(), "show running-config")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(text, line) != want {
+			t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
+		}
+	}
+
+	const first = `ip prefix-list operators seq 5 permit 198.51.100.0/24
+ip route 198.51.100.0/24 blackhole
+router bgp 64512
+ neighbor 10.10.0.254 description rack 7
+ neighbor 10.10.0.99 remote-as 64999
+ neighbor 10.10.0.99 password verys3cret
+exit
+`
+	start := time.Now()
+	if r := e.extras(n1, first); !r.Applied {
+		t.Fatalf("refused: %+v", r)
+	}
+	t.Logf("added after %v", time.Since(start).Round(time.Millisecond))
+	lines := []string{"ip prefix-list operators", "ip route 198.51.100.0/24 blackhole", "neighbor 10.10.0.254 description rack 7", "neighbor 10.10.0.99 remote-as 64999"}
+	for _, l := range lines {
+		has(l, true)
+	}
+	// What the agent checks and repairs leaves the operator's lines alone, and a
+	// daemon that was started again gets them again.
+	if err := n1.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	e.eventually("the lines are back", func(ctx context.Context) error {
+		text, err := n1.FRR.Vtysh(ctx, "show running-config")
+		if err == nil && !strings.Contains(text, "neighbor 10.10.0.99 remote-as 64999") {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	e.announced(route(addr))
+	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
+	e.announced(route(second))
+	e.readsBack(n1, second)
+	for _, l := range lines {
+		has(l, true)
+	}
+
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied })
+	since := time.Now()
+	bad := strings.Replace(first, "description", "descripshun", 1)
+	r := e.extras(n1, bad)
+	if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
+		t.Errorf("a mistake is answered by %+v", r)
+	}
+	e.extrasAre(n1, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
+	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
+	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
+	e.announced(route(third))
+	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
+	if r.Applied || strings.Contains(r.Error, "s3cret") {
+		t.Errorf("a mistake beside a password is answered by %+v", r)
+	}
+	for _, l := range lines {
+		has(l, true)
+	}
+
+	start = time.Now()
+	if r := e.extras(n1, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
+		t.Fatalf("refused: %+v", r)
+	}
+	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
+	e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node n1")
+	t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
+	has(lines[0], true)
+	for _, l := range lines[1:] {
+		has(l, false)
+	}
+	if r := e.extras(n1, ""); !r.Applied {
+		t.Fatalf("refused: %+v", r)
+	}
+	has(lines[0], false)
+	e.extrasAre(n1, "", nil)
+	e.announced(route(addr))
+	// bgpd was killed once; nothing else reset a session.
+	for s, n := range e.connections() {
+		if n > before[s] {
+			t.Errorf("session %s was reset: %d times up, then %d", s, before[s], n)
+		}
+	}
+	log, err := os.ReadFile(n1.LogFile("frr-n1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(log), "s3cret") {
+		t.Error("a password is in the log of herald-frr")
+	}
+}
+
+// Raw configuration can have the nodes accept what routers announce, whether it is
+// there before the peers are or comes after them. Nothing of it is passed on.
+func TestSidecarExtrasAccept(t *testing.T) {
+	e := newSidecarE2E(t, 1)
+	n1 := e.Nodes[0]
+	const pools = "address-pools:\n- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"
+	const accept = `ip prefix-list accepted seq 5 permit 100.64.0.0/16 le 24
+ipv6 prefix-list accepted seq 5 permit fd00:b::/48 le 64
+route-map herald-in permit 4
+ match ip address prefix-list accepted
+exit
+route-map herald-in permit 5
+ match ipv6 address prefix-list accepted
+exit
+`
+	routes := map[netip.Prefix]bool{ // whether it is one to accept
+		netip.MustParsePrefix("100.64.1.0/24"): true, netip.MustParsePrefix("fd00:b::/64"): true,
+		netip.MustParsePrefix("100.65.1.0/24"): false, netip.MustParsePrefix("fd00:c::/64"): false,
+	}
+	for p := range routes {
+		if err := e.ebgp.Inject(t.Context(), p, injectedHop(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	accepted := func(what string, want bool) {
+		t.Helper()
+		e.eventually(what, func(ctx context.Context) error {
+			have, err := n1.Routes()
+			if err != nil {
+				return err
+			}
+			for p, wanted := range routes {
+				if _, ok := have[p]; ok != (wanted && want) {
+					return fmt.Errorf("%s is there: %v", p, ok)
+				}
+			}
+			return nil
+		})
+	}
+	for _, order := range []string{"after", "before"} {
+		if order == "after" {
+			e.configure(allPeers + pools)
+			e.established(e.ebgp, e.Nodes)
+			accepted("nothing without", false)
+		} else {
+			e.configure("peers: []\n" + pools)
+			e.established(e.ebgp, nil)
+		}
+		if r := e.extras(n1, accept); !r.Applied {
+			t.Fatalf("refused: %+v", r)
+		}
+		e.configure(allPeers + pools)
+		accepted(order+" the peers", true)
+		addr := e.expose(lab.ServiceOptions{Name: "web-" + order})[0]
+		e.announced(route(addr))
+		paths, err := e.ibgp.Paths(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if _, ok := routes[path.Prefix]; ok {
+				t.Errorf("%s passed %s on", path.Peer, path.Prefix)
+			}
+		}
+		if r := e.extras(n1, ""); !r.Applied {
+			t.Fatalf("refused: %+v", r)
+		}
+		accepted("nothing again", false)
+	}
+}
