@@ -59,6 +59,10 @@ func (p *Progress) Changed() {
 		return
 	}
 	s, now := *p.wanted, time.Now()
+	if !s.Known {
+		p.opts.Writer.Set(s) // FRR is told nothing
+		return
+	}
 	frr := p.opts.FRR()
 	if s.Failure != "" {
 		frr = Running{Trouble: s.Failure}

@@ -87,6 +87,8 @@ func TestProgress(t *testing.T) {
 		refused := reconcile.Running{Trouble: "line 7"}
 
 		p.Changed() // before there is anything to say
+		none := reconcile.State{Errors: []string{"config: line 2"}}
+		step("there is no configuration", func() { p.Set(none) }, 0, none)
 		step("FRR has not answered yet", wants("1"), time.Minute)
 		step("it has", comes(reconcile.Running{Applied: true}), 0, reconcile.State{Known: true, Version: "1"})
 		step("the same again", func() { p.Set(reconcile.State{Known: true, Version: "1"}) }, time.Minute)
