@@ -109,7 +109,7 @@ func (e *e2e) reachedFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) {
 }
 
 // answeredAt waits until a machine gets an answer at an address and port. A request
-// that is lost, for a kube-proxy does not know the Service yet, is not waited for.
+// that is lost, as before kube-proxy knows the Service, is not waited for.
 func (e *e2e) answeredAt(m *lab.Machine, at netip.AddrPort) {
 	e.t.Helper()
 	url := "http://" + at.String() + "/"
