@@ -276,11 +276,7 @@ func TestLayer2ResourcesShared(t *testing.T) {
 		for i, name := range []string{"web", "db"} {
 			r.hasStatuses("ServiceL2Status", name, step.owner+": ")
 			for _, a := range r.addrs["web"] {
-				url := "http://" + netip.AddrPortFrom(a, uint16(80+i)).String() + "/"
-				r.eventually(url, func(ctx context.Context) error {
-					_, err := r.LANClient.Get(ctx, url)
-					return err
-				})
+				r.answeredAt(r.LANClient, netip.AddrPortFrom(a, uint16(80+i)))
 			}
 		}
 	}

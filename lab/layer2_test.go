@@ -108,6 +108,19 @@ func (e *e2e) reachedFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) {
 	})
 }
 
+// answeredAt waits until a machine gets an answer at an address and port. A request
+// that is lost, as before kube-proxy knows the Service, is not waited for.
+func (e *e2e) answeredAt(m *lab.Machine, at netip.AddrPort) {
+	e.t.Helper()
+	url := "http://" + at.String() + "/"
+	e.eventually(url, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := m.Get(ctx, url)
+		return err
+	})
+}
+
 // metric waits until a daemon shows a line of metrics.
 func (e *e2e) metric(d *lab.Daemon, line string) {
 	e.t.Helper()
@@ -366,11 +379,7 @@ func TestLayer2SharedAddress(t *testing.T) {
 		a := netip.MustParseAddr(address)
 		e.owner(w, a)
 		for i := range names {
-			url := "http://" + netip.AddrPortFrom(a, uint16(80+i)).String() + "/"
-			e.eventually(url, func(ctx context.Context) error {
-				_, err := e.LANClient.Get(ctx, url)
-				return err
-			})
+			e.answeredAt(e.LANClient, netip.AddrPortFrom(a, uint16(80+i)))
 		}
 	}
 }
