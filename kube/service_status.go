@@ -4,30 +4,16 @@ package kube
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/json"
-	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/reconcile"
-	"github.com/heraldlb/herald/status"
-)
-
-// Labels of ServiceL2Status and ServiceBGPStatus, MetalLB's.
-const (
-	labelNode             = customGroup + "/node"
-	labelServiceName      = customGroup + "/service-name"
-	labelServiceNamespace = customGroup + "/service-namespace"
 )
 
 const (
@@ -46,9 +32,6 @@ const (
 	// and how long an owner is held to be there.
 	serviceStatusAgain = 30 * time.Second
 )
-
-// serviceStatusKinds are the kinds that tell of a Service on a node.
-var serviceStatusKinds = map[status.Protocol]string{status.Layer2: kindL2Status, status.BGP: kindBGPStatus}
 
 // ServiceStatusOptions say what a ServiceStatus writes, and where.
 type ServiceStatusOptions struct {
@@ -80,29 +63,10 @@ type ServiceStatus struct {
 	failed   string               // the last error that was logged
 }
 
-// A serviceStatusObject is what there is of one object.
-type serviceStatusObject struct {
-	content string // see contentOf
-	owner   string // UID
-}
-
 // An attempt is a patch and when it was sent.
 type attempt struct {
 	content string
 	at      time.Time
-}
-
-// serviceStatus is the status of either kind.
-type serviceStatus struct {
-	Node             string            `json:"node"`
-	ServiceName      string            `json:"serviceName"`
-	ServiceNamespace string            `json:"serviceNamespace"`
-	Peers            []string          `json:"peers"` // null removes them
-	Interfaces       []interfaceStatus `json:"interfaces"`
-}
-
-type interfaceStatus struct {
-	Name string `json:"name"`
 }
 
 // NewServiceStatus returns a ServiceStatus that writes nothing until it runs.
@@ -169,28 +133,6 @@ func (s *ServiceStatus) sinkOf(kind string) *sink[*customResource] {
 		},
 		synced: func() {},
 	}
-}
-
-func objectSeen(o *customResource) serviceStatusObject {
-	var have serviceStatus
-	_ = json.Unmarshal(o.Status, &have) // what is no status is replaced
-	out := serviceStatusObject{content: contentOf(have)}
-	if len(o.OwnerReferences) == 1 {
-		out.owner = string(o.OwnerReferences[0].UID)
-	}
-	return out
-}
-
-// contentOf returns a text that is the same for equal statuses.
-func contentOf(s serviceStatus) string {
-	if len(s.Peers) == 0 {
-		s.Peers = nil
-	}
-	if len(s.Interfaces) == 0 {
-		s.Interfaces = nil
-	}
-	b, _ := json.Marshal(s) // strings always can be
-	return string(b)
 }
 
 // A serviceStatusTask is one object to write.
@@ -330,160 +272,4 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 		time.AfterFunc(wait, s.Wake)
 	}
 	return tasks
-}
-
-// carryOut writes one object.
-func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	c := s.opts.Client
-	if t.want == "" {
-		if err := c.deleteCustom(ctx, t.kind, s.opts.Namespace, t.name); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s: %w", t.name, err)
-		}
-		s.forget(t)
-		return nil
-	}
-	if t.create {
-		if err := s.create(ctx, t); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create %s: %w", t.name, err)
-		}
-	}
-	if t.adopt {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": s.owners()}})
-		if err != nil {
-			return err
-		}
-		if err := c.patchCustom(ctx, agentManager, t.kind, s.opts.Namespace, t.name, patch); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("patch %s: %w", t.name, err)
-		}
-	}
-	if !t.patch {
-		return nil
-	}
-	err := c.patchCustomStatus(ctx, agentManager, t.kind, s.opts.Namespace, t.name, []byte(`{"status":`+t.want+`}`))
-	switch {
-	case apierrors.IsNotFound(err): // somebody deleted it, and the next round creates it
-		delete(s.tried, t.name)
-		return nil
-	case apierrors.IsInvalid(err): // it was another Service's, which cannot be changed
-		err = c.deleteCustom(ctx, t.kind, s.opts.Namespace, t.name)
-	}
-	if err != nil {
-		return fmt.Errorf("patch %s: %w", t.name, err)
-	}
-	s.tried[t.name] = attempt{t.want, time.Now()}
-	if t.create && t.kind == kindL2Status && s.opts.Gone != nil {
-		return s.succeed(ctx, t)
-	}
-	return nil
-}
-
-// forget takes note that an object was deleted.
-func (s *ServiceStatus) forget(t serviceStatusTask) {
-	delete(s.unwanted, t.name)
-	delete(s.tried, t.name)
-	s.mu.Lock()
-	delete(s.seen[t.kind], t.name)
-	s.mu.Unlock()
-}
-
-// create makes an object, without a status.
-func (s *ServiceStatus) create(ctx context.Context, t serviceStatusTask) error {
-	body, err := json.Marshal(customResource{
-		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: t.kind},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.opts.Namespace,
-			Name:      t.name,
-			Labels: map[string]string{
-				labelNode: labelValue(s.opts.Node), labelServiceName: t.service.Name, labelServiceNamespace: t.service.Namespace,
-			},
-			OwnerReferences: s.owners(),
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return s.opts.Client.createCustom(ctx, t.kind, s.opts.Namespace, body)
-}
-
-// succeed deletes what agents that are not alive any more have left behind about
-// a Service that this one now answers for.
-func (s *ServiceStatus) succeed(ctx context.Context, t serviceStatusTask) error {
-	others, err := s.opts.Client.customResources(t.kind, s.opts.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: labelServiceName + "=" + t.service.Name + "," + labelServiceNamespace + "=" + t.service.Namespace,
-	})
-	if err != nil {
-		return fmt.Errorf("list statuses of %s: %w", t.service, err)
-	}
-	for _, o := range others.Items {
-		var have serviceStatus
-		_ = json.Unmarshal(o.Status, &have) // nobody's, then
-		if o.Name == t.name || have.Node == s.opts.Node || !s.opts.Gone(have.Node) {
-			continue
-		}
-		if err := s.opts.Client.deleteCustom(ctx, t.kind, s.opts.Namespace, o.Name); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s: %w", o.Name, err)
-		}
-	}
-	return nil
-}
-
-// owners returns what the objects go with.
-func (s *ServiceStatus) owners() []metav1.OwnerReference {
-	if s.owner == nil || s.owner.UID == "" {
-		return nil
-	}
-	return []metav1.OwnerReference{*s.owner}
-}
-
-// findOwner looks for the agent's pod, or for the Node if that is nowhere to be
-// seen.
-func (s *ServiceStatus) findOwner(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	owner, err := s.opts.Client.agentOwner(ctx, s.opts.Namespace, s.opts.Pod, s.opts.Node)
-	if err != nil {
-		return err
-	}
-	if owner == nil {
-		owner = &metav1.OwnerReference{} // nobody
-	}
-	s.owner = owner
-	return nil
-}
-
-// statusOf returns the status of the object that says w.
-func statusOf(w reconcile.ServiceStatus) serviceStatus {
-	out := serviceStatus{Node: w.Node, ServiceName: w.Service.Name, ServiceNamespace: w.Service.Namespace, Peers: w.Peers}
-	for _, name := range w.Interfaces {
-		out.Interfaces = append(out.Interfaces, interfaceStatus{name})
-	}
-	return out
-}
-
-// objectName returns the name of the object for a Service on a node. It is always
-// the same, so that no second one can come to be.
-func objectName(kind, node string, service reconcile.Key) string {
-	prefix := "bgp-"
-	if kind == kindL2Status {
-		prefix = "l2-"
-	}
-	return prefix + digest(node+"\n"+service.String())
-}
-
-// digest returns a short text that is another for another input.
-func digest(of string) string {
-	sum := sha256.Sum256([]byte(of))
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:20])
-}
-
-// labelValue returns a Node's name as far as it fits into a label.
-func labelValue(node string) string {
-	const longest = 63
-	if len(node) <= longest {
-		return node
-	}
-	d := digest(node)
-	return node[:longest-len(d)-1] + "-" + d
 }

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"strings"
+
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// Labels of ServiceL2Status and ServiceBGPStatus, MetalLB's.
+const (
+	labelNode             = customGroup + "/node"
+	labelServiceName      = customGroup + "/service-name"
+	labelServiceNamespace = customGroup + "/service-namespace"
+)
+
+// serviceStatusKinds are the kinds that tell of a Service on a node.
+var serviceStatusKinds = map[status.Protocol]string{status.Layer2: kindL2Status, status.BGP: kindBGPStatus}
+
+// A serviceStatusObject is what there is of one object.
+type serviceStatusObject struct {
+	content string // see contentOf
+	owner   string // UID
+}
+
+// serviceStatus is the status of either kind.
+type serviceStatus struct {
+	Node             string            `json:"node"`
+	ServiceName      string            `json:"serviceName"`
+	ServiceNamespace string            `json:"serviceNamespace"`
+	Peers            []string          `json:"peers"` // null removes them
+	Interfaces       []interfaceStatus `json:"interfaces"`
+}
+
+type interfaceStatus struct {
+	Name string `json:"name"`
+}
+
+func objectSeen(o *customResource) serviceStatusObject {
+	var have serviceStatus
+	_ = json.Unmarshal(o.Status, &have) // what is no status is replaced
+	out := serviceStatusObject{content: contentOf(have)}
+	if len(o.OwnerReferences) == 1 {
+		out.owner = string(o.OwnerReferences[0].UID)
+	}
+	return out
+}
+
+// contentOf returns a text that is the same for equal statuses.
+func contentOf(s serviceStatus) string {
+	if len(s.Peers) == 0 {
+		s.Peers = nil
+	}
+	if len(s.Interfaces) == 0 {
+		s.Interfaces = nil
+	}
+	b, _ := json.Marshal(s) // strings always can be
+	return string(b)
+}
+
+// statusOf returns the status of the object that says w.
+func statusOf(w reconcile.ServiceStatus) serviceStatus {
+	out := serviceStatus{Node: w.Node, ServiceName: w.Service.Name, ServiceNamespace: w.Service.Namespace, Peers: w.Peers}
+	for _, name := range w.Interfaces {
+		out.Interfaces = append(out.Interfaces, interfaceStatus{name})
+	}
+	return out
+}
+
+// objectName returns the name of the object for a Service on a node. It is always
+// the same, so that no second one can come to be.
+func objectName(kind, node string, service reconcile.Key) string {
+	prefix := "bgp-"
+	if kind == kindL2Status {
+		prefix = "l2-"
+	}
+	return prefix + digest(node+"\n"+service.String())
+}
+
+// digest returns a short text that is another for another input.
+func digest(of string) string {
+	sum := sha256.Sum256([]byte(of))
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:20])
+}
+
+// labelValue returns a Node's name as far as it fits into a label.
+func labelValue(node string) string {
+	const longest = 63
+	if len(node) <= longest {
+		return node
+	}
+	d := digest(node)
+	return node[:longest-len(d)-1] + "-" + d
+}
