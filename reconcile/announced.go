@@ -56,6 +56,8 @@ type Reach struct {
 // announced is what a controller remembers of ConditionAnnounced from pass to
 // pass. It completes Plans, and causes no write that can be part of another.
 type announced struct {
+	ignoreExclude bool // LabelExcludeNode has no meaning
+
 	stale map[Key]stale // Services whose condition is not as it should be
 
 	config *config.Config // that pools was made from
@@ -226,7 +228,7 @@ func (m *announced) unreachable(svc *Service, addrs []netip.Addr, r *Reach) stri
 			if e.IPv6 != addr.Is6() {
 				continue
 			}
-			if !svc.Local || pool.mayAnnounce(svc, r.Nodes, e.Node) {
+			if !svc.Local || m.mayAnnounce(pool, svc, r.Nodes, e.Node) {
 				return ""
 			}
 			lack = "the Service has no usable endpoint on a node that may announce it"
@@ -237,9 +239,9 @@ func (m *announced) unreachable(svc *Service, addrs []netip.Addr, r *Reach) stri
 
 // mayAnnounce reports whether an advertisement of the pool has a node announce a
 // Service, and nothing is known of the node that forbids it.
-func (p *poolAds) mayAnnounce(svc *Service, nodes []*Node, node string) bool {
+func (m *announced) mayAnnounce(p *poolAds, svc *Service, nodes []*Node, node string) bool {
 	n, known := findNode(nodes, node)
-	if refusal(n, known, AnnounceOptions{}) != "" {
+	if refusal(n, known, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}) != "" {
 		return false
 	}
 	for _, ad := range p.bgp {

@@ -46,14 +46,18 @@ type stage struct {
 
 // newStage starts a controller.
 func newStage(t *testing.T, config string, services ...*reconcile.Service) *stage {
+	return newStageWith(t, reconcile.ControllerOptions{}, config, services...)
+}
+
+// newStageWith starts a controller with options.
+func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string, services ...*reconcile.Service) *stage {
 	worker := reconcile.NewWorker()
 	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: reconcile.Announced{Told: true}}}
 	s.snapshot.Services = services
 	s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
-	c := reconcile.NewController(reconcile.ControllerOptions{
-		Worker: worker, Cluster: s, Documents: s, Writer: stageWriter{s}, Reporter: reporter{s.scene},
-		Announced: s.nodes, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	opts.Worker, opts.Cluster, opts.Documents, opts.Writer, opts.Reporter = worker, s, s, stageWriter{s}, reporter{s.scene}
+	opts.Announced, opts.Logger = s.nodes, slog.New(slog.NewTextHandler(t.Output(), nil))
+	c := reconcile.NewController(opts)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- c.Lead(ctx) }()
@@ -298,4 +302,30 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		s.tell("layer2 from n1")
 		wants(t, "and one again", s.wrote(time.Minute), "l"+nobody)
 	})
+}
+
+// A node that is excluded from load balancers is as good as others where agents do
+// not mind.
+func TestAnnouncedIgnoreExclude(t *testing.T) {
+	for _, test := range []struct {
+		ignore bool
+		want   string
+	}{
+		{false, "a Assigned NoEndpoints: the Service has no usable endpoint on a node that may announce it"},
+		{true, "a Assigned NotAnnounced: no node announces it"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := services("a")[0]
+			a.Local = true
+			s := newStageWith(t, reconcile.ControllerOptions{IgnoreExcludeLB: test.ignore}, goodConfig, a)
+			defer s.stop()
+			s.nodes.mu.Lock()
+			s.nodes.announced.Reach = &reconcile.Reach{
+				Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{reconcile.LabelExcludeNode: ""}}},
+				Endpoints: map[reconcile.Key][]reconcile.Endpoint{a.Key: {{Node: "n1"}}},
+			}
+			s.nodes.mu.Unlock()
+			wants(t, fmt.Sprintf("ignored: %t", test.ignore), s.wrote(time.Minute), "a Assigned", test.want)
+		})
+	}
 }

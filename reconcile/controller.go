@@ -69,6 +69,8 @@ type ControllerOptions struct {
 	State        StateWriter    // optional: told whether all is in force
 	Announced    Announcements  // optional: what nodes announce; nil: Services say of it only what the configuration tells
 	Assign       AssignOptions  // optional; Now is set for each pass
+
+	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at
@@ -91,7 +93,7 @@ func (c *Controller) Lead(ctx context.Context) error {
 	if err := c.opts.Cluster.Refresh(ctx); err != nil {
 		return nil // no longer leading
 	}
-	t := &term{allocator: alloc.New(nil)}
+	t := &term{allocator: alloc.New(nil), announced: announced{ignoreExclude: c.opts.IgnoreExcludeLB}}
 	c.opts.Worker.Wake()
 	defer t.again(c.opts.Worker, time.Time{})
 	g, ctx := errgroup.WithContext(ctx)

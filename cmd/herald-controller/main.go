@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a Service that was deleted is kept for a new one of the same name; 0: not at all")
+	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "agents have this flag too: announcing from nodes labelled "+reconcile.LabelExcludeNode)
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -55,6 +56,8 @@ type options struct {
 	pod    string
 	secret string
 	grace  time.Duration
+
+	ignoreExclude bool
 }
 
 // control wires the controller and runs it.
@@ -103,6 +106,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Reporter: board,
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
+
+		IgnoreExcludeLB: o.ignoreExclude,
 	}
 	controllerOpts.Documents = documents
 	if documents.ConfigMap != nil {
