@@ -103,6 +103,7 @@ func report(w io.Writer, when string, all []timing) {
 		what, goal string
 		figure     func(timing) time.Duration
 	}{
+		{"Service created, the API server's part of what follows", "", func(t timing) time.Duration { return t.Request }},
 		{"Service created -> address in its status", "15ms, 50ms", func(t timing) time.Duration { return t.Status }},
 		{"Service created -> route in the ToR's kernel", "150ms, 300ms", func(t timing) time.Duration { return t.First }},
 		{"Service created -> route via every node", "", func(t timing) time.Duration { return t.All }},

@@ -25,6 +25,7 @@ type bench struct {
 
 // A timing is how long one Service took.
 type timing struct {
+	Request time.Duration // request to create it -> answer of the API server
 	Status  time.Duration // request to create it -> address in its status
 	First   time.Duration // -> route in r1's kernel, via any node
 	All     time.Duration // -> route in r1's kernel, via every node
@@ -72,6 +73,7 @@ func (b *bench) one(ctx context.Context) (t timing, err error) {
 	if _, err := b.Cluster.CreateService(ctx, opts); err != nil {
 		return t, err
 	}
+	t.Request = time.Since(start)
 	addrs, err := b.Cluster.WaitAddress(ctx, opts.Namespace, opts.Name)
 	if err != nil {
 		return t, err
