@@ -51,6 +51,7 @@ func (a *api) newWrites() []string {
 // TestProgrammed counts the writes that it takes to say of many resources whether
 // they are in force on three nodes.
 func TestProgrammed(t *testing.T) {
+	t.Parallel()
 	const pools = 60
 	a, c := newAPI(t, allPlurals...)
 	wanted := reconcile.ResourceStatus{Version: "1"}
@@ -133,6 +134,7 @@ func TestProgrammed(t *testing.T) {
 
 // TestStateOfAgent follows what an agent says of FRR.
 func TestStateOfAgent(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, append(allPlurals, "pods", "nodes")...)
 	a.set("pods", "herald-agent-x", "", 1)
 	a.set("nodes", "n1", "", 1)

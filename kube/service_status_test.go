@@ -218,6 +218,7 @@ func TestServiceStatusWrites(t *testing.T) {
 // TestServiceStatusMany has three agents tell of 5,000 Services. A change of one is
 // as many requests as it is among one.
 func TestServiceStatusMany(t *testing.T) {
+	t.Parallel()
 	for _, many := range []int{1, 5000} {
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
 			a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
