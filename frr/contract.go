@@ -17,10 +17,11 @@ import (
 // Files of the folder that the agent and the FRR container share, /etc/frr in
 // both. docs/frr-contract.md says who writes which, and when.
 const (
-	ConfFile         = "frr.conf"           // by the agent: what FRR starts from
-	HeartbeatFile    = "agent.alive"        // by the agent: its time says when it was last there
-	ExtrasFile       = "extras.conf"        // by the agent: the operator's raw configuration
-	ExtrasResultFile = "extras.result.json" // by herald-frr: what became of it
+	ConfFile          = "frr.conf"            // by the agent: what FRR starts from
+	HeartbeatFile     = "agent.alive"         // by the agent: its time says when it was last there
+	ExtrasFile        = "extras.conf"         // by the agent: the operator's raw configuration
+	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR has taken
+	ExtrasResultFile  = "extras.result.json"  // by herald-frr: what became of the present one
 )
 
 // An ExtrasResult says what became of the operator's raw configuration. No
@@ -33,8 +34,11 @@ type ExtrasResult struct {
 }
 
 // ReadExtras returns the operator's raw configuration; empty if there is none.
-func ReadExtras(dir string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(dir, ExtrasFile))
+func ReadExtras(dir string) ([]byte, error) { return readFile(filepath.Join(dir, ExtrasFile)) }
+
+// readFile reads a file. One that does not exist is empty.
+func readFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -49,6 +53,17 @@ func WriteExtras(dir string, text []byte) (changed bool, err error) {
 		return false, err
 	}
 	return true, replaceFile(filepath.Join(dir, ExtrasFile), text)
+}
+
+// ReadExtrasApplied returns the raw configuration that FRR has taken last: it stays
+// in force while the present one has a mistake. It is empty if there is none.
+func ReadExtrasApplied(dir string) ([]byte, error) {
+	return readFile(filepath.Join(dir, ExtrasAppliedFile))
+}
+
+// WriteExtrasApplied notes which raw configuration FRR has taken.
+func WriteExtrasApplied(dir string, text []byte) error {
+	return replaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
 }
 
 // ReadExtrasResult returns what herald-frr said last; the zero value if it has

@@ -27,6 +27,10 @@ func TestContract(t *testing.T) {
 	if err != nil || string(extras) != "ip prefix-list operators seq 5 permit 198.51.100.0/24\n" {
 		t.Errorf("raw configuration: %q, %v", extras, err)
 	}
+	applied, err := frr.ReadExtrasApplied(golden)
+	if err != nil || string(applied) != "ip prefix-list operators seq 5 permit 192.0.2.0/24\n" {
+		t.Errorf("raw configuration in force: %q, %v", applied, err)
+	}
 	result := frr.ExtrasResult{
 		Sum: "d2b8aec58b675682afdaecdbb282dae4cc2e8d9697f1c4fc56bc34f131ee6c62", Applied: false,
 		Error: "line 4: % Unknown command[10]:  neighbor 10.10.0.254 descripshun rack 7",
@@ -47,7 +51,7 @@ func TestContract(t *testing.T) {
 	if _, err := frr.WriteExtras(dir, extras); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(frr.WriteExtrasResult(dir, result), frr.Beat(dir)); err != nil {
+	if err := errors.Join(frr.WriteExtrasApplied(dir, applied), frr.WriteExtrasResult(dir, result), frr.Beat(dir)); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadDir(golden)

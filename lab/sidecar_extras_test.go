@@ -48,7 +48,7 @@ func (e *e2e) readsBack(n *lab.Node, lost netip.Addr) {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.expose(lab.ServiceOptions{Name: "read-back"})
+	e.expose(lab.ServiceOptions{Name: fmt.Sprint("read-back-", lost.As4()[3])})
 	e.eventually("the lost route is back", func(ctx context.Context) error {
 		text, err := n.FRR.Vtysh(ctx, "show running-config")
 		if err == nil && !strings.Contains(text, "network "+route(lost).String()) {
@@ -174,6 +174,23 @@ exit
 	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
 	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
 	e.announced(route(third))
+	// What was in force before the mistake stays, through the agent's repairs and a
+	// daemon's start too.
+	e.readsBack(n1, third)
+	for _, l := range lines {
+		has(l, true)
+	}
+	if err := n1.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	e.eventually("the lines are back beside a mistake", func(ctx context.Context) error {
+		text, err := n1.FRR.Vtysh(ctx, "show running-config")
+		if err == nil && !strings.Contains(text, lines[len(lines)-1]) {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	e.announced(route(third))
 	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
 	if r.Applied || strings.Contains(r.Error, "s3cret") {
 		t.Errorf("a mistake beside a password is answered by %+v", r)
@@ -199,7 +216,7 @@ exit
 	has(lines[0], false)
 	e.extrasAre(n1, "", nil)
 	e.announced(route(addr))
-	// bgpd was killed once; nothing else reset a session.
+	// bgpd was killed; nothing else reset a session.
 	for s, n := range e.connections() {
 		if n > before[s] {
 			t.Errorf("session %s was reset: %d times up, then %d", s, before[s], n)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,4 +106,30 @@ func TestExtrasSource(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// What was in force before is the operator's too, while its successor may have a
+// mistake.
+func TestExtrasKept(t *testing.T) {
+	dir := t.TempDir()
+	o := options{frrConf: filepath.Join(dir, frr.ConfFile)}
+	if got := frr.Parse(string(o.extras())); len(got.Sections) > 0 {
+		t.Errorf("kept without a text: %v", got)
+	}
+	// A file may end in the middle of a context, and of a line.
+	err := frr.WriteExtrasApplied(dir, []byte("router bgp 64512\n neighbor 192.0.2.1 description a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := frr.WriteExtras(dir, []byte("hostname n2\nrouter bgp 64512\n neighbor 192.0.2.1 descripshun b\n")); err != nil {
+		t.Fatal(err)
+	}
+	const want = "router bgp 64512\n neighbor 192.0.2.1 description a\n neighbor 192.0.2.1 descripshun b\nhostname n2\n"
+	if got := frr.Parse(string(o.extras())).String(); got != want {
+		t.Errorf("kept is\n%swant\n%s", got, want)
+	}
+	o.frrConf = ""
+	if got := o.extras(); got != nil {
+		t.Errorf("kept without FRR: %q", got)
+	}
 }

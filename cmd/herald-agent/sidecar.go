@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
@@ -13,13 +14,16 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// extras returns what the operator has added to FRR's configuration.
+// extras returns what the operator has added to FRR's configuration: by the present
+// text, and by the one before as long as FRR has not taken the present one.
 func (o *options) extras() []byte {
 	if o.frrConf == "" {
 		return nil
 	}
-	text, _ := frr.ReadExtras(filepath.Dir(o.frrConf)) // what cannot be read cannot be kept
-	return text
+	dir := filepath.Dir(o.frrConf)
+	present, _ := frr.ReadExtras(dir) // what cannot be read cannot be kept
+	applied, _ := frr.ReadExtrasApplied(dir)
+	return slices.Concat(applied, []byte("\n"), present)
 }
 
 // A sidecar is what an agent does for the FRR container beside it; nil if there is

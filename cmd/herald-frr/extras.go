@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,10 @@ func (e *extras) again() {
 
 // run applies the text whenever the file changes and whenever a daemon has been
 // started, until ctx ends.
-func (e *extras) run(ctx context.Context) error {
+func (e *extras) run(ctx context.Context) (err error) {
+	if e.applied, err = frr.ReadExtrasApplied(e.opts.EtcDir); err != nil {
+		return err
+	}
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
@@ -105,7 +109,14 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, extrasTimeout)
 	defer cancel()
+	before := e.applied
 	refused := e.try(ctx, text)
+	if anew && errors.Is(refused, errRefused) {
+		err = e.restore(ctx)
+	}
+	if !bytes.Equal(e.applied, before) {
+		err = errors.Join(err, frr.WriteExtrasApplied(e.opts.EtcDir, e.applied))
+	}
 	if ctx.Err() != nil && refused != nil {
 		return refused
 	}
@@ -117,7 +128,7 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 	} else {
 		e.opts.Logger.Info("raw configuration applied", "bytes", len(text))
 	}
-	return frr.WriteExtrasResult(e.opts.EtcDir, result)
+	return errors.Join(err, frr.WriteExtrasResult(e.opts.EtcDir, result))
 }
 
 // errRefused is a text in which FRR found a mistake. What was applied before stays.
@@ -147,6 +158,22 @@ func (e *extras) try(ctx context.Context, text []byte) error {
 	}
 	e.applied = text
 	e.failed = false
+	return nil
+}
+
+// restore gives a daemon that was started what was in force before.
+func (e *extras) restore(ctx context.Context) error {
+	if len(e.applied) == 0 {
+		return nil
+	}
+	path, err := e.leave(e.applied)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	if out, err := e.opts.Host.output(ctx, "vtysh", "-f", path); err != nil {
+		return fmt.Errorf("restore: %s", said(out, err))
+	}
 	return nil
 }
 

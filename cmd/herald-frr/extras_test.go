@@ -154,6 +154,24 @@ func TestExtrasRefused(t *testing.T) {
 	if string(r.applied) != "hostname n1\n" {
 		t.Errorf("in force is %q", r.applied)
 	}
+	if applied, err := frr.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
+		t.Errorf("left as in force is %q, %v", applied, err)
+	}
+	// A daemon that is started is given what was in force, by another herald-frr too.
+	next := newExtras(r.opts)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	before := len(r.host.ran())
+	go func() { done <- next.run(ctx) }()
+	next.again()
+	eventually(t, "the text in force is given again", func() bool {
+		ran := r.host.ran()[before:]
+		return len(ran) == 2 && strings.HasPrefix(ran[0], "vtysh -C -f ") && strings.HasPrefix(ran[1], "vtysh -f ")
+	})
+	stop()
+	if err := <-done; err != nil || string(next.applied) != "hostname n1\n" {
+		t.Errorf("in force is %q, %v", next.applied, err)
+	}
 	// What FRR took for valid and then did not do is tried again.
 	r.host.say = func(line string) (string, error) {
 		if strings.HasPrefix(line, "vtysh -f") {
