@@ -50,6 +50,8 @@ test: setup lab-bin ## set up, then run every test, the lab's end-to-end tests i
 	@go test -race $(UNIT)
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
 	@go test -count=1 -timeout 75m ./lab
+	@echo "test: the demo, step by step"
+	@bin/herald-lab demo
 	@echo "test: lab, what depends on FRR's version, with the FRR of Debian 13"
 	@root=$$(hack/frr-root); HERALD_LAB_FRR_ROOT=$$root go test -count=1 -timeout 20m -run '$(FRR_TESTS)' ./lab -apply.seed=3 -apply.cases=10
 

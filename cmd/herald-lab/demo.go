@@ -128,7 +128,7 @@ func (d *demo) configure(ctx context.Context) error {
 func (d *demo) sessions(ctx context.Context) error {
 	for _, n := range d.Nodes {
 		for {
-			text, err := n.FRR.Vtysh(ctx, "show bgp neighbors json")
+			text, err := n.FRR.Vtysh(ctx, "show bgp vrf all neighbors json")
 			if err != nil {
 				return err
 			}
