@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
@@ -61,23 +60,9 @@ func (r *reach) get() (*reconcile.Reach, bool) {
 // followReach reads Nodes and EndpointSlices until the context is canceled.
 func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 	r := &a.reach
-	nodes := &sink[*corev1.Node]{
-		strip:  stripNode,
-		wake:   a.wakeSoon,
-		mu:     &a.mu,
-		set:    func(n *corev1.Node) bool { return r.nodes.set(reconcile.FromNode(n)) },
-		remove: func(n *corev1.Node) bool { return r.nodes.delete(n.Name) },
-		replace: func(all []*corev1.Node) bool {
-			rows := make([]*reconcile.Node, len(all))
-			for i, n := range all {
-				rows[i] = reconcile.FromNode(n)
-			}
-			changed := r.nodes.replace(rows) || r.readNodes != done
-			r.readNodes = done
-			return changed
-		},
-		synced: func() {},
-	}
+	nodes := rowsOf(r.nodes, reconcile.FromNode)
+	nodes.strip = stripNode
+	reads(a, nodes, &r.readNodes)
 	// What is announced says so, and says when it is not any more: only of other
 	// Services is it news where their endpoints are.
 	news := func(slice *discoveryv1.EndpointSlice, change func(*discoveryv1.EndpointSlice) bool) bool {
@@ -85,19 +70,13 @@ func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 		return change(slice) && (a.words[service] == "" || a.changed[service])
 	}
 	slices := &sink[*discoveryv1.EndpointSlice]{
-		wake: a.wakeSoon,
-		mu:   &a.mu,
-		set:  func(s *discoveryv1.EndpointSlice) bool { return news(s, r.endpoints.set) },
+		set: func(s *discoveryv1.EndpointSlice) bool { return news(s, r.endpoints.set) },
 		remove: func(s *discoveryv1.EndpointSlice) bool {
 			return news(s, func(s *discoveryv1.EndpointSlice) bool { return r.endpoints.delete(sliceKey(s)) })
 		},
-		replace: func(all []*discoveryv1.EndpointSlice) bool {
-			changed := r.endpoints.replace(all) || r.readEndpoints != done
-			r.readEndpoints = done
-			return changed
-		},
-		synced: func() {},
+		replace: r.endpoints.replace,
 	}
+	reads(a, slices, &r.readEndpoints)
 	g.Go(func() error {
 		persist(ctx, a.opts.Client.nodes(), fields.Everything(), nodes, func(err error) { a.refused(&r.readNodes, "Node", err) })
 		return nil
@@ -106,6 +85,17 @@ func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 		persist(ctx, a.opts.Client.endpointSlices(), fields.Everything(), slices, func(err error) { a.refused(&r.readEndpoints, "EndpointSlice", err) })
 		return nil
 	})
+}
+
+// reads has a sink take note that its kind was read.
+func reads[T object](a *Announcements, s *sink[T], r *reading) {
+	s.wake, s.mu, s.synced = a.wakeSoon, &a.mu, func() {}
+	replace := s.replace
+	s.replace = func(all []T) bool {
+		changed := replace(all) || *r != done
+		*r = done
+		return changed
+	}
 }
 
 // wakeSoon wakes once for all that is called within reachSettle.

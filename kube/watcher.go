@@ -80,16 +80,16 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 func (w *Watcher) Run(ctx context.Context) error {
 	c := w.opts.Client
 	var g errgroup.Group
-	services := rowsOf(w, w.services, reconcile.FromService)
+	services := rowsOf(w.services, reconcile.FromService)
 	services.strip = stripService
 	start(ctx, &g, w, c.services(metav1.NamespaceAll), services)
 	if w.opts.Nodes {
-		nodes := rowsOf(w, w.nodes, reconcile.FromNode)
+		nodes := rowsOf(w.nodes, reconcile.FromNode)
 		nodes.strip = stripNode
 		start(ctx, &g, w, c.nodes(), nodes)
 	}
 	if w.opts.Namespaces {
-		start(ctx, &g, w, c.namespaces(), rowsOf(w, w.namespaces, func(n *corev1.Namespace) namespace {
+		start(ctx, &g, w, c.namespaces(), rowsOf(w.namespaces, func(n *corev1.Namespace) namespace {
 			return namespace{n.Name, n.Labels}
 		}))
 	}
@@ -169,7 +169,7 @@ func (w *Watcher) add(services []corev1.Service) {
 }
 
 // rowsOf returns a sink that keeps a row for each object.
-func rowsOf[T object, K comparable, V any](w *Watcher, t *table[K, V], row func(T) V) *sink[T] {
+func rowsOf[T object, K comparable, V any](t *table[K, V], row func(T) V) *sink[T] {
 	return &sink[T]{
 		set:    func(o T) bool { return t.set(row(o)) },
 		remove: func(o T) bool { return t.delete(t.key(row(o))) },
