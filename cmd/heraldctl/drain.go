@@ -30,8 +30,7 @@ var errKept = errors.New("the node still announces addresses")
 type drainer interface {
 	Node(ctx context.Context, name string) (*reconcile.Node, error)
 	Drain(ctx context.Context, name string, d reconcile.Drain) error
-	Agents(ctx context.Context, namespace string) ([]kube.Agent, error)
-	Report(ctx context.Context, a kube.Agent) (status.Report, error)
+	reporter
 }
 
 // connect returns the API server that a kubeconfig file names.
@@ -195,11 +194,11 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 	if err != nil {
 		return status.Report{}, err
 	}
-	i := slices.IndexFunc(agents, func(a kube.Agent) bool { return a.Node == node })
-	if i < 0 {
-		return status.Report{}, fmt.Errorf("agent of %s: no pod of it runs in %s", node, j.namespace)
+	agent, err := agentOf(agents, node, j.namespace)
+	if err != nil {
+		return status.Report{}, err
 	}
-	return d.Report(ctx, agents[i])
+	return d.Report(ctx, agent)
 }
 
 // printDrainage lists what became of what a node has announced.

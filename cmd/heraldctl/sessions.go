@@ -62,6 +62,15 @@ type reporter interface {
 	Report(ctx context.Context, a kube.Agent) (status.Report, error)
 }
 
+// agentOf returns the agent of a node among those of a namespace.
+func agentOf(agents []kube.Agent, node, namespace string) (kube.Agent, error) {
+	i := slices.IndexFunc(agents, func(a kube.Agent) bool { return a.Node == node })
+	if i < 0 {
+		return kube.Agent{}, fmt.Errorf("agent of %s: no pod of it runs in %s", node, namespace)
+	}
+	return agents[i], nil
+}
+
 // sessionsOf returns the peers that the nodes are to have sessions with. An error
 // does not keep it from asking the next agent.
 func sessionsOf(ctx context.Context, from reporter, namespace string, nodes []string) ([]nodePeer, error) {
@@ -71,9 +80,8 @@ func sessionsOf(ctx context.Context, from reporter, namespace string, nodes []st
 		return out, err
 	}
 	for _, n := range nodes {
-		if !slices.ContainsFunc(agents, func(a kube.Agent) bool { return a.Node == n }) {
-			err = cmp.Or(err, fmt.Errorf("agent of %s: no pod of it runs in %s", n, namespace))
-		}
+		_, none := agentOf(agents, n, namespace)
+		err = cmp.Or(err, none)
 	}
 	for _, a := range agents {
 		if len(nodes) > 0 && !slices.Contains(nodes, a.Node) {
