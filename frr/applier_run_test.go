@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package frr_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/frrtest"
+)
+
+// run starts the Applier and stops it at the end of the test. It returns a
+// function that waits until the state is as cond wants it.
+func run(t *testing.T, opts frr.Options) (a *frr.Applier, until func(what string, cond func(frr.State) bool)) {
+	t.Helper()
+	changed := make(chan struct{}, 1)
+	opts.Changed = func() {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	a = frr.New(opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return a, func(what string, cond func(frr.State) bool) {
+		t.Helper()
+		deadline := time.After(10 * time.Second)
+		for !cond(a.State()) {
+			select {
+			case <-changed:
+			case <-deadline:
+				t.Fatalf("not %s: %+v", what, a.State())
+			}
+		}
+	}
+}
+
+func applied(s frr.State) bool { return s.Applied }
+
+// eventually polls for what is not announced by a change of state.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not %s", what)
+		}
+	}
+}
+
+func TestRunWaitsForDaemon(t *testing.T) {
+	f := fakeFRR{filepath.Join(socketDir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
+	a, until := run(t, frr.Options{RunDir: f.dir})
+	a.Set([]byte(wantedConf))
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) && !s.Up["bgpd"] })
+	if err := os.Mkdir(f.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range f.daemons() {
+		d.Start(t, f.dir)
+	}
+	until("applied", applied)
+	f.inForce(t, wantedConf)
+}
+
+func TestRunDaemonRestart(t *testing.T) {
+	f := startFRR(t)
+	a, until := run(t, frr.Options{RunDir: f.dir})
+	a.Set([]byte(wantedConf))
+	until("applied", applied)
+
+	f.bgpd.Stop()
+	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && !s.Applied })
+	f.bgpd.Clear()
+	start := time.Now()
+	f.bgpd.Start(t, f.dir)
+	until("applied again", applied)
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("applied again after %v, want at once", took)
+	}
+	f.inForce(t, wantedConf)
+}
+
+func TestRunNoticesKilledDaemon(t *testing.T) {
+	f := startFRR(t)
+	a, until := run(t, frr.Options{RunDir: f.dir})
+	a.Set([]byte(wantedConf))
+	until("applied", applied)
+	reads := 0
+	eventually(t, "read back", func() bool { // after which nothing is asked for long
+		reads += countOf(f.bgpd, "show running-config")
+		return reads == 2
+	})
+	f.bgpd.Kill()
+	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && errors.Is(s.Err, frr.ErrUnavailable) })
+	f.bgpd.Clear()
+	f.bgpd.Start(t, f.dir)
+	until("applied again", applied)
+	f.inForce(t, wantedConf)
+}
+
+func TestRunKeepsNewest(t *testing.T) {
+	f := startFRR(t)
+	f.bgpd.Hang(true)
+	a, until := run(t, frr.Options{RunDir: f.dir, Timeout: time.Second})
+	for i := range 50 {
+		a.Set([]byte(onePrefix(i + 2)))
+	}
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) })
+	f.bgpd.Hang(false)
+	until("applied", applied)
+	f.inForce(t, onePrefix(51))
+	if got := a.State().Generation; got != 50 {
+		t.Errorf("generation %d, want 50", got)
+	}
+	a.Set([]byte(onePrefix(51)))
+	if got := a.State(); got.Generation != 50 || !got.Applied {
+		t.Errorf("after the same text: %+v, want nothing changed", got)
+	}
+}
+
+func TestRunRejectedIsRetriedSlowly(t *testing.T) {
+	f := startFRR(t)
+	f.bgpd.Refuse(func(c string) string {
+		if c == "no bgp default ipv4-unicast" {
+			return "% Not today"
+		}
+		return ""
+	})
+	a, until := run(t, frr.Options{RunDir: f.dir})
+	a.Set([]byte(wantedConf))
+	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrRejected) })
+	start := time.Now()
+	f.bgpd.Refuse(nil)
+	until("applied by a retry", applied)
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("tried again after %v, want seconds", took)
+	}
+	tries := 0
+	for _, c := range f.bgpd.Sent() {
+		if c == "no bgp default ipv4-unicast" {
+			tries++
+		}
+	}
+	if tries != 2 {
+		t.Errorf("sent %d times, want twice", tries)
+	}
+}
+
+func TestRunRepairsDrift(t *testing.T) {
+	f := startFRR(t)
+	log := new(syncBuffer)
+	a, until := run(t, frr.Options{
+		RunDir: f.dir,
+		Drift:  20 * time.Millisecond,
+		Logger: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	a.Set([]byte(wantedConf))
+	until("applied", applied)
+	f.bgpd.Do(t, "router bgp 64512", "no neighbor 192.0.2.1")
+	f.bgpd.Do(t, "route-map herald-of-nobody permit 10", "set tag 9")
+	f.zebra.Do(t, "no ip nht resolve-via-default")
+	eventually(t, "repaired", func() bool {
+		return strings.Contains(f.bgpd.Config(), "password s3cr3t") && strings.Contains(f.zebra.Config(), "nht")
+	})
+	eventually(t, "activated", func() bool { return strings.Contains(f.bgpd.Config(), "192.0.2.1 activate") })
+	eventually(t, "rid of the extra route-map", func() bool { return !strings.Contains(f.bgpd.Config(), "of-nobody") })
+	f.inForce(t, wantedConf)
+	if s := log.String(); !strings.Contains(s, "running configuration was changed") || strings.Contains(s, "s3cr3t") {
+		t.Errorf("log has no repair, or the password:\n%s", s)
+	}
+}
+
+// TestRunLeavesOtherWording has FRR show a line otherwise than it was sent. It is
+// neither sent for ever, nor is what FRR shows removed.
+func TestRunLeavesOtherWording(t *testing.T) {
+	const line = "neighbor 192.0.2.1 solo"
+	f := startFRR(t)
+	f.bgpd.Show(line, "neighbor 192.0.2.1 alone")
+	a, until := run(t, frr.Options{RunDir: f.dir, Drift: 20 * time.Millisecond})
+	a.Set([]byte(strings.Replace(wantedConf, " !\n", " "+line+"\n !\n", 1)))
+	until("applied", applied)
+
+	counts := make(map[string]int)
+	eventually(t, "checked often enough", func() bool {
+		for _, c := range f.bgpd.Sent() {
+			counts[c]++
+		}
+		return counts["show running-config"] >= 10
+	})
+	if counts[line] != 2 {
+		t.Errorf("the line was sent %d times, want twice", counts[line])
+	}
+	if n := counts["no neighbor 192.0.2.1 alone"]; n != 0 {
+		t.Errorf("what FRR shows was removed %d times", n)
+	}
+}
+
+// countOf returns how often a command was sent since the last look at what was.
+func countOf(d *frrtest.Daemon, command string) int {
+	n := 0
+	for _, c := range d.Sent() {
+		if c == command {
+			n++
+		}
+	}
+	return n
+}
+
+// A syncBuffer is a buffer that several goroutines may use.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
