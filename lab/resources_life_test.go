@@ -85,19 +85,7 @@ func TestResourcesStates(t *testing.T) {
 	r.delete(config.KindPeer, "bfd")
 	say(nil, "")
 
-	// Two peers of one address that meet when a node gets the label of both.
-	r.apply(newPeer("a", "10.10.0.78", ", nodeSelectors: [{matchLabels: {rack: a}}]") + "\n---\n" +
-		newPeer("b", "10.10.0.78", ", nodeSelectors: [{matchLabels: {row: b}}]"))
-	for key, value := range map[string]string{"rack": "a", "row": "b"} {
-		if err := r.Cluster.LabelNode(ctx, "n3", key, value); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := r.Cluster.UnlabelNode(context.Background(), "n3", key); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	r.peersMeet()
 	say([]string{"speaker-n3"}, "BGPPeer/b: peer a has the same address")
 	if err := r.Cluster.UnlabelNode(ctx, "n3", "row"); err != nil {
 		t.Fatal(err)
@@ -326,5 +314,23 @@ metadata: {name: ad}
 		}
 		r.announced(route(addr))
 		r.reached(addr)
+	}
+}
+
+// peersMeet makes peers a and b, which have one address and are for nodes of a label
+// each, and gives n3 both labels until the test ends.
+func (r *resourceTest) peersMeet() {
+	r.t.Helper()
+	r.apply(newPeer("a", "10.10.0.78", ", nodeSelectors: [{matchLabels: {rack: a}}]") + "\n---\n" +
+		newPeer("b", "10.10.0.78", ", nodeSelectors: [{matchLabels: {row: b}}]"))
+	for key, value := range map[string]string{"rack": "a", "row": "b"} {
+		if err := r.Cluster.LabelNode(r.t.Context(), "n3", key, value); err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() {
+			if err := r.Cluster.UnlabelNode(context.Background(), "n3", key); err != nil {
+				r.t.Error(err)
+			}
+		})
 	}
 }

@@ -33,7 +33,6 @@ func TestResourcesProgrammed(t *testing.T) {
 	const everywhere = "in force on all nodes"
 	r := newResourceTest(t)
 	r.deleteConfigMap()
-	ctx := t.Context()
 	pool := func(addresses string) string {
 		return fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [%s]}}", addresses)
 	}
@@ -81,19 +80,7 @@ func TestResourcesProgrammed(t *testing.T) {
 		}
 	}
 
-	// Two peers of one address, which meet on n3.
-	r.apply(newPeer("a", "10.10.0.78", ", nodeSelectors: [{matchLabels: {rack: a}}]") + "\n---\n" +
-		newPeer("b", "10.10.0.78", ", nodeSelectors: [{matchLabels: {row: b}}]"))
-	for key, value := range map[string]string{"rack": "a", "row": "b"} {
-		if err := r.Cluster.LabelNode(ctx, "n3", key, value); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := r.Cluster.UnlabelNode(context.Background(), "n3", key); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	r.peersMeet()
 	r.programmed(config.KindPeer, "b", "False NodeError", "n3: peer a has the same address")
 	r.programmed(config.KindPeer, "a", "True Programmed", everywhere)
 	r.programmed(config.KindPeer, "r1", "True Programmed", everywhere)
