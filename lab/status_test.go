@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -292,27 +291,11 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 // writes returns how many requests Herald's processes have sent that were to change
 // something, without those that are due by time alone.
 func (r *resourceTest) writes(ctx context.Context) (total int, by map[string]int, err error) {
-	by = map[string]int{}
-	for _, d := range append(slices.Clone(r.Controllers), r.Agents...) {
-		page, err := d.Get(ctx, "/metrics")
-		if err != nil {
-			return 0, nil, err
-		}
-		for line := range strings.Lines(page) {
-			labels, ok := strings.CutPrefix(line, "herald_api_writes_total{")
-			if !ok || strings.Contains(labels, `"leases"`) {
-				continue
-			}
-			labels, value, _ := strings.Cut(strings.TrimSpace(labels), "} ")
-			n, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				return 0, nil, err
-			}
-			by[labels] += int(n)
-			total += int(n)
-		}
+	by, err = r.Stack.Writes(ctx)
+	for _, n := range by {
+		total += n
 	}
-	return total, by, nil
+	return total, by, err
 }
 
 // quiet waits until nothing was written for a while, and returns how much was until

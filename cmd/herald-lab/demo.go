@@ -127,13 +127,14 @@ func (d *demo) configure(ctx context.Context) error {
 // sessions waits until every session of every node is up.
 func (d *demo) sessions(ctx context.Context) error {
 	for _, n := range d.Nodes {
+		r := frr.NewReader(n.FRR.RunDir)
+		defer r.Close()
 		for {
-			text, err := n.FRR.Vtysh(ctx, "show bgp vrf all neighbors json")
+			all, err := r.Sessions(ctx)
 			if err != nil {
 				return err
 			}
-			all, err := frr.DecodeSessions([]byte(text))
-			if err == nil && len(all) == demoPeers && !slices.ContainsFunc(all, func(s frr.Session) bool { return !s.Up }) {
+			if len(all) == demoPeers && !slices.ContainsFunc(all, func(s frr.Session) bool { return !s.Up }) {
 				break
 			}
 			select {

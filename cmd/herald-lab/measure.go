@@ -5,10 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -158,14 +157,15 @@ func (b *bench) settle(ctx context.Context) (time.Duration, error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	start := time.Now()
-	last, changed := -1.0, start
+	var last map[string]int
+	changed := start
 	for time.Since(changed) < quiet {
-		n, err := b.writes(ctx)
+		now, err := b.Writes(ctx)
 		if err != nil {
 			return 0, err
 		}
-		if n != last {
-			last, changed = n, time.Now()
+		if !maps.Equal(now, last) {
+			last, changed = now, time.Now()
 		}
 		select {
 		case <-ctx.Done():
@@ -174,29 +174,6 @@ func (b *bench) settle(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return changed.Sub(start), nil
-}
-
-// writes returns how many requests all daemons have made to change something.
-func (b *bench) writes(ctx context.Context) (float64, error) {
-	total := 0.0
-	for _, d := range slices.Concat(b.Controllers, b.Agents) {
-		page, err := d.Get(ctx, "/metrics")
-		if err != nil {
-			return 0, err
-		}
-		for line := range strings.Lines(page) {
-			sample, value, _ := strings.Cut(line, " ")
-			if !strings.HasPrefix(sample, "herald_api_writes_total{") || strings.Contains(sample, `"leases"`) {
-				continue
-			}
-			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				return 0, fmt.Errorf("metrics of %s: %w", d.Name, err)
-			}
-			total += n
-		}
-	}
-	return total, nil
 }
 
 // memory returns the resident bytes of the controller and of the largest agent.
