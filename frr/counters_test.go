@@ -3,10 +3,13 @@
 package frr_test
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -45,7 +48,11 @@ func TestCounters(t *testing.T) {
 			bgp, bfd := tt.bgp, tt.bfd
 			bgp.VRF, bgp.Peer, bgp.Up, bgp.PrefixesSent, bgp.GracefulRestart = "default", "10.10.0.254", true, 1, true
 			bfd.VRF, bfd.Peer, bfd.Up = "default", netip.MustParseAddr("10.10.0.254"), true
-			want := frr.Counters{BGP: []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}}}
+			want := frr.Counters{
+				BGP:      []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}},
+				BFDError: frr.ErrUnavailable,
+			}
+			same := cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateErrors()}
 
 			dir := socketDir(t)
 			bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
@@ -67,18 +74,50 @@ func TestCounters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("without bfdd (-want +got):\n%s", diff)
 			}
 			bfdd.Start(t, dir)
-			want.BFD = []frr.BFDCounters{bfd}
+			want.BFD, want.BFDError = []frr.BFDCounters{bfd}, nil
 			if got, err = r.Counters(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("with bfdd (-want +got):\n%s", diff)
 			}
+			bfdd.Reply("show bfd peers json", "nonsense", 0)
+			if got, err = r.Counters(t.Context()); err != nil || len(got.BGP) != 2 || got.BFDError == nil {
+				t.Errorf("with nonsense from bfdd: %+v, %v", got, err)
+			}
 		})
+	}
+}
+
+// A bfdd that hangs costs what it would say, and a second.
+func TestCountersWithoutBFD(t *testing.T) {
+	dir := socketDir(t)
+	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
+	bgpd.Reply("show bgp vrf all neighbors json", `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established"}}}`, 0)
+	bgpd.Start(t, dir)
+	bfdd.Start(t, dir)
+	bfdd.Hang(true)
+	r := frr.NewReader(dir)
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := r.Counters(ctx)
+	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, frr.ErrUnavailable) {
+		t.Errorf("counters: %+v, %v", c, err)
+	}
+	s, err := r.Sessions(ctx)
+	if err != nil || len(s) != 1 || !s[0].Up || s[0].BFD != nil {
+		t.Errorf("sessions: %+v, %v", s, err)
+	}
+	bfdd.Reply("show bfd peers json", `[{"peer":"192.0.2.1","vrf":"default","status":"up"}]`, 0)
+	bfdd.Reply("show bfd peers counters json", `[{"peer":"192.0.2.1","vrf":"default","session-up":1}]`, 0)
+	bfdd.Hang(false)
+	if c, err = r.Counters(ctx); err != nil || c.BFDError != nil || len(c.BFD) != 1 || !c.BFD[0].Up {
+		t.Errorf("counters when bfdd answers again: %+v, %v", c, err)
 	}
 }
 

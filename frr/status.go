@@ -65,8 +65,8 @@ func (r *Reader) Close() error {
 }
 
 // Sessions returns the BGP sessions, in the order of their peers, with the BFD
-// sessions that guard them. None if no BGP is configured. A bfdd that cannot be
-// reached leaves BFD nil.
+// sessions that guard them. None if no BGP is configured. A bfdd that does not
+// answer in a second leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {
@@ -76,7 +76,7 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", bgpd, err)
 	}
-	text, err = r.ask(ctx, bfdd, "show bfd peers json")
+	text, err = r.askBFD(ctx)
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		return sessions, nil
 	}
@@ -93,6 +93,13 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 		}
 	}
 	return sessions, nil
+}
+
+// askBFD asks bfdd for its sessions.
+func (r *Reader) askBFD(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
+	defer cancel()
+	return r.ask(ctx, bfdd, "show bfd peers json")
 }
 
 // AdvertisedTo returns the peers of a VRF that were sent a prefix, in order: in whose

@@ -120,7 +120,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	watch := newAgentWatch(agentWatchOptions{Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: sup.withdraw, Logger: log})
 
 	metrics := daemon.NewRegistry()
-	metrics.MustRegister(newCollector(o.runDir, sup, watch))
+	metrics.MustRegister(newCollector(o.runDir, sup, watch, log))
 	watch.begin() // before bgpd is started, which may not be to announce
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx,
