@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -50,7 +51,10 @@ type BGPCounters struct {
 	GracefulRestart bool
 }
 
-// A BFDCounters is what bfdd has counted of one session.
+// A BFDCounters is what bfdd has counted of the sessions with one peer in one VRF.
+// There may be several by raw configuration: over two interfaces, from two local
+// addresses, or one over a single hop and one over many. Of those it has the sum,
+// and Up if any of them is.
 type BFDCounters struct {
 	VRF       string
 	Peer      netip.Addr
@@ -243,7 +247,7 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	}
 	up := make(map[bfdKey]bool)
 	for _, s := range now {
-		up[s.known()] = s.Status == "up"
+		up[s.known()] = up[s.known()] || s.Status == "up"
 	}
 	var raw []struct {
 		bfdKey
@@ -258,16 +262,19 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	if err := json.Unmarshal(counters, &raw); err != nil {
 		return nil, err
 	}
-	var all []BFDCounters
+	sums := make(map[bfdKey]BFDCounters)
 	for _, c := range raw {
 		k := c.known()
-		all = append(all, BFDCounters{
+		s := sums[k]
+		sums[k] = BFDCounters{
 			VRF: k.VRF, Peer: k.Peer, Interface: k.Interface, Up: up[k],
-			ControlInput: c.ControlInput, ControlOutput: c.ControlOutput,
-			EchoInput: c.EchoInput, EchoOutput: c.EchoOutput,
-			UpEvents: c.Up, DownEvents: c.Down, ZebraNotifications: c.Zebra,
-		})
+			ControlInput: s.ControlInput + c.ControlInput, ControlOutput: s.ControlOutput + c.ControlOutput,
+			EchoInput: s.EchoInput + c.EchoInput, EchoOutput: s.EchoOutput + c.EchoOutput,
+			UpEvents: s.UpEvents + c.Up, DownEvents: s.DownEvents + c.Down,
+			ZebraNotifications: s.ZebraNotifications + c.Zebra,
+		}
 	}
+	all := slices.Collect(maps.Values(sums))
 	slices.SortFunc(all, func(a, b BFDCounters) int {
 		return cmp.Or(cmp.Compare(a.VRF, b.VRF), a.Peer.Compare(b.Peer), cmp.Compare(a.Interface, b.Interface))
 	})

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/status"
 )
 
 // Recorded: a session that is up, with BFD and graceful restart, and one whose peer
@@ -156,5 +159,51 @@ func TestCountersOfUnnumbered(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Several sessions with one peer, which raw configuration can make, are one: the
+// order in which bfdd prints them is of no account.
+func TestBFDOfOnePeer(t *testing.T) {
+	counters := []string{
+		`{"multihop":false,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","interface":"eth0","control-packet-input":1,
+"control-packet-output":2,"echo-packet-input":3,"echo-packet-output":4,"session-up":5,"session-down":6,"zebra-notifications":7}`,
+		`{"multihop":true,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","control-packet-input":10,
+"control-packet-output":20,"echo-packet-input":30,"echo-packet-output":40,"session-up":50,"session-down":60,"zebra-notifications":70}`,
+		`{"multihop":false,"peer":"192.0.2.1","vrf":"red","session-up":9}`,
+	}
+	states := []string{
+		`{"peer":"192.0.2.1","vrf":"default","interface":"eth0","status":"up","uptime":9,"diagnostic":"ok"}`,
+		`{"peer":"192.0.2.1","vrf":"default","status":"init","diagnostic":"neighbor signaled session down"}`,
+		`{"peer":"192.0.2.1","vrf":"red","status":"down","diagnostic":"ok"}`,
+		`{"peer":"192.0.2.1","vrf":"red","local":"192.0.2.9","status":"shutdown","diagnostic":"ok"}`,
+	}
+	peer := netip.MustParseAddr("192.0.2.1")
+	want := []frr.BFDCounters{
+		{VRF: "default", Peer: peer, Up: true, ControlInput: 11, ControlOutput: 22, EchoInput: 33, EchoOutput: 44, UpEvents: 55, DownEvents: 66, ZebraNotifications: 77},
+		{VRF: "red", Peer: peer, UpEvents: 9},
+	}
+	guards := map[status.PeerID]frr.BFD{
+		at("192.0.2.1"):             {Status: "up", Up: true, Uptime: 9 * time.Second, Diagnostic: "ok"},
+		{Address: peer, VRF: "red"}: {Status: "shutdown", Diagnostic: "ok"},
+	}
+	for range 2 {
+		list := func(of []string) []byte { return []byte("[" + strings.Join(of, ",") + "]") }
+		got, err := frr.DecodeBFDCounters(list(counters), list(states))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Errorf("counters (-want +got):\n%s", diff)
+		}
+		sessions, err := frr.DecodeBFD(list(states))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(guards, sessions, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+			t.Errorf("sessions (-want +got):\n%s", diff)
+		}
+		slices.Reverse(counters)
+		slices.Reverse(states)
 	}
 }

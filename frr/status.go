@@ -3,6 +3,7 @@
 package frr
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -303,7 +304,8 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 }
 
 // DecodeBFD reads what bfdd prints for "show bfd peers json". An unnumbered
-// neighbor is there by its link-local address: what tells it is the interface.
+// neighbor is there by its link-local address: what tells it is the interface. Of
+// several sessions with one neighbor it has one that is up, if there is any.
 func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	var raw []struct {
 		Peer       netip.Addr `json:"peer"`
@@ -322,12 +324,25 @@ func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		peers[peerID(p.VRF, p.Peer.String())] = b
+		ids := []status.PeerID{peerID(p.VRF, p.Peer.String())}
 		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
-			peers[peerID(p.VRF, p.Interface)] = b
+			ids = append(ids, peerID(p.VRF, p.Interface))
+		}
+		for _, id := range ids {
+			if old, ok := peers[id]; !ok || b.before(old) {
+				peers[id] = b
+			}
 		}
 	}
 	return peers, nil
+}
+
+// before orders sessions with the same neighbor: bfdd prints them in no order.
+func (b BFD) before(o BFD) bool {
+	if b.Up != o.Up {
+		return b.Up
+	}
+	return cmp.Or(cmp.Compare(b.Uptime, o.Uptime), cmp.Compare(b.Status, o.Status), cmp.Compare(b.Diagnostic, o.Diagnostic)) > 0
 }
 
 func decodeObject(text []byte) (map[string]json.RawMessage, error) {
