@@ -52,7 +52,7 @@ func WriteExtras(dir string, text []byte) (changed bool, err error) {
 	if err != nil || string(old) == string(text) {
 		return false, err
 	}
-	return true, replaceFile(filepath.Join(dir, ExtrasFile), text)
+	return true, ReplaceFile(filepath.Join(dir, ExtrasFile), text)
 }
 
 // ReadExtrasApplied returns the raw configuration that FRR has taken last: it stays
@@ -63,7 +63,7 @@ func ReadExtrasApplied(dir string) ([]byte, error) {
 
 // WriteExtrasApplied notes which raw configuration FRR has taken.
 func WriteExtrasApplied(dir string, text []byte) error {
-	return replaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
+	return ReplaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
 }
 
 // ReadExtrasResult returns what herald-frr said last; the zero value if it has
@@ -90,7 +90,7 @@ func WriteExtrasResult(dir string, r ExtrasResult) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
+	return ReplaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
 }
 
 // Sum identifies a text in an ExtrasResult.

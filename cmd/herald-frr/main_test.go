@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -84,6 +85,25 @@ func TestPrepare(t *testing.T) {
 	}
 	if err := prepare(dir, fourDaemons); err != nil || read(frr.ConfFile) != "hostname n1\n" {
 		t.Errorf("prepared again: %v, frr.conf is %q", err, read(frr.ConfFile))
+	}
+	// Who has opened a file reads it to its end, with a mode that lets FRR's group in.
+	open := filepath.Join(t.TempDir(), "open")
+	err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "vtysh.conf"), []byte("of the version before\n"), 0o640),
+		os.Link(filepath.Join(dir, "vtysh.conf"), open),
+		prepare(dir, fourDaemons),
+	)
+	if text, _ := os.ReadFile(open); err != nil || string(text) != "of the version before\n" || read("vtysh.conf") != vtyshConf {
+		t.Errorf("vtysh.conf is %q, whoever had it open reads %q; %v", read("vtysh.conf"), text, err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 3 {
+		t.Errorf("files are %v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
+		}
 	}
 	if err := prepare(filepath.Join(dir, "missing"), fourDaemons); err == nil {
 		t.Error("a folder that is not there is no error")
