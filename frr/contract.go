@@ -22,6 +22,7 @@ const (
 	ExtrasFile        = "extras.conf"         // by the agent: the operator's raw configuration
 	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR has taken
 	ExtrasResultFile  = "extras.result.json"  // by herald-frr: what became of the present one
+	MetricsFile       = "frr.metrics"         // by herald-frr: it is there if herald-frr has the metrics of sessions
 )
 
 // An ExtrasResult says what became of the operator's raw configuration. No
@@ -91,6 +92,25 @@ func WriteExtrasResult(dir string, r ExtrasResult) error {
 		return err
 	}
 	return ReplaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
+}
+
+// WriteMetrics leaves word whether herald-frr has the metrics of sessions, so that
+// the agent need not: the same ones from both would count twice.
+func WriteMetrics(dir string, served bool) error {
+	path := filepath.Join(dir, MetricsFile)
+	if served {
+		return ReplaceFile(path, nil)
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// HasMetrics reports whether herald-frr has the metrics of sessions.
+func HasMetrics(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, MetricsFile))
+	return err == nil
 }
 
 // Sum identifies a text in an ExtrasResult.

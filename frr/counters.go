@@ -67,6 +67,9 @@ type BFDCounters struct {
 	ZebraNotifications          uint64
 }
 
+// Name returns the peer's address, with the interface if that is a link-local one.
+func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
+
 // Counters returns what bgpd and bfdd have counted. A bfdd that does not answer
 // in a second, or not as it should, leaves BFD empty, with BFDError.
 func (r *Reader) Counters(ctx context.Context) (Counters, error) {
@@ -234,6 +237,9 @@ func (k bfdKey) known() bfdKey {
 	}
 	return k
 }
+
+// name returns the peer's address, with the interface if there is one.
+func (k bfdKey) name() string { return k.Peer.WithZone(k.Interface).String() }
 
 // DecodeBFDCounters reads what bfdd prints for "show bfd peers counters json" and
 // for "show bfd peers json", which says whether the sessions are up.

@@ -184,8 +184,8 @@ func TestBFDOfOnePeer(t *testing.T) {
 		{VRF: "red", Peer: peer, UpEvents: 9},
 	}
 	guards := map[status.PeerID]frr.BFD{
-		at("192.0.2.1"):             {Status: "up", Up: true, Uptime: 9 * time.Second, Diagnostic: "ok"},
-		{Address: peer, VRF: "red"}: {Status: "shutdown", Diagnostic: "ok"},
+		at("192.0.2.1"):             {Peer: "192.0.2.1", Status: "up", Up: true, Uptime: 9 * time.Second, Diagnostic: "ok"},
+		{Address: peer, VRF: "red"}: {Peer: "192.0.2.1", Status: "shutdown", Diagnostic: "ok"},
 	}
 	for range 2 {
 		list := func(of []string) []byte { return []byte("[" + strings.Join(of, ",") + "]") }

@@ -35,6 +35,7 @@ type Session struct {
 // A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
 // it.
 type BFD struct {
+	Peer       string        // its address, with the interface if that is a link-local one
 	Status     string        // "up", "down", "init", "shutdown": RFC 5880, Section 4.1
 	Up         bool          // both ends see each other
 	Uptime     time.Duration // since it is up; 0 if it is not
@@ -308,19 +309,17 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 // several sessions with one neighbor it has one that is up, if there is any.
 func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	var raw []struct {
-		Peer       netip.Addr `json:"peer"`
-		VRF        string     `json:"vrf"`
-		Interface  string     `json:"interface"`
-		Status     string     `json:"status"`
-		Uptime     int64      `json:"uptime"` // seconds
-		Diagnostic string     `json:"diagnostic"`
+		bfdKey
+		Status     string `json:"status"`
+		Uptime     int64  `json:"uptime"` // seconds
+		Diagnostic string `json:"diagnostic"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
 		return nil, err
 	}
 	peers := make(map[status.PeerID]BFD, len(raw))
 	for _, p := range raw {
-		b := BFD{Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
+		b := BFD{Peer: p.known().name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}

@@ -100,7 +100,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := prepare(o.etcDir, daemons); err != nil {
+	if err := prepare(o.etcDir, daemons, o.Port != 0); err != nil {
 		return err
 	}
 	sup := newSupervisor(supervisorOptions{

@@ -139,7 +139,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, s := range counters.BFD {
 		for _, m := range bfdMetrics {
-			send(m.desc, m.kind, m.value(s), s.Peer.WithZone(s.Interface).String(), s.VRF)
+			send(m.desc, m.kind, m.value(s), s.Name(), s.VRF)
 		}
 	}
 }

@@ -18,13 +18,15 @@ const vtyshConf = "service integrated-vtysh-config\n"
 // emptyConf is what FRR starts from before an agent was ever there.
 const emptyConf = "! An agent writes its configuration here.\n"
 
-// prepare makes FRR's folder what the daemons and FRR's own tools need. What the
-// agent or an earlier start has left stays.
-func prepare(dir string, daemons []string) error {
+// prepare makes FRR's folder what the daemons and FRR's own tools need, and tells
+// the agent whether it serves metrics. What the agent or an earlier start has left
+// stays.
+func prepare(dir string, daemons []string, metrics bool) error {
 	err := errors.Join(
 		frr.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
 		frr.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
 		frr.CreateFile(filepath.Join(dir, frr.ConfFile), []byte(emptyConf)),
+		frr.WriteMetrics(dir, metrics),
 	)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", dir, err)
