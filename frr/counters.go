@@ -17,7 +17,7 @@ import (
 
 // bfddTimeout is how long bfdd may take to answer, so that one that hangs leaves
 // those who ask the time for bgpd.
-const bfddTimeout = time.Second
+const bfddTimeout = 2 * time.Second
 
 // DefaultVRF is what FRR calls the VRF that is none.
 const DefaultVRF = "default"
@@ -71,7 +71,7 @@ type BFDCounters struct {
 func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
 
 // Counters returns what bgpd and bfdd have counted. A bfdd that does not answer
-// in a second, or not as it should, leaves BFD empty, with BFDError.
+// in two seconds, or not as it should, leaves BFD empty, with BFDError.
 func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {

@@ -96,7 +96,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// A bfdd that hangs costs what it would say, and a second.
+// A bfdd that hangs costs what it would say, and some time.
 func TestCountersWithoutBFD(t *testing.T) {
 	dir := socketDir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")

@@ -68,7 +68,7 @@ func (r *Reader) Close() error {
 
 // Sessions returns the BGP sessions, in the order of their peers, with the BFD
 // sessions that guard them. None if no BGP is configured. A bfdd that does not
-// answer in a second leaves BFD nil.
+// answer in two seconds leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {
