@@ -130,8 +130,10 @@ func TestManifestsPod(t *testing.T) {
 		if user == nil {
 			user = all.RunAsUser
 		}
-		if user == nil || *user != tt.user || all.FSGroup == nil || *all.FSGroup != tt.group {
-			t.Errorf("%s is user %v with group %v, want %d with %d", tt.name, user, all.FSGroup, tt.user, tt.group)
+		if user == nil || all.FSGroup == nil {
+			t.Errorf("%s has not both a user and a group", tt.name)
+		} else if *user != tt.user || *all.FSGroup != tt.group {
+			t.Errorf("%s is user %d with group %d, want %d with %d", tt.name, *user, *all.FSGroup, tt.user, tt.group)
 		}
 	}
 	if !pods.Agent.HostNetwork || pods.Controller.HostNetwork {
