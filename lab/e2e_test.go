@@ -88,13 +88,13 @@ func (e *e2e) watch() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		e.routes.Close()
+		if e.t.Failed() { // before what there is to see is cleaned up
+			e.Dump(ctx, e.t.Output())
+		}
+		ctx, cancel = context.WithTimeout(context.Background(), patience)
+		defer cancel()
 		if err := e.cleanUp(ctx); err != nil {
 			e.t.Error(err)
-		}
-		if e.t.Failed() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			defer cancel()
-			e.Dump(ctx, e.t.Output())
 		}
 	})
 }
