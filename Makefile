@@ -48,6 +48,7 @@ test: setup lab-bin ## set up, then run every test, the lab's end-to-end tests i
 	@echo "test: packages, with the race detector"
 	@go test -race $(UNIT)
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
+	@git -c safe.directory='*' rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null || echo "test: no commit before HEAD in this checkout: agent and herald-frr are not run with the other of the version before, its golden files stand for it"
 	@go test -count=1 -timeout 75m ./lab
 	@echo "test: the demo, step by step"
 	@bin/herald-lab demo

@@ -6,13 +6,17 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // A Daemon is a program of Herald's on a machine, which can be ended and
@@ -84,9 +88,43 @@ func (d *Daemon) Get(ctx context.Context, path string) (string, error) {
 	return string(page), err
 }
 
+// Probes asks for each page that the manifest has the kubelet ask for, at the port
+// that it names there. It returns an error unless all say that all is well.
+func (d *Daemon) Probes(ctx context.Context, c *corev1.Container) error {
+	asked := 0
+	for _, probe := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+		if probe == nil || probe.HTTPGet == nil {
+			continue
+		}
+		port, err := containerPort(c, probe.HTTPGet.Port)
+		if err != nil {
+			return err
+		}
+		at, err := url.Parse(d.url)
+		if err != nil {
+			return err
+		}
+		at.Host = net.JoinHostPort(at.Hostname(), strconv.Itoa(port))
+		of := *d
+		of.url = at.String()
+		if _, err := of.Get(ctx, probe.HTTPGet.Path); err != nil {
+			return err
+		}
+		asked++
+	}
+	if asked < 2 {
+		return fmt.Errorf("container %s: %d probes, want at least 2", c.Name, asked)
+	}
+	return nil
+}
+
 // Memory returns the daemon's resident memory in bytes.
 func (d *Daemon) Memory() (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.process.PID()))
+	pid, err := innermost(d.process.PID())
+	if err != nil {
+		return 0, fmt.Errorf("read the memory of %s: %w", d.Name, err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("read the memory of %s: %w", d.Name, err)
 	}
@@ -97,4 +135,46 @@ func (d *Daemon) Memory() (int64, error) {
 		}
 	}
 	return 0, fmt.Errorf("read the memory of %s: no VmRSS", d.Name)
+}
+
+// A Confinement is who a program is, and what it may do and see.
+type Confinement struct {
+	User            string   // its number
+	Capabilities    string   // that it may ever have, as the kernel writes them
+	NoNewPrivileges bool     // a program that it runs has no more
+	ReadOnly        bool     // it cannot write to its root
+	Root            []string // what is in its root, in order
+}
+
+// Confinement returns how the daemon is confined.
+func (d *Daemon) Confinement() (c Confinement, err error) {
+	pid, err := innermost(d.process.PID())
+	if err != nil {
+		return c, fmt.Errorf("read how %s is confined: %w", d.Name, err)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return c, fmt.Errorf("read how %s is confined: %w", d.Name, err)
+	}
+	for line := range strings.Lines(string(status)) {
+		switch f := strings.Fields(line); f[0] {
+		case "Uid:":
+			c.User = f[1]
+		case "CapBnd:":
+			c.Capabilities = strings.TrimLeft(f[1], "0")
+		case "NoNewPrivs:":
+			c.NoNewPrivileges = f[1] == "1"
+		}
+	}
+	root := fmt.Sprintf("/proc/%d/root/", pid)
+	var fs unix.Statfs_t
+	if err := unix.Statfs(root, &fs); err != nil {
+		return c, fmt.Errorf("read how %s is confined: %w", d.Name, err)
+	}
+	c.ReadOnly = fs.Flags&unix.ST_RDONLY != 0
+	entries, err := os.ReadDir(root)
+	for _, e := range entries {
+		c.Root = append(c.Root, e.Name())
+	}
+	return c, err
 }

@@ -3,18 +3,16 @@
 package lab_test
 
 import (
-	"bufio"
-	"errors"
-	"io"
+	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/yaml"
 
 	"github.com/heraldlb/herald/lab"
 )
@@ -49,62 +47,130 @@ func TestManifestsValid(t *testing.T) {
 	}
 }
 
-// The containers of the lab have the capabilities and folders of the manifest's.
-func TestManifestsPod(t *testing.T) {
-	text, err := os.Open("../deploy/herald.yaml")
+// readPods reads the pods of the manifest, which the lab runs its containers from.
+func readPods(t *testing.T) *lab.Pods {
+	t.Helper()
+	pods, err := lab.ReadPods("../deploy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer text.Close()
-	var pod corev1.PodSpec
-	for r := yaml.NewYAMLReader(bufio.NewReader(text)); ; {
-		document, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
+	return pods
+}
+
+// Each program has the flags that its container gives it, and ends there with the
+// version, as the flags make no sense without a cluster.
+func TestManifestsFlags(t *testing.T) {
+	pods := readPods(t)
+	for _, tt := range []struct {
+		program string
+		pod     corev1.PodSpec
+		name    string
+	}{
+		{"herald-controller", pods.Controller, "controller"},
+		{"herald-agent", pods.Agent, "agent"},
+		{"herald-frr", pods.Agent, "frr"},
+	} {
+		c, err := lab.Container(&tt.pod, tt.name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var set appsv1.DaemonSet
-		if err := yaml.Unmarshal(document, &set); err != nil {
-			t.Fatal(err)
+		run := func(args ...string) (string, error) {
+			out, err := exec.CommandContext(t.Context(), filepath.Join("../bin", tt.program), append(args, "--version")...).CombinedOutput()
+			return string(out), err
 		}
-		if set.Kind == "DaemonSet" {
-			pod = set.Spec.Template.Spec
+		if out, err := run(c.Args...); err != nil || !strings.HasPrefix(out, tt.program+" version") {
+			t.Errorf("%s %q: %v: %s", tt.program, c.Args, err, out)
+		}
+		if out, err := run("--no-such-flag=1"); err == nil {
+			t.Errorf("%s takes any flag: %s", tt.program, out)
 		}
 	}
+}
+
+// The pods are as little as they can be: the lab runs what is here, so that more than
+// this is nothing that a test would miss.
+func TestManifestsPod(t *testing.T) {
+	pods := readPods(t)
 	tests := []struct {
-		container    string
+		name         string
+		pod          corev1.PodSpec
+		user         int64
+		group        int64 // the pod's fsGroup
 		capabilities []string
 		folders      []string
 	}{
-		{"agent", lab.AgentCapabilities, []string{"/etc/frr", "/etc/metallb", "/etc/ml_secret_key", "/var/run/frr"}},
-		{"frr", lab.SidecarCapabilities, []string{"/etc/frr", "/var/run/frr", "/var/tmp"}},
+		{"controller", pods.Controller, 65534, 65534, nil, nil},
+		{"agent", pods.Agent, 0, 301, []string{"NET_RAW"}, []string{"/etc/frr", "/etc/metallb", "/etc/ml_secret_key", "/var/run/frr"}},
+		{"frr", pods.Agent, 0, 301,
+			[]string{"KILL", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID", "SYS_ADMIN"},
+			[]string{"/etc/frr", "/var/run/frr", "/var/tmp"}},
 	}
 	for _, tt := range tests {
-		i := slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == tt.container })
-		if i < 0 {
-			t.Fatalf("no container %s", tt.container)
+		c, err := lab.Container(&tt.pod, tt.name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		c := pod.Containers[i]
+		sc, all := c.SecurityContext, tt.pod.SecurityContext
 		var folders, caps []string
 		for _, m := range c.VolumeMounts {
 			folders = append(folders, m.MountPath)
 		}
-		for _, added := range c.SecurityContext.Capabilities.Add {
-			caps = append(caps, strings.ToLower(string(added)))
+		for _, added := range sc.Capabilities.Add {
+			caps = append(caps, string(added))
 		}
 		slices.Sort(folders)
 		slices.Sort(caps)
 		if !slices.Equal(folders, tt.folders) || !slices.Equal(caps, tt.capabilities) {
-			t.Errorf("%s has folders %q and capabilities %q, in the lab %q and %q", tt.container, folders, caps, tt.folders, tt.capabilities)
+			t.Errorf("%s has folders %q and capabilities %q, want %q and %q", tt.name, folders, caps, tt.folders, tt.capabilities)
 		}
-		sc := c.SecurityContext
 		if !slices.Equal(sc.Capabilities.Drop, []corev1.Capability{"ALL"}) || !*sc.ReadOnlyRootFilesystem || *sc.AllowPrivilegeEscalation {
-			t.Errorf("%s: %+v, unlike in the lab", tt.container, sc)
+			t.Errorf("%s may more than it needs: %+v", tt.name, sc)
+		}
+		user := sc.RunAsUser
+		if user == nil {
+			user = all.RunAsUser
+		}
+		if user == nil || all.FSGroup == nil {
+			t.Errorf("%s has not both a user and a group", tt.name)
+		} else if *user != tt.user || *all.FSGroup != tt.group {
+			t.Errorf("%s is user %d with group %d, want %d with %d", tt.name, *user, *all.FSGroup, tt.user, tt.group)
 		}
 	}
-	if !pod.HostNetwork || pod.SecurityContext.FSGroup == nil {
-		t.Errorf("the pod has hostNetwork %v and fsGroup %v, unlike in the lab", pod.HostNetwork, pod.SecurityContext.FSGroup)
+	if !pods.Agent.HostNetwork || pods.Controller.HostNetwork {
+		t.Errorf("the agent has the host's network: %v, the controller: %v", pods.Agent.HostNetwork, pods.Controller.HostNetwork)
+	}
+}
+
+// probed asks each container for what the manifest has the kubelet ask it for.
+func (e *e2e) probed() {
+	e.t.Helper()
+	pods := readPods(e.t)
+	probe := func(d *lab.Daemon, pod *corev1.PodSpec, name string) {
+		e.t.Helper()
+		c, err := lab.Container(pod, name)
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		e.eventually("probes of "+name, func(ctx context.Context) error { return d.Probes(ctx, c) })
+	}
+	probe(e.Controllers[0], &pods.Controller, "controller")
+	for _, n := range e.Nodes {
+		probe(e.Agent(n), &pods.Agent, "agent")
+		probe(&n.Sidecar.Daemon, &pods.Agent, "frr")
+	}
+}
+
+// confined checks who a program is and what it may do: its user, its groups, its
+// capabilities, and the folders that it sees.
+func (e *e2e) confined(d *lab.Daemon, uid, capabilities string, folders ...string) {
+	e.t.Helper()
+	see, err := d.Confinement()
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	slices.Sort(folders)
+	want := lab.Confinement{User: uid, Capabilities: capabilities, NoNewPrivileges: true, ReadOnly: true, Root: folders}
+	if diff := cmp.Diff(want, see); diff != "" {
+		e.t.Errorf("%s is confined otherwise (-want +got):\n%s", d.Name, diff)
 	}
 }

@@ -18,8 +18,9 @@ const helperVariable = "HERALD_LAB_HELPER"
 // program that uses the lab because a Go program cannot move to another network
 // namespace as a whole: GoBGP's goroutines make their sockets on any thread.
 var helpers = map[string]func(ctx context.Context, args []string) error{
-	"backend": serveBackend,
-	"gobgp":   serveGoBGP,
+	"backend":   serveBackend,
+	"gobgp":     serveGoBGP,
+	"container": becomeContainer,
 }
 
 // Reexec turns a process that the lab started as a helper into that helper,

@@ -15,16 +15,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// sidecarPort is where herald-frr serves its health and metrics.
-const sidecarPort = 7473
-
-// Capabilities of the containers of the agent's pod; a test compares them with the
-// manifest.
-var (
-	AgentCapabilities   = []string{"net_raw"}
-	SidecarCapabilities = []string{"kill", "net_admin", "net_bind_service", "net_raw", "setgid", "setuid", "sys_admin"}
+// The containers and volumes of the agent's pod that the lab knows by name.
+const (
+	sidecarContainer = "frr"
+	agentContainer   = "agent"
+	confVolume       = "frr-conf"
+	runVolume        = "frr-run"
 )
 
 // A Sidecar is herald-frr on a node, run as the frr container of the agent's pod:
@@ -32,13 +31,14 @@ var (
 type Sidecar struct {
 	Daemon
 
-	node *Node
-	args []string
-	vty  int // the group of the vty sockets, the pod's fsGroup
+	node    *Node
+	args    []string
+	pod     corev1.PodSpec
+	configs map[string]map[string]string
+	vty     int // the group of the vty sockets, the pod's fsGroup
 }
 
-// newSidecar makes the node's folders what Kubernetes makes the pod's volumes:
-// empty, and open to the pod's group.
+// newSidecar makes the node's folders what Kubernetes makes the pod's volumes.
 func newSidecar(n *Node, args []string) (*Sidecar, error) {
 	vty, err := groupID(n.FRR.root, "frrvty")
 	if err != nil {
@@ -48,64 +48,92 @@ func newSidecar(n *Node, args []string) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
 	}
-	s := &Sidecar{node: n, args: args, vty: vty}
+	pods, err := readPods()
+	if err != nil {
+		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
+	}
+	s := &Sidecar{node: n, args: args, pod: pods.Agent, configs: pods.configs, vty: vty}
 	s.Daemon = Daemon{
 		Name:   "frr-" + n.Name,
-		url:    fmt.Sprintf("http://127.0.0.1:%d", sidecarPort),
 		client: n.httpClient(),
 		start:  func() (*Process, error) { return s.launch(filepath.Join(cmp.Or(s.Bin, bin), "herald-frr")) },
 	}
+	if s.url, err = containerURL(&s.pod, sidecarContainer, n.Addr4); err != nil {
+		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
+	}
 	return s, s.Empty()
+}
+
+// volumes returns the folders of the pod's volumes by their names.
+func (s *Sidecar) volumes() map[string]string {
+	dirs := make(map[string]string)
+	for _, v := range s.pod.Volumes {
+		dirs[v.Name] = s.node.Path("volumes", v.Name)
+	}
+	dirs[confVolume], dirs[runVolume] = s.node.FRR.EtcDir, s.node.FRR.RunDir
+	return dirs
 }
 
 // Empty makes the pod's volumes new ones, as when the pod is deleted and another
 // takes its place.
 func (s *Sidecar) Empty() error {
-	for _, dir := range []string{s.node.FRR.EtcDir, s.node.FRR.RunDir} {
-		files, err := os.ReadDir(dir)
+	dirs := s.volumes()
+	for _, v := range s.pod.Volumes {
+		var err error
+		switch {
+		case v.EmptyDir != nil:
+			err = emptied(dirs[v.Name], s.vty)
+		case v.ConfigMap != nil:
+			err = projected(dirs[v.Name], s.vty, s.configs[v.ConfigMap.Name])
+		}
 		if err != nil {
-			return err
-		}
-		errs := []error{os.Chown(dir, 0, s.vty), unix.Chmod(dir, unix.S_ISGID|0o775)}
-		for _, f := range files {
-			errs = append(errs, os.Remove(filepath.Join(dir, f.Name())))
-		}
-		if err := errors.Join(errs...); err != nil {
 			return fmt.Errorf("prepare herald-frr on %s: %w", s.node.Name, err)
 		}
 	}
 	return nil
 }
 
+// container returns how a container of the node's pod is run.
+func (s *Sidecar) container(name string) (containerOptions, error) {
+	return s.instance().container(&s.pod, name, s.volumes())
+}
+
+// instance is the node's pod. The group that FRR has given its sockets to has another
+// number in each distribution; the manifest's is the one in FRR's image.
+func (s *Sidecar) instance() instance {
+	in := s.node.instance()
+	in.groups = []int{s.vty}
+	return in
+}
+
+// instance is the agent's pod on the node.
+func (n *Node) instance() instance {
+	return instance{pod: agentPod(n), node: n.Name, addr: n.Addr4}
+}
+
 // launch starts herald-frr. FRR's file system, if it is another than this one, is
 // given the program.
 func (s *Sidecar) launch(program string) (*Process, error) {
-	args := append([]string{"--log-level=debug", fmt.Sprintf("--port=%d", sidecarPort)}, s.args...)
+	opts, err := s.container(sidecarContainer)
+	if err != nil {
+		return nil, err
+	}
+	opts.Args = append(append(opts.Args, "--log-level=debug"), s.args...)
 	if s.Bin != "" {
-		var err error
-		if args, err = supported(program, args); err != nil {
+		if opts.Args, err = supported(program, opts.Args); err != nil {
 			return nil, err
 		}
 	}
-	root := s.node.FRR.root
-	if root != "/" {
-		if err := copyProgram(program, filepath.Join(root, "usr/local/bin/herald-frr")); err != nil {
+	opts.Root = s.node.FRR.root
+	if opts.Root != "/" {
+		if err := copyProgram(program, filepath.Join(opts.Root, "usr/local/bin/herald-frr")); err != nil {
 			return nil, err
 		}
 		program = "/usr/local/bin/herald-frr"
 	}
-	return s.node.startContainer(containerOptions{
-		ProcessOptions: ProcessOptions{
-			Name: s.Name,
-			Path: program,
-			Args: args,
-			Env:  []string{"FRR_LOGGING_LEVEL=informational"},
-		},
-		Root:         root,
-		Capabilities: SidecarCapabilities,
-		Groups:       []int{s.vty},
-		Scratch:      []string{"/var/tmp"},
-	})
+	opts.Name, opts.Path = s.Name, program
+	opts.Env = append(opts.Env, "FRR_LOGGING_LEVEL=informational")
+	return s.node.startContainer(opts)
 }
 
 // copyProgram replaces a program; one that runs stays as it is for whom it runs.

@@ -66,6 +66,9 @@ func TestSidecar(t *testing.T) {
 		return err
 	})
 
+	e.probed()
+	e.confined(e.Controllers[0], "65534", "", "dev", "herald-controller", "proc", "var")
+	e.confined(e.Agents[0], "0", "2000", "dev", "etc", "herald-agent", "proc", "var") // NET_RAW
 	users, err := n1.Sidecar.Users()
 	if err != nil {
 		t.Fatal(err)

@@ -5,14 +5,11 @@ package lab
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -24,13 +21,6 @@ const (
 	HeraldNamespace = "metallb-system"
 	HeraldConfigMap = "config"
 	HeraldConfigKey = "config"
-)
-
-// controllerPort is where the first controller serves its status; the others
-// take the ports after it. Agents, alone on their machines, all take agentPort.
-const (
-	controllerPort = 7480
-	agentPort      = 7472
 )
 
 // StackOptions says what a Stack consists of. The zero value is three nodes
@@ -54,6 +44,7 @@ type Stack struct {
 	Agents      []*Daemon // in the order of the nodes
 
 	opts StackOptions
+	pods *Pods
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -67,6 +58,11 @@ func UpStack(ctx context.Context, opts StackOptions) (_ *Stack, err error) {
 		opts.Manifests = cmp.Or(opts.Manifests, filepath.Join(opts.Bin, "../deploy"))
 	}
 	s := &Stack{opts: opts}
+	if !opts.Bare {
+		if s.pods, err = ReadPods(opts.Manifests); err != nil {
+			return nil, fmt.Errorf("start stack: %w", err)
+		}
+	}
 	if s.Topology, err = Up(ctx, opts.Network); err != nil {
 		return nil, err
 	}
@@ -137,100 +133,38 @@ func (s *Stack) startHerald(ctx context.Context) error {
 			return err
 		}
 	}
-	// A pod has the Secret as a volume.
-	if err := os.MkdirAll(s.gossipKey(), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(s.gossipKey(), "secretkey"), []byte(rand.Text()), 0o600); err != nil {
-		return err
-	}
 	for i := range s.opts.Controllers {
-		c := s.newController(i)
-		if err := c.Start(); err != nil {
+		c, err := s.newController(i)
+		if err != nil {
 			return err
 		}
 		s.Controllers = append(s.Controllers, c)
+		if err := c.Start(); err != nil {
+			return err
+		}
+	}
+	if err := s.mountSecret(ctx); err != nil {
+		return err
 	}
 	for _, n := range s.Nodes {
-		a := s.newAgent(n)
-		if err := a.Start(); err != nil {
+		if err := s.createPod(ctx, n); err != nil {
+			return err
+		}
+		a, err := s.newAgent(n)
+		if err != nil {
 			return err
 		}
 		s.Agents = append(s.Agents, a)
+		if err := a.Start(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// newController returns a controller, which runs on this host, that is, outside
-// the nodes.
-func (s *Stack) newController(i int) *Daemon {
-	name := "controller-" + strconv.Itoa(i)
-	// Another Stack has another address, and the same ports.
-	at := netip.AddrPortFrom(s.Management.Addr(), uint16(controllerPort+i))
-	return &Daemon{
-		Name:   name,
-		url:    "http://" + at.String(),
-		client: http.DefaultClient,
-		start: func() (*Process, error) {
-			return Start(s.Client.life, ProcessOptions{
-				Name:    name,
-				Path:    filepath.Join(s.opts.Bin, "herald-controller"),
-				Args:    append(s.args(Controller, int(at.Port())), "--bind-address="+at.Addr().String()),
-				Env:     []string{"METALLB_POD_NAME=" + name},
-				LogFile: s.LogFile(name),
-			})
-		},
-	}
-}
-
-// newAgent returns the agent of a node.
-func (s *Stack) newAgent(n *Node) *Daemon {
-	name := "agent-" + n.Name
-	d := &Daemon{Name: name, url: fmt.Sprintf("http://127.0.0.1:%d", agentPort), client: n.httpClient()}
-	d.start = func() (*Process, error) {
-		program := ProcessOptions{
-			Name: name,
-			Path: filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent"),
-			Args: append(append(s.args(Agent, agentPort), s.opts.AgentArgs...),
-				"--node-name="+n.Name, "--ml-bindaddr="+n.Addr4.String(), "--ml-secret-key-path="+s.gossipKey()),
-			LogFile: s.LogFile(name),
-		}
-		if d.Bin != "" {
-			var err error
-			if program.Args, err = supported(program.Path, program.Args); err != nil {
-				return nil, err
-			}
-		}
-		if n.Sidecar == nil {
-			return n.Start(program)
-		}
-		return n.startContainer(containerOptions{
-			ProcessOptions: program,
-			Root:           "/",
-			Capabilities:   AgentCapabilities,
-			Groups:         []int{n.Sidecar.vty},
-		})
-	}
-	return d
-}
-
-// gossipKey is the directory with the secret that agents encrypt their gossip
-// with.
-func (s *Stack) gossipKey() string { return filepath.Join(s.Dir, "memberlist") }
-
 // LogFile is where the output of one of Herald's daemons goes, "controller-0"
 // or "agent-n1".
 func (s *Stack) LogFile(daemon string) string { return filepath.Join(s.Dir, daemon+".log") }
-
-// args returns the arguments that controllers and agents have in common.
-func (s *Stack) args(user User, port int) []string {
-	return append([]string{
-		"--kubeconfig=" + s.Cluster.Kubeconfig(user),
-		"--namespace=" + HeraldNamespace,
-		"--port=" + strconv.Itoa(port),
-		"--log-level=debug",
-	}, s.opts.Args...)
-}
 
 // Configure replaces Herald's configuration, the document in its ConfigMap.
 func (s *Stack) Configure(ctx context.Context, document string) error {

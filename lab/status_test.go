@@ -88,12 +88,12 @@ func (r *resourceTest) hasStatuses(kind, service string, want ...string) []statu
 		return nil
 	})
 	for _, s := range all {
-		node, err := r.Cluster.Client().CoreV1().Nodes().Get(r.t.Context(), s.status.Node, metav1.GetOptions{})
+		pod, err := r.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace).Get(r.t.Context(), "herald-agent-"+s.status.Node, metav1.GetOptions{})
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		if s.labels["metallb.io/node"] != s.status.Node || s.status.ServiceName != service || s.status.ServiceNamespace != r.namespace ||
-			s.owner.Kind != "Node" || s.owner.UID != node.UID {
+			s.owner.Kind != "Pod" || s.owner.UID != pod.UID {
 			r.t.Errorf("%s is %+v", s.name, s)
 		}
 	}

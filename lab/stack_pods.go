@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The Secret that the controller makes and agents have as a volume, and the pods'
+// other names in the manifest.
+const (
+	gossipSecret        = "memberlist"
+	controllerContainer = "controller"
+)
+
+// mountSecret waits until a controller has made the Secret of the agents, and gives
+// it to their pods as kubelets would.
+func (s *Stack) mountSecret(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	var secret *corev1.Secret
+	err := pollProcess(ctx, s.Controllers[0].Process(), func() (err error) {
+		secret, err = s.Cluster.Client().CoreV1().Secrets(HeraldNamespace).Get(ctx, gossipSecret, metav1.GetOptions{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the controller's Secret %s: %w", gossipSecret, err)
+	}
+	files := make(map[string]string)
+	for name, value := range secret.Data {
+		files[name] = string(value)
+	}
+	if err := projected(s.gossipKey(), 0, files); err != nil {
+		return err
+	}
+	for _, n := range s.Nodes {
+		if n.Sidecar == nil {
+			continue
+		}
+		for _, v := range n.Sidecar.pod.Volumes {
+			if v.Secret == nil || v.Secret.SecretName != gossipSecret {
+				continue
+			}
+			if err := projected(n.Sidecar.volumes()[v.Name], n.Sidecar.vty, files); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// serviceAccount gives a container what every pod gets: the way to the API server,
+// and who it is there.
+func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
+	dir := filepath.Join(s.Dir, opts.Name+"-account")
+	files := map[string]string{
+		"token": s.Cluster.access.tokens[user], "ca.crt": string(s.Cluster.access.ca), "namespace": HeraldNamespace,
+	}
+	group := opts.GID
+	if len(opts.Groups) > 0 {
+		group = opts.Groups[0]
+	}
+	if err := projected(dir, group, files); err != nil {
+		return err
+	}
+	server := s.Cluster.server
+	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
+	opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
+	opts.Dir = filepath.Join(s.Dir, opts.Name+"-image")
+	return os.MkdirAll(opts.Dir, 0o755)
+}
+
+// newController returns a controller, which runs in its container, on this host,
+// that is, outside the nodes.
+func (s *Stack) newController(i int) (*Daemon, error) {
+	name := "controller-" + strconv.Itoa(i)
+	in := instance{pod: name, addr: s.Management.Addr()}
+	at, err := containerURL(&s.pods.Controller, controllerContainer, in.addr)
+	if err != nil {
+		return nil, err
+	}
+	// Another Stack has another address, and the same ports; so have pods. More
+	// controllers at this address take the ports after the first one's.
+	where, err := netip.ParseAddrPort(strings.TrimPrefix(at, "http://"))
+	if err != nil {
+		return nil, err
+	}
+	where = netip.AddrPortFrom(where.Addr(), where.Port()+uint16(i))
+	return &Daemon{
+		Name:   name,
+		url:    "http://" + where.String(),
+		client: http.DefaultClient,
+		start: func() (*Process, error) {
+			opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
+			if err != nil {
+				return nil, err
+			}
+			opts.Name, opts.LogFile = name, s.LogFile(name)
+			opts.Path = filepath.Join(s.opts.Bin, "herald-controller")
+			opts.Args = append(append(opts.Args, s.args()...), "--bind-address="+where.Addr().String())
+			if i > 0 {
+				opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
+			}
+			if err := s.serviceAccount(&opts, Controller); err != nil {
+				return nil, err
+			}
+			process, err := opts.process()
+			if err != nil {
+				return nil, err
+			}
+			return Start(s.Client.life, process)
+		},
+	}, nil
+}
+
+// agentPod returns the name of the agent's pod on a node.
+func agentPod(n *Node) string { return "herald-agent-" + n.Name }
+
+// createPod writes the agent's pod on a node.
+func (s *Stack) createPod(ctx context.Context, n *Node) error {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: HeraldNamespace, Name: agentPod(n)},
+		Spec:       corev1.PodSpec{NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork},
+	}
+	for _, c := range s.pods.Agent.Containers {
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Ports: c.Ports})
+	}
+	if _, err := s.Cluster.Client().CoreV1().Pods(HeraldNamespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		return fmt.Errorf("create the pod of the agent on %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// newAgent returns the agent of a node.
+func (s *Stack) newAgent(n *Node) (*Daemon, error) {
+	name := "agent-" + n.Name
+	addr := n.Addr4
+	if n.Sidecar == nil {
+		addr = netip.MustParseAddr("127.0.0.1") // which is there while links are down
+	}
+	d := &Daemon{Name: name, client: n.httpClient()}
+	var err error
+	if d.url, err = containerURL(&s.pods.Agent, agentContainer, addr); err != nil {
+		return nil, err
+	}
+	d.start = func() (*Process, error) {
+		opts, err := s.agent(n)
+		if err != nil {
+			return nil, err
+		}
+		opts.Name, opts.LogFile = name, s.LogFile(name)
+		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent")
+		opts.Args = append(append(opts.Args, s.args()...), s.opts.AgentArgs...)
+		if d.Bin != "" {
+			if opts.Args, err = supported(opts.Path, opts.Args); err != nil {
+				return nil, err
+			}
+		}
+		if n.Sidecar == nil {
+			return n.Start(opts.ProcessOptions)
+		}
+		if err := s.serviceAccount(&opts, Agent); err != nil {
+			return nil, err
+		}
+		return n.startContainer(opts)
+	}
+	return d, nil
+}
+
+// agent returns how the agent of a node is run. Without a container it has the same
+// flags and environment, but for where things are.
+func (s *Stack) agent(n *Node) (opts containerOptions, err error) {
+	if n.Sidecar != nil {
+		return n.Sidecar.container(agentContainer)
+	}
+	c, err := Container(&s.pods.Agent, agentContainer)
+	if err != nil {
+		return opts, err
+	}
+	if opts.Env, err = n.instance().env(c); err != nil {
+		return opts, err
+	}
+	if opts.Args, err = n.instance().args(c); err != nil {
+		return opts, err
+	}
+	opts.Args = append(opts.Args, "--kubeconfig="+s.Cluster.Kubeconfig(Agent), "--ml-secret-key-path="+s.gossipKey(), "--bind-address=")
+	return opts, nil
+}
+
+// gossipKey is the directory with the secret that agents encrypt their gossip
+// with, where they do not run in containers.
+func (s *Stack) gossipKey() string { return filepath.Join(s.Dir, gossipSecret) }
+
+// args returns the arguments that controllers and agents have besides the manifest's.
+func (s *Stack) args() []string {
+	return append([]string{"--log-level=debug"}, s.opts.Args...)
+}
