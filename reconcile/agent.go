@@ -140,11 +140,14 @@ func (a *Agent) pass() {
 func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
 	opts.Now = now
-	desired := Announce(s, a.opts.Node, opts)
-	var layer2 DesiredLayer2
-	var around Neighborhood
+	around := Neighborhood{Membership: Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
+	}
+	opts.Members = around.Membership
+	desired := Announce(s, a.opts.Node, opts)
+	var layer2 DesiredLayer2
+	if a.opts.Layer2 != nil {
 		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
 	}
 	out := a.memory.Next(desired, layer2, around.Gaps, a.sent, now)

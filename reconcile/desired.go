@@ -20,6 +20,10 @@ type AnnounceOptions struct {
 	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
 	Layer2          bool   // optional: layer 2 is decided about by AnnounceLayer2
 
+	// Members are required if a node may drain: what it announces it leaves only to
+	// nodes whose agents are known to be alive.
+	Members Membership
+
 	Now       time.Time     // required if a node may drain: when this is
 	DrainHold time.Duration // optional: 0 means DefaultDrainHold
 }

@@ -68,7 +68,8 @@ func (d Drain) over(hold time.Duration) time.Time {
 type drainage struct {
 	force  bool
 	waits  bool             // for routers to follow; nothing is withdrawn yet
-	others []announcingNode // that outlast it, and may announce something
+	others []announcingNode // that are alive, outlast it, and may announce something
+	last   string           // what decisions say of what none of them announces
 }
 
 // An announcingNode is another node, with the peers that run there.
@@ -77,11 +78,17 @@ type announcingNode struct {
 	sessions []session
 }
 
-// newDrainage returns what a node that drains goes by.
+// newDrainage returns what a node that drains goes by. A node that has no agent,
+// or no power, announces nothing, whatever the cluster says of it: only one that
+// gossip reaches counts, and without gossip none does.
 func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
-	d := &drainage{force: n.Drain.Force}
+	d := &drainage{force: n.Drain.Force, last: lastAnnouncer}
+	if opts.Members.Disabled || opts.Members.Stale {
+		d.last = aliveUnknown
+		return d
+	}
 	for _, m := range s.Nodes {
-		if m.Name == n.Name || !m.outlasts(n) || refusal(*m, true, opts) != "" {
+		if m.Name == n.Name || !opts.Members.stays(m.Name) || !m.outlasts(n) || refusal(*m, true, opts) != "" {
 			continue
 		}
 		if _, _, sessions := sessionsOf(*s.Config.Config, *m, true); len(sessions) > 0 {
@@ -89,6 +96,12 @@ func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
 		}
 	}
 	return d
+}
+
+// stays reports whether the agent of a node is known to be alive, and does not say
+// that it stops.
+func (m Membership) stays(node string) bool {
+	return slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node == node && !o.Leaving })
 }
 
 // outlasts reports whether a node goes on announcing what n, which drains, would
@@ -122,9 +135,12 @@ func (m announcingNode) announces(svc *Service, pool *poolAds, is4 bool, endpoin
 	})
 }
 
-// lastAnnouncer is what a decision says of an address that is still announced
-// though the node drains.
-const lastAnnouncer = "the node drains, but no other announces the address"
+// What a decision says of an address that is still announced though the node
+// drains.
+const (
+	lastAnnouncer = "the node drains, but no other announces the address"
+	aliveUnknown  = "the node drains, but which other nodes are alive is not known"
+)
 
 // drain enters what the node's drain means for its routes: at first they all ask
 // for another path, then they go.
@@ -148,7 +164,7 @@ func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds
 	case a.drained == nil:
 		return false
 	case !a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
-		d.Detail = lastAnnouncer
+		d.Detail = a.drained.last
 		a.last = append(a.last, d.Addr)
 		return false
 	case a.drained.waits:

@@ -11,11 +11,20 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
+// A network is one that some nodes' agents are alive on.
+type network []reconcile.Member
+
+func (n network) Neighborhood() reconcile.Neighborhood {
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Members: n}}
+}
+
+func (network) Set([]reconcile.Answer) {}
+
 // A node that drains asks for other paths at once, and withdraws when its time is
 // over, though nothing wakes it then. The end of the drain undoes both.
 func TestAgentDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &scene{synced: true}
+		w := &scene{synced: true, network: network{{Node: "n1"}, {Node: "n2"}}}
 		stop := runAgent(t, w)
 		defer stop()
 		node := func(d reconcile.Drain) {

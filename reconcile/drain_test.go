@@ -50,7 +50,7 @@ func TestNodeDrain(t *testing.T) {
 
 // drained is what node n1 of two decides while it drains, some time after it
 // began. Edit changes the cluster before.
-func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot)) reconcile.Desired {
+func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot, *reconcile.Membership)) reconcile.Desired {
 	t.Helper()
 	r, err := config.ParseRange("192.0.2.0/24")
 	if err != nil {
@@ -73,16 +73,20 @@ func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot)) 
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1"}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}}},
 	}
-	edit(&s)
-	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Now: began.Add(after)})
+	m := reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}
+	edit(&s, &m)
+	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Members: m, Now: began.Add(after)})
 }
 
 func TestDrain(t *testing.T) {
-	const last = "the node drains, but no other announces the address"
+	const (
+		last    = "the node drains, but no other announces the address"
+		unknown = "the node drains, but which other nodes are alive is not known"
+	)
 	tests := []struct {
 		name   string
 		after  time.Duration
-		edit   func(*reconcile.Snapshot)
+		edit   func(*reconcile.Snapshot, *reconcile.Membership)
 		routes int
 		reason status.Reason
 		detail string
@@ -93,60 +97,91 @@ func TestDrain(t *testing.T) {
 		{name: "then withdraws", after: 10 * time.Second, reason: status.NodeDraining},
 		{
 			name: "not as the only node", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1] },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Nodes = s.Nodes[:1] },
 		},
 		{
 			name: "not if the other began to drain before", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)}
+			},
 		},
 		{
 			name: "if the other began to drain later", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
 		},
 		{
 			name: "not if the other is forced to", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) {
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(time.Minute), Force: true}
 			},
 		},
 		{
 			name: "not while the other is excluded", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Labels[reconcile.LabelExcludeNode] = "" },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes[1].Labels[reconcile.LabelExcludeNode] = ""
+			},
 		},
 		{
 			name: "not if the other has no endpoint of a local Service", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Services[0].Local = true },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Services[0].Local = true },
 		},
 		{
 			name: "if the other has one", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) {
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Services[0].Local = true
 				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: "n1"}, {Node: "n2"}}
 			},
 		},
 		{
 			name: "not if no advertisement selects the other", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) {
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "a")
 			},
 		},
 		{
 			name: "not if the other has no peer for it", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a") },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a")
+			},
+		},
+		{
+			name: "not if the other has no agent", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members = m.Members[:1] },
+		},
+		{
+			name: "not if the other's agent stops", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1].Leaving = true },
+		},
+		{
+			name: "not while who is alive is not known", after: time.Hour, routes: 1, reason: status.Announced, detail: unknown,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Stale = true },
+		},
+		{
+			name: "not if nobody watches who is alive", after: time.Hour, routes: 1, reason: status.Announced, detail: unknown,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { *m = reconcile.Membership{Disabled: true} },
+		},
+		{
+			name: "without knowing who is alive, by force", after: time.Hour, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				s.Nodes[0].Drain.Force, *m = true, reconcile.Membership{Disabled: true}
+			},
 		},
 		{
 			name: "the only node, by force", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1]; s.Nodes[0].Drain.Force = true },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes = s.Nodes[:1]
+				s.Nodes[0].Drain.Force = true
+			},
 		},
 		{
 			name: "what could not be announced anyway", after: time.Hour, reason: status.NoEndpoints,
-			edit: func(s *reconcile.Snapshot) { s.Endpoints = nil },
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Endpoints = nil },
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.edit == nil {
-				tt.edit = func(*reconcile.Snapshot) {}
+				tt.edit = func(*reconcile.Snapshot, *reconcile.Membership) {}
 			}
 			d := drained(t, tt.after, tt.edit)
 			got := d.Decisions[0]

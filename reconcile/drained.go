@@ -21,7 +21,7 @@ func DrainageOf(r status.Report, d Drain, now time.Time) (g Drainage, over bool)
 	for _, n := range r.Decisions {
 		if n.Announce {
 			g.Left = append(g.Left, n)
-			g.Last = g.Last && n.Detail == lastAnnouncer
+			g.Last = g.Last && (n.Detail == lastAnnouncer || n.Detail == aliveUnknown)
 		}
 	}
 	return g, r.Ready() && !d.IsZero() && !now.Before(d.over(0)) && g.Last

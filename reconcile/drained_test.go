@@ -14,7 +14,9 @@ import (
 func TestDrainageOf(t *testing.T) {
 	// What a node that drains says of routes, and what it says on layer 2 when all
 	// nodes drain, is what the drain is to end with.
-	last := drained(t, time.Hour, func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} }).Decisions
+	last := drained(t, time.Hour, func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+		s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)}
+	}).Decisions
 	s, m := layer2Cluster(t)
 	addService(&s, "a", false, []string{"192.0.2.1"}, "n1", "n2", "n3")
 	for _, n := range s.Nodes {
@@ -23,7 +25,7 @@ func TestDrainageOf(t *testing.T) {
 	for _, n := range s.Nodes {
 		last = append(last, reconcile.AnnounceLayer2(s, n.Name, m, reconcile.AnnounceOptions{Layer2: true, Now: began}).Decisions...)
 	}
-	asIs := func(*reconcile.Snapshot) {}
+	asIs := func(*reconcile.Snapshot, *reconcile.Membership) {}
 	gone := drained(t, time.Hour, asIs).Decisions
 	handing := []status.Decision{{Service: "ns/a", Addr: netip.MustParseAddr("192.0.2.9"), Protocol: status.Layer2, Announce: true, Reason: status.HandingOver}}
 	tests := []struct {
@@ -39,6 +41,7 @@ func TestDrainageOf(t *testing.T) {
 		{"FRR has not done it yet", gone, false, 11 * time.Second, 0, true, false},
 		{"routers are asked", gone, true, 9 * time.Second, 0, true, false},
 		{"the last announcer", last, true, 11 * time.Second, 2, true, true},
+		{"who is alive is not known", drained(t, time.Hour, func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Stale = true }).Decisions, true, 11 * time.Second, 1, true, true},
 		{"before the agent knows", drained(t, 0, asIs).Decisions, true, 11 * time.Second, 1, false, false},
 		{"handing over", append(handing, last...), true, 11 * time.Second, 3, false, false},
 	}

@@ -35,6 +35,7 @@ type scene struct {
 	report   status.Report
 	events   []string
 	refresh  func() // what happens in Refresh; nil: nothing
+	network  reconcile.Layer2
 
 	rechecked []netip.Prefix // that the agent had looked at again
 }
@@ -327,7 +328,7 @@ func runAgent(t *testing.T, w *scene) (stop func()) {
 	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Layer2: w.network, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
