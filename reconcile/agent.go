@@ -28,6 +28,8 @@ const (
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
 	Set(conf []byte)
+	// Applied reports whether it runs all that Set was told last.
+	Applied() bool
 }
 
 // Routers say which routes they were sent.
@@ -88,6 +90,7 @@ type Agent struct {
 	opts      AgentOptions
 	loader    loader
 	memory    Memory
+	hold      drainHold
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
@@ -139,7 +142,10 @@ func (a *Agent) pass() {
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
-	opts.Now = now
+	n, _ := findNode(s.Nodes, a.opts.Node)
+	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
+	a.hold, r.Drain = hold, held.report(n.Drain)
+	opts.Drained = held.over
 	around := Neighborhood{Membership: Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
@@ -156,9 +162,10 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 		a.opts.Layer2.Set(out.Answers)
 	}
 	r.Error = a.apply(out.BGP)
+	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	if !desired.Next.IsZero() {
-		next = earliest(next, desired.Next)
+	if !held.look.IsZero() {
+		next = earliest(next, held.look)
 	}
 	if next.IsZero() {
 		a.again.Stop()

@@ -343,7 +343,7 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
-			d.Detail = lastAnnouncer
+			d.Detail, d.Last = lastAnnouncer, true
 		}
 		return d
 	case el.members[el.self].Leaving:

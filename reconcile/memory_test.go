@@ -31,7 +31,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
-	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Now: x.now}
+	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true}
 	bgp := reconcile.Announce(x.s, "n1", opts)
 	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)

@@ -169,7 +169,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Worker:    worker,
 		Cluster:   watcher,
 		Documents: documents,
-		FRR:       applier,
+		FRR:       runner{applier},
 		Routers:   routers,
 		Layer2:    network,
 		Logger:    log,
@@ -238,6 +238,12 @@ func (r reporter) Set(report status.Report) {
 		hear(report)
 	}
 }
+
+// A runner has FRR run a configuration.
+type runner struct{ *frr.Applier }
+
+// Applied reports whether FRR runs all that Set was told last.
+func (r runner) Applied() bool { return r.State().Applied }
 
 // running says whether FRR runs what it is to run, and why not.
 func running(s frr.State) reconcile.Running {

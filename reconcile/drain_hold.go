@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"time"
+
+	"github.com/heraldlb/herald/status"
+)
+
+const (
+	// drainLook is the time between two looks for whether FRR asks for other paths.
+	drainLook = 100 * time.Millisecond
+	// drainDoubt is by how much the clock that an annotation is from may be wrong,
+	// where there is nothing else to go by.
+	drainDoubt = time.Minute
+)
+
+// A drainHold remembers since when a node has asked routers for other paths, by
+// the node's own clock: how old the annotation is says nothing about that, as it
+// has the time of whoever wrote it. The zero value is that of a node that does
+// not drain. The loop that announces owns it.
+type drainHold struct {
+	handed bool      // what FRR was told last asks for other paths
+	asked  time.Time // since when it does; zero: not yet
+	done   bool      // the node had withdrawn its routes before this agent started
+}
+
+// next returns what is true of the hold now. First says that this is the agent's
+// first look at the cluster, applied that FRR runs what it was told last.
+//
+// An agent that starts while the node drains knows nothing of what the one
+// before it did. It begins the hold anew, which costs little, unless the
+// annotation is so old that the hold must be over whoever's clock it is from:
+// it would announce again what was withdrawn long ago.
+func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold, holdState) {
+	if d.IsZero() {
+		return drainHold{}, holdState{}
+	}
+	switch {
+	case first && !now.Before(d.Since.Add(d.hold()+drainDoubt)):
+		h.done = true
+	case h.asked.IsZero() && h.handed && applied:
+		h.asked = now
+	}
+	until := h.asked.Add(d.hold())
+	switch {
+	case h.done:
+		return h, holdState{over: true}
+	case h.asked.IsZero():
+		return h, holdState{look: now.Add(drainLook)}
+	case now.Before(until):
+		return h, holdState{until: until, look: until}
+	}
+	return h, holdState{over: true, until: until}
+}
+
+// A holdState says how far a node that drains has come.
+type holdState struct {
+	over  bool      // routes are withdrawn
+	until time.Time // when they are, or were; zero: that is not known
+	look  time.Time // look again then; zero: no need
+}
+
+// report puts it into words.
+func (s holdState) report(d Drain) *status.Drain {
+	if d.IsZero() {
+		return nil
+	}
+	return &status.Drain{Wish: d.String(), Until: s.until, Over: s.over}
+}
