@@ -338,6 +338,8 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 	}
 	switch {
 	case d.Reason != "":
+	case owner == "" && el.self >= 0 && el.nodes[el.self].Drain.Force && !el.stale:
+		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
 	case owner == el.node:
