@@ -24,6 +24,10 @@ const (
 	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
 )
 
+// EventDrainInvalid is the reason of an agent's event about its Node, a warning:
+// AnnotationDrain has a value that means nothing.
+const EventDrainInvalid = "DrainNotUnderstood"
+
 // FRR runs a configuration.
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
@@ -71,18 +75,19 @@ func (c Conflict) String() string { return fmt.Sprintf("%s on %s has the address
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
-	Node      string                // required: this node's name
-	Worker    *Worker               // required: woken by whatever changes
-	Cluster   Cluster               // required
-	Documents Documents             // required
-	FRR       FRR                   // required
-	Routers   Routers               // required
-	Reporter  Reporter              // required
-	Logger    *slog.Logger          // required
-	Layer2    Layer2                // optional: nil announces nothing on layer 2
-	Events    func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
-	Announce  AnnounceOptions       // optional: without Layer2, which is set
-	State     StateWriter           // optional: told whether all is in force here
+	Node       string                // required: this node's name
+	Worker     *Worker               // required: woken by whatever changes
+	Cluster    Cluster               // required
+	Documents  Documents             // required
+	FRR        FRR                   // required
+	Routers    Routers               // required
+	Reporter   Reporter              // required
+	Logger     *slog.Logger          // required
+	Layer2     Layer2                // optional: nil announces nothing on layer 2
+	Events     func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
+	NodeEvents func(Event)           // optional: tells of this node
+	Announce   AnnounceOptions       // optional: without Layer2, which is set
+	State      StateWriter           // optional: told whether all is in force here
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -91,6 +96,7 @@ type Agent struct {
 	loader    loader
 	memory    Memory
 	hold      drainHold
+	misread   string            // why the Node's annotation was not understood, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
@@ -144,7 +150,8 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
 	n, _ := findNode(s.Nodes, a.opts.Node)
 	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
-	a.hold, r.Drain = hold, held.report(n.Drain)
+	a.hold, r.Drain = hold, held.report(n)
+	a.tellDrain(n)
 	opts.Drained = held.over
 	around := Neighborhood{Membership: Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {

@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/heraldlb/herald/status"
@@ -63,9 +64,28 @@ type holdState struct {
 }
 
 // report puts it into words.
-func (s holdState) report(d Drain) *status.Drain {
-	if d.IsZero() {
+func (s holdState) report(n Node) *status.Drain {
+	switch {
+	case n.DrainError != "":
+		return &status.Drain{Error: n.DrainError}
+	case n.Drain.IsZero():
 		return nil
 	}
-	return &status.Drain{Wish: d.String(), Until: s.until, Over: s.over}
+	return &status.Drain{Wish: n.Drain.String(), Until: s.until, Over: s.over}
+}
+
+// tellDrain says once that the Node's annotation means nothing.
+func (a *Agent) tellDrain(n Node) {
+	if n.DrainError == a.misread {
+		return
+	}
+	a.misread = n.DrainError
+	if n.DrainError == "" {
+		return
+	}
+	a.opts.Logger.Warn("node does not drain", "node", n.Name, "err", n.DrainError)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(Event{Warning: true, Reason: EventDrainInvalid,
+			Message: fmt.Sprintf("annotation %s: the node does not drain: %s", AnnotationDrain, n.DrainError)})
+	}
 }

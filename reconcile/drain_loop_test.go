@@ -8,6 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -138,4 +141,46 @@ func TestAgentStartsDrained(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An annotation that means nothing is told of, once, and changes nothing.
+func TestAgentDrainInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		w.node(reconcile.Drain{})
+		annotate := func(value string) {
+			w.change(func() {
+				w.set(reconcile.Drain{})
+				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+					Name: "n1", Annotations: map[string]string{reconcile.AnnotationDrain: value},
+				}})
+			})
+		}
+		says := func(reason string, events int) {
+			t.Helper()
+			w.is("an annotation that means nothing", true, false, false)
+			if got := w.report.Drain; got == nil || !strings.Contains(got.Error, reason) || len(w.events) != events {
+				t.Errorf("the report says %+v after events %v, want %q after %d", got, w.events, reason, events)
+			}
+		}
+		annotate("true")
+		says(`drain "true": want a time`, 1)
+		annotate("true")
+		says(`drain "true": want a time`, 1)
+		annotate("2026-05-01T12:00:00Z hold=1d")
+		says("hold=1d", 2)
+		w.node(reconcile.Drain{})
+		if w.report.Drain != nil {
+			t.Errorf("without an annotation the report says %+v", w.report.Drain)
+		}
+		annotate("true")
+		says(`drain "true": want a time`, 3)
+		for _, e := range w.events {
+			if e != reconcile.EventDrainInvalid {
+				t.Errorf("event %s", e)
+			}
+		}
+	})
 }

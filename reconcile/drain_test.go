@@ -47,10 +47,13 @@ func TestNodeDrain(t *testing.T) {
 		if !n.Drain.Since.Equal(want.Since) || n.Drain.Hold != want.Hold || n.Drain.Force != want.Force {
 			t.Errorf("%q: got %v, want %v", value, n.Drain, want)
 		}
+		if (n.DrainError != "") != n.Drain.IsZero() {
+			t.Errorf("%q: the error is %q", value, n.DrainError)
+		}
 	}
 	// Cordoning a node is about its pods.
 	n := reconcile.FromNode(&corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: corev1.TaintNodeUnschedulable}}}})
-	if !n.Drain.IsZero() || n.NetworkUnavailable {
+	if !n.Drain.IsZero() || n.DrainError != "" || n.NetworkUnavailable {
 		t.Errorf("a cordoned node: %+v", n)
 	}
 }

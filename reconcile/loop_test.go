@@ -340,7 +340,7 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Layer2: w.network, NodeEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
