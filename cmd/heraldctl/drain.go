@@ -150,7 +150,7 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 	if err != nil {
 		return err
 	}
-	printDrainage(out, node, before.Decisions, g)
+	printDrainage(out, node, before.Decisions, g, drain)
 	if len(g.Left) > 0 {
 		return errKept
 	}
@@ -218,7 +218,11 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 }
 
 // printDrainage lists what became of what a node has announced.
-func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage) {
+func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage, drain reconcile.Drain) {
+	gone := "handed over"
+	if drain.Force { // perhaps to nobody
+		gone = "withdrawn"
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	kept := func(d status.Decision) bool {
 		return slices.ContainsFunc(g.Left, func(l status.Decision) bool {
@@ -227,7 +231,7 @@ func printDrainage(out io.Writer, node string, before []status.Decision, g recon
 	}
 	for _, d := range before {
 		if d.Announce && !kept(d) {
-			fmt.Fprintf(w, "handed over\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", gone, d.Service, d.Addr, d.Protocol)
 		}
 	}
 	for _, d := range g.Left {

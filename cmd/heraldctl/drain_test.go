@@ -133,6 +133,7 @@ func TestDrainWaits(t *testing.T) {
 	tests := []struct {
 		name    string
 		hold    time.Duration
+		force   bool
 		reports []status.Report
 		err     string
 		after   time.Duration // at least
@@ -154,6 +155,13 @@ func TestDrainWaits(t *testing.T) {
 			reports: []status.Report{announcing("yes", "no"), announcing("no", "no")},
 			after:   5 * time.Minute,
 			want:    []string{"handed over  ns/a  192.0.2.1  bgp", "node n1 announces nothing any more"},
+		},
+		{
+			name:    "by force, all of it",
+			force:   true,
+			reports: []status.Report{announcing("no", "yes"), announcing("no", "no")},
+			after:   reconcile.DefaultDrainHold,
+			want:    []string{"withdrawn  ns/b  192.0.2.2  bgp", "node n1 announces nothing any more"},
 		},
 		{
 			name:    "one stays",
@@ -185,7 +193,7 @@ func TestDrainWaits(t *testing.T) {
 				f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: tt.reports}
 				var out bytes.Buffer
 				start := time.Now()
-				err := drainJob{namespace: "ours", hold: tt.hold, wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
+				err := drainJob{namespace: "ours", hold: tt.hold, force: tt.force, wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
 				if text := fmt.Sprint(err); text != tt.err && (err != nil || tt.err != "") {
 					t.Errorf("got %v, want %s", err, tt.err)
 				}
