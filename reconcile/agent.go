@@ -96,6 +96,9 @@ type Agent struct {
 	loader    loader
 	memory    Memory
 	hold      drainHold
+	known     Membership        // the newest that was not stale
+	drained   bool              // as of then the node had drained
+	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
@@ -132,6 +135,9 @@ func (a *Agent) pass() {
 		return
 	}
 	s.Config = a.loader.loaded
+	if s.Config.Config != nil && a.unsettled(s, start) {
+		return
+	}
 	r := status.Report{Synced: true, Config: a.loader.report()}
 	if s.Config.Config != nil {
 		a.announce(s, start, &r)
@@ -148,16 +154,15 @@ func (a *Agent) pass() {
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
-	n, _ := findNode(s.Nodes, a.opts.Node)
-	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
-	a.hold, r.Drain = hold, held.report(n)
-	a.tellDrain(n)
-	opts.Drained = held.over
 	around := Neighborhood{Membership: Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
 	}
-	opts.Members = around.Membership
+	n, _ := findNode(s.Nodes, a.opts.Node)
+	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
+	opts.Members, held = a.steady(around.Membership, held)
+	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
+	a.tellDrain(n)
 	desired := Announce(s, a.opts.Node, opts)
 	var layer2 DesiredLayer2
 	if a.opts.Layer2 != nil {

@@ -15,6 +15,9 @@ const (
 	// drainDoubt is by how much the clock that an annotation is from may be wrong,
 	// where there is nothing else to go by.
 	drainDoubt = time.Minute
+	// drainSettle is how long an agent that starts on a drained node waits to know
+	// who else is alive.
+	drainSettle = 10 * time.Second
 )
 
 // A drainHold remembers since when a node has asked routers for other paths, by
@@ -39,7 +42,7 @@ func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold,
 		return drainHold{}, holdState{}
 	}
 	switch {
-	case first && !now.Before(d.Since.Add(d.hold()+drainDoubt)):
+	case first && d.long(now):
 		h.done = true
 	case h.asked.IsZero() && h.handed && applied:
 		h.asked = now
@@ -55,6 +58,9 @@ func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold,
 	}
 	return h, holdState{over: true, until: until}
 }
+
+// long reports whether the hold must be over, whoever's clock Since is from.
+func (d Drain) long(now time.Time) bool { return !now.Before(d.Since.Add(d.hold() + drainDoubt)) }
 
 // A holdState says how far a node that drains has come.
 type holdState struct {
@@ -88,4 +94,35 @@ func (a *Agent) tellDrain(n Node) {
 		a.opts.NodeEvents(Event{Warning: true, Reason: EventDrainInvalid,
 			Message: fmt.Sprintf("annotation %s: the node does not drain: %s", AnnotationDrain, n.DrainError)})
 	}
+}
+
+// unsettled reports whether this agent, which has just started, should leave FRR as
+// it is for a moment: on a node that was drained long ago it would announce again
+// what others do, until it knows of them.
+func (a *Agent) unsettled(s Snapshot, now time.Time) bool {
+	n, _ := findNode(s.Nodes, a.opts.Node)
+	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.long(now) || !a.opts.Layer2.Neighborhood().Stale {
+		return false
+	}
+	if a.started.IsZero() {
+		a.started = now
+	}
+	if now.Sub(a.started) >= drainSettle {
+		return false
+	}
+	a.again.Reset(drainLook)
+	return true
+}
+
+// steady returns what a node that drains goes by while it does not know for a
+// moment who is alive, as after it was frozen: it withdraws nothing more, and
+// announces nothing again.
+func (a *Agent) steady(m Membership, held holdState) (Membership, holdState) {
+	switch {
+	case !m.Stale:
+		a.known, a.drained = m, held.over
+	case len(a.known.Members) > 0:
+		m, held.over = a.known, held.over && a.drained
+	}
+	return m, held
 }

@@ -15,22 +15,31 @@ import (
 )
 
 // A network is one that some nodes' agents are alive on.
-type network []reconcile.Member
-
-func (n network) Neighborhood() reconcile.Neighborhood {
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Members: n}}
+type network struct {
+	*scene
+	members []reconcile.Member
+	stale   bool
 }
 
-func (network) Set([]reconcile.Answer) {}
+func (n *network) Neighborhood() reconcile.Neighborhood {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: n.members}}
+}
+
+func (*network) Set([]reconcile.Answer) {}
 
 // A drainScene is an agent of node n1, whose Node drains or not.
 type drainScene struct {
 	*scene
-	t *testing.T
+	t       *testing.T
+	network *network
 }
 
 func newDrainScene(t *testing.T) drainScene {
-	w := drainScene{&scene{synced: true, network: network{{Node: "n1"}, {Node: "n2"}}}, t}
+	scene := &scene{synced: true}
+	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}}
+	scene.network = w.network
 	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
 	return w
 }
@@ -139,6 +148,55 @@ func TestAgentStartsDrained(t *testing.T) {
 				time.Sleep(max(tt.d.Hold, reconcile.DefaultDrainHold) + time.Second)
 				w.is("at last", false, false, true)
 			})
+		})
+	}
+}
+
+// A node that does not know for a moment who is alive goes on as it did.
+func TestAgentDrainsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		stale := func(on bool) { w.change(func() { w.network.stale = on }) }
+		w.node(reconcile.Drain{})
+		w.node(reconcile.Drain{Since: time.Now()})
+		stale(true)
+		time.Sleep(reconcile.DefaultDrainHold)
+		w.is("frozen at the end of the hold", true, true, false)
+		stale(false)
+		w.is("it knows again", false, false, true)
+		stale(true)
+		w.is("frozen after it has withdrawn", false, false, true)
+		stale(false)
+		w.is("it knows once more", false, false, true)
+		w.change(func() { w.network.members = w.network.members[:1] })
+		w.is("the other is dead", true, true, true)
+	})
+}
+
+// An agent that starts on a node that was drained long ago waits until it knows who
+// is alive, but not for ever.
+func TestAgentStartsDrainedStale(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newDrainScene(t)
+			w.network.stale = true
+			w.set(reconcile.Drain{Since: time.Now().Add(-time.Hour)})
+			stop := runAgentOn(t, w.scene)
+			defer stop()
+			time.Sleep(9 * time.Second)
+			synctest.Wait()
+			if w.conf != nil || w.report.Synced {
+				t.Errorf("at first FRR is told:\n%s", w.conf)
+			}
+			if known {
+				w.change(func() { w.network.stale = false })
+				w.is("it knows", false, false, true)
+				return
+			}
+			time.Sleep(2 * time.Second)
+			w.is("it does not know", true, true, true)
 		})
 	}
 }
