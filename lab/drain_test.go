@@ -40,6 +40,12 @@ func newDraining(t *testing.T) draining {
 func (e draining) ctl(want int, args []string, lines ...string) {
 	e.t.Helper()
 	code, out := e.heraldctl(args...)
+	e.says(args, code, want, out, lines...)
+}
+
+// says compares what heraldctl has come to.
+func (e draining) says(args []string, code, want int, out string, lines ...string) {
+	e.t.Helper()
 	if code != want {
 		e.t.Errorf("heraldctl %v exits with %d, want %d: %s", args, code, want, out)
 	}
@@ -115,13 +121,19 @@ address-pools:
 	}
 	e.announced(route(here), drained, others[0])
 	connections := e.connections()
-	stop, stopSix, stopLocal := e.load(web), e.loadFrom(e.Client, six), e.loadFrom(e.Client, here, drained, others[0])
+	stop, stopSix, stopLocal := e.load(web), e.trickle(six, e.Nodes...), e.trickle(here, drained, others[0])
 
 	start := time.Now()
-	finished := make(chan time.Duration, 1)
+	type result struct {
+		code int
+		out  string
+		took time.Duration
+	}
+	args := []string{"drain", drained.Name, "--wait"}
+	finished := make(chan result, 1)
 	go func() {
-		e.ctl(0, []string{"drain", drained.Name, "--wait"}, "node "+drained.Name+" announces nothing any more")
-		finished <- time.Since(start)
+		code, out := e.heraldctl(args...)
+		finished <- result{code, out, time.Since(start)}
 	}()
 	for _, p := range append(everywhere, route(here)) {
 		e.asked(p, drained)
@@ -146,8 +158,10 @@ address-pools:
 	if withdrawn < reconcile.DefaultDrainHold {
 		t.Errorf("want the routes withdrawn %v after routers were asked", reconcile.DefaultDrainHold)
 	}
-	if took := <-finished; took < reconcile.DefaultDrainHold {
-		t.Errorf("heraldctl drain --wait returns after %v", took)
+	r := <-finished
+	e.says(args, r.code, 0, r.out, "node "+drained.Name+" announces nothing any more")
+	if r.took < reconcile.DefaultDrainHold {
+		t.Errorf("heraldctl drain --wait returns after %v", r.took)
 	}
 	stopSix()
 	stopLocal()
@@ -194,6 +208,22 @@ address-pools:
 	for session, n := range connections {
 		if got := e.connections()[session]; got != n {
 			t.Errorf("session %s was established %d times, then %d", session, n, got)
+		}
+	}
+}
+
+// trickle is load of another Service at a tenth of its rate.
+func (e draining) trickle(a netip.Addr, nodes ...*lab.Node) (stop func()) {
+	e.t.Helper()
+	e.served(a)
+	e.reached(a, nodes...)
+	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 10})
+	return func() {
+		e.t.Helper()
+		r := l.Stop()
+		e.t.Log("load:", r)
+		if r.Lost > 0 || r.OK == 0 {
+			e.t.Errorf("%d of %d requests to %s were lost, the last because of: %v", r.Lost, r.Sent, a, r.LastError)
 		}
 	}
 }
@@ -278,15 +308,13 @@ func TestLayer2Drain(t *testing.T) {
 	stop()
 
 	// The last one stays, unless it has to go.
-	for _, n := range e.Nodes {
-		if n != owner {
-			e.ctl(0, []string{"drain", n.Name, "--hold=1s"})
-		}
-	}
-	e.owns(w, a, owner) // when all drain it is as when none does
+	others := slices.DeleteFunc(slices.Clone(e.Nodes), func(n *lab.Node) bool { return n == owner })
+	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--hold=1s"})
+	e.ctl(1, []string{"drain", others[1].Name, "--wait", "--hold=1s"})
+	last := e.owner(w, a)
 	e.stays(2*time.Second, func() {
-		if got := e.owner(w, a); got != owner {
-			t.Fatalf("%s answers for %s, want %s", got.Name, a, owner.Name)
+		if got := e.owner(w, a); got != last {
+			t.Fatalf("%s answers for %s, want %s", got.Name, a, last.Name)
 		}
 	})
 	for _, n := range e.Nodes {
