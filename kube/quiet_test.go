@@ -177,6 +177,7 @@ func (a *patientAPI) counts() (writes []string, lists int) {
 // An obedient FRR has sent its routers whatever it was told to.
 type obedient struct{}
 
+func (obedient) Applied() bool          { return true }
 func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}

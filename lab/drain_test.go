@@ -4,8 +4,10 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -14,109 +16,190 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// A node that is drained under load loses no request: routers are asked to prefer
-// the others before its route goes. Its sessions stay. Undrained, it announces
-// again.
-func TestBGPDrain(t *testing.T) {
-	e := newE2E(t)
-	e.configure(allPeers + `
-address-pools:
-- {name: p, protocol: bgp, addresses: [203.0.113.240/28]}
-`)
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	p := route(addr)
-	e.inKernel(p, e.Nodes)
-	e.learned(e.ibgp, p, e.Nodes)
-	e.agentPods()
-	heraldctl := func(want int, args ...string) string {
-		t.Helper()
-		code, out := e.heraldctl(args...)
-		if code != want {
-			t.Errorf("heraldctl %v exits with %d, want %d: %s", args, code, want, out)
-		}
-		return out
-	}
-	says := func(out string, lines ...string) {
-		t.Helper()
-		for _, l := range lines {
-			if !strings.Contains(out, l+"\n") {
-				t.Errorf("heraldctl does not say %q:\n%s", l, out)
-			}
-		}
-	}
-	service := fmt.Sprintf("%s/web  %s  bgp", e.namespace, addr)
-	drained, others := e.Nodes[0], e.Nodes[1:]
-	t.Cleanup(func() { heraldctlCleanup(t, e, drained) })
-	connections := e.connections()
-	stop := e.load(addr)
+// A draining is a test of nodes that drain. All of them announce again at its end.
+type draining struct{ *e2e }
 
-	start := time.Now()
-	waited := make(chan string, 1)
-	go func() {
-		code, out := e.heraldctl("drain", drained.Name, "--wait")
-		waited <- fmt.Sprintf("%sexit status %d\n", out, code)
-	}()
+func newDraining(t *testing.T) draining {
+	e := draining{newE2E(t)}
+	e.agentPods()
+	t.Cleanup(func() {
+		for _, n := range e.Nodes {
+			heraldctlCleanup(t, e.e2e, n)
+		}
+	})
+	return e
+}
+
+// ctl runs heraldctl, which is to exit with a status and to say these lines.
+func (e draining) ctl(want int, args []string, lines ...string) {
+	e.t.Helper()
+	code, out := e.heraldctl(args...)
+	e.says(args, code, want, out, lines...)
+}
+
+// says compares what heraldctl has come to.
+func (e draining) says(args []string, code, want int, out string, lines ...string) {
+	e.t.Helper()
+	if code != want {
+		e.t.Errorf("heraldctl %v exits with %d, want %d: %s", args, code, want, out)
+	}
+	var said []string // columns are as wide as what is in them
+	for l := range strings.Lines(out) {
+		said = append(said, strings.Join(strings.Fields(l), " "))
+	}
+	for _, l := range lines {
+		if !slices.Contains(said, l) {
+			e.t.Errorf("heraldctl %v does not say %q:\n%s", args, l, out)
+		}
+	}
+}
+
+// annotate changes the annotation that drains a node, by hand; nil removes it.
+func (e draining) annotate(n *lab.Node, value any) {
+	e.t.Helper()
+	e.patch(n, map[string]any{"metadata": map[string]any{"annotations": map[string]any{reconcile.AnnotationDrain: value}}})
+}
+
+func (e draining) patch(n *lab.Node, patch any) {
+	e.t.Helper()
+	body, err := json.Marshal(patch)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	_, err = e.Cluster.Client().CoreV1().Nodes().Patch(e.t.Context(), n.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// asked waits until a node asks both GoBGPs for other paths.
+func (e draining) asked(p netip.Prefix, n *lab.Node) {
+	e.t.Helper()
 	e.eventually("graceful shutdown", func(ctx context.Context) error {
-		for g, pref := range map[*lab.GoBGP]uint32{e.ibgp: 0, e.ebgp: 0} {
+		for _, g := range []*lab.GoBGP{e.ibgp, e.ebgp} {
 			paths, err := g.Paths(ctx)
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(paths, func(path lab.Path) bool { return path.Prefix == p && path.Peer == drained.Addr4 })
+			i := slices.IndexFunc(paths, func(path lab.Path) bool { return path.Prefix == p && path.NextHop == lanAddr(n, p) })
 			if i < 0 {
-				return fmt.Errorf("no path from %s", drained.Name)
+				return fmt.Errorf("no path to %s from %s", p, n.Name)
 			}
-			if got := attributesOf(paths[i]); !slices.Contains(got.Communities, "65535:0") || got.LocalPref != pref {
-				return fmt.Errorf("path from %s has %+v", drained.Name, got)
+			if got := attributesOf(paths[i]); !slices.Contains(got.Communities, "65535:0") || got.LocalPref != 0 {
+				return fmt.Errorf("path to %s from %s has %+v", p, n.Name, got)
 			}
 		}
 		return nil
 	})
+}
+
+// A node that is drained under load loses no request: routers are asked to prefer
+// the others, and have moved, before its routes go. Its sessions stay. Undrained,
+// it announces again.
+func TestBGPDrain(t *testing.T) {
+	e := newDraining(t)
+	e.configure(allPeers + `
+address-pools:
+- {name: p, protocol: bgp, addresses: [203.0.113.240/28, "fd00:d::/120"]}
+`)
+	drained, others := e.Nodes[0], e.Nodes[1:]
+	local := lab.ServiceOptions{Namespace: e.namespace, Name: "local", Local: true}
+	web, six, here := e.expose(lab.ServiceOptions{Name: "web"})[0], e.expose(lab.ServiceOptions{Name: "six", Families: []corev1.IPFamily{v6}})[0],
+		e.expose(local, drained, others[0])[0]
+	service := func(what, name string, a netip.Addr) string {
+		return fmt.Sprintf("%s %s/%s %s bgp", what, e.namespace, name, a)
+	}
+	everywhere := []netip.Prefix{route(web), route(six)}
+	for _, p := range everywhere {
+		e.announced(p, e.Nodes...)
+	}
+	e.announced(route(here), drained, others[0])
+	connections := e.connections()
+	stop, stopSix, stopLocal := e.load(web), e.trickle(six, e.Nodes...), e.trickle(here, drained, others[0])
+
+	start := time.Now()
+	type result struct {
+		code int
+		out  string
+		took time.Duration
+	}
+	args := []string{"drain", drained.Name, "--wait"}
+	finished := make(chan result, 1)
+	go func() {
+		code, out := e.heraldctl(args...)
+		finished <- result{code, out, time.Since(start)}
+	}()
+	for _, p := range append(everywhere, route(here)) {
+		e.asked(p, drained)
+	}
 	asked := time.Since(start)
-	e.inKernel(p, others) // r1 does as it is asked
-	e.learned(e.ibgp, p, others)
+	for _, p := range everywhere { // r1 does as it is asked
+		e.inKernel(p, others)
+	}
+	e.inKernel(route(here), others[:1])
+	moved := time.Since(start)
+	for _, p := range everywhere { // while the node still announces
+		e.learned(e.ibgp, p, e.Nodes)
+	}
+	e.learned(e.ibgp, route(here), e.Nodes[:2])
+	for _, p := range everywhere {
+		e.learned(e.ibgp, p, others)
+	}
+	e.learned(e.ibgp, route(here), others[:1])
 	withdrawn := time.Since(start)
-	t.Logf("other paths preferred after %v, withdrawn after %v", asked.Round(time.Millisecond), withdrawn.Round(time.Millisecond))
-	if withdrawn < reconcile.DefaultDrainHold-time.Second || asked > 3*time.Second {
+	t.Logf("asked for other paths after %v, r1 has moved after %v, withdrawn after %v",
+		asked.Round(time.Millisecond), moved.Round(time.Millisecond), withdrawn.Round(time.Millisecond))
+	if withdrawn < reconcile.DefaultDrainHold {
 		t.Errorf("want the routes withdrawn %v after routers were asked", reconcile.DefaultDrainHold)
 	}
-
-	says(<-waited, "handed over  "+service, "node "+drained.Name+" announces nothing any more", "exit status 0")
-	if took := time.Since(start); took < reconcile.DefaultDrainHold-time.Second {
-		t.Errorf("heraldctl drain --wait returns after %v", took)
+	r := <-finished
+	e.says(args, r.code, 0, r.out, "node "+drained.Name+" announces nothing any more")
+	if r.took < reconcile.DefaultDrainHold {
+		t.Errorf("heraldctl drain --wait returns after %v", r.took)
 	}
+	stopSix()
+	stopLocal()
 
-	// The last one stays.
-	heraldctl(0, "drain", others[0].Name)
-	t.Cleanup(func() { heraldctlCleanup(t, e, others[0]) })
-	e.inKernel(p, others[1:])
-	e.learned(e.ibgp, p, others[1:])
-	t.Cleanup(func() { heraldctlCleanup(t, e, others[1]) })
-	go func() {
-		code, out := e.heraldctl("drain", others[1].Name, "--wait")
-		waited <- fmt.Sprintf("%sexit status %d\n", out, code)
-	}()
-	e.stays(reconcile.DefaultDrainHold+2*time.Second, func() { e.learned(e.ibgp, p, others[1:]) })
-	says(<-waited, "kept  "+service+"  the node drains, but no other announces the address",
-		"node "+others[1].Name+" still announces what no other node does: 1 of its addresses", "exit status 1")
+	// The last one stays, of a Service of which it is the only one with endpoints.
+	if err := e.SetBackends(t.Context(), local, others[0]); err != nil {
+		t.Fatal(err)
+	}
+	e.ctl(1, []string{"drain", others[0].Name, "--wait"}, service("handed over", "web", web), service("handed over", "six", six),
+		service("kept", "local", here)+" the node drains, but no other announces the address")
+	e.announced(route(web), others[1])
+	e.announced(route(here), others[0])
+	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--force"}, service("withdrawn", "local", here), "node "+others[0].Name+" announces nothing any more")
+	e.withdrawn(route(here))
 
-	// Others are back: it stays until routers have followed them.
-	heraldctl(0, "undrain", drained.Name)
-	e.inKernel(p, e.Nodes[:1])
-	e.stays(reconcile.DefaultDrainHold-3*time.Second, func() { e.learned(e.ibgp, p, []*lab.Node{drained, others[1]}) })
-	e.learned(e.ibgp, p, e.Nodes[:1])
+	// And the last of nodes that all drain.
+	e.ctl(1, []string{"drain", others[1].Name, "--wait", "--hold=2s"},
+		"node "+others[1].Name+" still announces what no other node does: 2 of its addresses")
+	e.stays(2*time.Second, func() { e.learned(e.ibgp, route(web), others[1:]) })
+
+	// Others are back: it stays until routers have followed them, as long as it was
+	// told to.
+	e.ctl(0, []string{"drain", others[1].Name, "--hold=10s"})
+	e.ctl(0, []string{"undrain", drained.Name})
+	e.inKernel(route(web), e.Nodes[:1])
+	e.stays(4*time.Second, func() { e.learned(e.ibgp, route(web), []*lab.Node{drained, others[1]}) })
+	e.learned(e.ibgp, route(web), e.Nodes[:1])
 
 	for _, n := range others {
-		heraldctl(0, "undrain", n.Name)
+		e.ctl(0, []string{"undrain", n.Name})
 	}
-	e.inKernel(p, e.Nodes)
+	for _, p := range everywhere {
+		e.announced(p, e.Nodes...)
+	}
 	stop()
-	table := heraldctl(0, "sessions", drained.Name)
+	e.drainsAlone(drained, others, route(web))
+
+	_, table := e.heraldctl("sessions", drained.Name)
 	for _, peer := range []string{"10.10.0.254", "10.10.0.200", "10.10.0.201", "fd00:10:10::254", "fd00:10:10::200", "fd00:10:10::201"} {
 		if i := strings.Index(table, "  "+peer+" "); i < 0 || !strings.Contains(strings.SplitN(table[i:], "\n", 2)[0], "  Established  ") {
 			t.Errorf("heraldctl sessions does not show that with %s:\n%s", peer, table)
@@ -127,6 +210,138 @@ address-pools:
 			t.Errorf("session %s was established %d times, then %d", session, n, got)
 		}
 	}
+}
+
+// trickle is load of another Service at a tenth of its rate.
+func (e draining) trickle(a netip.Addr, nodes ...*lab.Node) (stop func()) {
+	e.t.Helper()
+	e.served(a)
+	e.reached(a, nodes...)
+	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 10})
+	return func() {
+		e.t.Helper()
+		r := l.Stop()
+		e.t.Log("load:", r)
+		if r.Lost > 0 || r.OK == 0 {
+			e.t.Errorf("%d of %d requests to %s were lost, the last because of: %v", r.Lost, r.Sent, a, r.LastError)
+		}
+	}
+}
+
+// drainsAlone drains a node while the agents of the others do not run: that the
+// cluster has Nodes which might announce the address does not count.
+func (e draining) drainsAlone(n *lab.Node, others []*lab.Node, p netip.Prefix) {
+	e.t.Helper()
+	for _, o := range others {
+		e.Agent(o).Stop()
+	}
+	e.members(1, n)
+	e.ctl(1, []string{"drain", n.Name, "--wait", "--hold=1s"}, "node "+n.Name+" still announces what no other node does: 2 of its addresses")
+	e.learned(e.ibgp, p, e.Nodes) // FRR goes on without an agent
+	for _, o := range others {
+		if err := e.Agent(o).Start(); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	e.learned(e.ibgp, p, others)
+	e.ctl(0, []string{"undrain", n.Name})
+	e.announced(p, e.Nodes...)
+	e.members(len(e.Nodes), e.Nodes...)
+}
+
+// members waits until the agents of these nodes know of so many that are alive.
+func (e draining) members(want int, nodes ...*lab.Node) {
+	e.t.Helper()
+	for _, n := range nodes {
+		e.metric(e.Agent(n), fmt.Sprintf("herald_members %d", want))
+	}
+}
+
+// What a node answers for on layer 2 it hands over when it drains, without losing
+// a request, whether heraldctl or a hand has annotated the Node. Cordoning a node
+// is no drain, nor is an annotation that means nothing.
+func TestLayer2Drain(t *testing.T) {
+	e := newDraining(t)
+	w := e.neighbors()
+	e.configure(layer2Pools(`
+- {name: lan, protocol: layer2, addresses: [10.10.0.232/30]}
+- {name: p, protocol: bgp, addresses: [203.0.113.240/28]}
+`))
+	a := e.expose(lab.ServiceOptions{Name: "web", Annotations: map[string]string{"metallb.io/address-pool": "lan"}})[0]
+	b := e.expose(lab.ServiceOptions{Name: "routed", Annotations: map[string]string{"metallb.io/address-pool": "p"}})[0]
+	p := route(b)
+	e.announced(p, e.Nodes...)
+	owner := e.owner(w, a)
+	is := func(what string, want *lab.Node) {
+		t.Helper()
+		if got := e.owner(w, a); got != want {
+			t.Errorf("%s: the owner of %s is %s, want %s", what, a, got.Name, want.Name)
+		}
+		e.learned(e.ibgp, p, e.Nodes)
+	}
+	stop := e.loadFrom(e.LANClient, a)
+
+	start := time.Now()
+	e.patch(owner, map[string]any{"spec": map[string]any{"unschedulable": true}})
+	e.annotate(owner, "true") // the agent has seen the Node once it tells of this
+	e.tells(owner, start, "Warning "+reconcile.EventDrainInvalid)
+	e.stays(2*time.Second, func() { is("cordoned", owner) })
+	e.patch(owner, map[string]any{"spec": map[string]any{"unschedulable": nil}})
+
+	e.annotate(owner, time.Now().Add(-5*time.Minute).UTC().Format(time.RFC3339)) // by a slow clock
+	e.handedOver(w, a, owner)
+	e.asked(p, owner)
+	e.learned(e.ibgp, p, e.Nodes)
+	e.annotate(owner, nil)
+	e.owns(w, a, owner)
+	is("undrained", owner)
+	e.ctl(0, []string{"drain", owner.Name, "--wait", "--hold=1s"},
+		fmt.Sprintf("handed over %s/web %s layer2", e.namespace, a),
+		fmt.Sprintf("handed over %s/routed %s bgp", e.namespace, b))
+	e.handedOver(w, a, owner)
+	stop()
+
+	// The last one stays, unless it has to go.
+	others := slices.DeleteFunc(slices.Clone(e.Nodes), func(n *lab.Node) bool { return n == owner })
+	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--hold=1s"})
+	e.ctl(1, []string{"drain", others[1].Name, "--wait", "--hold=1s"})
+	last := e.owner(w, a)
+	e.stays(2*time.Second, func() {
+		if got := e.owner(w, a); got != last {
+			t.Fatalf("%s answers for %s, want %s", got.Name, a, last.Name)
+		}
+	})
+	for _, n := range e.Nodes {
+		e.ctl(0, []string{"drain", n.Name, "--wait", "--force"}, "node "+n.Name+" announces nothing any more")
+	}
+	e.unanswered(w, a)
+	for _, n := range e.Nodes {
+		e.ctl(0, []string{"undrain", n.Name})
+	}
+	e.owns(w, a, owner)
+	e.announced(p, e.Nodes...)
+}
+
+// handedOver waits until another node than one answers for an address.
+func (e draining) handedOver(w *lab.NeighborWatch, a netip.Addr, from *lab.Node) {
+	e.t.Helper()
+	e.eventually(a.String()+" handed over", func(context.Context) error {
+		if e.owner(w, a) == from {
+			return fmt.Errorf("%s still answers", from.Name)
+		}
+		return nil
+	})
+}
+
+// owns waits until a node is the one that answers for an address.
+func (e draining) owns(w *lab.NeighborWatch, a netip.Addr, n *lab.Node) {
+	e.t.Helper()
+	e.eventually("owner of "+a.String(), func(context.Context) error {
+		if got := e.owner(w, a); got != n {
+			return fmt.Errorf("it is %s, want %s", got.Name, n.Name)
+		}
+		return nil
+	})
 }
 
 // heraldctl runs a command line as the cluster's administrator, and returns its

@@ -24,10 +24,16 @@ const (
 	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
 )
 
+// EventDrainInvalid is the reason of an agent's event about its Node, a warning:
+// AnnotationDrain has a value that means nothing.
+const EventDrainInvalid = "DrainNotUnderstood"
+
 // FRR runs a configuration.
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
 	Set(conf []byte)
+	// Applied reports whether it runs all that Set was told last.
+	Applied() bool
 }
 
 // Routers say which routes they were sent.
@@ -69,18 +75,19 @@ func (c Conflict) String() string { return fmt.Sprintf("%s on %s has the address
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
-	Node      string                // required: this node's name
-	Worker    *Worker               // required: woken by whatever changes
-	Cluster   Cluster               // required
-	Documents Documents             // required
-	FRR       FRR                   // required
-	Routers   Routers               // required
-	Reporter  Reporter              // required
-	Logger    *slog.Logger          // required
-	Layer2    Layer2                // optional: nil announces nothing on layer 2
-	Events    func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
-	Announce  AnnounceOptions       // optional: without Layer2, which is set
-	State     StateWriter           // optional: told whether all is in force here
+	Node       string                // required: this node's name
+	Worker     *Worker               // required: woken by whatever changes
+	Cluster    Cluster               // required
+	Documents  Documents             // required
+	FRR        FRR                   // required
+	Routers    Routers               // required
+	Reporter   Reporter              // required
+	Logger     *slog.Logger          // required
+	Layer2     Layer2                // optional: nil announces nothing on layer 2
+	Events     func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
+	NodeEvents func(Event)           // optional: tells of this node
+	Announce   AnnounceOptions       // optional: without Layer2, which is set
+	State      StateWriter           // optional: told whether all is in force here
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -88,6 +95,11 @@ type Agent struct {
 	opts      AgentOptions
 	loader    loader
 	memory    Memory
+	hold      drainHold
+	known     Membership        // the newest that was not stale
+	drained   bool              // as of then the node had drained
+	started   time.Time         // the first pass that was put off; zero: none was
+	misread   string            // why the Node's annotation was not understood, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
@@ -123,6 +135,9 @@ func (a *Agent) pass() {
 		return
 	}
 	s.Config = a.loader.loaded
+	if s.Config.Config != nil && a.unsettled(s, start) {
+		return
+	}
 	r := status.Report{Synced: true, Config: a.loader.report()}
 	if s.Config.Config != nil {
 		a.announce(s, start, &r)
@@ -139,12 +154,18 @@ func (a *Agent) pass() {
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
-	opts.Now = now
-	desired := Announce(s, a.opts.Node, opts)
-	var layer2 DesiredLayer2
-	var around Neighborhood
+	around := Neighborhood{Membership: Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
+	}
+	n, _ := findNode(s.Nodes, a.opts.Node)
+	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
+	opts.Members, held = a.steady(around.Membership, held)
+	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
+	a.tellDrain(n)
+	desired := Announce(s, a.opts.Node, opts)
+	var layer2 DesiredLayer2
+	if a.opts.Layer2 != nil {
 		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
 	}
 	out := a.memory.Next(desired, layer2, around.Gaps, a.sent, now)
@@ -153,9 +174,10 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 		a.opts.Layer2.Set(out.Answers)
 	}
 	r.Error = a.apply(out.BGP)
+	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	if !desired.Next.IsZero() {
-		next = earliest(next, desired.Next)
+	if !held.look.IsZero() {
+		next = earliest(next, held.look)
 	}
 	if next.IsZero() {
 		a.again.Stop()

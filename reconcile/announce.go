@@ -34,14 +34,14 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
 		decisions: make([]status.Decision, 0, len(s.Services)),
 	}
-	d.Next = a.drain(s, n, opts)
+	a.drain(s, n, opts)
 	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
 	for _, svc := range s.Services {
 		if svc.LoadBalancer && svc.Class == opts.Class {
 			a.service(svc, s.Endpoints[svc.Key])
 		}
 	}
-	d.Decisions, d.Last, d.Forced = a.decisions, a.last, n.Drain.Force
+	d.Decisions, d.Last, d.Drain = a.decisions, a.last, n.Drain
 	d.BGP.Classes, d.BGP.Networks = a.routes.render()
 	return d
 }

@@ -4,7 +4,6 @@ package reconcile
 
 import (
 	"net/netip"
-	"time"
 
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
@@ -20,8 +19,13 @@ type AnnounceOptions struct {
 	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
 	Layer2          bool   // optional: layer 2 is decided about by AnnounceLayer2
 
-	Now       time.Time     // required if a node may drain: when this is
-	DrainHold time.Duration // optional: 0 means DefaultDrainHold
+	// Members are required if a node may drain: what it announces it leaves only to
+	// nodes whose agents are known to be alive.
+	Members Membership
+
+	// Drained says of a node that drains that it has asked for other paths for long
+	// enough, and is to withdraw what others announce.
+	Drained bool
 }
 
 // Desired is what is to be true of one node. It is a value: two that are equal
@@ -31,6 +35,5 @@ type Desired struct {
 	Decisions []status.Decision // by Service, address and protocol
 	Peers     []status.Peer     // in document order, without their sessions
 	Last      []netip.Addr      // what no other node announces, though this one drains
-	Forced    bool              // the node drains whether others announce or not
-	Next      time.Time         // decide again then, should nothing change before; zero: no need
+	Drain     Drain             // of the node; zero: it does not drain
 }

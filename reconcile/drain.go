@@ -21,32 +21,72 @@ const AnnotationDrain = ownPrefix + "drain"
 // before it withdraws its routes: time for them to have moved.
 const DefaultDrainHold = 10 * time.Second
 
-// drainForce is the word behind the time in a Drain's text.
-const drainForce = "force"
+// The bounds of a Drain's Hold.
+const (
+	MinDrainHold = time.Second
+	MaxDrainHold = time.Hour
+)
+
+// The words behind the time in a Drain's text.
+const (
+	drainHoldFor = "hold=" // a duration follows
+	drainForce   = "force"
+)
 
 // A Drain is the wish that a node announce nothing. The zero Drain is none.
 type Drain struct {
-	Since time.Time
-	Force bool // also what no other node announces
+	Since time.Time     // orders nodes that drain: the last to have begun keeps what none announces besides
+	Hold  time.Duration // how long to ask for other paths before routes are withdrawn; 0: DefaultDrainHold
+	Force bool          // also what no other node announces
 }
 
-// ParseDrain reads what Drain.String returns: a time of RFC 3339, and "force"
-// behind it or not.
+// CheckDrainHold says what is wrong with the Hold of a Drain.
+func CheckDrainHold(hold time.Duration) error {
+	if hold < MinDrainHold || hold > MaxDrainHold {
+		return fmt.Errorf("hold %v: want %v to %v", hold, MinDrainHold, MaxDrainHold)
+	}
+	return nil
+}
+
+// ParseDrain reads what Drain.String returns: a time of RFC 3339, and behind it,
+// or not, "hold=DURATION" and "force", in any order.
 func ParseDrain(text string) (Drain, error) {
 	words := strings.Fields(text)
-	if len(words) == 0 || len(words) > 2 || len(words) == 2 && words[1] != drainForce {
-		return Drain{}, fmt.Errorf("drain %q: want a time, and %q behind it or not", text, drainForce)
+	if len(words) == 0 {
+		words = []string{""}
 	}
 	since, err := time.Parse(time.RFC3339, words[0])
-	if err != nil {
-		return Drain{}, fmt.Errorf("drain %q: %w", text, err)
+	if err != nil || since.IsZero() {
+		return Drain{}, fmt.Errorf("drain %q: want a time such as %s first", text, "2026-01-02T15:04:05Z")
 	}
-	return Drain{since, len(words) == 2}, nil
+	d := Drain{Since: since}
+	for i, word := range words[1:] {
+		hold, isHold := strings.CutPrefix(word, drainHoldFor)
+		switch {
+		case slices.Contains(words[1:1+i], word):
+			return Drain{}, fmt.Errorf("drain %q: %q twice", text, word)
+		case word == drainForce:
+			d.Force = true
+		case isHold && d.Hold == 0:
+			if d.Hold, err = time.ParseDuration(hold); err == nil {
+				err = CheckDrainHold(d.Hold)
+			}
+			if err != nil {
+				return Drain{}, fmt.Errorf("drain %q: %w", text, err)
+			}
+		default:
+			return Drain{}, fmt.Errorf("drain %q: want %sDURATION and %s behind the time, or not", text, drainHoldFor, drainForce)
+		}
+	}
+	return d, nil
 }
 
 // String returns the value of the annotation.
 func (d Drain) String() string {
 	text := d.Since.UTC().Format(time.RFC3339)
+	if d.Hold != 0 {
+		text += " " + drainHoldFor + d.Hold.String()
+	}
 	if d.Force {
 		text += " " + drainForce
 	}
@@ -56,19 +96,15 @@ func (d Drain) String() string {
 // IsZero reports whether nothing is wished.
 func (d Drain) IsZero() bool { return d == Drain{} }
 
-// over returns when routes are to be withdrawn.
-func (d Drain) over(hold time.Duration) time.Time {
-	if hold == 0 {
-		hold = DefaultDrainHold
-	}
-	return d.Since.Add(hold)
-}
+// hold returns how long the node asks routers to prefer others.
+func (d Drain) hold() time.Duration { return cmp.Or(d.Hold, DefaultDrainHold) }
 
 // A drainage says what of a node's routes is withdrawn because it drains.
 type drainage struct {
 	force  bool
 	waits  bool             // for routers to follow; nothing is withdrawn yet
-	others []announcingNode // that outlast it, and may announce something
+	others []announcingNode // that are alive, outlast it, and may announce something
+	last   string           // what decisions say of what none of them announces
 }
 
 // An announcingNode is another node, with the peers that run there.
@@ -77,11 +113,17 @@ type announcingNode struct {
 	sessions []session
 }
 
-// newDrainage returns what a node that drains goes by.
+// newDrainage returns what a node that drains goes by. A node that has no agent,
+// or no power, announces nothing, whatever the cluster says of it: only one that
+// gossip reaches counts, and without gossip none does.
 func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
-	d := &drainage{force: n.Drain.Force}
+	d := &drainage{force: n.Drain.Force, last: lastAnnouncer}
+	if opts.Members.Disabled || opts.Members.Stale {
+		d.last = aliveUnknown
+		return d
+	}
 	for _, m := range s.Nodes {
-		if m.Name == n.Name || !m.outlasts(n) || refusal(*m, true, opts) != "" {
+		if m.Name == n.Name || !opts.Members.stays(m.Name) || !m.outlasts(n) || refusal(*m, true, opts) != "" {
 			continue
 		}
 		if _, _, sessions := sessionsOf(*s.Config.Config, *m, true); len(sessions) > 0 {
@@ -89,6 +131,12 @@ func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
 		}
 	}
 	return d
+}
+
+// stays reports whether the agent of a node is known to be alive, and does not say
+// that it stops.
+func (m Membership) stays(node string) bool {
+	return slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node == node && !o.Leaving })
 }
 
 // outlasts reports whether a node goes on announcing what n, which drains, would
@@ -122,23 +170,22 @@ func (m announcingNode) announces(svc *Service, pool *poolAds, is4 bool, endpoin
 	})
 }
 
-// lastAnnouncer is what a decision says of an address that is still announced
-// though the node drains.
-const lastAnnouncer = "the node drains, but no other announces the address"
+// What a decision says of an address that is still announced though the node
+// drains.
+const (
+	lastAnnouncer = "the node drains, but no other announces the address"
+	aliveUnknown  = "the node drains, but which other nodes are alive is not known"
+)
 
 // drain enters what the node's drain means for its routes: at first they all ask
 // for another path, then they go.
-func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) (next time.Time) {
+func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) {
 	if n.Drain.IsZero() {
-		return time.Time{}
+		return
 	}
 	a.policies.shutdown = true
 	a.drained = newDrainage(s, n, opts)
-	if over := n.Drain.over(opts.DrainHold); opts.Now.Before(over) {
-		a.drained.waits = true
-		return over
-	}
-	return time.Time{}
+	a.drained.waits = !opts.Drained
 }
 
 // drainRefusal completes the decision about an address that the node could
@@ -148,7 +195,7 @@ func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds
 	case a.drained == nil:
 		return false
 	case !a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
-		d.Detail = lastAnnouncer
+		d.Detail, d.Last = a.drained.last, true
 		a.last = append(a.last, d.Addr)
 		return false
 	case a.drained.waits:

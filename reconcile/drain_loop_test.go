@@ -8,43 +8,237 @@ import (
 	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heraldlb/herald/reconcile"
 )
 
+// A network is one that some nodes' agents are alive on.
+type network struct {
+	*scene
+	members []reconcile.Member
+	stale   bool
+}
+
+func (n *network) Neighborhood() reconcile.Neighborhood {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: n.members}}
+}
+
+func (*network) Set([]reconcile.Answer) {}
+
+// A drainScene is an agent of node n1, whose Node drains or not.
+type drainScene struct {
+	*scene
+	t       *testing.T
+	network *network
+}
+
+func newDrainScene(t *testing.T) drainScene {
+	scene := &scene{synced: true}
+	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}}
+	scene.network = w.network
+	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
+	return w
+}
+
+// node changes the annotation.
+func (w drainScene) node(d reconcile.Drain) { w.change(func() { w.set(d) }) }
+
+func (w drainScene) set(d reconcile.Drain) {
+	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
+	w.snapshot.Services = services("web=198.51.100.1")
+	w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
+}
+
+// is compares what FRR was told, and what the report says.
+func (w drainScene) is(when string, announced, shutdown, over bool) {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	conf := string(w.conf)
+	if strings.Contains(conf, "network 198.51.100.1/32") != announced || strings.Contains(conf, "set community graceful-shutdown") != shutdown {
+		w.t.Errorf("%s: want announced %t, graceful shutdown %t:\n%s", when, announced, shutdown, conf)
+	}
+	if got := w.report.Drain != nil && w.report.Drain.Over; got != over {
+		w.t.Errorf("%s: the report says over %t, want %t", when, got, over)
+	}
+}
+
 // A node that drains asks for other paths at once, and withdraws when its time is
-// over, though nothing wakes it then. The end of the drain undoes both.
+// over, though nothing wakes it then. The end of the drain undoes both. What time
+// it was where somebody asked for it is no matter.
 func TestAgentDrains(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"the same clock": 0, "a slow clock": -time.Hour, "a fast clock": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newDrainScene(t)
+				stop := runAgent(t, w.scene)
+				defer stop()
+				w.node(reconcile.Drain{})
+				w.is("before", true, false, false)
+				d := reconcile.Drain{Since: time.Now().Add(skew)}
+				w.node(d)
+				w.is("at first", true, true, false)
+				time.Sleep(reconcile.DefaultDrainHold - 2*time.Second)
+				w.is("shortly before its time is over", true, true, false)
+				time.Sleep(3 * time.Second)
+				w.is("after it", false, false, true)
+				w.node(reconcile.Drain{})
+				w.is("undrained", true, false, false)
+
+				d.Hold = time.Minute
+				w.node(d)
+				time.Sleep(d.Hold - 2*time.Second)
+				w.is("shortly before a longer time is over", true, true, false)
+				d.Hold = 5 * time.Second
+				w.node(d)
+				w.is("made shorter", false, false, true)
+			})
+		})
+	}
+}
+
+// Time counts from when FRR asks for other paths, not from when it was told to.
+func TestAgentDrainsHungFRR(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &scene{synced: true}
-		stop := runAgent(t, w)
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
 		defer stop()
-		node := func(d reconcile.Drain) {
+		w.node(reconcile.Drain{})
+		w.change(func() { w.hung = true; w.set(reconcile.Drain{Since: time.Now()}) })
+		time.Sleep(time.Hour)
+		w.is("FRR hangs", true, true, false)
+		w.mu.Lock()
+		w.hung = false
+		w.mu.Unlock()
+		time.Sleep(reconcile.DefaultDrainHold - time.Second)
+		w.is("shortly before its time is over", true, true, false)
+		time.Sleep(2 * time.Second)
+		w.is("after it", false, false, true)
+	})
+}
+
+// An agent that starts on a node that drains begins the hold anew, unless that is
+// over whichever clock one goes by.
+func TestAgentStartsDrained(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		ago  time.Duration
+		d    reconcile.Drain
+		over bool
+	}{
+		{"just begun", 5 * time.Second, reconcile.Drain{}, false},
+		{"a minute ago", time.Minute, reconcile.Drain{}, false},
+		{"long ago", 2 * time.Minute, reconcile.Drain{}, true},
+		{"long ago, but to be held for long", 2 * time.Minute, reconcile.Drain{Hold: 5 * time.Minute}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newDrainScene(t)
+				tt.d.Since = time.Now().Add(-tt.ago)
+				w.set(tt.d)
+				stop := runAgentOn(t, w.scene)
+				defer stop()
+				settle()
+				w.is("at first", !tt.over, !tt.over, tt.over)
+				time.Sleep(max(tt.d.Hold, reconcile.DefaultDrainHold) + time.Second)
+				w.is("at last", false, false, true)
+			})
+		})
+	}
+}
+
+// A node that does not know for a moment who is alive goes on as it did.
+func TestAgentDrainsStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		stale := func(on bool) { w.change(func() { w.network.stale = on }) }
+		w.node(reconcile.Drain{})
+		w.node(reconcile.Drain{Since: time.Now()})
+		stale(true)
+		time.Sleep(reconcile.DefaultDrainHold)
+		w.is("frozen at the end of the hold", true, true, false)
+		stale(false)
+		w.is("it knows again", false, false, true)
+		stale(true)
+		w.is("frozen after it has withdrawn", false, false, true)
+		stale(false)
+		w.is("it knows once more", false, false, true)
+		w.change(func() { w.network.members = w.network.members[:1] })
+		w.is("the other is dead", true, true, true)
+	})
+}
+
+// An agent that starts on a node that was drained long ago waits until it knows who
+// is alive, but not for ever.
+func TestAgentStartsDrainedStale(t *testing.T) {
+	for _, known := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newDrainScene(t)
+			w.network.stale = true
+			w.set(reconcile.Drain{Since: time.Now().Add(-time.Hour)})
+			stop := runAgentOn(t, w.scene)
+			defer stop()
+			time.Sleep(9 * time.Second)
+			synctest.Wait()
+			if w.conf != nil || w.report.Synced {
+				t.Errorf("at first FRR is told:\n%s", w.conf)
+			}
+			if known {
+				w.change(func() { w.network.stale = false })
+				w.is("it knows", false, false, true)
+				return
+			}
+			time.Sleep(2 * time.Second)
+			w.is("it does not know", true, true, true)
+		})
+	}
+}
+
+// An annotation that means nothing is told of, once, and changes nothing.
+func TestAgentDrainInvalid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		w.node(reconcile.Drain{})
+		annotate := func(value string) {
 			w.change(func() {
-				w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
-				w.snapshot.Services = services("web=198.51.100.1")
-				w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
+				w.set(reconcile.Drain{})
+				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+					Name: "n1", Annotations: map[string]string{reconcile.AnnotationDrain: value},
+				}})
 			})
 		}
-		is := func(when string, announced, shutdown bool) {
+		says := func(reason string, events int) {
 			t.Helper()
-			synctest.Wait()
-			w.mu.Lock()
-			conf := string(w.conf)
-			w.mu.Unlock()
-			if strings.Contains(conf, "network 198.51.100.1/32") != announced || strings.Contains(conf, "set community graceful-shutdown") != shutdown {
-				t.Errorf("%s: want announced %t, graceful shutdown %t:\n%s", when, announced, shutdown, conf)
+			w.is("an annotation that means nothing", true, false, false)
+			if got := w.report.Drain; got == nil || !strings.Contains(got.Error, reason) || len(w.events) != events {
+				t.Errorf("the report says %+v after events %v, want %q after %d", got, w.events, reason, events)
 			}
 		}
-		w.write(goodConfig)
-		node(reconcile.Drain{})
-		is("before", true, false)
-		node(reconcile.Drain{Since: time.Now()})
-		is("at first", true, true)
-		time.Sleep(reconcile.DefaultDrainHold - 2*time.Second)
-		is("shortly before its time is over", true, true)
-		time.Sleep(3 * time.Second)
-		is("after it", false, false)
-		node(reconcile.Drain{})
-		is("undrained", true, false)
+		annotate("true")
+		says(`drain "true": want a time`, 1)
+		annotate("true")
+		says(`drain "true": want a time`, 1)
+		annotate("2026-05-01T12:00:00Z hold=1d")
+		says("hold=1d", 2)
+		w.node(reconcile.Drain{})
+		if w.report.Drain != nil {
+			t.Errorf("without an annotation the report says %+v", w.report.Drain)
+		}
+		annotate("true")
+		says(`drain "true": want a time`, 3)
+		for _, e := range w.events {
+			if e != reconcile.EventDrainInvalid {
+				t.Errorf("event %s", e)
+			}
+		}
 	})
 }

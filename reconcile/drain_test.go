@@ -18,13 +18,19 @@ import (
 var began = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func TestDrainText(t *testing.T) {
-	for _, d := range []reconcile.Drain{{Since: began}, {Since: began, Force: true}} {
+	for _, d := range []reconcile.Drain{
+		{Since: began}, {Since: began, Force: true}, {Since: began, Hold: 90 * time.Second}, {Since: began, Hold: time.Hour, Force: true},
+	} {
 		got, err := reconcile.ParseDrain(d.String())
 		if err != nil || got != d {
 			t.Errorf("%q: got %v, %v", d.String(), got, err)
 		}
 	}
-	for _, text := range []string{"", "true", "2026-05-01T12:00:00Z now", "2026-05-01T12:00:00Z force force"} {
+	for _, text := range []string{
+		"", "true", "force", "0001-01-01T00:00:00Z", "2026-05-01T12:00:00Z now", "2026-05-01T12:00:00Z force force",
+		"2026-05-01T12:00:00Z hold=", "2026-05-01T12:00:00Z hold=soon", "2026-05-01T12:00:00Z hold=999ms", "2026-05-01T12:00:00Z hold=61m",
+		"2026-05-01T12:00:00Z hold=-5s", "2026-05-01T12:00:00Z hold=5s hold=6s",
+	} {
 		if got, err := reconcile.ParseDrain(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
@@ -33,24 +39,28 @@ func TestDrainText(t *testing.T) {
 
 func TestNodeDrain(t *testing.T) {
 	for value, want := range map[string]reconcile.Drain{
-		"2026-05-01T12:00:00Z": {Since: began},
-		"yes, please":          {},
+		"2026-05-01T12:00:00Z":                    {Since: began},
+		"2026-05-01T14:00:00+02:00 force hold=5s": {Since: began, Hold: 5 * time.Second, Force: true},
+		"yes, please":                             {},
 	} {
 		n := reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{reconcile.AnnotationDrain: value}}})
-		if n.Drain != want {
+		if !n.Drain.Since.Equal(want.Since) || n.Drain.Hold != want.Hold || n.Drain.Force != want.Force {
 			t.Errorf("%q: got %v, want %v", value, n.Drain, want)
+		}
+		if (n.DrainError != "") != n.Drain.IsZero() {
+			t.Errorf("%q: the error is %q", value, n.DrainError)
 		}
 	}
 	// Cordoning a node is about its pods.
 	n := reconcile.FromNode(&corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: corev1.TaintNodeUnschedulable}}}})
-	if !n.Drain.IsZero() || n.NetworkUnavailable {
+	if !n.Drain.IsZero() || n.DrainError != "" || n.NetworkUnavailable {
 		t.Errorf("a cordoned node: %+v", n)
 	}
 }
 
-// drained is what node n1 of two decides while it drains, some time after it
-// began. Edit changes the cluster before.
-func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot)) reconcile.Desired {
+// drained is what node n1 of two decides while it drains, before it has asked for
+// other paths for long enough, or after. Edit changes the cluster before.
+func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.Membership)) reconcile.Desired {
 	t.Helper()
 	r, err := config.ParseRange("192.0.2.0/24")
 	if err != nil {
@@ -73,88 +83,118 @@ func drained(t *testing.T, after time.Duration, edit func(*reconcile.Snapshot)) 
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1"}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}}},
 	}
-	edit(&s)
-	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Now: began.Add(after)})
+	m := reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}
+	edit(&s, &m)
+	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Members: m, Drained: over})
 }
 
 func TestDrain(t *testing.T) {
-	const last = "the node drains, but no other announces the address"
+	const (
+		last    = "the node drains, but no other announces the address"
+		unknown = "the node drains, but which other nodes are alive is not known"
+	)
 	tests := []struct {
 		name   string
-		after  time.Duration
-		edit   func(*reconcile.Snapshot)
+		over   bool
+		edit   func(*reconcile.Snapshot, *reconcile.Membership)
 		routes int
 		reason status.Reason
 		detail string
-		next   time.Duration // after the drain began; 0: never
 	}{
-		{name: "asks for other paths at first", after: 0, routes: 1, reason: status.Announced, next: 10 * time.Second},
-		{name: "to the end of the hold time", after: 10*time.Second - 1, routes: 1, reason: status.Announced, next: 10 * time.Second},
-		{name: "then withdraws", after: 10 * time.Second, reason: status.NodeDraining},
+		{name: "asks for other paths at first", routes: 1, reason: status.Announced},
+		{name: "then withdraws", over: true, reason: status.NodeDraining},
 		{
-			name: "not as the only node", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1] },
+			name: "not as the only node", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Nodes = s.Nodes[:1] },
 		},
 		{
-			name: "not if the other began to drain before", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)} },
+			name: "not if the other began to drain before", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(-time.Minute)}
+			},
 		},
 		{
-			name: "if the other began to drain later", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
+			name: "if the other began to drain later", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Nodes[1].Drain = reconcile.Drain{Since: began} },
 		},
 		{
-			name: "not if the other is forced to", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) {
+			name: "not if the other is forced to", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Nodes[1].Drain = reconcile.Drain{Since: began.Add(time.Minute), Force: true}
 			},
 		},
 		{
-			name: "not while the other is excluded", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Nodes[1].Labels[reconcile.LabelExcludeNode] = "" },
+			name: "not while the other is excluded", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes[1].Labels[reconcile.LabelExcludeNode] = ""
+			},
 		},
 		{
-			name: "not if the other has no endpoint of a local Service", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Services[0].Local = true },
+			name: "not if the other has no endpoint of a local Service", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Services[0].Local = true },
 		},
 		{
-			name: "if the other has one", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) {
+			name: "if the other has one", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Services[0].Local = true
 				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: "n1"}, {Node: "n2"}}
 			},
 		},
 		{
-			name: "not if no advertisement selects the other", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) {
+			name: "not if no advertisement selects the other", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "a")
 			},
 		},
 		{
-			name: "not if the other has no peer for it", after: time.Hour, routes: 1, reason: status.Announced, detail: last,
-			edit: func(s *reconcile.Snapshot) { s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a") },
+			name: "not if the other has no peer for it", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a")
+			},
 		},
 		{
-			name: "the only node, by force", after: time.Hour, reason: status.NodeDraining,
-			edit: func(s *reconcile.Snapshot) { s.Nodes = s.Nodes[:1]; s.Nodes[0].Drain.Force = true },
+			name: "not if the other has no agent", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members = m.Members[:1] },
 		},
 		{
-			name: "what could not be announced anyway", after: time.Hour, reason: status.NoEndpoints,
-			edit: func(s *reconcile.Snapshot) { s.Endpoints = nil },
+			name: "not if the other's agent stops", over: true, routes: 1, reason: status.Announced, detail: last,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1].Leaving = true },
+		},
+		{
+			name: "not while who is alive is not known", over: true, routes: 1, reason: status.Announced, detail: unknown,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Stale = true },
+		},
+		{
+			name: "not if nobody watches who is alive", over: true, routes: 1, reason: status.Announced, detail: unknown,
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { *m = reconcile.Membership{Disabled: true} },
+		},
+		{
+			name: "without knowing who is alive, by force", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				s.Nodes[0].Drain.Force, *m = true, reconcile.Membership{Disabled: true}
+			},
+		},
+		{
+			name: "the only node, by force", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
+				s.Nodes = s.Nodes[:1]
+				s.Nodes[0].Drain.Force = true
+			},
+		},
+		{
+			name: "what could not be announced anyway", over: true, reason: status.NoEndpoints,
+			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Endpoints = nil },
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.edit == nil {
-				tt.edit = func(*reconcile.Snapshot) {}
+				tt.edit = func(*reconcile.Snapshot, *reconcile.Membership) {}
 			}
-			d := drained(t, tt.after, tt.edit)
+			d := drained(t, tt.over, tt.edit)
 			got := d.Decisions[0]
-			if len(d.BGP.Networks) != tt.routes || got.Announce != (tt.routes > 0) || got.Reason != tt.reason || got.Detail != tt.detail {
+			if len(d.BGP.Networks) != tt.routes || got.Announce != (tt.routes > 0) || got.Reason != tt.reason || got.Detail != tt.detail || got.Last != (tt.detail != "") {
 				t.Errorf("%d routes, want %d; decision %+v", len(d.BGP.Networks), tt.routes, got)
-			}
-			if want := began.Add(tt.next); tt.next > 0 && !d.Next.Equal(want) || tt.next == 0 && !d.Next.IsZero() {
-				t.Errorf("next at %v, want %v", d.Next, tt.next)
 			}
 			for _, c := range d.BGP.Classes {
 				for _, a := range c.Attributes {

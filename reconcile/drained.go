@@ -2,11 +2,7 @@
 
 package reconcile
 
-import (
-	"time"
-
-	"github.com/heraldlb/herald/status"
-)
+import "github.com/heraldlb/herald/status"
 
 // A Drainage says how far a node that drains has come.
 type Drainage struct {
@@ -15,14 +11,14 @@ type Drainage struct {
 }
 
 // DrainageOf reads it from what the node's agent says. It reports whether the
-// drain is over: the agent does nothing more about it.
-func DrainageOf(r status.Report, d Drain, now time.Time) (g Drainage, over bool) {
+// drain is over: the agent has read of it, and does nothing more about it.
+func DrainageOf(r status.Report, d Drain) (g Drainage, over bool) {
 	g.Last = true
 	for _, n := range r.Decisions {
 		if n.Announce {
 			g.Left = append(g.Left, n)
-			g.Last = g.Last && n.Detail == lastAnnouncer
+			g.Last = g.Last && n.Last
 		}
 	}
-	return g, r.Ready() && !d.IsZero() && !now.Before(d.over(0)) && g.Last
+	return g, r.Ready() && r.Drain != nil && r.Drain.Over && r.Drain.Wish == d.String() && g.Last
 }

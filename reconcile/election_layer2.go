@@ -338,12 +338,14 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 	}
 	switch {
 	case d.Reason != "":
+	case owner == "" && el.self >= 0 && el.nodes[el.self].Drain.Force && !el.stale:
+		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
-			d.Detail = lastAnnouncer
+			d.Detail, d.Last = lastAnnouncer, true
 		}
 		return d
 	case el.members[el.self].Leaving:

@@ -77,8 +77,8 @@ func newElectorate(nodes []*Node, self string, m Membership, opts AnnounceOption
 	alive, staying, steady := newNodeSet(len(nodes)), newNodeSet(len(nodes)), newNodeSet(len(nodes))
 	add := func(i int, m Member) {
 		e.members[i] = m
-		if e.refused[i] != "" {
-			return
+		if e.refused[i] != "" || nodes[i].Drain.Force {
+			return // not even as the last
 		}
 		alive.add(i)
 		if !m.Leaving && nodes[i].Drain.IsZero() {
@@ -147,7 +147,7 @@ func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
 		return -1
 	}
 	i, known := e.index[c.Node]
-	if !known || i == owner || e.refused[i] != "" {
+	if !known || i == owner || e.refused[i] != "" || e.nodes[i].Drain.Force {
 		return -1
 	}
 	if scores != nil && scores[i] != scores[owner] {

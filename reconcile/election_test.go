@@ -134,6 +134,26 @@ func TestAnnounceLayer2(t *testing.T) {
 			why:   map[string]status.Reason{winner: status.Announced},
 		},
 		{
+			name: "all drain, the winner by force",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				for _, n := range s.Nodes {
+					n.Drain.Since = began
+				}
+				node(s, winner).Drain.Force = true
+			},
+			owner: second,
+			why:   map[string]status.Reason{winner: status.NodeDraining, second: status.Announced},
+		},
+		{
+			name: "all drain by force",
+			change: func(_ *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
+				for _, n := range s.Nodes {
+					n.Drain = reconcile.Drain{Since: began, Force: true}
+				}
+			},
+			why: map[string]status.Reason{winner: status.NodeDraining, second: status.NodeDraining},
+		},
+		{
 			name: "the winner is damped",
 			change: func(_ *testing.T, _ *reconcile.Snapshot, m *reconcile.Membership) {
 				member(m, winner).Damped = true

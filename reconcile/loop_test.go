@@ -35,6 +35,8 @@ type scene struct {
 	report   status.Report
 	events   []string
 	refresh  func() // what happens in Refresh; nil: nothing
+	network  reconcile.Layer2
+	hung     bool // FRR takes a text and does nothing
 
 	rechecked []netip.Prefix // that the agent had looked at again
 }
@@ -120,6 +122,12 @@ func (r router) Set(conf []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conf = conf
+}
+
+func (r router) Applied() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.hung
 }
 
 // routers are a scene's, and were sent everything.
@@ -322,12 +330,17 @@ func TestControllerFollow(t *testing.T) {
 
 // runAgent runs an agent on node n1 until the test ends it.
 func runAgent(t *testing.T, w *scene) (stop func()) {
+	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
+	return runAgentOn(t, w)
+}
+
+// runAgentOn runs the agent of n1 on the cluster as it is.
+func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	worker := reconcile.NewWorker()
 	w.wake = worker.Wake
-	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Layer2: w.network, NodeEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -64,7 +64,9 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 		m.Times = DefaultSwitchTimes
 	}
 	m.gaps = gaps
-	steps, next := m.switches.Step(SwitchInputs(bgp, layer2, sent), now, m.Times)
+	times := m.Times
+	times.Drain = cmp.Or(bgp.Drain.Hold, times.Drain)
+	steps, next := m.switches.Step(SwitchInputs(bgp, layer2, sent), now, times)
 	over := m.overdue(bgp, layer2, steps)
 	out := Outcome{
 		BGP:       keepRoutes(bgp.BGP, m.bgp, over.routes),

@@ -31,7 +31,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
-	opts := reconcile.AnnounceOptions{Layer2: true, Now: x.now}
+	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true}
 	bgp := reconcile.Announce(x.s, "n1", opts)
 	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)
@@ -126,6 +126,7 @@ func TestMemoryDrains(t *testing.T) {
 	x.protocols(true, false)
 	n1, n2, n3 := x.s.Nodes[0], x.s.Nodes[1], x.s.Nodes[2]
 	const route = "route to 192.0.2.0/28"
+	x.m.Members = []reconcile.Member{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
 	steps := []struct {
 		name   string
 		change func()
@@ -139,7 +140,7 @@ func TestMemoryDrains(t *testing.T) {
 		{"another is back", func() { n2.Drain = reconcile.Drain{} }, route + ", bgp HandingOver, bgp HandingOver"},
 		{"nearly ten seconds later", func() { x.now = x.now.Add(reconcile.DefaultDrainHold - 1) }, route + ", bgp HandingOver, bgp HandingOver"},
 		{"ten seconds later", func() { x.now = x.now.Add(1) }, ""},
-		{"the other goes again", func() { x.s.Nodes = x.s.Nodes[:1] }, route},
+		{"the others go", func() { x.m.Members = x.m.Members[:1] }, route},
 		{"forced", func() { n1.Drain.Force = true }, ""},
 	}
 	for _, step := range steps {

@@ -96,8 +96,11 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 func FromNode(n *corev1.Node) *Node {
 	node := &Node{Name: n.Name, Labels: n.Labels}
 	// What cannot be read takes nothing away.
-	if d, err := ParseDrain(n.Annotations[AnnotationDrain]); err == nil {
-		node.Drain = d
+	if text, asked := n.Annotations[AnnotationDrain]; asked {
+		d, err := ParseDrain(text)
+		if node.Drain = d; err != nil {
+			node.DrainError = err.Error()
+		}
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {

@@ -99,6 +99,7 @@ type Node struct {
 	NetworkUnavailable bool         // condition NetworkUnavailable is True
 	Addrs              []netip.Addr // InternalIPs
 	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
+	DrainError         string       // why it cannot be read; empty: it can, or there is none
 }
 
 // An Endpoint is a usable endpoint of a Service: ready, or serving while it

@@ -65,7 +65,7 @@ func SwitchInputs(bgp Desired, layer2 DesiredLayer2, sent func([]netip.Prefix) b
 		in[addr] = i
 	}
 	for addr, i := range in {
-		i.Draining = i.Draining && !bgp.Forced
+		i.Draining = i.Draining && !bgp.Drain.Force
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}

@@ -66,6 +66,7 @@ type Decision struct {
 	Confirmed bool           `json:"confirmed,omitempty"` // seen to be in force: FRR has sent the routes, or the network was told
 	Reason    Reason         `json:"reason"`
 	Detail    string         `json:"detail,omitempty"`
+	Last      bool           `json:"last,omitempty"`   // the node drains, and this stays: no other node is known to announce it
 	Routes    []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
 	Peers     []string       `json:"peers,omitempty"`  // BGP: names, sorted
 

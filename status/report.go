@@ -22,7 +22,8 @@ type Report struct {
 	Error      string         `json:"error,omitempty"` // why the last pass came to nothing
 	FRR        *FRR           `json:"frr,omitempty"`   // agent
 	Layer2     *Network       `json:"layer2,omitempty"`
-	Took       time.Duration  `json:"-"` // the last pass
+	Drain      *Drain         `json:"drain,omitempty"` // agent; nil: nobody asks for it
+	Took       time.Duration  `json:"-"`               // the last pass
 }
 
 // An Identity says which process a Report is from.

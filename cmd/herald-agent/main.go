@@ -142,9 +142,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
 		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
-		Tell: func(e reconcile.Event) { events.Node(o.node, e) },
+		Tell: about,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
@@ -165,16 +166,17 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	})
 	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
-		Node:      o.node,
-		Worker:    worker,
-		Cluster:   watcher,
-		Documents: documents,
-		FRR:       applier,
-		Routers:   routers,
-		Layer2:    network,
-		Logger:    log,
-		Events:    events.Service,
-		Announce:  reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
+		Node:       o.node,
+		Worker:     worker,
+		Cluster:    watcher,
+		Documents:  documents,
+		FRR:        runner{applier},
+		Routers:    routers,
+		Layer2:     network,
+		Logger:     log,
+		Events:     events.Service,
+		NodeEvents: about,
+		Announce:   reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {
@@ -238,6 +240,12 @@ func (r reporter) Set(report status.Report) {
 		hear(report)
 	}
 }
+
+// A runner has FRR run a configuration.
+type runner struct{ *frr.Applier }
+
+// Applied reports whether FRR runs all that Set was told last.
+func (r runner) Applied() bool { return r.State().Applied }
 
 // running says whether FRR runs what it is to run, and why not.
 func running(s frr.State) reconcile.Running {

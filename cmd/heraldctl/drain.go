@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
+
+// holdFlag is a flag of drain that changes nothing unless it is given.
+const holdFlag = "hold"
 
 // drainLook is the time between two looks at a node that drains.
 const drainLook = 500 * time.Millisecond
@@ -47,6 +51,7 @@ type drainJob struct {
 	kubeconfig string
 	namespace  string
 	force      bool
+	hold       time.Duration // 0: not said
 	wait       bool
 	timeout    time.Duration
 }
@@ -58,9 +63,11 @@ func drainCommand() *cobra.Command {
 		Short: "Have a node hand over what it announces",
 		Long: `Drain sets the annotation ` + reconcile.AnnotationDrain + ` of a Node. Its agent then tells
 routers to prefer other paths (RFC 8326), hands over what it answers for on layer 2, and
-after ` + reconcile.DefaultDrainHold.String() + ` withdraws its routes. What no other node
-announces it goes on announcing, unless --force is given. The node stays so until "undrain".
-A node that drains already, with force or without as asked for, is left as it is.
+withdraws its routes once FRR has asked for other paths for ` + reconcile.DefaultDrainHold.String() + `, or as long as
+--hold says. What no other node announces it goes on announcing, unless --force is given.
+The node stays so until "undrain". A node that drains already is left as it is, but for
+--force and --hold, which count from when it began: whoever sees that routers have moved
+ends the wait with --hold ` + reconcile.MinDrainHold.String() + `.
 
 With --wait it asks the node's agent, by way of the API server, until that announces
 nothing any more, or only what no other node does, and lists what was handed over and
@@ -71,6 +78,11 @@ goes on announcing what no other node does; 2 if it could not be done, or is not
 time.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed(holdFlag) {
+				job.hold = 0
+			} else if err := reconcile.CheckDrainHold(job.hold); err != nil {
+				return err
+			}
 			d, err := connect(job.kubeconfig)
 			if err != nil {
 				return err
@@ -82,8 +94,9 @@ time.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in; with --wait")
 	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node announces")
+	flags.DurationVar(&job.hold, holdFlag, reconcile.DefaultDrainHold, "how long to ask for other paths before routes are withdrawn")
 	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only what no other node does")
-	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait")
+	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait; besides --hold")
 	return cmd
 }
 
@@ -129,8 +142,7 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "node %s drains since %s; it withdraws its routes at %s\n", node,
-		drain.Since.Format(time.TimeOnly), drain.Since.Add(reconcile.DefaultDrainHold).Format(time.TimeOnly))
+	fmt.Fprintf(out, "node %s drains: it withdraws its routes once it has asked for other paths for %v\n", node, holdOf(drain))
 	if !j.wait {
 		return nil
 	}
@@ -138,7 +150,7 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 	if err != nil {
 		return err
 	}
-	printDrainage(out, node, before.Decisions, g)
+	printDrainage(out, node, before.Decisions, g, drain)
 	if len(g.Left) > 0 {
 		return errKept
 	}
@@ -151,20 +163,24 @@ func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Ti
 	if err != nil {
 		return reconcile.Drain{}, err
 	}
-	if !n.Drain.IsZero() && n.Drain.Force == j.force {
-		return n.Drain, nil
+	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
+	if !n.Drain.IsZero() { // it has asked for other paths already
+		want.Since, want.Hold = n.Drain.Since, cmp.Or(j.hold, n.Drain.Hold)
 	}
-	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second).Add(time.Second), Force: j.force}
-	if !n.Drain.IsZero() {
-		want.Since = n.Drain.Since // it has asked for other paths already
+	if want == n.Drain {
+		return want, nil
 	}
 	return want, d.Drain(ctx, node, want)
 }
 
+// holdOf returns how long a node asks for other paths.
+func holdOf(d reconcile.Drain) time.Duration { return cmp.Or(d.Hold, reconcile.DefaultDrainHold) }
+
 // await asks the node's agent until the drain is over. An agent that does not
 // answer may be one that has just been started.
 func (j drainJob) await(ctx context.Context, d drainer, node string, drain reconcile.Drain) (reconcile.Drainage, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, j.timeout, fmt.Errorf("not over after %v", j.timeout))
+	limit := j.timeout + holdOf(drain)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
 	tick := time.NewTicker(drainLook)
 	defer tick.Stop()
@@ -172,7 +188,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain recon
 		r, err := j.report(ctx, d, node)
 		left := ""
 		if err == nil {
-			g, over := reconcile.DrainageOf(r, drain, time.Now())
+			g, over := reconcile.DrainageOf(r, drain)
 			if over {
 				return g, nil
 			}
@@ -202,7 +218,11 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 }
 
 // printDrainage lists what became of what a node has announced.
-func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage) {
+func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage, drain reconcile.Drain) {
+	gone := "handed over"
+	if drain.Force { // perhaps to nobody
+		gone = "withdrawn"
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	kept := func(d status.Decision) bool {
 		return slices.ContainsFunc(g.Left, func(l status.Decision) bool {
@@ -211,7 +231,7 @@ func printDrainage(out io.Writer, node string, before []status.Decision, g recon
 	}
 	for _, d := range before {
 		if d.Announce && !kept(d) {
-			fmt.Fprintf(w, "handed over\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", gone, d.Service, d.Addr, d.Protocol)
 		}
 	}
 	for _, d := range g.Left {

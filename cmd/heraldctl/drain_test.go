@@ -24,6 +24,7 @@ import (
 // that it is asked, and goes on saying the last of it.
 type fakeNode struct {
 	node    reconcile.Node
+	drained time.Time // since when
 	writes  int
 	reports []status.Report // Node "" is that the agent does not answer
 }
@@ -37,7 +38,7 @@ func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error)
 }
 
 func (f *fakeNode) Drain(_ context.Context, _ string, d reconcile.Drain) error {
-	f.node.Drain = d
+	f.node.Drain, f.drained = d, time.Now()
 	f.writes++
 	return nil
 }
@@ -57,6 +58,10 @@ func (f *fakeNode) Report(_ context.Context, a kube.Agent) (status.Report, error
 	if r.Node != a.Node {
 		return status.Report{}, fmt.Errorf("agent of %s: refused", a.Node)
 	}
+	if d := f.node.Drain; !d.IsZero() {
+		until := f.drained.Add(holdOf(d))
+		r.Drain = &status.Drain{Wish: d.String(), Until: until, Over: !time.Now().Before(until)}
+	}
 	return r, nil
 }
 
@@ -66,26 +71,43 @@ func TestDrainBegins(t *testing.T) {
 	steps := []struct {
 		name   string
 		force  bool
+		hold   time.Duration
 		at     time.Time
+		want   time.Duration
 		writes int
 	}{
-		{"first", false, now, 1},
-		{"again changes nothing", false, now.Add(time.Minute), 1},
-		{"force does not begin anew", true, now.Add(time.Minute), 2},
-		{"no force any more", false, now.Add(time.Hour), 3},
+		{"first", false, 0, now, 0, 1},
+		{"again changes nothing", false, 0, now.Add(time.Minute), 0, 1},
+		{"force does not begin anew", true, 0, now.Add(time.Minute), 0, 2},
+		{"no force any more", false, 0, now.Add(time.Hour), 0, 3},
+		{"longer", false, time.Minute, now.Add(time.Hour), time.Minute, 4},
+		{"as long as before", false, 0, now.Add(time.Hour), time.Minute, 4},
 	}
 	for _, s := range steps {
-		got, err := drainJob{force: s.force}.begin(t.Context(), f, "n1", s.at)
+		got, err := drainJob{force: s.force, hold: s.hold}.begin(t.Context(), f, "n1", s.at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := reconcile.Drain{Since: time.Date(2026, 5, 1, 12, 0, 1, 0, time.UTC), Force: s.force}
+		want := reconcile.Drain{Since: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Hold: s.want, Force: s.force}
 		if f.node.Drain != want || got != want || f.writes != s.writes {
 			t.Errorf("%s: %v, said to be %v, after %d writes, want %v after %d", s.name, f.node.Drain, got, f.writes, want, s.writes)
 		}
 	}
 	if _, err := (drainJob{}).begin(t.Context(), f, "n2", now); err == nil {
 		t.Error("a node that is not there drains")
+	}
+}
+
+// A hold that makes no sense is refused before anything is asked of a cluster.
+func TestDrainHoldBounds(t *testing.T) {
+	for _, hold := range []string{"0s", "999ms", "-10s", "1h1s"} {
+		cmd := drainCommand()
+		cmd.SetArgs([]string{"n1", "--hold=" + hold, "--kubeconfig=/does/not/exist"})
+		cmd.SetOut(new(bytes.Buffer))
+		cmd.SetErr(new(bytes.Buffer))
+		if err := cmd.Execute(); err == nil || !strings.HasPrefix(err.Error(), "hold ") {
+			t.Errorf("--hold=%s: %v, want that it is refused", hold, err)
+		}
 	}
 }
 
@@ -99,7 +121,7 @@ func announcing(a, b string) status.Report {
 			Announce: how != "no",
 		}
 		if how == "last" {
-			d.Detail = "the node drains, but no other announces the address"
+			d.Detail, d.Last = "the node drains, but no other announces the address", true
 		}
 		r.Decisions = append(r.Decisions, d)
 	}
@@ -110,6 +132,8 @@ func TestDrainWaits(t *testing.T) {
 	silent := status.Report{}
 	tests := []struct {
 		name    string
+		hold    time.Duration
+		force   bool
 		reports []status.Report
 		err     string
 		after   time.Duration // at least
@@ -126,6 +150,20 @@ func TestDrainWaits(t *testing.T) {
 			},
 		},
 		{
+			name:    "held for long",
+			hold:    5 * time.Minute,
+			reports: []status.Report{announcing("yes", "no"), announcing("no", "no")},
+			after:   5 * time.Minute,
+			want:    []string{"handed over  ns/a  192.0.2.1  bgp", "node n1 announces nothing any more"},
+		},
+		{
+			name:    "by force, all of it",
+			force:   true,
+			reports: []status.Report{announcing("no", "yes"), announcing("no", "no")},
+			after:   reconcile.DefaultDrainHold,
+			want:    []string{"withdrawn  ns/b  192.0.2.2  bgp", "node n1 announces nothing any more"},
+		},
+		{
 			name:    "one stays",
 			reports: []status.Report{announcing("yes", "yes"), announcing("last", "no")},
 			err:     errKept.Error(),
@@ -139,14 +177,14 @@ func TestDrainWaits(t *testing.T) {
 		{
 			name:    "never over",
 			reports: []status.Report{announcing("yes", "yes"), announcing("no", "yes")},
-			err:     "wait for node n1: not over after 1m0s: the node still announces 1 addresses",
-			after:   time.Minute,
+			err:     "wait for node n1: not over after 1m10s: the node still announces 1 addresses",
+			after:   time.Minute + reconcile.DefaultDrainHold,
 		},
 		{
 			name:    "the agent is gone",
 			reports: []status.Report{announcing("yes", "yes"), silent},
-			err:     "wait for node n1: not over after 1m0s: agent of n1: refused",
-			after:   time.Minute,
+			err:     "wait for node n1: not over after 1m10s: agent of n1: refused",
+			after:   time.Minute + reconcile.DefaultDrainHold,
 		},
 	}
 	for _, tt := range tests {
@@ -155,7 +193,7 @@ func TestDrainWaits(t *testing.T) {
 				f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: tt.reports}
 				var out bytes.Buffer
 				start := time.Now()
-				err := drainJob{namespace: "ours", wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
+				err := drainJob{namespace: "ours", hold: tt.hold, force: tt.force, wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
 				if text := fmt.Sprint(err); text != tt.err && (err != nil || tt.err != "") {
 					t.Errorf("got %v, want %s", err, tt.err)
 				}
