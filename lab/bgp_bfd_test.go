@@ -123,6 +123,13 @@ func TestBGPBFD(t *testing.T) {
 func TestBGPBFDPassive(t *testing.T) {
 	e := newE2E(t)
 	e.routerBFD("passive-mode")
+	begin := func() {
+		t.Helper()
+		if _, err := e.Router.FRR.Vtysh(context.Background(), "configure terminal", "bfd", "profile far", "no passive-mode"); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(begin)
 	e.configure(bfdPeers + "bfd-profiles: [{name: fast, passive-mode: true}]\n")
 	want := bfdPeer{Status: "down", ReceiveInterval: 300, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50, Passive: true}
 	// waiting reports what is not there yet, or not waiting.
@@ -154,9 +161,7 @@ func TestBGPBFDPassive(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if _, err := e.Router.FRR.Vtysh(t.Context(), "configure terminal", "bfd", "profile far", "no passive-mode"); err != nil {
-		t.Fatal(err)
-	}
+	begin()
 	e.guarded(want, e.Router.Addr4, e.Router.Addr6)
 }
 
