@@ -40,7 +40,21 @@ func TestBGPResourcesUnnumbered(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() {
-		router(context.Background(), "no neighbor p2p interface")
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		router(ctx, "no neighbor p2p interface")
+		r.clear(ctx)
+		// FRR 10.3's zebra crashes if a link goes on which it sends advertisements.
+		for _, f := range []*lab.FRR{n1.FRR, r1.FRR} {
+			for sends := true; sends && ctx.Err() == nil; {
+				out, err := f.Vtysh(ctx, "show interface p2p")
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				sends = strings.Contains(out, "ND router advertisements are sent")
+			}
+		}
 		if _, err := n1.Run(context.Background(), "ip", "link", "del", "p2p"); err != nil {
 			t.Error(err)
 		}
