@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,8 @@ func (e *e2e) routerBFD(profile ...string) {
 }
 
 // BFD comes up with the profile's parameters, at both ends and over both families,
-// and neither another Service nor a change of the profile flaps anything.
+// clients reach Services of both over such sessions, and neither another Service nor
+// a change of the profile flaps anything.
 func TestBGPBFD(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -75,7 +77,7 @@ func TestBGPBFD(t *testing.T) {
 		},
 		{
 			"passive", "{name: fast, receive-interval: 100, passive-mode: true}",
-			bfdPeer{ReceiveInterval: 100, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50},
+			bfdPeer{ReceiveInterval: 100, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50, Passive: true},
 		},
 	}
 	e := newE2E(t)
@@ -84,17 +86,23 @@ func TestBGPBFD(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := newE2E(t)
 			peers, at := bfdPeers, []netip.Addr{e.Router.Addr4, e.Router.Addr6}
+			pool, families := "203.0.113.208/28, 'fd00:d::/124'", []corev1.IPFamily{v4, v6}
 			if test.want.EchoTransmit > 0 { // which is not possible over IPv6
-				at = at[:1]
+				at, pool, families = at[:1], "203.0.113.208/28", families[:1]
 				peers = strings.Replace(peers, `"fd00:10:10::254", bfd-profile: fast`, `"fd00:10:10::254", bfd-profile: plain`, 1)
 			}
 			document := func(profile string) string {
-				return peers + "bfd-profiles: [" + profile + ", {name: plain}]\naddress-pools:\n- {name: p, protocol: bgp, addresses: [203.0.113.208/28]}\n"
+				return peers + "bfd-profiles: [" + profile + ", {name: plain}]\naddress-pools:\n- {name: p, protocol: bgp, addresses: [" + pool + "]}\n"
 			}
 			e.configure(document(test.profile))
-			addr := e.expose(lab.ServiceOptions{Name: "first"})[0]
-			e.inKernel(route(addr), e.Nodes)
-			e.reached(addr)
+			opts := lab.ServiceOptions{Name: "first", Families: families}
+			if len(families) > 1 {
+				opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
+			}
+			for _, addr := range e.expose(opts) {
+				e.inKernel(route(addr), e.Nodes)
+				e.reached(addr)
+			}
 			e.guarded(test.want, at...)
 			ups, before := e.bfdUps(), e.connections()
 			e.inKernel(route(e.expose(lab.ServiceOptions{Name: "second"})[0]), e.Nodes)
@@ -108,6 +116,53 @@ func TestBGPBFD(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A node with a passive profile says nothing before its router does: BFD comes up
+// where the router begins, and not where it waits too. RFC 5880, Section 6.1.
+func TestBGPBFDPassive(t *testing.T) {
+	e := newE2E(t)
+	e.routerBFD("passive-mode")
+	begin := func() {
+		t.Helper()
+		if _, err := e.Router.FRR.Vtysh(context.Background(), "configure terminal", "bfd", "profile far", "no passive-mode"); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(begin)
+	e.configure(bfdPeers + "bfd-profiles: [{name: fast, passive-mode: true}]\n")
+	want := bfdPeer{Status: "down", ReceiveInterval: 300, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50, Passive: true}
+	// waiting reports what is not there yet, or not waiting.
+	waiting := func(ctx context.Context) error {
+		for _, n := range e.Nodes {
+			near, err := bfdSessions(ctx, n.FRR)
+			if err != nil {
+				return err
+			}
+			for _, a := range []netip.Addr{e.Router.Addr4, e.Router.Addr6} {
+				if diff := cmp.Diff(want, near[a].bfdPeer); diff != "" {
+					return fmt.Errorf("%s to %s (-want +got):\n%s", n.Name, a, diff)
+				}
+			}
+		}
+		far, err := bfdSessions(ctx, e.Router.FRR)
+		for _, n := range e.Nodes {
+			for _, a := range []netip.Addr{n.Addr4, n.Addr6} {
+				if s := far[a]; err == nil && (s.Status != "down" || !s.Passive) {
+					err = fmt.Errorf("r1 to %s: %+v", a, s)
+				}
+			}
+		}
+		return err
+	}
+	e.eventually("both ends are passive", waiting)
+	e.stays(3*time.Second, func() { // an active end says something every second
+		if err := waiting(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	begin()
+	e.guarded(want, e.Router.Addr4, e.Router.Addr6)
 }
 
 // guarded waits until BFD is up between all nodes and these addresses of r1, with
@@ -143,6 +198,7 @@ func (e *e2e) guarded(want bfdPeer, at ...netip.Addr) {
 // A bfdPeer is what bfdd says of its end of a session.
 type bfdPeer struct {
 	Status           string `json:"status"`
+	Passive          bool   `json:"passive-mode"`
 	ReceiveInterval  int    `json:"receive-interval"`
 	TransmitInterval int    `json:"transmit-interval"`
 	DetectMultiplier int    `json:"detect-multiplier"`
@@ -154,6 +210,7 @@ type bfdPeer struct {
 type bfdSession struct {
 	bfdPeer
 	Peer             netip.Addr `json:"peer"`
+	Interface        string     `json:"interface"`
 	MultiHop         bool       `json:"multihop"`
 	RemoteReceive    int        `json:"remote-receive-interval"`
 	RemoteTransmit   int        `json:"remote-transmit-interval"`
@@ -277,14 +334,16 @@ func TestBGPBFDMultihop(t *testing.T) {
 	s.session(n1, peerAt(r1.Client4), established)
 }
 
-// cuts is how often a node's cable is cut.
-const cuts = 6
+// cuts is how often a node's cable is cut, and where the median is too long, at most:
+// a machine that is busy for some seconds does not make it so.
+const cuts, mostCuts = 6, 18
 
 // When a node's cable is cut, and nobody but BFD can notice, r1 stops forwarding to
 // that node within the detection time and little more.
 func TestFaultCableCut(t *testing.T) {
 	const (
 		detection = 3 * 100 * time.Millisecond
+		limit     = detection + 200*time.Millisecond
 		timeout   = 400 * time.Millisecond // of a client
 	)
 	e := newE2E(t)
@@ -295,7 +354,7 @@ func TestFaultCableCut(t *testing.T) {
 	e.inKernel(route(addr), e.Nodes)
 	e.reached(addr)
 	var withdrawn, client []time.Duration
-	for i := range cuts {
+	for i := 0; i < cuts || i < mostCuts && median(withdrawn) > limit; i++ {
 		cut := e.Nodes[i%len(e.Nodes)]
 		e.guarded(bfdPeer{ReceiveInterval: 100, TransmitInterval: 100, DetectMultiplier: 3, EchoReceive: 50}, e.Router.Addr4)
 		load := e.Client.StartLoad(lab.LoadOptions{
@@ -336,15 +395,19 @@ func TestFaultCableCut(t *testing.T) {
 	}
 	t.Logf("until the route to the node was gone: %s", summary(withdrawn))
 	t.Logf("from the first to the last request that a client lost: %s", summary(client))
-	// On a quiet machine it takes less than 0.2 s beyond the detection time: what is
-	// asserted is that no slower mechanism, such as the hold time of 9 s, was at work.
-	if median := withdrawn[len(withdrawn)/2]; median > detection+700*time.Millisecond {
-		t.Errorf("the median until the route was gone is %v, with a detection time of %v", median, detection)
+	if m := median(withdrawn); m > limit {
+		t.Errorf("the median until the route was gone is %v, with a detection time of %v", m, detection)
 	}
-	if median := client[len(client)/2]; median > detection+timeout+time.Second {
-		t.Errorf("a client lost requests for %v (median), with a detection time of %v", median, detection)
+	// What is asserted is that no slower mechanism, such as the hold time of 9 s, was
+	// at work.
+	if m := median(client); m > detection+timeout+time.Second {
+		t.Errorf("a client lost requests for %v (median), with a detection time of %v", m, detection)
 	}
 	// Sessions without BFD have outlived the cuts. What is announced in them next has
 	// the nodes' addresses as its next hops, which FRR has lost.
 	e.learned(e.ibgp, route(e.expose(lab.ServiceOptions{Name: "web6", Families: []corev1.IPFamily{v6}})[0]), e.Nodes)
+}
+
+func median(all []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(all))[len(all)/2]
 }

@@ -65,7 +65,7 @@ func TestResourcesLayer2Added(t *testing.T) {
 }
 
 // A peer whose BFD profile is missing makes the configuration stale everywhere,
-// until the profile is there.
+// until the profile is there, which then is in FRR with all that it says.
 func TestResourcesMissingProfile(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -93,7 +93,8 @@ func TestResourcesMissingProfile(t *testing.T) {
 	r.apply(routerPeer("r1", "10.10.0.254", "bfdProfile: late", "holdTime: 57s", "keepaliveTime: 13s"))
 	r.refused(config.KindPeer, "r1", "MissingReference", "late")
 	shows("1")
-	r.apply("{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: late}, spec: {receiveInterval: 150}}")
+	r.apply("{apiVersion: metallb.io/v1beta1, kind: BFDProfile, metadata: {name: late}, spec: {receiveInterval: 150, transmitInterval: 160, " +
+		"detectMultiplier: 7, echoInterval: 70, echoMode: true, passiveMode: true, minimumTtl: 250}}")
 	r.accepted(config.KindPeer, "r1")
 	shows("0")
 	// What the API server has filled in is told FRR as well.
@@ -103,10 +104,19 @@ func TestResourcesMissingProfile(t *testing.T) {
 	for _, n := range r.Nodes {
 		r.eventually("running configuration of "+n.Name, func(ctx context.Context) error {
 			text, err := n.FRR.Vtysh(ctx, "show running-config")
-			for _, line := range []string{" neighbor 10.10.0.254 timers 13 57", " neighbor 10.10.0.254 bfd profile late", " profile late", "  receive-interval 150"} {
+			_, profile, _ := strings.Cut(text, "\n profile late\n")
+			profile, _, _ = strings.Cut(profile, "\n exit\n")
+			for _, line := range []string{" neighbor 10.10.0.254 timers 13 57", " neighbor 10.10.0.254 bfd profile late"} {
 				if err == nil && !strings.Contains(text, "\n"+line+"\n") {
 					err = fmt.Errorf("no line %q in:\n%s", line, text)
 				}
+			}
+			want := []string{
+				"  detect-multiplier 7", "  echo receive-interval 70", "  echo transmit-interval 70", "  echo-mode",
+				"  minimum-ttl 250", "  passive-mode", "  receive-interval 150", "  transmit-interval 160",
+			}
+			if got := slices.Sorted(strings.SplitSeq(profile, "\n")); err == nil && !slices.Equal(got, want) {
+				err = fmt.Errorf("the profile is %q, want %q", got, want)
 			}
 			return err
 		})
@@ -125,7 +135,9 @@ func TestBGPServiceMetrics(t *testing.T) {
 				e.metric(e.leader(), `metallb_allocator_addresses_total{pool="counted"} 8`+"\n")
 				e.metric(e.leader(), fmt.Sprintf("metallb_allocator_addresses_in_use_total{pool=\"counted\"} %d\n", used))
 				for _, n := range e.Nodes {
-					e.metric(e.Agent(n), `metallb_bgp_session_up{peer="10.10.0.254:179"`)
+					for _, peer := range []string{"10.10.0.254:179", "[fd00:10:10::254]:179"} {
+						e.metric(e.Agent(n), fmt.Sprintf("metallb_bgp_session_up{peer=%q,vrf=\"default\"} 1\n", peer))
+					}
 					announced := fmt.Sprintf("\nmetallb_speaker_announced{ip=%q,node=%q,protocol=\"bgp\",service=\"%s/web\"} 1\n", addr, n.Name, e.namespace)
 					e.eventually(announced, func(ctx context.Context) error {
 						page, err := e.Agent(n).Get(ctx, "/metrics")

@@ -42,6 +42,16 @@ func TestBGPResourcesAttributes(t *testing.T) {
 				},
 			},
 		}},
+		{"numbers", web, []routeStep{
+			{
+				name: "worse", ads: map[string]string{"ad": "ipAddressPools: [one], med: 70, asPathPrepend: 2"},
+				want: routing{ibgp: []string{all + " med 70"}, ebgp: []string{all + " med 70 path 64512 64512 64512"}, r1: []string{all}},
+			},
+			{
+				name: "going", ads: map[string]string{"ad": "ipAddressPools: [one], gracefulShutdown: true, localPref: 150"},
+				want: routing{ibgp: []string{all + " with 65535:0 pref 0"}, ebgp: []string{all + " with 65535:0"}, r1: []string{all}},
+			},
+		}},
 		{"peers of two pools", two, []routeStep{
 			{
 				name: "one router each", ads: map[string]string{

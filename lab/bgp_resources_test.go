@@ -253,8 +253,14 @@ func (r *routeTest) lines(paths []lab.Path) []string {
 		if all := slices.Concat(a.Communities, a.Large); len(all) > 0 {
 			more += " with " + strings.Join(all, " ")
 		}
-		if a.LocalPref != 0 && a.LocalPref != defaultLocalPref {
-			more += fmt.Sprint(" pref ", a.LocalPref)
+		if p.LocalPref != nil && *p.LocalPref != defaultLocalPref {
+			more += fmt.Sprint(" pref ", *p.LocalPref)
+		}
+		if p.MED != nil && *p.MED != 0 {
+			more += fmt.Sprint(" med ", *p.MED)
+		}
+		if len(p.ASPath) > 1 { // our AS once is what every external router sees
+			more += " path " + strings.Trim(fmt.Sprint(p.ASPath), "[]")
 		}
 		key := r.nameOf(p.Prefix) + "|" + more
 		nodes[key] = append(nodes[key], r.nodeOf(p.NextHop))

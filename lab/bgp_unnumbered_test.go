@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/config"
@@ -78,6 +79,28 @@ func TestBGPUnnumbered(t *testing.T) {
 		return nil
 	}
 	before := s.session(n1, id, up)
+	effective := func(want bfdPeer) {
+		t.Helper()
+		ctx := deadline(t)
+		for {
+			near, far := bfdOver(t, n1.FRR, "p2p"), bfdOver(t, r1.FRR, "p2p")
+			want.Status = "up"
+			diff := cmp.Diff(want, near.bfdPeer) + cmp.Diff(
+				[]int{want.ReceiveInterval, want.TransmitInterval, want.DetectMultiplier},
+				[]int{far.RemoteReceive, far.RemoteTransmit, far.RemoteMultiplier}) + cmp.Diff(
+				[]int{250, 250, 3},
+				[]int{near.RemoteReceive, near.RemoteTransmit, near.RemoteMultiplier})
+			if diff == "" {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				t.Fatalf("BFD of n1, of it at r1, of r1 at n1 (-want +got):\n%s", diff)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	effective(bfdPeer{ReceiveInterval: 250, TransmitInterval: 250, DetectMultiplier: 3, EchoReceive: 50})
 	if before.Established != alone.Established {
 		t.Errorf("BFD reset the session: established %d times, then %d", alone.Established, before.Established)
 	}
@@ -124,6 +147,7 @@ func TestBGPUnnumbered(t *testing.T) {
 	flaps := downs()
 	c.BFDProfiles[0] = config.BFDProfile{Name: "lab", TransmitInterval: 260, ReceiveInterval: 260, DetectMultiplier: 5}
 	s.configure(c)
+	effective(bfdPeer{ReceiveInterval: 260, TransmitInterval: 260, DetectMultiplier: 5, EchoReceive: 50})
 	after := s.session(n1, id, up)
 	if now := downs(); after.Established != before.Established || now != flaps {
 		t.Errorf("a change of the profile: established %d times, then %d; BFD %s, then %s", before.Established, after.Established, flaps, now)
@@ -139,4 +163,20 @@ func TestBGPUnnumbered(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.session(n1, id, up)
+}
+
+// bfdOver returns the BFD session of an FRR over an interface; there is none if it
+// has no status.
+func bfdOver(t *testing.T, f *lab.FRR, link string) bfdSession {
+	t.Helper()
+	all, err := bfdSessions(deadline(t), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Interface == link {
+			return s
+		}
+	}
+	return bfdSession{}
 }

@@ -329,9 +329,6 @@ type session struct {
 	RemotePort    int    `json:"portForeign"`
 	LocalHost     string `json:"hostLocal"`
 	LocalRouterID string `json:"localRouterId"`
-	Messages      struct {
-		UpdatesReceived int `json:"updatesRecv"`
-	} `json:"messageStats"`
 }
 
 // sessions returns a node's sessions by the peer's address.

@@ -121,18 +121,19 @@ func (r *vrfRouter) admit(p config.Peer) string {
 	if r.asn == 0 {
 		r.asn, r.by = p.MyASN, p.Name
 	}
+	var remarks []string
 	switch {
 	case !p.RouterID.IsValid() || r.routerID == p.RouterID:
 	case !r.routerID.IsValid():
 		r.routerID, r.idBy = p.RouterID, p.Name
 	default:
-		return fmt.Sprintf("router ID %s is not used: peer %s set %s first", p.RouterID, r.idBy, r.routerID)
+		remarks = append(remarks, fmt.Sprintf("router ID %s is not used: peer %s set %s first", p.RouterID, r.idBy, r.routerID))
 	}
 	if p.GracefulRestart && p.BFDProfile != "" {
 		// RFC 5882, Section 4.3: bfdd goes down together with bgpd.
-		return "graceful restart holds no routes if the peer notices with BFD that FRR restarts"
+		remarks = append(remarks, "graceful restart holds no routes if the peer notices with BFD that FRR restarts")
 	}
-	return ""
+	return strings.Join(remarks, "; ")
 }
 
 // shownASN returns our AS number as a peer is to see it.

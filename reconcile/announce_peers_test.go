@@ -146,6 +146,16 @@ func TestPeers(t *testing.T) {
 			routers: "AS 64512 10.10.0.1; 10.10.0.2 AS 64513 as 0",
 			details: []string{"graceful restart holds no routes if the peer notices with BFD that FRR restarts"},
 		},
+		{
+			name: "two remarks on one peer",
+			peers: []config.Peer{
+				{Name: "x", MyASN: 64512, PeerASN: 64513, Address: at(2), RouterID: at(99)},
+				{Name: "y", MyASN: 64512, PeerASN: 64513, Address: at(3), RouterID: at(98), GracefulRestart: true, BFDProfile: "fast"},
+			},
+			routers: "AS 64512 10.10.0.99; 10.10.0.2 AS 64513 as 0; 10.10.0.3 AS 64513 as 0",
+			details: []string{"", "router ID 10.10.0.98 is not used: peer x set 10.10.0.99 first; " +
+				"graceful restart holds no routes if the peer notices with BFD that FRR restarts"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

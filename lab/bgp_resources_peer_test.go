@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/lab"
+)
+
+// peerPool is a pool for Services of both families, announced to every peer.
+const peerPool = `
+{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [10.248.0.0/28, "fd00:248::/124"]}}
+---
+{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}
+`
+
+// A peer by its interface gets the routes of each family that there is, alone.
+func TestBGPResourcesUnnumbered(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	n1, r1 := r.Nodes[0], r.Router
+	if err := lab.Cable(n1.Machine, r1.Machine, "p2p"); err != nil {
+		t.Fatal(err)
+	}
+	router := func(ctx context.Context, commands ...string) {
+		t.Helper()
+		if _, err := r1.FRR.Vtysh(ctx, append([]string{"configure terminal", "router bgp 64513"}, commands...)...); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		router(ctx, "no neighbor p2p interface")
+		r.clear(ctx)
+		// FRR 10.3's zebra crashes if a link goes on which it sends advertisements.
+		for _, f := range []*lab.FRR{n1.FRR, r1.FRR} {
+			for sends := true; sends && ctx.Err() == nil; {
+				out, err := f.Vtysh(ctx, "show interface p2p")
+				if err != nil {
+					t.Error(err)
+					break
+				}
+				sends = strings.Contains(out, "ND router advertisements are sent")
+			}
+		}
+		if _, err := n1.Run(context.Background(), "ip", "link", "del", "p2p"); err != nil {
+			t.Error(err)
+		}
+	})
+	router(t.Context(), "neighbor p2p interface remote-as external", "neighbor p2p timers connect 1",
+		"address-family ipv4 unicast", "neighbor p2p activate", "exit-address-family",
+		"address-family ipv6 unicast", "neighbor p2p activate")
+	r.apply(peerPool + "---\n{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: link}, spec: {myASN: 64512, dynamicASN: external, " +
+		"interface: p2p, connectTime: 1s, nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]}}")
+	r.accepted(config.KindPeer, "link")
+	for _, family := range []corev1.IPFamily{v4, v6} {
+		name := strings.ToLower(string(family))
+		addr := r.expose(lab.ServiceOptions{Name: name, Families: []corev1.IPFamily{family}})[0]
+		r.inKernelOver(route(addr))
+		r.reached(addr)
+		if err := r.Cluster.DeleteService(t.Context(), r.namespace, name); err != nil {
+			t.Fatal(err)
+		}
+		r.inKernel(route(addr), nil)
+	}
+	both := r.expose(lab.ServiceOptions{Name: "both", Families: []corev1.IPFamily{v4, v6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	for _, addr := range both {
+		r.inKernelOver(route(addr))
+		r.reached(addr)
+	}
+}
+
+// inKernelOver waits until r1's kernel has the route via one link-local address.
+func (r *resourceTest) inKernelOver(p netip.Prefix) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	if _, err := r.routes.Wait(ctx, p, time.Now(), lab.Hops(1)); err != nil {
+		r.t.Fatal(err)
+	}
+	history := r.routes.History(p)
+	if hop := history[len(history)-1].NextHops; len(hop) != 1 || !hop[0].Is6() || !hop[0].IsLinkLocalUnicast() {
+		r.t.Errorf("route to %s via %v, want a link-local address", p, hop)
+	}
+}
+
+// Peers say what kind of AS the router is in, and what it is to see of ours.
+func TestBGPResourcesPeerASN(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	var others []*lab.GoBGP
+	for i, at := range []string{"10.10.0.203", "fd00:10:10::204"} {
+		g, err := r.StartGoBGP(t.Context(), lab.GoBGPOptions{
+			Name: fmt.Sprint("other", i), ASN: 64516, PeerASN: 64600, Listen: []netip.Addr{netip.MustParseAddr(at)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := g.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		others = append(others, g)
+	}
+	r.apply(peerPool)
+	for name, spec := range map[string]string{
+		"inside": "peerAddress: 10.10.0.200, dynamicASN: internal", "outside": "peerAddress: 10.10.0.201, dynamicASN: external",
+		"wrong-inside": `peerAddress: "fd00:10:10::200", dynamicASN: external`, "wrong-outside": `peerAddress: "fd00:10:10::201", dynamicASN: internal`,
+		"other": "peerAddress: 10.10.0.203, peerASN: 64516, localASN: 64600", "other-v6": `peerAddress: "fd00:10:10::204", peerASN: 64516, localASN: 64600`,
+	} {
+		r.apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %s}, spec: {myASN: 64512, connectTime: 1s, %s}}", name, spec))
+	}
+	addrs := r.expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{v4, v6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	four, six := route(addrs[0]), route(addrs[1])
+	if four.Addr().Is6() {
+		four, six = six, four
+	}
+	for _, test := range []struct {
+		g    *lab.GoBGP
+		p    netip.Prefix
+		path []uint32
+	}{
+		{r.ibgp, four, nil}, {r.ebgp, four, []uint32{64512}},
+		{others[0], four, []uint32{64600}}, {others[1], six, []uint32{64600}},
+	} {
+		for _, p := range r.learned(test.g, test.p, r.Nodes) {
+			if diff := cmp.Diff(test.path, p.ASPath); diff != "" {
+				t.Errorf("AS path from %s (-want +got):\n%s", p.Peer, diff)
+			}
+		}
+	}
+	for _, n := range r.Nodes {
+		for _, a := range []netip.Addr{ibgp6, ebgp6} {
+			r.eventually("the wrong kind of AS", func(ctx context.Context) error {
+				p, err := r.peerOf(ctx, n, a)
+				if err == nil && (p.Session.Up() || !strings.Contains(p.Session.LastError, "Bad Peer AS")) {
+					err = fmt.Errorf("%s with %s: %+v", n.Name, a, p.Session)
+				}
+				return err
+			})
+		}
+	}
+}
+
+// Graceful restart of a peer that does not say so yet is added by an edit. That
+// resets the sessions, on all nodes at once, each once, and the agents say so; by a
+// second peer for nodes with a label it goes node by node.
+func TestBGPResourcesGracefulRestart(t *testing.T) {
+	r := newResourceTest(t)
+	r.deleteConfigMap()
+	n1 := r.Nodes[0]
+	t.Cleanup(func() {
+		if err := r.Cluster.UnlabelNode(context.Background(), n1.Name, "restart"); err != nil {
+			t.Error(err)
+		}
+	})
+	const others = "nodeSelectors: [{matchExpressions: [{key: restart, operator: DoesNotExist}]}]"
+	r.apply(peerPool + "---\n" + routerPeer("r1", "10.10.0.254", others) + "\n---\n" + documentOf(peerResources, "ibgp"))
+	addr := r.expose(lab.ServiceOptions{Name: "web"})[0]
+	r.inKernel(route(addr), r.Nodes)
+	// change does something, and waits until these nodes' sessions with r1 were reset.
+	change := func(do func(), nodes ...*lab.Node) {
+		t.Helper()
+		want, said := r.connections(), map[*lab.Node]int{}
+		for _, n := range r.Nodes {
+			said[n] = r.saysReset(n)
+		}
+		for _, n := range nodes {
+			want[n.Name+" to 10.10.0.254"]++
+			said[n]++
+		}
+		do()
+		r.eventually("sessions", func(context.Context) error {
+			if diff := cmp.Diff(want, r.connections()); diff != "" {
+				return fmt.Errorf("how often they were established (-want +got):\n%s", diff)
+			}
+			return nil
+		})
+		for _, n := range r.Nodes {
+			if got := r.saysReset(n); got != said[n] {
+				t.Errorf("the agent of %s has said %d times that it resets a session, want %d", n.Name, got, said[n])
+			}
+		}
+		for _, n := range nodes {
+			if mode := restartMode(t, r.Router.FRR, n.Addr4); mode != "Restart" {
+				t.Errorf("r1 sees graceful restart mode %q of %s, want Restart", mode, n.Name)
+			}
+		}
+		r.inKernel(route(addr), r.Nodes)
+	}
+	change(func() {
+		r.apply(routerPeer("graceful", "10.10.0.254", "enableGracefulRestart: true", "nodeSelectors: [{matchLabels: {restart: graceful}}]"))
+		r.accepted(config.KindPeer, "graceful")
+	})
+	change(func() {
+		if err := r.Cluster.LabelNode(t.Context(), n1.Name, "restart", "graceful"); err != nil {
+			t.Fatal(err)
+		}
+	}, n1)
+	change(func() { r.apply(routerPeer("r1", "10.10.0.254", "enableGracefulRestart: true", others)) }, r.Nodes[1:]...)
+}
+
+// saysReset counts how often a node's agent has said that it resets the session
+// with r1 for graceful restart.
+func (e *e2e) saysReset(n *lab.Node) int {
+	e.t.Helper()
+	log, err := os.ReadFile(e.LogFile("agent-" + n.Name))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return strings.Count(string(log), `msg="session reset" component=frr peer=10.10.0.254 reason="graceful restart changes"`)
+}
