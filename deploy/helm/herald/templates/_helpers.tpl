@@ -1,6 +1,15 @@
-{{/* What is set for MetalLB's speaker is meant for the agent. */}}
+{{/*
+What is set for MetalLB's speaker is meant for the agent, but for two things. Its
+images are MetalLB's. And frr.enabled chooses there among kinds of BGP, so that
+MetalLB's own default, false, does not mean that there is none.
+*/}}
 {{- define "herald.agent" -}}
-{{- mustMergeOverwrite (deepCopy .Values.agent) (deepCopy (.Values.speaker | default dict)) | toYaml -}}
+{{- $speaker := deepCopy (.Values.speaker | default dict) -}}
+{{- $image := pick ($speaker.image | default dict) "pullPolicy" -}}
+{{- $frrImage := pick (dig "frr" "image" dict $speaker) "pullPolicy" -}}
+{{- $frr := omit ($speaker.frr | default dict) "enabled" "image" -}}
+{{- $followed := mustMerge (dict "image" $image "frr" (mustMerge (dict "image" $frrImage) $frr)) (omit $speaker "image" "frr") -}}
+{{- mustMergeOverwrite (deepCopy .Values.agent) $followed | toYaml -}}
 {{- end -}}
 
 {{- define "herald.selector" -}}
@@ -11,6 +20,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "herald.labels" -}}
 {{ include "herald.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end -}}
+
+{{/* Not empty if a repository holds MetalLB's images or plain FRR rather than Herald's. */}}
+{{- define "herald.foreign" -}}
+{{- if and (regexMatch "metallb|frrouting/frr" .) (not (contains "herald" .)) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The controller's values; an image of MetalLB's that they name is not taken. */}}
+{{- define "herald.controller" -}}
+{{- $v := deepCopy .Values.controller -}}
+{{- if include "herald.foreign" $v.image.repository -}}
+{{- $_ := mustMergeOverwrite $v.image (dict "repository" "herald/controller" "tag" "") -}}
+{{- end -}}
+{{- toYaml $v -}}
 {{- end -}}
 
 {{/* An image, by its value and the chart. */}}
@@ -41,6 +64,9 @@ readinessProbe:
 {{- end -}}
 {{- if and .Values.frrk8s (or .Values.frrk8s.external .Values.frrk8s.namespace) -}}
 {{- fail "frrk8s: Herald drives the FRR of its own pods; frrk8s.external and frrk8s.namespace cannot be followed" -}}
+{{- end -}}
+{{- if or (include "herald.foreign" $agent.image.repository) (include "herald.foreign" $agent.frr.image.repository) -}}
+{{- fail "agent.image, agent.frr.image: need Herald's images; MetalLB's and plain FRR cannot take their place" -}}
 {{- end -}}
 {{- if and (not $agent.memberlist.enabled) $agent.nodeSelector -}}
 {{- fail "agent.nodeSelector: needs agent.memberlist.enabled, or nodes without an agent would own addresses" -}}
