@@ -1,5 +1,6 @@
 {{/*
-What is set for MetalLB's speaker is meant for the agent, but for two things. Its
+What is set for MetalLB's speaker is meant for the agent, its startupProbe for the
+FRR container as there. Two things are not followed. Its
 images are MetalLB's. And frr.enabled chooses there among kinds of BGP, so that
 MetalLB's own default, false, does not mean that there is none.
 */}}
@@ -8,7 +9,8 @@ MetalLB's own default, false, does not mean that there is none.
 {{- $image := pick ($speaker.image | default dict) "pullPolicy" -}}
 {{- $frrImage := pick (dig "frr" "image" dict $speaker) "pullPolicy" -}}
 {{- $frr := omit ($speaker.frr | default dict) "enabled" "image" -}}
-{{- $followed := mustMerge (dict "image" $image "frr" (mustMerge (dict "image" $frrImage) $frr)) (omit $speaker "image" "frr") -}}
+{{- $frr = mustMerge (dict "image" $frrImage "startupProbe" ($speaker.startupProbe | default dict)) $frr -}}
+{{- $followed := mustMerge (dict "image" $image "frr" $frr) (omit $speaker "image" "frr" "startupProbe") -}}
 {{- mustMergeOverwrite (deepCopy .Values.agent) $followed | toYaml -}}
 {{- end -}}
 
@@ -39,21 +41,25 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{/* An image, by its value and the chart. */}}
 {{- define "herald.image" -}}
 image: {{ printf "%s:%s" .image.repository (.image.tag | default .chart.AppVersion) | quote }}
-imagePullPolicy: {{ .image.pullPolicy }}
+imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- end -}}
 
-{{/* The probes of a container of Herald's. */}}
+{{/* The probes of a container of Herald's: what its port is called, and the path that says it lives. */}}
 {{- define "herald.probes" -}}
-{{- if .values.livenessProbe.enabled }}
-livenessProbe:
-  httpGet: {path: /healthz, port: metrics}
-  {{- omit .values.livenessProbe "enabled" | toYaml | nindent 2 }}
+{{- $port := .port }}{{ $alive := .alive }}
+{{- range list (list "startupProbe" .values.startupProbe $alive) (list "livenessProbe" .values.livenessProbe $alive) (list "readinessProbe" .values.readinessProbe "/readyz") }}
+{{- $probe := index . 1 }}
+{{- if and $probe $probe.enabled }}
+{{ index . 0 }}:
+  httpGet: {path: {{ index . 2 }}, port: {{ $port }}}
+  {{- omit $probe "enabled" | toYaml | nindent 2 }}
 {{- end }}
-{{- if .values.readinessProbe.enabled }}
-readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
-  {{- omit .values.readinessProbe "enabled" | toYaml | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* The service account of a component. */}}
+{{- define "herald.account" -}}
+{{ .values.serviceAccount.name | default (printf "herald-%s" .component) }}
 {{- end -}}
 
 {{/* Values that cannot be followed are refused rather than ignored. */}}
