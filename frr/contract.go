@@ -22,6 +22,7 @@ const (
 	ExtrasFile        = "extras.conf"         // by the agent: the operator's raw configuration
 	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR has taken
 	ExtrasResultFile  = "extras.result.json"  // by herald-frr: what became of the present one
+	MetricsFile       = "frr.metrics"         // by herald-frr: it is there if herald-frr has the metrics of sessions
 )
 
 // An ExtrasResult says what became of the operator's raw configuration. No
@@ -52,7 +53,7 @@ func WriteExtras(dir string, text []byte) (changed bool, err error) {
 	if err != nil || string(old) == string(text) {
 		return false, err
 	}
-	return true, replaceFile(filepath.Join(dir, ExtrasFile), text)
+	return true, ReplaceFile(filepath.Join(dir, ExtrasFile), text)
 }
 
 // ReadExtrasApplied returns the raw configuration that FRR has taken last: it stays
@@ -63,7 +64,7 @@ func ReadExtrasApplied(dir string) ([]byte, error) {
 
 // WriteExtrasApplied notes which raw configuration FRR has taken.
 func WriteExtrasApplied(dir string, text []byte) error {
-	return replaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
+	return ReplaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
 }
 
 // ReadExtrasResult returns what herald-frr said last; the zero value if it has
@@ -90,7 +91,26 @@ func WriteExtrasResult(dir string, r ExtrasResult) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
+	return ReplaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
+}
+
+// WriteMetrics leaves word whether herald-frr has the metrics of sessions, so that
+// the agent need not: the same ones from both would count twice.
+func WriteMetrics(dir string, served bool) error {
+	path := filepath.Join(dir, MetricsFile)
+	if served {
+		return ReplaceFile(path, nil)
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// HasMetrics reports whether herald-frr has the metrics of sessions.
+func HasMetrics(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, MetricsFile))
+	return err == nil
 }
 
 // Sum identifies a text in an ExtrasResult.

@@ -47,11 +47,15 @@ func TestContract(t *testing.T) {
 		t.Errorf("a result with more in it: %+v, %v", r, err)
 	}
 
+	if !frr.HasMetrics(golden) {
+		t.Error("herald-frr has no metrics")
+	}
+
 	dir := t.TempDir()
 	if _, err := frr.WriteExtras(dir, extras); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(frr.WriteExtrasApplied(dir, applied), frr.WriteExtrasResult(dir, result), frr.Beat(dir)); err != nil {
+	if err := errors.Join(frr.WriteExtrasApplied(dir, applied), frr.WriteExtrasResult(dir, result), frr.Beat(dir), frr.WriteMetrics(dir, true)); err != nil {
 		t.Fatal(err)
 	}
 	want, err := os.ReadDir(golden)
@@ -81,6 +85,21 @@ func TestContract(t *testing.T) {
 		if diff := cmp.Diff(string(a), string(b)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", f.Name(), diff)
 		}
+	}
+}
+
+func TestMetricsFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, served := range []bool{false, true, true, false, false} {
+		if err := frr.WriteMetrics(dir, served); err != nil {
+			t.Fatal(err)
+		}
+		if got := frr.HasMetrics(dir); got != served {
+			t.Errorf("wrote %v, read %v", served, got)
+		}
+	}
+	if err := frr.WriteMetrics(filepath.Join(dir, "missing"), true); err == nil {
+		t.Error("a folder that is not there is no error")
 	}
 }
 

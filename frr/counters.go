@@ -6,13 +6,18 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// bfddTimeout is how long bfdd may take to answer, so that one that hangs leaves
+// those who ask the time for bgpd.
+const bfddTimeout = 2 * time.Second
 
 // DefaultVRF is what FRR calls the VRF that is none.
 const DefaultVRF = "default"
@@ -21,6 +26,8 @@ const DefaultVRF = "default"
 type Counters struct {
 	BGP []BGPCounters // in the order of VRF and peer
 	BFD []BFDCounters // likewise
+
+	BFDError error // why nothing is known of BFD; nil if BFD is all there is
 }
 
 // A BGPCounters is what bgpd has counted of one session.
@@ -44,7 +51,10 @@ type BGPCounters struct {
 	GracefulRestart bool
 }
 
-// A BFDCounters is what bfdd has counted of one session.
+// A BFDCounters is what bfdd has counted of the sessions with one peer in one VRF.
+// There may be several by raw configuration: over two interfaces, from two local
+// addresses, or one over a single hop and one over many. Of those it has the sum,
+// and Up if any of them is.
 type BFDCounters struct {
 	VRF       string
 	Peer      netip.Addr
@@ -57,8 +67,11 @@ type BFDCounters struct {
 	ZebraNotifications          uint64
 }
 
-// Counters returns what bgpd and bfdd have counted. A bfdd that cannot be reached
-// leaves BFD empty.
+// Name returns the peer's address, with the interface if that is a link-local one.
+func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
+
+// Counters returns what bgpd and bfdd have counted. A bfdd that does not answer
+// in two seconds, or not as it should, leaves BFD empty, with BFDError.
 func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {
@@ -75,14 +88,13 @@ func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 	for i, s := range c.BGP {
 		c.BGP[i].Port = ports[[2]string{s.VRF, s.Peer}]
 	}
-	c.BFD, err = r.bfdCounters(ctx)
-	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
-		return c, nil
-	}
-	return c, err
+	c.BFD, c.BFDError = r.bfdCounters(ctx)
+	return c, nil
 }
 
 func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
+	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
+	defer cancel()
 	counters, err := r.ask(ctx, bfdd, "show bfd peers counters json")
 	if err != nil {
 		return nil, err
@@ -226,6 +238,9 @@ func (k bfdKey) known() bfdKey {
 	return k
 }
 
+// name returns the peer's address, with the interface if there is one.
+func (k bfdKey) name() string { return k.Peer.WithZone(k.Interface).String() }
+
 // DecodeBFDCounters reads what bfdd prints for "show bfd peers counters json" and
 // for "show bfd peers json", which says whether the sessions are up.
 func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
@@ -238,7 +253,7 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	}
 	up := make(map[bfdKey]bool)
 	for _, s := range now {
-		up[s.known()] = s.Status == "up"
+		up[s.known()] = up[s.known()] || s.Status == "up"
 	}
 	var raw []struct {
 		bfdKey
@@ -253,16 +268,19 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	if err := json.Unmarshal(counters, &raw); err != nil {
 		return nil, err
 	}
-	var all []BFDCounters
+	sums := make(map[bfdKey]BFDCounters)
 	for _, c := range raw {
 		k := c.known()
-		all = append(all, BFDCounters{
+		s := sums[k]
+		sums[k] = BFDCounters{
 			VRF: k.VRF, Peer: k.Peer, Interface: k.Interface, Up: up[k],
-			ControlInput: c.ControlInput, ControlOutput: c.ControlOutput,
-			EchoInput: c.EchoInput, EchoOutput: c.EchoOutput,
-			UpEvents: c.Up, DownEvents: c.Down, ZebraNotifications: c.Zebra,
-		})
+			ControlInput: s.ControlInput + c.ControlInput, ControlOutput: s.ControlOutput + c.ControlOutput,
+			EchoInput: s.EchoInput + c.EchoInput, EchoOutput: s.EchoOutput + c.EchoOutput,
+			UpEvents: s.UpEvents + c.Up, DownEvents: s.DownEvents + c.Down,
+			ZebraNotifications: s.ZebraNotifications + c.Zebra,
+		}
 	}
+	all := slices.Collect(maps.Values(sums))
 	slices.SortFunc(all, func(a, b BFDCounters) int {
 		return cmp.Or(cmp.Compare(a.VRF, b.VRF), a.Peer.Compare(b.Peer), cmp.Compare(a.Interface, b.Interface))
 	})

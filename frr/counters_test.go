@@ -3,16 +3,22 @@
 package frr_test
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/status"
 )
 
 // Recorded: a session that is up, with BFD and graceful restart, and one whose peer
@@ -45,7 +51,11 @@ func TestCounters(t *testing.T) {
 			bgp, bfd := tt.bgp, tt.bfd
 			bgp.VRF, bgp.Peer, bgp.Up, bgp.PrefixesSent, bgp.GracefulRestart = "default", "10.10.0.254", true, 1, true
 			bfd.VRF, bfd.Peer, bfd.Up = "default", netip.MustParseAddr("10.10.0.254"), true
-			want := frr.Counters{BGP: []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}}}
+			want := frr.Counters{
+				BGP:      []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}},
+				BFDError: frr.ErrUnavailable,
+			}
+			same := cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateErrors()}
 
 			dir := socketDir(t)
 			bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
@@ -67,18 +77,50 @@ func TestCounters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("without bfdd (-want +got):\n%s", diff)
 			}
 			bfdd.Start(t, dir)
-			want.BFD = []frr.BFDCounters{bfd}
+			want.BFD, want.BFDError = []frr.BFDCounters{bfd}, nil
 			if got, err = r.Counters(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("with bfdd (-want +got):\n%s", diff)
 			}
+			bfdd.Reply("show bfd peers json", "nonsense", 0)
+			if got, err = r.Counters(t.Context()); err != nil || len(got.BGP) != 2 || got.BFDError == nil {
+				t.Errorf("with nonsense from bfdd: %+v, %v", got, err)
+			}
 		})
+	}
+}
+
+// A bfdd that hangs costs what it would say, and some time.
+func TestCountersWithoutBFD(t *testing.T) {
+	dir := socketDir(t)
+	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
+	bgpd.Reply("show bgp vrf all neighbors json", `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established"}}}`, 0)
+	bgpd.Start(t, dir)
+	bfdd.Start(t, dir)
+	bfdd.Hang(true)
+	r := frr.NewReader(dir)
+	defer r.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := r.Counters(ctx)
+	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, frr.ErrUnavailable) {
+		t.Errorf("counters: %+v, %v", c, err)
+	}
+	s, err := r.Sessions(ctx)
+	if err != nil || len(s) != 1 || !s[0].Up || s[0].BFD != nil {
+		t.Errorf("sessions: %+v, %v", s, err)
+	}
+	bfdd.Reply("show bfd peers json", `[{"peer":"192.0.2.1","vrf":"default","status":"up"}]`, 0)
+	bfdd.Reply("show bfd peers counters json", `[{"peer":"192.0.2.1","vrf":"default","session-up":1}]`, 0)
+	bfdd.Hang(false)
+	if c, err = r.Counters(ctx); err != nil || c.BFDError != nil || len(c.BFD) != 1 || !c.BFD[0].Up {
+		t.Errorf("counters when bfdd answers again: %+v, %v", c, err)
 	}
 }
 
@@ -117,5 +159,51 @@ func TestCountersOfUnnumbered(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Several sessions with one peer, which raw configuration can make, are one: the
+// order in which bfdd prints them is of no account.
+func TestBFDOfOnePeer(t *testing.T) {
+	counters := []string{
+		`{"multihop":false,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","interface":"eth0","control-packet-input":1,
+"control-packet-output":2,"echo-packet-input":3,"echo-packet-output":4,"session-up":5,"session-down":6,"zebra-notifications":7}`,
+		`{"multihop":true,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","control-packet-input":10,
+"control-packet-output":20,"echo-packet-input":30,"echo-packet-output":40,"session-up":50,"session-down":60,"zebra-notifications":70}`,
+		`{"multihop":false,"peer":"192.0.2.1","vrf":"red","session-up":9}`,
+	}
+	states := []string{
+		`{"peer":"192.0.2.1","vrf":"default","interface":"eth0","status":"up","uptime":9,"diagnostic":"ok"}`,
+		`{"peer":"192.0.2.1","vrf":"default","status":"init","diagnostic":"neighbor signaled session down"}`,
+		`{"peer":"192.0.2.1","vrf":"red","status":"down","diagnostic":"ok"}`,
+		`{"peer":"192.0.2.1","vrf":"red","local":"192.0.2.9","status":"shutdown","diagnostic":"ok"}`,
+	}
+	peer := netip.MustParseAddr("192.0.2.1")
+	want := []frr.BFDCounters{
+		{VRF: "default", Peer: peer, Up: true, ControlInput: 11, ControlOutput: 22, EchoInput: 33, EchoOutput: 44, UpEvents: 55, DownEvents: 66, ZebraNotifications: 77},
+		{VRF: "red", Peer: peer, UpEvents: 9},
+	}
+	guards := map[status.PeerID]frr.BFD{
+		at("192.0.2.1"):             {Peer: "192.0.2.1", Status: "up", Up: true, Uptime: 9 * time.Second, Diagnostic: "ok"},
+		{Address: peer, VRF: "red"}: {Peer: "192.0.2.1", Status: "shutdown", Diagnostic: "ok"},
+	}
+	for range 2 {
+		list := func(of []string) []byte { return []byte("[" + strings.Join(of, ",") + "]") }
+		got, err := frr.DecodeBFDCounters(list(counters), list(states))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Errorf("counters (-want +got):\n%s", diff)
+		}
+		sessions, err := frr.DecodeBFD(list(states))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(guards, sessions, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+			t.Errorf("sessions (-want +got):\n%s", diff)
+		}
+		slices.Reverse(counters)
+		slices.Reverse(states)
 	}
 }

@@ -53,16 +53,29 @@ func (f *confFile) apply(ctx context.Context, w *wanted, check bool) (changed bo
 		return false, nil
 	}
 	f.known = false
-	if err := replaceFile(f.path, []byte(w.text)); err != nil {
+	if err := ReplaceFile(f.path, []byte(w.text)); err != nil {
 		return false, err
 	}
 	f.content, f.known = w.text, true
 	return true, nil
 }
 
-// replaceFile writes a file so that others see the old text or the new one, and
-// never a part.
-func replaceFile(path string, text []byte) (err error) {
+// ReplaceFile writes a file so that others see the old text or the new one, and
+// never a part. FRR's group may read it.
+func ReplaceFile(path string, text []byte) error { return place(path, text, os.Rename) }
+
+// CreateFile is ReplaceFile for a file that is not there; one that is stays.
+func CreateFile(path string, text []byte) error {
+	return place(path, text, func(tmp, path string) error {
+		if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return os.Remove(tmp)
+	})
+}
+
+// place writes a text into a file of its own, and gives that its place.
+func place(path string, text []byte, put func(tmp, path string) error) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".frr.conf-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -84,5 +97,5 @@ func replaceFile(path string, text []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), path)
+	return put(tmp.Name(), path)
 }

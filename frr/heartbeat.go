@@ -47,7 +47,7 @@ func Beat(dir string) error {
 		return err
 	}
 	// The file is not there, or an agent that ran as somebody else left it.
-	return replaceFile(path, nil)
+	return ReplaceFile(path, nil)
 }
 
 // LastBeat returns when an agent left its last sign of life; the zero time if none

@@ -3,6 +3,7 @@
 package frr
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,6 +35,7 @@ type Session struct {
 // A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
 // it.
 type BFD struct {
+	Peer       string        // its address, with the interface if that is a link-local one
 	Status     string        // "up", "down", "init", "shutdown": RFC 5880, Section 4.1
 	Up         bool          // both ends see each other
 	Uptime     time.Duration // since it is up; 0 if it is not
@@ -65,8 +67,8 @@ func (r *Reader) Close() error {
 }
 
 // Sessions returns the BGP sessions, in the order of their peers, with the BFD
-// sessions that guard them. None if no BGP is configured. A bfdd that cannot be
-// reached leaves BFD nil.
+// sessions that guard them. None if no BGP is configured. A bfdd that does not
+// answer in two seconds leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
 	if err != nil {
@@ -76,7 +78,7 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", bgpd, err)
 	}
-	text, err = r.ask(ctx, bfdd, "show bfd peers json")
+	text, err = r.askBFD(ctx)
 	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
 		return sessions, nil
 	}
@@ -93,6 +95,13 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 		}
 	}
 	return sessions, nil
+}
+
+// askBFD asks bfdd for its sessions.
+func (r *Reader) askBFD(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
+	defer cancel()
+	return r.ask(ctx, bfdd, "show bfd peers json")
 }
 
 // AdvertisedTo returns the peers of a VRF that were sent a prefix, in order: in whose
@@ -296,31 +305,43 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 }
 
 // DecodeBFD reads what bfdd prints for "show bfd peers json". An unnumbered
-// neighbor is there by its link-local address: what tells it is the interface.
+// neighbor is there by its link-local address: what tells it is the interface. Of
+// several sessions with one neighbor it has one that is up, if there is any.
 func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	var raw []struct {
-		Peer       netip.Addr `json:"peer"`
-		VRF        string     `json:"vrf"`
-		Interface  string     `json:"interface"`
-		Status     string     `json:"status"`
-		Uptime     int64      `json:"uptime"` // seconds
-		Diagnostic string     `json:"diagnostic"`
+		bfdKey
+		Status     string `json:"status"`
+		Uptime     int64  `json:"uptime"` // seconds
+		Diagnostic string `json:"diagnostic"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
 		return nil, err
 	}
 	peers := make(map[status.PeerID]BFD, len(raw))
 	for _, p := range raw {
-		b := BFD{Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
+		b := BFD{Peer: p.known().name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		peers[peerID(p.VRF, p.Peer.String())] = b
+		ids := []status.PeerID{peerID(p.VRF, p.Peer.String())}
 		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
-			peers[peerID(p.VRF, p.Interface)] = b
+			ids = append(ids, peerID(p.VRF, p.Interface))
+		}
+		for _, id := range ids {
+			if old, ok := peers[id]; !ok || b.before(old) {
+				peers[id] = b
+			}
 		}
 	}
 	return peers, nil
+}
+
+// before orders sessions with the same neighbor: bfdd prints them in no order.
+func (b BFD) before(o BFD) bool {
+	if b.Up != o.Up {
+		return b.Up
+	}
+	return cmp.Or(cmp.Compare(b.Uptime, o.Uptime), cmp.Compare(b.Status, o.Status), cmp.Compare(b.Diagnostic, o.Diagnostic)) > 0
 }
 
 func decodeObject(text []byte) (map[string]json.RawMessage, error) {

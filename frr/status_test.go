@@ -88,7 +88,7 @@ func TestSessions(t *testing.T) {
 					Peer: at(v.net4 + "254"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[0], Established: 1,
 					PrefixesSent: 2, LastError: v.lastError[2],
-					BFD: &frr.BFD{Status: "up", Up: true, Uptime: 5 * time.Second, Diagnostic: "ok"},
+					BFD: &frr.BFD{Peer: v.net4 + "254", Status: "up", Up: true, Uptime: 5 * time.Second, Diagnostic: "ok"},
 				},
 				{
 					Peer: at(v.net6 + "fe"), ASN: 64513, LocalASN: 64512,
@@ -191,10 +191,10 @@ func TestNeighborsOfOtherKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []frr.Session{
-		{Peer: status.PeerID{Interface: "eth1"}, State: "Established", Up: true, BFD: &frr.BFD{Status: "up", Up: true}},
+		{Peer: status.PeerID{Interface: "eth1"}, State: "Established", Up: true, BFD: &frr.BFD{Peer: "fe80::1%eth1", Status: "up", Up: true}},
 		{Peer: at("10.0.0.1"), State: "Connect"},
 		{Peer: red2, State: "Active"},
-		{Peer: red1, State: "Idle", BFD: &frr.BFD{Status: "down"}},
+		{Peer: red1, State: "Idle", BFD: &frr.BFD{Peer: "10.0.0.1", Status: "down"}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
 		t.Errorf("Sessions (-want +got):\n%s", diff)

@@ -14,8 +14,8 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
-// The metrics follow the sessions: a route that comes and goes, and BFD that the
-// router takes away.
+// The metrics follow the sessions: a route that comes and goes, a second BFD session
+// with the router, and BFD that the router takes away. The agent has none of them.
 func TestSidecarMetrics(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1, r1 := e.Nodes[0], e.Router
@@ -65,13 +65,39 @@ address-pools:
 			return nil
 		})
 	}
+	// Of those that may be 0 it is to be seen that they are there; that none is in
+	// another's place is for the unit test.
 	shows("metrics without a Service", map[string]string{
 		"bgp_session_up": "1", "bgp_announced_prefixes_total": "0", "bgp_received_prefixes_total": "0",
 		"bgp_opens_sent": "1+", "bgp_opens_received": "1+", "bgp_keepalives_sent": "1+", "bgp_keepalives_received": "1+",
-		"bgp_notifications_sent": "0+", "bgp_route_refresh_sent": "0+", "bgp_updates_total_received": "0+",
-		"bfd_session_up": "1", "bfd_session_up_events": "1+", "bfd_session_down_events": "0+", "bfd_zebra_notifications": "0+",
+		"bgp_notifications_sent": "0+", "bgp_route_refresh_sent": "0+", "bgp_updates_total_received": "1+",
+		"bfd_session_up": "1", "bfd_session_up_events": "1+", "bfd_session_down_events": "0+", "bfd_zebra_notifications": "1+",
 		"bfd_control_packet_input": "1+", "bfd_control_packet_output": "1+", "bfd_echo_packet_input": "0+", "bfd_echo_packet_output": "0+",
 	})
+	page, err := e.Agents[0].Get(t.Context(), "/metrics")
+	if err != nil || !strings.Contains(page, "\nmetallb_k8s_client_config_loaded_bool 1\n") {
+		t.Fatalf("metrics of the agent: %v\n%s", err, page)
+	}
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "metallb_bgp_") || strings.HasPrefix(line, "metallb_bfd_") {
+			t.Errorf("the agent has what herald-frr has: %s", line)
+		}
+	}
+	second := fmt.Sprintf("bfd\n peer %s multihop local-address %s\n exit\nexit\n", r1.Addr4, n1.Addr4)
+	if r := e.extras(n1, second); !r.Applied {
+		t.Fatalf("refused: %+v", r)
+	}
+	e.eventually("a second BFD session with the router", func(ctx context.Context) error {
+		text, err := n1.FRR.Vtysh(ctx, "show bfd peers json")
+		if n := strings.Count(text, fmt.Sprintf("\"peer\":%q", r1.Addr4)); err == nil && n != 2 {
+			err = fmt.Errorf("%d sessions: %s", n, text)
+		}
+		return err
+	})
+	shows("metrics with a second BFD session", map[string]string{"bgp_session_up": "1", "bfd_session_up": "1", "bfd_session_up_events": "1+"})
+	if r := e.extras(n1, ""); !r.Applied {
+		t.Fatalf("refused: %+v", r)
+	}
 	for _, addr := range e.expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{v4, v6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}) {
 		e.announced(route(addr))
 	}

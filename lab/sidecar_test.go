@@ -146,8 +146,8 @@ func TestSidecarAgentTimeout(t *testing.T) {
 	e.announced(route(addr))
 }
 
-// When the pod ends, the peers have left before its sessions do, or keep its
-// routes, as configured.
+// When the pod ends, the peers have left before its sessions do, even if bfdd hangs
+// just then.
 func TestSidecarStop(t *testing.T) {
 	e := newSidecarE2E(t, 1, "--stop-wait=3s")
 	n1 := e.Nodes[0]
@@ -155,6 +155,9 @@ func TestSidecarStop(t *testing.T) {
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
 	e.Agents[0].Stop()
+	if err := n1.Sidecar.Signal("bfdd", unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	stopped := make(chan time.Time, 1)
 	go func() {
 		n1.Sidecar.Stop()

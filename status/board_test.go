@@ -60,6 +60,11 @@ func agentReport() status.Report {
 				Session: status.Session{State: status.Established, PrefixesSent: 2, BFD: "up"},
 			},
 			{Name: "peer2", Address: addr("2001:db8::2"), Port: 1179, ASN: 64513, Wanted: true, Reason: status.Configured},
+			{
+				Name: "peer4", Interface: "eth1", BFDProfile: "fast", Wanted: true, Reason: status.Configured,
+				Session: status.Session{State: status.Established, PrefixesSent: 1, BFD: "up", BFDPeer: "fe80::1%eth1"},
+			},
+			{Name: "peer5", Interface: "eth1", VRF: "red", Port: 1179, BFDProfile: "fast", Wanted: true, Reason: status.Configured},
 			{Name: "peer3", Address: addr("10.0.0.3"), ASN: 64513, Reason: status.NodeNotSelected},
 		},
 		Took: 2 * time.Millisecond,
@@ -150,6 +155,24 @@ func TestPages(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Herald-frr has the metrics of sessions: from the agent too, each would count
+// twice.
+func TestMetricsOfSessions(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		b, metrics := newBoard("n1", &status.FRR{Applied: true, Metrics: served})
+		b.Set(agentReport())
+		_, page := get(t, b, metrics, "/metrics")
+		for _, name := range []string{"metallb_bgp_session_up", "metallb_bgp_announced_prefixes_total", "metallb_bfd_session_up"} {
+			if strings.Contains(page, "\n"+name+"{") == served {
+				t.Errorf("herald-frr has %s: %v; the agent has it: %v", name, served, !served)
+			}
+		}
+		if !strings.Contains(page, "\nmetallb_speaker_announced{") {
+			t.Errorf("herald-frr has metrics: %v; nothing is announced in\n%s", served, page)
+		}
 	}
 }
 

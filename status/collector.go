@@ -6,8 +6,9 @@ import (
 	"cmp"
 	"maps"
 	"math/big"
-	"net/netip"
+	"net"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -154,15 +155,8 @@ func (s sender) agent(r Report) {
 	for k, n := range decisions {
 		s.gauge(descDecisions, float64(n), string(k.Protocol), string(k.Reason))
 	}
-	for _, p := range r.Peers {
-		if !p.Wanted {
-			continue
-		}
-		s.gauge(descSessionUp, one(p.Session.Up()), p.endpoint(), p.vrf())
-		s.gauge(descPrefixes, float64(p.Session.PrefixesSent), p.endpoint(), p.vrf())
-		if p.BFDProfile != "" {
-			s.gauge(descBFDUp, one(p.Session.BFD == "up"), p.ID().Name(), p.vrf())
-		}
+	if r.FRR == nil || !r.FRR.Metrics {
+		s.sessions(r.Peers)
 	}
 	if r.Layer2 != nil {
 		s.network(*r.Layer2)
@@ -175,6 +169,21 @@ func (s sender) agent(r Report) {
 		}
 		for daemon, up := range r.FRR.Daemons {
 			s.gauge(descDaemonUp, one(up), daemon)
+		}
+	}
+}
+
+// sessions sends what there is to say about sessions with peers. Herald-frr, where
+// it runs, says more of them, under the same names and labels.
+func (s sender) sessions(peers []Peer) {
+	for _, p := range peers {
+		if !p.Wanted {
+			continue
+		}
+		s.gauge(descSessionUp, one(p.Session.Up()), p.endpoint(), p.vrf())
+		s.gauge(descPrefixes, float64(p.Session.PrefixesSent), p.endpoint(), p.vrf())
+		if guard := p.guard(); p.BFDProfile != "" && guard != "" {
+			s.gauge(descBFDUp, one(p.Session.BFD == "up"), guard, p.vrf())
 		}
 	}
 }
@@ -209,16 +218,18 @@ func (s sender) counter(d *prometheus.Desc, v uint64, labels ...string) {
 }
 
 // endpoint returns a peer's address and port, as MetalLB's metrics name it; the
-// interface of one that has no address.
+// interface and port of one that has no address.
 func (p Peer) endpoint() string {
-	if p.Interface != "" {
-		return p.Interface
+	return net.JoinHostPort(p.ID().Name(), strconv.Itoa(int(cmp.Or(p.Port, 179))))
+}
+
+// guard returns who a peer's BFD session is with: its address, with the interface
+// if that is a link-local one. It is empty as long as that is not known.
+func (p Peer) guard() string {
+	if p.Session.BFDPeer != "" || p.Interface != "" {
+		return p.Session.BFDPeer
 	}
-	port := p.Port
-	if port == 0 {
-		port = 179
-	}
-	return netip.AddrPortFrom(p.Address, port).String()
+	return p.Address.String()
 }
 
 // vrf returns a peer's VRF, as MetalLB's metrics name it.

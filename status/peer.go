@@ -77,6 +77,7 @@ type Session struct {
 	BFD          string       `json:"bfd,omitempty"` // state of the BFD session, RFC 5880, Section 4.1; empty: none
 
 	BFDDiagnostic string `json:"bfdDiagnostic,omitempty"` // why it went down, "ok" if it did not
+	BFDPeer       string `json:"-"`                       // who the BFD session is with, as metrics name it; empty: there is none
 }
 
 // Up reports whether the session exchanges routes.

@@ -51,6 +51,9 @@ type FRR struct {
 	Error      string          `json:"error,omitempty"`
 	Daemons    map[string]bool `json:"daemons,omitempty"` // those that are needed: it answered
 	Extras     *Extras         `json:"extras,omitempty"`  // the operator's raw configuration; nil: there is none
+
+	// Metrics: whoever runs FRR has the metrics of the sessions.
+	Metrics bool `json:"-"`
 }
 
 // Extras say what became of the operator's raw configuration.

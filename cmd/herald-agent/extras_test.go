@@ -128,7 +128,19 @@ func TestExtrasKept(t *testing.T) {
 	if got := frr.Parse(string(o.extras())).String(); got != want {
 		t.Errorf("kept is\n%swant\n%s", got, want)
 	}
+	// Whether the container has the metrics of sessions is as much in its folder.
+	for _, served := range []bool{false, true} {
+		if err := frr.WriteMetrics(dir, served); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.sidecar(nil, nil, nil).hasMetrics(); got != served {
+			t.Errorf("herald-frr has metrics: %v, the agent says %v", served, got)
+		}
+	}
 	o.frrConf = ""
+	if o.sidecar(nil, nil, nil).hasMetrics() {
+		t.Error("without FRR it has metrics")
+	}
 	if got := o.extras(); got != nil {
 		t.Errorf("kept without FRR: %q", got)
 	}

@@ -157,7 +157,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Registerer: metrics,
 		Live: func(r *status.Report) {
 			r.FRR = inForce(applier.State())
-			r.FRR.Extras = container.status()
+			r.FRR.Extras, r.FRR.Metrics = container.status(), container.hasMetrics()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
 			r.Confirm(routers.SentTo)

@@ -113,7 +113,7 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 		out.Since = now.Add(-f.Uptime).Truncate(time.Second)
 	}
 	if f.BFD != nil {
-		out.BFD, out.BFDDiagnostic = f.BFD.Status, f.BFD.Diagnostic
+		out.BFD, out.BFDDiagnostic, out.BFDPeer = f.BFD.Status, f.BFD.Diagnostic, f.BFD.Peer
 	}
 	return out
 }

@@ -30,7 +30,7 @@ func (*fakeReader) Close() error { return nil }
 
 func TestSessions(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
-	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Status: "up"}}
+	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
 	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
 	changes := 0
@@ -52,6 +52,9 @@ func TestSessions(t *testing.T) {
 		s.ask(t.Context())
 		got := s.in(peers)
 		states = append(states, got[0].Session.State)
+		if guard := got[0].Session.BFDPeer; (guard == "10.0.0.1") != got[0].Session.Up() {
+			t.Errorf("the session is up: %v, and its BFD is with %q", got[0].Session.Up(), guard)
+		}
 		if got[1].Session != (status.Session{}) || got[2].Session != (status.Session{}) {
 			t.Errorf("sessions of peers that FRR does not have: %+v", got)
 		}

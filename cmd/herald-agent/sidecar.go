@@ -64,3 +64,6 @@ func (s *sidecar) status() *status.Extras {
 	}
 	return s.extras.status()
 }
+
+// hasMetrics reports whether the FRR container has the metrics of sessions.
+func (s *sidecar) hasMetrics() bool { return s != nil && frr.HasMetrics(s.dir) }

@@ -56,6 +56,8 @@ func (w *agentWatch) begin() {
 }
 
 // recall finds the sign of life that was left before this process was started.
+// Its age is by the clock: if that was put forward since, the agent is missed until
+// its next sign of life, frr.HeartbeatInterval later at most.
 func (w *agentWatch) recall() {
 	now := time.Now()
 	beat, err := frr.LastBeat(w.opts.Dir)

@@ -25,7 +25,7 @@ type extrasRig struct {
 func newExtrasRig(t *testing.T) *extrasRig {
 	r := &extrasRig{t: t, host: newFakeHost(t), etc: t.TempDir()}
 	r.extras = newExtras(extrasOptions{Host: r.host, EtcDir: r.etc, RunDir: r.host.dir, DaemonDir: "/usr/lib/frr", Logger: quiet})
-	if err := prepare(r.etc, fourDaemons); err != nil {
+	if err := prepare(r.etc, fourDaemons, true); err != nil {
 		t.Fatal(err)
 	}
 	return r

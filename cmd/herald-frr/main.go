@@ -100,7 +100,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	if err != nil {
 		return err
 	}
-	if err := prepare(o.etcDir, daemons); err != nil {
+	if err := prepare(o.etcDir, daemons, o.Port != 0); err != nil {
 		return err
 	}
 	sup := newSupervisor(supervisorOptions{
@@ -120,7 +120,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	watch := newAgentWatch(agentWatchOptions{Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: sup.withdraw, Logger: log})
 
 	metrics := daemon.NewRegistry()
-	metrics.MustRegister(newCollector(o.runDir, sup, watch))
+	metrics.MustRegister(newCollector(o.runDir, sup, watch, log))
 	watch.begin() // before bgpd is started, which may not be to announce
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx,

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func TestPrepare(t *testing.T) {
 		}
 		return string(text)
 	}
-	if err := prepare(dir, fourDaemons); err != nil {
+	if err := prepare(dir, fourDaemons, true); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(read("daemons"), "bgpd=yes\n") || !strings.Contains(read("daemons"), "mgmtd=no\n") {
@@ -82,10 +83,35 @@ func TestPrepare(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, frr.ConfFile), []byte("hostname n1\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := prepare(dir, fourDaemons); err != nil || read(frr.ConfFile) != "hostname n1\n" {
+	if err := prepare(dir, fourDaemons, true); err != nil || read(frr.ConfFile) != "hostname n1\n" {
 		t.Errorf("prepared again: %v, frr.conf is %q", err, read(frr.ConfFile))
 	}
-	if err := prepare(filepath.Join(dir, "missing"), fourDaemons); err == nil {
+	// Who has opened a file reads it to its end, with a mode that lets FRR's group in.
+	open := filepath.Join(t.TempDir(), "open")
+	err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "vtysh.conf"), []byte("of the version before\n"), 0o640),
+		os.Link(filepath.Join(dir, "vtysh.conf"), open),
+		prepare(dir, fourDaemons, true),
+	)
+	if text, _ := os.ReadFile(open); err != nil || string(text) != "of the version before\n" || read("vtysh.conf") != vtyshConf {
+		t.Errorf("vtysh.conf is %q, whoever had it open reads %q; %v", read("vtysh.conf"), text, err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 4 {
+		t.Errorf("files are %v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := f.Info(); err != nil || info.Mode() != 0o640 {
+			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
+		}
+	}
+	if !frr.HasMetrics(dir) {
+		t.Error("no word of the metrics")
+	}
+	if err := prepare(dir, fourDaemons, false); err != nil || frr.HasMetrics(dir) {
+		t.Errorf("without metrics: %v, has them: %v", err, frr.HasMetrics(dir))
+	}
+	if err := prepare(filepath.Join(dir, "missing"), fourDaemons, true); err == nil {
 		t.Error("a folder that is not there is no error")
 	}
 }

@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
 	"net"
 	"strconv"
 	"sync"
@@ -27,13 +29,15 @@ type counter interface {
 type collector struct {
 	supervisor *supervisor
 	agent      *agentWatch
+	log        *slog.Logger
 
 	mu     sync.Mutex // held while FRR is asked: a connection has one user
 	reader counter
+	silent bool // the last scrape lacked something, which was logged
 }
 
-func newCollector(runDir string, s *supervisor, a *agentWatch) *collector {
-	return &collector{supervisor: s, agent: a, reader: frr.NewReader(runDir)}
+func newCollector(runDir string, s *supervisor, a *agentWatch, log *slog.Logger) *collector {
+	return &collector{supervisor: s, agent: a, log: log, reader: frr.NewReader(runDir)}
 }
 
 // A metric of one session, by what it is worth.
@@ -115,8 +119,8 @@ var (
 // Describe sends nothing: which sessions there are is known at the scrape alone.
 func (*collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect asks FRR. If it does not answer there are no metrics of sessions, and
-// herald_frr_process_up says why.
+// Collect asks FRR. There are no metrics of sessions from a daemon that does not
+// answer, and herald_frr_process_up says why.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
@@ -127,14 +131,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(descWithdrawn, gauge, one(c.agent.missed()))
 
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	c.mu.Lock()
-	counters, err := c.reader.Counters(ctx)
-	c.mu.Unlock()
-	if err != nil {
-		return
-	}
+	counters := c.count()
 	for _, s := range counters.BGP {
 		for _, m := range bgpMetrics {
 			send(m.desc, m.kind, m.value(s), endpoint(s), s.VRF)
@@ -142,9 +139,27 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, s := range counters.BFD {
 		for _, m := range bfdMetrics {
-			send(m.desc, m.kind, m.value(s), s.Peer.WithZone(s.Interface).String(), s.VRF)
+			send(m.desc, m.kind, m.value(s), s.Name(), s.VRF)
 		}
 	}
+}
+
+// count asks FRR, and logs when it begins and when it ends to lack an answer.
+func (c *collector) count() frr.Counters {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counters, err := c.reader.Counters(ctx)
+	err = cmp.Or(err, counters.BFDError)
+	switch silent := err != nil; {
+	case silent && !c.silent:
+		c.log.Warn("metrics of sessions incomplete", "err", err)
+	case !silent && c.silent:
+		c.log.Info("metrics of sessions complete again")
+	}
+	c.silent = err != nil
+	return counters
 }
 
 // endpoint returns a peer's address and port, as MetalLB's metrics name it.

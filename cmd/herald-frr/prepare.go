@@ -5,8 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,20 +18,17 @@ const vtyshConf = "service integrated-vtysh-config\n"
 // emptyConf is what FRR starts from before an agent was ever there.
 const emptyConf = "! An agent writes its configuration here.\n"
 
-// prepare makes FRR's folder what the daemons and FRR's own tools need. What the
-// agent or an earlier start has left stays.
-func prepare(dir string, daemons []string) error {
-	files := []struct{ name, text string }{
-		{"vtysh.conf", vtyshConf},
-		{"daemons", daemonsFile(daemons)},
-	}
-	for _, f := range files {
-		if err := write(filepath.Join(dir, f.name), f.text, os.O_TRUNC); err != nil {
-			return fmt.Errorf("prepare %s: %w", dir, err)
-		}
-	}
-	err := write(filepath.Join(dir, frr.ConfFile), emptyConf, os.O_EXCL)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+// prepare makes FRR's folder what the daemons and FRR's own tools need, and tells
+// the agent whether it serves metrics. What the agent or an earlier start has left
+// stays.
+func prepare(dir string, daemons []string, metrics bool) error {
+	err := errors.Join(
+		frr.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
+		frr.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
+		frr.CreateFile(filepath.Join(dir, frr.ConfFile), []byte(emptyConf)),
+		frr.WriteMetrics(dir, metrics),
+	)
+	if err != nil {
 		return fmt.Errorf("prepare %s: %w", dir, err)
 	}
 	return nil
@@ -52,14 +47,4 @@ func daemonsFile(daemons []string) string {
 	}
 	b.WriteString("vtysh_enable=yes\n")
 	return b.String()
-}
-
-// write writes a file that FRR's group may read.
-func write(path, text string, flag int) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
 }

@@ -36,22 +36,22 @@ func parseStopMode(s string) (stopMode, error) {
 	return "", fmt.Errorf("--stop %q: want auto, graceful-restart, gshut or withdraw", s)
 }
 
-// farewellTimeout bounds the questions and commands of a farewell.
+// farewellTimeout bounds the questions of a farewell, and then its commands.
 const farewellTimeout = 3 * time.Second
 
 // farewell prepares the peers for the end, and says how it is to come.
 func (s *supervisor) farewell(ctx context.Context) stopMode {
-	ctx, cancel := context.WithTimeout(ctx, farewellTimeout+s.opts.StopWait)
-	defer cancel()
 	mode := s.opts.Stop
 	if mode == stopGracefulRestart || mode == stopWithdraw {
 		return mode
 	}
-	reader := s.reader()
-	defer reader.Close()
-	counters, err := reader.Counters(ctx)
+	counters, err := s.count(ctx)
 	if err != nil {
+		s.opts.Logger.Warn("peers not warned", "err", err)
 		return stopWithdraw // there is no bgpd to say more
+	}
+	if counters.BFDError != nil && mode == stopAuto {
+		s.opts.Logger.Warn("no graceful restart: which sessions have BFD is not known", "err", counters.BFDError)
 	}
 	switch canRestart(counters) {
 	case noSessions:
@@ -61,7 +61,7 @@ func (s *supervisor) farewell(ctx context.Context) stopMode {
 			return stopGracefulRestart
 		}
 	}
-	if err := shutDownGracefully(ctx, filepath.Join(s.opts.RunDir, bgpd+".vty")); err != nil {
+	if err := s.warn(ctx); err != nil {
 		s.opts.Logger.Warn("peers not warned", "err", err)
 		return stopWithdraw
 	}
@@ -70,6 +70,22 @@ func (s *supervisor) farewell(ctx context.Context) stopMode {
 	case <-ctx.Done():
 	}
 	return stopGSHUT
+}
+
+// count asks FRR for the sessions.
+func (s *supervisor) count(ctx context.Context) (frr.Counters, error) {
+	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	reader := s.reader()
+	defer reader.Close()
+	return reader.Counters(ctx)
+}
+
+// warn tells the peers that the sessions will end.
+func (s *supervisor) warn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+	defer cancel()
+	return shutDownGracefully(ctx, filepath.Join(s.opts.RunDir, bgpd+".vty"))
 }
 
 // A share of the sessions.
@@ -82,7 +98,8 @@ const (
 )
 
 // canRestart says how many of the sessions that are up outlast a restart of bgpd.
-// One that BFD guards does not: the peer takes the end of BFD for ours.
+// One that BFD guards does not: the peer takes the end of BFD for ours. None does
+// if it is not known which those are.
 func canRestart(c frr.Counters) share {
 	guarded := make(map[string]bool)
 	for _, b := range c.BFD {
@@ -97,7 +114,7 @@ func canRestart(c frr.Counters) share {
 			continue
 		}
 		up++
-		if s.GracefulRestart && !guarded[s.VRF+" "+s.Peer] {
+		if s.GracefulRestart && c.BFDError == nil && !guarded[s.VRF+" "+s.Peer] {
 			can++
 		}
 	}

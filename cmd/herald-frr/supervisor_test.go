@@ -178,6 +178,7 @@ func TestCanRestart(t *testing.T) {
 		{"not all", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true), up("192.0.2.2", false)}}, some},
 		{"with BFD", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFD: guard}, some},
 		{"unnumbered with BFD", frr.Counters{BGP: []frr.BGPCounters{up("eth1", true)}, BFD: []frr.BFDCounters{{VRF: "default", Peer: addr("fe80::1"), Interface: "eth1"}}}, some},
+		{"BFD not known", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFDError: frr.ErrUnavailable}, some},
 		{"BFD of another", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.2", true)}, BFD: guard}, all},
 	}
 	for _, tt := range tests {
@@ -200,29 +201,44 @@ func TestStop(t *testing.T) {
 		name     string
 		mode     stopMode
 		sessions string
+		hangs    string // a daemon
 		marked   bool
 		end      string // of bgpd
+		says     string // in the log
 	}{
-		{"auto, all can restart", stopAuto, restart, false, "signal: killed"},
-		{"auto, not all can", stopAuto, helper, true, ""},
-		{"auto, no session", stopAuto, none, false, ""},
-		{"gshut", stopGSHUT, restart, true, ""},
-		{"graceful restart", stopGracefulRestart, helper, false, "signal: killed"},
-		{"withdraw", stopWithdraw, restart, false, ""},
+		{"auto, all can restart", stopAuto, restart, "", false, "signal: killed", ""},
+		{"auto, not all can", stopAuto, helper, "", true, "", ""},
+		{"auto, no session", stopAuto, none, "", false, "", ""},
+		{"auto, bfdd hangs", stopAuto, restart, "bfdd", true, "", "no graceful restart: which sessions have BFD is not known"},
+		{"auto, bgpd hangs", stopAuto, restart, "bgpd", false, "", "peers not warned"},
+		{"gshut", stopGSHUT, restart, "", true, "", ""},
+		{"gshut, bfdd hangs", stopGSHUT, restart, "bfdd", true, "", ""},
+		{"graceful restart", stopGracefulRestart, helper, "", false, "signal: killed", ""},
+		{"withdraw", stopWithdraw, restart, "", false, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newFakeHost(t)
-			s, stop := startSupervisor(t, h, func(o *supervisorOptions) { o.Stop, o.StopWait = tt.mode, time.Millisecond })
+			var log strings.Builder // a slog handler's writes are one after the other
+			s, stop := startSupervisor(t, h, func(o *supervisorOptions) {
+				o.Stop, o.StopWait = tt.mode, time.Millisecond
+				o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			})
 			eventually(t, "all is ready", func() bool { return ready(s) })
 			p := h.process("bgpd")
 			p.daemon.Reply("show bgp vrf all neighbors json", tt.sessions, 0)
 			h.process("bfdd").daemon.Reply("show bfd peers json", "[]", 0)
 			h.process("bfdd").daemon.Reply("show bfd peers counters json", "[]", 0)
 			p.daemon.Do(t, "configure terminal", "router bgp 64512", "neighbor 192.0.2.1 remote-as 64513", "end")
+			if tt.hangs != "" {
+				h.process(tt.hangs).daemon.Hang(true)
+			}
 			stop()
 			if marked := slices.Contains(p.daemon.Sent(), "bgp graceful-shutdown"); marked != tt.marked {
 				t.Errorf("routes were marked: %v, want %v", marked, tt.marked)
+			}
+			if said := log.String(); !strings.Contains(said, tt.says) || tt.says == "" && said != "" {
+				t.Errorf("the log says %q, want %q", said, tt.says)
 			}
 			var end string
 			if p.err != nil {
