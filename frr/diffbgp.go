@@ -107,8 +107,11 @@ func makesNeighbor(attr string) bool {
 
 // clearOf returns the command that resets neighbors of a router; which of them
 // follows.
-func clearOf(router Section) string {
-	if vrf := vrfOf(router.Text); vrf != "" {
+func clearOf(router Section) string { return clearBGP(vrfOf(router.Text)) }
+
+// clearBGP is the same for a VRF; none is the default one.
+func clearBGP(vrf string) string {
+	if vrf != "" {
 		return "clear bgp vrf " + vrf
 	}
 	return "clear bgp"

@@ -30,6 +30,14 @@ type Session struct {
 	PrefixesSent int           // in the peer's Adj-RIB-Out, over all families
 	LastError    string        // why it last went down, or did not come up; empty if never
 	BFD          *BFD          // nil if the session has no BFD
+	Local        netip.Addr    // this end's address; zero if there is no connection
+
+	// NextHopLost says that the session is up, and that bgpd has no next hop for
+	// the IPv6 routes in it though this end's address is one of IPv6. It tells the
+	// peer an IPv4 address in the shape of one of IPv6 (RFC 4291, Section 2.5.5.2),
+	// by which nothing is reached. FRR 8.4 and 10.3 come to this when the interface has
+	// been down and the session has outlived that; a new session has the address.
+	NextHopLost bool
 }
 
 // A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
@@ -117,6 +125,14 @@ func (r *Reader) AdvertisedTo(ctx context.Context, vrf string, prefix netip.Pref
 		return nil, fmt.Errorf("%s: %s: %w", bgpd, prefix, err)
 	}
 	return peers, nil
+}
+
+// Reset closes the session with a peer, for bgpd to open it anew.
+func (r *Reader) Reset(ctx context.Context, peer status.PeerID) error {
+	if _, err := r.ask(ctx, bgpd, clearBGP(peer.VRF)+" "+peer.Name()); err != nil {
+		return fmt.Errorf("%s: %s: reset the session: %w", bgpd, peer, err)
+	}
+	return nil
 }
 
 // showBGP begins a question about a VRF.
@@ -237,6 +253,8 @@ type rawNeighbor struct {
 	DueTo       string `json:"lastResetDueTo"`
 	ErrorCode   string `json:"lastErrorCodeSubcode"`
 	Notified    string `json:"lastNotificationReason"`
+	HostLocal   string `json:"hostLocal"`     // or "Unknown"
+	NextHop6    string `json:"nexthopGlobal"` // likewise; "::" is none
 	Families    map[string]struct {
 		Sent int `json:"sentPrefixCounter"`
 	} `json:"addressFamilyInfo"`
@@ -263,6 +281,11 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 	for _, f := range n.Families {
 		s.PrefixesSent += f.Sent
 	}
+	s.Local, _ = netip.ParseAddr(n.HostLocal)
+	_, v6 := n.Families["ipv6Unicast"]
+	hop, err := netip.ParseAddr(n.NextHop6)
+	s.NextHopLost = s.Up && v6 && s.Local.Is6() && !s.Local.IsLinkLocalUnicast() &&
+		err == nil && (hop.IsUnspecified() || hop.Is4In6())
 	return s
 }
 

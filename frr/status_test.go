@@ -4,6 +4,7 @@ package frr_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -26,14 +27,15 @@ var versions = []struct {
 	net4, net6 string
 	uptime     [2]time.Duration
 	lastError  [4]string
+	connecting string // this end of the connection with the one that never answered
 }{
 	{
 		"frr-8.4.4", "10.10.0.", "fd00::", [2]time.Duration{382 * time.Second, 383 * time.Second},
-		[4]string{"Waiting for peer OPEN", "No AFI/SAFI activated for peer", "Waiting for peer OPEN", "Socket Error"},
+		[4]string{"Waiting for peer OPEN", "No AFI/SAFI activated for peer", "Waiting for peer OPEN", "Socket Error"}, "",
 	},
 	{
 		"frr-10.3", "10.11.0.", "fd01::", [2]time.Duration{6 * time.Second, 6 * time.Second},
-		[4]string{"Waiting for peer OPEN", "Admin. shutdown", "", ""},
+		[4]string{"Waiting for peer OPEN", "Admin. shutdown", "", ""}, "10.11.0.1",
 	},
 }
 
@@ -75,10 +77,12 @@ func TestSessions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			connecting, _ := netip.ParseAddr(v.connecting)
+			local4 := netip.MustParseAddr(v.net4 + "1")
 			want := []frr.Session{
 				{
 					Peer: at(v.net4 + "77"), ASN: 64999, LocalASN: 64512,
-					State: "Active", LastError: v.lastError[0],
+					State: "Active", LastError: v.lastError[0], Local: connecting,
 				},
 				{
 					Peer: at(v.net4 + "78"), ASN: 64512, LocalASN: 64512,
@@ -87,19 +91,42 @@ func TestSessions(t *testing.T) {
 				{
 					Peer: at(v.net4 + "254"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[0], Established: 1,
-					PrefixesSent: 2, LastError: v.lastError[2],
+					PrefixesSent: 2, LastError: v.lastError[2], Local: local4,
 					BFD: &frr.BFD{Peer: v.net4 + "254", Status: "up", Up: true, Uptime: 5 * time.Second, Diagnostic: "ok"},
 				},
 				{
 					Peer: at(v.net6 + "fe"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[1], Established: 1,
-					PrefixesSent: 1, LastError: v.lastError[3],
+					PrefixesSent: 1, LastError: v.lastError[3], Local: netip.MustParseAddr(v.net6 + "1"),
 				},
 			}
-			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{}, netip.Addr{})); diff != "" {
 				t.Errorf("Sessions (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// What bgpd tells an IPv6 peer is an IPv4 address only where it has lost its own.
+func TestSessionsNextHopLost(t *testing.T) {
+	neighbor := func(local, hop, state, families string) string {
+		return fmt.Sprintf(`{"default":{"fd00::fe":{"bgpState":%q,"hostLocal":%q,"nexthopGlobal":%q,"addressFamilyInfo":{%s}}}}`, state, local, hop, families)
+	}
+	const up, both = "Established", `"ipv4Unicast":{},"ipv6Unicast":{}`
+	for text, want := range map[string]bool{
+		neighbor("fd00::1", "fd00::1", up, both):          false,
+		neighbor("fd00::1", "::", up, both):               true,
+		neighbor("fd00::1", "::ffff:10.0.0.1", up, both):  true,
+		neighbor("fd00::1", "::", "Active", both):         false,
+		neighbor("fd00::1", "::", up, `"ipv4Unicast":{}`): false,
+		neighbor("fe80::1", "::", up, both):               false, // unnumbered
+		neighbor("10.0.0.1", "::ffff:10.0.0.1", up, both): false, // IPv6 routes over IPv4, where it is as it should be
+		neighbor("Unknown", "Unknown", up, both):          false,
+	} {
+		got, err := frr.DecodeSessions([]byte(text))
+		if err != nil || len(got) != 1 || got[0].NextHopLost != want {
+			t.Errorf("DecodeSessions(%s) = %+v, %v; want NextHopLost %v", text, got, err, want)
+		}
 	}
 }
 
@@ -196,14 +223,14 @@ func TestNeighborsOfOtherKinds(t *testing.T) {
 		{Peer: red2, State: "Active"},
 		{Peer: red1, State: "Idle", BFD: &frr.BFD{Peer: "10.0.0.1", Status: "down"}},
 	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{}, netip.Addr{})); diff != "" {
 		t.Errorf("Sessions (-want +got):\n%s", diff)
 	}
 	peers, err := r.AdvertisedTo(t.Context(), "red", netip.MustParsePrefix("192.0.2.1/32"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]status.PeerID{red2, red1}, peers, cmpopts.EquateComparable(status.PeerID{})); diff != "" {
+	if diff := cmp.Diff([]status.PeerID{red2, red1}, peers, cmpopts.EquateComparable(status.PeerID{}, netip.Addr{})); diff != "" {
 		t.Errorf("AdvertisedTo (-want +got):\n%s", diff)
 	}
 	prefixes, err := r.Advertised(t.Context(), red2, true)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
@@ -289,7 +290,7 @@ func TestFaultCableCut(t *testing.T) {
 	e := newE2E(t)
 	e.routerBFD("transmit-interval 100", "receive-interval 100")
 	e.configure(bfdPeers + "bfd-profiles: [{name: fast, receive-interval: 100, transmit-interval: 100}]\n" +
-		"address-pools:\n- {name: p, protocol: bgp, addresses: [203.0.113.240/29]}\n")
+		"address-pools:\n- {name: p, protocol: bgp, addresses: [203.0.113.240/29]}\n- {name: p6, protocol: bgp, addresses: ['fd00:f::/125']}\n")
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.inKernel(route(addr), e.Nodes)
 	e.reached(addr)
@@ -343,4 +344,7 @@ func TestFaultCableCut(t *testing.T) {
 	if median := client[len(client)/2]; median > detection+timeout+time.Second {
 		t.Errorf("a client lost requests for %v (median), with a detection time of %v", median, detection)
 	}
+	// Sessions without BFD have outlived the cuts. What is announced in them next has
+	// the nodes' addresses as its next hops, which FRR has lost.
+	e.learned(e.ibgp, route(e.expose(lab.ServiceOptions{Name: "web6", Families: []corev1.IPFamily{v6}})[0]), e.Nodes)
 }

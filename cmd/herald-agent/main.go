@@ -143,7 +143,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log,
+		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
 		Tell: func(e reconcile.Event) { events.Node(o.node, e) },
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)

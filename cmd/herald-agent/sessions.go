@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -20,11 +22,17 @@ const (
 	askInterval = 2 * time.Second
 	// askTimeout is how long FRR may take to answer.
 	askTimeout = 5 * time.Second
+	// mendWait is the time after a session was reset for its next hop until it may
+	// be reset again, should it never have had one in between. It doubles each time,
+	// up to mendWaitMax.
+	mendWait    = 10 * time.Second
+	mendWaitMax = 10 * time.Minute
 )
 
 // A reader asks FRR for its sessions.
 type reader interface {
 	Sessions(ctx context.Context) ([]frr.Session, error)
+	Reset(ctx context.Context, peer status.PeerID) error
 	Close() error
 }
 
@@ -33,6 +41,7 @@ type sessionsOptions struct {
 	Reader  reader
 	Changed func()                // called when a session has come up or gone down
 	Tell    func(reconcile.Event) // called with each event about the node
+	Present func(netip.Addr) bool // whether an interface that is up has an address
 	Logger  *slog.Logger
 }
 
@@ -40,6 +49,7 @@ type sessionsOptions struct {
 type sessions struct {
 	opts    sessionsOptions
 	history *history
+	mended  map[status.PeerID]mending // whose session was reset for its next hop, and has not been seen with one since
 
 	mu     sync.Mutex // guards the fields below
 	byPeer map[status.PeerID]status.Session
@@ -47,7 +57,7 @@ type sessions struct {
 }
 
 func newSessions(opts sessionsOptions) *sessions {
-	return &sessions{opts: opts, history: newHistory(time.Now())}
+	return &sessions{opts: opts, history: newHistory(time.Now()), mended: make(map[status.PeerID]mending)}
 }
 
 // run asks FRR again and again until the context is canceled.
@@ -84,9 +94,63 @@ func (s *sessions) ask(ctx context.Context) {
 	s.byPeer = byPeer
 	s.mu.Unlock()
 	s.logChanges(before, byPeer)
+	s.mend(ctx, all, now)
 	for _, e := range s.history.next(look{now, err == nil, byPeer}, names) {
 		s.opts.Tell(e)
 	}
+}
+
+// A mending is what was done for a session without a next hop.
+type mending struct {
+	next time.Time     // not again before that
+	wait time.Duration // then
+}
+
+// mend resets each session in which IPv6 routes have no next hop any more: none
+// of them leads anywhere. It waits until this end's address is there again, as
+// without it no session is opened either. The interface may be down again before
+// the new session was seen; that it did not help is more probable each time.
+func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
+	for _, f := range all {
+		m := s.mended[f.Peer]
+		switch {
+		case !f.Up:
+		case !f.NextHopLost:
+			delete(s.mended, f.Peer)
+		case !now.Before(m.next) && s.opts.Present(f.Local):
+			m.wait = min(max(2*m.wait, mendWait), mendWaitMax)
+			m.next = now.Add(m.wait)
+			s.mended[f.Peer] = m
+			s.opts.Logger.Warn("session reset", "peer", f.Peer.String(), "reason", "FRR has lost the next hop of its IPv6 routes")
+			if err := s.opts.Reader.Reset(ctx, f.Peer); err != nil {
+				s.opts.Logger.Warn("session not reset", "peer", f.Peer.String(), "err", err)
+			}
+		}
+	}
+}
+
+// present reports whether an interface that is up has an address.
+func present(addr netip.Addr) bool {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return false
+	}
+	const up = net.FlagUp | net.FlagRunning
+	for _, i := range interfaces {
+		if i.Flags&up != up {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // it is gone meanwhile
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == addr {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // want takes note of the peers that the newest decisions are about.

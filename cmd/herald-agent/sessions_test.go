@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,12 +19,20 @@ import (
 )
 
 // A fakeReader answers with one list after the other.
-type fakeReader struct{ answers [][]frr.Session }
+type fakeReader struct {
+	answers [][]frr.Session
+	reset   []status.PeerID
+}
 
 func (f *fakeReader) Sessions(context.Context) ([]frr.Session, error) {
 	answer := f.answers[0]
 	f.answers = f.answers[1:]
 	return answer, nil
+}
+
+func (f *fakeReader) Reset(_ context.Context, peer status.PeerID) error {
+	f.reset = append(f.reset, peer)
+	return nil
 }
 
 func (*fakeReader) Close() error { return nil }
@@ -36,7 +45,7 @@ func TestSessions(t *testing.T) {
 	changes := 0
 	var events []string
 	s := newSessions(sessionsOptions{
-		Reader:  &fakeReader{[][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Changed: func() { changes++ },
 		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
 		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
@@ -84,5 +93,59 @@ func TestSessions(t *testing.T) {
 	}
 	if changes != 4 {
 		t.Errorf("told of %d changes, want 4", changes)
+	}
+}
+
+// A session whose next hop is lost is reset once its address is there, and again
+// at longer and longer intervals unless it had one in between.
+func TestSessionsWithoutNextHop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := status.PeerID{Address: netip.MustParseAddr("fd00::fe")}
+		local := netip.MustParseAddr("fd00::1")
+		fine := frr.Session{Peer: peer, State: "Established", Up: true, Local: local}
+		lost, down := fine, frr.Session{Peer: peer, State: "Active"}
+		lost.NextHopLost = true
+		steps := []struct {
+			session frr.Session
+			there   bool // the address
+			after   time.Duration
+			resets  int // so far
+		}{
+			{fine, true, 0, 0},
+			{lost, false, 0, 0},
+			{lost, true, 0, 1},
+			{down, true, 0, 1},
+			{lost, true, 9 * time.Second, 1}, // it did not help, or was lost again
+			{lost, true, time.Second, 2},
+			{lost, true, 19 * time.Second, 2},
+			{lost, true, time.Second, 3},
+			{fine, true, 0, 3},
+			{lost, true, 0, 4},
+		}
+		reader := &fakeReader{}
+		there := false
+		s := newSessions(sessionsOptions{
+			Reader: reader, Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Present: func(a netip.Addr) bool { return there && a == local },
+		})
+		for i, step := range steps {
+			time.Sleep(step.after)
+			reader.answers, there = [][]frr.Session{{step.session}}, step.there
+			s.ask(t.Context())
+			if len(reader.reset) != step.resets {
+				t.Fatalf("step %d: %d resets, want %d", i, len(reader.reset), step.resets)
+			}
+		}
+		if reader.reset[0] != peer {
+			t.Errorf("the session with %v was reset, want %v", reader.reset[0], peer)
+		}
+	})
+}
+
+func TestPresent(t *testing.T) {
+	for addr, want := range map[string]bool{"127.0.0.1": true, "192.0.2.77": false} {
+		if got := present(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s is present: %v, want %v", addr, got, want)
+		}
 	}
 }
