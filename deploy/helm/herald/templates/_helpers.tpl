@@ -1,6 +1,17 @@
-{{/* What is set for MetalLB's speaker is meant for the agent. */}}
+{{/*
+What is set for MetalLB's speaker is meant for the agent, its startupProbe for the
+FRR container as there. Two things are not followed. Its
+images are MetalLB's. And frr.enabled chooses there among kinds of BGP, so that
+MetalLB's own default, false, does not mean that there is none.
+*/}}
 {{- define "herald.agent" -}}
-{{- mustMergeOverwrite (deepCopy .Values.agent) (deepCopy (.Values.speaker | default dict)) | toYaml -}}
+{{- $speaker := deepCopy (.Values.speaker | default dict) -}}
+{{- $image := pick ($speaker.image | default dict) "pullPolicy" -}}
+{{- $frrImage := pick (dig "frr" "image" dict $speaker) "pullPolicy" -}}
+{{- $frr := omit ($speaker.frr | default dict) "enabled" "image" -}}
+{{- $frr = mustMerge (dict "image" $frrImage "startupProbe" ($speaker.startupProbe | default dict)) $frr -}}
+{{- $followed := mustMerge (dict "image" $image "frr" $frr) (omit $speaker "image" "frr" "startupProbe") -}}
+{{- mustMergeOverwrite (deepCopy .Values.agent) $followed | toYaml -}}
 {{- end -}}
 
 {{- define "herald.selector" -}}
@@ -13,24 +24,42 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 
+{{/* Not empty if a repository holds MetalLB's images or plain FRR rather than Herald's. */}}
+{{- define "herald.foreign" -}}
+{{- if and (regexMatch "metallb|frrouting/frr" .) (not (contains "herald" .)) -}}yes{{- end -}}
+{{- end -}}
+
+{{/* The controller's values; an image of MetalLB's that they name is not taken. */}}
+{{- define "herald.controller" -}}
+{{- $v := deepCopy .Values.controller -}}
+{{- if include "herald.foreign" $v.image.repository -}}
+{{- $_ := mustMergeOverwrite $v.image (dict "repository" "herald/controller" "tag" "") -}}
+{{- end -}}
+{{- toYaml $v -}}
+{{- end -}}
+
 {{/* An image, by its value and the chart. */}}
 {{- define "herald.image" -}}
 image: {{ printf "%s:%s" .image.repository (.image.tag | default .chart.AppVersion) | quote }}
-imagePullPolicy: {{ .image.pullPolicy }}
+imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- end -}}
 
-{{/* The probes of a container of Herald's. */}}
+{{/* The probes of a container of Herald's: what its port is called, and the path that says it lives. */}}
 {{- define "herald.probes" -}}
-{{- if .values.livenessProbe.enabled }}
-livenessProbe:
-  httpGet: {path: /healthz, port: metrics}
-  {{- omit .values.livenessProbe "enabled" | toYaml | nindent 2 }}
+{{- $port := .port }}{{ $alive := .alive }}
+{{- range list (list "startupProbe" .values.startupProbe $alive) (list "livenessProbe" .values.livenessProbe $alive) (list "readinessProbe" .values.readinessProbe "/readyz") }}
+{{- $probe := index . 1 }}
+{{- if and $probe $probe.enabled }}
+{{ index . 0 }}:
+  httpGet: {path: {{ index . 2 }}, port: {{ $port }}}
+  {{- omit $probe "enabled" | toYaml | nindent 2 }}
 {{- end }}
-{{- if .values.readinessProbe.enabled }}
-readinessProbe:
-  httpGet: {path: /readyz, port: metrics}
-  {{- omit .values.readinessProbe "enabled" | toYaml | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/* The service account of a component. */}}
+{{- define "herald.account" -}}
+{{ .values.serviceAccount.name | default (printf "herald-%s" .component) }}
 {{- end -}}
 
 {{/* Values that cannot be followed are refused rather than ignored. */}}
@@ -41,6 +70,9 @@ readinessProbe:
 {{- end -}}
 {{- if and .Values.frrk8s (or .Values.frrk8s.external .Values.frrk8s.namespace) -}}
 {{- fail "frrk8s: Herald drives the FRR of its own pods; frrk8s.external and frrk8s.namespace cannot be followed" -}}
+{{- end -}}
+{{- if or (include "herald.foreign" $agent.image.repository) (include "herald.foreign" $agent.frr.image.repository) -}}
+{{- fail "agent.image, agent.frr.image: need Herald's images; MetalLB's and plain FRR cannot take their place" -}}
 {{- end -}}
 {{- if and (not $agent.memberlist.enabled) $agent.nodeSelector -}}
 {{- fail "agent.nodeSelector: needs agent.memberlist.enabled, or nodes without an agent would own addresses" -}}

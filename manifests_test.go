@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package herald_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+)
+
+// TestManifestsRoll wants what is installed to stay available while it is replaced
+// or a node is drained.
+func TestManifestsRoll(t *testing.T) {
+	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml", "deploy/testdata/metallb-defaults.out.yaml", "deploy/testdata/metallb-values.out.yaml"} {
+		t.Run(file, func(t *testing.T) {
+			m := readManifests(t, file)
+			d := object[appsv1.Deployment](t, m, "Deployment/herald-controller")
+			if d.Spec.Replicas == nil || *d.Spec.Replicas != 2 {
+				t.Errorf("the controller has %v replicas, want 2", d.Spec.Replicas)
+			}
+			if d.Spec.Strategy.Type != appsv1.RollingUpdateDeploymentStrategyType {
+				t.Errorf("the controller is replaced by %q", d.Spec.Strategy.Type)
+			}
+			b := object[policyv1.PodDisruptionBudget](t, m, "PodDisruptionBudget/herald-controller")
+			if b.Spec.MaxUnavailable == nil || b.Spec.MaxUnavailable.IntValue() != 1 {
+				t.Errorf("of the controllers %v may be disrupted, want 1", b.Spec.MaxUnavailable)
+			}
+			selects(t, "the PodDisruptionBudget", b.Spec.Selector, d.Spec.Template.Labels)
+			selects(t, "the Deployment", d.Spec.Selector, d.Spec.Template.Labels)
+
+			s := object[appsv1.DaemonSet](t, m, "DaemonSet/herald-agent")
+			selects(t, "the DaemonSet", s.Spec.Selector, s.Spec.Template.Labels)
+			roll := s.Spec.UpdateStrategy.RollingUpdate
+			if roll == nil || roll.MaxUnavailable == nil || roll.MaxUnavailable.IntValue() != 1 {
+				t.Errorf("agents are replaced by %+v, want one at a time", s.Spec.UpdateStrategy)
+			}
+			if s.Spec.MinReadySeconds < 10 {
+				t.Errorf("the next agent is replaced %d s after the last is ready, before its sessions are up", s.Spec.MinReadySeconds)
+			}
+			if g := s.Spec.Template.Spec.TerminationGracePeriodSeconds; g == nil || *g < 30 {
+				t.Errorf("agents have %v s to take leave of the routers, want 30", g)
+			}
+
+			checked := 0
+			for _, c := range append(slices.Clone(s.Spec.Template.Spec.Containers), d.Spec.Template.Spec.Containers...) {
+				alive := "/healthz"
+				if c.Name == "frr" {
+					alive = "/livez"
+					checkProbe(t, c, "startup", c.StartupProbe, alive)
+				}
+				checkProbe(t, c, "liveness", c.LivenessProbe, alive)
+				checkProbe(t, c, "readiness", c.ReadinessProbe, "/readyz")
+				if !strings.HasPrefix(c.Image, "herald/"+c.Name+":v") {
+					t.Errorf("container %s runs %s", c.Name, c.Image)
+				}
+				checked++
+			}
+			want := 3 // agent, frr and controller
+			if strings.HasSuffix(file, "-l2.yaml") {
+				want = 2
+			}
+			if checked != want {
+				t.Errorf("%d containers, want %d", checked, want)
+			}
+		})
+	}
+}
+
+// TestManifestsConfine wants the controllers confined, and the namespace to admit
+// agents, which are not.
+func TestManifestsConfine(t *testing.T) {
+	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml"} {
+		m := readManifests(t, file)
+		d := object[appsv1.Deployment](t, m, "Deployment/herald-controller")
+		s := object[appsv1.DaemonSet](t, m, "DaemonSet/herald-agent")
+		n := object[networkingv1.NetworkPolicy](t, m, "NetworkPolicy/herald-controller")
+		selects(t, "the NetworkPolicy", &n.Spec.PodSelector, d.Spec.Template.Labels)
+		want := []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}
+		if !slices.Equal(n.Spec.PolicyTypes, want) {
+			t.Errorf("%s: the NetworkPolicy is for %q, want %q", file, n.Spec.PolicyTypes, want)
+		}
+		if len(n.Spec.Ingress) != 1 || len(n.Spec.Ingress[0].Ports) != 1 || n.Spec.Ingress[0].Ports[0].Port.IntValue() != 7472 {
+			t.Errorf("%s: the NetworkPolicy lets in %+v, want port 7472 alone", file, n.Spec.Ingress)
+		}
+		if len(n.Spec.Egress) != 1 || len(n.Spec.Egress[0].Ports) != 1 || n.Spec.Egress[0].Ports[0].Port.IntValue() != 6443 {
+			t.Errorf("%s: the NetworkPolicy lets out %+v, want port 6443 alone", file, n.Spec.Egress)
+		}
+		if c := d.Spec.Template.Spec.SecurityContext; c.RunAsNonRoot == nil || !*c.RunAsNonRoot {
+			t.Errorf("%s: the controller may be root: %+v", file, c)
+		}
+		if !s.Spec.Template.Spec.HostNetwork {
+			t.Errorf("%s: agents are not in their node's network", file)
+		}
+		ns := object[corev1.Namespace](t, m, "Namespace/metallb-system")
+		for _, mode := range []string{"enforce", "audit", "warn"} {
+			if l := ns.Labels["pod-security.kubernetes.io/"+mode]; l != "privileged" {
+				t.Errorf("%s: the namespace's PodSecurity label %s is %q, want privileged", file, mode, l)
+			}
+		}
+	}
+}
+
+// TestManifestsExcludedInterfaces wants a list of interfaces to survive YAML,
+// whatever characters are in it.
+func TestManifestsExcludedInterfaces(t *testing.T) {
+	m := readManifests(t, "deploy/testdata/metallb-values.out.yaml")
+	c := object[corev1.ConfigMap](t, m, "ConfigMap/metallb-excludel2")
+	var list struct {
+		Exclude []string `json:"announcedInterfacesToExclude"`
+	}
+	if err := yaml.UnmarshalStrict([]byte(c.Data["excludel2.yaml"]), &list); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"[a-z]0", "^lo$"}; !slices.Equal(list.Exclude, want) {
+		t.Errorf("excluded are %q, want %q", list.Exclude, want)
+	}
+}
+
+// TestValuesSchema wants every value of the chart to be one that its schema knows.
+func TestValuesSchema(t *testing.T) {
+	var schema struct {
+		Properties           map[string]json.RawMessage `json:"properties"`
+		AdditionalProperties *bool                      `json:"additionalProperties"`
+	}
+	text, err := os.ReadFile("deploy/helm/herald/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	if schema.AdditionalProperties == nil || *schema.AdditionalProperties {
+		t.Error("the schema takes values that it does not know")
+	}
+	text, err = os.ReadFile("deploy/helm/herald/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	if err := yaml.UnmarshalStrict(text, &values); err != nil {
+		t.Fatal(err)
+	}
+	if len(values) == 0 {
+		t.Fatal("no values")
+	}
+	for name := range values {
+		if _, ok := schema.Properties[name]; !ok {
+			t.Errorf("the schema does not know %s", name)
+		}
+	}
+}
+
+// TestAlertMetrics wants alerts to be about metrics that Herald has.
+func TestAlertMetrics(t *testing.T) {
+	rules, err := os.ReadFile("deploy/helm/herald/templates/prometheusrule.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code []byte
+	for _, dir := range []string{"status", "cmd/herald-frr"} {
+		for name := range packages(t)[dir] {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code = append(code, text...)
+		}
+	}
+	seen := map[string]bool{}
+	for line := range strings.Lines(string(rules)) {
+		expr, ok := strings.CutPrefix(strings.TrimSpace(line), "expr: ")
+		if !ok {
+			continue
+		}
+		for _, metric := range regexp.MustCompile(`\b(metallb|herald)_[a-z0-9_]+`).FindAllString(expr, -1) {
+			seen[metric] = true
+			if !bytes.Contains(code, []byte(strconv.Quote(metric))) {
+				t.Errorf("an alert is about %s, which is no metric", metric)
+			}
+		}
+	}
+	for _, metric := range []string{"metallb_bgp_session_up", "herald_frr_withdrawn", "herald_frr_process_up"} {
+		if !seen[metric] {
+			t.Errorf("no alert is about %s", metric)
+		}
+	}
+}
+
+// checkProbe wants a probe that asks for a path on a port of the container's.
+func checkProbe(t *testing.T, c corev1.Container, kind string, p *corev1.Probe, path string) {
+	t.Helper()
+	if p == nil || p.HTTPGet == nil || p.HTTPGet.Path != path {
+		t.Errorf("container %s: the %s probe is %+v, want one of %s", c.Name, kind, p, path)
+		return
+	}
+	port := p.HTTPGet.Port.StrVal
+	if !slices.ContainsFunc(c.Ports, func(has corev1.ContainerPort) bool { return has.Name == port }) {
+		t.Errorf("container %s: the %s probe asks port %q, which it does not have", c.Name, kind, port)
+	}
+}
+
+// selects wants a selector to match the labels.
+func selects(t *testing.T, who string, s *metav1.LabelSelector, pod map[string]string) {
+	t.Helper()
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if selector.Empty() || !selector.Matches(labels.Set(pod)) {
+		t.Errorf("%s selects %q, which %v is not", who, selector, pod)
+	}
+}
+
+// readManifests reads the objects of a file, by kind and name.
+func readManifests(t *testing.T, file string) map[string][]byte {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]byte{}
+	for r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
+		document, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var head metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal(document, &head); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		out[head.Kind+"/"+head.Name] = document
+	}
+}
+
+// object decodes one of what readManifests read.
+func object[T any](t *testing.T, m map[string][]byte, name string) T {
+	t.Helper()
+	var out T
+	text, ok := m[name]
+	if !ok {
+		t.Fatalf("no %s", name)
+	}
+	if err := yaml.UnmarshalStrict(text, &out); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return out
+}
