@@ -46,6 +46,7 @@ func Diff(running, wanted *Config) []Command {
 	// bgpd has one router a VRF: the old has to go first.
 	for _, s := range running.Sections {
 		if kind, _ := enter(inTop, s.Text); kind == inRouter && owned(s) && want.router(s.Text) == nil {
+			d.unnumber(s)
 			d.add(nil, Line{Text: "no " + s.Text})
 		}
 	}
@@ -62,6 +63,17 @@ func Diff(running, wanted *Config) []Command {
 	d.leftovers(running, want)
 	d.refresh(changes, have, wanted)
 	return append(d.commands, d.last...)
+}
+
+// unnumber removes the unnumbered neighbors of a router that goes. Without that
+// zebra goes on sending router advertisements for them, and zebra of FRR 10.3
+// crashes when such an interface is removed later.
+func (d *differ) unnumber(router Section) {
+	for _, peer := range neighborsInOrder(router) {
+		if text := removeNeighbor(router, peer); strings.HasSuffix(text, " interface") {
+			d.add([]Line{router.Line}, Line{Text: text})
+		}
+	}
 }
 
 // An outline finds the parts of a configuration.

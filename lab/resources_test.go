@@ -125,15 +125,20 @@ func (r *resourceTest) of(o *unstructured.Unstructured) dynamic.ResourceInterfac
 // clear deletes every object of MetalLB's kinds.
 func (r *resourceTest) clear(ctx context.Context) {
 	for _, kind := range config.ResourceKinds {
-		version := "v1beta1"
-		if kind == config.KindPeer {
-			version = "v1beta2"
-		}
-		gvr := schema.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: plurals[kind]}
-		err := r.dynamic.Resource(gvr).Namespace(lab.HeraldNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
-		if err != nil && !apierrors.IsNotFound(err) {
-			r.t.Errorf("delete all of %s: %v", kind, err)
-		}
+		r.deleteAll(ctx, kind)
+	}
+}
+
+// deleteAll deletes all resources of a kind.
+func (r *resourceTest) deleteAll(ctx context.Context, kind string) {
+	version := "v1beta1"
+	if kind == config.KindPeer {
+		version = "v1beta2"
+	}
+	gvr := schema.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: plurals[kind]}
+	err := r.dynamic.Resource(gvr).Namespace(lab.HeraldNamespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		r.t.Errorf("delete all of %s: %v", kind, err)
 	}
 }
 
