@@ -28,9 +28,10 @@ const (
 // An ExtrasResult says what became of the operator's raw configuration. No
 // password is in it.
 type ExtrasResult struct {
-	Sum     string    `json:"sum"`             // of the text that this is about: see Sum
-	Applied bool      `json:"applied"`         // FRR runs all of it
-	Error   string    `json:"error,omitempty"` // why not, in FRR's own words
+	Sum     string    `json:"sum"`              // of the text that this is about: see Sum
+	Applied bool      `json:"applied"`          // FRR runs all of it
+	Error   string    `json:"error,omitempty"`  // why not, in FRR's own words
+	Remark  string    `json:"remark,omitempty"` // lines that FRR took, and does not show as they were written
 	At      time.Time `json:"at"`
 }
 

@@ -135,8 +135,8 @@ router bgp 64512
 exit
 `
 	start := time.Now()
-	if r := e.extras(n1, first); !r.Applied {
-		t.Fatalf("refused: %+v", r)
+	if r := e.extras(n1, first); !r.Applied || r.Remark != "" {
+		t.Fatalf("refused, or with a remark: %+v", r)
 	}
 	t.Logf("added after %v", time.Since(start).Round(time.Millisecond))
 	lines := []string{"ip prefix-list operators", "ip route 198.51.100.0/24 blackhole", "neighbor 10.10.0.254 description rack 7", "neighbor 10.10.0.99 remote-as 64999"}
@@ -210,6 +210,11 @@ exit
 	for _, l := range lines[1:] {
 		has(l, false)
 	}
+	// FRR takes what it shows in another place, where the agent does not know it.
+	if r := e.extras(n1, "router bgp 64512\n maximum-paths 8\nexit\n"); !r.Applied || !strings.Contains(r.Remark, "maximum-paths 8") {
+		t.Errorf("a line that FRR shows in another place is answered by %+v", r)
+	}
+	e.extrasEvent(since, "Warning", "RawConfigurationUnlike", "node n1", "maximum-paths 8")
 	if r := e.extras(n1, ""); !r.Applied {
 		t.Fatalf("refused: %+v", r)
 	}

@@ -62,6 +62,7 @@ type Extras struct {
 	Pending bool      `json:"pending,omitempty"` // the FRR container has not tried it yet
 	Applied bool      `json:"applied"`           // FRR runs all of it
 	Error   string    `json:"error,omitempty"`   // why not, in FRR's words
+	Remark  string    `json:"remark,omitempty"`  // lines of it that may not stay
 	At      time.Time `json:"at,omitzero"`       // when it was tried last
 }
 

@@ -26,6 +26,7 @@ const (
 const (
 	eventExtrasRefused = "RawConfigurationRefused" // warning
 	eventExtrasApplied = "RawConfigurationApplied" // after it was refused
+	eventExtrasUnlike  = "RawConfigurationUnlike"  // warning: some of it may not stay
 )
 
 // resultEvery is the time between two looks for what FRR said of the raw
@@ -122,7 +123,7 @@ func (s *extrasSource) result() {
 	case len(text) == 0 && (state.Pending || r.Applied):
 		state = nil
 	case !state.Pending:
-		state.Applied, state.Error, state.At = r.Applied, r.Error, r.At
+		state.Applied, state.Error, state.Remark, state.At = r.Applied, r.Error, r.Remark, r.At
 	}
 	s.mu.Lock()
 	s.state = state
@@ -140,6 +141,10 @@ func (s *extrasSource) result() {
 		return
 	}
 	s.opts.Logger.Info("raw configuration applied")
+	if r.Remark != "" {
+		s.tell(reconcile.Event{Warning: true, Reason: eventExtrasUnlike,
+			Message: fmt.Sprintf("node %s: it may not stay; write it as \"show running-config\" prints it: %s", s.opts.Node, r.Remark)})
+	}
 	if before.Error != "" {
 		s.tell(reconcile.Event{Reason: eventExtrasApplied, Message: fmt.Sprintf("node %s: FRR runs all of it", s.opts.Node)})
 	}

@@ -78,6 +78,7 @@ func TestExtrasSource(t *testing.T) {
 			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
 			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
 			{frr.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
+			{frr.ExtrasResult{Sum: sum, Applied: true, Remark: "FRR shows no a"}, status.Extras{Applied: true, Remark: "FRR shows no a"}},
 		} {
 			if err := frr.WriteExtrasResult(dir, step.result); err != nil {
 				t.Fatal(err)
@@ -91,6 +92,7 @@ func TestExtrasSource(t *testing.T) {
 		want := []string{
 			fmt.Sprint(reconcile.Event{Warning: true, Reason: "RawConfigurationRefused", Message: "node n1: what was in force stays: line 2: % Unknown command"}),
 			fmt.Sprint(reconcile.Event{Reason: "RawConfigurationApplied", Message: "node n1: FRR runs all of it"}),
+			fmt.Sprint(reconcile.Event{Warning: true, Reason: "RawConfigurationUnlike", Message: "node n1: it may not stay; write it as \"show running-config\" prints it: FRR shows no a"}),
 		}
 		if diff := cmp.Diff(want, events); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
@@ -98,7 +100,7 @@ func TestExtrasSource(t *testing.T) {
 		if n := strings.Count(log.String(), "raw configuration refused"); n != 1 || !strings.Contains(log.String(), "line 2: % Unknown command") {
 			t.Errorf("a refusal was logged %d times: %s", n, log.String())
 		}
-		if n := strings.Count(log.String(), `msg="raw configuration applied"`); n != 2 {
+		if n := strings.Count(log.String(), `msg="raw configuration applied"`); n != 3 {
 			t.Errorf("a success was logged %d times: %s", n, log.String())
 		}
 		stop()

@@ -45,6 +45,7 @@ type extras struct {
 	tried   string // the sum of the text that was last tried
 	applied []byte // what FRR runs of it
 	failed  bool   // the last attempt came to nothing, though the text is valid
+	remark  string // what the last attempt found that may not stay
 }
 
 func newExtras(opts extrasOptions) *extras {
@@ -126,7 +127,11 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 		result.Error = frr.Redact(refused.Error())
 		e.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
 	} else {
+		result.Remark = e.remark
 		e.opts.Logger.Info("raw configuration applied", "bytes", len(text))
+	}
+	if result.Remark != "" {
+		e.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
 	}
 	return errors.Join(err, frr.WriteExtrasResult(e.opts.EtcDir, result))
 }
@@ -158,7 +163,42 @@ func (e *extras) try(ctx context.Context, text []byte) error {
 	}
 	e.applied = text
 	e.failed = false
+	e.remark = e.unlike(ctx, text)
 	return nil
+}
+
+// unlike names the lines of a text that FRR does not show as they are there: short
+// forms, lines of a context that are not indented, lines that FRR shows in another
+// place. In a context that Herald writes too, the agent does not know them for the
+// operator's, and takes them away.
+func (e *extras) unlike(ctx context.Context, text []byte) string {
+	if len(text) == 0 {
+		return ""
+	}
+	running, err := e.opts.Host.output(ctx, "vtysh", "-c", "show running-config")
+	if err != nil {
+		return "" // FRR went away meanwhile; the text is tried anew when it is back
+	}
+	var lines []string
+	var list func(sections []frr.Section, context string)
+	list = func(sections []frr.Section, context string) {
+		for _, s := range sections {
+			if len(s.Sub) == 0 {
+				lines = append(lines, context+s.Text)
+			}
+			list(s.Sub, context+s.Text+" / ")
+		}
+	}
+	list(frr.Parse(string(text)).Without(frr.Parse(running), nil).Sections, "")
+	if len(lines) == 0 {
+		return ""
+	}
+	const most = 5
+	rest := ""
+	if more := len(lines) - most; more > 0 {
+		lines, rest = lines[:most], fmt.Sprintf(", and %d more", more)
+	}
+	return frr.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
 }
 
 // restore gives a daemon that was started what was in force before.

@@ -77,7 +77,7 @@ func TestExtras(t *testing.T) {
 		}
 		return "", nil
 	}
-	check, apply := "vtysh -C -f", "vtysh -f"
+	check, apply, look := "vtysh -C -f", "vtysh -f", "vtysh -c show running-config"
 	steps := []struct {
 		name, text string
 		anew       bool
@@ -85,12 +85,12 @@ func TestExtras(t *testing.T) {
 	}{
 		{"nothing at all", "", false, nil},
 		{"nothing, and a daemon was started", "", true, nil},
-		{"the first line", one, false, []string{check, apply}},
+		{"the first line", one, false, []string{check, apply, look}},
 		{"the same again", one, false, nil},
-		{"a daemon was started", one, true, []string{check, apply}},
-		{"more lines", two, false, []string{check, apply}},
-		{"a line less", one, false, []string{check, "vtysh -c show running-config", "reload", "vtysh -b", apply}},
-		{"no lines", "", false, []string{check, "vtysh -c show running-config", "reload", "vtysh -b", apply}},
+		{"a daemon was started", one, true, []string{check, apply, look}},
+		{"more lines", two, false, []string{check, apply, look}},
+		{"a line less", one, false, []string{check, look, "reload", "vtysh -b", apply, look}},
+		{"no lines", "", false, []string{check, look, "reload", "vtysh -b", apply}},
 		{"no lines still", "", true, nil},
 	}
 	for _, s := range steps {
@@ -98,12 +98,41 @@ func TestExtras(t *testing.T) {
 		if !slices.Equal(did, s.want) {
 			t.Errorf("%s: ran %q, want %q", s.name, did, s.want)
 		}
-		if len(s.want) > 0 && (!result.Applied || result.Sum != frr.Sum([]byte(s.text)) || result.Error != "") {
+		if len(s.want) > 0 && (!result.Applied || result.Sum != frr.Sum([]byte(s.text)) || result.Error != "" || result.Remark != "") {
 			t.Errorf("%s: %+v", s.name, result)
 		}
 	}
 	if files, _ := os.ReadDir(r.host.dir); len(files) > 0 {
 		t.Errorf("%s is left", files[0].Name())
+	}
+}
+
+// Lines that FRR shows in other words, in another place or not at all are named.
+func TestExtrasUnlike(t *testing.T) {
+	r := newExtrasRig(t)
+	const running = "hostname n1\nrouter bgp 64512\n neighbor 192.0.2.1 description rack\n neighbor 192.0.2.1 password s3cret\n" +
+		" !\n address-family ipv4 unicast\n  maximum-paths 8\n exit-address-family\nexit\nend\n"
+	r.host.say = func(line string) (string, error) {
+		if strings.Contains(line, "show running-config") {
+			return running, nil
+		}
+		return "", nil
+	}
+	for text, want := range map[string]string{
+		"hostname n1\nrouter bgp 64512\n neighbor 192.0.2.1 description rack\n address-family ipv4 unicast\n  maximum-paths 8\n": "",
+		"router bgp 64512\n maximum-paths 8\n":                        "router bgp 64512 / maximum-paths 8",
+		"router bgp 64512\n neigh 192.0.2.1 desc rack\nhostname n1\n": "router bgp 64512 / neigh 192.0.2.1 desc rack",
+		"router bgp 64512\nneighbor 192.0.2.1 description rack\n":     "neighbor 192.0.2.1 description rack",
+		"router bgp 64512\n neighbor 192.0.2.9 password t0p\n":        "router bgp 64512 / neighbor 192.0.2.9 password [redacted]",
+		"a\nb\nc\nd\ne\nf\ng\n":                                       "a, b, c, d, e, and 2 more",
+	} {
+		_, result := r.pass(text, false)
+		if want != "" {
+			want = "FRR does not show as they are written: " + want
+		}
+		if !result.Applied || result.Remark != want {
+			t.Errorf("%q: %+v, want the remark %q", text, result, want)
+		}
 	}
 }
 
