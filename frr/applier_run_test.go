@@ -192,6 +192,27 @@ func TestRunRepairsDrift(t *testing.T) {
 	}
 }
 
+// A check that finds nobody, as when the daemon has just ended, is made when there
+// is somebody again, and is not the last.
+func TestRunChecksAfterRestart(t *testing.T) {
+	const drift = 300 * time.Millisecond
+	f := startFRR(t)
+	a, until := run(t, frr.Options{RunDir: f.dir, Drift: drift})
+	a.Set([]byte(wantedConf))
+	until("applied", applied)
+	f.bgpd.Stop() // before the text was read back
+	until("down", func(s frr.State) bool { return !s.Up["bgpd"] })
+	time.Sleep(2 * drift) // the check falls into this time
+	f.bgpd.Clear()
+	f.bgpd.Start(t, f.dir)
+	until("applied again", applied)
+	for range 2 {
+		f.bgpd.Do(t, "router bgp 64512", "no neighbor 192.0.2.1")
+		eventually(t, "repaired", func() bool { return strings.Contains(f.bgpd.Config(), "192.0.2.1 activate") })
+	}
+	f.inForce(t, wantedConf)
+}
+
 // TestRunLeavesOtherWording has FRR show a line otherwise than it was sent. It is
 // neither sent for ever, nor is what FRR shows removed.
 func TestRunLeavesOtherWording(t *testing.T) {

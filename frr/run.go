@@ -79,6 +79,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 
 	failures := 0
 	unverified := false // a check is due for a change, not only for drift
+	missed := false     // a check failed: none is due before the next success
 	for {
 		verify := false
 		select {
@@ -110,6 +111,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 			}
 			retry.Reset(backoff(failures, err))
 			failures++
+			missed = missed || verify
 			continue
 		}
 		if failures > 0 {
@@ -121,8 +123,8 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 		case verify && !changed:
 			unverified = false
 			check.Reset(a.opts.Drift)
-		case changed && (verify || !unverified):
-			unverified = true
+		case missed || changed && (verify || !unverified):
+			unverified, missed = true, false
 			check.Reset(min(verifyAfter, a.opts.Drift))
 		}
 	}
