@@ -195,6 +195,7 @@ func TestAgentStartsDrainedStale(t *testing.T) {
 				w.is("it knows", false, false, true)
 				return
 			}
+			w.change(func() {}) // nothing is new to it
 			time.Sleep(2 * time.Second)
 			w.is("it does not know", true, true, true)
 		})
