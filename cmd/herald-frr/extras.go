@@ -45,7 +45,6 @@ type extras struct {
 	tried   string // the sum of the text that was last tried
 	applied []byte // what FRR runs of it
 	failed  bool   // the last attempt came to nothing, though the text is valid
-	remark  string // what the last attempt found that may not stay
 }
 
 func newExtras(opts extrasOptions) *extras {
@@ -127,11 +126,10 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 		result.Error = frr.Redact(refused.Error())
 		e.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
 	} else {
-		result.Remark = e.remark
 		e.opts.Logger.Info("raw configuration applied", "bytes", len(text))
-	}
-	if result.Remark != "" {
-		e.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
+		if result.Remark = e.unlike(ctx, text); result.Remark != "" {
+			e.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
+		}
 	}
 	return errors.Join(err, frr.WriteExtrasResult(e.opts.EtcDir, result))
 }
@@ -163,7 +161,6 @@ func (e *extras) try(ctx context.Context, text []byte) error {
 	}
 	e.applied = text
 	e.failed = false
-	e.remark = e.unlike(ctx, text)
 	return nil
 }
 
