@@ -122,7 +122,7 @@ address-pools:
 	}
 	e.announced(route(here), drained, others[0])
 	connections := e.connections()
-	stop, stopSix, stopLocal := e.load(web), e.trickle(six, e.Nodes...), e.trickle(here, drained, others[0])
+	stop, stopSix, stopLocal := e.load(web), e.loadOf(10, six), e.loadOf(10, here, drained, others[0])
 
 	start := time.Now()
 	type result struct {
@@ -209,22 +209,6 @@ address-pools:
 	for session, n := range connections {
 		if got := e.connections()[session]; got != n {
 			t.Errorf("session %s was established %d times, then %d", session, n, got)
-		}
-	}
-}
-
-// trickle is load of another Service at a tenth of its rate.
-func (e draining) trickle(a netip.Addr, nodes ...*lab.Node) (stop func()) {
-	e.t.Helper()
-	e.served(a)
-	e.reached(a, nodes...)
-	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 10})
-	return func() {
-		e.t.Helper()
-		r := l.Stop()
-		e.t.Log("load:", r)
-		if r.Lost > 0 || r.OK == 0 {
-			e.t.Errorf("%d of %d requests to %s were lost, the last because of: %v", r.Lost, r.Sent, a, r.LastError)
 		}
 	}
 }

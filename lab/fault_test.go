@@ -24,16 +24,23 @@ import (
 // test calls the function that it returns; that fails the test if one was lost.
 func (e *e2e) load(a netip.Addr) (stop func()) {
 	e.t.Helper()
+	return e.loadOf(100, a)
+}
+
+// loadOf is load of so many requests a second, on a Service that exactly these nodes
+// answer for, no nodes meaning all.
+func (e *e2e) loadOf(perSecond int, a netip.Addr, nodes ...*lab.Node) (stop func()) {
+	e.t.Helper()
 	e.served(a)
-	e.reached(a) // the path works, and neighbour entries are there
-	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: 100})
+	e.reached(a, nodes...) // the path works, and neighbour entries are there
+	l := e.Client.StartLoad(lab.LoadOptions{URL: "http://" + netip.AddrPortFrom(a, 80).String() + "/", PerSecond: perSecond})
 	return func() {
 		e.t.Helper()
 		r := l.Stop()
 		e.t.Log("load:", r)
 		if r.Lost > 0 || r.OK == 0 {
-			e.t.Errorf("%d of %d requests were lost, sent from %s to %s, the last because of: %v",
-				r.Lost, r.Sent, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
+			e.t.Errorf("%d of %d requests to %s were lost, sent from %s to %s, the last because of: %v",
+				r.Lost, r.Sent, a, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
 		}
 	}
 }
