@@ -14,7 +14,7 @@ FUZZTIME ?= 1m
 
 # The lab's tests without a part of FRR's. All others run with two versions of FRR:
 # the machine's and that of Debian 13.
-NO_FRR_TESTS := ^Test(Allocation|Cluster|Layer2|Manifests|Process|Resources(Adopt|EveryRule|OverOthers|Pools|Rules|Schema|ServiceL2Status|ServiceStatusWrites|Sources|States)$$)
+NO_FRR_TESTS := ^Test(Allocation|Cluster|Layer2|Manifests|Poll|Process|Resources(Adopt|EveryRule|OverOthers|Pools|Rules|Schema|ServiceL2Status|ServiceStatusWrites|Sources|States)$$)
 
 .PHONY: help
 help: ## show this help

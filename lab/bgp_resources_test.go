@@ -210,12 +210,6 @@ func (r *routeTest) routes(what string, want routing) {
 	for _, lines := range [][]string{want.ibgp, want.ebgp, want.r1} {
 		slices.Sort(lines)
 	}
-	var last error // a look that the deadline interrupts says nothing
-	defer func() {
-		if last != nil {
-			r.t.Log(last)
-		}
-	}()
 	r.eventually(what, func(ctx context.Context) error {
 		var got routing
 		for g, lines := range map[*lab.GoBGP]*[]string{r.ibgp: &got.ibgp, r.ebgp: &got.ebgp} {
@@ -230,10 +224,8 @@ func (r *routeTest) routes(what string, want routing) {
 			return err
 		}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(routing{}), values); diff != "" {
-			last = fmt.Errorf("learned (-want +got):\n%s", diff)
-			return last
+			return fmt.Errorf("learned (-want +got):\n%s", diff)
 		}
-		last = nil
 		return nil
 	})
 }

@@ -98,7 +98,7 @@ func (c *Cluster) resource(ctx context.Context, kind schema.GroupVersionKind, na
 	ctx, cancel := context.WithTimeout(ctx, servedTimeout)
 	defer cancel()
 	var mapping *meta.RESTMapping
-	err := poll(ctx, pollInterval, func() (err error) {
+	err := Poll(ctx, pollInterval, func() (err error) {
 		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 		if meta.IsNoMatchError(err) {
 			c.mapper.Reset() // forget what was not served

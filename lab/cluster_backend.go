@@ -147,7 +147,7 @@ func (c *Cluster) WaitEndpoints(ctx context.Context, namespace, service string, 
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	want = slices.SortedFunc(slices.Values(want), netip.Addr.Compare)
-	err := poll(ctx, pollInterval, func() error {
+	err := Poll(ctx, pollInterval, func() error {
 		got, err := c.readyEndpoints(ctx, namespace, service)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("have %v, want %v", got, want)

@@ -178,22 +178,8 @@ func (e *e2e) eventually(what string, check func(ctx context.Context) error) {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	var last error // but one that says no more than that time is up
-	for {
-		err := check(ctx)
-		if err == nil {
-			return
-		}
-		if last == nil || ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ctx.Done():
-			e.t.Fatalf("%s: %v", what, last)
-		case <-tick.C:
-		}
+	if err := lab.Poll(ctx, 20*time.Millisecond, func() error { return check(ctx) }); err != nil {
+		e.t.Fatalf("%s: %v", what, err)
 	}
 }
 

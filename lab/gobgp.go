@@ -204,7 +204,7 @@ func (g *GoBGP) Sessions(ctx context.Context) ([]Session, error) {
 // WaitSession waits until the session with a peer is established, or is not,
 // whichever is wanted.
 func (g *GoBGP) WaitSession(ctx context.Context, peer netip.Addr, established bool) error {
-	err := poll(ctx, 10*time.Millisecond, func() error {
+	err := Poll(ctx, 10*time.Millisecond, func() error {
 		all, err := g.Sessions(ctx)
 		if err != nil {
 			return err

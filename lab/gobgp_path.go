@@ -71,18 +71,11 @@ func (g *GoBGP) Paths(ctx context.Context) ([]Path, error) {
 	return all, nil
 }
 
-// pathsTimeout is how long GoBGP may take to list its paths.
-const pathsTimeout = 10 * time.Second
-
 // WaitPaths waits until check accepts the paths, and returns those. When ctx
 // ends first, the error is check's last.
 func (g *GoBGP) WaitPaths(ctx context.Context, check func([]Path) error) ([]Path, error) {
-	// A call of its own time: the end of ctx would cut it short, and the answer
-	// that was waited for in vain would not be in the error.
 	var paths []Path
-	err := poll(ctx, 10*time.Millisecond, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pathsTimeout)
-		defer cancel()
+	err := Poll(ctx, 10*time.Millisecond, func() error {
 		var err error
 		if paths, err = g.Paths(ctx); err != nil {
 			return err

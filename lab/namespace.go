@@ -183,7 +183,7 @@ func (n Namespace) processes() ([]running, error) {
 
 // empty kills every process of the namespace and waits until they are gone.
 func (n Namespace) empty(ctx context.Context) error {
-	return poll(ctx, 2*time.Millisecond, func() error {
+	return Poll(ctx, 2*time.Millisecond, func() error {
 		procs, err := n.processes()
 		if err != nil {
 			return err

@@ -161,7 +161,7 @@ func (w *NeighborWatch) WaitClaim(ctx context.Context, addr netip.Addr, since ti
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	var found NeighborClaim
-	err := poll(ctx, time.Millisecond, func() error {
+	err := Poll(ctx, time.Millisecond, func() error {
 		for _, c := range w.Claims(addr, since) {
 			if want(c.MAC) {
 				found = c

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-// poll calls check until it returns nil, and returns its last error when the
+// Poll calls check until it returns nil, and returns its last error when the
 // context ends first: not that of a call that the context's end cut short,
 // which would hide what was wrong.
-func poll(ctx context.Context, every time.Duration, check func() error) error {
+func Poll(ctx context.Context, every time.Duration, check func() error) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var last error
@@ -21,7 +24,7 @@ func poll(ctx context.Context, every time.Duration, check func() error) error {
 		if err == nil {
 			return nil
 		}
-		if last == nil || ctx.Err() == nil {
+		if last == nil || ctx.Err() == nil && !expired(err) {
 			last = err
 		}
 		select {
@@ -32,12 +35,18 @@ func poll(ctx context.Context, every time.Duration, check func() error) error {
 	}
 }
 
-// pollProcess is poll for what a process is to bring about. It gives up when
+// expired reports whether a call had no time left. A gRPC server may notice that
+// before the context of the call does.
+func expired(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
+}
+
+// pollProcess is Poll for what a process is to bring about. It gives up when
 // the process has ended.
 func pollProcess(ctx context.Context, p *Process, check func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	return poll(ctx, 2*time.Millisecond, func() error {
+	return Poll(ctx, 2*time.Millisecond, func() error {
 		select {
 		case <-p.Done():
 			cancel(errors.Join(errors.New("it has ended"), p.Wait()))
