@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/lab"
+)
+
+// peerResources are allPeers as resources.
+const peerResources = `
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: r1}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.10.0.254}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: r1-v6}
+spec: {myASN: 64512, peerASN: 64513, peerAddress: "fd00:10:10::254"}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: ibgp}
+spec: {myASN: 64512, peerASN: 64512, peerAddress: 10.10.0.200}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: ibgp-v6}
+spec: {myASN: 64512, peerASN: 64512, peerAddress: "fd00:10:10::200"}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: ebgp}
+spec: {myASN: 64512, peerASN: 64514, peerAddress: 10.10.0.201}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: ebgp-v6}
+spec: {myASN: 64512, peerASN: 64514, peerAddress: "fd00:10:10::201"}
+`
+
+// metallbCRD is a definition as another load balancer's installation leaves it:
+// with a conversion webhook that nobody answers.
+const metallbCRD = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: bgppeers.metallb.io, annotations: {controller-gen.kubebuilder.io/version: v0.16.3}}
+spec:
+  group: metallb.io
+  scope: Namespaced
+  names: {kind: BGPPeer, listKind: BGPPeerList, plural: bgppeers, singular: bgppeer}
+  conversion:
+    strategy: Webhook
+    webhook:
+      clientConfig: {service: {name: metallb-webhook-service, namespace: metallb-system, path: /convert}}
+      conversionReviewVersions: [v1beta1, v1beta2]
+  versions:
+  - {name: v1beta1, served: true, storage: false, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+  - {name: v1beta2, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+`
+
+// The definitions take the place of another installation's, whose objects stay.
+func TestResourcesOverOthers(t *testing.T) {
+	r := newResourceTest(t)
+	r.replaceCRD(metallbCRD)
+	r.eventually("a peer is created", func(ctx context.Context) error {
+		o := objects(t, peerResources)[0]
+		o.SetNamespace(lab.HeraldNamespace)
+		_, err := r.of(o).Create(ctx, o, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+		return err
+	})
+	r.installCRDs()
+	for _, version := range []string{"v1beta1", "v1beta2"} {
+		r.eventually("the peer is read as "+version, func(ctx context.Context) error {
+			gvr := schema.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: "bgppeers"}
+			o, err := r.dynamic.Resource(gvr).Namespace(lab.HeraldNamespace).Get(ctx, "r1", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if address, _, _ := unstructured.NestedString(o.Object, "spec", "peerAddress"); address != "10.10.0.254" {
+				return fmt.Errorf("it has the address %q", address)
+			}
+			return nil
+		})
+	}
+}
+
+// The API server takes every object that config does, and says no to what an
+// object can say wrongly by itself.
+func TestResourcesSchema(t *testing.T) {
+	r := newResourceTest(t)
+	dry := func(o *unstructured.Unstructured) error {
+		o.SetNamespace(lab.HeraldNamespace)
+		_, err := r.of(o).Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+		return err
+	}
+	files, err := filepath.Glob("../testdata/resources/good/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no corpus: %v", err)
+	}
+	n := 0
+	for _, file := range files {
+		ar, err := txtar.ParseFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range ar.Files {
+			if !strings.HasSuffix(f.Name, ".yaml") {
+				continue
+			}
+			for _, o := range objects(t, string(f.Data)) {
+				if !slices.Contains(config.ResourceKinds, o.GetKind()) {
+					continue
+				}
+				n++
+				if err := dry(o); err != nil {
+					t.Errorf("%s: %s %s: %v", file, o.GetKind(), o.GetName(), err)
+				}
+			}
+		}
+	}
+	t.Logf("%d objects of the corpus are accepted", n)
+	for kind, spec := range map[string]string{
+		config.KindPool: "{addresses: [10.0.0.0/24]}", config.KindBFDProfile: "{}", config.KindCommunity: "{}",
+		config.KindPeer:             "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: false, nodeSelectors: [{matchLabels: {no: node}}]}",
+		config.KindBGPAdvertisement: "{}", config.KindL2Advertisement: "{}",
+	} {
+		r.apply(fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: there}, spec: %s}", kindOf(kind).GroupVersion(), kind, spec))
+	}
+	update := func(o *unstructured.Unstructured) (err error) {
+		o.SetName("there")
+		r.eventually("an answer", func(ctx context.Context) error {
+			have, failed := r.of(o).Get(ctx, o.GetName(), metav1.GetOptions{})
+			if failed != nil {
+				return failed
+			}
+			o.SetResourceVersion(have.GetResourceVersion())
+			_, err = r.of(o).Update(ctx, o, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+			if apierrors.IsConflict(err) {
+				return err // its status was written meanwhile
+			}
+			return nil
+		})
+		return err
+	}
+	for _, test := range []struct{ kind, spec, want string }{
+		{config.KindPool, "{}", "spec.addresses: Required"},
+		{config.KindPool, "{addresses: []}", "spec.addresses"},
+		{config.KindPool, "{addresses: [lan]}", "spec.addresses[0]"},
+		{config.KindPool, "{addresses: [10.0.0.0/24], autoasign: true}", "unknown field"},
+		{config.KindBGPAdvertisement, "{aggregationLength: 0}", "spec.aggregationLength"},
+		{config.KindBGPAdvertisement, "{aggregationLength: 33}", "spec.aggregationLength"},
+		{config.KindBGPAdvertisement, "{aggregationLengthV6: 129}", "spec.aggregationLengthV6"},
+		{config.KindBGPAdvertisement, "{localPref: -1}", "spec.localPref"},
+		{config.KindBGPAdvertisement, "{aggregationLength: 24, serviceSelectors: [{matchLabels: {a: b}}]}", "mutually exclusive"},
+		{config.KindBGPAdvertisement, "{aggregationLengthV6: 64, serviceSelectors: [{matchLabels: {a: b}}]}", "mutually exclusive"},
+		{config.KindBGPAdvertisement, "{asPathPrepend: 11}", "spec.asPathPrepend"},
+		{config.KindBGPAdvertisement, "{med: 4294967296}", "spec.med"},
+		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 101, preference: {}}]}", "weight"},
+		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 1}]}", "preference"},
+		{config.KindCommunity, `{communities: [{name: a, value: "65536"}]}`, "value"},
+		{config.KindCommunity, `{communities: [{name: a, value: "large:1:2"}]}`, "value"},
+		{config.KindBFDProfile, "{receiveInterval: 9}", "spec.receiveInterval"},
+		{config.KindBFDProfile, "{detectMultiplier: 256}", "spec.detectMultiplier"},
+		{config.KindBFDProfile, "{minimumTtl: 0}", "spec.minimumTtl"},
+		{config.KindPeer, "{peerASN: 2, peerAddress: 10.0.0.1}", "spec.myASN"},
+		{config.KindPeer, "{myASN: 4294967296, peerASN: 2, peerAddress: 10.0.0.1}", "spec.myASN"},
+		{config.KindPeer, "{myASN: 1, peerAddress: 10.0.0.1}", "exactly one of peerASN and dynamicASN"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, dynamicASN: external, peerAddress: 10.0.0.1}", "exactly one of peerASN and dynamicASN"},
+		{config.KindPeer, "{myASN: 1, dynamicASN: any, peerAddress: 10.0.0.1}", "spec.dynamicASN"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2}", "exactly one of peerAddress and interface"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, interface: eth0}", "exactly one of peerAddress and interface"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: router}", "invalid BGPPeer address"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, peerPort: 16385}", "spec.peerPort"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: 2s}", "must be 0 or >=3s"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: '90'}", "spec.holdTime"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: 9s, keepaliveTime: 10s}", "must be lower than holdTime"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 1500ms}", "whole number of seconds"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 65536s}", "connect time should be between"},
+		{config.KindPeer, "{myASN: 1, peerASN: 1, peerAddress: 10.0.0.1, ebgpMultiHop: true}", "invalid ebgp-multihop"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, password: a, passwordSecret: {name: b}}", "both password and secret ref"},
+	} {
+		o := new(unstructured.Unstructured)
+		if err := yaml.Unmarshal([]byte("{metadata: {name: x}, spec: "+test.spec+"}"), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		o.SetGroupVersionKind(kindOf(test.kind))
+		if err := dry(o); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("create %s %s: got %v, want %q", test.kind, test.spec, err, test.want)
+		}
+		if err := update(o); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("update %s %s: got %v, want %q", test.kind, test.spec, err, test.want)
+		}
+	}
+	restart := objects(t, "{apiVersion: metallb.io/v1beta2, kind: BGPPeer, spec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: true}}")[0]
+	if err := update(restart); err == nil || !strings.Contains(err.Error(), "EnableGracefulRestart cannot be changed after creation") {
+		t.Errorf("graceful restart is changed after creation: %v", err)
+	}
+}
