@@ -35,7 +35,7 @@ func ParseConfigMap(text []byte) (*Config, error) {
 		return nil, err
 	}
 	if found.null() {
-		return Parse(nil)
+		return parseAt(nil, func(int) int { return found.line })
 	}
 	node := found.node
 	return parseAt([]byte(node.Value), func(line int) int {
