@@ -52,6 +52,7 @@ type Object struct {
 
 	// What the object's status remembers for a process that starts.
 	Accepted bool   // this generation was in force
+	Judged   string // the reason of the last Verdict on any generation; empty: there was none
 	InForce  []byte // what was in force in place of a refused generation, as a Verdict has it
 }
 

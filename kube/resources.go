@@ -225,6 +225,7 @@ func objectOf(kind string, c *customResource) config.Object {
 			o.InForce = []byte(*s.InForce)
 		}
 		if a := s.condition(conditionAccepted); a != nil {
+			o.Judged = a.Reason
 			o.Accepted = a.Status == string(metav1.ConditionTrue) && a.ObservedGeneration == c.Generation
 		}
 	}

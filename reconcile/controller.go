@@ -182,13 +182,13 @@ func (c *Controller) announced() (Announced, bool) {
 	return c.opts.Announced.Announced()
 }
 
-// tell sends an event when a text is refused, when that is over, and when
-// resources are ignored for it. Of resources their own events tell.
+// tell sends an event about the ConfigMap when its text is refused, when that is
+// over, and when one of two sources does not count. Of resources their own events
+// tell.
 func (c *Controller) tell(t *term, l Loaded) {
 	var e Event
 	switch {
-	case l.Document.Resources != nil:
-	case l.Err != nil:
+	case l.Document.Resources == nil && l.Err != nil:
 		e = Event{Warning: true, Reason: EventConfigRejected, Message: l.Err.Error()}
 	case l.Document.Notice != "":
 		e = Event{Warning: true, Reason: EventConfigAmbiguous, Message: l.Document.Notice}

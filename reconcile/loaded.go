@@ -20,7 +20,7 @@ type Document struct {
 	Text      []byte
 	Resources *config.Resources // in place of Text; the same pointer says the same
 	Err       error             // why there is neither: it does not exist, say
-	Ignored   []config.Object   // resources that are there and do not count
+	Ignored   []config.Object   // resources that exist and do not count
 	Notice    string            // what somebody should look at; empty: nothing
 }
 
@@ -72,6 +72,17 @@ func (l Loaded) Next(d Document) Loaded {
 		n.Config, n.Accepted, n.Resolved = c, d, nil
 	}
 	return n
+}
+
+// source returns where what is in force is from; empty if nothing is.
+func (l Loaded) source() Source {
+	switch {
+	case l.Config == nil:
+		return ""
+	case l.Accepted.Resources != nil:
+		return SourceResources
+	}
+	return SourceConfigMap
 }
 
 // refusals says which resources are not in force.

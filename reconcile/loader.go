@@ -13,7 +13,7 @@ import (
 const (
 	EventConfigRejected  = "ConfigRejected"  // warning; an older one stays in force
 	EventConfigAccepted  = "ConfigAccepted"  // after one was rejected
-	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are resources, too, and they do not count
+	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are a ConfigMap and resources, and one of them does not count
 )
 
 // Documents is where the configuration comes from.

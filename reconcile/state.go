@@ -14,6 +14,8 @@ import (
 // ConfigurationState has it.
 type State struct {
 	Known   bool     // there is a configuration
+	Source  Source   // where it is from; empty: from a file, or there is none
+	Notice  string   // the other source is there, too, and does not count; empty: it is not, or others say so
 	Errors  []string // what is not in force, for this component; empty: all is
 	Version string   // of the resources that are in force; empty: none are
 	Failed  string   // the version that is not, for Failure
@@ -22,7 +24,7 @@ type State struct {
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
-	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
+	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && slices.Equal(s.Errors, o.Errors) &&
 		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
 }
 
@@ -37,7 +39,9 @@ type StateWriter interface {
 // controllerState is about what assigning addresses depends on, as MetalLB's
 // controller tells of pools and communities.
 func controllerState(l Loaded) State {
-	return stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
+	s := stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
+	s.Notice = l.Document.Notice
+	return s
 }
 
 // agentState is about all that one node is concerned with: not about peers for
@@ -49,7 +53,7 @@ func agentState(l Loaded, node *Node) State {
 }
 
 func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
-	s := State{Known: l.Config != nil, Version: versionOf(l)}
+	s := State{Known: l.Config != nil, Source: l.source(), Version: versionOf(l)}
 	if l.Document.Resources == nil {
 		if l.Err != nil {
 			s.Errors = []string{l.Err.Error()}

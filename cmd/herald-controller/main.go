@@ -117,6 +117,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
 		})
+	}
+	if o.ConfigFile == "" {
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
 	}
 	if o.ServiceStatus {

@@ -39,18 +39,28 @@ func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*S
 	default:
 		return nil, fmt.Errorf("--config-source %q: want auto, configmap or resources", f.Source)
 	}
-	if f.Source != "resources" {
-		s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
-		s.Documents, s.tasks = s.ConfigMap, append(s.tasks, s.ConfigMap.Run)
-	}
 	if f.Source != "configmap" {
 		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Logger: log})
 		s.Documents, s.tasks = s.Resources, append(s.tasks, s.Resources.Run)
 	}
-	if f.Source == "auto" {
-		s.Documents = &reconcile.Sources{ConfigMap: s.ConfigMap, Resources: s.Resources}
+	if f.Source != "resources" {
+		s.addConfigMap(f, client, wake)
 	}
 	return s, nil
+}
+
+// addConfigMap makes the ConfigMap a source, beside the resources if they are one.
+func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func()) {
+	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+	sources := &reconcile.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
+	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
+	if s.Resources != nil {
+		record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
+		sources.Resources, sources.Record = s.Resources, record.Source
+		s.tasks = append(s.tasks, record.Run)
+	}
+	s.Documents = sources
 }
 
 // Run reads until the context is canceled.
