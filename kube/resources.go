@@ -42,6 +42,7 @@ type ResourcesOptions struct {
 	Namespace string       // required
 	Wake      func()       // required: called after every change; must not block
 	Logger    *slog.Logger // required
+	Doubt     func(Doubt)  // optional: told of lists that are read again before they are believed; must not block
 }
 
 // Resources holds MetalLB's custom resources of one namespace, and of its
@@ -183,7 +184,24 @@ func (r *Resources) sinkOf(kind string) *sink[*customResource] {
 			return changed
 		},
 		synced: func() { delete(r.unread, kind) },
+		doubt: &doubter[*customResource]{
+			what:  kind + " resources",
+			known: func() int { return r.count(kind) },
+			has:   func(o *customResource) bool { _, ok := r.objects[config.ID{Kind: kind, Name: o.Name}]; return ok },
+			tell:  r.opts.Doubt,
+		},
 	}
+}
+
+// count returns how many objects of a kind are known.
+func (r *Resources) count(kind string) int {
+	n := 0
+	for id := range r.objects {
+		if id.Kind == kind {
+			n++
+		}
+	}
+	return n
 }
 
 // set keeps a version of an object, and reports whether it says anything new. A

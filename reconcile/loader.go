@@ -16,6 +16,10 @@ const (
 	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are a ConfigMap and resources, and one of them does not count
 )
 
+// EventListInDoubt is the reason of an event about Herald's Namespace, a warning:
+// the API server lists too few of some kind, and is asked again.
+const EventListInDoubt = "ListInDoubt"
+
 // Documents is where the configuration comes from.
 type Documents interface {
 	// Document returns the newest version, and whether one was read yet.

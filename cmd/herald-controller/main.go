@@ -83,14 +83,18 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	doubt := func(d kube.Doubt) {
+		log.Warn("list in doubt", "reason", d.String())
+		events.Namespace(o.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
+	}
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
 	})
 
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}

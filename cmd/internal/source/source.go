@@ -26,8 +26,9 @@ type Source struct {
 }
 
 // New returns the Source that the flags ask for. Wake is called after every
-// change; it must not block.
-func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*Source, error) {
+// change, doubt for a list that is read again before it is believed; neither may
+// block.
+func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt), log *slog.Logger) (*Source, error) {
 	s := &Source{}
 	if f.ConfigFile != "" {
 		file := configfile.New(f.ConfigFile, wake)
@@ -40,18 +41,18 @@ func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*S
 		return nil, fmt.Errorf("--config-source %q: want auto, configmap or resources", f.Source)
 	}
 	if f.Source != "configmap" {
-		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Logger: log})
+		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Doubt: doubt, Logger: log})
 		s.Documents, s.tasks = s.Resources, append(s.tasks, s.Resources.Run)
 	}
 	if f.Source != "resources" {
-		s.addConfigMap(f, client, wake)
+		s.addConfigMap(f, client, wake, doubt)
 	}
 	return s, nil
 }
 
 // addConfigMap makes the ConfigMap a source, beside the resources if they are one.
-func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func()) {
-	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt)) {
+	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake, Doubt: doubt})
 	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
 	sources := &reconcile.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
 	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
