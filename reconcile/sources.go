@@ -71,8 +71,7 @@ type Sources struct {
 	// is called where there is none.
 	Similar func() []string // optional
 
-	used     Source // what is in force
-	followed Source // the record that used was taken from last
+	used Source // what is in force
 }
 
 // Document returns the newest version of the source that counts, and whether
@@ -137,24 +136,17 @@ func (s *Sources) choose(configMap bool, objects []config.Object) bool {
 	return true
 }
 
-// chooseOfBoth is choose where both sources exist. Processes may have seen them in
-// different orders: they follow the leading controller.
+// chooseOfBoth is choose where both sources exist. Processes may have seen them come
+// and go in different orders, or not at all: the record decides for all of them.
 func (s *Sources) chooseOfBoth(objects []config.Object) bool {
 	recorded, read := Source(""), true
 	if s.Record != nil {
 		recorded, read = s.Record()
 	}
-	if recorded != "" && recorded != s.followed {
-		// Each record is followed once. One that is older than a deletion seen
-		// here undoes nothing.
-		s.followed, s.used = recorded, recorded
+	if recorded == "" && s.used == "" && !read {
+		return false
 	}
-	if s.used == "" {
-		if !read {
-			return false
-		}
-		s.used = FirstSource(recorded, objects)
-	}
+	s.used = cmp.Or(recorded, s.used, FirstSource("", objects))
 	return true
 }
 
