@@ -24,7 +24,7 @@ func PoolAnnotations(kind string, annotations map[string]string) map[string]stri
 		return nil
 	}
 	var out map[string]string
-	for _, key := range []string{AnnotationReservations, AnnotationQuota} {
+	for _, key := range []string{AnnotationReservations, AnnotationQuota, AnnotationRelease} {
 		if v, ok := annotations[key]; ok {
 			if out == nil {
 				out = map[string]string{}
