@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -105,7 +106,7 @@ func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
 			doc.Err = fmt.Errorf("no key %q", c.opts.Key)
 			break
 		}
-		doc.Text = []byte(text)
+		doc.Text, doc.Release = []byte(text), m.Annotations[config.AnnotationRelease]
 	}
 	c.doc = &doc
 	return true

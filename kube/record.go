@@ -48,6 +48,15 @@ func (r *Record) Source() (reconcile.Source, bool) {
 	return reconcile.Source(r.says.Source), r.read
 }
 
+// Recorded returns what the leading controller says of the ConfigMap, and whether
+// that was read yet.
+func (r *Record) Recorded() (reconcile.Recorded, bool) {
+	r.ask()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return reconcile.Recorded{Pools: []byte(r.says.InForce), Withheld: r.says.FailedConfiguration}, r.read
+}
+
 // Run reads until the context is canceled.
 func (r *Record) Run(ctx context.Context) error {
 	select {
@@ -81,7 +90,7 @@ func (r *Record) Run(ctx context.Context) error {
 func (r *Record) hear(o *customResource) bool {
 	var says stateStatus
 	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	news := says.Source != r.says.Source
+	news := says.Source != r.says.Source || says.InForce != r.says.InForce || says.FailedConfiguration != r.says.FailedConfiguration
 	r.says = says
 	return news
 }

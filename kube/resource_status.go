@@ -181,7 +181,11 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
-		if err := r.write(ctx, o, s); err != nil && ctx.Err() == nil {
+		err := r.write(ctx, o, s)
+		if err == nil {
+			err = r.guard(ctx, o, v, wanted.Protect)
+		}
+		if err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
 		}

@@ -66,6 +66,7 @@ type Resources struct {
 type observed struct {
 	config.Object
 	resourceVersion string
+	finalizers      []string
 	status          json.RawMessage
 }
 
@@ -205,9 +206,10 @@ func (r *Resources) count(kind string) int {
 }
 
 // set keeps a version of an object, and reports whether it says anything new. A
-// status that changes says nothing new: Herald writes it itself.
+// status that changes says nothing new, as Herald writes it itself, but for whether
+// the leading controller holds an edit back.
 func (r *Resources) set(kind string, c *customResource) bool {
-	o := observed{Object: objectOf(kind, c), resourceVersion: c.ResourceVersion, status: c.Status}
+	o := observed{Object: objectOf(kind, c), resourceVersion: c.ResourceVersion, finalizers: c.Finalizers, status: c.Status}
 	before, known := r.objects[o.ID]
 	r.objects[o.ID] = o
 	if r.observer != nil {
@@ -218,6 +220,7 @@ func (r *Resources) set(kind string, c *customResource) bool {
 		close(r.secrets)
 	}
 	if known && before.Generation == o.Generation && before.UID == o.UID &&
+		before.Deleting == o.Deleting && before.Withheld == o.Withheld &&
 		bytes.Equal(before.Spec, o.Spec) && maps.Equal(before.Labels, o.Labels) && maps.Equal(before.Annotations, o.Annotations) {
 		return false
 	}
@@ -236,6 +239,7 @@ func objectOf(kind string, c *customResource) config.Object {
 		// Like labels, they change without another generation.
 		Annotations: config.PoolAnnotations(kind, c.Annotations),
 		Spec:        c.Spec,
+		Deleting:    c.DeletionTimestamp != nil,
 	}
 	var s resourceStatus
 	if json.Unmarshal(c.Status, &s) == nil {
@@ -244,7 +248,9 @@ func objectOf(kind string, c *customResource) config.Object {
 		}
 		if a := s.condition(conditionAccepted); a != nil {
 			o.Judged = a.Reason
-			o.Accepted = a.Status == string(metav1.ConditionTrue) && a.ObservedGeneration == c.Generation
+			newest := a.ObservedGeneration == c.Generation
+			o.Accepted = newest && a.Status == string(metav1.ConditionTrue)
+			o.Withheld = newest && a.Reason == config.VerdictInUse
 		}
 	}
 	return o

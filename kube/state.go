@@ -152,6 +152,7 @@ type stateStatus struct {
 
 	// Herald's own.
 	Source              string `json:"source,omitempty"`    // which source is in force; where nothing is, the last that was
+	InForce             string `json:"inForce"`             // of a ConfigMap with protected pools: these, as they are in force
 	Configuration       string `json:"configuration"`       // which resources are in force
 	FailedConfiguration string `json:"failedConfiguration"` // which are not
 	Failure             string `json:"failure"`             // and why
@@ -238,8 +239,11 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 		want.Conditions = append(want.Conditions, n)
 	}
 	want.Source = cmp.Or(string(state.Source), have.Source)
+	if want.InForce = state.InForce; !state.Known {
+		want.InForce = have.InForce // for a process that starts
+	}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
-	same := slices.Equal(have.Conditions, want.Conditions) && have.Source == want.Source && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+	same := slices.Equal(have.Conditions, want.Conditions) && have.Source == want.Source && have.InForce == want.InForce && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

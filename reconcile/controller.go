@@ -46,6 +46,7 @@ type ResourceStatus struct {
 	Verdicts []config.Verdict // in the order of their IDs
 	Pools    []status.Pool
 	Version  string // of the resources that the controller uses
+	Protect  bool   // a pool that is deleted stays until no Service has an address of it
 }
 
 // A ResourceWriter makes the status of resources say what became of them.
@@ -58,17 +59,18 @@ type ResourceWriter interface {
 
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
-	Worker       *Worker        // required: woken by whatever changes
-	Cluster      LeaderCluster  // required
-	Documents    Documents      // required
-	Writer       Writer         // required
-	Reporter     Reporter       // required
-	Logger       *slog.Logger   // required
-	ConfigEvents func(Event)    // optional: tells of a text that is refused, and when one is accepted again
-	Resources    ResourceWriter // optional: told what became of resources
-	State        StateWriter    // optional: told whether all is in force
-	Announced    Announcements  // optional: what nodes announce; nil: Services say of it only what the configuration tells
-	Assign       AssignOptions  // optional; Now is set for each pass
+	Worker       *Worker         // required: woken by whatever changes
+	Cluster      LeaderCluster   // required
+	Documents    Documents       // required
+	Writer       Writer          // required
+	Reporter     Reporter        // required
+	Logger       *slog.Logger    // required
+	ConfigEvents func(Event)     // optional: tells of a text that is refused, and when one is accepted again
+	Resources    ResourceWriter  // optional: told what became of resources
+	State        StateWriter     // optional: told whether all is in force
+	Announced    Announcements   // optional: what nodes announce; nil: Services say of it only what the configuration tells
+	Assign       AssignOptions   // optional; Now is set for each pass
+	Protect      *ProtectOptions // optional: nil protects nothing
 
 	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
 }
@@ -83,7 +85,7 @@ type Controller struct {
 // NewController returns a Controller that does nothing until it leads or
 // follows.
 func NewController(opts ControllerOptions) *Controller {
-	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
+	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, true)}}
 }
 
 // Lead assigns addresses until the context is canceled. What Services hold it
@@ -144,7 +146,7 @@ func (t *term) again(w *Worker, at time.Time) {
 func (c *Controller) pass(t *term) {
 	start := time.Now()
 	s, synced := c.opts.Cluster.Snapshot()
-	read := c.loader.next(start)
+	read := c.loader.next(start, s, synced)
 	if !synced || !read {
 		return // before everything is read, an address in use may look free
 	}
@@ -161,7 +163,7 @@ func (c *Controller) pass(t *term) {
 		c.opts.Writer.Set(plan.Updates)
 		c.tell(t, s.Config)
 		if c.opts.Resources != nil {
-			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config)})
+			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config), Protect: c.opts.Protect != nil})
 		}
 		if c.opts.State != nil {
 			c.opts.State.Set(controllerState(s.Config))

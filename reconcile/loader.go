@@ -28,17 +28,22 @@ type Documents interface {
 
 // A loader keeps the configuration that is in force, for a loop.
 type loader struct {
-	docs Documents
-	log  *slog.Logger
+	docs    Documents
+	log     *slog.Logger
+	protect *protector // nil: nothing is protected
 
 	loaded   Loaded
 	accepted time.Time // when loaded.Config came into force
 }
 
-// next looks for a newer document. It reports whether there is any.
-func (l *loader) next(now time.Time) bool {
+// next looks for a newer document, given what the cluster looks like. It reports
+// whether there is any.
+func (l *loader) next(now time.Time, s Snapshot, synced bool) bool {
 	doc, read := l.docs.Document()
 	if !read {
+		return false
+	}
+	if l.protect != nil && (!synced || !l.protect.add(&doc, s, l.loaded)) {
 		return false
 	}
 	before := l.loaded

@@ -20,12 +20,13 @@ type State struct {
 	Version string   // of the resources that are in force; empty: none are
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
+	InForce string   // of a ConfigMap whose pools are protected: these, as they are in force
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
 	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && slices.Equal(s.Errors, o.Errors) &&
-		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
+		s.InForce == o.InForce && s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
 }
 
 // A StateWriter makes a State known.
@@ -40,7 +41,10 @@ type StateWriter interface {
 // controller tells of pools and communities.
 func controllerState(l Loaded) State {
 	s := stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
-	s.Notice = l.Document.Notice
+	s.Notice, s.InForce = l.Document.Notice, string(l.pools)
+	if l.Withheld && l.Document.Resources == nil {
+		s.Failed, s.Failure = l.Document.Version, l.Err.Error()
+	}
 	return s
 }
 

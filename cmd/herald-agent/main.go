@@ -179,6 +179,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Events:     events.Service,
 		NodeEvents: about,
 		Announce:   reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
+		Protect:    documents.Protect,
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {

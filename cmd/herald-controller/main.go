@@ -113,7 +113,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 
 		IgnoreExcludeLB: o.ignoreExclude,
 	}
-	controllerOpts.Documents = documents
+	controllerOpts.Documents, controllerOpts.Protect = documents, documents.Protect
 	if documents.ConfigMap != nil {
 		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}

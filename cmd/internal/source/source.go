@@ -22,6 +22,9 @@ type Source struct {
 	ConfigMap *kube.ConfigMap // nil: it is not read
 	Resources *kube.Resources // nil: they are not read
 
+	// Protect is how addresses in use are protected; nil: they are not.
+	Protect *reconcile.ProtectOptions
+
 	tasks []func(context.Context) error
 }
 
@@ -30,6 +33,9 @@ type Source struct {
 // block.
 func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt), log *slog.Logger) (*Source, error) {
 	s := &Source{}
+	if f.Protect {
+		s.Protect = &reconcile.ProtectOptions{Class: f.Class}
+	}
 	if f.ConfigFile != "" {
 		file := configfile.New(f.ConfigFile, wake)
 		s.Documents, s.tasks = file, []func(context.Context) error{file.Run}
@@ -56,10 +62,13 @@ func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), 
 	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
 	sources := &reconcile.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
 	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
+	record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
+	s.tasks = append(s.tasks, record.Run)
 	if s.Resources != nil {
-		record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
 		sources.Resources, sources.Record = s.Resources, record.Source
-		s.tasks = append(s.tasks, record.Run)
+	}
+	if s.Protect != nil {
+		s.Protect.Recorded = record.Recorded
 	}
 	s.Documents = sources
 }
