@@ -171,21 +171,24 @@ func (s *settlement) withholds(c *candidate, now []*Pool) string {
 	return ""
 }
 
-// remember completes the verdicts of what is protected: the version in force is
-// always remembered, so that an edit while no controller runs can be told, and a
-// pool that may go says so.
+// conclude says of pools that are being deleted that they may go.
+func (s *settlement) conclude() {
+	for _, c := range s.candidates {
+		if c.ending && c.chosen == nil {
+			c.refuse(VerdictDeleted, "it is being deleted, and no Service has an address of it")
+		}
+	}
+}
+
+// remember has the verdicts on protected pools say what is in force, always: so that
+// an edit while no controller runs is noticed.
 func (s *settlement) remember(r Resolved) Resolved {
 	if s.protection == nil {
 		return r
 	}
 	for i, c := range s.candidates {
-		v := &r.Verdicts[i]
-		switch {
-		case c.object.Kind != KindPool:
-		case c.ending && c.chosen == nil:
-			v.Reason, v.Accepted, v.Message = VerdictDeleted, false, "it is being deleted, and no Service has an address of it"
-		case c.chosen != nil:
-			v.InForce = c.chosen.memory()
+		if c.object.Kind == KindPool && c.chosen != nil {
+			r.Verdicts[i].InForce = c.chosen.memory()
 		}
 	}
 	return r

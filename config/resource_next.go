@@ -27,6 +27,7 @@ func (r Resolved) Next(now Resources) Resolved {
 	slices.SortFunc(s.candidates, func(a, b *candidate) int { return a.object.Compare(b.object.ID) })
 	s.eliminate()
 	s.restore()
+	s.conclude()
 	return s.remember(s.result())
 }
 

@@ -42,7 +42,7 @@ type Loaded struct {
 	Resolved *config.Resolved
 
 	Withheld bool   // some of the newest is not in force because Services use what it takes away
-	pools    []byte // of a text, with Protection: what config.PoolsOf makes of what is in force
+	Pools    []byte // of a text, with Protection: what config.PoolsOf makes of what is in force
 }
 
 // Next returns what is in force once d has arrived. A document that is missing
@@ -65,7 +65,7 @@ func (l Loaded) Next(d Document) Loaded {
 		resources := *d.Resources
 		resources.Protection = d.Protection
 		r := before.Next(resources)
-		n.Config, n.Accepted, n.Verdicts, n.Resolved, n.pools = r.Config, d, r.Verdicts, &r, nil
+		n.Config, n.Accepted, n.Verdicts, n.Resolved, n.Pools = r.Config, d, r.Verdicts, &r, nil
 		n.Withheld = slices.ContainsFunc(r.Verdicts, func(v config.Verdict) bool { return v.Reason == config.VerdictInUse })
 		n.Err = n.refusals(d)
 	case l.settled(d):

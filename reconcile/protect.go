@@ -87,13 +87,10 @@ func (l Loaded) take(d Document, c *config.Config) Loaded {
 	n := l
 	n.Withheld = false
 	if d.Protection == nil {
-		n.Config, n.Accepted, n.Resolved, n.pools = c, d, nil, nil
+		n.Config, n.Accepted, n.Resolved, n.Pools = c, d, nil, nil
 		return n
 	}
-	released, err := config.ParseRelease(d.Release)
-	if err != nil {
-		n.Err = fmt.Errorf("%s: metadata.annotations[%s]: %w", d.Source, config.AnnotationRelease, err)
-	}
+	released, misread := config.ParseRelease(d.Release)
 	base, err := config.Parse(l.base(d))
 	if err != nil { // there is none
 		base = &config.Config{}
@@ -101,12 +98,15 @@ func (l Loaded) take(d Document, c *config.Config) Loaded {
 	lost, names := lostOf(d.Protection, base, c, released)
 	if len(lost) == 0 {
 		n.Config, n.Accepted, n.Resolved = c, d, nil
-		n.pools, _ = config.PoolsOf(d.Text) // without it nothing is remembered
+		n.Pools, _ = config.PoolsOf(d.Text) // without it nothing is remembered
 		return n
 	}
 	n.Withheld = true
 	n.Err = fmt.Errorf("%s: its pools %s stay as they were: the edit would take %s",
 		d.Source, strings.Join(names, ", "), config.TellUses(lost))
+	if misread != nil {
+		n.Err = fmt.Errorf("%w; metadata.annotations[%s]: %w", n.Err, config.AnnotationRelease, misread)
+	}
 	// First with those pools as they were, then with all of them.
 	for _, names := range [][]string{names, nil} {
 		text, err := config.WithPools(d.Text, l.base(d), names)
@@ -127,7 +127,7 @@ func (l Loaded) take(d Document, c *config.Config) Loaded {
 			n.Accepted = Document{Source: d.Source}
 		}
 		n.Resolved = nil
-		n.pools, _ = config.PoolsOf(text)
+		n.Pools, _ = config.PoolsOf(text)
 		break
 	}
 	return n
@@ -139,7 +139,7 @@ func (l Loaded) base(d Document) []byte {
 	if l.Config == nil || d.Recorded.withholds(d) {
 		return d.Recorded.Pools
 	}
-	return l.pools
+	return l.Pools
 }
 
 // lostOf returns what Services would lose if one configuration took the place of

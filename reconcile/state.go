@@ -41,7 +41,7 @@ type StateWriter interface {
 // controller tells of pools and communities.
 func controllerState(l Loaded) State {
 	s := stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
-	s.Notice, s.InForce = l.Document.Notice, string(l.pools)
+	s.Notice, s.InForce = l.Document.Notice, string(l.Pools)
 	if l.Withheld && l.Document.Resources == nil {
 		s.Failed, s.Failure = l.Document.Version, l.Err.Error()
 	}
