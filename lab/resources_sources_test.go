@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,9 +24,12 @@ func TestResourcesSources(t *testing.T) {
 	r.configure(document)
 	addr := r.expose(lab.ServiceOptions{Name: "web"})[0]
 	r.announced(route(addr))
-	since := time.Now()
-	stop := r.load(addr)
+	r.keeps(addr, func() { r.switchSources(document, leftover) })
+}
 
+// switchSources has a ConfigMap and then resources in force, beside the others.
+func (r *resourceTest) switchSources(document, leftover string) {
+	r.t.Helper()
 	r.configure("# soon\n")
 	r.configMapEvent("ConfigRejected", "address-pools: []")
 	r.configure(document)
@@ -76,15 +78,6 @@ spec: {addresses: [10.245.0.0/24]}
 	r.accepted(config.KindPool, "new")
 	r.accepted(config.KindPool, "q")
 	r.deleteConfigMap()
-	if now, err := r.Cluster.WaitAddress(t.Context(), r.namespace, "web"); err != nil || now[0] != addr {
-		t.Errorf("the Service has %v, %v; want %s", now, err, addr)
-	}
-	stop()
-	for _, c := range r.routes.History(route(addr)) {
-		if c.Time.After(since) && !c.Present {
-			t.Errorf("r1's route to %s changed: %v", addr, c)
-		}
-	}
 }
 
 // restartAll starts every controller and every agent again.
