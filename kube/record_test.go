@@ -63,16 +63,28 @@ func TestRecord(t *testing.T) {
 	eventually(t, "the condition", func() bool {
 		return conditionOf(a.status("configurationstates", "controller"), "heraldlb.io/OneSource") == "False ConfigAmbiguous 3 objects are ignored"
 	})
+	controller.Set(reconcile.State{Known: true, Source: reconcile.SourceConfigMap, InForce: "address-pools: []", Failed: "7"})
+	eventually(t, "the pools in force", func() bool {
+		got, _ := first.Recorded()
+		return string(got.Pools) == "address-pools: []" && got.Withheld == "7"
+	})
 	controller.Set(reconcile.State{Known: false})
 	eventually(t, "nothing is in force", func() bool {
 		return conditionOf(a.status("configurationstates", "controller"), "poolReconcilerValid") == "Unknown Reconciled "
 	})
-	says(start(), reconcile.SourceConfigMap)
+	second := start()
+	says(second, reconcile.SourceConfigMap)
+	if got, _ := second.Recorded(); string(got.Pools) != "address-pools: []" {
+		t.Errorf("the pools that were in force are %q", got.Pools)
+	}
 	if got := conditionOf(a.status("configurationstates", "controller"), "heraldlb.io/OneSource"); got != "" {
 		t.Errorf("the condition %q is still there", got)
 	}
 	controller.Set(reconcile.State{Known: true, Source: reconcile.SourceResources})
 	says(first, reconcile.SourceResources)
+	if got, _ := first.Recorded(); len(got.Pools) > 0 {
+		t.Errorf("the ConfigMap's pools are %q still", got.Pools)
+	}
 	if wakes.Load() == 0 {
 		t.Error("nobody was woken")
 	}

@@ -249,6 +249,8 @@ func (s said) text() string {
 func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
 	e := reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: v.Message}
 	switch {
+	case v.Reason == config.VerdictDeleted:
+		return // that is meant
 	case !v.Accepted && before != nil && before.Status == "False" && before.Message == clipMessage(v.Message):
 		return // only its counters changed
 	case v.Accepted && (before == nil || before.Status != "False"):

@@ -65,7 +65,7 @@ func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
 		return s
 	}
 	for _, v := range l.Verdicts {
-		if !v.Accepted && concerns(v) {
+		if !v.Accepted && v.Reason != config.VerdictDeleted && concerns(v) {
 			s.Errors = append(s.Errors, fmt.Sprintf("%s: %s", v.ID, v.Message))
 		}
 	}
