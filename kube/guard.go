@@ -18,15 +18,16 @@ import (
 const guardFinalizer = "heraldlb.io/protect-addresses"
 
 // guard gives a pool the finalizer where pools are protected, and takes it away
-// where they are not, or where the pool may go.
-func (r *ResourceStatus) guard(ctx context.Context, o observed, v config.Verdict, protect bool) error {
+// where they are not, or where the pool may go. It reports whether there is a newer
+// version of the object now, which is looked at next.
+func (r *ResourceStatus) guard(ctx context.Context, o observed, v config.Verdict, protect bool) (patched bool, err error) {
 	if v.Kind != config.KindPool {
-		return nil
+		return false, nil
 	}
 	has := slices.Contains(o.finalizers, guardFinalizer)
 	want := protect && v.Reason != config.VerdictDeleted && v.Reason != config.VerdictIgnored && (has || !o.Deleting)
 	if has == want {
-		return nil
+		return false, nil
 	}
 	finalizers := slices.DeleteFunc(slices.Clone(o.finalizers), func(f string) bool { return f == guardFinalizer })
 	if want {
@@ -37,7 +38,7 @@ func (r *ResourceStatus) guard(ctx context.Context, o observed, v config.Verdict
 		"metadata": map[string]any{"resourceVersion": o.resourceVersion, "finalizers": finalizers},
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -47,7 +48,7 @@ func (r *ResourceStatus) guard(ctx context.Context, o observed, v config.Verdict
 		r.wake()
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		return fmt.Errorf("finalizer %s: %w", guardFinalizer, err)
+		return false, fmt.Errorf("finalizer %s: %w", guardFinalizer, err)
 	}
-	return nil
+	return true, nil
 }

@@ -42,14 +42,10 @@ metadata: {name: ad}
 	addr := r.expose(lab.ServiceOptions{Name: "web"})[0]
 	r.announced(route(addr))
 	r.keeps(addr, func() {
-		r.eventually("the pool has the finalizer", func(ctx context.Context) error {
-			if o, err := r.poolObject(ctx); err != nil || !slices.Contains(o.GetFinalizers(), "heraldlb.io/protect-addresses") {
-				return fmt.Errorf("the pool is %v, %v", o, err)
-			}
-			return nil
-		})
+		r.guarded()
 		r.apply(pool("10.243.0.0/24"))
 		r.refused(config.KindPool, "p", config.VerdictInUse, addr.String()+" of "+r.namespace+"/web")
+		r.guarded() // the edit replaced the whole object
 		r.delete(config.KindPool, "p")
 		r.refused(config.KindPool, "p", config.VerdictInUse, "its deletion would take")
 		r.restartAll()
@@ -89,6 +85,17 @@ metadata: {name: ad}
 		t.Errorf("the Service has %s, want an address of the pool d", next)
 	}
 	r.withdrawn(route(addr))
+}
+
+// guarded waits until the pool p has the finalizer.
+func (r *resourceTest) guarded() {
+	r.t.Helper()
+	r.eventually("the pool has the finalizer", func(ctx context.Context) error {
+		if o, err := r.poolObject(ctx); err != nil || !slices.Contains(o.GetFinalizers(), "heraldlb.io/protect-addresses") {
+			return fmt.Errorf("the pool is %v, %v", o, err)
+		}
+		return nil
+	})
 }
 
 // poolObject returns the pool p.
