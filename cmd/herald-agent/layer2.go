@@ -118,7 +118,7 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 		return nil
 	}
 	r := rivals{
-		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: neighborTable, set: l.announcer.SetNodes, log: l.log,
+		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.log,
 	}
 	return r.run(ctx)
 }
