@@ -304,6 +304,7 @@ func controllerOf(c *kube.Client, log *slog.Logger) []func(context.Context) erro
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
 		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log}),
+		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
 		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log}),
 		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log}),
