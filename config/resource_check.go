@@ -344,6 +344,9 @@ func sharePeer(a, b *decodedBGP) bool {
 		slices.ContainsFunc(a.Peers, func(name string) bool { return slices.Contains(b.Peers, name) })
 }
 
+// NoteUnadvertised is the note of a pool that no advertisement selects.
+const NoteUnadvertised = "no advertisement selects it, so that its addresses are not announced"
+
 // notes says of an object that is in force what is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
@@ -352,7 +355,7 @@ func (s *set) notes(v *version) []string {
 	case v.pool != nil:
 		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.selects(&v.pool.Pool) }) &&
 			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.selects(&v.pool.Pool) }) {
-			out = append(out, "no advertisement selects it, so that its addresses are not announced")
+			out = append(out, NoteUnadvertised)
 		}
 	case v.bgp != nil:
 		pools, peers = v.bgp.Pools, v.bgp.Peers

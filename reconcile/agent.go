@@ -135,6 +135,7 @@ func (a *Agent) pass() {
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
+		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)

@@ -75,3 +75,23 @@ func (r Refs) Resolve(nowhere func(iface string) bool) ResolvedRefs {
 	}
 	return out
 }
+
+// lackingInterfaces returns the interfaces that advertisements name and that a node
+// cannot answer on, sorted. While it is not known which it can answer on, it lacks
+// none.
+func lackingInterfaces(c *config.Config, node string, m Membership) []string {
+	i := slices.IndexFunc(m.Members, func(m Member) bool { return m.Node == node })
+	if c == nil || m.Disabled || i < 0 || len(m.Members[i].Interfaces) == 0 {
+		return nil
+	}
+	var out []string
+	for _, ad := range c.L2Advertisements {
+		for _, name := range ad.Interfaces {
+			if !slices.Contains(m.Members[i].Interfaces, name) {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
