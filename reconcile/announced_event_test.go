@@ -171,7 +171,7 @@ func TestAnnouncedUnable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := services("a")[0]
-				s := newStage(t, "", a)
+				s := newStage(t, unread, a)
 				defer s.stop()
 				r := poolResources("198.51.100.0/24")
 				for i, o := range test.objects {

@@ -239,7 +239,7 @@ func TestAnnouncedForeign(t *testing.T) {
 // What the configuration alone says needs no second write.
 func TestAnnouncedNoAdvertisement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, "", services("a")...)
+		s := newStage(t, unread, services("a")...)
 		defer s.stop()
 		pool := poolResources("198.51.100.0/24")
 		resources := func(specs ...string) {
@@ -272,7 +272,7 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, l := services("a")[0], services("l")[0]
 		l.Local = true
-		s := newStage(t, "", a, l)
+		s := newStage(t, unread, a, l)
 		defer s.stop()
 		r := poolResources("198.51.100.0/24")
 		for _, spec := range []string{
