@@ -14,8 +14,8 @@ const (
 	// announcedAtOnce is how many events about ConditionAnnounced of one Service may
 	// follow each other, and announcedEvery how often there may be another one after
 	// those. What is held back is summed up when its time has come.
-	announcedAtOnce = 6
-	announcedEvery  = 2 * time.Minute
+	announcedAtOnce = 10
+	announcedEvery  = time.Minute
 )
 
 // An eventLimit bounds the events of Services whose ConditionAnnounced changes

@@ -75,7 +75,7 @@ func TestAnnouncedEvents(t *testing.T) {
 	})
 }
 
-// A Service that flaps is told of some times, then every two minutes, and what is
+// A Service that flaps is told of some times, then once a minute, and what is
 // told last is what the condition says.
 func TestAnnouncedEventsFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestAnnouncedEventsFlapping(t *testing.T) {
 			s.tell(words)
 			count += hear(5 * time.Second)
 		}
-		if count < 10 || count > 15 {
-			t.Errorf("%d events of 200 changes in 1000 s, want 6 and one every two minutes", count)
+		if count < 20 || count > 27 {
+			t.Errorf("%d events of 200 changes in 1000 s, want 10 and one a minute", count)
 		}
 		hear(3 * time.Minute)
 		c := s.condition()
@@ -111,13 +111,13 @@ func TestAnnouncedEventsFlapping(t *testing.T) {
 			t.Errorf("%d events while nothing changes", n)
 		}
 		// What was held back and is over needs no word.
-		for i := range 8 {
+		for i := range 15 {
 			s.tell(fmt.Sprintf("bgp from n%d to r", i))
 			hear(5 * time.Second)
 		}
 		told, _, _ := strings.Cut(strings.TrimPrefix(newest, "a Announced: announced: "), ";")
 		if told == s.condition().Message {
-			t.Fatalf("eight events of eight changes, the newest %q", newest)
+			t.Fatalf("15 events of 15 changes, the newest %q", newest)
 		}
 		s.tell(told)
 		if n := hear(time.Hour); n > 0 || told != s.condition().Message {
@@ -125,12 +125,12 @@ func TestAnnouncedEventsFlapping(t *testing.T) {
 		}
 		// After long quiet all is told again.
 		count = 0
-		for i := range 6 {
+		for i := range 10 {
 			s.tell(fmt.Sprintf("layer2 from n%d", i))
 			count += hear(5 * time.Second)
 		}
-		if count != 6 {
-			t.Errorf("%d events of 6 changes after an hour", count)
+		if count != 10 {
+			t.Errorf("%d events of 10 changes after an hour", count)
 		}
 	})
 }
