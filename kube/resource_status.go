@@ -71,6 +71,7 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
+	Wake      func()       // optional: called when Nowhere may have changed; must not block
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
@@ -94,8 +95,16 @@ type write struct{ resourceVersion, patch string }
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake = r.wake
+	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
 	return r
+}
+
+// Nowhere reports whether all agents say that they lack an interface.
+func (r *ResourceStatus) Nowhere(iface string) bool {
+	r.mu.Lock()
+	version := r.wanted.Version
+	r.mu.Unlock()
+	return r.fleet.nowhere(version, iface)
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.

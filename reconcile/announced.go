@@ -47,6 +47,10 @@ type Announced struct {
 	Told  bool           // nodes can tell
 	Words map[Key]string // by Service, who announces it; none: nobody
 	Reach *Reach         // nil: that is not known
+
+	// Nowhere reports whether all nodes say that they lack an interface; nil: none
+	// say so.
+	Nowhere func(iface string) bool
 }
 
 // A Reach is where the endpoints of Services are.
@@ -65,6 +69,8 @@ type announced struct {
 
 	config *config.Config // that pools was made from
 	pools  poolIndex
+
+	lacks map[lackKey]lack // of one pass
 }
 
 // A stale condition waits to be written.
@@ -87,6 +93,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[Key]stale)
 	m.limit.sweep(now)
+	m.lacks = map[lackKey]lack{}
 	for _, svc := range s.Services {
 		var u *Update
 		if len(rest) > 0 && rest[0].Service == svc {
@@ -189,7 +196,7 @@ func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Cond
 	if !a.Told {
 		return nil
 	}
-	if reason, lack := m.unable(svc, addrs, a.Reach); reason != "" {
+	if reason, lack := m.unable(svc, addrs, a); reason != "" {
 		return &Condition{Type: ConditionAnnounced, Reason: reason, Message: lack}
 	}
 	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {

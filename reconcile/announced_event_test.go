@@ -164,6 +164,12 @@ func TestAnnouncedUnable(t *testing.T) {
 		{"peers elsewhere", [][2]string{{bgp, "{}"}, {tor, peer(rack("b"))}},
 			"NoPeers: the nodeSelectors of the peers x2 match none of the 1 nodes that may announce it"},
 		{"peers elsewhere, layer 2 as well", [][2]string{{bgp, "{}"}, {tor, peer(rack("b"))}, {layer2, "{}"}}, "NotAnnounced: no node announces it"},
+		{"interfaces", [][2]string{{layer2, `{"interfaces":["eth9"],` + rack("a") + "}"}, {layer2, `{"interfaces":["eth0"],` + rack("z") + "}"}},
+			"NoInterface: no node has an interface eth9 that layer 2 can use"},
+		{"one interface of two", [][2]string{{layer2, `{"interfaces":["eth9","eth0"]}`}}, "NotAnnounced: no node announces it"},
+		{"interfaces, and BGP", [][2]string{{layer2, `{"interfaces":["eth9"]}`}, {bgp, "{}"}, {tor, peer(rack("b"))}},
+			"NoPeers: the nodeSelectors of the peers x3 match none of the 1 nodes that may announce it; no node has an interface eth9 that layer 2 can use"},
+		{"interfaces, and a peer", [][2]string{{layer2, `{"interfaces":["eth9"]}`}, {bgp, "{}"}, {tor, peer(rack("a"))}}, "NotAnnounced: no node announces it"},
 		{"a peer", [][2]string{{bgp, "{}"}, {tor, peer(rack("a"))}}, "NotAnnounced: no node announces it"},
 		{"an advertisement of other Services", [][2]string{{layer2, `{"serviceSelectors":[{"matchLabels":{"tier":"web"}}]}`}, {bgp, "{" + rack("z") + "}"}},
 			"NodeNotSelected: the nodeSelectors of advertisement x2 match 0 of 3 nodes"},
@@ -171,7 +177,7 @@ func TestAnnouncedUnable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := services("a")[0]
-				s := newStage(t, unread, a)
+				s := newStageWith(t, reconcile.ControllerOptions{Resources: shelf{&scene{}}}, unread, a)
 				defer s.stop()
 				r := poolResources("198.51.100.0/24")
 				for i, o := range test.objects {

@@ -20,10 +20,10 @@ type lack struct {
 
 // unable says why no node may announce any of the addresses, though an
 // advertisement selects the Service: status.NodeNotSelected, status.NodeExcluded,
-// status.NodeNetworkDown or status.NoPeers. The reason is empty if some node may,
-// or if it is not known which nodes there are.
-func (m *announced) unable(svc *Service, addrs []netip.Addr, r *Reach) (status.Reason, string) {
-	if r == nil || len(r.Nodes) == 0 {
+// status.NodeNetworkDown, status.NoInterface or status.NoPeers. The reason is empty
+// if some node may, or if it is not known which nodes there are.
+func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
+	if a.Reach == nil || len(a.Reach.Nodes) == 0 {
 		return "", ""
 	}
 	var reason status.Reason
@@ -33,12 +33,11 @@ func (m *announced) unable(svc *Service, addrs []netip.Addr, r *Reach) (status.R
 		if pool == nil {
 			return "", ""
 		}
-		bgp, layer2 := pool.selecting(svc)
-		if len(bgp)+len(layer2) == 0 {
+		l, advertised := m.lackIn(pool, svc, a)
+		switch {
+		case !advertised:
 			continue // unadvertised says so where it is all there is
-		}
-		l := m.lackOf(bgp, layer2, r.Nodes)
-		if l.reason == "" {
+		case l.reason == "":
 			return "", ""
 		}
 		if reason == "" {
@@ -51,23 +50,56 @@ func (m *announced) unable(svc *Service, addrs []netip.Addr, r *Reach) (status.R
 	return reason, strings.Join(texts, "; ")
 }
 
-// selecting returns the advertisements of a pool that select a Service.
-func (p *poolAds) selecting(svc *Service) (bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement) {
+// A lackKey is a pool and which of its advertisements select a Service.
+type lackKey struct {
+	pool *poolAds
+	ads  string // a byte for each, 1 if it does
+}
+
+// lackIn returns what lackOf does for the advertisements of a pool that select a
+// Service, once in a pass for all Services that have them in common, and whether
+// there are any.
+func (m *announced) lackIn(p *poolAds, svc *Service, a Announced) (l lack, advertised bool) {
+	var matching [16]byte // for the usual few
+	key := matching[:0]
 	for _, ad := range p.bgp {
-		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-			bgp = append(bgp, ad)
-		}
+		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
 	}
 	for _, ad := range p.layer2 {
-		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-			layer2 = append(layer2, ad)
+		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
+	}
+	if !slices.Contains(key, 1) {
+		return lack{}, false
+	}
+	if l, known := m.lacks[lackKey{p, string(key)}]; known {
+		return l, true
+	}
+	var bgp []*config.BGPAdvertisement
+	var layer2 []*config.L2Advertisement
+	for i, selects := range key {
+		switch {
+		case selects == 0:
+		case i < len(p.bgp):
+			bgp = append(bgp, p.bgp[i])
+		default:
+			layer2 = append(layer2, p.layer2[i-len(p.bgp)])
 		}
 	}
-	return bgp, layer2
+	l = m.lackOf(bgp, layer2, a)
+	m.lacks[lackKey{p, string(key)}] = l
+	return l, true
+}
+
+func digit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // lackOf says why no node announces what advertisements are about.
-func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement, nodes []*Node) lack {
+func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement, a Announced) lack {
+	nodes := a.Reach.Nodes
 	var names []string
 	for _, ad := range bgp {
 		names = append(names, ad.Name)
@@ -97,12 +129,42 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	if len(layer2) > 0 && slices.ContainsFunc(able, func(n *Node) bool {
-		return slices.ContainsFunc(layer2, func(ad *config.L2Advertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) })
-	}) {
+	deaf := a.deaf(layer2, able)
+	switch {
+	case len(layer2) > 0 && deaf.reason == "":
 		return lack{}
+	case len(bgp) == 0:
+		return deaf
 	}
-	return m.peerless(bgp, able, names)
+	l := m.peerless(bgp, able, names)
+	if l.reason != "" && deaf.reason == status.NoInterface {
+		l.text += "; " + deaf.text
+	}
+	return l
+}
+
+// deaf says why none of the nodes can answer as layer 2 advertisements have it; it
+// is empty if one may be able to.
+func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*Node) lack {
+	nowhere := map[string]bool{}
+	for _, ad := range layer2 {
+		if !slices.ContainsFunc(able, func(n *Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
+			continue
+		}
+		for _, name := range ad.Interfaces {
+			if a.Nowhere == nil || !a.Nowhere(name) {
+				return lack{}
+			}
+			nowhere[name] = true
+		}
+		if len(ad.Interfaces) == 0 {
+			return lack{}
+		}
+	}
+	if len(nowhere) == 0 {
+		return lack{reason: status.NodeNotSelected}
+	}
+	return lack{status.NoInterface, fmt.Sprintf("no node has an interface %s that layer 2 can use", someOf(nowhere))}
 }
 
 // forbiddenLack says why none of the selected nodes may announce anything.

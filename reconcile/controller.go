@@ -56,6 +56,9 @@ type ResourceWriter interface {
 	Set(s ResourceStatus)
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
+	// Nowhere reports whether all nodes say that they lack an interface, one that an
+	// L2Advertisement names. It must not block.
+	Nowhere(iface string) bool
 }
 
 // ControllerOptions are what a Controller works with.
@@ -162,6 +165,9 @@ func (c *Controller) pass(t *term) {
 		plan = t.configure(plan, s, opts.Class, start)
 		a, read := c.announced()
 		if read {
+			if c.opts.Resources != nil {
+				a.Nowhere = c.opts.Resources.Nowhere
+			}
 			plan = t.announced.complete(plan, s, a, opts.Class, start)
 		}
 		t.again(c.opts.Worker, plan.Next)

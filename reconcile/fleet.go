@@ -55,6 +55,14 @@ func (f *Fleet) Hear(node string, s State, now time.Time) bool {
 	return true
 }
 
+// Lacking returns which interfaces the agent of a node says that it lacks.
+func (f *Fleet) Lacking(node string) []string {
+	if a := f.agents[node]; a != nil {
+		return a.State.Lacking
+	}
+	return nil
+}
+
 // Keep forgets the agents of other nodes, and reports whether there were any.
 func (f *Fleet) Keep(on func(node string) bool) bool {
 	before := len(f.agents)
