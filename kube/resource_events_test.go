@@ -95,11 +95,36 @@ func TestResolvedRefs(t *testing.T) {
 	if got := a.newWrites(); !slices.Equal(slices.Sorted(slices.Values(got)), []string{"bgp", "bgp", "l2"}) {
 		t.Errorf("writes to %q, want one for each change", got)
 	}
-	// Without agents to ask about interfaces, what was said stays.
+	// What changes of the pool is no news of others.
 	wanted.Verdicts[0].Notes, wanted.Verdicts[0].Message = nil, "in force"
 	set()
 	eventually(t, "the pool is advertised", func() bool { return !strings.Contains(a.status("ipaddresspools", "pool"), "no advertisement") })
 	if got := append(a.newEvents(), a.newWrites()...); !slices.Equal(got, []string{"pool"}) {
 		t.Errorf("then %q, want a write to the pool", got)
+	}
+}
+
+// Until agents are heard, what was said of interfaces stays, also by the controller
+// before this one.
+func TestResolvedRefsUnheard(t *testing.T) {
+	t.Parallel()
+	a, c := newAPI(t, slices.DeleteFunc(slices.Clone(allPlurals), func(p string) bool { return p == "configurationstates" })...)
+	const said = `"status":{"conditions":[{"type":"ResolvedRefs","status":"False","reason":"RefNotFound","message":"no node has it","observedGeneration":1}]}`
+	wanted := reconcile.ResourceStatus{Version: "1", Refs: map[config.ID]reconcile.Refs{}}
+	for _, name := range []string{"named", "everywhere"} {
+		a.set("l2advertisements", name, "{}", 1, said)
+		id := config.ID{Kind: config.KindL2Advertisement, Name: name}
+		wanted.Verdicts = append(wanted.Verdicts, config.Verdict{ID: id, UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
+		wanted.Refs[id] = reconcile.Refs{}
+	}
+	wanted.Refs[wanted.Verdicts[0].ID] = reconcile.Refs{Interfaces: []string{"eth9"}}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	r := newResources(t, c, func() {})
+	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	run(t, w.Run)
+	w.Set(wanted)
+	eventually(t, "the other is written", func() bool { return a.conditionOf("l2advertisements", "everywhere", "ResolvedRefs")[:4] == "True" })
+	if got := a.conditionOf("l2advertisements", "named", "ResolvedRefs"); got != "False RefNotFound: no node has it" {
+		t.Errorf("of interfaces it says %q", got)
 	}
 }
