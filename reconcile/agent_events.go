@@ -110,7 +110,7 @@ func (a *Agent) tell(s Snapshot, now []status.Decision, around Neighborhood, at 
 				a.untold[id] = time.Time{}
 			}
 		}
-		if c, ok := around.Conflicts[d.Addr]; ok && d.Detail == c.String() && was.Detail != d.Detail {
+		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
 			news(d.Service, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
 		}
 	}
