@@ -17,8 +17,8 @@ type Command struct {
 	Resets  string // the neighbor whose session ends by it, and is opened anew
 	Reason  string // why it does
 
-	// Down, unless zero, is the neighbor without whose session being down before any of
-	// the commands this one is not to be sent.
+	// Down, unless zero, is a neighbor: the command is sent only if the session with it
+	// was down before the first of the commands.
 	Down status.PeerID
 }
 

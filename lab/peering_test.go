@@ -49,7 +49,7 @@ func peerings() []peering {
 					on := func(i int) bool { return two[switches>>i&1] }
 					p := peering{link, as, on(0), bfd, on(1), on(2), on(3), on(4), on(5)}
 					if link == "interface" && (!p.ipv6 || p.source || p.password) {
-						continue // its session has link-local addresses, which nobody chooses
+						continue // the addresses of its session are link-local ones
 					}
 					all = append(all, p)
 				}
@@ -128,9 +128,9 @@ func (e end) id() status.PeerID {
 // cable returns the name of the link of an unnumbered session.
 func (e end) cable() string { return fmt.Sprintf("u%dn%d", e.number, e.node.Number) }
 
-// newEnd gives a session its addresses. Each has a network of its own, in which the
-// router is .254 and a node has two addresses: the one that the kernel takes, and
-// 100 higher the one for who chooses.
+// newEnd gives a session its addresses. Each has a network of its own. The router is .254
+// there, and a node has two addresses: the kernel takes the lower one, and a peer with a
+// source address the other, which is 100 higher.
 func newEnd(p peering, node, router *lab.Node, number int) end {
 	e := end{peering: p, node: node, router: router, number: number}
 	if p.link == "interface" {
@@ -247,8 +247,8 @@ func bfdProfiles() []config.BFDProfile {
 	}
 }
 
-// routerConf returns the frr.conf of a router with these sessions. What a router of
-// several hops away knows of its own address, it knows last, as in what FRR writes.
+// routerConf returns the frr.conf of a router with these sessions. The order of a
+// neighbor's lines is that in which FRR writes them: "update-source" is behind "bfd".
 func routerConf(router *lab.Node, asn int, ends []end) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

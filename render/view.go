@@ -243,13 +243,12 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
-	// Where BFD stands among these lines matters. FRR 10.2 and 10.3 begin BFD over one
-	// hop as soon as they read "bfd", and if "ebgp-multihop" follows they wait for
-	// that session, which they have given up, and never open the one of BGP. With a
-	// source that they read after "bfd" they begin BFD over several hops before BGP,
-	// which a router may wait for. An internal peer is several hops away for FRR until
-	// there is a connection, so that this would be the wrong kind of BFD for one that
-	// is not.
+	// Where BFD stands among these lines matters. FRR begins BFD over one hop when it
+	// reads "bfd". If "ebgp-multihop" follows, FRR 10.2 and 10.3 wait for that session,
+	// which they have given up, and never open the one of BGP. With a source that
+	// follows, FRR begins BFD over several hops before BGP, which a router may wait for.
+	// An internal peer is several hops away for FRR until there is a connection: one on
+	// the same link would get the wrong kind of BFD session that way.
 	var source []string
 	if n.SourceAddress.IsValid() {
 		source = []string{fmt.Sprintf("update-source %s", n.SourceAddress)}
