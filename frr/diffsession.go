@@ -78,27 +78,28 @@ func (d *differ) retry(commands []Command, have, want Section, resets []Command)
 // last, and with a session of BFD that was down open none of BGP any more.
 func (d *differ) unguard(ctx []Line, have, want Section) []Section {
 	gone := make(map[string]bool) // lines
-	stay := neighbors(want)
-	for _, peer := range neighborsInOrder(have) {
-		guard := "neighbor " + peer + " bfd"
-		moves := stay[peer] && reach(have, peer) != reach(want, peer)
-		if !stay[peer] || !has(have, guard) || has(want, guard) && !moves {
+	before, after := reaches(have), reaches(want)
+	for _, s := range have.Sub {
+		peer, attr, ok := cutNeighbor(s.Text)
+		if _, stays := after[peer]; !ok || attr != "bfd" || !stays || has(want, s.Text) && before[peer] == after[peer] {
 			continue
 		}
-		d.add(ctx, Line{Text: "no " + guard})
-		for _, s := range have.Sub {
-			if s.Text == guard || strings.HasPrefix(s.Text, guard+" ") {
-				gone[s.Text] = true
+		d.add(ctx, Line{Text: "no " + s.Text})
+		for _, l := range have.Sub {
+			if l.Text == s.Text || strings.HasPrefix(l.Text, s.Text+" ") {
+				gone[l.Text] = true
 			}
 		}
 	}
-	d.resource(ctx, have, want, gone)
+	moved := func(peer string) bool { return before[peer] != after[peer] }
+	d.resource(ctx, have, want, gone, moved)
 	return slices.DeleteFunc(slices.Clone(have.Sub), func(s Section) bool { return gone[s.Text] })
 }
 
 // resource removes the source addresses that stay, but are wanted after a line for BFD
-// that is set, by a neighbor whose session is reset in any case.
-func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool) {
+// that is set, of neighbors that are reached in another way: their sessions are reset in
+// any case.
+func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool, moved func(peer string) bool) {
 	guarded := make(map[string]bool)
 	for _, s := range want.Sub {
 		peer, attr, ok := cutNeighbor(s.Text)
@@ -106,28 +107,32 @@ func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool) 
 		case !ok:
 		case attr == "bfd":
 			guarded[peer] = !has(have, s.Text) || gone[s.Text]
-		case neighborKey(attr) == "update-source" && guarded[peer] && has(have, s.Text) && reach(have, peer) != reach(want, peer):
+		case neighborKey(attr) == "update-source" && guarded[peer] && has(have, s.Text) && moved(peer):
 			d.add(ctx, Line{Text: unset(inRouter, s.Text)})
 			gone[s.Text] = true
 		}
 	}
 }
 
-// reach returns the lines that say how a neighbor is reached, in order of their text:
-// what kind of BFD session is with it depends on them, and bgpd resets its session for
-// each.
-func reach(router Section, peer string) string {
-	var lines []string
+// reaches returns for each neighbor the lines that say how it is reached, in order of
+// their text: what kind of BFD session is with it depends on them, and bgpd resets its
+// session for each.
+func reaches(router Section) map[string]string {
+	lines := make(map[string][]string)
 	for _, s := range router.Sub {
-		p, attr, ok := cutNeighbor(s.Text)
-		if !ok || p != peer {
+		peer, attr, ok := cutNeighbor(s.Text)
+		if !ok {
 			continue
 		}
 		switch neighborKey(attr) {
 		case "remote-as", "interface", "ebgp-multihop", "disable-connected-check", "update-source":
-			lines = append(lines, attr)
+			lines[peer] = append(lines[peer], attr)
 		}
 	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	all := make(map[string]string, len(lines))
+	for peer, l := range lines {
+		slices.Sort(l)
+		all[peer] = strings.Join(l, "\n")
+	}
+	return all
 }

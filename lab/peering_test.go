@@ -35,7 +35,7 @@ type peering struct {
 	password bool
 	restart  bool // graceful
 	dual     bool // routes of both families
-	connect  bool // another time between attempts
+	connect  bool // a longer time between attempts
 }
 
 // peerings returns all that can be.
@@ -233,8 +233,11 @@ func (e end) neighbor() render.Neighbor {
 	if e.password {
 		n.Password = config.NewSecret("of-" + cmp.Or(e.link, "?"))
 	}
-	if e.connect {
+	switch {
+	case e.connect:
 		n.ConnectTime = new(3 * time.Second)
+	case e.bfd != "":
+		n.ConnectTime = new(2 * time.Second) // a router that waits for BFD refuses some attempts
 	}
 	return n
 }
