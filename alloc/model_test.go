@@ -18,6 +18,7 @@ type model struct {
 	pools    []config.Pool
 	held     map[alloc.Key]alloc.Request // Addrs is what the Service holds
 	retained map[alloc.Key]retained
+	outside  []alloc.Outsider
 }
 
 // outcome is what a call returned.
@@ -268,7 +269,12 @@ func (m *model) inUse(addr netip.Addr) bool {
 			return true
 		}
 	}
-	return false
+	return m.intruded(addr)
+}
+
+// intruded reports whether an outsider has addr.
+func (m *model) intruded(addr netip.Addr) bool {
+	return slices.ContainsFunc(m.outside, func(o alloc.Outsider) bool { return slices.Contains(o.Addrs, addr) })
 }
 
 func (m *model) extend(req alloc.Request) outcome {
