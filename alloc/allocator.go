@@ -30,6 +30,7 @@ type Allocator struct {
 
 	outsiders map[Key]*holding
 	round     int // of Outsiders
+	clashes   int // addresses that outsiders have, and others too
 }
 
 // A holding is what a Service holds, and what decides who may share it.
@@ -317,7 +318,11 @@ func (a *Allocator) remove(h *holding) {
 // enter makes h a user of addr.
 func (a *Allocator) enter(addr netip.Addr, h *holding) {
 	a.kept.tallies = nil
+	was := clashing(a.users[addr])
 	a.users.add(addr, h)
+	if !was && clashing(a.users[addr]) {
+		a.clashes++
+	}
 	s, pos, ok := a.assignable(addr)
 	if !ok {
 		return
@@ -331,7 +336,11 @@ func (a *Allocator) enter(addr netip.Addr, h *holding) {
 // exit ends that h is a user of addr.
 func (a *Allocator) exit(addr netip.Addr, h *holding) {
 	a.kept.tallies = nil
+	was := clashing(a.users[addr])
 	a.users.remove(addr, h)
+	if was && !clashing(a.users[addr]) {
+		a.clashes--
+	}
 	s, pos, ok := a.assignable(addr)
 	if !ok {
 		return

@@ -263,13 +263,19 @@ func (m *model) allocate(req alloc.Request) outcome {
 	return no(reason)
 }
 
-func (m *model) inUse(addr netip.Addr) bool {
+func (m *model) inUse(addr netip.Addr) bool { return m.holds(addr) || m.intruded(addr) }
+
+// clash reports whether an outsider has addr, and another Service too.
+func (m *model) clash(addr netip.Addr) bool { return m.holds(addr) && m.intruded(addr) }
+
+// holds reports whether a Service that is no outsider has addr.
+func (m *model) holds(addr netip.Addr) bool {
 	for _, h := range m.held {
 		if slices.Contains(h.Addrs, addr) {
 			return true
 		}
 	}
-	return m.intruded(addr)
+	return false
 }
 
 // intruded reports whether an outsider has addr.

@@ -18,7 +18,7 @@ type Outsider struct {
 
 // Outsiders replaces the outsiders. The addresses that they have are given to
 // nobody, neither automatically nor by name, and count as in use. A Service that
-// holds one of them already keeps it: Outsider tells. Neither sharing nor a quota
+// holds one of them already keeps it: Clash tells. Neither sharing nor a quota
 // applies to outsiders, and Get and Services do not return them.
 //
 // Of two for one Service the first counts. The sequence may use the memory of
@@ -62,18 +62,26 @@ func (a *Allocator) expel(h *holding) {
 	}
 }
 
-// Outsider returns the outsider that has addr, the first by key if there are
-// several.
-func (a *Allocator) Outsider(addr netip.Addr) (service Key, whose string, ok bool) {
-	if len(a.outsiders) == 0 {
-		return Key{}, "", false
+// Clash returns the outsider that has addr though a Service of the Allocator holds
+// it, the first by key if there are several. It costs nothing while no address is
+// so.
+func (a *Allocator) Clash(addr netip.Addr) (o Outsider, ok bool) {
+	if a.clashes == 0 || !clashing(a.users[addr]) {
+		return Outsider{}, false
 	}
 	h := a.users.outsider(addr)
-	if h == nil {
-		return Key{}, "", false
-	}
-	return h.service, h.outside, true
+	return Outsider{h.service, h.outside, slices.Clone(h.addrs)}, true
 }
+
+// clashing reports whether some of the users of an address are outsiders and some
+// are not.
+func clashing(users []*holding) bool {
+	return len(users) > 1 && slices.ContainsFunc(users, isOutsider) && slices.ContainsFunc(users, isOurs)
+}
+
+func isOutsider(h *holding) bool { return h.outside != "" }
+
+func isOurs(h *holding) bool { return h.outside == "" }
 
 // outsider returns the first outsider that has addr; nil if none has.
 func (u users) outsider(addr netip.Addr) *holding {
@@ -98,7 +106,7 @@ func (u users) outsiders(addr netip.Addr) int {
 
 // ours reports whether a Service that is no outsider holds addr.
 func (u users) ours(addr netip.Addr) bool {
-	return slices.ContainsFunc(u[addr], func(h *holding) bool { return h.outside == "" })
+	return slices.ContainsFunc(u[addr], isOurs)
 }
 
 // intrusion says which outsider has addr, so that nobody can be given it; nil if

@@ -51,8 +51,8 @@ func TestOutsiders(t *testing.T) {
 	if held, err := a.Keep(request("shop/a")); err != nil || len(held.Addrs) != 1 {
 		t.Errorf("shop/a keeps %v, %v", held, err)
 	}
-	if service, whose, ok := a.Outsider(addrs("192.0.2.1")[0]); !ok || service != key("red/x") || whose != "of class red" {
-		t.Errorf("the outsider that has 192.0.2.1 is %v %q, %t", service, whose, ok)
+	if o, ok := a.Clash(addrs("192.0.2.1")[0]); !ok || o.Service != key("red/x") || o.Whose != "of class red" {
+		t.Errorf("the outsider that has 192.0.2.1 is %v, %t", o, ok)
 	}
 	allocate("shop/c", "[192.0.2.0] of web")
 
@@ -62,7 +62,7 @@ func TestOutsiders(t *testing.T) {
 	allocate("shop/e", "pool web: 4 of 4 in use, 1 of them by other load balancers")
 	outside()
 	allocate("shop/e", "[192.0.2.1] of web")
-	if _, _, ok := a.Outsider(addrs("192.0.2.1")[0]); ok {
+	if _, ok := a.Clash(addrs("192.0.2.1")[0]); ok {
 		t.Error("an outsider has 192.0.2.1, though there is none")
 	}
 

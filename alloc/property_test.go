@@ -107,8 +107,8 @@ func againstModel(t *testing.T, seed uint64, steps int) {
 			t.Fatalf("%s: usage (-want +got):\n%s", name, diff)
 		}
 		for _, addr := range g.addrs() {
-			if _, _, got := a.Outsider(addr); got != m.intruded(addr) {
-				t.Fatalf("%s: an outsider has %s: %t, want %t", name, addr, got, !got)
+			if _, got := a.Clash(addr); got != m.clash(addr) {
+				t.Fatalf("%s: an outsider and another have %s: %t, want %t", name, addr, got, !got)
 			}
 		}
 		if a.Len() != len(m.held) {

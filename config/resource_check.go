@@ -334,6 +334,9 @@ func sharePeer(a, b *decodedBGP) bool {
 // notes says of an object that is in force what is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
+	if unknown := UnknownAnnotations(v.object.Kind, v.object.Annotations); unknown != "" {
+		out = append(out, unknown)
+	}
 	var pools, peers []string
 	switch {
 	case v.pool != nil:
