@@ -199,10 +199,11 @@ func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
 }
 
 // patchServiceStatus carries out a strategic merge patch of the status
-// subresource of a Service.
-func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) error {
-	return c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+// subresource of a Service, and returns what became of it.
+func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
+	svc := new(corev1.Service)
+	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Into(svc)
 }
 
 // A resource is all objects of one kind, in one namespace or in all.

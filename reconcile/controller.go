@@ -126,6 +126,22 @@ type term struct {
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
 	timer     *time.Timer
+	clashes   map[status.Clash]bool // of the last pass
+}
+
+// tellClashes logs clashes that are new.
+func (t *term) tellClashes(log *slog.Logger, clashes []status.Clash) {
+	before := t.clashes
+	t.clashes = nil
+	for _, c := range clashes {
+		if t.clashes == nil {
+			t.clashes = map[status.Clash]bool{}
+		}
+		t.clashes[c] = true
+		if !before[c] {
+			log.Warn("another load balancer gave out the address of a service", "service", c.Service, "addr", c.Addr, "other", c.Other)
+		}
+	}
 }
 
 // again wakes a Worker at a moment, and at no other that it was told of before;
@@ -167,7 +183,8 @@ func (c *Controller) pass(t *term) {
 			c.opts.State.Set(controllerState(s.Config))
 		}
 		r.Leading = true
-		r.Pools = plan.Pools
+		r.Pools, r.Clashes = plan.Pools, plan.Clashes
+		t.tellClashes(c.opts.Logger, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
