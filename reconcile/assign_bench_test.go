@@ -73,13 +73,13 @@ func BenchmarkAssign(b *testing.B) {
 		}
 	})
 	b.Run("10000/beside", func(b *testing.B) {
-		s, a := settled(b, n, "10.0.0.0/12")
+		s, _ := settled(b, n, "10.0.0.0/12")
 		for i := range n / 2 {
 			other := *s.Services[2*i]
 			other.Class, other.Conditions = "example.com/other", nil
 			s.Services[2*i] = &other
 		}
-		a = alloc.New(nil)
+		a := alloc.New(nil)
 		if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); p.Pools[0].InUseV4 != n || p.Pools[0].Services != n/2 {
 			b.Fatalf("the pool is %+v", p.Pools[0])
 		}
