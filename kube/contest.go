@@ -258,7 +258,7 @@ func (s subject) message(writer string) string {
 	}
 	cure := "run Herald in a namespace of its own (--namespace), with pools of its own"
 	if s.kind == serviceSubject {
-		cure = "give the Service a loadBalancerClass, or stop the other load balancer"
+		cure = "stop the other load balancer, or create the Service again with a loadBalancerClass"
 	}
 	return fmt.Sprintf("another controller%s writes the status of %s %s and undoes what Herald writes; Herald tries again in %s, and less and less often, once in %s at last; %s",
 		writer, s.kind, s, contestShortest, contestLongest, cure)
