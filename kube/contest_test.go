@@ -64,14 +64,19 @@ func (r *rival) act() {
 	r.says("services", "web", `{"loadBalancer":{"ingress":[{"ip":"10.0.0.5"}]}}`)
 	a := r.api.api
 	a.mu.Lock()
-	name := fmt.Sprintf("l2-rival%d", r.stray)
-	there := a.objects[l2Plural][name] != nil
-	a.mu.Unlock()
-	if !there {
-		r.stray++
-		r.writes++
-		r.api.left(l2Plural, fmt.Sprintf("l2-rival%d", r.stray), "n1", "web")
+	defer a.mu.Unlock()
+	if a.objects[l2Plural][fmt.Sprintf("l2-rival%d", r.stray)] != nil {
+		return
 	}
+	r.stray++
+	r.writes++
+	name := fmt.Sprintf("l2-rival%d", r.stray)
+	a.put(l2Plural, name, map[string]any{
+		"metadata": map[string]any{"name": name, "namespace": "ns", "uid": "u-" + name, "labels": map[string]any{
+			"metallb.io/node": "n1", "metallb.io/service-name": "web", "metallb.io/service-namespace": "ns",
+		}},
+		"status": map[string]any{"node": "n1", "serviceName": "web", "serviceNamespace": "ns"},
+	})
 }
 
 // Against a rival that undoes each of its writes Herald holds back more and more,
@@ -146,7 +151,7 @@ func TestContests(t *testing.T) {
 		}
 		want := []string{
 			`IPAddressPool p by "controller"`, `Service ns/web by "controller"`,
-			`ConfigurationState speaker-n1 by "controller"`, `ServiceL2Status of shop/web by ""`,
+			`ConfigurationState speaker-n1 by "controller"`, `ServiceL2Status of ns/web by ""`,
 		}
 		if !slices.Equal(contested, want) {
 			t.Errorf("contested are %q, want %q", contested, want)
@@ -194,6 +199,7 @@ func TestContests(t *testing.T) {
 				t.Errorf("3 s after an edit by hand they say %s", got)
 			}
 		}
+		wait(time.Minute)
 		if writes := wait(30 * time.Minute); len(writes) > 0 {
 			t.Errorf("at rest Herald wrote %q", writes)
 		}
