@@ -46,7 +46,7 @@ func TestOutsiders(t *testing.T) {
 		t.Errorf("%d addresses in use by %d Services, want 4 by 2", u.InUseV4, u.Services)
 	}
 
-	// It takes one of Herald's, which stays Herald's.
+	// It takes an address that a Service of Herald has, which keeps it.
 	outside("red/x", "192.0.2.1")
 	if held, err := a.Keep(request("shop/a")); err != nil || len(held.Addrs) != 1 {
 		t.Errorf("shop/a keeps %v, %v", held, err)

@@ -13,7 +13,7 @@ import (
 )
 
 // statusWriter returns the field manager that wrote the status of an object last
-// and is none of Herald's, empty if there is none, and the object's UID, empty if
+// and is not Herald, empty if there is none, and the object's UID, empty if
 // there is no such object.
 func (c *Client) statusWriter(ctx context.Context, s subject) (writer string, uid types.UID, err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -39,8 +39,8 @@ func (c *Client) statusWriter(ctx context.Context, s subject) (writer string, ui
 	return writer, uid, nil
 }
 
-// otherWriter returns the manager of the newest entry about a status that is none
-// of Herald's.
+// otherWriter returns the manager of the newest entry about a status that is not
+// Herald.
 func otherWriter(managed []metav1.ManagedFieldsEntry) string {
 	var last metav1.ManagedFieldsEntry
 	for _, m := range managed {

@@ -191,7 +191,7 @@ func TestAllocation(t *testing.T) {
 	a.has("third", "", "192.0.2.0 is in use by shop/no-class, a Service without a load balancer class; metallb.io/adress-pool is no annotation of MetalLB or Herald; did you mean metallb.io/address-pool?")
 	a.patch("third", `{"metadata":{"annotations":{"metallb.io/loadBalancerIPs":null,"metallb.io/adress-pool":null}}}`)
 
-	// It takes one of Herald's, which stays Herald's.
+	// It takes an address that a Service of Herald has, which keeps it.
 	a.patch("no-class", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`, "status")
 	a.has("first", "192.0.2.1", "192.0.2.1 is in the status of shop/no-class, too")
 	a.patch("no-class", foreign, "status")

@@ -18,7 +18,7 @@ import (
 // Those that Herald held until now are not among them: their status is cleared.
 //
 // What spec.externalIPs or spec.loadBalancerIP of such a Service names does not
-// count. Whoever may write a Service could take a whole pool with them.
+// count: with them, everybody who may write a Service could take a whole pool.
 func (p *assignment) outsiders(services []*Service) iter.Seq[alloc.Outsider] {
 	return func(yield func(alloc.Outsider) bool) {
 		var o alloc.Outsider

@@ -146,7 +146,7 @@ func (w *world) checkOwners(step int) {
 	}
 }
 
-// assigned returns who of Herald's Services has which addresses.
+// assigned returns which Services hold which addresses.
 func (w *world) assigned() map[netip.Addr][]string {
 	out := make(map[netip.Addr][]string)
 	for key := range w.allocator.Services() {

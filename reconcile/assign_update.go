@@ -58,7 +58,7 @@ func (p *assignment) report(ap *applicant) {
 	p.updates = append(p.updates, indexedUpdate{ap.index, u})
 }
 
-// clear removes everything of Herald's from a Service. The status stays if it is
+// clear removes from a Service what Herald wrote. The status stays if it is
 // another load balancer's.
 func (p *assignment) clear(i int, svc *Service, foreign bool) {
 	c := svc.condition(ConditionAddressAssigned)
