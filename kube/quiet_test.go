@@ -314,8 +314,9 @@ func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []f
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
 		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
+		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Contests: contests}),
+		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake, Contests: contests}),
 		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})

@@ -51,7 +51,14 @@ type Plan struct {
 	Updates []Update       // in the order of the snapshot's Services
 	Pools   []status.Pool  // in document order
 	Clashes []status.Clash // in the order of the snapshot's Services
+	Events  []ServiceEvent // that go with no update
 	Next    time.Time      // decide again then, should nothing change before; zero: no need
+}
+
+// A ServiceEvent is an Event and the Service that it is about.
+type ServiceEvent struct {
+	Service *Service
+	Event
 }
 
 // An Update is the whole of what the controller writes to one Service.

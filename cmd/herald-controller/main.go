@@ -107,6 +107,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 
 			Contests: contests,
 		}),
+		Events:   events.Service,
 		Reporter: board,
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
@@ -119,7 +120,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 	if documents.Resources != nil {
 		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
-			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"), Contests: contests,
+			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
+			Wake: worker.Wake, Contests: contests,
 		})
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
