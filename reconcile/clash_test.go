@@ -19,9 +19,11 @@ func TestControllerClash(t *testing.T) {
 		worker := reconcile.NewWorker()
 		w := &scene{wake: worker.Wake, synced: true}
 		var log strings.Builder
+		var told []string
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Events: func(svc *reconcile.Service, e reconcile.Event) { told = append(told, svc.Key.String()+" "+e.Reason) },
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -51,5 +53,8 @@ func TestControllerClash(t *testing.T) {
 		pass("and another", []string{"198.51.100.1", "203.0.113.1"}, 1, 1)
 		pass("it takes it back", nil, 0, 1)
 		pass("and gives it out again", []string{"198.51.100.1"}, 1, 2)
+		if len(told) != 2 || told[0] != "default/b AddressConflict" || told[1] != told[0] {
+			t.Errorf("events are %q, want one of the other Service each time it gets the address", told)
+		}
 	})
 }

@@ -137,21 +137,6 @@ type term struct {
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
 
-// tellClashes logs clashes that are new.
-func (t *term) tellClashes(log *slog.Logger, clashes []status.Clash) {
-	before := t.clashes
-	t.clashes = nil
-	for _, c := range clashes {
-		if t.clashes == nil {
-			t.clashes = map[status.Clash]bool{}
-		}
-		t.clashes[c] = true
-		if !before[c] {
-			log.Warn("another load balancer gave out the address of a service", "service", c.Service, "addr", c.Addr, "other", c.Other)
-		}
-	}
-}
-
 // again wakes a Worker at a moment, and at no other that it was told of before;
 // the zero Time is never.
 func (t *term) again(w *Worker, at time.Time) {
@@ -206,7 +191,7 @@ func (c *Controller) pass(t *term) {
 		}
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
-		t.tellClashes(c.opts.Logger, plan.Clashes)
+		c.tellClashes(t, s.Services, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
