@@ -46,6 +46,8 @@ type Routers interface {
 	// Sent reports whether a router that a session is up with was sent the
 	// route, as of a moment ago.
 	Sent(route netip.Prefix) bool
+	// SentTo returns which were.
+	SentTo(route netip.Prefix) []status.PeerID
 }
 
 // Layer2 answers for addresses on the node's own network.
@@ -54,12 +56,19 @@ type Layer2 interface {
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers []Answer)
+	// Ask says whether the Neighborhood is to tell what other nodes have sent to
+	// routers. It must not block.
+	Ask(on bool)
+	// Tell replaces what other nodes are told that this one has sent. It is needed
+	// while the Neighborhood says Asked, and must not block.
+	Tell(sent []Sent)
 }
 
 // A Neighborhood is what an agent knows of its network.
 type Neighborhood struct {
 	Membership
-	Gaps      int // how often the agent did not run for a while
+	Gaps      int  // how often the agent did not run for a while
+	Asked     bool // other nodes want to know what this one has sent
 	Conflicts map[netip.Addr]Conflict
 }
 
@@ -98,6 +107,7 @@ type Agent struct {
 	hold      drainHold
 	known     Membership        // the newest that was not stale
 	drained   bool              // as of then the node had drained
+	unseen    overdue           // what others should have announced by now
 	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
 	failed    string            // why the last pass came to nothing
@@ -163,7 +173,13 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
 	a.tellDrain(n)
+	opts.Overdue = a.unseen.long(now)
+	if a.passed {
+		opts.Announces = a.memory.Announces
+	}
 	desired := Announce(s, a.opts.Node, opts)
+	var overdueAt time.Time
+	a.unseen, overdueAt = a.unseen.next(desired.Unseen, now)
 	var layer2 DesiredLayer2
 	if a.opts.Layer2 != nil {
 		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
@@ -173,11 +189,14 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		a.opts.Layer2.Set(out.Answers)
 	}
+	a.confer(around, desired, out)
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	if !held.look.IsZero() {
-		next = earliest(next, held.look)
+	for _, t := range []time.Time{held.look, overdueAt} {
+		if !t.IsZero() {
+			next = earliest(next, t)
+		}
 	}
 	if next.IsZero() {
 		a.again.Stop()

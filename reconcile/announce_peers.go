@@ -39,8 +39,9 @@ type vrfRouter struct {
 
 // sessionsOf decides which peers a node has sessions with. The first peer of a
 // VRF that runs here sets its AS number, and the first with a router ID that.
-// The sessions are in the order of their neighbors.
-func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.Peer, []session) {
+// The sessions are in the order of their neighbors. Those with peers of kept are
+// wanted though the peers do not select the node any more.
+func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Config, []status.Peer, []session) {
 	c := render.Config{Hostname: n.Name}
 	var peers []status.Peer
 	var sessions []session
@@ -58,10 +59,11 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 		}
 		earlier, taken := names[id]
 		conflict := r.conflict(p)
+		selected := config.AnyMatches(p.NodeSelectors, n.Labels) || slices.Contains(kept, p.Name)
 		switch {
-		case !config.AnyMatches(p.NodeSelectors, n.Labels) && !known:
+		case !selected && !known:
 			st.Reason = status.NodeUnknown
-		case !config.AnyMatches(p.NodeSelectors, n.Labels):
+		case !selected:
 			st.Reason = status.NodeNotSelected
 		case taken:
 			st.Reason = status.AddressConflict

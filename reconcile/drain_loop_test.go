@@ -3,6 +3,7 @@
 package reconcile_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,15 +20,38 @@ type network struct {
 	*scene
 	members []reconcile.Member
 	stale   bool
+	asks    bool             // the agent does
+	asked   bool             // the agent is
+	told    []reconcile.Sent // what it said
 }
 
 func (n *network) Neighborhood() reconcile.Neighborhood {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: n.members}}
+	members := slices.Clone(n.members)
+	for i := range members {
+		members[i].Answered = members[i].Answered && n.asks
+	}
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked}
 }
 
 func (*network) Set([]reconcile.Answer) {}
+
+// Ask has the others answer a moment later.
+func (n *network) Ask(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asks != on {
+		n.asks = on
+		time.AfterFunc(time.Millisecond, n.wake)
+	}
+}
+
+func (n *network) Tell(sent []reconcile.Sent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = sent
+}
 
 // A drainScene is an agent of node n1, whose Node drains or not.
 type drainScene struct {
@@ -38,7 +62,7 @@ type drainScene struct {
 
 func newDrainScene(t *testing.T) drainScene {
 	scene := &scene{synced: true}
-	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}}
+	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, sends("n2", "peer1", "198.51.100.1")}}}
 	scene.network = w.network
 	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
 	return w

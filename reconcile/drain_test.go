@@ -58,6 +58,16 @@ func TestNodeDrain(t *testing.T) {
 	}
 }
 
+// sends is a member that was seen to have sent routes of addresses to a peer.
+func sends(node, peer string, addrs ...string) reconcile.Member {
+	m := reconcile.Member{Node: node, Answered: true}
+	for _, text := range addrs {
+		addr := netip.MustParseAddr(text)
+		m.Sent = append(m.Sent, reconcile.Sent{Peers: []string{peer}, Runs: [][2]netip.Addr{{addr, addr}}})
+	}
+	return m
+}
+
 // drained is what node n1 of two decides while it drains, before it has asked for
 // other paths for long enough, or after. Edit changes the cluster before.
 func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.Membership)) reconcile.Desired {
@@ -83,7 +93,7 @@ func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1"}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}}},
 	}
-	m := reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}
+	m := reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, sends("n2", "in", "192.0.2.1")}}
 	edit(&s, &m)
 	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Members: m, Drained: over})
 }

@@ -136,6 +136,10 @@ type routers struct{ *scene }
 func (routers) Expect([]netip.Prefix)  {}
 func (routers) Sent(netip.Prefix) bool { return true }
 
+func (routers) SentTo(netip.Prefix) []status.PeerID {
+	return []status.PeerID{{Address: netip.MustParseAddr("192.0.2.254")}}
+}
+
 func (r routers) Recheck(routes []netip.Prefix) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

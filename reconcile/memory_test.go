@@ -31,7 +31,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
-	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true}
+	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true, Announces: x.memory.Announces}
 	bgp := reconcile.Announce(x.s, "n1", opts)
 	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)
@@ -126,7 +126,8 @@ func TestMemoryDrains(t *testing.T) {
 	x.protocols(true, false)
 	n1, n2, n3 := x.s.Nodes[0], x.s.Nodes[1], x.s.Nodes[2]
 	const route = "route to 192.0.2.0/28"
-	x.m.Members = []reconcile.Member{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	both := []string{"192.0.2.1", "192.0.2.77"}
+	x.m.Members = []reconcile.Member{{Node: "n1"}, sends("n2", "r", both...), sends("n3", "r", both...)}
 	steps := []struct {
 		name   string
 		change func()

@@ -142,7 +142,7 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	}
 	v := l.members.View()
 	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
-	out.Gaps = v.Gaps
+	out.Gaps, out.Asked = v.Gaps, v.Asked
 	alive := map[string]bool{}
 	for _, m := range v.Members {
 		alive[m.Name] = true
@@ -218,7 +218,10 @@ func (l *layer2) gone(node string) bool {
 func membersOf(list []members.Member) []reconcile.Member {
 	out := make([]reconcile.Member, len(list))
 	for i, m := range list {
-		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held}
+		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
+		for _, s := range m.Sent {
+			out[i].Sent = append(out[i].Sent, reconcile.Sent(s))
+		}
 	}
 	return out
 }
@@ -258,6 +261,25 @@ func (l *layer2) Set(answers []reconcile.Answer) {
 		close(l.idle)
 		l.idle = nil
 	}
+}
+
+// Ask says whether other agents are asked what they have sent to routers.
+func (l *layer2) Ask(on bool) {
+	if l.members != nil {
+		l.members.Ask(on)
+	}
+}
+
+// Tell replaces what other agents are answered.
+func (l *layer2) Tell(sent []reconcile.Sent) {
+	if l.members == nil {
+		return
+	}
+	list := make([]members.Sent, len(sent))
+	for i, s := range sent {
+		list[i] = members.Sent(s)
+	}
+	l.members.SetSent(list)
 }
 
 // changed is called when the announcer's state is another.
