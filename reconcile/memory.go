@@ -75,7 +75,7 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 		Answers:   m.answer(layer2, steps, over.answers),
 		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over, bgp.Left),
 		Next:      next,
-		Ask:       !bgp.Drain.IsZero() || len(bgp.Left) > 0,
+		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp),
 	}
 	for addr, step := range steps {
 		if step.GivenUp != 0 {
@@ -91,6 +91,16 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 // Announces reports whether the node announces an address, over any protocol, by
 // the newest Outcome.
 func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
+
+// leaves reports whether the node still announces something that it leaves to others.
+func (m *Memory) leaves(bgp Desired) bool {
+	for addr := range bgp.Left {
+		if m.switches.announces(addr) {
+			return true
+		}
+	}
+	return false
+}
 
 // noteInterfaces says of what is announced on layer 2 on which interfaces alone.
 func noteInterfaces(decisions []status.Decision, answers []Answer) {

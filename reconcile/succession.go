@@ -93,7 +93,10 @@ func newSuccession(s Snapshot, n Node, opts AnnounceOptions) *succession {
 		}
 		next := successor{name: other.Name, labels: other.Labels, sessions: sessions}
 		if m := members[other.Name]; m != nil && !m.Leaving && !x.unknown {
-			next.alive, next.answered, next.sent = true, m.Answered, m.Sent
+			next.alive, next.answered = true, m.Answered
+			if m.Answered {
+				next.sent = m.Sent
+			}
 		}
 		x.nodes = append(x.nodes, next)
 	}

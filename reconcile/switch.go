@@ -39,12 +39,13 @@ type SwitchTimes struct {
 	Limit    time.Duration // the old protocol, and answering for another owner, after the change, confirmed or not
 	Handover time.Duration // answering after another owner was heard, if gossip does not reach that one; and until one that gossip reaches is late
 	Leave    time.Duration // a route that other nodes are to announce, if none of them is seen to
+	Follow   time.Duration // likewise, once one of them is
 	Drain    time.Duration // the route of a node that drains, after another node announces it too
 }
 
 // DefaultSwitchTimes are long enough for the neighbour entries and routes of
 // clients to follow, and for a peer that was never up not to matter for long.
-var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Leave: 5 * time.Minute, Drain: DefaultDrainHold}
+var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Leave: 5 * time.Minute, Follow: time.Second, Drain: DefaultDrainHold}
 
 // A SwitchInput is what is known of one address at one moment.
 type SwitchInput struct {
@@ -79,8 +80,8 @@ type SwitchOutput struct {
 // been confirmed for the hold time, or the limit has passed since the change.
 // When another node is elected to answer, this one still does until that one
 // holds the address, as long as it takes if this one drains. When other nodes are
-// to announce a route, this one does until one of them was seen to for the hold
-// time. When this node drains and was the last to announce a route,
+// to announce a route, this one does until a moment after one of them was seen to.
+// When this node drains and was the last to announce a route,
 // the route stays until routers have had time to follow those who announce it
 // now. Whatever the reason, an address that is wanted no more, or
 // that this node cannot serve any longer, is withdrawn at once.
@@ -173,7 +174,7 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		}
 		until := next.left.Add(t.Leave)
 		if !next.taken.IsZero() {
-			until = earliest(until, next.taken.Add(t.Hold))
+			until = earliest(until, next.taken.Add(t.Follow))
 		}
 		if now.Before(until) {
 			out.Announce |= ViaBGP

@@ -220,13 +220,13 @@ func TestSwitch(t *testing.T) {
 			{time.Hour, handsOver(is(layer2)), layer2, 0, true},
 			{time.Hour + s, heard(handsOver(is(layer2))), none, 0, false},
 		}},
-		{"a route that is left to others stays until one of them is seen to announce it, and 5 s", []step{
+		{"a route that is left to others stays until one of them is seen to announce it, and a second", []step{
 			{0, is(bgp), bgp, 0, false},
 			{10 * s, left(is(bgp)), bgp, 310 * s, false},
 			{20 * s, left(is(bgp)), bgp, 310 * s, false},
-			{60 * s, taken(is(bgp)), bgp, 65 * s, false},
-			{65 * s, taken(is(bgp)), none, 0, false},
-			{66 * s, taken(is(bgp)), none, 0, false},
+			{60 * s, taken(is(bgp)), bgp, 61 * s, false},
+			{61 * s, taken(is(bgp)), none, 0, false},
+			{62 * s, taken(is(bgp)), none, 0, false},
 		}},
 		{"it stays for 5 minutes if none of them is", []step{
 			{0, is(bgp), bgp, 0, false},
@@ -235,12 +235,12 @@ func TestSwitch(t *testing.T) {
 			{310 * s, left(is(bgp)), none, 0, false},
 			{311 * s, left(is(bgp)), none, 0, false},
 		}},
-		{"a session of the others that comes and goes starts the 5 s anew, not the 5 minutes", []step{
+		{"a session of the others that comes and goes starts the second anew, not the 5 minutes", []step{
 			{0, is(bgp), bgp, 0, false},
 			{10 * s, left(is(bgp)), bgp, 310 * s, false},
-			{60 * s, taken(is(bgp)), bgp, 65 * s, false},
-			{62 * s, left(is(bgp)), bgp, 310 * s, false},
-			{308 * s, taken(is(bgp)), bgp, 310 * s, false},
+			{60 * s, taken(is(bgp)), bgp, 61 * s, false},
+			{60*s + ms, left(is(bgp)), bgp, 310 * s, false},
+			{310*s - ms, taken(is(bgp)), bgp, 310 * s, false},
 			{310 * s, taken(is(bgp)), none, 0, false},
 		}},
 		{"the node is selected again in the middle", []step{
