@@ -108,6 +108,8 @@ type Agent struct {
 	known     Membership        // the newest that was not stale
 	drained   bool              // as of then the node had drained
 	unseen    overdue           // what others should have announced by now
+	kept      keptPeers         // whose sessions stay though they do not select the node any more
+	node      vanished          // the Node, and since when there is none
 	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
 	failed    string            // why the last pass came to nothing
@@ -168,7 +170,9 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
 	}
-	n, _ := findNode(s.Nodes, a.opts.Node)
+	a.node = a.node.next(s.Nodes, a.opts.Node, now)
+	n := a.node.last
+	opts.Gone = a.node.gone(now)
 	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
@@ -177,7 +181,7 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.passed {
 		opts.Announces = a.memory.Announces
 	}
-	desired := Announce(s, a.opts.Node, opts)
+	desired, keptUntil := a.decide(s, n, opts, now)
 	var overdueAt time.Time
 	a.unseen, overdueAt = a.unseen.next(desired.Unseen, now)
 	var layer2 DesiredLayer2
@@ -193,7 +197,7 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	for _, t := range []time.Time{held.look, overdueAt} {
+	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
 		if !t.IsZero() {
 			next = earliest(next, t)
 		}

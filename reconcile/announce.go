@@ -25,7 +25,10 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 	n, known := findNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session
-	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known, nil)
+	if !known && opts.Gone != nil {
+		n = *opts.Gone
+	}
+	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
 	a := announcer{
 		snapshot:  s,
 		opts:      opts,
@@ -43,7 +46,8 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 			a.service(svc, s.Endpoints[svc.Key])
 		}
 	}
-	d.Decisions, d.Last, d.Unseen, d.Left, d.Drain = a.decisions, a.last, a.unseen, a.left, n.Drain
+	d.Decisions, d.Last, d.Unseen, d.Drain = a.decisions, a.last, a.unseen, n.Drain
+	d.Left, d.Kept = a.left, a.kept
 	d.BGP.Classes, d.BGP.Networks = a.routes.render()
 	return d
 }
@@ -86,6 +90,7 @@ type announcer struct {
 	last      []netip.Addr // that no other node was seen to announce, though this one drains
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
+	kept      map[string]Succession
 	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions
@@ -132,6 +137,7 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 	if len(pool.bgp) > 0 {
 		d := a.overBGP(d, svc, pool, reach, endpoints)
 		a.leave(d, svc, pool, reach, endpoints)
+		a.keep(d, svc, pool, endpoints)
 		a.decisions = append(a.decisions, d)
 	}
 	if len(pool.layer2) > 0 && !a.layer2 {

@@ -32,6 +32,14 @@ type AnnounceOptions struct {
 	// nobody else was seen to announce, and no Left is worked out.
 	Announces func(netip.Addr) bool
 
+	// Kept are names of peers whose sessions the node goes on with though they do not
+	// select it any more. Optional.
+	Kept []string
+
+	// Gone is the Node as the cluster had it last, if it has it no more: its sessions
+	// stay, and it leaves its routes to others. Optional.
+	Gone *Node
+
 	// Overdue says of an address that has been Unseen that it was for long enough.
 	// Optional: nil is never.
 	Overdue func(netip.Addr) bool
@@ -48,6 +56,11 @@ type Desired struct {
 
 	// Left is what this node announces, and is not to announce over BGP any more, while
 	// others are to.
-	Left  map[netip.Addr]Succession
+	Left map[netip.Addr]Succession
+
+	// Kept says of each peer that is kept, and told a route, whether others were seen to
+	// have told it all these routes.
+	Kept map[string]Succession
+
 	Drain Drain // of the node; zero: it does not drain
 }

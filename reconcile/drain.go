@@ -161,27 +161,6 @@ func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds
 	return false
 }
 
-// leave notes who goes on with an address that this node announces, and is not to
-// any more though it could serve it. What nobody is to announce goes at once.
-func (a *announcer) leave(d status.Decision, svc *Service, pool *poolAds, reach reach, endpoints []Endpoint) {
-	switch d.Reason {
-	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown, status.NoPeers:
-	default:
-		return
-	}
-	if a.opts.Announces == nil || a.opts.Members.Disabled || !a.opts.Announces(d.Addr) || reach.refusal(d.Addr.Is4(), svc.Local) != "" {
-		return
-	}
-	s := a.succession().of(svc, pool, d.Addr, endpoints, "")
-	if !s.Due {
-		return
-	}
-	if a.left == nil {
-		a.left = map[netip.Addr]Succession{}
-	}
-	a.left[d.Addr] = s
-}
-
 // succession is made once it is needed.
 func (a *announcer) succession() *succession {
 	if a.others == nil {

@@ -75,7 +75,7 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 		Answers:   m.answer(layer2, steps, over.answers),
 		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over, bgp.Left),
 		Next:      next,
-		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp),
+		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(bgp.Kept) > 0,
 	}
 	for addr, step := range steps {
 		if step.GivenUp != 0 {

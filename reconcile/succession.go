@@ -142,6 +142,55 @@ func (x *succession) of(svc *Service, pool *poolAds, addr netip.Addr, endpoints 
 	return out
 }
 
+// leave notes who goes on with an address that this node announces, and is not to
+// any more though it could serve it. What nobody is to announce goes at once, unless
+// it is this Node that has vanished, and may come back.
+func (a *announcer) leave(d status.Decision, svc *Service, pool *poolAds, reach reach, endpoints []Endpoint) {
+	switch d.Reason {
+	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
+	case status.NoPeers:
+		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
+			return // whoever was told of it is no neighbor any more
+		}
+	default:
+		return
+	}
+	if a.opts.Announces == nil || a.opts.Members.Disabled || !a.opts.Announces(d.Addr) || reach.refusal(d.Addr.Is4(), svc.Local) != "" {
+		return
+	}
+	s := a.succession().of(svc, pool, d.Addr, endpoints, "")
+	s.Due = s.Due || d.Reason == status.NodeUnknown
+	if !s.Due {
+		return
+	}
+	if a.left == nil {
+		a.left = map[netip.Addr]Succession{}
+	}
+	a.left[d.Addr] = s
+}
+
+// keep notes who goes on to tell the peers that are kept of an address.
+func (a *announcer) keep(d status.Decision, svc *Service, pool *poolAds, endpoints []Endpoint) {
+	if !d.Announce {
+		return
+	}
+	for _, peer := range a.opts.Kept {
+		if !slices.Contains(d.Peers, peer) {
+			continue
+		}
+		s := a.succession().of(svc, pool, d.Addr, endpoints, peer)
+		if !s.Due {
+			continue // nobody is to
+		}
+		if a.kept == nil {
+			a.kept = map[string]Succession{}
+		}
+		if all, ok := a.kept[peer]; !ok || all.Confirmed {
+			a.kept[peer] = s
+		}
+	}
+}
+
 // hasSent reports whether the node was seen to have sent a route of the address to a
 // peer that the advertisements are for.
 func (n heir) hasSent(addr netip.Addr) bool {

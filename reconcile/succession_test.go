@@ -114,11 +114,22 @@ func TestLeave(t *testing.T) {
 			reconcile.Succession{},
 		},
 		{
-			"all peers are for the other",
+			"all peers are for the other: there is nobody left to tell",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
 				for i := range s.Config.Config.Peers {
 					s.Config.Config.Peers[i].NodeSelectors = selects(t, "rack", "b")
 				}
+			},
+			reconcile.Succession{},
+		},
+		{
+			"advertised to a peer of the other",
+			func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				far := s.Config.Config.Peers[0]
+				far.Name, far.Address, far.NodeSelectors = "far", netip.MustParseAddr("10.10.1.253"), selects(t, "rack", "b")
+				s.Config.Config.Peers = append(s.Config.Config.Peers, far)
+				s.Config.Config.BGPAdvertisements[0].Peers = []string{"far"}
+				m.Members[1] = sends("n2", "far", "192.0.2.1")
 			},
 			reconcile.Succession{Due: true, Able: true, Confirmed: true},
 		},
