@@ -9,50 +9,119 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/status"
 )
 
-// A node is asked to leave its routes to others whose sessions are down. It goes on
-// announcing them, says why, and withdraws them by itself once another session is up.
-// No request is lost meanwhile.
+// The session of one node alone is up, and that node is to leave its routes to others:
+// it drains, is not selected any more by an advertisement or by the peer, or its Node
+// vanishes. It goes on announcing and says why, until the session of another is up,
+// and then withdraws by itself. No request is lost meanwhile.
 func TestBGPDrainUnseen(t *testing.T) {
-	e := newDraining(t)
-	n1, n2 := e.Nodes[0], e.Nodes[1]
-	const peer = "peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]\naddress-pools:\n"
-	pool := func(advertisement string) string {
-		return peer + "- {name: p, protocol: bgp, addresses: [203.0.113.240/28]" + advertisement + "}\n"
-	}
-	refuse := e.refusals()
-	refuse(n2, e.Nodes[2])
-	e.configure(pool(""))
+	r := newResourceTest(t)
+	e := draining{r.e2e}
+	e.agentPods()
+	t.Cleanup(func() {
+		for _, n := range e.Nodes {
+			heraldctlCleanup(t, e.e2e, n)
+		}
+	})
+	n1, n2, n3 := e.Nodes[0], e.Nodes[1], e.Nodes[2]
 	for _, n := range e.Nodes {
 		if err := e.Cluster.LabelNode(t.Context(), n.Name, "kubernetes.io/hostname", n.Name); err != nil {
 			t.Fatal(err)
 		}
 	}
+	const on2 = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n2}}]"
+	peer := func(more string) {
+		r.apply("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: r1}, spec: {myASN: 64512, peerASN: 64513, peerAddress: 10.10.0.254, " + more + "}}")
+	}
+	advertise := func(more string) {
+		r.apply("{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: a}, spec: {" + more + "}}")
+	}
+	r.deleteConfigMap()
+	r.apply("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [203.0.113.240/28]}}")
+	refuse := e.refusals()
+	refuse(n2, n3)
+	peer("")
+	advertise("")
 	web := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	p := route(web)
 	e.inKernel(p, e.Nodes[:1])
 	last := fmt.Sprintf("kept %s/web %s bgp the node drains, but no other node's session that carries it is up: n2, n3", e.namespace, web)
 	stop := e.load(web)
+	// only1 has the session of n1 alone be up, and then the change be made, which is to
+	// change nothing before that of n2 is up too.
+	only1 := func(t *testing.T, change func(), says string) {
+		t.Helper()
+		refuse(n2, n3)
+		e.inKernel(p, e.Nodes[:1])
+		change()
+		if says != "" {
+			e.eventually("n1 says "+says, func(ctx context.Context) error {
+				if page, err := e.Agent(n1).Get(ctx, "/status"); err != nil || !strings.Contains(page, says) {
+					return fmt.Errorf("%w: %s", err, page)
+				}
+				return nil
+			})
+		}
+		e.stays(time.Second, func() { e.inKernel(p, e.Nodes[:1]) })
+		refuse(n3)
+	}
 
 	t.Run("drain", func(t *testing.T) {
-		e.ctl(1, []string{"drain", n1.Name, "--wait", "--hold=1s"}, last, "node n1 still announces what no other node does: 1 of its addresses")
-		e.stays(time.Second, func() { e.inKernel(p, e.Nodes[:1]) })
-		refuse(e.Nodes[2])
+		only1(t, func() {
+			e.ctl(1, []string{"drain", n1.Name, "--wait", "--hold=1s"}, last, "node n1 still announces what no other node does: 1 of its addresses")
+		}, "")
 		e.inKernel(p, e.Nodes[1:2])
 		e.silent(n1)
 		e.ctl(0, []string{"drain", n1.Name, "--wait"}, "node n1 announces nothing any more")
 	})
-	t.Run("undrain", func(t *testing.T) { // n2 drains, and n1 is not back yet
-		refuse(n1, e.Nodes[2])
+	t.Run("undrain", func(t *testing.T) { // of n1, which is not back before n2 drains
+		refuse(n1, n3)
 		e.ctl(0, []string{"undrain", n1.Name})
 		e.ctl(1, []string{"drain", n2.Name, "--wait", "--hold=1s"}, strings.Replace(last, "n2, n3", "n1, n3", 1))
-		e.stays(time.Second, func() { e.inKernel(p, e.Nodes[1:2]) })
-		refuse(e.Nodes[2])
+		refuse(n3)
 		e.inKernel(p, e.Nodes[:1])
 		e.silent(n2)
 		e.ctl(0, []string{"undrain", n2.Name})
+		e.inKernel(p, e.Nodes[:2])
+	})
+	t.Run("advertisement", func(t *testing.T) {
+		only1(t, func() { advertise(on2) }, "NodeNotSelected, but no other node's session that carries it is up: n2")
+		e.inKernel(p, e.Nodes[1:2])
+		e.silent(n1)
+		advertise("")
+		e.inKernel(p, e.Nodes[:2])
+	})
+	t.Run("peer", func(t *testing.T) {
+		only1(t, func() { peer(on2) }, "no other node's session that carries it is up: n2")
+		e.inKernel(p, e.Nodes[1:2])
+		e.silent(n1)
+		peer("")
+		e.inKernel(p, e.Nodes[:2])
+	})
+	t.Run("Node", func(t *testing.T) {
+		nodes := e.Cluster.Client().CoreV1().Nodes()
+		was, err := nodes.Get(t.Context(), n1.Name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := func() {
+			was.ResourceVersion, was.UID = "", ""
+			if _, err := nodes.Create(context.Background(), was, metav1.CreateOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+		only1(t, func() {
+			if err := nodes.Delete(t.Context(), n1.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}, string(status.NodeUnknown)+", but")
+		e.inKernel(p, e.Nodes[1:2])
+		again()
 		e.inKernel(p, e.Nodes[:2])
 	})
 	stop()
@@ -80,7 +149,7 @@ func (e draining) refusals() (refuse func(nodes ...*lab.Node)) {
 		}
 	}
 	for _, n := range e.Nodes {
-		r1(e.t.Context(), "neighbor "+n.Addr4.String()+" peer-group nodes")
+		r1(e.t.Context(), "neighbor "+n.Addr4.String()+" peer-group nodes", "neighbor "+n.Addr4.String()+" timers connect 1")
 	}
 	e.t.Cleanup(func() {
 		for _, n := range e.Nodes {

@@ -65,6 +65,8 @@ type successionKey struct {
 // endpoints that are needed.
 type heirs struct {
 	nodes  []heir
+	able   bool   // one is alive
+	seen   []heir // those that are, and were seen to have sent something
 	detail string // for Services that any of them may announce; empty: not made yet
 }
 
@@ -107,24 +109,15 @@ func newSuccession(s Snapshot, n Node, opts AnnounceOptions) *succession {
 // and else to any.
 func (x *succession) of(svc *Service, pool *poolAds, addr netip.Addr, endpoints []Endpoint, peer string) Succession {
 	h := x.heirs(svc, pool, addr.Is4(), peer)
-	var out Succession
-	var able []heir
-	for _, n := range h.nodes {
-		if svc.Local && newReach(endpoints, n.name).refusal(addr.Is4(), true) != "" {
-			continue
-		}
-		out.Due = true
-		if !n.alive {
-			continue
-		}
-		if n.hasSent(addr) {
-			out.Able, out.Confirmed = true, true
-			return out
-		}
-		out.Able = true
-		if svc.Local {
-			able = append(able, n)
-		}
+	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
+	nodes, seen := h.nodes, h.seen
+	if svc.Local {
+		nodes, seen = local(h.nodes, addr, endpoints), local(h.seen, addr, endpoints)
+		out.Due, out.Able = len(nodes) > 0, slices.ContainsFunc(nodes, func(n heir) bool { return n.alive })
+	}
+	if slices.ContainsFunc(seen, func(n heir) bool { return n.hasSent(addr) }) {
+		out.Confirmed = true
+		return out
 	}
 	switch {
 	case x.unknown:
@@ -132,14 +125,21 @@ func (x *succession) of(svc *Service, pool *poolAds, addr netip.Addr, endpoints 
 	case !out.Able:
 		out.Detail = noOther
 	case svc.Local:
-		out.Detail = unseen(able)
+		out.Detail = unseen(nodes)
 	default:
 		if h.detail == "" {
-			h.detail = unseen(slices.DeleteFunc(slices.Clone(h.nodes), func(n heir) bool { return !n.alive }))
+			h.detail = unseen(nodes)
 		}
 		out.Detail = h.detail
 	}
 	return out
+}
+
+// local returns those nodes that have endpoints for an address.
+func local(nodes []heir, addr netip.Addr, endpoints []Endpoint) []heir {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool {
+		return newReach(endpoints, n.name).refusal(addr.Is4(), true) != ""
+	})
 }
 
 // leave notes who goes on with an address that this node announces, and is not to
@@ -233,6 +233,10 @@ func (x *succession) heirs(svc *Service, pool *poolAds, is4 bool, peer string) *
 		}
 		if len(peers) > 0 {
 			h.nodes = append(h.nodes, heir{n, peers})
+			h.able = h.able || n.alive
+			if len(n.sent) > 0 {
+				h.seen = append(h.seen, heir{n, peers})
+			}
 		}
 	}
 	return h
@@ -244,12 +248,13 @@ const (
 	aliveUnknown = "which other nodes are alive is not known"
 )
 
-// unseen says why no node of a list, all of which are alive, was seen to announce an
+// unseen says why none of those nodes of a list that are alive was seen to announce an
 // address.
 func unseen(nodes []heir) string {
 	var silent, idle, late []string
 	for _, n := range nodes {
 		switch {
+		case !n.alive:
 		case !n.answered:
 			silent = append(silent, n.name)
 		case len(n.sent) == 0:
