@@ -320,3 +320,39 @@ func TestDecisionsAreInOrder(t *testing.T) {
 		t.Errorf("decisions (-want +got):\n%s", diff)
 	}
 }
+
+// A node that drains answers on layer 2 until the one that is elected was seen to have
+// announced the address, however long that takes, and says that it waits.
+func TestMemoryDrainsLayer2(t *testing.T) {
+	x := newSwitching(t)
+	heir := reconcile.Member{Node: "n2", Interfaces: []string{"eth0"}}
+	const waits = "answers, layer2 HandingOver, layer2 HandingOver"
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+		last   bool
+	}{
+		{"alone", func() {}, "announces", false},
+		{"drains, and another is there", func() {
+			x.s.Nodes[0].Drain.Since = x.now
+			x.m.Members = append(x.m.Members, heir)
+		}, waits, false},
+		{"that is late", func() { x.now = x.now.Add(time.Second) }, waits, true},
+		{"very late", func() { x.now = x.now.Add(time.Hour) }, waits, true},
+		{"it has answered", func() { x.m.Members[1].Held = []netip.Addr{x.addr, netip.MustParseAddr("192.0.2.77")} }, "", false},
+	}
+	for _, step := range steps {
+		step.change()
+		out, got := x.next(t)
+		if got != step.want {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+		for _, d := range out.Decisions {
+			says := d.Detail == "the node drains, but no answer was heard yet of the other: the owner is n2"
+			if d.Last != step.last || says != step.last {
+				t.Errorf("%s: %+v", step.name, d)
+			}
+		}
+	}
+}

@@ -21,9 +21,12 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// leaveTime bounds how long an agent that stops goes on answering until others
-// have taken over.
-const leaveTime = time.Second
+// How long an agent that stops goes on answering until others have taken over: those
+// that are alive may be slow, but if there are none nobody will.
+const (
+	leaveTime  = 5 * time.Second
+	leaveAlone = time.Second
+)
 
 // layer2Options say how to announce on layer 2.
 type layer2Options struct {
@@ -110,7 +113,7 @@ func (l *layer2) gossip(ctx context.Context) error {
 }
 
 // leave has the others take over what this node answers for. It returns when they
-// have, or after leaveTime.
+// have, or after leaveTime, or leaveAlone if there are none.
 func (l *layer2) leave(ctx context.Context) {
 	if l.members == nil {
 		return
@@ -121,10 +124,15 @@ func (l *layer2) leave(ctx context.Context) {
 	l.mu.Unlock()
 	l.publish()
 	l.wake()
+	limit := leaveTime
+	if !slices.ContainsFunc(l.members.View().Members, func(m members.Member) bool { return m.Name != l.node && !m.Leaving }) {
+		limit = leaveAlone
+	}
 	select {
 	case <-ctx.Done():
 	case <-idle:
-	case <-time.After(leaveTime):
+	case <-time.After(limit):
+		l.log.Warn("stopped before others answered for all that this node did", "node", l.node)
 	}
 }
 
