@@ -40,11 +40,12 @@ type Outcome struct {
 type Memory struct {
 	Times SwitchTimes // zero: DefaultSwitchTimes
 
-	switches Switches
-	bgp      render.Config
-	answers  []Answer
-	rounds   map[netip.Addr]round
-	gaps     int
+	switches  Switches
+	bgp       render.Config
+	answers   []Answer
+	decisions []status.Decision
+	rounds    map[netip.Addr]round
+	gaps      int
 }
 
 // A round is how often an address was announced from the beginning.
@@ -73,7 +74,7 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 	out := Outcome{
 		BGP:       keepRoutes(bgp.BGP, m.bgp, over.routes),
 		Answers:   m.answer(layer2, steps, over.answers),
-		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over, bgp.Left),
+		Decisions: decisionsOf(mergeDecisions(bgp.Decisions, layer2.Decisions), m.decisions, steps, over, bgp.Left),
 		Next:      next,
 		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(bgp.Kept) > 0,
 	}
@@ -84,7 +85,7 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 	}
 	slices.SortFunc(out.GivenUp, netip.Addr.Compare)
 	noteInterfaces(out.Decisions, out.Answers)
-	m.bgp, m.answers = out.BGP, out.Answers
+	m.bgp, m.answers, m.decisions = out.BGP, out.Answers, out.Decisions
 	return out
 }
 
@@ -227,10 +228,9 @@ func containsOne(p netip.Prefix, addrs []netip.Addr) bool {
 	return i < len(addrs) && p.Contains(addrs[i])
 }
 
-// decisionsOf merges the decisions about both protocols, and says of those in
-// overtime that they are announced.
-func decisionsOf(bgp, layer2 []status.Decision, steps map[netip.Addr]SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
-	all := mergeDecisions(bgp, layer2)
+// decisionsOf says of those decisions that are in overtime that they are announced, as
+// they were before.
+func decisionsOf(all, before []status.Decision, steps map[netip.Addr]SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
 	if len(over.routes)+len(over.answers) == 0 {
 		return all
 	}
@@ -240,14 +240,14 @@ func decisionsOf(bgp, layer2 []status.Decision, steps map[netip.Addr]SwitchOutpu
 		for n < len(all) && all[n].Service == all[0].Service && all[n].Addr == all[0].Addr {
 			n++
 		}
-		out = appendOvertime(out, all[:n], steps[all[0].Addr], over, left)
+		out = appendOvertime(out, all[:n], before, steps[all[0].Addr], over, left)
 		all = all[n:]
 	}
 	return out
 }
 
 // appendOvertime appends the decisions about one address of one Service to out.
-func appendOvertime(out, about []status.Decision, step SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
+func appendOvertime(out, about, before []status.Decision, step SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
 	addr := about[0].Addr
 	_, routes := slices.BinarySearchFunc(over.routes, addr, netip.Addr.Compare)
 	_, answers := slices.BinarySearchFunc(over.answers, addr, netip.Addr.Compare)
@@ -279,6 +279,9 @@ func appendOvertime(out, about []status.Decision, step SwitchOutput, over overti
 			}
 			if quiet && step.Last {
 				d.Detail, d.Last = lastAnnouncer("no answer was heard yet of the other: "+d.Detail), true
+			}
+			if i, ok := slices.BinarySearchFunc(before, d, compareDecisions); ok && len(d.Routes) == 0 {
+				d.Routes, d.Peers = before[i].Routes, before[i].Peers
 			}
 			d.Announce, d.Reason = true, p.reason
 			if handing {

@@ -220,6 +220,9 @@ func TestMemoryLeaves(t *testing.T) {
 			t.Errorf("%s: %q, want %q", step.name, got, step.want)
 		}
 		for _, d := range out.Decisions {
+			if d.Announce && (len(d.Routes) != 1 || len(d.Peers) != 1) {
+				t.Errorf("%s: routes %v, peers %v", step.name, d.Routes, d.Peers)
+			}
 			if step.name == "four minutes later" && d.Detail != "NodeNotSelected, but no other node's session that carries it is up: n2" {
 				t.Errorf("%s: detail %q", step.name, d.Detail)
 			}
