@@ -356,3 +356,33 @@ func TestMemoryDrainsLayer2(t *testing.T) {
 		}
 	}
 }
+
+// A pool that goes from layer 2 to routes of other nodes alone: this node answers until
+// one of those was seen to have sent them, and five seconds more.
+func TestMemorySwitchesElsewhere(t *testing.T) {
+	x := newSwitching(t)
+	x.protocols(false, true)
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"layer2", func() {}, "announces"},
+		{"bgp from another node", func() {
+			x.protocols(true, false)
+			x.s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+			x.s.Nodes[1].Labels = map[string]string{"rack": "b"}
+			x.m.Members = append(x.m.Members, sends("n2", "r"))
+		}, "announces, layer2 Switching, layer2 Switching"},
+		{"twenty seconds later", func() { x.now = x.now.Add(20 * time.Second) }, "announces, layer2 Switching, layer2 Switching"},
+		{"that has sent them", func() { x.m.Members[1] = sends("n2", "r", "192.0.2.1", "192.0.2.77") }, "announces, layer2 Switching, layer2 Switching"},
+		{"nearly five seconds later", func() { x.now = x.now.Add(5*time.Second - 1) }, "announces, layer2 Switching, layer2 Switching"},
+		{"five seconds later", func() { x.now = x.now.Add(1) }, ""},
+	}
+	for _, step := range steps {
+		step.change()
+		if out, got := x.next(t); got != step.want || len(out.GivenUp) > 0 {
+			t.Errorf("%s: %q, given up %v, want %q", step.name, got, out.GivenUp, step.want)
+		}
+	}
+}
