@@ -191,6 +191,7 @@ type lonely struct{}
 func (lonely) Set([]reconcile.Answer) {}
 func (lonely) Ask(bool)               {}
 func (lonely) Tell([]reconcile.Sent)  {}
+func (lonely) Alone(int)              {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
 }

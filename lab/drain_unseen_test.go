@@ -142,7 +142,7 @@ func (e draining) silent(n *lab.Node) {
 
 // refusals returns what has r1 refuse sessions with exactly the nodes that are named,
 // until the test ends. There must be none yet.
-func (e draining) refusals() (refuse func(nodes ...*lab.Node)) {
+func (e *e2e) refusals() (refuse func(nodes ...*lab.Node)) {
 	r1 := func(ctx context.Context, commands ...string) {
 		if _, err := e.Router.FRR.Vtysh(ctx, append([]string{"configure terminal", "router bgp 64513"}, commands...)...); err != nil {
 			e.t.Error(err)

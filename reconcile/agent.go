@@ -62,6 +62,9 @@ type Layer2 interface {
 	// Tell replaces what other nodes are told that this one has sent. It is needed
 	// while the Neighborhood says Asked, and must not block.
 	Tell(sent []Sent)
+	// Alone says how many addresses an agent that is Leaving announces over BGP that
+	// others are able to announce, and were not seen to. It must not block.
+	Alone(n int)
 }
 
 // A Neighborhood is what an agent knows of its network.
@@ -69,6 +72,7 @@ type Neighborhood struct {
 	Membership
 	Gaps      int  // how often the agent did not run for a while
 	Asked     bool // other nodes want to know what this one has sent
+	Leaving   bool // this agent stops
 	Conflicts map[netip.Addr]Conflict
 }
 
@@ -198,7 +202,7 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
 	a.tellDrain(n)
-	opts.Overdue = a.unseen.long(now)
+	opts.Overdue, opts.Leaving = a.unseen.long(now), around.Leaving
 	if a.passed {
 		opts.Announces = a.memory.Announces
 	}

@@ -47,7 +47,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 		}
 	}
 	d.Decisions, d.Last, d.Unseen, d.Drain = a.decisions, a.last, a.unseen, n.Drain
-	d.Left, d.Kept = a.left, a.kept
+	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
 	d.BGP.Classes, d.BGP.Networks = a.routes.render()
 	return d
 }
@@ -91,6 +91,7 @@ type announcer struct {
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
 	kept      map[string]Succession
+	alone     int
 	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions
@@ -138,6 +139,11 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 		d := a.overBGP(d, svc, pool, reach, endpoints)
 		a.leave(d, svc, pool, reach, endpoints)
 		a.keep(d, svc, pool, endpoints)
+		if a.opts.Leaving && d.Announce {
+			if s := a.succession().of(svc, pool, addr, endpoints, ""); s.Able && !s.Confirmed {
+				a.alone++
+			}
+		}
 		a.decisions = append(a.decisions, d)
 	}
 	if len(pool.layer2) > 0 && !a.layer2 {

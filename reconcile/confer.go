@@ -55,7 +55,10 @@ func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome) {
 	if a.opts.Layer2 == nil {
 		return
 	}
-	a.opts.Layer2.Ask(out.Ask)
+	a.opts.Layer2.Ask(out.Ask || around.Leaving)
+	if around.Leaving {
+		a.opts.Layer2.Alone(desired.Alone)
+	}
 	if around.Asked {
 		a.opts.Layer2.Tell(sentOf(out.Decisions, desired.Peers, a.opts.Routers.SentTo))
 	}

@@ -135,3 +135,34 @@ func TestAgentStartsDrainedUnanswered(t *testing.T) {
 		})
 	}
 }
+
+// An agent that stops says how much of what it announces others are able to announce
+// and were not seen to.
+func TestAgentAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		others []reconcile.Member
+		last   int
+	}{
+		{"another has sent the route", []reconcile.Member{sends("n2", "peer1", "198.51.100.1")}, 0},
+		{"another has not", []reconcile.Member{sends("n2", "peer1")}, 1},
+		{"there is no other", nil, 0},
+		{"the other stops as well", []reconcile.Member{{Node: "n2", Leaving: true}}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newDrainScene(t)
+			w.network.members = append([]reconcile.Member{{Node: "n1"}}, tt.others...)
+			stop := runAgent(t, w.scene)
+			defer stop()
+			w.node(reconcile.Drain{})
+			if w.network.alone != nil {
+				t.Errorf("%s: says %v before it stops", tt.name, w.network.alone)
+			}
+			w.change(func() { w.network.leaving = true })
+			w.is(tt.name, true, false, false)
+			if n := len(w.network.alone); n == 0 || w.network.alone[n-1] != tt.last {
+				t.Errorf("%s: says %v, want %d at last", tt.name, w.network.alone, tt.last)
+			}
+		})
+	}
+}

@@ -32,6 +32,9 @@ type AnnounceOptions struct {
 	// nobody else was seen to announce, and no Left is worked out.
 	Announces func(netip.Addr) bool
 
+	// Leaving says that the agent stops, and FRR may as well.
+	Leaving bool
+
 	// Kept are names of peers whose sessions the node goes on with though they do not
 	// select it any more. Optional.
 	Kept []string
@@ -61,6 +64,10 @@ type Desired struct {
 	// Kept says of each peer that is kept, and told a route, whether others were seen to
 	// have told it all these routes.
 	Kept map[string]Succession
+
+	// Alone is how many addresses an agent that is Leaving announces that others are able
+	// to announce, and were not seen to.
+	Alone int
 
 	Drain Drain // of the node; zero: it does not drain
 }

@@ -23,6 +23,8 @@ type network struct {
 	asks    bool             // the agent does
 	asked   bool             // the agent is
 	told    []reconcile.Sent // what it said
+	leaving bool             // the agent stops
+	alone   []int            // what it said of that
 }
 
 func (n *network) Neighborhood() reconcile.Neighborhood {
@@ -32,7 +34,7 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 	for i := range members {
 		members[i].Answered = members[i].Answered && n.asks
 	}
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked}
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
 }
 
 func (*network) Set([]reconcile.Answer) {}
@@ -45,6 +47,12 @@ func (n *network) Ask(on bool) {
 		n.asks = on
 		time.AfterFunc(time.Millisecond, n.wake)
 	}
+}
+
+func (n *network) Alone(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alone = append(n.alone, count)
 }
 
 func (n *network) Tell(sent []reconcile.Sent) {

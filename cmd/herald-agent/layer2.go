@@ -21,13 +21,6 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// How long an agent that stops goes on answering until others have taken over: those
-// that are alive may be slow, but if there are none nobody will.
-const (
-	leaveTime  = 5 * time.Second
-	leaveAlone = time.Second
-)
-
 // layer2Options say how to announce on layer 2.
 type layer2Options struct {
 	node     string
@@ -55,6 +48,7 @@ type layer2 struct {
 	mu      sync.Mutex // guards the fields below
 	leaving bool
 	idle    chan struct{} // nil, or closed once there is nothing to answer for
+	alone   chan int      // nil, or what Alone was told last
 }
 
 func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *slog.Logger) (*layer2, error) {
@@ -126,30 +120,6 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 	return r.run(ctx)
 }
 
-// leave has the others take over what this node answers for. It returns when they
-// have, or after leaveTime, or leaveAlone if there are none.
-func (l *layer2) leave(ctx context.Context) {
-	if l.members == nil {
-		return
-	}
-	idle := make(chan struct{})
-	l.mu.Lock()
-	l.leaving, l.idle = true, idle
-	l.mu.Unlock()
-	l.publish()
-	l.wake()
-	limit := leaveTime
-	if !slices.ContainsFunc(l.members.View().Members, func(m members.Member) bool { return m.Name != l.node && !m.Leaving }) {
-		limit = leaveAlone
-	}
-	select {
-	case <-ctx.Done():
-	case <-idle:
-	case <-time.After(limit):
-		l.log.Warn("stopped before others answered for all that this node did", "node", l.node)
-	}
-}
-
 // Neighborhood returns what is known of the network. It lets the gossip know of
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
@@ -165,6 +135,9 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	v := l.members.View()
 	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 	out.Gaps, out.Asked = v.Gaps, v.Asked
+	l.mu.Lock()
+	out.Leaving = l.leaving
+	l.mu.Unlock()
 	alive := map[string]bool{}
 	for _, m := range v.Members {
 		alive[m.Name] = true

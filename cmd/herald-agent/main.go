@@ -207,7 +207,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			select {
 			case <-working.Done():
 			case <-ctx.Done():
-				network.leave(working)
+				network.leave(working, o.sharedDir())
 				stop()
 			}
 			return nil
