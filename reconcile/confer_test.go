@@ -23,15 +23,24 @@ func TestAgentDrainsUnseen(t *testing.T) {
 		stop := runAgent(t, w.scene)
 		defer stop()
 		w.node(reconcile.Drain{})
-		if w.network.asks {
-			t.Error("a node that does not drain asks")
+		asks := func(when string, want bool) {
+			t.Helper()
+			w.look(func() {
+				if w.network.asks != want {
+					t.Errorf("%s: it asks: %v", when, w.network.asks)
+				}
+			})
 		}
+		asks("a node that does not drain", false)
 		w.node(reconcile.Drain{Since: time.Now()})
 		time.Sleep(time.Hour)
 		w.is("no other session is up", true, true, true)
-		if d := w.report.Decisions[0]; !d.Last || !strings.Contains(d.Detail, "no other node's session that carries it is up: n2") {
-			t.Errorf("decision %+v", d)
-		}
+		asks("a node that drains", true)
+		w.look(func() {
+			if d := w.report.Decisions[0]; !d.Last || !strings.Contains(d.Detail, "no other node's session that carries it is up: n2") {
+				t.Errorf("decision %+v", d)
+			}
+		})
 		w.change(func() { w.network.members[1] = sends("n2", "peer1", "198.51.100.1") })
 		time.Sleep(reconcile.DefaultDrainHold - 2*time.Second)
 		w.is("routers may not have followed", true, true, true)
@@ -43,9 +52,7 @@ func TestAgentDrainsUnseen(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		w.is("the other session is down for long", true, true, true)
 		w.node(reconcile.Drain{})
-		if w.network.asks {
-			t.Error("a node that drains no more asks")
-		}
+		asks("a node that drains no more", false)
 	})
 }
 
@@ -73,9 +80,11 @@ func TestAgentLeavesRoutes(t *testing.T) {
 		w.change(func() { w.network.members[1] = sends("n2", "peer1", "198.51.100.1") })
 		time.Sleep(time.Second)
 		w.is("another has sent it", false, false, false)
-		if w.network.asks {
-			t.Error("it asks though it has left all")
-		}
+		w.look(func() {
+			if w.network.asks {
+				t.Error("it asks though it has left all")
+			}
+		})
 		exclude(false)
 		w.change(func() { w.network.members[1] = reconcile.Member{Node: "n2"} })
 		exclude(true)
@@ -93,15 +102,19 @@ func TestAgentTells(t *testing.T) {
 		stop := runAgent(t, w.scene)
 		defer stop()
 		w.node(reconcile.Drain{})
-		if w.network.told != nil {
-			t.Errorf("told %v though nobody asks", w.network.told)
-		}
+		w.look(func() {
+			if w.network.told != nil {
+				t.Errorf("told %v though nobody asks", w.network.told)
+			}
+		})
 		addr := netip.MustParseAddr("198.51.100.1")
 		says := func(when string, want []reconcile.Sent) {
 			t.Helper()
-			if diff := cmp.Diff(want, w.network.told, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-				t.Errorf("%s: told (-want +got):\n%s", when, diff)
-			}
+			w.look(func() {
+				if diff := cmp.Diff(want, w.network.told, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+					t.Errorf("%s: told (-want +got):\n%s", when, diff)
+				}
+			})
 		}
 		w.change(func() { w.network.asked = true })
 		says("asked", []reconcile.Sent{{Peers: []string{"peer1"}, Runs: [][2]netip.Addr{{addr, addr}}}})
@@ -121,10 +134,11 @@ func TestAgentStartsDrainedUnanswered(t *testing.T) {
 			stop := runAgentOn(t, w.scene)
 			defer stop()
 			time.Sleep(9 * time.Second)
-			synctest.Wait()
-			if w.conf != nil {
-				t.Errorf("at first FRR is told:\n%s", w.conf)
-			}
+			w.look(func() {
+				if w.conf != nil {
+					t.Errorf("at first FRR is told:\n%s", w.conf)
+				}
+			})
 			if answers {
 				w.change(func() { w.network.members[1].Answered = true })
 				w.is("the other has answered", false, false, true)
@@ -155,14 +169,18 @@ func TestAgentAlone(t *testing.T) {
 			stop := runAgent(t, w.scene)
 			defer stop()
 			w.node(reconcile.Drain{})
-			if w.network.alone != nil {
-				t.Errorf("%s: says %v before it stops", tt.name, w.network.alone)
-			}
+			w.look(func() {
+				if w.network.alone != nil {
+					t.Errorf("%s: says %v before it stops", tt.name, w.network.alone)
+				}
+			})
 			w.change(func() { w.network.leaving = true })
 			w.is(tt.name, true, false, false)
-			if n := len(w.network.alone); n == 0 || w.network.alone[n-1] != tt.last {
-				t.Errorf("%s: says %v, want %d at last", tt.name, w.network.alone, tt.last)
-			}
+			w.look(func() {
+				if n := len(w.network.alone); n == 0 || w.network.alone[n-1] != tt.last {
+					t.Errorf("%s: says %v, want %d at last", tt.name, w.network.alone, tt.last)
+				}
+			})
 		})
 	}
 }

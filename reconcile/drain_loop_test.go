@@ -85,6 +85,15 @@ func (w drainScene) set(d reconcile.Drain) {
 	w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
 }
 
+// look reads what the agent has done, once it is quiet.
+func (w drainScene) look(f func()) {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
 // is compares what FRR was told, and what the report says.
 func (w drainScene) is(when string, announced, shutdown, over bool) {
 	w.t.Helper()

@@ -73,14 +73,18 @@ func TestAgentKeepsSessions(t *testing.T) {
 				if tt.want {
 					w.is("after two seconds", true, false, false)
 				}
-				if p := w.report.Peers[0]; tt.want && !tt.last && !strings.Contains(p.Detail, "does not select the node any more") {
-					t.Errorf("the report says of the peer %+v", p)
-				}
+				w.look(func() {
+					if p := w.report.Peers[0]; tt.want && !tt.last && !strings.Contains(p.Detail, "does not select the node any more") {
+						t.Errorf("the report says of the peer %+v", p)
+					}
+				})
 				time.Sleep(5 * time.Minute)
 				w.neighbor("after five minutes", tt.last)
-				if w.network.asks {
-					t.Error("it asks for ever")
-				}
+				w.look(func() {
+					if w.network.asks {
+						t.Error("it asks for ever")
+					}
+				})
 			})
 		})
 	}
