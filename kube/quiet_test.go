@@ -183,6 +183,8 @@ func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}
 
 func (obedient) SentTo(netip.Prefix) []status.PeerID { return nil }
+func (obedient) Look()                               {}
+func (obedient) Looked() time.Time                   { return time.Now() }
 func (obedient) Sent(netip.Prefix) bool              { return true }
 
 // A lonely node knows of no other on its network.
@@ -309,8 +311,9 @@ func controllerOf(c *kube.Client, log *slog.Logger) []func(context.Context) erro
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
 		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log}),
+		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log}),
+		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake}),
 		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})

@@ -47,8 +47,8 @@ func (o overdue) long(now time.Time) func(netip.Addr) bool {
 }
 
 // confer asks other nodes what they have sent, if that is of interest, and answers
-// those that ask. It says what was withdrawn though nobody was seen to take it.
-func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome) {
+// those that ask with what was seen after they did. It says what was withdrawn though nobody was seen to take it.
+func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome, now time.Time) {
 	for _, addr := range out.GivenUp {
 		a.opts.Logger.Warn("withdrawn, though no other was seen to announce the address", "addr", addr)
 	}
@@ -59,7 +59,14 @@ func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome) {
 	if around.Leaving {
 		a.opts.Layer2.Alone(desired.Alone)
 	}
-	if around.Asked {
+	switch {
+	case !around.Asked:
+		a.asked = time.Time{}
+	case a.asked.IsZero():
+		a.asked = now // a session may have gone down a moment ago
+		a.opts.Routers.Look()
+	}
+	if around.Asked && !a.opts.Routers.Looked().Before(a.asked) {
 		a.opts.Layer2.Tell(sentOf(out.Decisions, desired.Peers, a.opts.Routers.SentTo))
 	}
 }

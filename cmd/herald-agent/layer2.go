@@ -115,7 +115,7 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 		return nil
 	}
 	r := rivals{
-		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: neighborTable, set: l.announcer.SetNodes, log: l.log,
+		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.log,
 	}
 	return r.run(ctx)
 }
@@ -124,7 +124,7 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	state := l.announcer.State()
-	out := reconcile.Neighborhood{Conflicts: conflicts(state)}
+	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state)}
 	if l.members == nil {
 		out.Disabled = true
 		return out
@@ -198,6 +198,9 @@ func (l *layer2) peers(nodes []*reconcile.Node) []netip.AddrPort {
 	}
 	return out
 }
+
+// asked reports whether other agents rely on what this one says that it has sent.
+func (l *layer2) asked() bool { return l.members != nil && l.members.View().Asked }
 
 // gone reports whether the agent of a node is known not to answer for anything
 // any more.
@@ -306,9 +309,16 @@ func stateOf(s l2.State, leaving bool) members.State {
 	}
 	slices.SortFunc(out.MACs, func(a, b members.MAC) int { return slices.Compare(a[:], b[:]) })
 	out.MACs = slices.Compact(out.MACs)
+	out.Held = answered(s)
+	return out
+}
+
+// answered returns the addresses that this node was seen to answer for, in order.
+func answered(s l2.State) []netip.Addr {
+	var out []netip.Addr
 	for _, a := range s.Addresses {
 		if a.Confirmed {
-			out.Held = append(out.Held, a.Addr)
+			out = append(out, a.Addr)
 		}
 	}
 	return out
