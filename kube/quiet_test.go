@@ -191,12 +191,19 @@ func (obedient) Applied() bool          { return true }
 func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}
-func (obedient) Sent(netip.Prefix) bool { return true }
+
+func (obedient) SentTo(netip.Prefix) []status.PeerID { return nil }
+func (obedient) Look()                               {}
+func (obedient) Looked() time.Time                   { return time.Now() }
+func (obedient) Sent(netip.Prefix) bool              { return true }
 
 // A lonely node knows of no other on its network.
 type lonely struct{}
 
 func (lonely) Set([]reconcile.Answer) {}
+func (lonely) Ask(bool)               {}
+func (lonely) Tell([]reconcile.Sent)  {}
+func (lonely) Alone(int)              {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
 }

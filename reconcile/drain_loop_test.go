@@ -20,15 +20,46 @@ type network struct {
 	*scene
 	members []reconcile.Member
 	stale   bool
+	asks    bool             // the agent does
+	asked   bool             // the agent is
+	told    []reconcile.Sent // what it said
+	leaving bool             // the agent stops
+	alone   []int            // what it said of that
 }
 
 func (n *network) Neighborhood() reconcile.Neighborhood {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: n.members}}
+	members := slices.Clone(n.members)
+	for i := range members {
+		members[i].Answered = members[i].Answered && n.asks
+	}
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
 }
 
 func (*network) Set([]reconcile.Answer) {}
+
+// Ask has the others answer a moment later.
+func (n *network) Ask(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asks != on {
+		n.asks = on
+		time.AfterFunc(time.Millisecond, n.wake)
+	}
+}
+
+func (n *network) Alone(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alone = append(n.alone, count)
+}
+
+func (n *network) Tell(sent []reconcile.Sent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = sent
+}
 
 // A drainScene is an agent of node n1, whose Node drains or not.
 type drainScene struct {
@@ -39,7 +70,7 @@ type drainScene struct {
 
 func newDrainScene(t *testing.T) drainScene {
 	scene := &scene{synced: true}
-	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}}
+	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, sends("n2", "peer1", "198.51.100.1")}}}
 	scene.network = w.network
 	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
 	return w
@@ -52,6 +83,15 @@ func (w drainScene) set(d reconcile.Drain) {
 	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
 	w.snapshot.Services = services("web=198.51.100.1")
 	w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
+}
+
+// look reads what the agent has done, once it is quiet.
+func (w drainScene) look(f func()) {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }
 
 // is compares what FRR was told, and what the report says.

@@ -153,6 +153,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	sessions.opts.Hurry = network.asked
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
 	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
@@ -211,7 +212,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			select {
 			case <-working.Done():
 			case <-ctx.Done():
-				network.leave(working)
+				network.leave(working, o.sharedDir())
 				stop()
 			}
 			return nil
