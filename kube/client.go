@@ -6,6 +6,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -198,11 +199,21 @@ func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
 	return c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
 }
 
+// countEvent says how often an event has come, and when last.
+func (c *Client) countEvent(ctx context.Context, namespace, name string, count int32, last metav1.Time) error {
+	patch, err := json.Marshal(map[string]any{"count": count, "lastTimestamp": last})
+	if err != nil {
+		return err
+	}
+	return c.core.Patch(types.MergePatchType).Namespace(namespace).Resource("events").Name(name).Body(patch).Do(ctx).Error()
+}
+
 // patchServiceStatus carries out a strategic merge patch of the status
-// subresource of a Service.
-func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) error {
-	return c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+// subresource of a Service, and returns what became of it.
+func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
+	svc := new(corev1.Service)
+	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Into(svc)
 }
 
 // A resource is all objects of one kind, in one namespace or in all.

@@ -28,6 +28,8 @@ const (
 	conditionAccepted = "Accepted"
 	// conditionProgrammed says whether it is in force on every node.
 	conditionProgrammed = "Programmed"
+	// conditionResolved says whether all that a resource refers to exists.
+	conditionResolved = "ResolvedRefs"
 	// statusRound is how long a ResourceStatus leaves between two rounds, so that
 	// a burst of Services does not write the counters of a pool all the time.
 	statusRound = time.Second
@@ -69,11 +71,13 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
+	Wake      func()       // optional: called when Nowhere may have changed; must not block
+	Contests  *Contests    // optional: whom those are told to that undo what is written
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
 // writes what differs and nothing else, at a bounded rate, and again if somebody
-// else changes it.
+// else changes it: soon at first, and more and more rarely if that goes on.
 type ResourceStatus struct {
 	opts  ResourceStatusOptions
 	poke  chan struct{}
@@ -91,9 +95,20 @@ type write struct{ resourceVersion, patch string }
 
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
+	}
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake = r.wake
+	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
 	return r
+}
+
+// Nowhere reports whether all agents say that they lack an interface.
+func (r *ResourceStatus) Nowhere(iface string) bool {
+	r.mu.Lock()
+	version := r.wanted.Version
+	r.mu.Unlock()
+	return r.fleet.nowhere(version, iface)
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
@@ -156,8 +171,8 @@ func (r *ResourceStatus) writeLoop(ctx context.Context) {
 	}
 }
 
-// round writes all that differs. It returns how long to wait until time alone may
-// have changed something; 0: it will not.
+// round writes all that differs, but for what another writer contests. It returns
+// how long to wait until time alone may have changed something; 0: it will not.
 func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	wanted := r.wanted
@@ -178,17 +193,26 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 			p := progress.Of(v, s.have.programmed(v.Generation))
 			s.programmed = &p
 		}
+		// Of interfaces agents tell, and until they are heard what was said stays.
+		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
+			r := refs.Resolve(progress.Nowhere)
+			s.refs = &r
+		}
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
 		// The finalizer first: what is deleted before it is there is gone.
+		var hold time.Duration
 		patched, err := r.guard(ctx, o, v, wanted.Protect)
 		if err == nil && !patched {
-			err = r.write(ctx, o, s)
+			hold, err = r.write(ctx, o, s)
 		}
 		if err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
+		}
+		if hold > 0 && (wait == 0 || hold < wait) {
+			wait = hold
 		}
 	}
 	return wait
@@ -197,41 +221,58 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 // A said is what there is to say of a resource.
 type said struct {
 	config.Verdict
-	have       resourceStatus        // what its status says
-	programmed *reconcile.Programmed // nil: it is not known, and what was said stays
-	pool       *status.Pool          // nil: there are no counters
+	have       resourceStatus          // what its status says
+	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
+	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
+	pool       *status.Pool            // nil: there are no counters
 }
 
-// write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
+// write writes the status of an object, unless it is as it should be, or is to be
+// held back, and then returns for how long.
+func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold time.Duration, err error) {
 	want, changed := s.wanted(time.Now())
 	if !changed {
-		return nil
+		return 0, nil
 	}
 	patch, err := json.Marshal(struct {
 		Metadata map[string]string `json:"metadata"`
 		Status   resourceStatus    `json:"status"`
 	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	same := write{o.resourceVersion, s.text()}
 	if r.written[s.ID] == same {
-		return nil
+		return 0, nil
+	}
+	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name}
+	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
+		return hold, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, r.opts.Resources.opts.Namespace, s.Name, patch)
+	now, err := r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, about.namespace, s.Name, patch)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return nil // there is a newer version, or none
+		return 0, nil // there is a newer version, or none
 	case err != nil:
-		return err
+		return 0, err
 	}
 	r.written[s.ID] = same
-	r.tell(s.have.condition(conditionAccepted), s.Verdict)
+	var left resourceStatus
+	_ = json.Unmarshal(now.Status, &left)
+	r.opts.Contests.wrote(about, now.ResourceVersion, left.String())
+	for _, e := range s.events() {
+		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
+	}
 	pause(ctx, statusPause)
-	return nil
+	return 0, nil
+}
+
+// String returns a text that is the same for equal statuses.
+func (s resourceStatus) String() string {
+	b, _ := json.Marshal(s) // strings and numbers always can be
+	return string(b)
 }
 
 // text returns all that is said, without the time.
@@ -240,26 +281,13 @@ func (s said) text() string {
 	if s.programmed != nil {
 		text += s.programmed.Reason + s.programmed.Message
 	}
+	if s.refs != nil {
+		text += s.refs.Reason + s.refs.Message
+	}
 	if s.pool != nil {
 		text += fmt.Sprint(*s.pool)
 	}
 	return text
-}
-
-// tell records an event where an object is refused, or accepted after that.
-func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
-	e := reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: v.Message}
-	switch {
-	case v.Reason == config.VerdictDeleted:
-		return // that is meant
-	case !v.Accepted && before != nil && before.Status == "False" && before.Message == clipMessage(v.Message):
-		return // only its counters changed
-	case v.Accepted && (before == nil || before.Status != "False"):
-		return
-	case v.Accepted:
-		e = reconcile.Event{Reason: reconcile.EventConfigAccepted, Message: v.Message}
-	}
-	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
 }
 
 // wanted returns the status that the object should have, and whether it has
@@ -269,6 +297,9 @@ func (s said) wanted(now time.Time) (resourceStatus, bool) {
 	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
 	if p := s.programmed; p != nil {
 		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
+	}
+	if p := s.refs; p != nil {
+		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
 	if len(s.InForce) > 0 {
 		text := string(s.InForce)

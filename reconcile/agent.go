@@ -16,18 +16,6 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reasons of an agent's events about Services, the first two as MetalLB spells
-// them.
-const (
-	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
-	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
-)
-
-// EventDrainInvalid is the reason of an agent's event about its Node, a warning:
-// AnnotationDrain has a value that means nothing.
-const EventDrainInvalid = "DrainNotUnderstood"
-
 // FRR runs a configuration.
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
@@ -46,6 +34,13 @@ type Routers interface {
 	// Sent reports whether a router that a session is up with was sent the
 	// route, as of a moment ago.
 	Sent(route netip.Prefix) bool
+	// SentTo returns which were.
+	SentTo(route netip.Prefix) []status.PeerID
+	// Look has all routes looked at again, and the agent woken after that. It must not
+	// block.
+	Look()
+	// Looked returns when the last look at all routes was begun that is over.
+	Looked() time.Time
 }
 
 // Layer2 answers for addresses on the node's own network.
@@ -54,12 +49,24 @@ type Layer2 interface {
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers []Answer)
+	// Ask says whether the Neighborhood is to tell what other nodes have sent to
+	// routers. It must not block.
+	Ask(on bool)
+	// Tell replaces what other nodes are told that this one has sent. It is needed
+	// while the Neighborhood says Asked, and must not block.
+	Tell(sent []Sent)
+	// Alone says how many addresses an agent that is Leaving announces over BGP that
+	// others are able to announce, and were not seen to. It must not block.
+	Alone(n int)
 }
 
 // A Neighborhood is what an agent knows of its network.
 type Neighborhood struct {
 	Membership
-	Gaps      int // how often the agent did not run for a while
+	Gaps      int          // how often the agent did not run for a while
+	Asked     bool         // other nodes want to know what this one has sent
+	Leaving   bool         // this agent stops
+	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 }
 
@@ -105,7 +112,7 @@ type AgentOptions struct {
 	Reporter   Reporter              // required
 	Logger     *slog.Logger          // required
 	Layer2     Layer2                // optional: nil announces nothing on layer 2
-	Events     func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
+	Events     func(*Service, Event) // optional: tells of Services that are seen to be announced from this node, as far as the first pass did not want them
 	NodeEvents func(Event)           // optional: tells of this node
 	Announce   AnnounceOptions       // optional: without Layer2, which is set
 	State      StateWriter           // optional: told whether all is in force here
@@ -120,13 +127,19 @@ type Agent struct {
 	hold      drainHold
 	known     Membership        // the newest that was not stale
 	drained   bool              // as of then the node had drained
+	unseen    overdue           // what others should have announced by now
+	asked     time.Time         // since when others ask; zero: they do not
+	kept      keptPeers         // whose sessions stay though they do not select the node any more
+	node      vanished          // the Node, and since when there is none
 	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
+	unknown   string            // which of the Node's annotations mean nothing, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
 	unheard   []netip.Addr      // likewise
 	passed    bool              // there was one
+	untold    untold            // what is announced since then, and was not told yet
 	again     *time.Timer       // wakes the worker for what time alone brings about
 }
 
@@ -167,6 +180,7 @@ func (a *Agent) pass() {
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
+		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
@@ -180,12 +194,21 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
 	}
-	n, _ := findNode(s.Nodes, a.opts.Node)
+	a.node = a.node.next(s.Nodes, a.opts.Node, now)
+	n := a.node.last
+	opts.Gone = a.node.gone(now)
 	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
 	a.tellDrain(n)
-	desired := Announce(s, a.opts.Node, opts)
+	a.tellUnknown(n)
+	opts.Overdue, opts.Leaving = a.unseen.long(now), around.Leaving
+	if a.passed {
+		opts.Announces = a.memory.Announces
+	}
+	desired, keptUntil := a.decide(s, n, opts, now)
+	var overdueAt time.Time
+	a.unseen, overdueAt = a.unseen.next(desired.Unseen, now)
 	var layer2 DesiredLayer2
 	if a.opts.Layer2 != nil {
 		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
@@ -195,11 +218,20 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		a.opts.Layer2.Set(out.Answers)
 	}
+	a.confer(around, desired, out, now)
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	if !held.look.IsZero() {
-		next = earliest(next, held.look)
+	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
+		if !t.IsZero() {
+			next = earliest(next, t)
+		}
+	}
+	if a.opts.Events != nil && a.passed {
+		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {
+			next = earliest(next, due)
+		}
+		a.tellUnheard(s, layer2)
 	}
 	if next.IsZero() {
 		a.again.Stop()
@@ -207,10 +239,6 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 		a.again.Reset(next.Sub(now))
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
-	if a.opts.Events != nil && a.passed {
-		a.tell(s, out.Decisions, around.Conflicts)
-		a.tellUnheard(s, layer2)
-	}
 	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
 }
 
@@ -310,50 +338,6 @@ func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflic
 		d.Detail = c.String()
 		if c.Refused {
 			d.Announce, d.Reason = false, c.reason()
-		}
-	}
-}
-
-// tell sends an event for each Service that is announced now and was not in the
-// last pass, and for each whose address is another host's.
-func (a *Agent) tell(s Snapshot, now []status.Decision, conflicts map[netip.Addr]Conflict) {
-	news := func(d status.Decision, e Event) {
-		if svc := findService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, e)
-		}
-	}
-	before := a.decisions
-	told := status.Decision{} // a Service with two addresses is told of once
-	for _, d := range now {
-		for len(before) > 0 && compareDecisions(before[0], d) < 0 {
-			before = before[1:]
-		}
-		was := status.Decision{}
-		if len(before) > 0 && compareDecisions(before[0], d) == 0 {
-			was = before[0]
-		}
-		if d.Announce && !was.Announce && (told.Service != d.Service || told.Protocol != d.Protocol) {
-			told = d
-			news(d, Event{Reason: EventAnnouncing,
-				Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, d.Protocol)})
-		}
-		if c, ok := conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
-			news(d, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
-		}
-	}
-}
-
-// tellUnheard sends an event for each Service with an address that nobody can
-// answer for on the interfaces that are asked for, and that was not so in the last
-// pass.
-func (a *Agent) tellUnheard(s Snapshot, now DesiredLayer2) {
-	for _, d := range now.Decisions {
-		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.unheard, d.Addr) {
-			continue
-		}
-		if svc := findService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
-				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}
 }

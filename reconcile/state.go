@@ -21,12 +21,14 @@ type State struct {
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
 	InForce string   // of a ConfigMap whose pools are protected: these, as they are in force
+	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
 	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && slices.Equal(s.Errors, o.Errors) &&
-		s.InForce == o.InForce && s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
+		s.InForce == o.InForce && s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
+		slices.Equal(s.Lacking, o.Lacking)
 }
 
 // A StateWriter makes a State known.

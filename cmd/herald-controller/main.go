@@ -89,9 +89,11 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		events.Namespace(o.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
 	}
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
+	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
+		Live:       func(r *status.Report) { r.Contests = contests.List() },
 	})
 
 	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
@@ -106,7 +108,10 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Events:  events,
 			Logger:  log.With("component", "writer"),
 			Written: board.Written,
+
+			Contests: contests,
 		}),
+		Events:   events.Service,
 		Reporter: board,
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
@@ -120,10 +125,11 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if documents.Resources != nil {
 		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
+			Wake: worker.Wake, Contests: contests,
 		})
 	}
 	if o.ConfigFile == "" {
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
@@ -148,6 +154,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "watcher", Run: watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "contests", Run: contests.Run},
 		daemon.Task{Name: "secret", Run: func(ctx context.Context) error {
 			if o.secret != "" {
 				kube.EnsureSecret(ctx, kube.SecretOptions{Client: client, Namespace: o.Namespace, Name: o.secret, Logger: log})
