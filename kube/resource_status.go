@@ -43,6 +43,8 @@ type resourceStatus struct {
 	AssignedIPv6  *int64      `json:"assignedIPv6,omitempty"`
 	AvailableIPv4 *int64      `json:"availableIPv4,omitempty"`
 	AvailableIPv6 *int64      `json:"availableIPv6,omitempty"`
+
+	Sessions *peerSessions `json:"sessions,omitempty"`
 }
 
 // A condition is a condition of a resource.
@@ -69,6 +71,7 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
+	Wake      func()       // optional: called when agents say something else of their sessions; must not block
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
@@ -82,7 +85,9 @@ type ResourceStatus struct {
 	mu     sync.Mutex // guards wanted
 	wanted reconcile.ResourceStatus
 
-	written map[config.ID]write // Run's own
+	written  map[config.ID]write     // Run's own
+	sessions map[config.ID]string    // likewise: what an event has said last of the sessions with a peer
+	absent   map[config.ID]time.Time // likewise: since when no node holds a session with a peer
 }
 
 // A write is what was written last to an object, and onto which version. An
@@ -92,7 +97,12 @@ type write struct{ resourceVersion, patch string }
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake = r.wake
+	r.fleet.wake = func() {
+		r.wake()
+		if r.fleet.newSessions() && opts.Wake != nil {
+			opts.Wake()
+		}
+	}
 	return r
 }
 
@@ -114,7 +124,7 @@ func (r *ResourceStatus) wake() {
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
 func (r *ResourceStatus) Run(ctx context.Context) error {
-	r.written = map[config.ID]write{}
+	r.written, r.sessions, r.absent = map[config.ID]write{}, map[config.ID]string{}, map[config.ID]time.Time{}
 	r.opts.Resources.observe(r.wake)
 	defer func() {
 		r.opts.Resources.observe(nil)
@@ -167,6 +177,7 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		pools[p.Name] = p
 	}
 	progress, wait, known := r.fleet.progress(wanted.Version)
+	sessions := r.fleet.getSessions()
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
@@ -177,6 +188,12 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if known {
 			p := progress.Of(v, s.have.programmed(v.Generation))
 			s.programmed = &p
+		}
+		if v.Kind == config.KindPeer {
+			left := r.judge(&s, sessions, time.Now())
+			if wait == 0 || left > 0 && left < wait {
+				wait = left
+			}
 		}
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
@@ -195,6 +212,8 @@ type said struct {
 	have       resourceStatus        // what its status says
 	programmed *reconcile.Programmed // nil: it is not known, and what was said stays
 	pool       *status.Pool          // nil: there are no counters
+
+	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
 }
 
 // write writes the status of an object, unless it is as it should be.
@@ -225,6 +244,7 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
 	}
 	r.written[s.ID] = same
 	r.tell(s.have.condition(conditionAccepted), s.Verdict)
+	r.tellSessions(s)
 	pause(ctx, statusPause)
 	return nil
 }
@@ -234,6 +254,9 @@ func (s said) text() string {
 	text := s.Reason + s.Message
 	if s.programmed != nil {
 		text += s.programmed.Reason + s.programmed.Message
+	}
+	if s.sessions != nil {
+		text += fmt.Sprint(*s.sessions)
 	}
 	if s.pool != nil {
 		text += fmt.Sprint(*s.pool)
@@ -263,6 +286,7 @@ func (s said) wanted(now time.Time) (resourceStatus, bool) {
 	if p := s.programmed; p != nil {
 		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
+	changed = want.setSessions(have, s, now) || changed
 	if len(s.InForce) > 0 {
 		text := string(s.InForce)
 		want.InForce = &text

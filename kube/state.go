@@ -146,11 +146,14 @@ type stateStatus struct {
 	Configuration       string `json:"configuration"`       // which resources are in force
 	FailedConfiguration string `json:"failedConfiguration"` // which are not
 	Failure             string `json:"failure"`             // and why
+
+	Sessions []sessionStatus `json:"sessions"` // an agent's; null: it does not say
 }
 
 // state returns what the status says, as far as it concerns others.
 func (s stateStatus) state() reconcile.State {
-	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure}
+	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure,
+		Sessions: sessionStates(s.Sessions)}
 	if s.ErrorSummary != "" {
 		out.Errors = strings.Split(s.ErrorSummary, "\n")
 	}
@@ -219,7 +222,8 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 	}
 	want.Conditions = []condition{c}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
-	same := slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+	want.Sessions = sessionStatuses(state.Sessions)
+	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) && slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

@@ -50,6 +50,7 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 		st := status.Peer{
 			Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, Port: p.Port,
 			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
+			Authenticated: !p.Password.IsZero(),
 		}
 		id := render.NeighborID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
 		r := routers[p.VRF]

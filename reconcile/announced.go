@@ -45,6 +45,8 @@ type Announced struct {
 	Told  bool           // nodes can tell
 	Words map[Key]string // by Service, who announces it; none: nobody
 	Reach *Reach         // nil: that is not known
+
+	Sessions NodeSessions // nil: that is not known
 }
 
 // A Reach is where the endpoints of Services are.
@@ -177,6 +179,9 @@ func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Cond
 	}
 	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {
 		return &Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}
+	}
+	if lack := m.unconnected(svc, addrs, a); lack != "" {
+		return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: lack}
 	}
 	return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: "no node announces it"}
 }

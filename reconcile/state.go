@@ -18,12 +18,15 @@ type State struct {
 	Version string   // of the resources that are in force; empty: none are
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
+
+	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
 	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
-		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
+		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
+		(s.Sessions == nil) == (o.Sessions == nil) && slices.EqualFunc(s.Sessions, o.Sessions, SessionState.Equal)
 }
 
 // A StateWriter makes a State known.

@@ -48,6 +48,8 @@ func TestSessions(t *testing.T) {
 		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Changed: func() { changes++ },
 		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
+		See:     func(bool) sight { return sight{} },
+		Publish: func([]reconcile.SessionState) {},
 		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	peers := []status.Peer{
@@ -127,6 +129,7 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		s := newSessions(sessionsOptions{
 			Reader: reader, Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
+			See:     func(bool) sight { return sight{} },
 		})
 		for i, step := range steps {
 			time.Sleep(step.after)
