@@ -40,6 +40,7 @@ type Evidence struct {
 
 	Sockets    bool // whether the kernel could be asked for the three below
 	Unanswered bool // a SYN was sent again
+	Alive      bool // the router has answered a ping since it was
 	Silent     bool // the router's address does not answer ARP
 	Connecting bool // a connection was seen to wait for an answer
 
@@ -144,8 +145,15 @@ func (e Evidence) password() Diagnosis {
 	return Diagnosis{status.SessionPassword, fmt.Sprintf("no TCP connection to %s: %s%s", e.at(), what, cure)}
 }
 
-// unanswered explains that nothing comes back.
+// unanswered explains that nothing comes back. A router drops segments whose
+// signature it does not expect without a word (RFC 2385, Section 2).
 func (e Evidence) unanswered() Diagnosis {
+	switch {
+	case e.Alive && e.Peer.Authenticated:
+		return Diagnosis{status.SessionPassword, fmt.Sprintf("no TCP connection to %s: the router answers ping, and no packet that is signed with the password (TCP MD5, RFC 2385): check the password on both sides, then that BGP runs there, and firewalls", e.at())}
+	case e.Alive:
+		return Diagnosis{status.SessionNoAnswer, fmt.Sprintf("no TCP connection to %s: the router answers ping, and no TCP SYN: a firewall drops it, or the router has a password for this neighbor (RFC 2385) and the peer has none", e.at())}
+	}
 	cure := "check the address and port, routes both ways and firewalls; a router that expects a password (RFC 2385) is silent too"
 	if e.Peer.Authenticated {
 		cure = "check the password on both sides (a router ignores a wrong one, RFC 2385), the address and port, routes both ways and firewalls"

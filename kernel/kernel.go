@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kernel reads what the kernel knows of TCP connections that do not come
-// about, in the network namespace of the process.
+// Package kernel tells what the kernel knows of TCP connections that do not come
+// about, and whether a host answers at all, in the network namespace of the process.
 package kernel
 
 import (

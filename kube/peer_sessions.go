@@ -20,7 +20,7 @@ const (
 
 // sessionSettle is how long no node may hold a session with a peer until that is
 // said: agents take a moment to follow an edit.
-const sessionSettle = 10 * time.Second
+const sessionSettle = 5 * time.Second
 
 // peerSessions counts the sessions with a peer in its status.
 type peerSessions struct {

@@ -29,12 +29,11 @@ type GoBGPOptions struct {
 	Port     uint16        // optional: 0 means 179
 	Peers    []netip.Addr  // optional: the only nodes it talks to; empty means everybody on the LAN
 	Password string        // optional: of its sessions (TCP MD5, RFC 2385)
-	Calls    bool          // optional: it calls Peers, from the first of Listen, instead of waiting for them
 	HoldTime time.Duration // optional: 0 means 9 seconds, with a third of it between keepalives
 }
 
-// A GoBGP is a router that keeps what it is told, for tests to look at. Unless it
-// is to call them, it waits for its peers to connect.
+// A GoBGP is a router that keeps what it is told, for tests to look at. It
+// waits for its peers to connect.
 type GoBGP struct {
 	Addrs []netip.Addr // where it listens
 
@@ -102,16 +101,13 @@ func (g *GoBGP) configure(ctx context.Context, opts GoBGPOptions) error {
 	}
 	hold := uint64(opts.HoldTime.Seconds())
 	timers := &api.Timers{Config: &api.TimersConfig{HoldTime: hold, KeepaliveInterval: hold / 3}}
-	transport := &api.Transport{PassiveMode: !opts.Calls}
-	if opts.Calls {
-		transport.LocalAddress = opts.Listen[0].String()
-	}
+	passive := &api.Transport{PassiveMode: true}
 	if len(opts.Peers) > 0 {
 		for _, a := range opts.Peers {
 			_, err := g.client.AddPeer(ctx, &api.AddPeerRequest{Peer: &api.Peer{
 				Conf:      &api.PeerConf{NeighborAddress: a.String(), PeerAsn: opts.PeerASN, AuthPassword: opts.Password},
 				Timers:    timers,
-				Transport: transport,
+				Transport: passive,
 				AfiSafis:  unicast(),
 			}})
 			if err != nil {
@@ -124,7 +120,7 @@ func (g *GoBGP) configure(ctx context.Context, opts GoBGPOptions) error {
 	_, err = g.client.AddPeerGroup(ctx, &api.AddPeerGroupRequest{PeerGroup: &api.PeerGroup{
 		Conf:      &api.PeerGroupConf{PeerGroupName: group, PeerAsn: opts.PeerASN, AuthPassword: opts.Password},
 		Timers:    timers,
-		Transport: transport,
+		Transport: passive,
 		AfiSafis:  unicast(),
 	}})
 	if err != nil {

@@ -114,7 +114,7 @@ func TestSessionDiagnosis(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	keyed := lab.GoBGPOptions{Name: "keyed", ASN: 64601, Listen: []netip.Addr{at(214)}, Password: "ours", Calls: true}
+	keyed := lab.GoBGPOptions{Name: "keyed", ASN: 64601, Listen: []netip.Addr{at(214)}, Password: "ours"}
 	router := start(keyed)
 	defer func() { stop(router) }()
 	defer stop(start(lab.GoBGPOptions{Name: "other-as", ASN: 64602, Listen: []netip.Addr{at(210)}}))
@@ -129,7 +129,7 @@ func TestSessionDiagnosis(t *testing.T) {
 		{"other-node-as", "peerASN: 64603, peerAddress: 10.10.0.211", "BadPeerAS", "the router expects another AS number of this node than 64512 (Bad Peer AS received)"},
 		{"other-port", "peerASN: 64604, peerAddress: 10.10.0.212", "ConnectionRefused", "10.10.0.212:179 refuses TCP connections"},
 		{"nobody", "peerASN: 64605, peerAddress: 10.10.0.213", "NoAnswer", "10.10.0.213:179: the address does not answer ARP"},
-		{"keyed", "peerASN: 64601, peerAddress: 10.10.0.214, password: ours", "WrongPassword", "no TCP connection to 10.10.0.214:179: packets with a wrong TCP MD5 signature (RFC 2385) arrive"},
+		{"keyed", "peerASN: 64601, peerAddress: 10.10.0.214, password: ours", "WrongPassword", "no TCP connection to 10.10.0.214:179: the router answers ping, and no packet that is signed with the password (TCP MD5, RFC 2385): check the password on both sides"},
 	}
 	const onN1 = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]"
 	pool := 0

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"time"
@@ -16,6 +17,15 @@ import (
 // evidenceAge is how old a look may be that says why a session is not up: longer
 // than the 10 s between two calls of a router.
 const evidenceAge = 30 * time.Second
+
+const (
+	// pingWait is how long a router may take to answer a ping, and pingEvery how often
+	// one is sent to a router that answers no SYN, until it has answered one.
+	pingWait  = 500 * time.Millisecond
+	pingEvery = 10 * time.Second
+	// pingsAtOnce is how many pings there may be in one look, which waits for them.
+	pingsAtOnce = 3
+)
 
 // A sight is what the kernel says at one moment of connections that do not come
 // about.
@@ -40,6 +50,12 @@ func see(down bool) sight {
 	s.sockets, s.connecting = true, connecting
 	s.silent, _ = kernel.ReadSilent()
 	return s
+}
+
+// ping reports whether a router answers. Where that cannot be asked it does not.
+func ping(p status.Peer) bool {
+	alive, err := kernel.Ping(context.Background(), p.Address, p.VRF, pingWait)
+	return err == nil && alive
 }
 
 // connectionTo returns the connection that waits for a peer's answer.
@@ -68,6 +84,8 @@ type evidence struct {
 	trails map[status.PeerID]*trail
 	before kernel.Signatures // as of the last look
 	looked bool              // there was one
+
+	ping func(status.Peer) bool // reports whether a router answers; nil: nobody asks
 }
 
 // A trail is what was seen of one session since it is down.
@@ -75,6 +93,8 @@ type trail struct {
 	since      time.Time
 	signatures kernel.Signatures // as of the last look at which it was up
 	marks      []mark            // of the last evidenceAge, oldest first
+	pinged     time.Time         // when a ping was sent last
+	alive      bool              // one was answered since the session is down and the router answers no SYN
 }
 
 // A mark is one look at a session that is down.
@@ -117,12 +137,29 @@ func (e *evidence) next(at time.Time, all []frr.Session, wanted map[status.PeerI
 	}
 	e.before = s.signatures
 	out := make(map[status.PeerID]diagnosis.Diagnosis, len(down))
+	pings := 0
 	for id, f := range down {
+		if pings < pingsAtOnce && e.look(at, e.trails[id], wanted[id], s) {
+			pings++
+		}
 		ev := e.trails[id].evidence(at, f, wanted[id], s)
 		ev.Suspects = e.suspects(id, wanted, s)
 		out[id] = diagnosis.Of(ev)
 	}
 	return out
+}
+
+// look sends a ping to a router that answers no SYN, and reports whether it did.
+func (e *evidence) look(at time.Time, t *trail, p status.Peer, s sight) bool {
+	resent := slices.ContainsFunc(t.marks, func(m mark) bool { return m.resent })
+	if !resent {
+		t.alive = false // it answers, or refuses
+	}
+	if e.ping == nil || !resent || t.alive || at.Sub(t.pinged) < pingEvery || !p.Address.IsValid() || s.silent[p.Address] {
+		return false
+	}
+	t.pinged, t.alive = at, e.ping(p)
+	return true
 }
 
 // evidence puts together what is known of a session.
@@ -134,7 +171,7 @@ func (t *trail) evidence(at time.Time, f frr.Session, p status.Peer, s sight) di
 		// A neighbor that FRR has again counts from nothing.
 		OpensSent: max(last.sent-first.sent, 0), OpensReceived: max(last.received-first.received, 0),
 		Notifications: max(last.notified-first.notified, 0),
-		Sockets:       true, Silent: s.silent[p.Address],
+		Sockets:       true, Silent: s.silent[p.Address], Alive: t.alive,
 		Signatures: diagnosis.Signatures{
 			Missing:    s.signatures.Missing - t.signatures.Missing,
 			Wrong:      s.signatures.Wrong - t.signatures.Wrong,

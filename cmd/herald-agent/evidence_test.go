@@ -107,3 +107,54 @@ func TestConnectionTo(t *testing.T) {
 		}
 	}
 }
+
+// A router that answers no SYN is asked with a ping whether it is there, and not for
+// ever.
+func TestEvidenceOfPing(t *testing.T) {
+	p := status.Peer{Name: "keyed", Address: netip.MustParseAddr("10.0.0.1"), ASN: 64513, Wanted: true, Authenticated: true}
+	wanted := map[status.PeerID]status.Peer{p.ID(): p}
+	pings, answers := 0, false
+	e := evidence{ping: func(asked status.Peer) bool {
+		if asked.Name != p.Name {
+			t.Errorf("%s is asked", asked.Name)
+		}
+		pings++
+		return answers
+	}}
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	look := func(at, resent int, silent bool) status.Reason {
+		s := sight{sockets: true, silent: map[netip.Addr]bool{p.Address: silent}}
+		if resent >= 0 {
+			s.connecting = []kernel.Connection{{Remote: netip.AddrPortFrom(p.Address, 179), Resent: resent}}
+		}
+		state := "Connect"
+		if resent < 0 {
+			state = "Active"
+		}
+		return e.next(start.Add(time.Duration(at)*time.Second), []frr.Session{{Peer: p.ID(), State: state}}, wanted, s)[p.ID()].Reason
+	}
+	steps := []struct {
+		name       string
+		at, resent int // resent below 0: there is no connection
+		silent     bool
+		answers    bool
+		pings      int // so far
+		want       status.Reason
+	}{
+		{"the first SYN", 0, 0, false, false, 0, ""},
+		{"the second one", 2, 1, false, false, 1, ""},
+		{"not again at once", 4, 2, false, false, 1, ""},
+		{"it does not answer ping either", 12, 4, false, false, 2, status.SessionNoAnswer},
+		{"nor ARP", 24, 4, true, true, 2, status.SessionNoAnswer},
+		{"it answers ping", 26, 4, false, true, 3, status.SessionPassword},
+		{"that is known", 60, 4, false, false, 3, status.SessionPassword},
+		{"it refuses, for long", 120, -1, false, false, 3, status.SessionRefused},
+		{"and answers no more", 122, 1, false, false, 4, status.SessionNoAnswer},
+	}
+	for _, s := range steps {
+		answers = s.answers
+		if got := look(s.at, s.resent, s.silent); got != s.want || pings != s.pings {
+			t.Errorf("%s: %q after %d pings, want %q after %d", s.name, got, pings, s.want, s.pings)
+		}
+	}
+}

@@ -145,7 +145,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
 		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
-		Tell: about, See: see, Publish: progress.SetSessions,
+		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {

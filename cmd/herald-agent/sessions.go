@@ -43,6 +43,7 @@ type sessionsOptions struct {
 	Tell    func(reconcile.Event)          // called with each event about the node
 	Present func(netip.Addr) bool          // whether an interface that is up has an address
 	See     func(down bool) sight          // asks the kernel about connections, those that wait too while a session is down
+	Ping    func(status.Peer) bool         // optional: whether a router answers a ping; may take pingWait
 	Publish func([]reconcile.SessionState) // called with what there is to say of the sessions, when that changes
 	Logger  *slog.Logger
 }
@@ -61,7 +62,7 @@ type sessions struct {
 }
 
 func newSessions(opts sessionsOptions) *sessions {
-	return &sessions{opts: opts, history: newHistory(time.Now()), mended: make(map[status.PeerID]mending)}
+	return &sessions{opts: opts, traces: evidence{ping: opts.Ping}, history: newHistory(time.Now()), mended: make(map[status.PeerID]mending)}
 }
 
 // run asks FRR again and again until the context is canceled.
