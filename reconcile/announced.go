@@ -64,6 +64,8 @@ type announced struct {
 
 	config *config.Config // that pools was made from
 	pools  poolIndex
+
+	down map[string]string // in this pass: what sessionsDown has said, by advertisements
 }
 
 // A stale condition waits to be written.
@@ -82,6 +84,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 	if m.config != s.Config.Config {
 		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
 	}
+	m.down = map[string]string{}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[Key]stale)
 	for _, svc := range s.Services {

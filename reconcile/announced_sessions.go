@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/heraldlb/herald/config"
 )
@@ -18,9 +19,7 @@ func (m *announced) unconnected(svc *Service, addrs []netip.Addr, a Announced) s
 	if a.Sessions == nil {
 		return ""
 	}
-	var peers []string // that advertisements name; with all, any
-	all, some := false, false
-	nodes := map[string]bool{}
+	var ads []*config.BGPAdvertisement
 	for _, addr := range addrs {
 		pool := m.pools.find(addr)
 		if pool == nil {
@@ -32,50 +31,75 @@ func (m *announced) unconnected(svc *Service, addrs []netip.Addr, a Announced) s
 			}
 		}
 		for _, ad := range pool.bgp {
-			if !config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-				continue
-			}
-			some, all = true, all || len(ad.Peers) == 0
-			peers = append(peers, ad.Peers...)
-			for node := range a.Sessions {
-				if m.behind(svc, ad, a.Reach, node) {
-					nodes[node] = true
-				}
+			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && !slices.Contains(ads, ad) {
+				ads = append(ads, ad)
 			}
 		}
 	}
-	if !some || len(nodes) == 0 {
+	if len(ads) == 0 {
 		return ""
 	}
-	down := sessionFaults{nodes: map[string][]string{}}
-	for _, node := range slices.Sorted(maps.Keys(nodes)) {
-		for _, s := range a.Sessions[node] {
-			if !all && !slices.Contains(peers, s.Peer) {
-				continue
-			}
-			if s.Up {
-				return ""
-			}
-			down.add(node, s)
+	if svc.Local && a.Reach != nil {
+		var on []string
+		for _, e := range a.Reach.Endpoints[svc.Key] {
+			on = append(on, e.Node)
 		}
+		return m.sessionsDown(ads, a, on)
 	}
-	names := clipList(slices.Sorted(maps.Keys(nodes)), ", ")
-	if len(down.keys) == 0 {
-		return "no BGP peer of the advertisements has a session on " + names + ": check the peers' nodeSelectors, and the names in the advertisements' peers"
+	// With a thousand nodes, thousands of Services have this in common.
+	var key strings.Builder
+	for _, ad := range ads {
+		fmt.Fprintf(&key, "%p ", ad)
 	}
-	return fmt.Sprintf("no BGP session is up on %s: %s", names, down)
+	text, ok := m.down[key.String()]
+	if !ok {
+		text = m.sessionsDown(ads, a, slices.Collect(maps.Keys(a.Sessions)))
+		m.down[key.String()] = text
+	}
+	return text
 }
 
-// behind reports whether an advertisement may have a node announce a Service.
-func (m *announced) behind(svc *Service, ad *config.BGPAdvertisement, r *Reach, node string) bool {
+// sessionsDown says why none of the sessions is up that advertisements announce over
+// from some of these nodes; it is empty if one is, or if none of the nodes may.
+func (m *announced) sessionsDown(ads []*config.BGPAdvertisement, a Announced, on []string) string {
+	slices.Sort(on)
+	var nodes []string
+	down := sessionFaults{nodes: map[string][]string{}}
+	for _, node := range slices.Compact(on) {
+		sessions, known := a.Sessions[node]
+		mine := slices.DeleteFunc(slices.Clone(ads), func(ad *config.BGPAdvertisement) bool { return !m.mayFrom(node, ad, a.Reach) })
+		if !known || len(mine) == 0 {
+			continue
+		}
+		nodes = append(nodes, node)
+		for _, s := range sessions {
+			over := func(ad *config.BGPAdvertisement) bool { return len(ad.Peers) == 0 || slices.Contains(ad.Peers, s.Peer) }
+			switch {
+			case !slices.ContainsFunc(mine, over):
+			case s.Up:
+				return ""
+			default:
+				down.add(node, s)
+			}
+		}
+	}
+	switch {
+	case len(nodes) == 0:
+		return ""
+	case len(down.keys) == 0:
+		return "no BGP peer of the advertisements has a session on " + clipList(nodes, ", ") + ": check the peers' nodeSelectors, and the names in the advertisements' peers"
+	}
+	return fmt.Sprintf("no BGP session is up on %s: %s", clipList(nodes, ", "), down)
+}
+
+// mayFrom reports whether an advertisement announces from a node, and nothing is
+// known of the node that forbids it.
+func (m *announced) mayFrom(node string, ad *config.BGPAdvertisement, r *Reach) bool {
 	if r == nil {
 		return true
 	}
 	n, known := findNode(r.Nodes, node)
-	if !known || refusal(n, known, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}) != "" || !config.AnyMatches(ad.NodeSelectors, n.Labels) {
-		return false
-	}
-	return !svc.Local || slices.ContainsFunc(r.Endpoints[svc.Key], func(e Endpoint) bool { return e.Node == node })
+	return known && refusal(n, known, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}) == "" && config.AnyMatches(ad.NodeSelectors, n.Labels)
 }
 
 // sessionFaults gathers why sessions are down: what several nodes say of a peer is
