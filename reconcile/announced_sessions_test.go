@@ -16,7 +16,6 @@ import (
 // A Service that nobody announces says which sessions are down where it might be
 // announced, and why.
 func TestAnnouncedSessions(t *testing.T) {
-	type sessions = []reconcile.SessionState
 	up := func(peer string) reconcile.SessionState { return reconcile.SessionState{Peer: peer, Up: true} }
 	down := func(peer, why string) reconcile.SessionState {
 		return reconcile.SessionState{Peer: peer, Reason: status.SessionNoAnswer, Message: why}
