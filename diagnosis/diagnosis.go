@@ -72,6 +72,8 @@ func Of(e Evidence) Diagnosis {
 		return Diagnosis{status.SessionPrefixes, "the router sends more routes than the maximum-prefix of FRR's raw configuration: raise it, or have the router send fewer"}
 	case e.Notification != (status.Notification{}) && (e.Notifications > 0 || e.resting()):
 		return e.notified()
+	case e.Obstacle == status.ObstacleBFD && e.Looked < Enough:
+		return Diagnosis{status.SessionBFD, "BFD has ended the session, and is " + e.bfd() + ": check the path, and the router"}
 	case e.Looked < Enough:
 		return Diagnosis{}
 	}

@@ -15,7 +15,6 @@ const resetSent = 14
 // obstacles are those of bgpd's codes for why a session ended that say more than
 // its NOTIFICATION does.
 var obstacles = map[int]status.Obstacle{
-	15: status.ObstacleRemoved,
 	24: status.ObstacleBFD,
 	27: status.ObstacleRoute,
 	28: status.ObstacleRouter,

@@ -40,5 +40,4 @@ const (
 	ObstacleRouter           // unnumbered: no router was heard on the interface
 	ObstaclePrefix           // the router has sent more routes than are taken
 	ObstacleBFD              // BFD went down
-	ObstacleRemoved          // the router closed the connection
 )
