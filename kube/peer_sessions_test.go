@@ -67,7 +67,7 @@ func newPeerStatus(t *testing.T, a *api, c *kube.Client, wake func()) *kube.Reso
 	return w
 }
 
-// The sessions that agents tell of are counted in the status of the peer, one write
+// The sessions in ConfigurationStates are counted in the status of the peer, one write
 // a change.
 func TestPeerSessions(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestPeerSessions(t *testing.T) {
 	a.holds("n2", "tor", "Connecting")
 	eventually(t, "it is in force", func() bool { return a.programmed("bgppeers", "tor") == "True Programmed 1" })
 	if got := a.peer("tor"); got != "nothing" {
-		t.Errorf("sessions that are being opened are told of: %s", got)
+		t.Errorf("sessions that are being opened are in the status: %s", got)
 	}
 	a.newWrites()
 	a.holds("n1", "tor", "")

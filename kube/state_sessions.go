@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxSessions is how many sessions a ConfigurationState tells of; those that are
+	// maxSessions is how many sessions a ConfigurationState lists; those that are
 	// down come first.
 	maxSessions = 100
 	// maxSessionMessage is how many bytes it says of each.

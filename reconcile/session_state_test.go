@@ -57,7 +57,7 @@ func TestPeerSessions(t *testing.T) {
 	}
 }
 
-// A Fleet has the sessions of the agents that tell of them.
+// A Fleet has the sessions of the agents that list any.
 func TestFleetSessions(t *testing.T) {
 	var f reconcile.Fleet
 	now := time.Now()

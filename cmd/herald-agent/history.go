@@ -164,8 +164,8 @@ func (p *past) change(l look, now status.Session, there, wanted bool, h *history
 	return change{eventSessionFail, true, fmt.Sprintf("is not up after %s: %s", age(l.at.Sub(p.down)), why)}
 }
 
-// guard tells of a BFD session that is down while BGP does not know it yet, goes on
-// without it, or has come up without it.
+// guard reports a BFD session that is down while BGP is up: BGP does not know it
+// yet, goes on without it, or has come up without it.
 func (p *past) guard(at time.Time, was, now status.Session) change {
 	diagnostic := cmp.Or(now.BFDDiagnostic, "no reason given")
 	switch {

@@ -57,7 +57,7 @@ func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []reco
 			now = old.said // it has the time at which that became so
 		default:
 			if !old.said.Up && !now.Up {
-				now.Since = old.said.Since // it is down since then, whyever
+				now.Since = old.said.Since // it has been down since then, for whatever reason
 			}
 			old.said = now
 		}

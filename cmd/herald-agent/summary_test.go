@@ -89,8 +89,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-// A session that goes up and down all the time is written of as seldom as events
-// tell of it, and what is true is written in the end.
+// A session that goes up and down all the time is written as seldom as its
+// events are sent, and what is true is written in the end.
 func TestSummaryFlaps(t *testing.T) {
 	s := new(summary)
 	writes, last := 0, ""
