@@ -143,9 +143,10 @@ type stateStatus struct {
 	Conditions   []condition `json:"conditions"`
 
 	// Herald's own.
-	Configuration       string `json:"configuration"`       // which resources are in force
-	FailedConfiguration string `json:"failedConfiguration"` // which are not
-	Failure             string `json:"failure"`             // and why
+	Configuration       string   `json:"configuration"`       // which resources are in force
+	FailedConfiguration string   `json:"failedConfiguration"` // which are not
+	Failure             string   `json:"failure"`             // and why
+	LackingInterfaces   []string `json:"lackingInterfaces"`   // of those that L2Advertisements name
 
 	Sessions []sessionStatus `json:"sessions"` // an agent's; null: it does not say
 }
@@ -153,7 +154,7 @@ type stateStatus struct {
 // state returns what the status says, as far as it concerns others.
 func (s stateStatus) state() reconcile.State {
 	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure,
-		Sessions: sessionStates(s.Sessions)}
+		Lacking: s.LackingInterfaces, Sessions: sessionStates(s.Sessions)}
 	if s.ErrorSummary != "" {
 		out.Errors = strings.Split(s.ErrorSummary, "\n")
 	}
@@ -222,8 +223,10 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 	}
 	want.Conditions = []condition{c}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
+	want.LackingInterfaces = state.Lacking
 	want.Sessions = sessionStatuses(state.Sessions)
-	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) && slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) &&
+		slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

@@ -162,7 +162,7 @@ func TestSessionDiagnosis(t *testing.T) {
 		if p.name == "keyed" {
 			since = rekeyed
 		}
-		r.tells(n1, since, "Warning BGPSessionNotUp", "BGP session with "+p.name+" ", " is not up after ", p.words)
+		r.e2e.tells(n1, since, "Warning BGPSessionNotUp", "BGP session with "+p.name+" ", " is not up after ", p.words)
 		r.sessionsUp(p.name, "0/1", p.reason, "0 of 1 sessions are up; n1: ")
 		r.sessionsUp(p.name, "0/1", p.reason, p.words)
 		r.peerEvent(p.name, p.words)

@@ -76,6 +76,7 @@ func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *
 			Node: opts.node, Bind: l.bind, Key: key, Profile: opts.profile, Changed: wake, Logger: log.With("component", "members"),
 		})
 		announce.Mute = l.members.Stale
+		announce.Nodes = true
 	}
 	l.announcer = l2.New(announce)
 	return l, nil
@@ -109,6 +110,19 @@ func (l *layer2) gossip(ctx context.Context) error {
 	return l.members.Run(ctx)
 }
 
+// watchRivals tells the announcer on which nodes another load balancer may answer, until
+// the context is canceled. Without gossip every node counts as one with an agent.
+func (l *layer2) watchRivals(ctx context.Context) error {
+	if l.members == nil {
+		<-ctx.Done()
+		return nil
+	}
+	r := rivals{
+		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.log,
+	}
+	return r.run(ctx)
+}
+
 // leave has the others take over what this node answers for. It returns when they
 // have, or after leaveTime.
 func (l *layer2) leave(ctx context.Context) {
@@ -132,7 +146,7 @@ func (l *layer2) leave(ctx context.Context) {
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	state := l.announcer.State()
-	out := reconcile.Neighborhood{Conflicts: conflicts(state)}
+	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state)}
 	if l.members == nil {
 		out.Disabled = true
 		return out
@@ -223,19 +237,21 @@ func membersOf(list []members.Member) []reconcile.Member {
 	return out
 }
 
-// conflicts returns who, of none of ours, has which address.
+// conflicts returns who, of none of ours, has which address: a stranger, or another load
+// balancer on a node of the cluster.
 func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
 	var out map[netip.Addr]reconcile.Conflict
 	for _, a := range s.Addresses {
-		if a.Conflict == (l2.Claim{}) {
+		if a.Conflict == (l2.Claim{}) && a.Rival == (l2.Rival{}) {
 			continue
 		}
 		if out == nil {
 			out = map[netip.Addr]reconcile.Conflict{}
 		}
 		out[a.Addr] = reconcile.Conflict{
-			By: a.Conflict.MAC.String(),
-			On: a.Conflict.Interface,
+			By:   a.Conflict.MAC.String(),
+			On:   a.Conflict.Interface,
+			Node: a.Rival.Node,
 			Refused: !slices.ContainsFunc(a.Presences, func(p l2.Presence) bool {
 				return p.Phase == l2.Announced || p.Phase == l2.Quiet
 			}),
@@ -287,9 +303,16 @@ func stateOf(s l2.State, leaving bool) members.State {
 	}
 	slices.SortFunc(out.MACs, func(a, b members.MAC) int { return slices.Compare(a[:], b[:]) })
 	out.MACs = slices.Compact(out.MACs)
+	out.Held = answered(s)
+	return out
+}
+
+// answered returns the addresses that this node was seen to answer for, in order.
+func answered(s l2.State) []netip.Addr {
+	var out []netip.Addr
 	for _, a := range s.Addresses {
 		if a.Confirmed {
-			out.Held = append(out.Held, a.Addr)
+			out = append(out, a.Addr)
 		}
 	}
 	return out
@@ -319,6 +342,7 @@ func (l *layer2) status() *status.Network {
 		if a.Conflict != (l2.Claim{}) {
 			one.Conflict = a.Conflict.MAC.String()
 		}
+		one.Rival = a.Rival.Node
 		out.Addresses = append(out.Addresses, one)
 	}
 	if l.members != nil {

@@ -144,7 +144,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
+		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
 		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
@@ -220,6 +220,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "sessions", Run: sessions.run},
 		daemon.Task{Name: "layer 2", Run: network.run},
 		daemon.Task{Name: "members", Run: network.gossip},
+		daemon.Task{Name: "rivals", Run: network.watchRivals},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
 		daemon.Task{Name: "frr container", Run: container.run},

@@ -39,12 +39,13 @@ type reader interface {
 // sessionsOptions are what sessions work with. All of it is required.
 type sessionsOptions struct {
 	Reader  reader
-	Changed func()                         // called when a session has come up or gone down
-	Tell    func(reconcile.Event)          // called with each event about the node
-	Present func(netip.Addr) bool          // whether an interface that is up has an address
-	See     func(down bool) sight          // asks the kernel about connections, those that wait too while a session is down
-	Ping    func(status.Peer) bool         // optional: whether a router answers a ping; may take pingWait
-	Publish func([]reconcile.SessionState) // called with what there is to say of the sessions, when that changes
+	Reopen  func(context.Context, status.PeerID) (bool, error) // begins BFD with a peer anew, if it has BFD
+	Changed func()                                             // called when a session has come up or gone down
+	Tell    func(reconcile.Event)                              // called with each event about the node
+	Present func(netip.Addr) bool                              // whether an interface that is up has an address
+	See     func(down bool) sight                              // asks the kernel about connections, those that wait too while a session is down
+	Ping    func(status.Peer) bool                             // optional: whether a router answers a ping; may take pingWait
+	Publish func([]reconcile.SessionState)                     // called with what there is to say of the sessions, when that changes
 	Logger  *slog.Logger
 }
 
@@ -55,6 +56,7 @@ type sessions struct {
 	traces  evidence
 	summary summary
 	mended  map[status.PeerID]mending // whose session was reset for its next hop, and has not been seen with one since
+	stuck   frr.Stuck
 
 	mu     sync.Mutex // guards the fields below
 	byPeer map[status.PeerID]status.Session
@@ -113,6 +115,7 @@ func (s *sessions) ask(ctx context.Context) {
 	s.mu.Unlock()
 	s.logChanges(before, byPeer)
 	s.mend(ctx, all, now)
+	s.reopen(ctx, all, now)
 	l := look{now, err == nil, byPeer}
 	for _, e := range s.history.next(l, names) {
 		s.opts.Tell(e)
@@ -150,6 +153,19 @@ func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
 			if err := s.opts.Reader.Reset(ctx, f.Peer); err != nil {
 				s.opts.Logger.Warn("session not reset", "peer", f.Peer.String(), "err", err)
 			}
+		}
+	}
+}
+
+// reopen begins BFD anew where neither BGP nor BFD comes up.
+func (s *sessions) reopen(ctx context.Context, all []frr.Session, now time.Time) {
+	for _, peer := range s.stuck.Next(all, now) {
+		done, err := s.opts.Reopen(ctx, peer)
+		switch {
+		case err != nil:
+			s.opts.Logger.Warn("BFD not begun anew", "peer", peer.String(), "err", err)
+		case done:
+			s.opts.Logger.Info("BFD begun anew", "peer", peer.String(), "reason", "the session is down, and so is BFD")
 		}
 	}
 }

@@ -103,6 +103,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Logger:  log.With("component", "writer"),
 			Written: board.Written,
 		}),
+		Events:   events.Service,
 		Reporter: board,
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
