@@ -172,6 +172,7 @@ func TestSessionsWithoutBFD(t *testing.T) {
 		var log strings.Builder
 		var reopened []string
 		s := newSessions(sessionsOptions{
+			See:    func(bool) sight { return sight{} },
 			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(reconcile.Event) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
 			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
