@@ -35,9 +35,9 @@ type Obstacle int
 
 // The obstacles.
 const (
-	Unobstructed    Obstacle = iota
-	ObstacleRoute            // it has no route to the router
-	ObstacleRouter           // unnumbered: no router was heard on the interface
-	ObstaclePrefix           // the router has sent more routes than are taken
-	ObstacleBFD              // BFD went down
+	Unobstructed   Obstacle = iota
+	ObstacleRoute           // it has no route to the router
+	ObstacleRouter          // unnumbered: no router was heard on the interface
+	ObstaclePrefix          // the router has sent more routes than are taken
+	ObstacleBFD             // BFD went down
 )
