@@ -26,6 +26,8 @@ var imports = map[string][]string{
 	"deploy/crds": {},
 	"alloc":       {"config"},
 	"status":      {},
+	"diagnosis":   {"status"},
+	"kernel":      {},
 	"render":      {"config"},
 	"reconcile":   {"alloc", "config", "render", "status"},
 	"frr":         {"status"},
@@ -57,6 +59,8 @@ var pure = map[string][]string{
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 
 func TestImports(t *testing.T) {

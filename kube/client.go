@@ -39,8 +39,11 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 // kubeconfig is empty, it looks where kubectl would.
 func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
+	rules.ExplicitPath, rules.WarnIfAllMissing = kubeconfig, false
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("no kubeconfig at %s: name one with --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}

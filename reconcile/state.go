@@ -19,13 +19,16 @@ type State struct {
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
 	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
+
+	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
 	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
 		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
-		slices.Equal(s.Lacking, o.Lacking)
+		slices.Equal(s.Lacking, o.Lacking) &&
+		(s.Sessions == nil) == (o.Sessions == nil) && slices.EqualFunc(s.Sessions, o.Sessions, SessionState.Equal)
 }
 
 // A StateWriter makes a State known.
