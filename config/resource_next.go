@@ -39,7 +39,8 @@ type candidate struct {
 	standing int      // of the newest: whom it gives way to
 	reason   string   // why the newest is not in force; empty: it is
 	messages []string
-	missing  []string // what the chosen version refers to and is gone, so that it goes on with what was there
+	fields   []*FieldError // of VerdictInvalid
+	missing  []string      // what the chosen version refers to and is gone, so that it goes on with what was there
 }
 
 // Standings of a version: a later one gives way to an earlier one.
@@ -69,6 +70,7 @@ func (s *settlement) candidate(o Object) *candidate {
 		var err error
 		if c.newest, err = decode(o); err != nil {
 			c.refuse(VerdictInvalid, oneLine(err))
+			c.fields = fieldErrors(err)
 		}
 		c.fallback = last
 	}
@@ -331,7 +333,7 @@ func (c *candidate) verdict(found *set) Verdict {
 	}
 	switch {
 	case c.reason != "":
-		v.Reason, v.Accepted = c.reason, false
+		v.Reason, v.Accepted, v.Fields = c.reason, false, c.fields
 		if c.chosen != nil {
 			v.InForce = c.chosen.memory()
 			messages = append(messages, "its last valid version stays in force")

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Severity says what a Finding is worth.
+type Severity string
+
+// The Severities.
+const (
+	Error   Severity = "error"   // the API server or Herald refuses it
+	Warning Severity = "warning" // it is valid, and probably not meant
+	Note    Severity = "note"    // it is valid, and worth a look
+)
+
+// IDs of Findings about texts and objects as such. Each is a word that programs
+// may compare.
+const (
+	IDSyntax    = "Syntax"        // the text is no YAML
+	IDMetadata  = "Metadata"      // the metadata does not decode
+	IDKind      = "UnknownKind"   // there is no such kind, or not in this version
+	IDDuplicate = "Duplicate"     // an object or a key is there twice
+	IDField     = "Field"         // a field does not decode
+	IDNamespace = "Namespace"     // the object's namespace is not the one that is read
+	IDEmpty     = "Empty"         // there is no object
+	IDNotRead   = "NotRead"       // the object is none that Herald reads
+	IDConfigMap = "ConfigMapName" // the ConfigMap's name is not the one that is read
+)
+
+// A Finding is what is to be said of a place in a text.
+type Finding struct {
+	Path     string   `json:"path"`             // of the file, "-" for standard input, "cluster" for the API server
+	Line     int      `json:"line,omitempty"`   // from 1; 0: not known
+	Severity Severity `json:"severity"`         //
+	ID       string   `json:"id"`               // what kind of finding it is, one word
+	Object   string   `json:"object,omitempty"` // "IPAddressPool/wan"
+	Field    string   `json:"field,omitempty"`  // "spec.addresses[0]"
+	Message  string   `json:"message"`
+}
+
+// String returns "file.yaml:3: warning: IPAddressPool/wan: spec.addresses: …".
+// An error goes without its severity, and what is not known is left out.
+func (f Finding) String() string {
+	var b strings.Builder
+	b.WriteString(f.Path)
+	if f.Line > 0 {
+		fmt.Fprintf(&b, ":%d", f.Line)
+	}
+	b.WriteString(": ")
+	if f.Severity != Error {
+		b.WriteString(string(f.Severity) + ": ")
+	}
+	for _, part := range []string{f.Object, f.Field} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	b.WriteString(strings.ReplaceAll(f.Message, "\n", " "))
+	return b.String()
+}
+
+// Sort orders findings by line, those of each file together and files in the
+// order of their first finding.
+func Sort(findings []Finding) {
+	first := map[string]int{}
+	for i, f := range findings {
+		if _, seen := first[f.Path]; !seen {
+			first[f.Path] = i
+		}
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(first[a.Path], first[b.Path]), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// Errors are findings of severity Error, as an error.
+type Errors []Finding
+
+// Error returns one line for each finding, without the file's name.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, f := range e {
+		path := f.Path
+		f.Path = "line"
+		lines[i] = strings.Replace(f.String(), "line:", "line ", 1)
+		if f.Line == 0 {
+			f.Path = path
+			lines[i] = f.String()
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrorsIn returns the findings of severity Error, nil if there is none.
+func ErrorsIn(findings []Finding) error {
+	var all Errors
+	for _, f := range findings {
+		if f.Severity == Error {
+			all = append(all, f)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
