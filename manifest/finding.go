@@ -45,7 +45,8 @@ type Finding struct {
 }
 
 // String returns "file.yaml:3: warning: IPAddressPool/wan: spec.addresses: …".
-// An error goes without its severity, and what is not known is left out.
+// An error goes without its severity, and what is not known is left out; an error
+// of an object as a whole has its ID where the field would be.
 func (f Finding) String() string {
 	var b strings.Builder
 	b.WriteString(f.Path)
@@ -53,10 +54,13 @@ func (f Finding) String() string {
 		fmt.Fprintf(&b, ":%d", f.Line)
 	}
 	b.WriteString(": ")
+	what := f.Field
 	if f.Severity != Error {
 		b.WriteString(string(f.Severity) + ": ")
+	} else if f.Object != "" && f.Field == "" {
+		what = f.ID
 	}
-	for _, part := range []string{f.Object, f.Field} {
+	for _, part := range []string{f.Object, what} {
 		if part != "" {
 			b.WriteString(part + ": ")
 		}
@@ -65,17 +69,17 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// Sort orders findings by line, those of each file together and files in the
-// order of their first finding.
-func Sort(findings []Finding) {
-	first := map[string]int{}
-	for i, f := range findings {
-		if _, seen := first[f.Path]; !seen {
-			first[f.Path] = i
+// Sort orders findings by their files, in the order of paths and those of other
+// files last, and by lines.
+func Sort(findings []Finding, paths []string) {
+	place := func(f Finding) int {
+		if i := slices.Index(paths, f.Path); i >= 0 {
+			return i
 		}
+		return len(paths)
 	}
 	slices.SortStableFunc(findings, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(first[a.Path], first[b.Path]), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Line, b.Line))
 	})
 }
 

@@ -153,7 +153,7 @@ func TestReadObjectsMistakes(t *testing.T) {
 		{"no name", "{apiVersion: v1, kind: Service}", "line 1: Service: metadata.name: missing"},
 		{"the first of two mistakes", "{apiVersion: v1, kind: Node}\n---\n" + service + ", spec: {type: X}}", "line 1: Node: metadata.name: missing\nline 3: Service shop/web: spec.type: unknown type"},
 		{"an annotation that is no string", "{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {a: true}}}", "line 1: Service default/web: metadata.annotations.a: want a string, not a boolean: put it in quotes"},
-		{"the same twice", service + "}\n---\n" + service + "}", "line 3: Service shop/web: defined twice"},
+		{"the same twice", service + "}\n---\n" + service + "}", "line 3: Service shop/web: Duplicate: defined twice"},
 		{"a string for a number", service + ", spec: {ports: [{port: eighty}]}}", "line 1: Service shop/web: spec.ports.port: want int32, not string"},
 		{"port out of range", service + ", spec: {ports: [{port: 80}, {port: 65616}]}}", "line 1: Service shop/web: spec.ports[1].port: 65616 is not between 1 and 65535"},
 		{"unknown type", service + ", spec: {type: Loadbalancer}}", `line 1: Service shop/web: spec.type: unknown type "Loadbalancer"`},

@@ -32,6 +32,7 @@ import (
 type Problem struct {
 	Field   string // such as spec.addresses[0]
 	Message string
+	Unknown bool // the definition has no such field
 }
 
 // Definitions are the definitions of custom resources. They are not safe for
@@ -67,6 +68,12 @@ func read(files fs.FS) (*Definitions, error) {
 		}
 	}
 	return d, nil
+}
+
+// Known reports whether a kind is defined in a version.
+func (d *Definitions) Known(apiVersion, name string) bool {
+	_, ok := d.known[kind{apiVersion, name}]
+	return ok
 }
 
 // Apply does to a new object what the API server does: it removes unknown fields
@@ -137,12 +144,12 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 	_, _, unknown, err := objectmeta.GetObjectMetaWithOptions(u.Object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
 		// What else is wrong can only be told once the metadata is right.
-		return []Problem{{"metadata", err.Error()}}
+		return []Problem{{Field: "metadata", Message: err.Error()}}
 	}
 	unknown = append(unknown, pruning.PruneWithOptions(u.Object, v.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	for _, path := range unknown {
 		path = strings.TrimPrefix(path, ".")
-		problems = append(problems, Problem{path, "unknown field"})
+		problems = append(problems, Problem{path, "unknown field", true})
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(u.Object, v.structural)
 	defaulting.Default(u.Object, v.structural)

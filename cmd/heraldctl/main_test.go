@@ -63,7 +63,7 @@ address-pools: [{name: default, protocol: layer2, addresses: [192.168.1.240-192.
 -- bad.yaml --
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: config}
+metadata: {name: config, namespace: metallb-system}
 data:
   config: |
     peers:
@@ -95,8 +95,8 @@ peers: [
   bgp     wan-1  wan                                 routes of /32 and /128, localpref 100, 65535:65281
   bgp     wan-2  wan                                 routes of /28 and /64
   layer2  lan    lan
-  warning: bfd profile "quiet": used by no peer
 `,
+			stderr: "good.yaml: warning: bfd profile \"quiet\": used by no peer\n",
 		},
 		{
 			name:   "standard input",
@@ -133,7 +133,7 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			name:   "no file",
 			args:   []string{"check"},
 			code:   2,
-			stderr: `heraldctl: required flag(s) "filename" not set` + "\n",
+			stderr: "heraldctl: nothing to check: name files or folders, - for standard input, or give --cluster\n",
 		},
 		{
 			name:   "unknown flag",

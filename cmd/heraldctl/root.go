@@ -30,6 +30,9 @@ var errChanges = errors.New("addresses change")
 // errPrinted is what diff returns once it has printed mistakes.
 var errPrinted = errors.New("there are mistakes")
 
+// errOneStdin is what a command returns that is to read standard input twice.
+var errOneStdin = errors.New("only one file can be on standard input")
+
 // run carries out a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := rootCommand()
