@@ -21,7 +21,10 @@ const (
 var documentKeys = []string{"address-pools", "peers", "bgp-communities", "bfd-profiles"}
 
 // A ConfigMap is one that a document may be in.
-type ConfigMap struct{ *manifest.Object }
+type ConfigMap struct {
+	*manifest.Object
+	Aside bool // it is not where Herald reads it
+}
 
 // Parse reads the document as the function Parse does. Lines in its Errors are
 // those of the file.
@@ -123,7 +126,7 @@ func chooseConfigMap(objects []*manifest.Object) (ConfigMap, *Error) {
 		if o.Kind != "ConfigMap" {
 			continue
 		}
-		c := ConfigMap{o}
+		c := ConfigMap{Object: o}
 		configMaps = append(configMaps, c)
 		if _, ok := c.Map("data")[dataKey]; ok {
 			holding = append(holding, c)
@@ -138,7 +141,7 @@ func chooseConfigMap(objects []*manifest.Object) (ConfigMap, *Error) {
 	case len(holding) == 0:
 		return configMaps[0], nil // whose Parse says so
 	case len(holding) > 1:
-		names := list(holding, func(c ConfigMap) string { return strings.TrimPrefix(c.Namespace+"/"+c.Name, "/") })
+		names := list(holding, func(c ConfigMap) string { return qualified(c.Namespace, c.Name) })
 		return ConfigMap{}, &Error{Line: holding[1].Line(""), Reason: fmt.Sprintf("%d ConfigMaps have a key %s, want one or one that is named %s: %s",
 			len(holding), dataKey, configMapName, names)}
 	}

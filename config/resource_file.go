@@ -102,6 +102,9 @@ func (f *manifestFile) read(o *manifest.Object) {
 	}
 }
 
+// Closest returns which of known was probably meant by key, or "".
+func Closest(key string, known []string) string { return closest(key, known) }
+
 // rootMembers are those that an object may have at its root.
 var rootMembers = []string{"apiVersion", "kind", "metadata", "spec", "status"}
 
@@ -116,7 +119,11 @@ func (f *manifestFile) resource(o *manifest.Object) {
 		return
 	}
 	if versions := resourceVersions(o.Kind); !slices.Contains(versions, o.APIVersion) {
-		f.find(o, manifest.Error, manifest.IDKind, "apiVersion", "%s is not served, want %s", quote(o.APIVersion), versions[0])
+		what := "missing"
+		if o.APIVersion != "" {
+			what = quote(o.APIVersion) + " is not served"
+		}
+		f.find(o, manifest.Error, manifest.IDKind, "apiVersion", "%s, want %s", what, versions[0])
 	}
 	f.Findings = append(f.Findings, o.Mistakes...)
 	if o.Name == "" {
@@ -169,6 +176,9 @@ func where(o *manifest.Object) string {
 	return fmt.Sprintf("%s:%d", o.Path, o.Line(""))
 }
 
+// notSet is what there is to say of an object without a namespace.
+const notSet = "not set%s: judged as in %[2]s, so apply it with kubectl -n %[2]s"
+
 // noNamespace tells of objects that kubectl puts into whichever namespace it
 // works in, one line for each file.
 func (f *manifestFile) noNamespace() {
@@ -187,9 +197,9 @@ func (f *manifestFile) noNamespace() {
 		more[o.Path] = 0
 		others := ""
 		if n > 0 {
-			others = fmt.Sprintf(", nor is it for %d more", n)
+			others = fmt.Sprintf(", nor for %d more in the file", n)
 		}
-		f.find(o, manifest.Note, manifest.IDNamespace, "metadata.namespace", "not said%s: taken for %s, which is where kubectl must put it", others, f.in.Namespace)
+		f.find(o, manifest.Note, manifest.IDNamespace, "metadata.namespace", notSet, others, f.in.Namespace)
 	}
 }
 
@@ -250,15 +260,16 @@ func (f *manifestFile) configMaps(objects []*manifest.Object) {
 		if o.Kind != "ConfigMap" || o.APIVersion != "v1" {
 			continue
 		}
-		c := ConfigMap{o}
+		c := ConfigMap{Object: o}
 		switch {
 		case o.Name == name && (o.Namespace == "" || f.in.Namespace == "" || o.Namespace == f.in.Namespace):
 			f.Findings = append(f.Findings, o.Mistakes...)
 			if o.Namespace == "" && !f.anywhere {
-				f.find(o, manifest.Note, manifest.IDNamespace, "metadata.namespace", "not said: taken for %s, which is where kubectl must put it", f.in.Namespace)
+				f.find(o, manifest.Note, manifest.IDNamespace, "metadata.namespace", notSet, "", f.in.Namespace)
 			}
 			f.ConfigMaps = append(f.ConfigMaps, c)
 		case c.likely():
+			c.Aside = true
 			others = append(others, c)
 		}
 	}
@@ -267,12 +278,15 @@ func (f *manifestFile) configMaps(objects []*manifest.Object) {
 		f.find(second.Object, manifest.Error, manifest.IDDuplicate, "", "defined twice, first in %s", where(f.ConfigMaps[0].Object))
 		f.ConfigMaps = f.ConfigMaps[:1]
 	}
-	severity, what := manifest.Note, "not read"
+	severity := manifest.Note
 	if len(f.ConfigMaps) == 0 {
-		severity, what, f.ConfigMaps = manifest.Warning, "judged, but not what Herald reads", others
+		severity, f.ConfigMaps = manifest.Warning, others
 	}
 	for _, c := range others {
-		f.find(c.Object, severity, manifest.IDConfigMap, "metadata", "%s: that is ConfigMap %s of namespace %s (--config and --namespace name others), this is %s/%s",
-			what, name, cmp.Or(f.in.Namespace, "any"), cmp.Or(c.Namespace, "(no namespace)"), c.Name)
+		f.find(c.Object, severity, manifest.IDConfigMap, "metadata", "Herald reads the ConfigMap %s, not %s; --config and --namespace name another",
+			qualified(f.in.Namespace, name), qualified(c.Namespace, c.Name))
 	}
 }
+
+// qualified returns "namespace/name", or the name where there is no namespace.
+func qualified(namespace, name string) string { return strings.TrimPrefix(namespace+"/"+name, "/") }

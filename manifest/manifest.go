@@ -32,13 +32,8 @@ type Object struct {
 	json []byte
 }
 
-// ID returns "IPAddressPool/wan", or the kind of an object without a name.
-func (o *Object) ID() string {
-	if o.Name == "" {
-		return o.Kind
-	}
-	return o.Kind + "/" + o.Name
-}
+// ID returns "IPAddressPool/wan", or what there is of it.
+func (o *Object) ID() string { return strings.Trim(o.Kind+"/"+o.Name, "/") }
 
 // Group returns the API group, empty for the core.
 func (o *Object) Group() string {

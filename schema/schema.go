@@ -8,6 +8,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -32,7 +35,8 @@ import (
 type Problem struct {
 	Field   string // such as spec.addresses[0]
 	Message string
-	Unknown bool // the definition has no such field
+	Unknown bool     // the definition has no such field
+	Known   []string // of an unknown field: those that there are in its place
 }
 
 // Definitions are the definitions of custom resources. They are not safe for
@@ -149,7 +153,7 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 	unknown = append(unknown, pruning.PruneWithOptions(u.Object, v.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	for _, path := range unknown {
 		path = strings.TrimPrefix(path, ".")
-		problems = append(problems, Problem{path, "unknown field", true})
+		problems = append(problems, Problem{path, "unknown field", true, v.fieldsBeside(path)})
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(u.Object, v.structural)
 	defaulting.Default(u.Object, v.structural)
@@ -167,6 +171,25 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 		problems = append(problems, problem(err))
 	}
 	return problems
+}
+
+var indexes = regexp.MustCompile(`\[[^]]*\]`)
+
+// fieldsBeside returns the fields that a definition has where a path ends.
+func (v *validator) fieldsBeside(path string) []string {
+	at := v.structural
+	names := strings.Split(indexes.ReplaceAllString(path, ""), ".")
+	for _, name := range names[:len(names)-1] {
+		next, ok := at.Properties[name]
+		if !ok {
+			return nil
+		}
+		for next.Items != nil {
+			next = *next.Items
+		}
+		at = &next
+	}
+	return slices.Sorted(maps.Keys(at.Properties))
 }
 
 // blocking reports whether an object is so wrong that the API server does not
@@ -193,11 +216,10 @@ func problem(err *field.Error) Problem {
 	if strings.Contains(strings.ToLower(err.Field), "password") && text.Type != field.ErrorTypeRequired {
 		text.BadValue = "[redacted]"
 	}
-	if _, isObject := text.BadValue.(map[string]any); isObject {
-		text.BadValue = field.OmitValueType{}
-	}
-	if s, ok := text.BadValue.(string); ok && s == "object" {
-		text.BadValue = field.OmitValueType{} // the type, where a rule is about all of it
+	_, isObject := text.BadValue.(map[string]any)
+	if kind, ok := text.BadValue.(string); isObject || ok && kind == "object" && text.Type == field.ErrorTypeInvalid {
+		p.Message = detail // a rule is about all of the object
+		return p
 	}
 	p.Message = text.ErrorBody()
 	return p

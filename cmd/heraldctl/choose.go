@@ -18,10 +18,11 @@ import (
 // twoSources tells of a ConfigMap beside resources. A cluster has one of them in
 // force, and which one depends on what was in force before: somebody must decide.
 func (l *loaded) twoSources(which sourceFlag) {
-	if len(l.documents) == 0 || len(l.resources) == 0 {
+	i := slices.IndexFunc(l.documents, func(d document) bool { return !d.aside })
+	if i < 0 || len(l.resources) == 0 {
 		return
 	}
-	d := l.documents[0]
+	d := l.documents[i]
 	f := manifest.Finding{Path: d.name, Line: d.line, Object: d.id, ID: idTwoSources, Severity: manifest.Note}
 	switch which {
 	case sourceConfigMap:
@@ -76,7 +77,12 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 	if l.invalid() {
 		return nil, errInvalid
 	}
-	if len(l.documents) == 0 || s.which == sourceResources && len(l.resources) > 0 || s.which == sourceAuto && l.resourcesFirst() {
+	switch {
+	case len(l.documents) == 0:
+		return l.resolved, nil
+	case len(l.resources) == 0 || s.which == sourceConfigMap:
+		return l.documents[0].cfg, nil
+	case s.which == sourceResources || l.documents[0].aside || l.resourcesFirst():
 		return l.resolved, nil
 	}
 	return l.documents[0].cfg, nil

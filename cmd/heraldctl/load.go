@@ -38,10 +38,11 @@ type loaded struct {
 
 // A document is one that a ConfigMap holds.
 type document struct {
-	name string // of the file
-	line int
-	id   string         // of the ConfigMap; empty: it is the whole file
-	cfg  *config.Config // nil if it has mistakes
+	name  string // of the file
+	line  int
+	id    string         // of the ConfigMap; empty: it is the whole file
+	aside bool           // the ConfigMap is not where Herald reads it
+	cfg   *config.Config // nil if it has mistakes
 }
 
 // load reads a configuration and judges all of it. Its error is about what could
@@ -63,7 +64,7 @@ func judge(ctx context.Context, texts []text, s source) (loaded, error) {
 	l.findings = append(l.findings, m.Findings...)
 	for _, c := range m.ConfigMaps {
 		cfg, err := c.Parse()
-		l.document(document{c.Path, c.Line(""), c.ID(), cfg}, err)
+		l.document(document{c.Path, c.Line(""), c.ID(), c.Aside, cfg}, err)
 	}
 	if len(m.Objects) > 0 {
 		if err := l.resolve(ctx, m, s.place.Namespace); err != nil {
@@ -129,7 +130,7 @@ func (l *loaded) read(t text) []*manifest.Object {
 		l.findings = append(l.findings, mistakes...)
 	default:
 		cfg, err := config.Parse(t.data)
-		l.document(document{t.name, 1, "", cfg}, err)
+		l.document(document{t.name, 1, "", false, cfg}, err)
 	}
 	return nil
 }
@@ -220,19 +221,21 @@ func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, be
 	said := func(p schema.Problem) bool {
 		return slices.ContainsFunc(before, func(f manifest.Finding) bool {
 			return f.Path == o.Path && f.Object == o.ID() && f.Field == p.Field
-		}) || slices.ContainsFunc(v.Fields, func(e *config.FieldError) bool {
-			return e.Field == p.Field && !unknownField(e)
-		})
+		}) || slices.ContainsFunc(v.Fields, func(e *config.FieldError) bool { return sameMistake(p.Field, e) })
 	}
 	unknown := 0
 	for _, p := range problems {
 		if o.Name == "" && strings.HasPrefix(p.Field, "metadata.name") || said(p) {
 			continue
 		}
+		message := p.Message
 		if p.Unknown {
 			unknown++
+			if meant := config.Closest(p.Field[strings.LastIndex(p.Field, ".")+1:], p.Known); meant != "" {
+				message += fmt.Sprintf(", did you mean %q?", meant)
+			}
 		}
-		all = append(all, o.Finding(manifest.Error, idSchema, p.Field, "%s", p.Message))
+		all = append(all, o.Finding(manifest.Error, idSchema, p.Field, "%s", message))
 	}
 	for _, e := range v.Fields {
 		if unknown > 0 && unknownField(e) {
@@ -248,6 +251,20 @@ func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, be
 		all = append(all, o.Finding(manifest.Warning, idUnlikely, "", "%s", n))
 	}
 	return all
+}
+
+// sameMistake reports whether a definition's problem with a field is Herald's
+// mistake, too: it is about the same field or one in it. A rule about the whole
+// spec is about fields that Herald names.
+func sameMistake(field string, e *config.FieldError) bool {
+	switch {
+	case unknownField(e):
+		return false
+	case field == e.Field || field == "spec":
+		return true
+	}
+	rest, inside := strings.CutPrefix(field, e.Field)
+	return inside && e.Field != "spec" && (rest[0] == '.' || rest[0] == '[')
 }
 
 // unknownField reports whether a mistake is a field that the kind does not have.
