@@ -216,9 +216,11 @@ func problem(err *field.Error) Problem {
 	if strings.Contains(strings.ToLower(err.Field), "password") && text.Type != field.ErrorTypeRequired {
 		text.BadValue = "[redacted]"
 	}
+	// A rule is about all of an object, and says what is wrong with it.
 	_, isObject := text.BadValue.(map[string]any)
-	if kind, ok := text.BadValue.(string); isObject || ok && kind == "object" && text.Type == field.ErrorTypeInvalid {
-		p.Message = detail // a rule is about all of the object
+	_, omitted := text.BadValue.(field.OmitValueType)
+	if text.Type == field.ErrorTypeInvalid && (isObject || omitted || text.BadValue == "object") {
+		p.Message = detail
 		return p
 	}
 	p.Message = text.ErrorBody()

@@ -186,7 +186,8 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		if metadata, ok := content["metadata"].(map[string]any); ok && o.Name != "" && origin.Namespace == "" {
 			metadata["namespace"] = namespace
 		}
-		if origin.Path == clusterName {
+		inCluster := origin.Path == clusterName
+		if inCluster {
 			if err := definitions.Prune(content); err != nil {
 				return err
 			}
@@ -194,7 +195,8 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		if problems[o.ID], err = definitions.Apply(ctx, content); err != nil {
 			return err
 		}
-		if spec, ok := content["spec"]; ok && len(problems[o.ID]) == 0 {
+		// Herald judges what the API server would keep; a cluster has done that.
+		if spec, ok := content["spec"]; ok && !inCluster && len(problems[o.ID]) == 0 {
 			if m.Objects[i].Spec, err = json.Marshal(spec); err != nil {
 				return err
 			}

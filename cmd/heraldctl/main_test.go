@@ -147,6 +147,12 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			code:   2,
 			stderr: "heraldctl: unknown command \"chek\" for \"heraldctl\"\n\nDid you mean this?\n\tcheck\n\n",
 		},
+		{
+			name:   "another program's command",
+			args:   []string{"status"},
+			code:   2,
+			stderr: "heraldctl: unknown command \"status\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,6 +182,9 @@ func TestVersion(t *testing.T) {
 	code, stdout, stderr := runIn(t, "", "", "version")
 	if code != exitOK || stderr != "" || !regexp.MustCompile(`^heraldctl \S+ go\S+ \w+/\w+\n$`).MatchString(stdout) {
 		t.Errorf("got code %d, %q and %q", code, stdout, stderr)
+	}
+	if code, flag, stderr := runIn(t, "", "", "--version"); code != exitOK || flag != stdout || stderr != "" {
+		t.Errorf("--version: got code %d, %q and %q, want %q", code, flag, stderr, stdout)
 	}
 	if code, _, stderr := runIn(t, "", "", "version", "now"); code != exitMisuse {
 		t.Errorf("an argument: want code %d, got %d and %q", exitMisuse, code, stderr)
