@@ -183,8 +183,13 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		if !definitions.Known(origin.APIVersion, origin.Kind) {
 			continue // which was said
 		}
-		if metadata, ok := content["metadata"].(map[string]any); ok && o.Name != "" && origin.Namespace == "" {
-			metadata["namespace"] = namespace
+		if metadata, ok := content["metadata"].(map[string]any); ok {
+			if origin.Namespace == "" {
+				metadata["namespace"] = namespace
+			}
+			if metadata["uid"] != nil {
+				delete(content, "status") // which a cluster wrote
+			}
 		}
 		inCluster := origin.Path == clusterName
 		if inCluster {
