@@ -50,9 +50,10 @@ Exit status: 0 if it was printed, whoever got an address; 1 if the configuration
 or an object has a mistake, 2 if one cannot be read.`,
 		Example: `  heraldctl allocate -f config.yaml --services services.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl allocate -f config.yaml --services - -o json`,
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return job.run(cmd) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
+			return job.run(cmd)
+		},
 	}
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
@@ -61,12 +62,13 @@ or an object has a mistake, 2 if one cannot be read.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
-	cmd.MarkFlagsOneRequired("filename", "cluster")
-	cmd.MarkFlagsOneRequired("services", "cluster")
 	return cmd
 }
 
 func (j allocateJob) run(cmd *cobra.Command) error {
+	if err := j.named(len(j.services), "services"); err != nil {
+		return err
+	}
 	if onStdin(append(j.files, j.services...)...) > 1 {
 		return errors.New("the configuration and the Services cannot both be on standard input")
 	}

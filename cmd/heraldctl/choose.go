@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -86,6 +87,18 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 		return l.resolved, nil
 	}
 	return l.documents[0].cfg, nil
+}
+
+// named returns an error unless it is said where configuration and objects are.
+// How many files of objects there are is for the caller to count.
+func (s source) named(objects int, flag string) error {
+	switch {
+	case len(s.files) == 0 && !s.cluster:
+		return errors.New("no configuration: name one with -f, or give --cluster")
+	case objects == 0 && !s.cluster:
+		return fmt.Errorf("no objects: name them with --%s, or give --cluster", flag)
+	}
+	return nil
 }
 
 // config reads the configuration of files, else that of the cluster.

@@ -159,7 +159,9 @@ func TestCluster(t *testing.T) {
 			name: "render", args: "render --cluster --node n3", code: 1,
 			stderr: "cluster: no Node \"n3\"\n",
 		},
-		{name: "nothing named", args: "allocate", code: 2, stderr: "heraldctl: at least one of the flags in the group [filename cluster] is required\n"},
+		{name: "no configuration", args: "allocate --services kubeconfig", code: 2, stderr: "heraldctl: no configuration: name one with -f, or give --cluster\n"},
+		{name: "no objects", args: "render --node n1 kubeconfig", code: 2, stderr: "heraldctl: no objects: name them with --objects, or give --cluster\n"},
+		{name: "nothing to compare", args: "diff", code: 2, stderr: "heraldctl: no configuration: name one with -f\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -49,9 +49,8 @@ Exit status: 0 if all keep their addresses, 1 if some change, 2 if there was a
 mistake.`,
 		Example: `  heraldctl diff -f new.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl diff -f new.yaml --from old.yaml --services -`,
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
 			err := job.run(cmd)
 			if errors.Is(err, errInvalid) {
 				return errPrinted // 1 has another meaning here
@@ -67,14 +66,14 @@ mistake.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
-	if err := cmd.MarkFlagRequired("filename"); err != nil {
-		panic(err) // the flag is defined above
-	}
 	cmd.MarkFlagsMutuallyExclusive("from", "cluster")
 	return cmd
 }
 
 func (j diffJob) run(cmd *cobra.Command) error {
+	if len(j.files) == 0 {
+		return errors.New("no configuration: name one with -f")
+	}
 	if onStdin(slices.Concat(j.files, j.services, j.from)...) > 1 {
 		return errOneStdin
 	}

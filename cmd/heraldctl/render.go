@@ -45,9 +45,10 @@ mistake, 2 if one cannot be read.`,
 		Example: `  kubectl get nodes,services,endpointslices -A -o yaml > objects.yaml
   heraldctl render -f config.yaml --objects objects.yaml --node n1
   heraldctl render -f config.yaml --objects objects.yaml --node n1 --decisions`,
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return job.run(cmd) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
+			return job.run(cmd)
+		},
 	}
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
@@ -62,12 +63,13 @@ mistake, 2 if one cannot be read.`,
 	if err := cmd.MarkFlagRequired("node"); err != nil {
 		panic(err) // the flag is defined above
 	}
-	cmd.MarkFlagsOneRequired("filename", "cluster")
-	cmd.MarkFlagsOneRequired("objects", "cluster")
 	return cmd
 }
 
 func (j renderJob) run(cmd *cobra.Command) error {
+	if err := j.named(len(j.manifests), "objects"); err != nil {
+		return err
+	}
 	if onStdin(append(j.files, j.manifests...)...) > 1 {
 		return errors.New("the configuration and the objects cannot both be on standard input")
 	}
