@@ -44,9 +44,12 @@ type Finding struct {
 	Message  string   `json:"message"`
 }
 
+// plain are the IDs that a field makes plain.
+var plain = []string{IDMetadata, IDKind, IDField, IDNamespace}
+
 // String returns "file.yaml:3: warning: IPAddressPool/wan: spec.addresses: …".
-// An error goes without its severity, and what is not known is left out; an error
-// of an object as a whole has its ID where the field would be.
+// An error goes without its severity, but with its ID after the object, unless the
+// field says as much: "file.yaml:3: IPAddressPool/wan: Conflict: …".
 func (f Finding) String() string {
 	var b strings.Builder
 	b.WriteString(f.Path)
@@ -54,13 +57,13 @@ func (f Finding) String() string {
 		fmt.Fprintf(&b, ":%d", f.Line)
 	}
 	b.WriteString(": ")
-	what := f.Field
+	id := ""
 	if f.Severity != Error {
 		b.WriteString(string(f.Severity) + ": ")
-	} else if f.Object != "" && f.Field == "" {
-		what = f.ID
+	} else if f.Object != "" && (f.Field == "" || !slices.Contains(plain, f.ID)) {
+		id = f.ID
 	}
-	for _, part := range []string{f.Object, what} {
+	for _, part := range []string{f.Object, id, f.Field} {
 		if part != "" {
 			b.WriteString(part + ": ")
 		}

@@ -36,7 +36,7 @@ server does, by the schemas and rules of their definitions, and then as Herald d
 
 ` + configurationHelp + `
 
-Every finding is a line of standard error, FILE:LINE: OBJECT: FIELD: MESSAGE, with
+Every finding is a line of standard error, FILE:LINE: OBJECT: ID: FIELD: MESSAGE, with
 "warning: " or "note: " before the object if it is no error. A warning is of something
 that is valid and probably not meant; a note is of something that is not read or taken
 for granted. As JSON (-o json) it is a list on standard output of objects with path,

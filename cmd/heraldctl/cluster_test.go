@@ -135,7 +135,7 @@ func TestCluster(t *testing.T) {
 				pools := l[inHerald+"ipaddresspools"]
 				pools[0] = strings.Replace(pools[0], `"autoAssign": true`, `"newer": 1`, 1)
 			},
-			stderr: "cluster: IPAddressPool/lan: spec: unknown field \"newer\"\n",
+			stderr: "cluster: IPAddressPool/lan: Invalid: spec: unknown field \"newer\"\n",
 		},
 		{
 			name: "check another namespace", args: "check --cluster -n shop", code: 2,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -252,12 +253,23 @@ func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, be
 	}
 	if !v.Accepted && len(v.Fields) == 0 {
 		message := strings.TrimSuffix(v.Message, "; no version of it is in force") // none was before
-		all = append(all, o.Finding(manifest.Error, v.Reason, "", "%s", message))
+		field, message := leadingField(message)
+		all = append(all, o.Finding(manifest.Error, v.Reason, field, "%s", message))
 	}
 	for _, n := range v.Notes {
 		all = append(all, o.Finding(manifest.Warning, idUnlikely, "", "%s", n))
 	}
 	return all
+}
+
+var fieldFirst = regexp.MustCompile(`^((?:spec|metadata)[^\s:]*): (.+)$`)
+
+// leadingField returns the field that a message begins with, and the rest.
+func leadingField(message string) (field, rest string) {
+	if m := fieldFirst.FindStringSubmatch(message); m != nil {
+		return m[1], m[2]
+	}
+	return "", message
 }
 
 // sameMistake reports whether a definition's problem with a field is Herald's
