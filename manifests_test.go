@@ -23,12 +23,14 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
+
+	"github.com/heraldlb/herald/config"
 )
 
 // TestManifestsRoll wants what is installed to stay available while it is replaced
 // or a node is drained.
 func TestManifestsRoll(t *testing.T) {
-	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml", "deploy/testdata/metallb-defaults.out.yaml", "deploy/testdata/metallb-values.out.yaml"} {
+	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml", "deploy/testdata/metallb-defaults.out.yaml", "deploy/testdata/metallb-values.out.yaml", "deploy/testdata/metallb-inline.out.yaml"} {
 		t.Run(file, func(t *testing.T) {
 			m := readManifests(t, file)
 			d := object[appsv1.Deployment](t, m, "Deployment/herald-controller")
@@ -130,6 +132,42 @@ func TestManifestsExcludedInterfaces(t *testing.T) {
 	}
 	if want := []string{"[a-z]0", "^lo$"}; !slices.Equal(list.Exclude, want) {
 		t.Errorf("excluded are %q, want %q", list.Exclude, want)
+	}
+}
+
+// TestManifestsConfigMap wants the configuration of MetalLB's charts up to 0.12 to be
+// read: existingConfigMap by its name, configInline as the ConfigMap that it was.
+func TestManifestsConfigMap(t *testing.T) {
+	for file, want := range map[string]string{
+		"deploy/testdata/metallb-0.12.out.yaml":   "--config=metallb",
+		"deploy/testdata/metallb-inline.out.yaml": "",
+	} {
+		m := readManifests(t, file)
+		pods := map[string]corev1.PodSpec{
+			"controller": object[appsv1.Deployment](t, m, "Deployment/herald-controller").Spec.Template.Spec,
+			"agent":      object[appsv1.DaemonSet](t, m, "DaemonSet/herald-agent").Spec.Template.Spec,
+		}
+		for name, pod := range pods {
+			for _, c := range pod.Containers {
+				got := ""
+				for _, arg := range c.Args {
+					if strings.HasPrefix(arg, "--config=") {
+						got += arg
+					}
+				}
+				if c.Name == name && got != want || c.Name != name && got != "" {
+					t.Errorf("%s: container %s of %s has %q, want %q for %s alone", file, c.Name, name, got, want, name)
+				}
+			}
+		}
+	}
+	m := readManifests(t, "deploy/testdata/metallb-inline.out.yaml")
+	c, err := config.Parse([]byte(object[corev1.ConfigMap](t, m, "ConfigMap/config").Data["config"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Pools) != 1 || c.Pools[0].Name != "default" || len(c.Peers) != 1 {
+		t.Errorf("the ConfigMap of configInline has the pools %v and %d peers, want default and 1", c.Pools, len(c.Peers))
 	}
 }
 

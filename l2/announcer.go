@@ -53,6 +53,7 @@ type Options struct {
 	Network  Network          // optional: where the interfaces are; nil means Kernel
 	Exclude  []*regexp.Regexp // optional: interfaces whose names match one are left alone
 	Conflict Policy           // optional: about fresh addresses; the zero value is Warn
+	Nodes    bool             // optional: SetNodes will be called; fresh addresses wait for its first call, at most 750 ms from the start
 	Mute     func() bool      // optional: while it is true nothing is answered or announced; it is asked for each packet
 	Changed  func()           // optional: called after State has changed in more than its counts, with no lock held; it must not block
 	Logger   *slog.Logger     // optional: nil discards
@@ -78,6 +79,8 @@ type input struct {
 	links      []Link
 	exclude    []*regexp.Regexp
 	friends    map[MAC]bool
+	nodes      map[MAC]string // of the cluster, where no agent of ours is
+	nodesKnown bool           // SetNodes was called
 
 	claims   map[heard]time.Time
 	failures map[*responder]error
@@ -141,6 +144,18 @@ func (a *Announcer) SetFriends(macs []MAC) {
 	a.change(func(in *input) bool {
 		same := maps.Equal(in.friends, friends)
 		in.friends = friends
+		return !same
+	})
+}
+
+// SetNodes replaces the hardware addresses, and the names, of the cluster's nodes on
+// which no agent of ours runs. What answers there for a wanted address is another
+// load balancer. A fresh address is left to it until it is silent.
+func (a *Announcer) SetNodes(nodes map[MAC]string) {
+	nodes = maps.Clone(nodes)
+	a.change(func(in *input) bool {
+		same := in.nodesKnown && maps.Equal(in.nodes, nodes)
+		in.nodes, in.nodesKnown = nodes, true
 		return !same
 	})
 }

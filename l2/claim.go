@@ -33,11 +33,16 @@ func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
 			continue
 		}
 		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
+		rival := e.rivalOf(h, rec, now)
 		switch {
 		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Silent:
 			e.note(&rec.takenBy, c)
+		case rival != "":
+			e.contest(p, Rival{Node: rival, At: at}, now)
 		case !rec.want.Fresh && at.Sub(rec.gained) < takeover:
 			// Its last owner does not know yet, or what he sent was on its way.
+		case !e.doubt(p, now):
+			// It may be a rival's other interface.
 		default:
 			known := rec.conflict.MAC == h.mac
 			if e.note(&rec.conflict, c) && !known {
@@ -69,7 +74,7 @@ func (e *engine) resist(p *presence, now time.Time) {
 			p.record.defended = now
 			e.announce(p)
 		}
-	case Quiet, Silent, Refused:
+	case Quiet, Silent, Refused, Deferred:
 	}
 }
 

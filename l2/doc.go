@@ -40,4 +40,14 @@
 // met silence, and probed again from time to time until they do. Once an
 // address is announced it is defended under either policy: a single forged
 // packet must not take a Service away.
+//
+// # Other load balancers
+//
+// While a cluster changes from another load balancer to Herald, that one still
+// answers on nodes without an agent of ours (see [Announcer.SetNodes]). A fresh
+// address is asked for before it is announced where there is such a node, and left to
+// the other load balancer, as [Deferred], for as long as that answers. An address that
+// is announced already stays: a claim with the hardware address of a node must not take
+// it away. What the other load balancer says is reported as [Address.Rival], and is no
+// conflict.
 package l2

@@ -17,6 +17,7 @@ type engine struct {
 	tasks *errgroup.Group // of Run
 
 	in       input
+	begun    time.Time    // of run
 	own      map[MAC]bool // of this node
 	stations map[int]*station
 	records  map[netip.Addr]*record
@@ -32,6 +33,7 @@ type record struct {
 	defended  time.Time // when a claim was last countered
 	conflict  Claim
 	takenBy   Claim
+	rival     Rival
 	presences map[int]*presence // by link
 }
 
@@ -42,6 +44,7 @@ func newEngine(a *Announcer, tasks *errgroup.Group) *engine {
 // run is the loop: look at what is new, do it, send what is due, and report.
 func (e *engine) run(ctx context.Context) {
 	defer e.close()
+	e.begun = time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var retry time.Time // when to open again what could not be opened; zero if nothing
@@ -88,6 +91,7 @@ func earlier(a, b time.Time) time.Time {
 // to try again what failed, or zero.
 func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	e.survey(now)
+	e.reconsider(now)
 	for addr, rec := range e.records {
 		if _, wanted := e.in.want[addr]; !wanted {
 			for _, p := range rec.presences {

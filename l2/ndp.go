@@ -165,6 +165,20 @@ func ndpProbe(mac MAC, addr netip.Addr) []byte {
 	})
 }
 
+// ndpQuestion returns a solicitation that is answered to its sender. RFC 4861,
+// Section 7.2.2.
+func ndpQuestion(mac MAC, linkLocal, addr netip.Addr) []byte {
+	group := solicitedNode(addr)
+	return ndpFrame(multicastMAC(group), mac, neighborPacket{
+		src: linkLocal,
+		dst: group,
+		message: &ndp.NeighborSolicitation{
+			TargetAddress: addr,
+			Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac[:]}},
+		},
+	})
+}
+
 // answerNDP decides what becomes of a neighbor discovery frame.
 func (v *view) answerNDP(frame []byte) verdict {
 	eth, payload, ok := parseEthernet(frame)

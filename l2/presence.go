@@ -27,6 +27,16 @@ const (
 	probes        = 3
 	probeInterval = 200 * time.Millisecond
 
+	// A fresh address is asked for once, and taken askInterval later, where another
+	// load balancer may run on a node of the cluster. One that answers is asked again
+	// every deferInterval; after silence questions without an answer it has stopped.
+	askInterval   = 150 * time.Millisecond
+	deferInterval = 300 * time.Millisecond
+	silence       = 3
+
+	// awaitNodes is how long a fresh address waits for the first call of SetNodes.
+	awaitNodes = 750 * time.Millisecond
+
 	// sendRetry is the time to the next attempt at a first announcement that the
 	// interface did not take.
 	sendRetry = 250 * time.Millisecond
@@ -46,6 +56,7 @@ type presence struct {
 	roundAt   time.Time // when the next is due
 	probes    int       // that are left to be sent
 	probeAt   time.Time // when the next is due
+	strangers int       // answers of none that is known, while it is deferred
 
 	slot // in the timetable
 }
@@ -70,6 +81,8 @@ func (e *engine) join(rec *record, st *station, now time.Time) {
 		e.enter(p, Quiet, now)
 	case rec.want.Fresh && e.a.opts.Conflict == Refuse:
 		e.enter(p, Probing, now)
+	case rec.want.Fresh && e.mayDefer(now):
+		e.enter(p, Deferred, now)
 	default:
 		e.enter(p, Announced, now)
 	}
@@ -118,7 +131,7 @@ func (e *engine) adjust(p *presence, now time.Time) {
 		if p.phase != Silent {
 			e.enter(p, Silent, now)
 		}
-	case want.Quiet && p.phase == Probing:
+	case want.Quiet && (p.phase == Probing || p.phase == Deferred):
 		e.enter(p, Refused, now) // who has not announced it has nothing to hand over
 	case want.Quiet:
 		if p.phase == Announced {
@@ -151,6 +164,10 @@ func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 		e.put(p, now, true)
 	case Refused:
 		e.put(p, now.Add(jitter(refresh)), false)
+	case Deferred:
+		p.confirmed, p.strangers = false, 0
+		p.probes, p.probeAt = 1, now
+		e.put(p, now, true)
 	}
 }
 
@@ -178,8 +195,30 @@ func (e *engine) act(p *presence, now time.Time) {
 		e.enter(p, Announced, now)
 	case Refused:
 		e.enter(p, Probing, now)
+	case Deferred:
+		e.keepAsking(p, now)
 	case Quiet, Silent: // nothing is ever due
 	}
+}
+
+// keepAsking asks who answers for a deferred address, and announces it once nobody
+// does.
+func (e *engine) keepAsking(p *presence, now time.Time) {
+	waits := !e.in.nodesKnown && now.Before(p.since.Add(awaitNodes))
+	if p.probes == 0 && !waits {
+		if !p.record.deferredBeside(p) {
+			e.yield(p.record, Rival{})
+		}
+		e.enter(p, Announced, now)
+		return
+	}
+	p.probes = max(0, p.probes-1)
+	e.write(p, p.question())
+	interval := deferInterval
+	if p.record.rival == (Rival{}) {
+		interval = askInterval
+	}
+	e.put(p, now.Add(interval), p.record.rival == (Rival{}))
 }
 
 // keepAnnounced sends what is due for an announced address.
@@ -194,6 +233,11 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 			e.settle(p.record)
 		} else if c != (Claim{}) {
 			e.write(p, p.probe()) // to learn whether the stranger is still there
+		}
+		if r := p.record.rival; r != (Rival{}) && now.Sub(r.At) > rivalAge {
+			e.yield(p.record, Rival{})
+		} else if r != (Rival{}) {
+			e.write(p, p.question())
 		}
 		e.joinGroup(p)
 		ok := e.announce(p)
@@ -250,6 +294,15 @@ func (p *presence) probe() []byte {
 		return arpProbe(p.station.link.MAC, p.addr())
 	}
 	return ndpProbe(p.station.link.MAC, p.addr())
+}
+
+// question returns the frame that asks who has the address, in a form that other
+// load balancers answer. MetalLB does not answer duplicate address detection.
+func (p *presence) question() []byte {
+	if protocolOf(p.addr()) == ARP {
+		return arpProbe(p.station.link.MAC, p.addr())
+	}
+	return ndpQuestion(p.station.link.MAC, p.station.link.LinkLocal, p.addr())
 }
 
 // write sends a frame and reports whether the interface took it.

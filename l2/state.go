@@ -25,6 +25,7 @@ type Address struct {
 	Confirmed bool       // on at least one interface
 	Conflict  Claim      // the last time a stranger said he has it; zero if that was long ago or never
 	TakenBy   Claim      // the last time a friend did, or while the address is quiet or silent anybody
+	Rival     Rival      // another load balancer on a node of the cluster that answers for it; zero if none was heard lately
 
 	Requests   uint64 // that were for it and not dropped
 	Replies    uint64
@@ -49,10 +50,11 @@ const (
 	Probing                // the network is asked whether somebody else has it
 	Refused                // somebody else has it; it is probed for again now and then
 	Silent                 // somebody else of ours has it, as this node is told
+	Deferred               // another load balancer on a node of the cluster answers; it is asked until it is silent
 	phases
 )
 
-var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused", Silent: "Silent"}
+var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused", Silent: "Silent", Deferred: "Deferred"}
 
 // String returns the name of the constant.
 func (p Phase) String() string {
@@ -119,7 +121,7 @@ func (e *engine) makeReport() report {
 	var r report
 	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {
 		rec := e.records[addr]
-		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy}
+		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy, Rival: rec.rival}
 		for _, p := range rec.presences {
 			d.Presences = append(d.Presences, Presence{
 				Interface: p.station.link.Name,

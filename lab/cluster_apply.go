@@ -43,15 +43,19 @@ func (c *Cluster) Apply(ctx context.Context, manifests string) error {
 }
 
 // Validate has the API server check manifests as Apply would apply them, without
-// applying them.
-func (c *Cluster) Validate(ctx context.Context, manifests string) error {
-	return c.each(ctx, manifests, func(r dynamic.ResourceInterface, o *unstructured.Unstructured) error {
+// applying them. It returns what the API server would have stored, in their order.
+func (c *Cluster) Validate(ctx context.Context, manifests string) ([]*unstructured.Unstructured, error) {
+	var stored []*unstructured.Unstructured
+	err := c.each(ctx, manifests, func(r dynamic.ResourceInterface, o *unstructured.Unstructured) error {
 		opts := metav1.ApplyOptions{FieldManager: fieldManager, Force: true, DryRun: []string{metav1.DryRunAll}}
-		if _, err := r.Apply(ctx, o.GetName(), o, opts); err != nil {
+		s, err := r.Apply(ctx, o.GetName(), o, opts)
+		if err != nil {
 			return fmt.Errorf("validate %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
+		stored = append(stored, s)
 		return nil
 	})
+	return stored, err
 }
 
 // Delete deletes the objects of manifests. Those that do not exist are fine.

@@ -3,7 +3,9 @@
 package lab_test
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/heraldlb/herald/lab"
 )
@@ -37,13 +44,69 @@ func TestManifestsValid(t *testing.T) {
 		if filepath.Base(file) == "kustomization.yaml" {
 			continue
 		}
-		if err := e.Cluster.Validate(t.Context(), string(text)); err != nil {
+		stored, err := e.Cluster.Validate(t.Context(), string(text))
+		if err != nil {
 			t.Errorf("%s: %v", file, err)
+		}
+		for _, o := range stored {
+			settled(t, file, string(text), o)
 		}
 		valid++
 	}
 	if valid < 6 {
 		t.Errorf("only %d manifests of %q were looked at", valid, files)
+	}
+}
+
+// settled wants kubectl apply of a manifest to change nothing when the API server
+// has already stored it, so that a second apply says so and GitOps tools rest.
+func settled(t *testing.T, file, manifests string, stored *unstructured.Unstructured) {
+	t.Helper()
+	if stored.GetKind() == "PodDisruptionBudget" {
+		return // kubectl replaces its selector each time, whatever it is, and the API server stores nothing new
+	}
+	written := document(t, manifests, stored.GetKind(), stored.GetName())
+	current, err := json.Marshal(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var patch []byte
+	if typed, err := scheme.Scheme.New(stored.GroupVersionKind()); err == nil {
+		meta, err := strategicpatch.NewPatchMetaFromStruct(typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		patch, err = strategicpatch.CreateThreeWayMergePatch(written, written, current, meta, true)
+		if err != nil {
+			t.Fatalf("%s: %s %s: %v", file, stored.GetKind(), stored.GetName(), err)
+		}
+	} else if patch, err = jsonmergepatch.CreateThreeWayJSONMergePatch(written, written, current); err != nil {
+		t.Fatalf("%s: %s %s: %v", file, stored.GetKind(), stored.GetName(), err)
+	}
+	if string(patch) != "{}" {
+		t.Errorf("%s: a second kubectl apply of %s %s sends %s", file, stored.GetKind(), stored.GetName(), patch)
+	}
+}
+
+// document returns the object of a kind and name in manifests as JSON.
+func document(t *testing.T, manifests, kind, name string) []byte {
+	t.Helper()
+	for r := yaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifests))); ; {
+		text, err := r.Read()
+		if err != nil {
+			t.Fatalf("find %s %s: %v", kind, name, err)
+		}
+		o := new(unstructured.Unstructured)
+		if err := yaml.Unmarshal(text, &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		if o.GetKind() == kind && o.GetName() == name {
+			out, err := json.Marshal(o.Object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return out
+		}
 	}
 }
 

@@ -65,13 +65,34 @@ type Neighborhood struct {
 
 // A Conflict is a host, none of ours, that has an address of a Service.
 type Conflict struct {
-	By      string // its hardware address
+	Node    string // the node of the cluster that it is, which has no agent: another load balancer runs there; empty: a stranger
+	By      string // a stranger's hardware address
 	On      string // the interface that it was heard on
 	Refused bool   // this node does not answer for the address because of it
 }
 
 // String says who has the address.
-func (c Conflict) String() string { return fmt.Sprintf("%s on %s has the address", c.By, c.On) }
+func (c Conflict) String() string {
+	switch {
+	case c.Node != "" && c.Refused:
+		return fmt.Sprintf("another load balancer answers for the address on node %s, which has no agent; this node takes over when that one is silent", c.Node)
+	case c.Node != "":
+		return fmt.Sprintf("another load balancer answers for the address too, on node %s, which has no agent; stop it there", c.Node)
+	}
+	return fmt.Sprintf("%s on %s has the address", c.By, c.On)
+}
+
+// reason returns why the node does not answer because of it.
+func (c Conflict) reason() status.Reason {
+	if c.Node != "" {
+		return status.OtherLoadBalancer
+	}
+	return status.Conflict
+}
+
+// loud reports whether it is worth a warning: leaving an address to another load
+// balancer for a while is how one replaces it.
+func (c Conflict) loud() bool { return c.Node == "" || !c.Refused }
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
@@ -287,7 +308,7 @@ func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflic
 		}
 		d.Detail = c.String()
 		if c.Refused {
-			d.Announce, d.Reason = false, status.Conflict
+			d.Announce, d.Reason = false, c.reason()
 		}
 	}
 }
@@ -315,7 +336,7 @@ func (a *Agent) tell(s Snapshot, now []status.Decision, conflicts map[netip.Addr
 			news(d, Event{Reason: EventAnnouncing,
 				Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, d.Protocol)})
 		}
-		if c, ok := conflicts[d.Addr]; ok && d.Detail == c.String() && was.Detail != d.Detail {
+		if c, ok := conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
 			news(d, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
 		}
 	}

@@ -45,6 +45,7 @@ const (
 	Switching            Reason = "Switching"            // announced until the protocol that replaces this one is in force
 	HandingOver          Reason = "HandingOver"          // announced until another node is in force: the one elected on layer 2, or one that does not drain
 	Conflict             Reason = "Conflict"             // layer 2: a host that is none of ours has the address
+	OtherLoadBalancer    Reason = "OtherLoadBalancer"    // layer 2: MetalLB, say, answers for the address on a node without an agent
 	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
 )
 

@@ -30,6 +30,7 @@ type Address struct {
 	On         []Presence `json:"on,omitempty"`       // none: no interface serves it
 	Confirmed  bool       `json:"confirmed"`          // its first gratuitous packets were sent
 	Conflict   string     `json:"conflict,omitempty"` // hardware address of a host, none of ours, that has it
+	Rival      string     `json:"rival,omitempty"`    // node on which another load balancer answers for it
 	Requests   uint64     `json:"requests"`
 	Replies    uint64     `json:"replies"`
 	Gratuitous uint64     `json:"gratuitous"` // packets that nobody asked for
@@ -38,7 +39,7 @@ type Address struct {
 // A Presence is an address on an interface.
 type Presence struct {
 	Interface string    `json:"interface"`
-	Phase     string    `json:"phase"` // Announced, Quiet, Probing, Refused or Silent
+	Phase     string    `json:"phase"` // Announced, Quiet, Probing, Refused, Silent or Deferred
 	Since     time.Time `json:"since"`
 }
 

@@ -76,6 +76,7 @@ func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *
 			Node: opts.node, Bind: l.bind, Key: key, Profile: opts.profile, Changed: wake, Logger: log.With("component", "members"),
 		})
 		announce.Mute = l.members.Stale
+		announce.Nodes = true
 	}
 	l.announcer = l2.New(announce)
 	return l, nil
@@ -107,6 +108,19 @@ func (l *layer2) gossip(ctx context.Context) error {
 		return nil
 	}
 	return l.members.Run(ctx)
+}
+
+// watchRivals tells the announcer on which nodes another load balancer may answer, until
+// the context is canceled. Without gossip every node counts as one with an agent.
+func (l *layer2) watchRivals(ctx context.Context) error {
+	if l.members == nil {
+		<-ctx.Done()
+		return nil
+	}
+	r := rivals{
+		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: neighborTable, set: l.announcer.SetNodes, log: l.log,
+	}
+	return r.run(ctx)
 }
 
 // leave has the others take over what this node answers for. It returns when they
@@ -223,19 +237,21 @@ func membersOf(list []members.Member) []reconcile.Member {
 	return out
 }
 
-// conflicts returns who, of none of ours, has which address.
+// conflicts returns who, of none of ours, has which address: a stranger, or another load
+// balancer on a node of the cluster.
 func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
 	var out map[netip.Addr]reconcile.Conflict
 	for _, a := range s.Addresses {
-		if a.Conflict == (l2.Claim{}) {
+		if a.Conflict == (l2.Claim{}) && a.Rival == (l2.Rival{}) {
 			continue
 		}
 		if out == nil {
 			out = map[netip.Addr]reconcile.Conflict{}
 		}
 		out[a.Addr] = reconcile.Conflict{
-			By: a.Conflict.MAC.String(),
-			On: a.Conflict.Interface,
+			By:   a.Conflict.MAC.String(),
+			On:   a.Conflict.Interface,
+			Node: a.Rival.Node,
 			Refused: !slices.ContainsFunc(a.Presences, func(p l2.Presence) bool {
 				return p.Phase == l2.Announced || p.Phase == l2.Quiet
 			}),
@@ -319,6 +335,7 @@ func (l *layer2) status() *status.Network {
 		if a.Conflict != (l2.Claim{}) {
 			one.Conflict = a.Conflict.MAC.String()
 		}
+		one.Rival = a.Rival.Node
 		out.Addresses = append(out.Addresses, one)
 	}
 	if l.members != nil {

@@ -220,6 +220,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "sessions", Run: sessions.run},
 		daemon.Task{Name: "layer 2", Run: network.run},
 		daemon.Task{Name: "members", Run: network.gossip},
+		daemon.Task{Name: "rivals", Run: network.watchRivals},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
 		daemon.Task{Name: "frr container", Run: container.run},

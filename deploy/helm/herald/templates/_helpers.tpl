@@ -10,8 +10,13 @@ MetalLB's own default, false, does not mean that there is none.
 {{- $frrImage := pick (dig "frr" "image" dict $speaker) "pullPolicy" -}}
 {{- $frr := omit ($speaker.frr | default dict) "enabled" "image" -}}
 {{- $frr = mustMerge (dict "image" $frrImage "startupProbe" ($speaker.startupProbe | default dict)) $frr -}}
-{{- $followed := mustMerge (dict "image" $image "frr" $frr) (omit $speaker "image" "frr" "startupProbe") -}}
+{{- $followed := mustMerge (dict "image" $image "frr" $frr) (omit $speaker "image" "frr" "startupProbe" "command" "initContainers") -}}
 {{- mustMergeOverwrite (deepCopy .Values.agent) $followed | toYaml -}}
+{{- end -}}
+
+{{/* The ConfigMap to read, where it is not the usual one: what configInline makes has the usual name. */}}
+{{- define "herald.configMap" -}}
+{{- if not .Values.configInline }}{{ .Values.existingConfigMap }}{{ end -}}
 {{- end -}}
 
 {{- define "herald.selector" -}}
@@ -52,9 +57,14 @@ imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- if and $probe $probe.enabled }}
 {{ index . 0 }}:
   httpGet: {path: {{ index . 2 }}, port: {{ $port }}}
-  {{- omit $probe "enabled" | toYaml | nindent 2 }}
+  {{- omit $probe "enabled" "port" | toYaml | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* How pods are replaced; rollingUpdate belongs to that type alone. */}}
+{{- define "herald.strategy" -}}
+{{- if eq (.type | default "RollingUpdate") "RollingUpdate" }}{{ toYaml . }}{{ else }}{{ omit . "rollingUpdate" | toYaml }}{{ end -}}
 {{- end -}}
 
 {{/* The service account of a component. */}}
@@ -65,9 +75,6 @@ imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{/* Values that cannot be followed are refused rather than ignored. */}}
 {{- define "herald.check" -}}
 {{- $agent := include "herald.agent" . | fromYaml -}}
-{{- if .Values.configInline -}}
-{{- fail "configInline: put the configuration into a ConfigMap named config with a key config, or into metallb.io resources" -}}
-{{- end -}}
 {{- if and .Values.frrk8s (or .Values.frrk8s.external .Values.frrk8s.namespace) -}}
 {{- fail "frrk8s: Herald drives the FRR of its own pods; frrk8s.external and frrk8s.namespace cannot be followed" -}}
 {{- end -}}
