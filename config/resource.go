@@ -104,10 +104,12 @@ type Verdict struct {
 	Accepted   bool
 	Reason     string
 	Message    string
-	Notes      []string      // of an accepted object: what is probably not meant; Message has them, too
-	InForce    []byte        // an older version that is in force in its place, as JSON; nil: none is
-	Fields     []*FieldError // of VerdictInvalid: the mistakes one by one; Message has them, too
-	Nodes      []Selector    // of a BGPPeer: where it is meant to run; empty: everywhere
+	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
+	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
+	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
+
+	// Fields are the mistakes of VerdictInvalid one by one. Message has them, too.
+	Fields []*FieldError
 }
 
 // Resolved is what became of Resources. It is immutable.

@@ -39,8 +39,9 @@ type candidate struct {
 	standing int      // of the newest: whom it gives way to
 	reason   string   // why the newest is not in force; empty: it is
 	messages []string
-	fields   []*FieldError // of VerdictInvalid
-	missing  []string      // what the chosen version refers to and is gone, so that it goes on with what was there
+	missing  []string // what the chosen version refers to and is gone, so that it goes on with what was there
+
+	fields []*FieldError // of VerdictInvalid: the mistakes one by one
 }
 
 // Standings of a version: a later one gives way to an earlier one.

@@ -14,11 +14,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	kube "k8s.io/apimachinery/pkg/runtime/schema"
+	api "k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/manifest"
 	"github.com/heraldlb/herald/schema"
 )
 
@@ -91,7 +93,7 @@ func TestResourcesOverOthers(t *testing.T) {
 	r.installCRDs()
 	for _, version := range []string{"v1beta1", "v1beta2"} {
 		r.eventually("the peer is read as "+version, func(ctx context.Context) error {
-			gvr := kube.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: "bgppeers"}
+			gvr := api.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: "bgppeers"}
 			o, err := r.dynamic.Resource(gvr).Namespace(lab.HeraldNamespace).Get(ctx, "r1", metav1.GetOptions{})
 			if err != nil {
 				return err
@@ -101,6 +103,37 @@ func TestResourcesOverOthers(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// readFromCluster reads the configuration as heraldctl --cluster does, which has
+// an object of each kind, and finds nothing wrong with the objects as such.
+func (r *resourceTest) readFromCluster() {
+	r.t.Helper()
+	client, err := kube.NewClient(r.Cluster.RESTConfig(lab.Admin))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	lists, err := kube.ReadManifests(r.t.Context(), client, lab.HeraldNamespace)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all []*manifest.Object
+	for _, list := range lists {
+		objects, mistakes := manifest.Read("cluster", list)
+		if len(mistakes) > 0 {
+			r.t.Errorf("the cluster's objects: %v", mistakes)
+		}
+		all = append(all, objects...)
+	}
+	m := config.ReadManifests(all, config.Place{Namespace: lab.HeraldNamespace})
+	for _, kind := range config.ResourceKinds {
+		if m.Origins[config.ID{Kind: kind, Name: "there"}] == nil {
+			r.t.Errorf("%s/there is not read from the cluster", kind)
+		}
+	}
+	if err := manifest.ErrorsIn(m.Findings); err != nil {
+		r.t.Errorf("the cluster's objects: %v", err)
 	}
 }
 
@@ -171,6 +204,7 @@ func TestResourcesSchema(t *testing.T) {
 	} {
 		r.apply(fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: there}, spec: %s}", kindOf(kind).GroupVersion(), kind, spec))
 	}
+	r.readFromCluster()
 	update := func(o *unstructured.Unstructured) (err error) {
 		o.SetName("there")
 		r.eventually("an answer", func(ctx context.Context) error {
