@@ -99,9 +99,13 @@ func names(texts []text) []string {
 	return all
 }
 
-// together names files in one word or two.
+// together names files in one word or two; without any it is the cluster that was
+// read.
 func together(files []string) string {
-	if len(files) > 3 {
+	switch {
+	case len(files) == 0:
+		return clusterName
+	case len(files) > 3:
 		return fmt.Sprintf("%d files", len(files))
 	}
 	return strings.Join(files, ", ")

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func (j renderJob) run(cmd *cobra.Command) error {
 		return err
 	}
 	if !slices.ContainsFunc(s.Nodes, func(n *reconcile.Node) bool { return n.Name == j.node }) {
-		cmd.PrintErrf("%s: no Node %q\n", cmp.Or(together(j.manifests), clusterName), j.node)
+		cmd.PrintErrf("%s: no Node %q\n", together(j.manifests), j.node)
 		return errInvalid
 	}
 	s.Config.Config = cfg
