@@ -41,9 +41,9 @@ func (l *loaded) twoSources(which sourceFlag) {
 // firstStart says which source counts where none was in force.
 func (l loaded) firstStart() string {
 	if l.resourcesFirst() {
-		return "at the first start the resources come into force, since there are pools"
+		return "a process that starts takes the resources"
 	}
-	return "at the first start the ConfigMap comes into force"
+	return "a process that starts takes the ConfigMap"
 }
 
 // resourcesFirst reports whether resources count where neither source was in
