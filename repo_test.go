@@ -60,9 +60,10 @@ var restricted = []struct {
 // or log.
 var pure = map[string][]string{
 	"manifest": {"os", "net", "log", "log/slog", "sync", "context"},
-	"config":   {"os", "net", "log", "log/slog", "sync", "context"},
-	"alloc":    {"os", "net", "log", "log/slog", "sync", "context"},
-	"render":   {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"config": {"os", "net", "log", "log/slog", "sync", "context"},
+	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
+	"render": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 
 func TestImports(t *testing.T) {

@@ -98,6 +98,9 @@ const (
 
 // A Verdict says what became of the newest version of an object.
 type Verdict struct {
+	// Fields are the mistakes of VerdictInvalid one by one. Message has them, too.
+	Fields []*FieldError
+
 	ID
 	UID        string
 	Generation int64
@@ -107,9 +110,6 @@ type Verdict struct {
 	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
 	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
 	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
-
-	// Fields are the mistakes of VerdictInvalid one by one. Message has them, too.
-	Fields []*FieldError
 }
 
 // Resolved is what became of Resources. It is immutable.

@@ -32,6 +32,8 @@ func (r Resolved) Next(now Resources) Resolved {
 
 // A candidate is an object, and which version of it is to be in force.
 type candidate struct {
+	fields []*FieldError // of VerdictInvalid: the mistakes one by one
+
 	object   Object
 	newest   *version // nil: it makes no sense
 	fallback *version // in force before, if not the newest; may be nil
@@ -40,8 +42,6 @@ type candidate struct {
 	reason   string   // why the newest is not in force; empty: it is
 	messages []string
 	missing  []string // what the chosen version refers to and is gone, so that it goes on with what was there
-
-	fields []*FieldError // of VerdictInvalid: the mistakes one by one
 }
 
 // Standings of a version: a later one gives way to an earlier one.
