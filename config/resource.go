@@ -109,7 +109,15 @@ type Verdict struct {
 	Message    string
 	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
 	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
-	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
+	Nodes      []Selector // of a BGPPeer or an advertisement: where it is meant to run; empty: everywhere
+	Interfaces []string   // of an L2Advertisement: where its addresses are to be answered; empty: wherever they can be
+
+	// Refers says that the object can refer to something, Missing what of that does
+	// not exist, and Empty which selectors match no pool: one sentence each. Of an
+	// object that makes no sense by itself none of it is known.
+	Refers  bool
+	Missing []string
+	Empty   []string
 }
 
 // Resolved is what became of Resources. It is immutable.

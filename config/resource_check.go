@@ -28,6 +28,9 @@ type set struct {
 	secrets     map[string]PasswordSecret
 	kept        map[ID]bool // what these refer to was resolved before, and may be gone
 
+	borrowed map[string]bool // profiles that are gone, and in force for those in kept
+	refused  map[ID]bool     // objects of which no version is in force
+
 	problems []problem
 }
 
@@ -188,23 +191,33 @@ func (s *set) password(p *decodedPeer) (Secret, error) {
 func (s *set) resolve(ad *decodedBGP) ([]Community, error) {
 	var out []Community
 	for _, written := range ad.communities {
-		c, ok := s.communities[written]
-		if !ok {
-			c, ok = wellKnown[written]
-		}
-		if !ok {
-			var err error
-			if c, err = ParseCommunity(written); err != nil && strings.Contains(written, ":") {
-				return nil, fmt.Errorf("invalid community %q in BGP advertisement: %w", written, err)
-			} else if err != nil {
-				return nil, fmt.Errorf("invalid community format: %s: no Community defines it", written)
-			}
+		c, err := s.community(written)
+		if err != nil {
+			return nil, err
 		}
 		if !slices.Contains(out, c) { // two names may stand for one community
 			out = append(out, c)
 		}
 	}
 	return out, nil
+}
+
+// community returns what a community of an advertisement stands for.
+func (s *set) community(written string) (Community, error) {
+	if c, ok := s.communities[written]; ok {
+		return c, nil
+	}
+	if c, ok := wellKnown[written]; ok {
+		return c, nil
+	}
+	c, err := ParseCommunity(written)
+	switch {
+	case err != nil && strings.Contains(written, ":"):
+		return c, fmt.Errorf("invalid community %q in BGP advertisement: %w", written, err)
+	case err != nil:
+		return c, fmt.Errorf("invalid community format: %s: no Community defines it", written)
+	}
+	return c, nil
 }
 
 // checkAdvertisements reports advertisements that do not go with a pool, or
@@ -331,6 +344,9 @@ func sharePeer(a, b *decodedBGP) bool {
 		slices.ContainsFunc(a.Peers, func(name string) bool { return slices.Contains(b.Peers, name) })
 }
 
+// NoteUnadvertised is the note of a pool that no advertisement selects.
+const NoteUnadvertised = "no advertisement selects it, so that its addresses are not announced"
+
 // notes says of an object that is in force what is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
@@ -339,7 +355,7 @@ func (s *set) notes(v *version) []string {
 	case v.pool != nil:
 		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.selects(&v.pool.Pool) }) &&
 			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.selects(&v.pool.Pool) }) {
-			out = append(out, "no advertisement selects it, so that its addresses are not announced")
+			out = append(out, NoteUnadvertised)
 		}
 	case v.bgp != nil:
 		pools, peers = v.bgp.Pools, v.bgp.Peers

@@ -144,11 +144,13 @@ func (s *settlement) check() *set {
 		}
 	}
 	found := check(chosen, s.secrets, s.kept)
+	found.borrowed = map[string]bool{}
 	// A profile that is gone, or refused, goes on for those who keep it.
 	for id := range s.kept {
 		if old := s.before.inForce[id]; old != nil && old.peer != nil && old.peer.BFDProfile != "" {
 			if name := old.peer.BFDProfile; found.profiles[name] == nil && s.before.profile(name) != nil {
 				found.profiles[name] = s.before.profile(name)
+				found.borrowed[name] = true
 			}
 		}
 	}
@@ -249,6 +251,10 @@ func (s *settlement) restore() {
 func (s *settlement) result() Resolved {
 	found := s.check()
 	out := Resolved{Config: &Config{}, inForce: map[ID]*version{}}
+	found.refused = map[ID]bool{}
+	for _, c := range s.candidates {
+		found.refused[c.object.ID] = c.chosen == nil
+	}
 	for _, c := range s.candidates {
 		if c.chosen != nil {
 			out.inForce[c.object.ID] = s.resolve(found, c.chosen, out.Config)
@@ -326,6 +332,7 @@ func (c *candidate) verdict(found *set) Verdict {
 	if c.newest != nil && c.newest.peer != nil {
 		v.Nodes = c.newest.peer.NodeSelectors
 	}
+	found.refer(&v, c.newest)
 	messages := slices.Clone(c.messages)
 	for _, m := range c.missing {
 		if !slices.Contains(messages, m) {

@@ -74,11 +74,17 @@ func (r *Reader) Close() error {
 	return errors.Join(errs...)
 }
 
+// established is what bgpd calls the state of a session that is up.
+const established = "Established"
+
+// showSessions is what DecodeSessions reads the answer to.
+const showSessions = "show bgp vrf all neighbors json"
+
 // Sessions returns the BGP sessions, in the order of their peers, with the BFD
 // sessions that guard them. None if no BGP is configured. A bfdd that does not
 // answer in two seconds leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
-	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
+	text, err := r.ask(ctx, bgpd, showSessions)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +272,7 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 		ASN:         n.RemoteAS,
 		LocalASN:    n.LocalAS,
 		State:       n.State,
-		Up:          n.State == "Established",
+		Up:          n.State == established,
 		Shutdown:    n.Shutdown,
 		Established: n.Established,
 		Dropped:     n.Dropped,

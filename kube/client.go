@@ -6,6 +6,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -208,6 +209,15 @@ func (c *Client) podUID(ctx context.Context, namespace, name string) (types.UID,
 // createEvent writes an event.
 func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
 	return c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
+}
+
+// countEvent says how often an event has come, and when last.
+func (c *Client) countEvent(ctx context.Context, namespace, name string, count int32, last metav1.Time) error {
+	patch, err := json.Marshal(map[string]any{"count": count, "lastTimestamp": last})
+	if err != nil {
+		return err
+	}
+	return c.core.Patch(types.MergePatchType).Namespace(namespace).Resource("events").Name(name).Body(patch).Do(ctx).Error()
 }
 
 // patchServiceStatus carries out a strategic merge patch of the status

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 
 // A fleet reads what agents say in their ConfigurationStates.
 type fleet struct {
-	wake func() // called after every change; must not block
+	wake  func() // called after every change; must not block
+	links func() // optional: called when an agent says something else of interfaces; must not block
 
 	mu     sync.Mutex // guards the fields below
 	listed bool       // it is known what there is
@@ -61,7 +63,21 @@ func (f *fleet) hear(o *customResource) bool {
 	}
 	var says stateStatus
 	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	return f.agents.Hear(node, says.state(), time.Now())
+	links := f.agents.Lacking(node)
+	news := f.agents.Hear(node, says.state(), time.Now())
+	if f.links != nil && !slices.Equal(links, says.LackingInterfaces) {
+		f.links()
+	}
+	return news
+}
+
+// nowhere reports whether all agents that run a version of the configuration, or
+// are on their way to it, say that they lack an interface.
+func (f *fleet) nowhere(version, iface string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p, _ := f.agents.Progress(version, time.Now())
+	return p.Nowhere(iface)
 }
 
 // progress returns how far agents are with a version of the configuration, how long

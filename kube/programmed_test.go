@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -22,21 +24,39 @@ func (a *api) says(node, version, errors string) {
 
 // programmed returns the condition Programmed of an object, in short.
 func (a *api) programmed(plural, name string) string {
-	var s struct {
-		Conditions []struct {
-			Type, Status, Reason string
-			ObservedGeneration   int64
-		}
+	text, _, _ := strings.Cut(a.conditionOf(plural, name, "Programmed"), ":")
+	if text == "" {
+		return ""
 	}
-	if err := json.Unmarshal([]byte(a.status(plural, name)), &s); err != nil {
-		return err.Error()
-	}
-	for _, c := range s.Conditions {
-		if c.Type == "Programmed" {
-			return fmt.Sprintf("%s %s %d", c.Status, c.Reason, c.ObservedGeneration)
+	return fmt.Sprintf("%s %d", text, a.generationOf(plural, name, "Programmed"))
+}
+
+// conditionOf returns a condition of an object as "True Reason: message".
+func (a *api) conditionOf(plural, name, kind string) string {
+	for _, c := range a.conditions(plural, name) {
+		if c.Type == kind {
+			return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
 		}
 	}
 	return ""
+}
+
+// generationOf returns the version that a condition is about.
+func (a *api) generationOf(plural, name, kind string) int64 {
+	for _, c := range a.conditions(plural, name) {
+		if c.Type == kind {
+			return c.ObservedGeneration
+		}
+	}
+	return 0
+}
+
+func (a *api) conditions(plural, name string) []metav1.Condition {
+	var s struct{ Conditions []metav1.Condition }
+	if err := json.Unmarshal([]byte(a.status(plural, name)), &s); err != nil {
+		return nil // it has no status yet
+	}
+	return s.Conditions
 }
 
 // newWrites returns to what was written since the last call.

@@ -304,8 +304,9 @@ func controllerOf(c *kube.Client, log *slog.Logger) []func(context.Context) erro
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
 		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log}),
+		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log}),
+		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake}),
 		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})

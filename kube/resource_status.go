@@ -28,6 +28,8 @@ const (
 	conditionAccepted = "Accepted"
 	// conditionProgrammed says whether it is in force on every node.
 	conditionProgrammed = "Programmed"
+	// conditionResolved says whether all that a resource refers to exists.
+	conditionResolved = "ResolvedRefs"
 	// statusRound is how long a ResourceStatus leaves between two rounds, so that
 	// a burst of Services does not write the counters of a pool all the time.
 	statusRound = time.Second
@@ -69,6 +71,7 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
+	Wake      func()       // optional: called when Nowhere may have changed; must not block
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
@@ -92,8 +95,16 @@ type write struct{ resourceVersion, patch string }
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake = r.wake
+	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
 	return r
+}
+
+// Nowhere reports whether all agents say that they lack an interface.
+func (r *ResourceStatus) Nowhere(iface string) bool {
+	r.mu.Lock()
+	version := r.wanted.Version
+	r.mu.Unlock()
+	return r.fleet.nowhere(version, iface)
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
@@ -178,6 +189,11 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 			p := progress.Of(v, s.have.programmed(v.Generation))
 			s.programmed = &p
 		}
+		// Of interfaces agents tell, and until they are heard what was said stays.
+		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
+			r := refs.Resolve(progress.Nowhere)
+			s.refs = &r
+		}
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
@@ -192,9 +208,10 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 // A said is what there is to say of a resource.
 type said struct {
 	config.Verdict
-	have       resourceStatus        // what its status says
-	programmed *reconcile.Programmed // nil: it is not known, and what was said stays
-	pool       *status.Pool          // nil: there are no counters
+	have       resourceStatus          // what its status says
+	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
+	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
+	pool       *status.Pool            // nil: there are no counters
 }
 
 // write writes the status of an object, unless it is as it should be.
@@ -224,7 +241,9 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
 		return err
 	}
 	r.written[s.ID] = same
-	r.tell(s.have.condition(conditionAccepted), s.Verdict)
+	for _, e := range s.events() {
+		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
+	}
 	pause(ctx, statusPause)
 	return nil
 }
@@ -235,24 +254,13 @@ func (s said) text() string {
 	if s.programmed != nil {
 		text += s.programmed.Reason + s.programmed.Message
 	}
+	if s.refs != nil {
+		text += s.refs.Reason + s.refs.Message
+	}
 	if s.pool != nil {
 		text += fmt.Sprint(*s.pool)
 	}
 	return text
-}
-
-// tell records an event where an object is refused, or accepted after that.
-func (r *ResourceStatus) tell(before *condition, v config.Verdict) {
-	e := reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: v.Message}
-	switch {
-	case !v.Accepted && before != nil && before.Status == "False" && before.Message == clipMessage(v.Message):
-		return // only its counters changed
-	case v.Accepted && (before == nil || before.Status != "False"):
-		return
-	case v.Accepted:
-		e = reconcile.Event{Reason: reconcile.EventConfigAccepted, Message: v.Message}
-	}
-	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, v, e)
 }
 
 // wanted returns the status that the object should have, and whether it has
@@ -262,6 +270,9 @@ func (s said) wanted(now time.Time) (resourceStatus, bool) {
 	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
 	if p := s.programmed; p != nil {
 		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
+	}
+	if p := s.refs; p != nil {
+		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
 	if len(s.InForce) > 0 {
 		text := string(s.InForce)

@@ -29,6 +29,7 @@ type api struct {
 	objects map[string]map[string]map[string]any // by plural and name; a plural that is not there is not installed
 	version int
 	changed chan struct{}    // closed at the next change
+	heard   []string         // events that were recorded, in words
 	events  []map[string]any // of watches, in order; "version" says when
 	patches []string
 }
@@ -129,6 +130,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	switch {
 	case plural == "events":
+		a.record(r.Method, t.name, body)
 		w.Write(body)
 	case !installed:
 		fail(http.StatusNotFound, "NotFound")

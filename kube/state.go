@@ -143,14 +143,15 @@ type stateStatus struct {
 	Conditions   []condition `json:"conditions"`
 
 	// Herald's own.
-	Configuration       string `json:"configuration"`       // which resources are in force
-	FailedConfiguration string `json:"failedConfiguration"` // which are not
-	Failure             string `json:"failure"`             // and why
+	Configuration       string   `json:"configuration"`       // which resources are in force
+	FailedConfiguration string   `json:"failedConfiguration"` // which are not
+	Failure             string   `json:"failure"`             // and why
+	LackingInterfaces   []string `json:"lackingInterfaces"`   // of those that L2Advertisements name
 }
 
 // state returns what the status says, as far as it concerns others.
 func (s stateStatus) state() reconcile.State {
-	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure}
+	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure, Lacking: s.LackingInterfaces}
 	if s.ErrorSummary != "" {
 		out.Errors = strings.Split(s.ErrorSummary, "\n")
 	}
@@ -219,7 +220,8 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 	}
 	want.Conditions = []condition{c}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
-	same := slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+	want.LackingInterfaces = state.Lacking
+	same := slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

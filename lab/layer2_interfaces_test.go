@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // An interfaceTest is a test with another LAN, which is the nodes' eth1.
@@ -108,7 +109,9 @@ func TestLayer2ResourcesInterfaces(t *testing.T) {
 		r.event("web", reconcile.EventUnheard, a.String()+": no interface of the advertisements exists on node \"n2\"")
 	}
 	r.hasStatuses("ServiceL2Status", "web")
-	r.condition("web", string(reconcile.ReasonNotAnnounced))
+	const nowhere = "no node has an interface %s that layer 2 can use"
+	r.says("web", string(status.NoInterface), fmt.Sprintf(nowhere, "eth7"))
+	r.resolved(config.KindL2Advertisement, "ad", "False RefNotFound "+fmt.Sprintf(nowhere, `"eth7"`))
 	r.stays(time.Second, func() { r.answers("nobody") })
 	for _, n := range r.Nodes {
 		page, err := r.Agent(n).Get(t.Context(), "/metrics")

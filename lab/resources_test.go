@@ -224,6 +224,7 @@ type resourceState struct {
 	InForce       string
 	Programmed    string // of the condition Programmed, its status and reason
 	Where         string // and its message
+	Resolved      string // of the condition ResolvedRefs, its status, reason and message
 }
 
 // state returns what Herald says of the newest version of an object.
@@ -256,6 +257,9 @@ func (r *resourceTest) state(ctx context.Context, kind, name string) (resourceSt
 		}
 		if c.Type == "Programmed" && c.ObservedGeneration == o.GetGeneration() {
 			out.Programmed, out.Where = string(c.Status)+" "+c.Reason, c.Message
+		}
+		if c.Type == "ResolvedRefs" && c.ObservedGeneration == o.GetGeneration() {
+			out.Resolved = strings.Join([]string{string(c.Status), c.Reason, c.Message}, " ")
 		}
 	}
 	return out, err

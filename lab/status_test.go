@@ -258,36 +258,6 @@ func TestResourcesServiceL2Status(t *testing.T) {
 	r.unanswered(w, addr)
 }
 
-// A Service says why it is not announced.
-func TestResourcesServiceAnnounced(t *testing.T) {
-	r := newResourceTest(t)
-	r.deleteConfigMap()
-	r.apply(peerResources + `---
-{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [198.51.100.112/32]}}`)
-	r.expose(lab.ServiceOptions{Name: "web"})
-	r.condition("web", "NoAdvertisement", "pool p has no advertisement")
-	if _, err := r.Expose(t.Context(), lab.ServiceOptions{Namespace: r.namespace, Name: "late"}); err != nil {
-		t.Fatal(err)
-	}
-	r.condition("late", "NoAddress")
-
-	ad := "{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}, spec: "
-	r.apply(ad + "{serviceSelectors: [{matchLabels: {tier: web}}]}}")
-	r.condition("web", "NoAdvertisement", "no advertisement of pool p selects the Service")
-	r.apply(ad + "{}}")
-	r.condition("web", "Announced", "bgp from n1, n2, n3 to ebgp, ibgp, r1")
-
-	err := r.Cluster.SetBackends(t.Context(), r.namespace, "web", nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.condition("web", "NoEndpoints", "the Service has no usable endpoint")
-	if err := r.SetBackends(t.Context(), lab.ServiceOptions{Namespace: r.namespace, Name: "web"}); err != nil {
-		t.Fatal(err)
-	}
-	r.condition("web", "Announced")
-}
-
 // writes returns how many requests Herald's processes have sent that were to change
 // something, without those that are due by time alone.
 func (r *resourceTest) writes(ctx context.Context) (total int, by map[string]int, err error) {

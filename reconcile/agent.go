@@ -16,18 +16,6 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reasons of an agent's events about Services, the first two as MetalLB spells
-// them.
-const (
-	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
-	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
-)
-
-// EventDrainInvalid is the reason of an agent's event about its Node, a warning:
-// AnnotationDrain has a value that means nothing.
-const EventDrainInvalid = "DrainNotUnderstood"
-
 // FRR runs a configuration.
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
@@ -59,7 +47,8 @@ type Layer2 interface {
 // A Neighborhood is what an agent knows of its network.
 type Neighborhood struct {
 	Membership
-	Gaps      int // how often the agent did not run for a while
+	Gaps      int          // how often the agent did not run for a while
+	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 }
 
@@ -105,7 +94,7 @@ type AgentOptions struct {
 	Reporter   Reporter              // required
 	Logger     *slog.Logger          // required
 	Layer2     Layer2                // optional: nil announces nothing on layer 2
-	Events     func(*Service, Event) // optional: tells of Services that are announced from this node, from the second pass on
+	Events     func(*Service, Event) // optional: tells of Services that are seen to be announced from this node, as far as the first pass did not want them
 	NodeEvents func(Event)           // optional: tells of this node
 	Announce   AnnounceOptions       // optional: without Layer2, which is set
 	State      StateWriter           // optional: told whether all is in force here
@@ -126,6 +115,7 @@ type Agent struct {
 	decisions []status.Decision // of the last pass
 	unheard   []netip.Addr      // likewise
 	passed    bool              // there was one
+	untold    untold            // what is announced since then, and was not told yet
 	again     *time.Timer       // wakes the worker for what time alone brings about
 }
 
@@ -166,6 +156,7 @@ func (a *Agent) pass() {
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
+		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
@@ -200,16 +191,18 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if !held.look.IsZero() {
 		next = earliest(next, held.look)
 	}
+	if a.opts.Events != nil && a.passed {
+		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {
+			next = earliest(next, due)
+		}
+		a.tellUnheard(s, layer2)
+	}
 	if next.IsZero() {
 		a.again.Stop()
 	} else {
 		a.again.Reset(next.Sub(now))
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
-	if a.opts.Events != nil && a.passed {
-		a.tell(s, out.Decisions, around.Conflicts)
-		a.tellUnheard(s, layer2)
-	}
 	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
 }
 
@@ -309,50 +302,6 @@ func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflic
 		d.Detail = c.String()
 		if c.Refused {
 			d.Announce, d.Reason = false, c.reason()
-		}
-	}
-}
-
-// tell sends an event for each Service that is announced now and was not in the
-// last pass, and for each whose address is another host's.
-func (a *Agent) tell(s Snapshot, now []status.Decision, conflicts map[netip.Addr]Conflict) {
-	news := func(d status.Decision, e Event) {
-		if svc := findService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, e)
-		}
-	}
-	before := a.decisions
-	told := status.Decision{} // a Service with two addresses is told of once
-	for _, d := range now {
-		for len(before) > 0 && compareDecisions(before[0], d) < 0 {
-			before = before[1:]
-		}
-		was := status.Decision{}
-		if len(before) > 0 && compareDecisions(before[0], d) == 0 {
-			was = before[0]
-		}
-		if d.Announce && !was.Announce && (told.Service != d.Service || told.Protocol != d.Protocol) {
-			told = d
-			news(d, Event{Reason: EventAnnouncing,
-				Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, d.Protocol)})
-		}
-		if c, ok := conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
-			news(d, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
-		}
-	}
-}
-
-// tellUnheard sends an event for each Service with an address that nobody can
-// answer for on the interfaces that are asked for, and that was not so in the last
-// pass.
-func (a *Agent) tellUnheard(s Snapshot, now DesiredLayer2) {
-	for _, d := range now.Decisions {
-		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.unheard, d.Addr) {
-			continue
-		}
-		if svc := findService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
-				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}
 }

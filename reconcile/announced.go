@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,9 @@ const ConditionAnnounced = ownPrefix + "Announced"
 
 // ReasonNotAnnounced is the reason of a ConditionAnnounced that is False though
 // the Service has an address, an advertisement and, as far as is known, an
-// endpoint. Its other reasons are status.Announced, status.NoAddress,
-// status.NoAdvertisement and status.NoEndpoints.
+// endpoint, and nodes may announce it. Its other reasons are status.Announced,
+// status.NoAddress, status.NoAdvertisement, status.NoEndpoints, and those of
+// unable.
 const ReasonNotAnnounced status.Reason = "NotAnnounced"
 
 const (
@@ -45,6 +47,10 @@ type Announced struct {
 	Told  bool           // nodes can tell
 	Words map[Key]string // by Service, who announces it; none: nobody
 	Reach *Reach         // nil: that is not known
+
+	// Nowhere reports whether all nodes say that they lack an interface; nil: none
+	// say so.
+	Nowhere func(iface string) bool
 }
 
 // A Reach is where the endpoints of Services are.
@@ -59,9 +65,12 @@ type announced struct {
 	ignoreExclude bool // LabelExcludeNode has no meaning
 
 	stale map[Key]stale // Services whose condition is not as it should be
+	limit eventLimit    // of the events that go with changes of the condition
 
 	config *config.Config // that pools was made from
 	pools  poolIndex
+
+	lacks map[lackKey]lack // of one pass
 }
 
 // A stale condition waits to be written.
@@ -70,6 +79,7 @@ type stale struct {
 	want  Condition // what it should be, zero for none
 	heard time.Time // that became so
 	told  bool      // it is being written
+	event *Event    // that goes with the write; nil: none does
 }
 
 // complete adds to a Plan what Services are to say of who announces them.
@@ -82,6 +92,8 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 	}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[Key]stale)
+	m.limit.sweep(now)
+	m.lacks = map[lackKey]lack{}
 	for _, svc := range s.Services {
 		var u *Update
 		if len(rest) > 0 && rest[0].Service == svc {
@@ -103,13 +115,16 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		}
 		have, want := svc.condition(ConditionAnnounced), m.verdict(svc, next.Ingress, a)
 		if have == nil && want == nil || have != nil && want != nil && *have == *want {
+			if e, due := m.limit.late(svc.Key, have, now); e != nil {
+				plan.Events = append(plan.Events, ServiceEvent{svc, *e})
+			} else if !due.IsZero() {
+				plan.Next = earliest(plan.Next, due)
+			}
 			continue
 		}
 		w := m.wait(svc.Key, want, now)
 		if due := w.due(have, want); now.Before(due) {
-			if plan.Next.IsZero() || due.Before(plan.Next) {
-				plan.Next = due
-			}
+			plan.Next = earliest(plan.Next, due)
 			left[svc.Key] = w
 			continue
 		}
@@ -118,7 +133,13 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			u = &updates[len(updates)-1]
 		}
 		u.Announced, u.Unannounced = want, want == nil
-		w.told = true
+		if !w.told {
+			w.told, w.event = true, m.limit.take(svc.Key, have, want, now)
+		}
+		if w.event != nil {
+			// Not into the array that Assign made: it may have room.
+			u.Events = append(slices.Clip(u.Events), *w.event)
+		}
 		left[svc.Key] = w
 	}
 	plan.Updates, m.stale = updates, left
@@ -154,7 +175,7 @@ func (w stale) due(have, want *Condition) time.Time {
 			return soon
 		}
 		return late
-	case want.Reason == ReasonNotAnnounced || want.Reason == status.NoEndpoints || have != nil && have.True:
+	case want.Reason != status.NoAddress && want.Reason != status.NoAdvertisement || have != nil && have.True:
 		return late
 	}
 	return w.since
@@ -174,6 +195,9 @@ func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Cond
 	}
 	if !a.Told {
 		return nil
+	}
+	if reason, lack := m.unable(svc, addrs, a); reason != "" {
+		return &Condition{Type: ConditionAnnounced, Reason: reason, Message: lack}
 	}
 	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {
 		return &Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}

@@ -41,8 +41,12 @@ type stage struct {
 	*scene
 	nodes  *tellers
 	writes []string
+	told   []string // events, with and without a write
 	stop   func()
 }
+
+// unread is a configuration that a stage is yet to be given.
+const unread = "unread"
 
 // newStage starts a controller.
 func newStage(t *testing.T, config string, services ...*reconcile.Service) *stage {
@@ -54,8 +58,15 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 	worker := reconcile.NewWorker()
 	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: reconcile.Announced{Told: true}}}
 	s.snapshot.Services = services
-	s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
+	if config != unread {
+		s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
+	}
 	opts.Worker, opts.Cluster, opts.Documents, opts.Writer, opts.Reporter = worker, s, s, stageWriter{s}, reporter{s.scene}
+	opts.Events = func(svc *reconcile.Service, e reconcile.Event) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.told = append(s.told, eventText(svc, e))
+	}
 	opts.Announced, opts.Logger = s.nodes, slog.New(slog.NewTextHandler(t.Output(), nil))
 	c := reconcile.NewController(opts)
 	ctx, stop := context.WithCancel(t.Context())
@@ -132,6 +143,9 @@ func (w stageWriter) Set(updates []reconcile.Update) {
 			}
 			next[i] = &changed
 			w.writes = append(w.writes, svc.Name+" "+text)
+			for _, e := range u.Events {
+				w.told = append(w.told, eventText(svc, e))
+			}
 		}
 	}
 	w.snapshot.Services = next
@@ -225,7 +239,7 @@ func TestAnnouncedForeign(t *testing.T) {
 // What the configuration alone says needs no second write.
 func TestAnnouncedNoAdvertisement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStage(t, "", services("a")...)
+		s := newStage(t, unread, services("a")...)
 		defer s.stop()
 		pool := poolResources("198.51.100.0/24")
 		resources := func(specs ...string) {
@@ -258,7 +272,7 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, l := services("a")[0], services("l")[0]
 		l.Local = true
-		s := newStage(t, "", a, l)
+		s := newStage(t, unread, a, l)
 		defer s.stop()
 		r := poolResources("198.51.100.0/24")
 		for _, spec := range []string{
@@ -311,7 +325,7 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 		ignore bool
 		want   string
 	}{
-		{false, "a Assigned NoEndpoints: the Service has no usable endpoint on a node that may announce it"},
+		{false, "a Assigned NodeExcluded: no node may announce it, of 1 nodes 1 are selected: the label " + reconcile.LabelExcludeNode + " is on n1"},
 		{true, "a Assigned NotAnnounced: no node announces it"},
 	} {
 		synctest.Test(t, func(t *testing.T) {

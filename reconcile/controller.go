@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -45,7 +46,8 @@ type Reporter interface {
 type ResourceStatus struct {
 	Verdicts []config.Verdict // in the order of their IDs
 	Pools    []status.Pool
-	Version  string // of the resources that the controller uses
+	Version  string             // of the resources that the controller uses
+	Refs     map[config.ID]Refs // of those that refer to something; nil: it is not known yet
 }
 
 // A ResourceWriter makes the status of resources say what became of them.
@@ -54,21 +56,25 @@ type ResourceWriter interface {
 	Set(s ResourceStatus)
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
+	// Nowhere reports whether all nodes say that they lack an interface, one that an
+	// L2Advertisement names. It must not block.
+	Nowhere(iface string) bool
 }
 
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
-	Worker       *Worker        // required: woken by whatever changes
-	Cluster      LeaderCluster  // required
-	Documents    Documents      // required
-	Writer       Writer         // required
-	Reporter     Reporter       // required
-	Logger       *slog.Logger   // required
-	ConfigEvents func(Event)    // optional: tells of a text that is refused, and when one is accepted again
-	Resources    ResourceWriter // optional: told what became of resources
-	State        StateWriter    // optional: told whether all is in force
-	Announced    Announcements  // optional: what nodes announce; nil: Services say of it only what the configuration tells
-	Assign       AssignOptions  // optional; Now is set for each pass
+	Worker       *Worker               // required: woken by whatever changes
+	Cluster      LeaderCluster         // required
+	Documents    Documents             // required
+	Writer       Writer                // required
+	Reporter     Reporter              // required
+	Logger       *slog.Logger          // required
+	ConfigEvents func(Event)           // optional: tells of a text that is refused, and when one is accepted again
+	Events       func(*Service, Event) // optional: tells of Services that are not written at the moment
+	Resources    ResourceWriter        // optional: told what became of resources
+	State        StateWriter           // optional: told whether all is in force
+	Announced    Announcements         // optional: what nodes announce; nil: Services say of it only what the configuration tells
+	Assign       AssignOptions         // optional; Now is set for each pass
 
 	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
 }
@@ -126,6 +132,8 @@ type term struct {
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
 	timer     *time.Timer
+
+	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
 
 // again wakes a Worker at a moment, and at no other that it was told of before;
@@ -154,14 +162,28 @@ func (c *Controller) pass(t *term) {
 		opts := c.opts.Assign
 		opts.Now = start
 		plan := Assign(s, t.allocator, opts)
-		if a, read := c.announced(); read {
+		plan = t.configure(plan, s, opts.Class, start)
+		a, read := c.announced()
+		if read {
+			if c.opts.Resources != nil {
+				a.Nowhere = c.opts.Resources.Nowhere
+			}
 			plan = t.announced.complete(plan, s, a, opts.Class, start)
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
 		c.tell(t, s.Config)
+		if c.opts.Events != nil {
+			for _, e := range plan.Events {
+				c.opts.Events(e.Service, e.Event)
+			}
+		}
 		if c.opts.Resources != nil {
-			c.opts.Resources.Set(ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config)})
+			rs := ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config)}
+			if read {
+				rs.Refs = resolveRefs(s.Config.Verdicts, a.Reach)
+			}
+			c.opts.Resources.Set(rs)
 		}
 		if c.opts.State != nil {
 			c.opts.State.Set(controllerState(s.Config))
@@ -188,6 +210,8 @@ func (c *Controller) tell(t *term, l Loaded) {
 	var e Event
 	switch {
 	case l.Document.Resources != nil:
+	case l.Config == nil && errors.Is(l.Err, ErrNotFound):
+		// There is nothing that an event could be about: Services tell of it.
 	case l.Err != nil:
 		e = Event{Warning: true, Reason: EventConfigRejected, Message: l.Err.Error()}
 	case l.Document.Notice != "":

@@ -55,6 +55,14 @@ func (f *Fleet) Hear(node string, s State, now time.Time) bool {
 	return true
 }
 
+// Lacking returns which interfaces the agent of a node says that it lacks.
+func (f *Fleet) Lacking(node string) []string {
+	if a := f.agents[node]; a != nil {
+		return a.State.Lacking
+	}
+	return nil
+}
+
 // Keep forgets the agents of other nodes, and reports whether there were any.
 func (f *Fleet) Keep(on func(node string) bool) bool {
 	before := len(f.agents)
@@ -69,12 +77,20 @@ type Progressed struct {
 	failed  []string          // nodes with trouble, and which
 	waiting []string          // nodes that are on their way
 	silent  []string          // nodes that nobody waits for
+	lacking map[string]int    // by interface: how many of the nodes that are not silent lack it
+}
+
+// Nowhere reports whether all nodes say that they lack an interface.
+func (p Progressed) Nowhere(iface string) bool {
+	all := len(p.done) + len(p.failed) + len(p.waiting)
+	return all > 0 && p.lacking[iface] == all
 }
 
 // Progress returns how far all are with a version of the configuration, and how long
 // it takes until somebody counts as silent; 0: nobody is waited for.
 func (f *Fleet) Progress(version string, now time.Time) (p Progressed, wait time.Duration) {
 	errors := map[string][]string{}
+	p.lacking = map[string]int{}
 	for _, node := range slices.Sorted(maps.Keys(f.agents)) {
 		a := f.agents[node]
 		failed := a.Version != version && a.Failure != "" && a.Failed == version
@@ -89,6 +105,11 @@ func (f *Fleet) Progress(version string, now time.Time) (p Progressed, wait time
 			since = a.heard
 		}
 		left := agentSilence - now.Sub(since)
+		if failed || a.behind.IsZero() || left > 0 {
+			for _, name := range a.Lacking {
+				p.lacking[name]++
+			}
+		}
 		switch {
 		case failed:
 			p.failed = append(p.failed, node+": "+a.Failure)

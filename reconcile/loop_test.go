@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -39,6 +40,8 @@ type scene struct {
 	hung     bool // FRR takes a text and does nothing
 
 	rechecked []netip.Prefix // that the agent had looked at again
+
+	refs map[config.ID]reconcile.Refs // what was said of resources
 }
 
 func (w *scene) Snapshot() (reconcile.Snapshot, bool) {

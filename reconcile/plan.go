@@ -39,9 +39,16 @@ const (
 // A Plan is what the controller wants to be true of Services and pools. It
 // names only Services that differ from their snapshot.
 type Plan struct {
-	Updates []Update      // in the order of the snapshot's Services
-	Pools   []status.Pool // in document order
-	Next    time.Time     // decide again then, should nothing change before; zero: no need
+	Updates []Update       // in the order of the snapshot's Services
+	Pools   []status.Pool  // in document order
+	Events  []ServiceEvent // that go with no update
+	Next    time.Time      // decide again then, should nothing change before; zero: no need
+}
+
+// A ServiceEvent is an Event and the Service that it is about.
+type ServiceEvent struct {
+	Service *Service
+	Event
 }
 
 // An Update is the whole of what the controller writes to one Service.

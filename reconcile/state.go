@@ -18,12 +18,14 @@ type State struct {
 	Version string   // of the resources that are in force; empty: none are
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
+	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
 	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
-		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure
+		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
+		slices.Equal(s.Lacking, o.Lacking)
 }
 
 // A StateWriter makes a State known.

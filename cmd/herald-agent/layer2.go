@@ -118,7 +118,7 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 		return nil
 	}
 	r := rivals{
-		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: neighborTable, set: l.announcer.SetNodes, log: l.log,
+		node: l.node, cluster: l.cluster, view: l.members.View, neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.log,
 	}
 	return r.run(ctx)
 }
@@ -146,7 +146,7 @@ func (l *layer2) leave(ctx context.Context) {
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	state := l.announcer.State()
-	out := reconcile.Neighborhood{Conflicts: conflicts(state)}
+	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state)}
 	if l.members == nil {
 		out.Disabled = true
 		return out
@@ -303,9 +303,16 @@ func stateOf(s l2.State, leaving bool) members.State {
 	}
 	slices.SortFunc(out.MACs, func(a, b members.MAC) int { return slices.Compare(a[:], b[:]) })
 	out.MACs = slices.Compact(out.MACs)
+	out.Held = answered(s)
+	return out
+}
+
+// answered returns the addresses that this node was seen to answer for, in order.
+func answered(s l2.State) []netip.Addr {
+	var out []netip.Addr
 	for _, a := range s.Addresses {
 		if a.Confirmed {
-			out.Held = append(out.Held, a.Addr)
+			out = append(out, a.Addr)
 		}
 	}
 	return out

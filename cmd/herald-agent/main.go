@@ -144,7 +144,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
+		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
 		Tell: about,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)

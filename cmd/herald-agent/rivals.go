@@ -4,14 +4,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
@@ -34,20 +30,12 @@ type rivals struct {
 	node      string
 	cluster   reconcile.Cluster
 	view      func() members.View
-	neighbors func() ([]neighbor, error)
+	neighbors func() ([]l2.Neighbor, error)
 	set       func(map[l2.MAC]string)
 	log       *slog.Logger
 
 	agents map[l2.MAC]bool // hardware addresses of nodes on which an agent was ever seen
 	since  time.Time       // of the first look that could tell who is alive
-}
-
-// A neighbor is an entry of the kernel's neighbor table.
-type neighbor struct {
-	addr     netip.Addr
-	mac      l2.MAC
-	resolved bool // mac is known
-	failed   bool // nobody has the address
 }
 
 // run looks until the context is canceled.
@@ -101,13 +89,13 @@ func (r *rivals) look(now time.Time) time.Duration {
 	}
 	nodes, settled := map[l2.MAC]string{}, map[string]bool{}
 	for _, e := range table {
-		node := without[e.addr]
+		node := without[e.Addr]
 		switch {
 		case node == "":
-		case e.resolved && !r.agents[e.mac]:
-			nodes[e.mac] = node
+		case e.MAC != (l2.MAC{}) && !r.agents[e.MAC]:
+			nodes[e.MAC] = node
 			settled[node] = true
-		case e.resolved || e.failed:
+		case e.MAC != (l2.MAC{}) || e.Failed:
 			settled[node] = true
 		}
 	}
@@ -118,28 +106,4 @@ func (r *rivals) look(now time.Time) time.Duration {
 	}
 	r.set(nodes)
 	return rivalsInterval
-}
-
-// neighborTable reads the kernel's neighbor table.
-func neighborTable() ([]neighbor, error) {
-	var out []neighbor
-	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
-		list, err := netlink.NeighList(0, family)
-		if err != nil {
-			return nil, fmt.Errorf("list neighbors: %w", err)
-		}
-		for _, e := range list {
-			addr, ok := netip.AddrFromSlice(e.IP)
-			if !ok {
-				continue
-			}
-			n := neighbor{addr: addr.Unmap(), failed: e.State == unix.NUD_FAILED}
-			known := e.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT) != 0
-			if known && len(e.HardwareAddr) == len(n.mac) {
-				n.mac, n.resolved = l2.MAC(e.HardwareAddr), true
-			}
-			out = append(out, n)
-		}
-	}
-	return out, nil
 }

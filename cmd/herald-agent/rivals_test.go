@@ -20,7 +20,7 @@ import (
 func TestRivals(t *testing.T) {
 	mac := func(i byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, i} }
 	addr := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, i}) }
-	entry := func(i byte) neighbor { return neighbor{addr: addr(i), mac: mac(i), resolved: true} }
+	entry := func(i byte) l2.Neighbor { return l2.Neighbor{Addr: addr(i), MAC: mac(i)} }
 	nodes := []*reconcile.Node{
 		{Name: "n1", Addrs: []netip.Addr{addr(1)}},
 		{Name: "n2", Addrs: []netip.Addr{addr(2)}},
@@ -33,7 +33,7 @@ func TestRivals(t *testing.T) {
 		name  string
 		after time.Duration
 		view  members.View
-		table []neighbor
+		table []l2.Neighbor
 		want  map[l2.MAC]string
 		told  bool
 		next  time.Duration
@@ -46,24 +46,24 @@ func TestRivals(t *testing.T) {
 			{name: "at once", view: members.View{Members: []members.Member{alive(1, "n1"), alive(2, "n2"), alive(3, "n3")}}, told: true, next: rivalsInterval},
 		}},
 		{"who is alive is not known yet", []step{
-			{name: "stale", view: members.View{Stale: true}, table: []neighbor{entry(2), entry(3)}, next: rivalsHurry},
+			{name: "stale", view: members.View{Stale: true}, table: []l2.Neighbor{entry(2), entry(3)}, next: rivalsHurry},
 			{name: "known", after: rivalsHurry, view: members.View{Members: []members.Member{alive(1, "n1"), alive(2, "n2")}},
-				table: []neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{mac(3): "n3"}, told: true, next: rivalsInterval},
+				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{mac(3): "n3"}, told: true, next: rivalsInterval},
 		}},
 		{"addresses are resolved one after the other", []step{
 			{name: "none is", table: nil, next: rivalsHurry},
-			{name: "one is", after: rivalsHurry, table: []neighbor{entry(2), {addr: addr(3)}}, next: rivalsHurry},
-			{name: "the other does not exist", after: 2 * rivalsHurry, table: []neighbor{entry(2), {addr: addr(3), failed: true}},
+			{name: "one is", after: rivalsHurry, table: []l2.Neighbor{entry(2), {Addr: addr(3)}}, next: rivalsHurry},
+			{name: "the other does not exist", after: 2 * rivalsHurry, table: []l2.Neighbor{entry(2), {Addr: addr(3), Failed: true}},
 				want: map[l2.MAC]string{mac(2): "n2"}, told: true, next: rivalsInterval},
 		}},
 		{"an address that is never resolved is not waited for", []step{
-			{name: "at first", table: []neighbor{entry(2)}, next: rivalsHurry},
-			{name: "later", after: resolveWait, table: []neighbor{entry(2)}, want: map[l2.MAC]string{mac(2): "n2"}, told: true, next: rivalsInterval},
+			{name: "at first", table: []l2.Neighbor{entry(2)}, next: rivalsHurry},
+			{name: "later", after: resolveWait, table: []l2.Neighbor{entry(2)}, want: map[l2.MAC]string{mac(2): "n2"}, told: true, next: rivalsInterval},
 		}},
 		{"where an agent was is no other load balancer", []step{
 			{name: "it runs", view: members.View{Members: []members.Member{alive(2, "n2"), alive(3, "n3")}}, told: true, next: rivalsInterval},
 			{name: "it has ended", after: time.Second, view: members.View{Members: []members.Member{alive(3, "n3")}},
-				table: []neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{}, told: true, next: rivalsInterval},
+				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{}, told: true, next: rivalsInterval},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,7 +73,7 @@ func TestRivals(t *testing.T) {
 				node:      "n1",
 				cluster:   cluster(nodes),
 				view:      func() members.View { return now.view },
-				neighbors: func() ([]neighbor, error) { return now.table, nil },
+				neighbors: func() ([]l2.Neighbor, error) { return now.table, nil },
 				set:       func(nodes map[l2.MAC]string) { told, got = true, nodes },
 				log:       slog.New(slog.DiscardHandler),
 				agents:    map[l2.MAC]bool{},

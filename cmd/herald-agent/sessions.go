@@ -39,9 +39,10 @@ type reader interface {
 // sessionsOptions are what sessions work with. All of it is required.
 type sessionsOptions struct {
 	Reader  reader
-	Changed func()                // called when a session has come up or gone down
-	Tell    func(reconcile.Event) // called with each event about the node
-	Present func(netip.Addr) bool // whether an interface that is up has an address
+	Reopen  func(context.Context, status.PeerID) (bool, error) // begins BFD with a peer anew, if it has BFD
+	Changed func()                                             // called when a session has come up or gone down
+	Tell    func(reconcile.Event)                              // called with each event about the node
+	Present func(netip.Addr) bool                              // whether an interface that is up has an address
 	Logger  *slog.Logger
 }
 
@@ -50,6 +51,7 @@ type sessions struct {
 	opts    sessionsOptions
 	history *history
 	mended  map[status.PeerID]mending // whose session was reset for its next hop, and has not been seen with one since
+	stuck   frr.Stuck
 
 	mu     sync.Mutex // guards the fields below
 	byPeer map[status.PeerID]status.Session
@@ -95,6 +97,7 @@ func (s *sessions) ask(ctx context.Context) {
 	s.mu.Unlock()
 	s.logChanges(before, byPeer)
 	s.mend(ctx, all, now)
+	s.reopen(ctx, all, now)
 	for _, e := range s.history.next(look{now, err == nil, byPeer}, names) {
 		s.opts.Tell(e)
 	}
@@ -125,6 +128,19 @@ func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
 			if err := s.opts.Reader.Reset(ctx, f.Peer); err != nil {
 				s.opts.Logger.Warn("session not reset", "peer", f.Peer.String(), "err", err)
 			}
+		}
+	}
+}
+
+// reopen begins BFD anew where neither BGP nor BFD comes up.
+func (s *sessions) reopen(ctx context.Context, all []frr.Session, now time.Time) {
+	for _, peer := range s.stuck.Next(all, now) {
+		done, err := s.opts.Reopen(ctx, peer)
+		switch {
+		case err != nil:
+			s.opts.Logger.Warn("BFD not begun anew", "peer", peer.String(), "err", err)
+		case done:
+			s.opts.Logger.Info("BFD begun anew", "peer", peer.String(), "reason", "the session is down, and so is BFD")
 		}
 	}
 }

@@ -4,8 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,6 +48,7 @@ func TestSessions(t *testing.T) {
 	var events []string
 	s := newSessions(sessionsOptions{
 		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
 		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
 		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
@@ -125,7 +128,8 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		reader := &fakeReader{}
 		there := false
 		s := newSessions(sessionsOptions{
-			Reader: reader, Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Reader: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
+			Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
 		})
 		for i, step := range steps {
@@ -138,6 +142,46 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		}
 		if reader.reset[0] != peer {
 			t.Errorf("the session with %v was reset, want %v", reader.reset[0], peer)
+		}
+	})
+}
+
+// BFD is begun anew for a session that neither comes up nor has BFD, and the log says so
+// if there was BFD to begin.
+func TestSessionsWithoutBFD(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := status.PeerID{Address: netip.MustParseAddr("10.0.0.1")}
+		plain := status.PeerID{Address: netip.MustParseAddr("10.0.0.2")}
+		broken := status.PeerID{Interface: "eth1"}
+		down := []frr.Session{{Peer: guarded, State: "Idle"}, {Peer: plain, State: "Active"}, {Peer: broken, State: "Active"}}
+		var log strings.Builder
+		var reopened []string
+		s := newSessions(sessionsOptions{
+			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(reconcile.Event) {},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
+			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
+				reopened = append(reopened, p.String())
+				if p == broken {
+					return false, errors.New("no reply")
+				}
+				return p == guarded, nil
+			},
+		})
+		for range 4 {
+			s.ask(t.Context())
+			time.Sleep(2 * time.Second)
+		}
+		if diff := cmp.Diff([]string{"10.0.0.1", "10.0.0.2", "eth1"}, reopened); diff != "" {
+			t.Errorf("begun anew (-want +got):\n%s", diff)
+		}
+		for text, want := range map[string]bool{
+			`msg="BFD begun anew" peer=10.0.0.1`: true,
+			`10.0.0.2`:                           false,
+			`msg="BFD not begun anew" peer=eth1 err="no reply"`: true,
+		} {
+			if strings.Contains(log.String(), text) != want {
+				t.Errorf("the log has %q: want %v:\n%s", text, want, log.String())
+			}
 		}
 	})
 }

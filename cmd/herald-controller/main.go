@@ -103,6 +103,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Logger:  log.With("component", "writer"),
 			Written: board.Written,
 		}),
+		Events:   events.Service,
 		Reporter: board,
 		Logger:   log,
 		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
@@ -116,6 +117,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if documents.Resources != nil {
 		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
+			Wake: worker.Wake,
 		})
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
 	}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// record keeps an event in words, "Kind/name Reason: message".
+func (a *api) record(method, name string, body []byte) {
+	var e corev1.Event
+	if err := json.Unmarshal(body, &e); err != nil {
+		panic(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	text := fmt.Sprintf("%s/%s %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message)
+	if e.Type == corev1.EventTypeWarning {
+		text = "!" + text
+	}
+	if method != "POST" {
+		text = fmt.Sprintf("%s %s", method, name)
+	}
+	a.heard = append(a.heard, text)
+}
+
+// newEvents returns the events since the last call.
+func (a *api) newEvents() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := a.heard
+	a.heard = nil
+	return out
+}
+
+// What comes again about a Service is counted, while it waits and after that; where
+// counting is not allowed, and about Nodes, it is written again.
+func TestRecorderCounts(t *testing.T) {
+	t.Parallel()
+	api := fake.NewClientset()
+	forbidden := false
+	api.PrependReactor("patch", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if forbidden {
+			return true, nil, errors.New("forbidden")
+		}
+		return false, nil, nil
+	})
+	events := kube.NewRecorder(newClient(t, api), "herald-controller", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	svc := &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: "a"}, UID: "u", ResourceVersion: "1"}
+	up, down := reconcile.Event{Reason: "Announced", Message: "announced"}, reconcile.Event{Warning: true, Reason: "NoEndpoints", Message: "none"}
+	written := func(namespace string) []string {
+		list, err := api.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.SortFunc(list.Items, func(a, b corev1.Event) int { return a.FirstTimestamp.Compare(b.FirstTimestamp.Time) })
+		var out []string
+		for _, e := range list.Items {
+			out = append(out, fmt.Sprintf("%s %d", e.Reason, e.Count))
+		}
+		slices.Sort(out)
+		return out
+	}
+	is := func(what, namespace string, want ...string) {
+		t.Helper()
+		eventually(t, what+": "+strings.Join(want, ", "), func() bool { return slices.Equal(written(namespace), want) })
+	}
+	for range 3 {
+		events.Service(svc, up)
+		events.Service(svc, down)
+	}
+	run(t, events.Run)
+	is("what waited", "ns", "Announced 3", "NoEndpoints 3")
+	changed := *svc
+	changed.ResourceVersion = "2"
+	events.Service(&changed, up)
+	is("once more", "ns", "Announced 4", "NoEndpoints 3")
+	other := *svc
+	other.UID = "another of the name"
+	events.Service(&other, up)
+	is("another Service", "ns", "Announced 1", "Announced 4", "NoEndpoints 3")
+	events.Node("n1", down)
+	is("a Node", metav1.NamespaceDefault, "NoEndpoints 1")
+	events.Node("n1", down)
+	is("a Node again", metav1.NamespaceDefault, "NoEndpoints 1", "NoEndpoints 1")
+	forbidden = true
+	events.Service(svc, down)
+	is("it may not be changed", "ns", "Announced 1", "Announced 4", "NoEndpoints 1", "NoEndpoints 3")
+}
+
+// Where too many events wait, those that have waited longest go, and what is about
+// an object last is written last.
+func TestRecorderOrder(t *testing.T) {
+	t.Parallel()
+	a, c := newAPI(t, allPlurals...)
+	events := kube.NewRecorder(c, "herald-controller", slog.New(slog.DiscardHandler))
+	service := func(i int) *reconcile.Service {
+		return &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: fmt.Sprint("s", i)}, UID: fmt.Sprint(i)}
+	}
+	const many = 16384
+	for i := range many + 2 {
+		events.Service(service(i), reconcile.Event{Reason: "Announced", Message: "announced"})
+	}
+	for range 2 * many { // they are one, and take no other's place
+		events.Service(service(2), reconcile.Event{Reason: "Announced", Message: "announced"})
+	}
+	run(t, events.Run)
+	var got []string
+	eventually(t, "three events", func() bool { got = append(got, a.newEvents()...); return len(got) >= 3 })
+	want := []string{"Service/s3 Announced: announced", "Service/s4 Announced: announced", "Service/s5 Announced: announced"}
+	if !slices.Equal(got[:3], want) {
+		t.Errorf("the first events are %q, want %q", got[:3], want)
+	}
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// events returns what is told about an object whose status has been written: what
+// that status did not say before.
+func (s said) events() []reconcile.Event {
+	var out []reconcile.Event
+	before := s.have.condition(conditionAccepted)
+	switch {
+	case !s.Accepted && before.says("False", s.Message):
+	case !s.Accepted:
+		out = append(out, reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: s.Message})
+	case before != nil && before.Status == "False":
+		out = append(out, reconcile.Event{Reason: reconcile.EventConfigAccepted, Message: s.Message})
+	}
+	if s.Accepted && !before.says("True", s.Message) && slices.Contains(s.Notes, config.NoteUnadvertised) {
+		out = append(out, reconcile.Event{Warning: true, Reason: reconcile.EventUnadvertised, Message: config.NoteUnadvertised})
+	}
+	if s.refs == nil {
+		return out
+	}
+	before = s.have.condition(conditionResolved)
+	switch {
+	case !s.refs.True && before.says("False", s.refs.Message):
+	case !s.refs.True:
+		out = append(out, reconcile.Event{Warning: true, Reason: reconcile.EventRefsUnresolved, Message: s.refs.Message})
+	case before != nil && before.Status == "False":
+		out = append(out, reconcile.Event{Reason: reconcile.EventRefsResolved, Message: s.refs.Message})
+	}
+	return out
+}
+
+// says reports whether there is a condition of that status and message.
+func (c *condition) says(status, message string) bool {
+	return c != nil && c.Status == status && c.Message == clipMessage(message)
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile_test
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// A street is a node's routers and its neighbors on layer 2: what they have seen.
+type street struct {
+	router
+	sent     []netip.Prefix
+	answered []netip.Addr
+}
+
+func (s *street) Expect([]netip.Prefix)  {}
+func (s *street) Recheck([]netip.Prefix) {}
+func (s *street) Sent(p netip.Prefix) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sent := range s.sent {
+		if sent == p {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *street) Set([]byte) {}
+
+// A lane is the layer 2 of a street.
+type lane struct{ *street }
+
+func (lane) Set([]reconcile.Answer) {}
+func (l lane) Neighborhood() reconcile.Neighborhood {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}, Answered: l.answered}
+}
+
+// A node tells that it announces a Service once it was seen to do so, for a
+// moment at least, and once.
+func TestAgentTellsWhatIsSeen(t *testing.T) {
+	const settings = `
+peers: [{peer-address: 192.0.2.254, peer-asn: 64513, my-asn: 64512}]
+address-pools:
+- {name: web, protocol: bgp, addresses: [198.51.100.0/28]}
+- {name: lan, protocol: layer2, addresses: [192.0.2.0/28]}`
+	route, addr := netip.MustParsePrefix("198.51.100.1/32"), netip.MustParseAddr("192.0.2.1")
+	synctest.Test(t, func(t *testing.T) {
+		w := &scene{synced: true}
+		here := &street{router: router{w}}
+		worker := reconcile.NewWorker()
+		w.wake = worker.Wake
+		old := services("old=198.51.100.9")
+		endpoints := map[reconcile.Key][]reconcile.Endpoint{}
+		all := append(old, services("bgp=198.51.100.1", "lan=192.0.2.1")...)
+		for _, s := range all {
+			endpoints[s.Key] = []reconcile.Endpoint{{Node: "n1"}}
+		}
+		w.snapshot = reconcile.Snapshot{Nodes: []*reconcile.Node{{Name: "n1"}}, Services: old, Endpoints: endpoints}
+		var told []string
+		a := reconcile.NewAgent(reconcile.AgentOptions{
+			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Events: func(svc *reconcile.Service, e reconcile.Event) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				told = append(told, eventText(svc, e))
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- a.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		news := func(what string, d time.Duration, want ...string) {
+			t.Helper()
+			w.wake()
+			time.Sleep(d)
+			synctest.Wait()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			wants(t, what, told, want...)
+			told = nil
+		}
+		sees := func(sent []netip.Prefix, answered ...netip.Addr) {
+			w.mu.Lock()
+			here.sent, here.answered = sent, answered
+			w.mu.Unlock()
+		}
+		bgp := `bgp nodeAssigned: announcing from node "n1" with protocol "bgp"`
+		layer2 := `lan nodeAssigned: announcing from node "n1" with protocol "layer2"`
+
+		w.write(settings)
+		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[2], all[0]} })
+		news("it is wanted", time.Hour)
+		sees([]netip.Prefix{route})
+		news("a router was sent the route", 500*time.Millisecond)
+		sees(nil)
+		news("for a moment", time.Minute)
+		sees([]netip.Prefix{route}, addr)
+		news("both are seen", time.Minute, bgp, layer2)
+		sees(nil)
+		news("not any more", time.Minute)
+		sees([]netip.Prefix{route, netip.MustParsePrefix("198.51.100.9/32")}, addr)
+		news("again, which the controller tells", time.Minute)
+		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[0]} })
+		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[2], all[0]} })
+		news("one is new again", time.Minute, layer2)
+	})
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/heraldlb/herald/status"
+)
+
+const (
+	// announcedAtOnce is how many events about ConditionAnnounced of one Service may
+	// follow each other, and announcedEvery how often there may be another one after
+	// those. What is held back is summed up when its time has come.
+	announcedAtOnce = 10
+	announcedEvery  = time.Minute
+)
+
+// An eventLimit bounds the events of Services whose ConditionAnnounced changes
+// all the time. It remembers nothing of a Service that has been quiet for long.
+type eventLimit struct {
+	spent map[Key]allowance
+	owed  map[Key]Condition // what the newest event says of Services that it is not true of any more
+	swept time.Time
+}
+
+// An allowance is how many events there may be now.
+type allowance struct {
+	left   int
+	earned time.Time // when left was counted
+}
+
+// earn returns an allowance as of now.
+func (a allowance) earn(now time.Time) allowance {
+	n := int(now.Sub(a.earned) / announcedEvery)
+	a.left, a.earned = min(a.left+n, announcedAtOnce), a.earned.Add(time.Duration(n)*announcedEvery)
+	return a
+}
+
+// spend reports whether there may be an event about a Service now, and counts it.
+func (l *eventLimit) spend(svc Key, now time.Time) bool {
+	a, known := l.spent[svc]
+	if a = a.earn(now); !known {
+		a = allowance{announcedAtOnce, now}
+	}
+	if a.left == 0 {
+		return false
+	}
+	if a.left--; l.spent == nil {
+		l.spent = map[Key]allowance{}
+	}
+	l.spent[svc] = a
+	return true
+}
+
+// take returns the event about a change of a condition; nil if there is nothing
+// to tell, or not now.
+func (l *eventLimit) take(svc Key, have, want *Condition, now time.Time) *Event {
+	before, owed := l.owed[svc]
+	if owed {
+		have = &before
+	}
+	e := announcedEvent(have, want)
+	if e == nil || l.spend(svc, now) {
+		delete(l.owed, svc)
+		return e
+	}
+	if l.owed == nil {
+		l.owed = map[Key]Condition{}
+	}
+	l.owed[svc] = Condition{}
+	if have != nil {
+		l.owed[svc] = *have
+	}
+	return nil
+}
+
+// late returns the event that was held back about a Service whose condition is now
+// as it should be, or nil and when that may be; the zero Time is never.
+func (l *eventLimit) late(svc Key, have *Condition, now time.Time) (*Event, time.Time) {
+	before, owed := l.owed[svc]
+	if !owed {
+		return nil, time.Time{}
+	}
+	e := announcedEvent(&before, have)
+	if e == nil || l.spend(svc, now) {
+		delete(l.owed, svc)
+		return e, time.Time{}
+	}
+	return nil, l.spent[svc].earned.Add(announcedEvery)
+}
+
+// sweep forgets Services that may have as many events as any other, and those
+// that are gone with them.
+func (l *eventLimit) sweep(now time.Time) {
+	if now.Sub(l.swept) < announcedEvery {
+		return
+	}
+	l.swept = now
+	maps.DeleteFunc(l.spent, func(svc Key, a allowance) bool {
+		if a.earn(now).left < announcedAtOnce {
+			return false
+		}
+		delete(l.owed, svc)
+		return true
+	})
+}
+
+// announcedEvent returns the event that tells of a change of ConditionAnnounced:
+// its reason is that of the condition. It is nil where another event tells: of an
+// address that is not assigned.
+func announcedEvent(before, now *Condition) *Event {
+	was := before != nil && before.True
+	switch {
+	case now == nil, before != nil && *before == *now:
+		return nil
+	case now.True && was:
+		return &Event{Reason: string(status.Announced), Message: fmt.Sprintf("announced: %s; before: %s", now.Message, before.Message)}
+	case now.True:
+		return &Event{Reason: string(status.Announced), Message: "announced: " + now.Message}
+	case was:
+		return &Event{Warning: true, Reason: string(now.Reason), Message: fmt.Sprintf("no longer announced: %s; before: %s", now.Message, before.Message)}
+	case now.Reason == status.NoAddress:
+		return nil
+	}
+	return &Event{Warning: true, Reason: string(now.Reason), Message: "not announced: " + now.Message}
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// A lack is why nodes do not announce an address.
+type lack struct {
+	reason status.Reason
+	text   string
+}
+
+// unable says why no node may announce any of the addresses, though an
+// advertisement selects the Service: status.NodeNotSelected, status.NodeExcluded,
+// status.NodeNetworkDown, status.NoInterface or status.NoPeers. The reason is empty
+// if some node may, or if it is not known which nodes there are.
+func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
+	if a.Reach == nil || len(a.Reach.Nodes) == 0 {
+		return "", ""
+	}
+	var reason status.Reason
+	var texts []string
+	for _, addr := range addrs {
+		pool := m.pools.find(addr)
+		if pool == nil {
+			return "", ""
+		}
+		l, advertised := m.lackIn(pool, svc, a)
+		switch {
+		case !advertised:
+			continue // unadvertised says so where it is all there is
+		case l.reason == "":
+			return "", ""
+		}
+		if reason == "" {
+			reason = l.reason
+		}
+		if !slices.Contains(texts, l.text) {
+			texts = append(texts, l.text)
+		}
+	}
+	return reason, strings.Join(texts, "; ")
+}
+
+// A lackKey is a pool and which of its advertisements select a Service.
+type lackKey struct {
+	pool *poolAds
+	ads  string // a byte for each, 1 if it does
+}
+
+// lackIn returns what lackOf does for the advertisements of a pool that select a
+// Service, once in a pass for all Services that have them in common, and whether
+// there are any.
+func (m *announced) lackIn(p *poolAds, svc *Service, a Announced) (l lack, advertised bool) {
+	var matching [16]byte // for the usual few
+	key := matching[:0]
+	for _, ad := range p.bgp {
+		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
+	}
+	for _, ad := range p.layer2 {
+		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
+	}
+	if !slices.Contains(key, 1) {
+		return lack{}, false
+	}
+	if l, known := m.lacks[lackKey{p, string(key)}]; known {
+		return l, true
+	}
+	var bgp []*config.BGPAdvertisement
+	var layer2 []*config.L2Advertisement
+	for i, selects := range key {
+		switch {
+		case selects == 0:
+		case i < len(p.bgp):
+			bgp = append(bgp, p.bgp[i])
+		default:
+			layer2 = append(layer2, p.layer2[i-len(p.bgp)])
+		}
+	}
+	l = m.lackOf(bgp, layer2, a)
+	m.lacks[lackKey{p, string(key)}] = l
+	return l, true
+}
+
+func digit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// lackOf says why no node announces what advertisements are about.
+func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement, a Announced) lack {
+	nodes := a.Reach.Nodes
+	var names []string
+	for _, ad := range bgp {
+		names = append(names, ad.Name)
+	}
+	for _, ad := range layer2 {
+		names = append(names, ad.Name)
+	}
+	selected := 0
+	var able []*Node // of those selected
+	forbidden := map[status.Reason][]string{}
+	for _, n := range nodes {
+		chosen := slices.ContainsFunc(layer2, func(ad *config.L2Advertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) ||
+			slices.ContainsFunc(bgp, func(ad *config.BGPAdvertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) })
+		if !chosen {
+			continue
+		}
+		selected++
+		if why := refusal(*n, true, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
+			forbidden[why] = append(forbidden[why], n.Name)
+			continue
+		}
+		able = append(able, n)
+	}
+	switch {
+	case selected == 0:
+		return lack{status.NodeNotSelected, fmt.Sprintf("the nodeSelectors of %s match 0 of %d nodes", advertisements(names), len(nodes))}
+	case len(able) == 0:
+		return forbiddenLack(forbidden, selected, len(nodes))
+	}
+	deaf := a.deaf(layer2, able)
+	switch {
+	case len(layer2) > 0 && deaf.reason == "":
+		return lack{}
+	case len(bgp) == 0:
+		return deaf
+	}
+	l := m.peerless(bgp, able, names)
+	if l.reason != "" && deaf.reason == status.NoInterface {
+		l.text += "; " + deaf.text
+	}
+	return l
+}
+
+// deaf says why none of the nodes can answer as layer 2 advertisements have it; it
+// is empty if one may be able to.
+func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*Node) lack {
+	nowhere := map[string]bool{}
+	for _, ad := range layer2 {
+		if !slices.ContainsFunc(able, func(n *Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
+			continue
+		}
+		for _, name := range ad.Interfaces {
+			if a.Nowhere == nil || !a.Nowhere(name) {
+				return lack{}
+			}
+			nowhere[name] = true
+		}
+		if len(ad.Interfaces) == 0 {
+			return lack{}
+		}
+	}
+	if len(nowhere) == 0 {
+		return lack{reason: status.NodeNotSelected}
+	}
+	return lack{status.NoInterface, fmt.Sprintf("no node has an interface %s that layer 2 can use", someOf(nowhere))}
+}
+
+// forbiddenLack says why none of the selected nodes may announce anything.
+func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack {
+	var out lack
+	var texts []string
+	for _, f := range []lack{
+		{status.NodeExcluded, "the label " + LabelExcludeNode + " is on "},
+		{status.NodeNetworkDown, "the condition NetworkUnavailable is true on "},
+	} {
+		if nodes := forbidden[f.reason]; len(nodes) > 0 {
+			if out.reason == "" {
+				out.reason = f.reason
+			}
+			texts = append(texts, f.text+clipList(nodes, ", "))
+		}
+	}
+	out.text = fmt.Sprintf("no node may announce it, of %d nodes %d are selected: %s", all, selected, strings.Join(texts, "; "))
+	return out
+}
+
+// peerless says why none of the nodes has a BGP session that BGP advertisements
+// are for; it is empty if one is to have one.
+func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*Node, names []string) lack {
+	meant := map[string]bool{}
+	for _, p := range m.config.Peers {
+		for _, ad := range ads {
+			if len(ad.Peers) > 0 && !slices.Contains(ad.Peers, p.Name) {
+				continue
+			}
+			meant[p.Name] = true
+			if slices.ContainsFunc(able, func(n *Node) bool {
+				return config.AnyMatches(ad.NodeSelectors, n.Labels) && config.AnyMatches(p.NodeSelectors, n.Labels)
+			}) {
+				return lack{}
+			}
+		}
+	}
+	switch {
+	case len(m.config.Peers) == 0:
+		return lack{status.NoPeers, "there are no BGP peers"}
+	case len(meant) == 0:
+		return lack{status.NoPeers, fmt.Sprintf("none of the peers of %s exists", advertisements(names))}
+	}
+	return lack{status.NoPeers, fmt.Sprintf("the nodeSelectors of the peers %s match none of the %d nodes that may announce it", someOf(meant), len(able))}
+}
+
+// advertisements names advertisements.
+func advertisements(names []string) string {
+	if len(names) == 1 {
+		return "advertisement " + names[0]
+	}
+	return "the advertisements " + clipList(names, ", ")
+}
