@@ -150,7 +150,7 @@ func (f *manifestFile) resource(o *manifest.Object) {
 	f.Origins[id] = o
 	f.Objects = append(f.Objects, Object{
 		ID: id, Generation: generation,
-		Labels: o.Labels, Annotations: PoolAnnotations(id.Kind, o.Annotations),
+		Labels: o.Labels, Annotations: ReadAnnotations(id.Kind, o.Annotations),
 		Spec: bytes.TrimSpace(o.Member("spec")),
 	})
 }

@@ -62,6 +62,7 @@ type Verifier struct {
 	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
 	young  map[netip.Prefix]int             // of routes: how often to look once more
 	again  bool                             // all of it may have changed
+	looked time.Time                        // when the last look at all that succeeded was begun
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -179,9 +180,10 @@ func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) error {
 	ctx, cancel := context.WithTimeout(ctx, v.opts.Timeout)
 	defer cancel()
+	begun, awaited := time.Now(), false
 	if all {
 		v.mu.Lock()
-		v.again = false
+		awaited, v.again = v.again, false
 		v.mu.Unlock()
 	}
 	found, err := v.ask(ctx, routes)
@@ -191,10 +193,24 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 	if err != nil {
 		return err
 	}
-	if v.note(routes, found) {
+	news := v.note(routes, found)
+	if all {
+		v.mu.Lock()
+		v.looked = begun
+		v.mu.Unlock()
+	}
+	if news || awaited {
 		v.opts.Changed()
 	}
 	return nil
+}
+
+// Looked returns when the last look at all routes was begun that is over: what SentTo
+// returns is at least as new. Changed is called after one that Look asked for.
+func (v *Verifier) Looked() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.looked
 }
 
 // ask returns who was sent each of the routes.

@@ -228,6 +228,7 @@ func TestSidecarStopGracefulRestart(t *testing.T) {
 // announces again well before the DaemonSet goes on to the next.
 func TestSidecarRolling(t *testing.T) {
 	e := newSidecarE2E(t, 3)
+	refuse := e.refusals()
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
@@ -299,6 +300,25 @@ func TestSidecarRolling(t *testing.T) {
 			both.Wait()
 		}, func() error { return errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agent(n).Start()) })
 	}
+
+	// A pod that stops while no other node has a session with r1 waits for one.
+	n1 := e.Nodes[0]
+	e.configure("peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]\n" +
+		"address-pools: [{name: p, protocol: bgp, addresses: [192.0.2.0/26]}]")
+	refuse(e.Nodes[1:]...)
+	e.inKernel(route(addr), e.Nodes[:1])
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		var both sync.WaitGroup
+		both.Go(e.Agent(n1).Stop)
+		both.Go(n1.Sidecar.Stop)
+		both.Wait()
+	}()
+	e.stays(5*time.Second, func() { e.inKernel(route(addr), e.Nodes[:1]) })
+	refuse()
+	e.inKernel(route(addr), e.Nodes[1:])
+	<-stopped
 	stop()
 }
 

@@ -20,6 +20,8 @@ import (
 const (
 	// askInterval is how old the answer to "is the session up?" may be.
 	askInterval = 2 * time.Second
+	// askHurry is likewise, while others rely on it.
+	askHurry = 500 * time.Millisecond
 	// askTimeout is how long FRR may take to answer.
 	askTimeout = 5 * time.Second
 	// mendWait is the time after a session was reset for its next hop until it may
@@ -43,6 +45,7 @@ type sessionsOptions struct {
 	Changed func()                                             // called when a session has come up or gone down
 	Tell    func(reconcile.Event)                              // called with each event about the node
 	Present func(netip.Addr) bool                              // whether an interface that is up has an address
+	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
 	Logger  *slog.Logger
 }
 
@@ -65,10 +68,13 @@ func newSessions(opts sessionsOptions) *sessions {
 // run asks FRR again and again until the context is canceled.
 func (s *sessions) run(ctx context.Context) error {
 	defer s.opts.Reader.Close()
-	ask := time.NewTicker(askInterval)
+	ask := time.NewTicker(askHurry)
 	defer ask.Stop()
-	for {
-		s.ask(ctx)
+	for asked := (time.Time{}); ; {
+		if time.Since(asked) >= askInterval-askHurry/2 || s.opts.Hurry != nil && s.opts.Hurry() {
+			asked = time.Now()
+			s.ask(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
