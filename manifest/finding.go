@@ -31,6 +31,7 @@ const (
 	IDEmpty     = "Empty"         // there is no object
 	IDNotRead   = "NotRead"       // the object is none that Herald reads
 	IDConfigMap = "ConfigMapName" // the ConfigMap's name is not the one that is read
+	IDUnlikely  = "Unlikely"      // it is valid, and probably not meant
 )
 
 // A Finding is what is to be said of a place in a text.

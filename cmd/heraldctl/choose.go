@@ -71,7 +71,7 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 			Message: fmt.Sprintf("a second ConfigMap or document, the first is in %s: a cluster has one", l.documents[0].name)})
 	}
 	for _, f := range l.findings {
-		if f.ID != idUnlikely || f.Object != "" { // what check warns of is its business
+		if f.ID != manifest.IDUnlikely || f.Object != "" { // what check warns of is its business
 			cmd.PrintErrln(f)
 		}
 	}

@@ -84,7 +84,7 @@ func TestCheckPage(t *testing.T) {
 	}
 	ids := []string{
 		manifest.IDSyntax, manifest.IDMetadata, manifest.IDKind, manifest.IDDuplicate, manifest.IDField, manifest.IDNamespace, manifest.IDEmpty,
-		manifest.IDNotRead, manifest.IDConfigMap, idDocument, idSchema, idUnlikely, idTwoSources,
+		manifest.IDNotRead, manifest.IDConfigMap, idDocument, idSchema, manifest.IDUnlikely, idTwoSources,
 		config.VerdictInvalid, config.VerdictConflict, config.VerdictMissing,
 	}
 	for _, id := range ids {

@@ -24,7 +24,6 @@ import (
 const (
 	idDocument   = "Document"   // a mistake in a ConfigMap's document
 	idSchema     = "Schema"     // the definition of the kind refuses it
-	idUnlikely   = "Unlikely"   // it is valid, but probably not meant
 	idTwoSources = "TwoSources" // there are a ConfigMap and resources
 )
 
@@ -167,7 +166,7 @@ func (l *loaded) document(d document, err error) {
 		return
 	}
 	for _, warning := range d.cfg.Warnings() {
-		find(manifest.Warning, idUnlikely, 0, "", warning)
+		find(manifest.Warning, manifest.IDUnlikely, 0, "", warning)
 	}
 }
 
@@ -218,7 +217,7 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		l.findings = append(l.findings, verdict(m.Origins[v.ID], v, problems[v.ID], l.findings)...)
 	}
 	for _, warning := range r.Config.Warnings() {
-		l.findings = append(l.findings, manifest.Finding{Path: together(l.resources), Severity: manifest.Warning, ID: idUnlikely, Message: warning})
+		l.findings = append(l.findings, manifest.Finding{Path: together(l.resources), Severity: manifest.Warning, ID: manifest.IDUnlikely, Message: warning})
 	}
 	if !slices.ContainsFunc(l.findings, func(f manifest.Finding) bool { return f.Severity == manifest.Error && f.ID != idDocument }) {
 		l.resolved = r.Config
@@ -261,7 +260,7 @@ func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, be
 		all = append(all, o.Finding(manifest.Error, v.Reason, field, "%s", message))
 	}
 	for _, n := range v.Notes {
-		all = append(all, o.Finding(manifest.Warning, idUnlikely, "", "%s", n))
+		all = append(all, o.Finding(manifest.Warning, manifest.IDUnlikely, "", "%s", n))
 	}
 	return all
 }
