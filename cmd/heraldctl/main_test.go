@@ -63,7 +63,7 @@ address-pools: [{name: default, protocol: layer2, addresses: [192.168.1.240-192.
 -- bad.yaml --
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: config}
+metadata: {name: config, namespace: metallb-system}
 data:
   config: |
     peers:
@@ -95,8 +95,8 @@ peers: [
   bgp     wan-1  wan                                 routes of /32 and /128, localpref 100, 65535:65281
   bgp     wan-2  wan                                 routes of /28 and /64
   layer2  lan    lan
-  warning: bfd profile "quiet": used by no peer
 `,
+			stderr: "good.yaml: warning: bfd profile \"quiet\": used by no peer\n",
 		},
 		{
 			name:   "standard input",
@@ -133,7 +133,7 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			name:   "no file",
 			args:   []string{"check"},
 			code:   2,
-			stderr: `heraldctl: required flag(s) "filename" not set` + "\n",
+			stderr: "heraldctl: nothing to check: name files or folders, - for standard input, or give --cluster\n",
 		},
 		{
 			name:   "unknown flag",
@@ -146,6 +146,12 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			args:   []string{"chek"},
 			code:   2,
 			stderr: "heraldctl: unknown command \"chek\" for \"heraldctl\"\n\nDid you mean this?\n\tcheck\n\n",
+		},
+		{
+			name:   "another program's command",
+			args:   []string{"status"},
+			code:   2,
+			stderr: "heraldctl: unknown command \"status\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
 		},
 	}
 	for _, tt := range tests {
@@ -176,6 +182,9 @@ func TestVersion(t *testing.T) {
 	code, stdout, stderr := runIn(t, "", "", "version")
 	if code != exitOK || stderr != "" || !regexp.MustCompile(`^heraldctl \S+ go\S+ \w+/\w+\n$`).MatchString(stdout) {
 		t.Errorf("got code %d, %q and %q", code, stdout, stderr)
+	}
+	if code, flag, stderr := runIn(t, "", "", "--version"); code != exitOK || flag != stdout || stderr != "" {
+		t.Errorf("--version: got code %d, %q and %q, want %q", code, flag, stderr, stdout)
 	}
 	if code, _, stderr := runIn(t, "", "", "version", "now"); code != exitMisuse {
 		t.Errorf("an argument: want code %d, got %d and %q", exitMisuse, code, stderr)
