@@ -107,7 +107,7 @@ func (p *pool) shortage(namespace string, wish Families) (text string, reason Re
 		if dual {
 			which = fam.String() + " "
 		}
-		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which)+s.keptNote())
+		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which)+s.outsideNote()+s.keptNote())
 		exhausted = true
 	}
 	switch {

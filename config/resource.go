@@ -47,7 +47,7 @@ type Object struct {
 	Generation  int64
 	Created     time.Time
 	Labels      map[string]string
-	Annotations map[string]string // those that PoolAnnotations returns
+	Annotations map[string]string // those that ReadAnnotations returns
 	Spec        []byte            // JSON; empty: there is none
 
 	// What the object's status remembers for a process that starts.

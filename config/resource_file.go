@@ -153,7 +153,7 @@ func (f *resourceFile) resource(o manifestObject) error {
 	}
 	f.Objects = append(f.Objects, Object{
 		ID: id, Generation: o.Metadata.Generation,
-		Labels: o.Metadata.Labels, Annotations: PoolAnnotations(id.Kind, o.Metadata.Annotations),
+		Labels: o.Metadata.Labels, Annotations: ReadAnnotations(id.Kind, o.Metadata.Annotations),
 		Spec: bytes.TrimSpace(o.Spec),
 	})
 	return nil

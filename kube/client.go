@@ -209,10 +209,11 @@ func (c *Client) countEvent(ctx context.Context, namespace, name string, count i
 }
 
 // patchServiceStatus carries out a strategic merge patch of the status
-// subresource of a Service.
-func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) error {
-	return c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+// subresource of a Service, and returns what became of it.
+func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
+	svc := new(corev1.Service)
+	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Into(svc)
 }
 
 // A resource is all objects of one kind, in one namespace or in all.

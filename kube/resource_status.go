@@ -72,11 +72,12 @@ type ResourceStatusOptions struct {
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
 	Wake      func()       // optional: called when Nowhere may have changed; must not block
+	Contests  *Contests    // optional: whom those are told to that undo what is written
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
 // writes what differs and nothing else, at a bounded rate, and again if somebody
-// else changes it.
+// else changes it: soon at first, and more and more rarely if that goes on.
 type ResourceStatus struct {
 	opts  ResourceStatusOptions
 	poke  chan struct{}
@@ -94,6 +95,9 @@ type write struct{ resourceVersion, patch string }
 
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
+	}
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
 	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
 	return r
@@ -167,8 +171,8 @@ func (r *ResourceStatus) writeLoop(ctx context.Context) {
 	}
 }
 
-// round writes all that differs. It returns how long to wait until time alone may
-// have changed something; 0: it will not.
+// round writes all that differs, but for what another writer contests. It returns
+// how long to wait until time alone may have changed something; 0: it will not.
 func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	wanted := r.wanted
@@ -197,9 +201,13 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
-		if err := r.write(ctx, o, s); err != nil && ctx.Err() == nil {
+		hold, err := r.write(ctx, o, s)
+		if err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
+		}
+		if hold > 0 && (wait == 0 || hold < wait) {
+			wait = hold
 		}
 	}
 	return wait
@@ -214,38 +222,52 @@ type said struct {
 	pool       *status.Pool            // nil: there are no counters
 }
 
-// write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
+// write writes the status of an object, unless it is as it should be, or is to be
+// held back, and then returns for how long.
+func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold time.Duration, err error) {
 	want, changed := s.wanted(time.Now())
 	if !changed {
-		return nil
+		return 0, nil
 	}
 	patch, err := json.Marshal(struct {
 		Metadata map[string]string `json:"metadata"`
 		Status   resourceStatus    `json:"status"`
 	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	same := write{o.resourceVersion, s.text()}
 	if r.written[s.ID] == same {
-		return nil
+		return 0, nil
+	}
+	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name}
+	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
+		return hold, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, r.opts.Resources.opts.Namespace, s.Name, patch)
+	now, err := r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, about.namespace, s.Name, patch)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return nil // there is a newer version, or none
+		return 0, nil // there is a newer version, or none
 	case err != nil:
-		return err
+		return 0, err
 	}
 	r.written[s.ID] = same
+	var left resourceStatus
+	_ = json.Unmarshal(now.Status, &left)
+	r.opts.Contests.wrote(about, now.ResourceVersion, left.String())
 	for _, e := range s.events() {
 		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
 	}
 	pause(ctx, statusPause)
-	return nil
+	return 0, nil
+}
+
+// String returns a text that is the same for equal statuses.
+func (s resourceStatus) String() string {
+	b, _ := json.Marshal(s) // strings and numbers always can be
+	return string(b)
 }
 
 // text returns all that is said, without the time.

@@ -155,7 +155,7 @@ func (r *Resources) Run(ctx context.Context) error {
 
 func (r *Resources) sinkOf(kind string) *sink[*customResource] {
 	return &sink[*customResource]{
-		strip: func(o *customResource) { o.Annotations = config.PoolAnnotations(kind, o.Annotations) },
+		strip: func(o *customResource) { o.Annotations = config.ReadAnnotations(kind, o.Annotations) },
 		wake:  r.opts.Wake,
 		mu:    &r.mu,
 		set:   func(o *customResource) bool { return r.set(kind, o) },
@@ -216,7 +216,7 @@ func objectOf(kind string, c *customResource) config.Object {
 		Created:    c.CreationTimestamp.Time,
 		Labels:     c.Labels,
 		// Like labels, they change without another generation.
-		Annotations: config.PoolAnnotations(kind, c.Annotations),
+		Annotations: config.ReadAnnotations(kind, c.Annotations),
 		Spec:        c.Spec,
 	}
 	var s resourceStatus

@@ -231,6 +231,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.patches = append(a.patches, "create "+name)
 			delete(o, "status") // it has a subresource
 		}
+		o["metadata"].(map[string]any)["uid"] = "u-" + name
 		a.put(plural, name, o)
 		w.WriteHeader(http.StatusCreated)
 		json.NewEncoder(w).Encode(o)

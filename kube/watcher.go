@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -199,7 +200,7 @@ func stripService(s *corev1.Service) { delete(s.Annotations, corev1.LastAppliedC
 // are most of it.
 func stripNode(n *corev1.Node) {
 	for key := range n.Annotations {
-		if key != reconcile.AnnotationDrain {
+		if !config.IsAnnotation(key) {
 			delete(n.Annotations, key)
 		}
 	}

@@ -132,6 +132,7 @@ type Agent struct {
 	node      vanished          // the Node, and since when there is none
 	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
+	unknown   string            // which of the Node's annotations mean nothing, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
@@ -199,6 +200,7 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
 	a.tellDrain(n)
+	a.tellUnknown(n)
 	opts.Overdue, opts.Leaving = a.unseen.long(now), around.Leaving
 	if a.passed {
 		opts.Announces = a.memory.Announces

@@ -113,7 +113,11 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		if u == nil {
 			next.Ingress, next.Pool = parseIngress(svc.Ingress), svc.Annotations[AnnotationPool]
 		}
+		next.Foreign = next.Condition.Reason == ReasonForeign
 		have, want := svc.condition(ConditionAnnounced), m.verdict(svc, next.Ingress, a)
+		if next.Foreign {
+			want = nil
+		}
 		if have == nil && want == nil || have != nil && want != nil && *have == *want {
 			if e, due := m.limit.late(svc.Key, have, now); e != nil {
 				plan.Events = append(plan.Events, ServiceEvent{svc, *e})

@@ -132,6 +132,7 @@ type term struct {
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
 	timer     *time.Timer
+	clashes   map[status.Clash]bool // of the last pass
 
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
@@ -189,7 +190,8 @@ func (c *Controller) pass(t *term) {
 			c.opts.State.Set(controllerState(s.Config))
 		}
 		r.Leading = true
-		r.Pools = plan.Pools
+		r.Pools, r.Clashes = plan.Pools, plan.Clashes
+		c.tellClashes(t, s.Services, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)

@@ -10,12 +10,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
 // AnnotationDrain on a Node has the node hand over what it announces, and then
 // announce nothing. Its value is a Drain.
-const AnnotationDrain = ownPrefix + "drain"
+const AnnotationDrain = config.AnnotationDrain
 
 // DefaultDrainHold is how long a node that drains asks routers to prefer others
 // before it withdraws its routes: time for them to have moved.

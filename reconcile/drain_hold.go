@@ -97,6 +97,20 @@ func (a *Agent) tellDrain(n Node) {
 	}
 }
 
+// tellUnknown says once that annotations of the Node mean nothing.
+func (a *Agent) tellUnknown(n Node) {
+	if n.Unknown == a.unknown {
+		return
+	}
+	if a.unknown = n.Unknown; n.Unknown == "" {
+		return
+	}
+	a.opts.Logger.Warn("annotation without a meaning", "node", n.Name, "reason", n.Unknown)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(Event{Warning: true, Reason: EventUnknown, Message: n.Unknown})
+	}
+}
+
 // unsettled reports whether this agent, which has just started, should leave FRR as
 // it is for a moment: on a node that was drained long ago it would announce again
 // what others do, until it knows of them, and what they have sent.

@@ -243,6 +243,36 @@ func TestAgentStartsDrainedStale(t *testing.T) {
 	}
 }
 
+// An annotation of the Node that is misspelt is told, once for each change.
+func TestAgentUnknownAnnotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		w.node(reconcile.Drain{})
+		for _, step := range []struct {
+			key  string
+			want []string
+		}{
+			{"example.com/drain", nil},
+			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
+			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
+			{"metallb.io/address-pool", []string{reconcile.EventUnknown, reconcile.EventUnknown}},
+		} {
+			w.change(func() {
+				w.set(reconcile.Drain{})
+				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+					Name: "n1", Annotations: map[string]string{step.key: "now"},
+				}})
+			})
+			w.is(step.key, true, false, false)
+			if !slices.Equal(w.events, step.want) {
+				t.Errorf("%s: events %q, want %q", step.key, w.events, step.want)
+			}
+		}
+	})
+}
+
 // An annotation that means nothing is told of, once, and changes nothing.
 func TestAgentDrainInvalid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -117,6 +117,7 @@ items:
 					"metallb.universe.tf/allow-shared-ip": "key",
 					"heraldlb.io/note":                    "x",
 				},
+				Unknown:        "heraldlb.io/note is no annotation of MetalLB or Herald",
 				LoadBalancer:   true,
 				Class:          "example.com/mine",
 				ClusterIPs:     []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00:96::1")},

@@ -128,10 +128,13 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	var applier *frr.Applier
 	progress := reconcile.NewProgress(reconcile.ProgressOptions{
 		Writer: kube.NewState(kube.StateOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
+			Contests: contests,
 		}),
 		FRR: func() reconcile.Running { return running(applier.State()) },
 	})
@@ -141,7 +144,6 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
 		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
@@ -158,7 +160,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
 		Live: func(r *status.Report) {
-			r.FRR = inForce(applier.State())
+			r.FRR, r.Contests = inForce(applier.State()), contests.List()
 			r.FRR.Extras, r.FRR.Metrics = container.status(), container.hasMetrics()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
@@ -193,6 +195,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			},
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
+
+			Contests: contests,
 		})
 		heard = append(heard, func(status.Report) { statuses.Wake() })
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
@@ -224,6 +228,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "rivals", Run: network.watchRivals},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "contests", Run: contests.Run},
 		daemon.Task{Name: "frr container", Run: container.run},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)

@@ -85,9 +85,11 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
+		Live:       func(r *status.Report) { r.Contests = contests.List() },
 	})
 
 	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
@@ -102,6 +104,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Events:  events,
 			Logger:  log.With("component", "writer"),
 			Written: board.Written,
+
+			Contests: contests,
 		}),
 		Events:   events.Service,
 		Reporter: board,
@@ -117,9 +121,9 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if documents.Resources != nil {
 		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
-			Wake: worker.Wake,
+			Wake: worker.Wake, Contests: contests,
 		})
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
@@ -144,6 +148,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "watcher", Run: watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "contests", Run: contests.Run},
 		daemon.Task{Name: "secret", Run: func(ctx context.Context) error {
 			if o.secret != "" {
 				kube.EnsureSecret(ctx, kube.SecretOptions{Client: client, Namespace: o.Namespace, Name: o.secret, Logger: log})
