@@ -106,6 +106,9 @@ const (
 
 // A Verdict says what became of the newest version of an object.
 type Verdict struct {
+	// Fields are the mistakes of VerdictInvalid one by one. Message has them, too.
+	Fields []*FieldError
+
 	ID
 	UID        string
 	Generation int64

@@ -77,7 +77,7 @@ type decoder struct{ errs []error }
 
 // fail reports a mistake in a field of the spec.
 func (d *decoder) fail(path, format string, args ...any) {
-	d.errs = append(d.errs, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	d.errs = append(d.errs, &FieldError{path, fmt.Sprintf(format, args...)})
 }
 
 // read fills raw, and reports whether it could.

@@ -33,6 +33,8 @@ func (r Resolved) Next(now Resources) Resolved {
 
 // A candidate is an object, and which version of it is to be in force.
 type candidate struct {
+	fields []*FieldError // of VerdictInvalid: the mistakes one by one
+
 	object   Object
 	newest   *version // nil: it makes no sense
 	fallback *version // in force before, if not the newest; may be nil
@@ -72,6 +74,7 @@ func (s *settlement) candidate(o Object) *candidate {
 		var err error
 		if c.newest, err = decode(o); err != nil {
 			c.refuse(VerdictInvalid, oneLine(err))
+			c.fields = fieldErrors(err)
 		}
 		c.fallback = last
 	}
@@ -343,7 +346,7 @@ func (c *candidate) verdict(found *set) Verdict {
 	}
 	switch {
 	case c.reason != "":
-		v.Reason, v.Accepted = c.reason, false
+		v.Reason, v.Accepted, v.Fields = c.reason, false, c.fields
 		if c.chosen != nil {
 			v.InForce = c.chosen.memory()
 			messages = append(messages, "its last valid version stays in force")

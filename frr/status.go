@@ -32,6 +32,12 @@ type Session struct {
 	BFD          *BFD          // nil if the session has no BFD
 	Local        netip.Addr    // this end's address; zero if there is no connection
 
+	Notification  status.Notification // why it last went down, or did not come up, if one says that
+	Obstacle      status.Obstacle     // what bgpd waits for, or why it closed the session
+	OpensSent     int                 // OPEN messages since the neighbor exists, as those below
+	OpensReceived int
+	Notifications int // NOTIFICATION messages, sent and received
+
 	// NextHopLost says that the session is up, and that bgpd has no next hop for
 	// the IPv6 routes in it though this end's address is one of IPv6. It tells the
 	// peer an IPv4 address in the shape of one of IPv6 (RFC 4291, Section 2.5.5.2),
@@ -261,7 +267,14 @@ type rawNeighbor struct {
 	Notified    string `json:"lastNotificationReason"`
 	HostLocal   string `json:"hostLocal"`     // or "Unknown"
 	NextHop6    string `json:"nexthopGlobal"` // likewise; "::" is none
-	Families    map[string]struct {
+	ResetCode   int    `json:"lastResetCode"` // see obstacles
+	Messages    struct {
+		OpensSent     int `json:"opensSent"`
+		OpensReceived int `json:"opensRecv"`
+		Sent          int `json:"notificationsSent"`
+		Received      int `json:"notificationsRecv"`
+	} `json:"messageStats"`
+	Families map[string]struct {
 		Sent int `json:"sentPrefixCounter"`
 	} `json:"addressFamilyInfo"`
 }
@@ -277,6 +290,12 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 		Established: n.Established,
 		Dropped:     n.Dropped,
 		LastError:   n.DueTo,
+
+		Notification:  n.notification(),
+		Obstacle:      obstacles[n.ResetCode],
+		OpensSent:     n.Messages.OpensSent,
+		OpensReceived: n.Messages.OpensReceived,
+		Notifications: n.Messages.Sent + n.Messages.Received,
 	}
 	if n.Notified != "" {
 		s.LastError = n.Notified

@@ -147,10 +147,11 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		routes, all := v.due()
-		if err := v.look(ctx, routes, all); err != nil && ctx.Err() == nil {
+		err := v.look(ctx, routes, all)
+		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Debug("routes not looked at", "err", err)
 		}
-		if _, all := v.due(); all {
+		if _, all := v.due(); all && err == nil {
 			looks = 0
 			timer.Reset(lookAgain)
 			continue
@@ -191,6 +192,9 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 		found, err = nil, nil // no bgpd, no sessions
 	}
 	if err != nil {
+		v.mu.Lock()
+		v.again = v.again || awaited
+		v.mu.Unlock()
 		return err
 	}
 	news := v.note(routes, found)

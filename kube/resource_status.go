@@ -45,6 +45,8 @@ type resourceStatus struct {
 	AssignedIPv6  *int64      `json:"assignedIPv6,omitempty"`
 	AvailableIPv4 *int64      `json:"availableIPv4,omitempty"`
 	AvailableIPv6 *int64      `json:"availableIPv6,omitempty"`
+
+	Sessions *peerSessions `json:"sessions,omitempty"`
 }
 
 // A condition is a condition of a resource.
@@ -71,7 +73,7 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
-	Wake      func()       // optional: called when Nowhere may have changed; must not block
+	Wake      func()       // optional: called when Nowhere or Sessions may have changed; must not block
 	Contests  *Contests    // optional: whom those are told to that undo what is written
 }
 
@@ -86,7 +88,9 @@ type ResourceStatus struct {
 	mu     sync.Mutex // guards wanted
 	wanted reconcile.ResourceStatus
 
-	written map[config.ID]write // Run's own
+	written  map[config.ID]write     // Run's own
+	sessions map[config.ID]string    // likewise: what an event has said last of the sessions with a peer
+	absent   map[config.ID]time.Time // likewise: since when no node holds a session with a peer
 }
 
 // A write is what was written last to an object, and onto which version. An
@@ -99,7 +103,12 @@ func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
+	r.fleet.wake, r.fleet.links = func() {
+		r.wake()
+		if r.fleet.newSessions() && opts.Wake != nil {
+			opts.Wake()
+		}
+	}, opts.Wake
 	return r
 }
 
@@ -129,7 +138,7 @@ func (r *ResourceStatus) wake() {
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
 func (r *ResourceStatus) Run(ctx context.Context) error {
-	r.written = map[config.ID]write{}
+	r.written, r.sessions, r.absent = map[config.ID]write{}, map[config.ID]string{}, map[config.ID]time.Time{}
 	r.opts.Resources.observe(r.wake)
 	defer func() {
 		r.opts.Resources.observe(nil)
@@ -182,6 +191,7 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		pools[p.Name] = p
 	}
 	progress, wait, known := r.fleet.progress(wanted.Version)
+	sessions := r.fleet.getSessions()
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
@@ -192,6 +202,12 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if known {
 			p := progress.Of(v, s.have.programmed(v.Generation))
 			s.programmed = &p
+		}
+		if v.Kind == config.KindPeer {
+			left := r.judge(&s, sessions, time.Now())
+			if wait == 0 || left > 0 && left < wait {
+				wait = left
+			}
 		}
 		// Of interfaces agents tell, and until they are heard what was said stays.
 		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
@@ -225,6 +241,8 @@ type said struct {
 	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
 	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
 	pool       *status.Pool            // nil: there are no counters
+
+	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
 }
 
 // write writes the status of an object, unless it is as it should be, or is to be
@@ -265,6 +283,7 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold ti
 	for _, e := range s.events() {
 		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
 	}
+	r.tellSessions(s)
 	pause(ctx, statusPause)
 	return 0, nil
 }
@@ -280,6 +299,9 @@ func (s said) text() string {
 	text := s.Reason + s.Message
 	if s.programmed != nil {
 		text += s.programmed.Reason + s.programmed.Message
+	}
+	if s.sessions != nil {
+		text += fmt.Sprint(*s.sessions)
 	}
 	if s.refs != nil {
 		text += s.refs.Reason + s.refs.Message
@@ -298,6 +320,7 @@ func (s said) wanted(now time.Time) (resourceStatus, bool) {
 	if p := s.programmed; p != nil {
 		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
+	changed = want.setSessions(have, s, now) || changed
 	if p := s.refs; p != nil {
 		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}

@@ -173,11 +173,14 @@ type stateStatus struct {
 	FailedConfiguration string   `json:"failedConfiguration"` // which are not
 	Failure             string   `json:"failure"`             // and why
 	LackingInterfaces   []string `json:"lackingInterfaces"`   // of those that L2Advertisements name
+
+	Sessions []sessionStatus `json:"sessions"` // an agent's; null: it does not say
 }
 
 // state returns what the status says, as far as it concerns others.
 func (s stateStatus) state() reconcile.State {
-	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure, Lacking: s.LackingInterfaces}
+	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure,
+		Lacking: s.LackingInterfaces, Sessions: sessionStates(s.Sessions)}
 	if s.ErrorSummary != "" {
 		out.Errors = strings.Split(s.ErrorSummary, "\n")
 	}
@@ -283,7 +286,9 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 	}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
 	want.LackingInterfaces = state.Lacking
-	same := slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Source == want.Source && have.InForce == want.InForce && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+	want.Sessions = sessionStatuses(state.Sessions)
+	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) &&
+		slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Source == want.Source && have.InForce == want.InForce && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

@@ -307,18 +307,22 @@ func TestSidecarRolling(t *testing.T) {
 		"address-pools: [{name: p, protocol: bgp, addresses: [192.0.2.0/26]}]")
 	refuse(e.Nodes[1:]...)
 	e.inKernel(route(addr), e.Nodes[:1])
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		var both sync.WaitGroup
-		both.Go(e.Agent(n1).Stop)
-		both.Go(n1.Sidecar.Stop)
-		both.Wait()
-	}()
+	pod := []*lab.Process{e.Agent(n1).Process(), n1.Sidecar.Process()}
+	for _, p := range pod { // Stop would not wait for so long
+		if err := p.Kill(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e.stays(5*time.Second, func() { e.inKernel(route(addr), e.Nodes[:1]) })
 	refuse()
 	e.inKernel(route(addr), e.Nodes[1:])
-	<-stopped
+	for _, p := range pod {
+		select {
+		case <-p.Done():
+		case <-time.After(patience):
+			t.Error("the pod does not end")
+		}
+	}
 	stop()
 }
 

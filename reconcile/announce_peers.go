@@ -52,6 +52,7 @@ func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Co
 		st := status.Peer{
 			Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, Port: p.Port,
 			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
+			Authenticated: !p.Password.IsZero(),
 		}
 		id := render.NeighborID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
 		r := routers[p.VRF]

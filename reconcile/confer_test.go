@@ -116,7 +116,13 @@ func TestAgentTells(t *testing.T) {
 				}
 			})
 		}
-		w.change(func() { w.network.asked = true })
+		w.mu.Lock()
+		w.network.asked = true
+		w.mu.Unlock()
+		w.wake()
+		time.Sleep(5 * time.Millisecond)
+		says("before a look at what was sent", nil)
+		settle()
 		says("asked", []reconcile.Sent{{Peers: []string{"peer1"}, Runs: [][2]netip.Addr{{addr, addr}}}})
 		w.change(func() { w.snapshot.Endpoints = nil })
 		says("without endpoints", nil)

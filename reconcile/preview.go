@@ -170,11 +170,7 @@ func ChangeOf(before, after []netip.Addr) Change {
 // ReadDraft reads Services and Namespaces for a Preview, as ReadObjects does,
 // but leaves them in the order of the text. A Service without cluster IPs, which
 // no API server has seen, is taken to have those that its families call for.
-func ReadDraft(r io.Reader) (Snapshot, error) {
-	m := newManifests()
-	m.draft = true
-	return m.readAll(r)
-}
+func ReadDraft(r io.Reader) (Snapshot, error) { return readText(r, true) }
 
 // supposeClusterIPs gives a Service cluster IPs if it has none, as an API
 // server would: of spec.ipFamilies, else one of IPv4 and, if the Service is to

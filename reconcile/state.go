@@ -22,13 +22,16 @@ type State struct {
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
 	InForce string   // of a ConfigMap whose pools are protected: these, as they are in force
 	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
+
+	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
-	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && slices.Equal(s.Errors, o.Errors) &&
-		s.InForce == o.InForce && s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
-		slices.Equal(s.Lacking, o.Lacking)
+	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && s.InForce == o.InForce && slices.Equal(s.Errors, o.Errors) &&
+		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
+		slices.Equal(s.Lacking, o.Lacking) &&
+		(s.Sessions == nil) == (o.Sessions == nil) && slices.EqualFunc(s.Sessions, o.Sessions, SessionState.Equal)
 }
 
 // A StateWriter makes a State known.

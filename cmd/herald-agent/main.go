@@ -149,7 +149,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
 		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
-		Tell: about,
+		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {

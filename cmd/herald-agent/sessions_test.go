@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -41,17 +42,23 @@ func (*fakeReader) Close() error { return nil }
 
 func TestSessions(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
-	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
+	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, LastError: "Hold Timer Expired", BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
 	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
 	changes := 0
-	var events []string
+	var events, published []string
 	s := newSessions(sessionsOptions{
 		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
 		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
-		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		See:     func(bool) sight { return sight{} },
+		Publish: func(all []reconcile.SessionState) {
+			for _, a := range all {
+				published = append(published, fmt.Sprintf("%s %v", a.Peer, a.Up))
+			}
+		},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	peers := []status.Peer{
 		{Name: "a", Address: peer, Wanted: true},
@@ -64,6 +71,9 @@ func TestSessions(t *testing.T) {
 		s.ask(t.Context())
 		got := s.in(peers)
 		states = append(states, got[0].Session.State)
+		if last := got[0].Session.LastError; (last == "Hold Timer Expired") != (got[0].Session.State == "Active") {
+			t.Errorf("the session is %s, its last error %q", got[0].Session.State, last)
+		}
 		if guard := got[0].Session.BFDPeer; (guard == "10.0.0.1") != got[0].Session.Up() {
 			t.Errorf("the session is up: %v, and its BFD is with %q", got[0].Session.Up(), guard)
 		}
@@ -93,6 +103,10 @@ func TestSessions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{eventSessionUp, eventSessionDown, eventSessionUp, eventSessionDown}, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	want = []string{"a false", "c false", "a true", "c false", "a false", "c false", "a true", "c false", "a false", "c false"}
+	if diff := cmp.Diff(want, published); diff != "" {
+		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if changes != 4 {
 		t.Errorf("told of %d changes, want 4", changes)
@@ -131,6 +145,7 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 			Reader: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
 			Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
+			See:     func(bool) sight { return sight{} },
 		})
 		for i, step := range steps {
 			time.Sleep(step.after)
@@ -157,6 +172,7 @@ func TestSessionsWithoutBFD(t *testing.T) {
 		var log strings.Builder
 		var reopened []string
 		s := newSessions(sessionsOptions{
+			See:    func(bool) sight { return sight{} },
 			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(reconcile.Event) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
 			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {

@@ -122,18 +122,20 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if documents.ConfigMap != nil {
 		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}
+	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
+		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
 			Wake: worker.Wake, Contests: contests,
 		})
+		controllerOpts.Resources, sessions = resources, resources.Sessions
 	}
 	if o.ConfigFile == "" {
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"),
+			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"), Sessions: sessions,
 		})
 	}
 	controller := reconcile.NewController(controllerOpts)

@@ -27,6 +27,7 @@ type fakeNode struct {
 	drained time.Time // since when
 	writes  int
 	reports []status.Report // Node "" is that the agent does not answer
+	absent  []string        // agents' pods that do not run
 }
 
 func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error) {
@@ -49,6 +50,8 @@ func (f *fakeNode) Agents(_ context.Context, namespace string) ([]kube.Agent, er
 	}
 	return []kube.Agent{{Node: "n0"}, {Node: f.node.Name}}, nil
 }
+
+func (f *fakeNode) AbsentAgents(context.Context, string) ([]string, error) { return f.absent, nil }
 
 func (f *fakeNode) Report(_ context.Context, a kube.Agent) (status.Report, error) {
 	r := f.reports[0]

@@ -183,7 +183,7 @@ d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
 		{name: "bad configuration", args: "allocate -f bad.yaml --services services.yaml", code: 1,
 			stderr: "bad.yaml:1: address-pools[0].addresses[0]: invalid CIDR \"192.0.2.1\": a single address is written 192.0.2.1/32\n"},
 		{name: "bad Service", args: "allocate -f config.yaml --services broken.yaml", code: 1,
-			stderr: "broken.yaml: document 1: Service default/new: spec.type: unknown type \"Balancer\"\n"},
+			stderr: "broken.yaml:4: Service default/new: spec.type: unknown type \"Balancer\"\n"},
 		{name: "no file", args: "allocate -f config.yaml --services none.yaml", code: 2,
 			stderr: "heraldctl: open none.yaml: no such file or directory\n"},
 		{name: "both from standard input", args: "allocate -f - --services -", code: 2,
