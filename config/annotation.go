@@ -47,7 +47,7 @@ var annotations = map[string][]string{
 		"metallb.universe.tf/ip-allocated-from-pool", // MetalLB 0.13 wrote it
 	},
 	KindNode: {AnnotationDrain},
-	KindPool: {AnnotationReservations, AnnotationQuota},
+	KindPool: {AnnotationReservations, AnnotationQuota, AnnotationRelease},
 }
 
 // annotationPrefixes start the annotations of Herald and MetalLB.

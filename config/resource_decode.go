@@ -137,6 +137,9 @@ func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
 	if p.Quota, err = ParseQuota(annotations[AnnotationQuota]); err != nil {
 		d.fail("metadata.annotations["+AnnotationQuota+"]", "%v", err)
 	}
+	if _, err := ParseRelease(annotations[AnnotationRelease]); err != nil {
+		d.fail("metadata.annotations["+AnnotationRelease+"]", "%v", err)
+	}
 	if !good {
 		return // which addresses can be reserved is not known
 	}

@@ -217,7 +217,12 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
-		hold, err := r.write(ctx, o, s)
+		// The finalizer first: what is deleted before it is there is gone.
+		var hold time.Duration
+		patched, err := r.guard(ctx, o, v, wanted.Protect)
+		if err == nil && !patched {
+			hold, err = r.write(ctx, o, s)
+		}
 		if err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()

@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,6 +29,13 @@ const (
 	agentComponent = "speaker"
 	statePrefix    = agentComponent + "-"
 )
+
+// controllerState is the name of the controller's ConfigurationState.
+const controllerState = "controller"
+
+// conditionOneSource is False where a ConfigMap and resources exist and one of them
+// does not count. It is not there otherwise.
+const conditionOneSource = "heraldlb.io/OneSource"
 
 // StateOptions say whose ConfigurationState a State writes.
 type StateOptions struct {
@@ -82,7 +90,7 @@ func (s *State) wake() {
 
 func (s *State) name() string {
 	if s.opts.Node == "" {
-		return "controller"
+		return controllerState
 	}
 	return statePrefix + s.opts.Node
 }
@@ -159,6 +167,8 @@ type stateStatus struct {
 	Conditions   []condition `json:"conditions"`
 
 	// Herald's own.
+	Source              string   `json:"source,omitempty"`    // which source is in force; where nothing is, the last that was
+	InForce             string   `json:"inForce"`             // of a ConfigMap with protected pools: these, as they are in force
 	Configuration       string   `json:"configuration"`       // which resources are in force
 	FailedConfiguration string   `json:"failedConfiguration"` // which are not
 	Failure             string   `json:"failure"`             // and why
@@ -256,15 +266,29 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 		want.Result = "Unknown"
 		c.Status = string(metav1.ConditionUnknown)
 	}
-	if len(have.Conditions) == 1 && have.Conditions[0].Type == c.Type && have.Conditions[0].Status == c.Status {
+	if len(have.Conditions) > 0 && have.Conditions[0].Type == c.Type && have.Conditions[0].Status == c.Status {
 		c.LastTransitionTime = have.Conditions[0].LastTransitionTime
 	}
 	want.Conditions = []condition{c}
+	if state.Notice != "" {
+		n := condition{
+			Type: conditionOneSource, Status: string(metav1.ConditionFalse), Reason: reconcile.EventConfigAmbiguous,
+			Message: clipMessage(state.Notice), LastTransitionTime: now.UTC().Format(time.RFC3339),
+		}
+		if i := slices.IndexFunc(have.Conditions, func(c condition) bool { return c.Type == n.Type }); i >= 0 {
+			n.LastTransitionTime = have.Conditions[i].LastTransitionTime
+		}
+		want.Conditions = append(want.Conditions, n)
+	}
+	want.Source = cmp.Or(string(state.Source), have.Source)
+	if want.InForce = state.InForce; !state.Known {
+		want.InForce = have.InForce // for a process that starts
+	}
 	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
 	want.LackingInterfaces = state.Lacking
 	want.Sessions = sessionStatuses(state.Sessions)
 	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) &&
-		slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
+		slices.Equal(have.LackingInterfaces, want.LackingInterfaces) && slices.Equal(have.Conditions, want.Conditions) && have.Source == want.Source && have.InForce == want.InForce && have.Result == want.Result && have.ErrorSummary == want.ErrorSummary &&
 		have.Configuration == want.Configuration && have.FailedConfiguration == want.FailedConfiguration && have.Failure == want.Failure
 	return want, !same
 }

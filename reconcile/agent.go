@@ -116,6 +116,7 @@ type AgentOptions struct {
 	NodeEvents func(Event)           // optional: tells of this node
 	Announce   AnnounceOptions       // optional: without Layer2, which is set
 	State      StateWriter           // optional: told whether all is in force here
+	Protect    *ProtectOptions       // optional: nil protects nothing
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -145,7 +146,7 @@ type Agent struct {
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
 	opts.Announce.Layer2 = opts.Layer2 != nil
-	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
+	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, false)}}
 }
 
 // Run announces until the context is canceled. That withdraws nothing: FRR goes
@@ -164,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) pass() {
 	start := time.Now()
 	s, synced := a.opts.Cluster.Snapshot()
-	read := a.loader.next(start)
+	read := a.loader.next(start, s, synced)
 	if !synced || !read {
 		return
 	}

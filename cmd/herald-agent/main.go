@@ -123,8 +123,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	// The controllers tell of it in an event: a thousand agents need not.
+	doubt := func(d kube.Doubt) { log.Warn("list in doubt", "reason", d.String()) }
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Nodes: true, EndpointSlices: true})
+	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -180,6 +182,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Events:     events.Service,
 		NodeEvents: about,
 		Announce:   reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
+		Protect:    documents.Protect,
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {

@@ -83,8 +83,12 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	doubt := func(d kube.Doubt) {
+		log.Warn("list in doubt", "reason", d.String())
+		events.Namespace(o.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
+	}
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
 	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
@@ -92,7 +96,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Live:       func(r *status.Report) { r.Contests = contests.List() },
 	})
 
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -114,7 +118,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 
 		IgnoreExcludeLB: o.ignoreExclude,
 	}
-	controllerOpts.Documents = documents
+	controllerOpts.Documents, controllerOpts.Protect = documents, documents.Protect
 	if documents.ConfigMap != nil {
 		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}
@@ -125,6 +129,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Wake: worker.Wake, Contests: contests,
 		})
 		controllerOpts.Resources, sessions = resources, resources.Sessions
+	}
+	if o.ConfigFile == "" {
 		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {

@@ -105,6 +105,26 @@ peers: [
 			stdout: strings.Replace(quickSummary, "quick.yaml", "-", 1),
 		},
 		{
+			name:   "an empty file",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "---\n# soon\n",
+			code:   1,
+			stderr: "-:1: holds no object; a configuration without pools is written address-pools: []\n",
+		},
+		{
+			name:   "an empty ConfigMap",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config, namespace: metallb-system}\ndata:\n  config: |\n    # soon\n",
+			code:   1,
+			stderr: "-:6: the configuration is empty; one without pools is written address-pools: []\n",
+		},
+		{
+			name:   "no pools, on purpose",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "address-pools: []\n",
+			stdout: "-: valid, with 0 pools, 0 peers and 0 advertisements\n",
+		},
+		{
 			name: "mistakes",
 			args: []string{"check", "-f", "bad.yaml"},
 			code: 1,
