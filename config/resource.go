@@ -78,6 +78,7 @@ type PasswordSecret struct {
 	Namespace, Name string
 	Type            string
 	HasKey          bool // it has a key "password"
+	NotBase64       bool // in a file: what is under that key cannot be decoded
 	Password        Secret
 }
 
@@ -104,7 +105,7 @@ type Verdict struct {
 	Accepted   bool
 	Reason     string
 	Message    string
-	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
+	Notes      []string   // of an accepted object: what is probably not meant, besides Config.Warnings; Message has both
 	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
 	Nodes      []Selector // of a BGPPeer: where it is meant to run; empty: everywhere
 }

@@ -164,9 +164,8 @@ func (f *resourceFile) secret(o manifestObject) {
 	if text, ok := o.StringData[PasswordSecretKey]; ok {
 		s.HasKey, s.Password = true, NewSecret(text)
 	} else if text, ok := o.Data[PasswordSecretKey]; ok {
-		if b, err := base64.StdEncoding.DecodeString(text); err == nil {
-			s.HasKey, s.Password = true, NewSecret(string(b))
-		}
+		b, err := base64.StdEncoding.DecodeString(text)
+		s.HasKey, s.NotBase64, s.Password = err == nil, err != nil, NewSecret(string(b))
 	}
 	f.Secrets = append(f.Secrets, s)
 }

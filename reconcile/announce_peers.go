@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -81,7 +80,7 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 			st.Detail = r.admit(p)
 			c.Neighbors = append(c.Neighbors, neighbor(p, r.asn))
 			sessions = append(sessions, session{
-				name: p.Name, id: id, dual: p.DualStack, shown: shownASN(p),
+				name: p.Name, id: id, dual: p.DualStack, shown: p.ShownASN(),
 				internal: p.DynamicASN == config.Internal || p.PeerASN == r.asn,
 			})
 		}
@@ -95,24 +94,12 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 }
 
 // conflict says why a peer cannot run beside those that do; it is empty if it
-// can. FRR shows another AS than the router's to external peers alone.
+// can.
 func (r *vrfRouter) conflict(p config.Peer) string {
-	shown := shownASN(p)
-	asn, by := r.asn, "as peer "+r.by+" has it"
-	if asn == 0 {
-		asn, by = p.MyASN, "its myASN"
+	if r.asn == 0 {
+		return p.ASNConflict(p.MyASN, "its myASN")
 	}
-	switch {
-	case shown == asn:
-		return ""
-	case p.PeerASN == shown:
-		return fmt.Sprintf("internal peer of AS %d, but the node's AS is %d, %s", p.PeerASN, asn, by)
-	case p.DynamicASN == config.Internal:
-		return fmt.Sprintf("internal peer, which cannot be shown AS %d: the node's AS is %d, %s", shown, asn, by)
-	case p.PeerASN == asn:
-		return fmt.Sprintf("the peer is in the node's AS %d, %s, and cannot be shown AS %d", asn, by, shown)
-	}
-	return ""
+	return p.ASNConflict(r.asn, "as peer "+r.by+" has it")
 }
 
 // admit takes what a peer that runs here has to say about all, and returns what
@@ -135,9 +122,6 @@ func (r *vrfRouter) admit(p config.Peer) string {
 	}
 	return strings.Join(remarks, "; ")
 }
-
-// shownASN returns our AS number as a peer is to see it.
-func shownASN(p config.Peer) uint32 { return cmp.Or(p.LocalASN, p.MyASN) }
 
 // setRouters enters the routers of all VRFs.
 func setRouters(c *render.Config, routers map[string]*vrfRouter, n Node) {
@@ -174,7 +158,7 @@ func neighbor(p config.Peer, asn uint32) render.Neighbor {
 		GracefulRestart: p.GracefulRestart,
 		DualStack:       p.DualStack,
 	}
-	if shown := shownASN(p); shown != asn {
+	if shown := p.ShownASN(); shown != asn {
 		n.LocalASN = shown
 	}
 	return n

@@ -122,7 +122,7 @@ spec:
   bgp   all  every pool   routes of /32 and /128
 `},
 		{name: "check resources that overlap", args: []string{"check", "-f", "overlap.yaml"}, code: 1,
-			stderr: "overlap.yaml: IPAddressPool/b: Conflict: CIDR \"192.0.2.9/32\" in pool \"b\" overlaps with already defined CIDR \"192.0.2.0/24\" of pool \"a\"; no version of it is in force\n"},
+			stderr: "overlap.yaml: IPAddressPool/b: Conflict: spec.addresses[0]: CIDR \"192.0.2.9/32\" in pool \"b\" overlaps with already defined CIDR \"192.0.2.0/24\" of pool \"a\"; an address can be in one pool alone\n"},
 		{name: "check a pool that nobody announces", args: []string{"check", "-f", "lost.yaml"},
 			stdout: "lost.yaml: valid, with 1 pool, 0 peers and 0 advertisements\n  pool  a  256 IPv4  192.0.2.0/24\n",
 			stderr: "lost.yaml: IPAddressPool/a: note: no advertisement selects it, so that its addresses are not announced\n"},
