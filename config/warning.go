@@ -127,7 +127,7 @@ func (c *Config) poolWarnings() []warning {
 		for _, text := range pool.Remarks {
 			all = append(all, pool.warn("%s", text))
 		}
-		if len(pool.Addresses) == 0 {
+		if len(pool.Addresses) == 0 && len(pool.Remarks) > 0 {
 			all = append(all, pool.warn("it has no address that a Service can have"))
 		}
 		for _, a := range addrs {

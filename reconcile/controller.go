@@ -125,6 +125,7 @@ type term struct {
 	allocator *alloc.Allocator
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
+	overlaps  overlaps
 	timer     *time.Timer
 }
 
@@ -156,6 +157,9 @@ func (c *Controller) pass(t *term) {
 		plan := Assign(s, t.allocator, opts)
 		if a, read := c.announced(); read {
 			plan = t.announced.complete(plan, s, a, opts.Class, start)
+			for _, text := range t.overlaps.next(s, a) {
+				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
+			}
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)

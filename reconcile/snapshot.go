@@ -98,6 +98,7 @@ type Node struct {
 	Labels             map[string]string
 	NetworkUnavailable bool         // condition NetworkUnavailable is True
 	Addrs              []netip.Addr // InternalIPs
+	PodCIDRs           []netip.Prefix
 	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
 	DrainError         string       // why it cannot be read; empty: it can, or there is none
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -51,7 +52,7 @@ or an object has a mistake, 2 if one cannot be read.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&job.config, "filename", "f", "", "configuration; - is standard input")
-	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces; - is standard input")
+	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces, and of Nodes, if there are any; - is standard input")
 	flags.VarP(&job.format, "output", "o", "json or table")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
 	for _, name := range []string{"filename", "services"} {
@@ -74,6 +75,7 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	warnOverlaps(cmd, j.services, cfg, s)
 	results := reconcile.NewPreview(s, j.assign).Apply(cfg)
 	if j.format == asJSON {
 		list := []allocation{}
@@ -97,6 +99,14 @@ type allocation struct {
 	Pool      string       `json:"pool"`
 	Reason    string       `json:"reason"`
 	Message   string       `json:"message"`
+}
+
+// warnOverlaps prints which pools have addresses that the cluster itself uses, as
+// far as the objects of a file tell.
+func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s reconcile.Snapshot) {
+	for _, text := range reconcile.Overlaps(cfg, s.Nodes, s.Services) {
+		cmd.PrintErrf("%s: warning: %s\n", name, text)
+	}
 }
 
 // loadDraft reads Services and Namespaces. It prints the mistake in one and

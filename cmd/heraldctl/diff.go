@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 		}
 		before = preview.Apply(old)
 	}
+	warnOverlaps(cmd, cmp.Or(j.services, "cluster"), cfg, s)
 	changes := compare(before, preview.Apply(cfg))
 	if err := j.write(cmd, changes); err != nil {
 		return err
