@@ -77,6 +77,25 @@ func TestLowestFreeFirst(t *testing.T) {
 	})
 }
 
+// The address that routers of a link answer for comes last, and can be asked for;
+// who has it keeps it.
+func TestSubnetRouterAnycastLast(t *testing.T) {
+	six := func(r *alloc.Request) { r.Families = alloc.IPv6 }
+	a := alloc.New([]config.Pool{pool(t, "web", "fd00:1::/127", "fd00:2::1-fd00:2::1", "fd00:3::/128")})
+	run(t, a, []step{
+		{name: "skips it", allocate: "a/1", with: six, want: "[fd00:1::1] web"},
+		{name: "the next range", allocate: "a/2", with: six, want: "[fd00:2::1] web"},
+		{name: "a range of nothing else", allocate: "a/3", with: six, want: "[fd00:3::] web"},
+		{name: "at last", allocate: "a/4", with: six, want: "[fd00:1::] web"},
+		{name: "none left", allocate: "a/5", with: six, want: "PoolExhausted: pool web: 4 of 4 in use"},
+		{name: "frees it", release: "a/4", want: "[fd00:1::] web"},
+		{name: "frees another", release: "a/2", want: "[fd00:2::1] web"},
+		{name: "the other first", allocate: "a/5", with: six, want: "[fd00:2::1] web"},
+		{name: "on request", allocate: "a/6", addrs: "fd00:1::", with: six, want: "[fd00:1::] web"},
+		{name: "stays", claim: "a/6", addrs: "fd00:1::", with: six, want: "[fd00:1::] web"},
+	})
+}
+
 func TestAllocateRules(t *testing.T) {
 	web := pool(t, "web", "192.0.2.0/24", "198.51.100.0-198.51.100.2")
 	web.AvoidBuggyIPs = true

@@ -26,6 +26,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 	d := Desired{}
 	var sessions []session
 	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known)
+	d.MadeID = madeID(d.BGP, n)
 	a := announcer{
 		refused:   refusal(n, known, opts),
 		node:      node,

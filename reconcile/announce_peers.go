@@ -87,6 +87,7 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 		peers = append(peers, st)
 	}
 	setRouters(&c, routers, n)
+	noteMadeIDs(peers, routers, n)
 	c.BFDProfiles = profilesOf(cfg, c.Neighbors)
 	slices.SortFunc(c.Neighbors, func(a, b render.Neighbor) int { return a.ID().Compare(b.ID()) })
 	slices.SortFunc(sessions, func(a, b session) int { return a.id.Compare(b.id) })
@@ -137,6 +138,32 @@ func setRouters(c *render.Config, routers map[string]*vrfRouter, n Node) {
 			c.VRFs = append(c.VRFs, render.VRF{Name: vrf, ASN: r.asn, RouterID: id})
 		}
 	}
+}
+
+// noteMadeIDs says of the first peer of a router whose ID is made from the node's
+// name that this is so: it looks like an address, and is nobody's.
+func noteMadeIDs(peers []status.Peer, routers map[string]*vrfRouter, n Node) {
+	if slices.ContainsFunc(n.Addrs, netip.Addr.Is4) {
+		return
+	}
+	for i := range peers {
+		p := &peers[i]
+		if r := routers[p.VRF]; p.Wanted && r.by == p.Name && !r.routerID.IsValid() {
+			note := fmt.Sprintf("router ID %s is made from the node's name, as the node has no IPv4 address; a peer's router ID sets another", routerID(n))
+			p.Detail = strings.TrimPrefix(p.Detail+"; "+note, "; ")
+		}
+	}
+}
+
+// madeID returns the router ID that is made from a node's name, if a router has
+// that.
+func madeID(c render.Config, n Node) netip.Addr {
+	id := routerID(n)
+	has := c.RouterID == id || slices.ContainsFunc(c.VRFs, func(v render.VRF) bool { return v.RouterID == id })
+	if !has || slices.Contains(n.Addrs, id) {
+		return netip.Addr{}
+	}
+	return id
 }
 
 // neighbor returns the session with p of a node whose AS number is asn.

@@ -36,4 +36,7 @@ type Desired struct {
 	Peers     []status.Peer     // in document order, without their sessions
 	Last      []netip.Addr      // what no other node announces, though this one drains
 	Drain     Drain             // of the node; zero: it does not drain
+
+	// MadeID is a router ID that is made from the node's name; zero: there is none.
+	MadeID netip.Addr
 }

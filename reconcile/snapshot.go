@@ -99,8 +99,8 @@ type Node struct {
 	NetworkUnavailable bool         // condition NetworkUnavailable is True
 	Addrs              []netip.Addr // InternalIPs
 	PodCIDRs           []netip.Prefix
-	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
-	DrainError         string       // why it cannot be read; empty: it can, or there is none
+	Drain              Drain  // annotation AnnotationDrain; zero: it has none that can be read
+	DrainError         string // why it cannot be read; empty: it can, or there is none
 }
 
 // An Endpoint is a usable endpoint of a Service: ready, or serving while it
