@@ -56,7 +56,10 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 	s.snapshot.Services = services
 	s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
 	opts.Worker, opts.Cluster, opts.Documents, opts.Writer, opts.Reporter = worker, s, s, stageWriter{s}, reporter{s.scene}
-	opts.Announced, opts.Logger = s.nodes, slog.New(slog.NewTextHandler(t.Output(), nil))
+	opts.Announced = s.nodes
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	c := reconcile.NewController(opts)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
