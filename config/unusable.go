@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 )
 
 // A block is addresses that have a meaning of their own.
@@ -96,12 +97,11 @@ func rangeRemarks(written string, r Range) []string {
 		}
 		out = append(out, fmt.Sprintf("%s is left out: no Service can have %s", what, b.what))
 	}
-	prefix, err := netip.ParsePrefix(written)
+	prefix, err := netip.ParsePrefix(strings.TrimSpace(written))
 	switch {
-	case err != nil: // a range, or with spaces around it
-	case prefix.Bits() == 0:
+	case prefixIsAll(r):
 		out = append(out, fmt.Sprintf("%s is every address there is; automatic assignment would begin at the lowest", quote(written)))
-	case prefix.Addr() != prefix.Masked().Addr():
+	case err == nil && prefix.Addr() != prefix.Masked().Addr():
 		out = append(out, fmt.Sprintf("%s has bits set behind its length, and stands for %s to %s; for fewer addresses write FIRST-LAST",
 			quote(written), r.First, r.Last))
 	}
