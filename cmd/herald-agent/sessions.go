@@ -11,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -129,42 +126,6 @@ func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
 			}
 		}
 	}
-}
-
-// present reports whether an interface that is up has an address and, if that is
-// one of IPv4, one of IPv6 beside it, which a new session would have as the next
-// hop of IPv6 routes.
-func present(addr netip.Addr) bool {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
-	return err == nil && presentIn(addrs, addr, running)
-}
-
-// presentIn does the work of present with the addresses of all interfaces.
-func presentIn(addrs []netlink.Addr, addr netip.Addr, running func(index int) bool) bool {
-	const unusable = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
-	here := func(a netlink.Addr) netip.Addr {
-		ip, _ := netip.AddrFromSlice(a.IP)
-		return ip.Unmap()
-	}
-	for _, a := range addrs {
-		if here(a) != addr || !running(a.LinkIndex) {
-			continue
-		}
-		if addr.Is6() || slices.ContainsFunc(addrs, func(o netlink.Addr) bool {
-			ip := here(o)
-			return o.LinkIndex == a.LinkIndex && ip.Is6() && ip.IsGlobalUnicast() && o.Flags&unusable == 0
-		}) {
-			return true
-		}
-	}
-	return false
-}
-
-// running reports whether an interface is up and has a carrier.
-func running(index int) bool {
-	link, err := netlink.LinkByIndex(index)
-	const up = unix.IFF_UP | unix.IFF_RUNNING
-	return err == nil && link.Attrs().RawFlags&up == up
 }
 
 // want takes note of the peers that the newest decisions are about.
