@@ -13,8 +13,7 @@ type writtenRange struct {
 	whole Range // what is written, with the addresses that no Service can have
 	value value
 	pool  string
-	bgp   bool // the pool's protocol
-	index int  // in document order
+	index int // in document order
 }
 
 // readPools reads address-pools. Each becomes a Pool and the advertisements
@@ -34,7 +33,7 @@ func (p *parser) readPools(v value) {
 		}
 		unique(name, names, pool.Name, "pool")
 		protocol := m.get("protocol").text()
-		written := p.addresses(m.get("addresses"), &pool, protocol == "bgp")
+		written := p.addresses(m.get("addresses"), &pool)
 		for _, w := range written {
 			pool.Addresses = append(pool.Addresses, w.Range)
 		}
@@ -46,7 +45,7 @@ func (p *parser) readPools(v value) {
 // addresses reads the addresses of a pool. Those that no Service can have are
 // left out with a remark, and are no mistake: MetalLB takes them, and whoever
 // comes from there would lose the whole document.
-func (p *parser) addresses(v value, pool *Pool, bgp bool) []writtenRange {
+func (p *parser) addresses(v value, pool *Pool) []writtenRange {
 	var written []writtenRange
 	items := v.list()
 	for _, item := range items {
@@ -58,7 +57,7 @@ func (p *parser) addresses(v value, pool *Pool, bgp bool) []writtenRange {
 		pool.Remarks = append(pool.Remarks, rangeRemarks(item.text(), r)...)
 		parts, _ := r.usable()
 		for _, part := range parts {
-			written = append(written, writtenRange{part, r, item, pool.Name, bgp, len(p.ranges) + len(written)})
+			written = append(written, writtenRange{part, r, item, pool.Name, len(p.ranges) + len(written)})
 		}
 	}
 	if len(items) == 0 && v.missing() {
