@@ -121,7 +121,8 @@ address-pools:
 		{name: "an IPv4 session with IPv6 routes", text: `
 peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1}, {my-asn: 1, peer-asn: 2, peer-address: "fd00::1"}]
 address-pools: [{name: six, protocol: bgp, addresses: ["2001:db8::/120"]}]
-`, want: []string{"dualStackAddressFamily: true\n  holdTime: 1m30s\n  myASN: 1\n  peerASN: 2\n  peerAddress: 10.0.0.1\n"}},
+`, want: []string{"dualStackAddressFamily: true\n  holdTime: 1m30s\n  myASN: 1\n  peerASN: 2\n  peerAddress: 10.0.0.1\n"},
+			unwanted: "dualStackAddressFamily: true\n  holdTime: 1m30s\n  myASN: 1\n  peerASN: 2\n  peerAddress: fd00::1"},
 		{name: "a pool of nothing", text: `address-pools: [{name: lo, protocol: bgp, addresses: [127.0.0.0/8]}, {name: web, protocol: layer2, addresses: [10.1.0.0/24]}]`,
 			notes: []string{`pool "lo" is left out: it has no address that a Service can have`}, want: []string{"name: web\n"}, unwanted: "name: lo"},
 		{name: "passwords are in Secrets", text: `peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, password: correct-horse}]`,

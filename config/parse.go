@@ -109,6 +109,7 @@ func (p *parser) parse() *Config {
 	p.readPeers(m.get("peers"))
 	p.readPools(m.get("address-pools"))
 	p.checkOverlaps()
+	p.carryFamilies()
 	return &p.cfg
 }
 

@@ -39,6 +39,19 @@ func (p *parser) readPeers(v value) {
 	}
 }
 
+// carryFamilies makes a peer carry the routes of each family that pools have
+// addresses of, as MetalLB v0.12 does in its FRR mode, whichever family the
+// session runs over. Pools of layer 2 count too: a family that comes or goes
+// resets the session, and a pool may be switched to BGP and back.
+func (p *parser) carryFamilies() {
+	for i := range p.cfg.Peers {
+		peer := &p.cfg.Peers[i]
+		peer.DualStack = peer.Address.IsValid() && slices.ContainsFunc(p.ranges, func(w writtenRange) bool {
+			return w.First.Is4() != peer.Address.Is4()
+		})
+	}
+}
+
 // peer reads one of peers; ok is false if there is a mistake in it.
 func (p *parser) peer(v value) (peer Peer, ok bool) {
 	before := len(v.doc.errs)
@@ -57,10 +70,6 @@ func (p *parser) peer(v value) (peer Peer, ok bool) {
 		EBGPMultiHop:  m.get("ebgp-multihop").boolean(false),
 	}
 	peer.Password, peer.PasswordCut = m.get("password").password()
-	// Sessions of MetalLB v0.12 carry both families, whichever they run over. They
-	// do so here even where pools are of one, as a family that comes or goes resets
-	// a session.
-	peer.DualStack = peer.Address.IsValid()
 	peer.HoldTime, peer.KeepaliveTime = timers(m.get("hold-time"), m.get("keepalive-time"))
 	if _, exists := p.profiles[peer.BFDProfile]; peer.BFDProfile != "" && !exists {
 		m.get("bfd-profile").fail("non existing bfd profile %s", quote(peer.BFDProfile))

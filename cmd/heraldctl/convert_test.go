@@ -82,7 +82,6 @@ metadata:
   name: peer1
   namespace: metallb-system
 spec:
-  dualStackAddressFamily: true
   holdTime: 1m30s
   myASN: 64512
   passwordSecret:
