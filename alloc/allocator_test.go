@@ -77,6 +77,25 @@ func TestLowestFreeFirst(t *testing.T) {
 	})
 }
 
+// The address that routers of a link answer for comes last, and can be asked for;
+// who has it keeps it.
+func TestSubnetRouterAnycastLast(t *testing.T) {
+	six := func(r *alloc.Request) { r.Families = alloc.IPv6 }
+	a := alloc.New([]config.Pool{pool(t, "web", "fd00:1::/127", "fd00:2::1-fd00:2::1", "fd00:3::/128")})
+	run(t, a, []step{
+		{name: "skips it", allocate: "a/1", with: six, want: "[fd00:1::1] web"},
+		{name: "the next range", allocate: "a/2", with: six, want: "[fd00:2::1] web"},
+		{name: "a range of nothing else", allocate: "a/3", with: six, want: "[fd00:3::] web"},
+		{name: "at last", allocate: "a/4", with: six, want: "[fd00:1::] web"},
+		{name: "none left", allocate: "a/5", with: six, want: "PoolExhausted: pool web: 4 of 4 in use"},
+		{name: "frees it", release: "a/4", want: "[fd00:1::] web"},
+		{name: "frees another", release: "a/2", want: "[fd00:2::1] web"},
+		{name: "the other first", allocate: "a/5", with: six, want: "[fd00:2::1] web"},
+		{name: "on request", allocate: "a/6", addrs: "fd00:1::", with: six, want: "[fd00:1::] web"},
+		{name: "stays", claim: "a/6", addrs: "fd00:1::", with: six, want: "[fd00:1::] web"},
+	})
+}
+
 func TestAllocateRules(t *testing.T) {
 	web := pool(t, "web", "192.0.2.0/24", "198.51.100.0-198.51.100.2")
 	web.AvoidBuggyIPs = true
@@ -112,9 +131,9 @@ func TestAllocateRules(t *testing.T) {
 		{name: "address pinned to others", allocate: "a/3", addrs: "198.18.0.0", want: "PoolNotAllowed: pool pinned is not for Service a/3"},
 		{name: "selectors that match nothing are no freedom", allocate: "a/3", addrs: "198.19.0.0", want: "PoolNotAllowed: pool nobody is not for Service a/3"},
 		{name: "pinned and full", allocate: "lab/3", with: ofPool("pinned"), want: "PoolExhausted: pool pinned: 1 of 1 in use"},
-		{name: "IPv6", allocate: "a/3", with: of(alloc.IPv6), want: "[2001:db8::] six"},
+		{name: "IPv6", allocate: "a/3", with: of(alloc.IPv6), want: "[2001:db8::1] six"},
 		{name: "no pool has both", allocate: "a/4", with: of(alloc.DualStack), want: "FamilyUnavailable: pool web has no IPv6 addresses; pool six has no IPv4 addresses"},
-		{name: "prefers both, IPv6 first", allocate: "a/4", with: of(alloc.PreferIPv6), want: "[2001:db8::1] six"},
+		{name: "prefers both, IPv6 first", allocate: "a/4", with: of(alloc.PreferIPv6), want: "[2001:db8::2] six"},
 		{name: "prefers both, IPv4 first", allocate: "a/5", with: of(alloc.PreferIPv4), want: "[192.0.2.3] web"},
 		{name: "of two pools", allocate: "a/6", addrs: "192.0.2.9 2001:db8::9", with: of(alloc.DualStack), want: "AddressNotInPool: 192.0.2.9, 2001:db8::9 are of two pools, web and six"},
 		{name: "two of a family", claim: "a/6", addrs: "192.0.2.9 192.0.2.10", want: "Superseded: 192.0.2.9, 192.0.2.10 is more than one address of a family"},
@@ -194,9 +213,9 @@ func TestHugePools(t *testing.T) {
 		total4, total6 string
 		first          string
 	}{
-		{all, true, "4261412864", "340282366920938463463374607431768211456", "0.0.0.1 ::"},
-		{some, false, "260", "18446744073709551619", "10.0.0.254 fd00::"},
-		{some, true, "256", "18446744073709551619", "10.0.0.254 fd00::"},
+		{all, true, "4261412864", "340282366920938463463374607431768211456", "0.0.0.1 ::1"},
+		{some, false, "260", "18446744073709551619", "10.0.0.254 fd00::1"},
+		{some, true, "256", "18446744073709551619", "10.0.0.254 fd00::1"},
 	} {
 		p := tt.pool
 		p.AvoidBuggyIPs = tt.avoid

@@ -79,7 +79,7 @@ func TestQuota(t *testing.T) {
 		{name: "refused", allocate: "a/5", with: ofWeb, want: "QuotaExceeded: pool web: namespace a has 2 of at most 2 IPv4 addresses"},
 		{name: "refused on request", allocate: "a/5", addrs: "192.0.2.5", want: "QuotaExceeded: pool web: namespace a has 2 of at most 2 IPv4 addresses"},
 		{name: "shared with the second", allocate: "a/5", addrs: "192.0.2.0", with: func(r *alloc.Request) { r.SharingKey, r.Ports = "k", ports(82) }, want: "[192.0.2.0] web"},
-		{name: "a family has a quota of its own", allocate: "a/6", with: six, want: "[2001:db8::] web"},
+		{name: "a family has a quota of its own", allocate: "a/6", with: six, want: "[2001:db8::1] web"},
 		{name: "reserved beyond the quota", allocate: "a/vip", want: "[192.0.2.9] web"},
 		{name: "the default", allocate: "c/1", with: ofWeb, want: "[192.0.2.2] web"},
 		{name: "of each", allocate: "d/1", with: ofWeb, want: "[192.0.2.3] web"},

@@ -177,12 +177,20 @@ func (m *model) first(p config.Pool, req alloc.Request, is4 bool) (netip.Addr, b
 			return addr, true
 		}
 	}
+	var last []netip.Addr // that routers answer for
 	for _, r := range p.Addresses {
 		for addr := r.First; r.Contains(addr); addr = addr.Next() {
-			if addr.Is4() == is4 && m.usable(p, req, addr) {
+			switch {
+			case addr.Is4() != is4 || !m.usable(p, req, addr):
+			case addr == r.First && r.First != r.Last && config.SubnetRouterAnycast(addr):
+				last = append(last, addr)
+			default:
 				return addr, true
 			}
 		}
+	}
+	if len(last) > 0 {
+		return last[0], true
 	}
 	return netip.Addr{}, false
 }

@@ -12,7 +12,9 @@ import (
 )
 
 // A space is the addresses of one family in one pool, in the order in which
-// they are given out: range after range, lowest address first.
+// they are given out: range after range, lowest address first. Where a range
+// begins with an address that the routers of a link answer for, that comes after
+// all others.
 //
 // An address that nobody uses is either at or after the cursor, or in the heap
 // of released ones. So the next free address costs O(log n) amortized, and a
@@ -51,16 +53,23 @@ func (p position) compare(o position) int {
 
 func newSpace(p *pool, fam family, c config.Pool, u users, k *kept) *space {
 	s := &space{pool: p, family: fam, avoidBuggy: c.AvoidBuggyIPs && fam == v4, total: new(big.Int), users: u, kept: k}
+	var last []config.Range
 	for _, r := range c.Addresses {
 		if familyOf(r.First) != fam {
 			continue
 		}
-		s.ranges = append(s.ranges, r)
+		if r.First != r.Last && config.SubnetRouterAnycast(r.First) {
+			last = append(last, config.Range{First: r.First, Last: r.First})
+			s.ranges = append(s.ranges, config.Range{First: r.First.Next(), Last: r.Last})
+		} else {
+			s.ranges = append(s.ranges, r)
+		}
 		s.total.Add(s.total, r.Size())
 		if s.avoidBuggy {
 			s.total.Sub(s.total, big.NewInt(buggyIn(r)))
 		}
 	}
+	s.ranges = append(s.ranges, last...)
 	for _, r := range c.Reservations {
 		if familyOf(r.Addr) == fam && k.reserved[r.Addr][0] == (Key{r.Namespace, r.Service}) && s.contains(r.Addr) {
 			s.reserved++

@@ -31,11 +31,15 @@ func ParseCommunity(s string) (Community, error) {
 	if len(fields) != want {
 		return Community{}, fmt.Errorf("invalid community %q: neither A:B nor large:X:Y:Z", s)
 	}
+	cure := ""
+	if !large {
+		cure = ", large:X:Y:Z has numbers of 32"
+	}
 	var n [3]uint32
 	for i, f := range fields {
 		v, err := strconv.ParseUint(f, 10, bits)
 		if errors.Is(err, strconv.ErrRange) {
-			return Community{}, fmt.Errorf("invalid community %q: %s does not fit in %d bits", s, f, bits)
+			return Community{}, fmt.Errorf("invalid community %q: %s does not fit in %d bits%s", s, f, bits, cure)
 		}
 		if err != nil {
 			return Community{}, fmt.Errorf("invalid community %q: %q is not a number", s, f)

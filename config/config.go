@@ -30,6 +30,10 @@ type Pool struct {
 	Allocation    *Allocation
 	Reservations  []Reservation // as ParseReservations returns them
 	Quota         *Quota        // nil: none
+
+	// Remarks say what of the addresses, as they are written, is probably not
+	// meant. They are no part of what the pool is.
+	Remarks []string `json:"-"`
 }
 
 // An Allocation pins a pool to some Services; a pool with a nil *Allocation is
@@ -63,6 +67,10 @@ type Peer struct {
 	EBGPMultiHop    bool
 	GracefulRestart bool // RFC 4724
 	DualStack       bool // routes of both families, whichever the session runs over
+
+	// PasswordCut says that the password was written with a line break at its
+	// end, which is no part of Password.
+	PasswordCut bool `json:"-"`
 }
 
 // A DynamicASN says which AS numbers a peer without a number of its own may
@@ -86,10 +94,19 @@ type BGPAdvertisement struct {
 	AggregationLength   int        // prefix length of IPv4 routes, 32 for one route an address
 	AggregationLengthV6 int        // prefix length of IPv6 routes, 128 for one route an address
 	LocalPref           uint32     // 0: not set; sent to iBGP peers only
+	LocalPrefV6         *uint32    // that of IPv6 routes; nil: LocalPref is, too; of a ConfigMap alone
 	Communities         []Community
 	MED                 *uint32 // nil: not set; RFC 4271, Section 5.1.4
 	Prepend             int     // how often our AS number is put in front of the path once more, 0 to 10
 	GracefulShutdown    bool    // RFC 8326: the community GRACEFUL_SHUTDOWN, and local preference 0
+}
+
+// Preference returns the local preference of routes of a family; 0: not set.
+func (a BGPAdvertisement) Preference(is4 bool) uint32 {
+	if is4 || a.LocalPrefV6 == nil {
+		return a.LocalPref
+	}
+	return *a.LocalPrefV6
 }
 
 // An L2Advertisement says how addresses of pools are announced on layer 2.

@@ -31,10 +31,15 @@ type ConvertOptions struct {
 // at.
 func Convert(c *Config, opts ConvertOptions) (manifests []byte, notes []string, err error) {
 	w := &converter{opts: opts, communities: map[Community]string{}}
+	c, empty := withoutEmptyPools(c)
+	if err := onePreference(c); err != nil {
+		return nil, nil, err
+	}
 	renamed, notes, err := w.rename(c)
 	if err != nil {
 		return nil, nil, err
 	}
+	notes = append(empty, notes...)
 	w.write(renamed)
 	if w.err != nil {
 		return nil, nil, w.err
@@ -43,6 +48,40 @@ func Convert(c *Config, opts ConvertOptions) (manifests []byte, notes []string, 
 		return nil, nil, err
 	}
 	return w.out.Bytes(), append(notes, orderNotes(renamed)...), nil
+}
+
+// withoutEmptyPools returns c without the pools that have no address which a
+// Service can have, and their advertisements: such a resource is refused.
+func withoutEmptyPools(c *Config) (*Config, []string) {
+	empty := map[string]bool{}
+	var notes []string
+	for _, p := range c.Pools {
+		if len(p.Addresses) == 0 {
+			empty[p.Name] = true
+			notes = append(notes, fmt.Sprintf("pool %s is left out: it has no address that a Service can have", quote(p.Name)))
+		}
+	}
+	if len(empty) == 0 {
+		return c, nil
+	}
+	out := *c
+	out.Pools = slices.DeleteFunc(slices.Clone(c.Pools), func(p Pool) bool { return empty[p.Name] })
+	out.BGPAdvertisements = slices.DeleteFunc(slices.Clone(c.BGPAdvertisements), func(a BGPAdvertisement) bool { return empty[a.Pools[0]] })
+	out.L2Advertisements = slices.DeleteFunc(slices.Clone(c.L2Advertisements), func(a L2Advertisement) bool { return empty[a.Pools[0]] })
+	return &out, notes
+}
+
+// onePreference reports advertisements whose routes have another local
+// preference in each family, which is more than a resource can say.
+func onePreference(c *Config) error {
+	var errs []error
+	for _, a := range c.BGPAdvertisements {
+		if a.LocalPrefV6 != nil {
+			errs = append(errs, fmt.Errorf("advertisement %s: its IPv4 routes have the localpref %d and its IPv6 routes %d, as others of pool %s make the same routes, and a BGPAdvertisement has one; "+
+				"give it another aggregation-length-v6, or both families one localpref", quote(a.Name), a.LocalPref, *a.LocalPrefV6, quote(a.Pools[0])))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // objectName is what Kubernetes takes for the name of such an object.
@@ -197,7 +236,7 @@ func (w *converter) write(c *Config) {
 func (w *converter) peer(p Peer) {
 	spec := rawPeer{
 		MyASN: p.MyASN, PeerASN: p.PeerASN, Port: p.Port, BFDProfile: p.BFDProfile, EBGPMultiHop: p.EBGPMultiHop,
-		Address: p.Address.String(), HoldTime: durationText(p.HoldTime), KeepaliveTime: durationText(p.KeepaliveTime),
+		DualStack: p.DualStack, Address: p.Address.String(), HoldTime: durationText(p.HoldTime), KeepaliveTime: durationText(p.KeepaliveTime),
 	}
 	if p.SourceAddress.IsValid() {
 		spec.SourceAddress = p.SourceAddress.String()

@@ -19,7 +19,10 @@ import (
 // TestConvertCorpus converts every good ConfigMap. What is refused is listed
 // here with its reason.
 func TestConvertCorpus(t *testing.T) {
-	refused := map[string]string{"pool-name-free": "no name for an object of Kubernetes"}
+	refused := map[string]string{
+		"pool-name-free":    "no name for an object of Kubernetes",
+		"localpref-highest": `advertisement "edge-2": its IPv4 routes have the localpref 90 and its IPv6 routes 150`,
+	}
 	files, err := filepath.Glob(filepath.Join(corpus, "good", "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no cases (%v)", err)
@@ -65,14 +68,25 @@ func TestConvertCorpus(t *testing.T) {
 	}
 }
 
-// byNames returns a Config in the order of names.
+// byNames returns a Config in the order of names, without pools that have no
+// addresses, which no resource can be.
 func byNames(c *config.Config) *config.Config {
 	out := *c
-	out.Pools = slices.Clone(c.Pools)
+	var empty []string
+	out.Pools = slices.DeleteFunc(slices.Clone(c.Pools), func(p config.Pool) bool {
+		if len(p.Addresses) == 0 {
+			empty = append(empty, p.Name)
+		}
+		return len(p.Addresses) == 0
+	})
 	slices.SortStableFunc(out.Pools, func(a, b config.Pool) int { return cmp.Compare(a.Name, b.Name) })
-	out.BGPAdvertisements = slices.Clone(c.BGPAdvertisements)
+	out.BGPAdvertisements = slices.DeleteFunc(slices.Clone(c.BGPAdvertisements), func(a config.BGPAdvertisement) bool {
+		return slices.Contains(empty, a.Pools[0])
+	})
 	slices.SortStableFunc(out.BGPAdvertisements, func(a, b config.BGPAdvertisement) int { return cmp.Compare(a.Name, b.Name) })
-	out.L2Advertisements = slices.Clone(c.L2Advertisements)
+	out.L2Advertisements = slices.DeleteFunc(slices.Clone(c.L2Advertisements), func(a config.L2Advertisement) bool {
+		return slices.Contains(empty, a.Pools[0])
+	})
 	slices.SortStableFunc(out.L2Advertisements, func(a, b config.L2Advertisement) int { return cmp.Compare(a.Name, b.Name) })
 	out.BFDProfiles = slices.Clone(c.BFDProfiles)
 	slices.SortStableFunc(out.BFDProfiles, func(a, b config.BFDProfile) int { return cmp.Compare(a.Name, b.Name) })
@@ -95,6 +109,7 @@ address-pools:
 		err        string
 		notes      []string
 		want       []string // contained
+		unwanted   string   // not contained
 	}{
 		{name: "names that are none", text: named, err: `pool "My Pool": no name for an object of Kubernetes; give it another, such as My Pool=my-pool`},
 		{name: "other names", text: named, rename: map[string]string{"My Pool": "mine", "Fast": "fast"},
@@ -103,6 +118,13 @@ address-pools:
 			want: []string{"name: mine-1", "- mine", "bfdProfile: fast", "kind: L2Advertisement"}},
 		{name: "two of one name", text: named, rename: map[string]string{"My Pool": "b", "Fast": "fast"}, err: `two of the name "b": pool`},
 		{name: "a name of nothing", text: named, rename: map[string]string{"My Pool": "a", "Fast": "fast", "x": "y"}, err: `rename "x": there is no such pool`},
+		{name: "an IPv4 session with IPv6 routes", text: `
+peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1}, {my-asn: 1, peer-asn: 2, peer-address: "fd00::1"}]
+address-pools: [{name: six, protocol: bgp, addresses: ["2001:db8::/120"]}]
+`, want: []string{"dualStackAddressFamily: true\n  holdTime: 1m30s\n  myASN: 1\n  peerASN: 2\n  peerAddress: 10.0.0.1\n"},
+			unwanted: "dualStackAddressFamily: true\n  holdTime: 1m30s\n  myASN: 1\n  peerASN: 2\n  peerAddress: fd00::1"},
+		{name: "a pool of nothing", text: `address-pools: [{name: lo, protocol: bgp, addresses: [127.0.0.0/8]}, {name: web, protocol: layer2, addresses: [10.1.0.0/24]}]`,
+			notes: []string{`pool "lo" is left out: it has no address that a Service can have`}, want: []string{"name: web\n"}, unwanted: "name: lo"},
 		{name: "passwords are in Secrets", text: `peers: [{my-asn: 1, peer-asn: 2, peer-address: 10.0.0.1, password: correct-horse}]`,
 			want: []string{"type: kubernetes.io/basic-auth", "password: correct-horse", "name: peer1-password"}},
 		{name: "an address for all nodes and for some", err: "no resources say this: BGPPeer/peer2: Conflict", text: `
@@ -135,6 +157,9 @@ peers:
 				if !strings.Contains(string(out), want) {
 					t.Errorf("no %q in\n%s", want, out)
 				}
+			}
+			if tt.unwanted != "" && strings.Contains(string(out), tt.unwanted) {
+				t.Errorf("%q is in\n%s", tt.unwanted, out)
 			}
 		})
 	}

@@ -105,7 +105,6 @@ type parser struct {
 	cfg      Config
 	alias    map[string]Community // names of communities
 	profiles map[string]value     // names of BFD profiles
-	echo     []string             // names of peers whose BFD profile has echo-mode
 	ranges   []writtenRange       // of all pools
 }
 
@@ -118,7 +117,7 @@ func (p *parser) parse() *Config {
 	p.readPeers(m.get("peers"))
 	p.readPools(m.get("address-pools"))
 	p.checkOverlaps()
-	p.checkEcho()
+	p.carryFamilies()
 	return &p.cfg
 }
 

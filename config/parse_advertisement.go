@@ -4,8 +4,12 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // readAdvertisements reads the BGP advertisements of a pool; without any there
@@ -16,7 +20,7 @@ func (p *parser) readAdvertisements(v value, pool string, written []writtenRange
 		items = []value{{doc: v.doc, line: v.line, path: v.path + "[0]"}}
 	}
 	equal := map[string]int{}
-	preference := map[string]BGPAdvertisement{} // by a kind of route
+	first := len(p.cfg.BGPAdvertisements)
 	for i, item := range items {
 		before := len(v.doc.errs)
 		ad := p.advertisement(item, written)
@@ -26,17 +30,41 @@ func (p *parser) readAdvertisements(v value, pool string, written []writtenRange
 		if len(v.doc.errs) > before {
 			continue // to compare what was not meant would mislead
 		}
-		if first, dup := equal[ad.identity()]; dup {
+		as := item.asWritten()
+		if first, dup := equal[as]; dup {
 			item.fail("duplicate definition of bgp-advertisements: equals bgp-advertisements[%d]", first)
 			continue
 		}
-		equal[ad.identity()] = i
-		for _, kind := range ad.kinds(written) {
-			if first, dup := preference[kind]; dup && first.LocalPref != ad.LocalPref {
-				item.fail("invalid localpref %d: %s has localpref %d for the same %s", ad.LocalPref, first.Name, first.LocalPref, kind)
-				break
-			}
-			preference[kind] = ad
+		equal[as] = i
+	}
+	settlePreferences(p.cfg.BGPAdvertisements[first:], written)
+}
+
+// settlePreferences gives each advertisement of a pool the local preference
+// that its routes have in the end. Several may make one route: as in MetalLB
+// v0.12 it has the communities of all, and of the local preferences that are
+// set the highest.
+func settlePreferences(ads []BGPAdvertisement, written []writtenRange) {
+	four, six := map[int]uint32{}, map[int]uint32{} // by length of the route
+	for _, ad := range ads {
+		four[ad.AggregationLength] = max(four[ad.AggregationLength], ad.LocalPref)
+		six[ad.AggregationLengthV6] = max(six[ad.AggregationLengthV6], ad.LocalPref)
+	}
+	has := func(is4 bool) bool {
+		return slices.ContainsFunc(written, func(w writtenRange) bool { return w.First.Is4() == is4 })
+	}
+	for i := range ads {
+		ad := &ads[i]
+		p4, p6 := four[ad.AggregationLength], six[ad.AggregationLengthV6]
+		switch {
+		case !has(false):
+			ad.LocalPref = p4
+		case !has(true):
+			ad.LocalPref = p6
+		case p4 == p6:
+			ad.LocalPref = p4
+		default:
+			ad.LocalPref, ad.LocalPrefV6 = p4, &p6
 		}
 	}
 }
@@ -65,35 +93,32 @@ func (v value) aggregation(bits int, written []writtenRange) int {
 		if w.First.BitLen() != bits {
 			continue
 		}
-		if p := widest(w.Range); p.Bits() > int(n) {
-			v.fail("invalid aggregation length %d: prefix %d in this pool is more specific than the aggregation length for addresses %s",
-				n, p.Bits(), quote(w.value.node.Value))
+		if p := widest(w.whole); p.Bits() > int(n) {
+			v.fail("invalid aggregation length %d: prefix %d in this pool is more specific than the aggregation length for addresses %s, must be %d or more",
+				n, p.Bits(), quote(w.value.node.Value), p.Bits())
 			return bits
 		}
 	}
 	return int(n)
 }
 
-// identity is the same for advertisements that announce alike.
-func (a BGPAdvertisement) identity() string {
-	communities := slices.SortedFunc(slices.Values(a.Communities), Community.Compare)
-	return fmt.Sprint(a.AggregationLength, a.AggregationLengthV6, a.LocalPref, communities)
-}
-
-// kinds names the routes that an advertisement makes of a pool's addresses.
-// Routes of one kind are the same route, and have one preference.
-func (a BGPAdvertisement) kinds(written []writtenRange) []string {
-	var v4, v6 bool
-	for _, w := range written {
-		v4 = v4 || w.First.Is4()
-		v6 = v6 || w.First.Is6()
+// asWritten is the same for advertisements that are written alike.
+func (v value) asWritten() string {
+	m := v.fields()
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		if m[key].null() {
+			continue
+		}
+		var words []string
+		if m[key].node.Kind == yaml.SequenceNode {
+			for _, item := range m[key].list() {
+				words = append(words, item.text())
+			}
+		} else {
+			words = append(words, m[key].text())
+		}
+		out = append(out, fmt.Sprintf("%s %q", key, words))
 	}
-	var kinds []string
-	if v4 {
-		kinds = append(kinds, fmt.Sprintf("aggregation-length %d", a.AggregationLength))
-	}
-	if v6 {
-		kinds = append(kinds, fmt.Sprintf("aggregation-length-v6 %d", a.AggregationLengthV6))
-	}
-	return kinds
+	return strings.Join(out, "\n")
 }

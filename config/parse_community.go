@@ -77,7 +77,7 @@ func (p *parser) community(s string) (Community, error) {
 		return c, nil
 	}
 	if !strings.Contains(s, ":") {
-		return Community{}, fmt.Errorf("unknown community %s: not defined in bgp-communities, and no number", quote(s))
+		return Community{}, fmt.Errorf("unknown community %s: want ASN:VALUE, large:A:B:C, or a name that is defined in bgp-communities", quote(s))
 	}
 	return ParseCommunity(s)
 }

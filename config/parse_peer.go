@@ -29,9 +29,6 @@ func (p *parser) readPeers(v value) {
 	for i, item := range v.list() {
 		peer, ok := p.peer(item)
 		peer.Name = fmt.Sprintf("peer%d", i+1)
-		if slices.ContainsFunc(p.cfg.BFDProfiles, func(b BFDProfile) bool { return b.Name == peer.BFDProfile && b.EchoMode }) {
-			p.echo = append(p.echo, peer.Name)
-		}
 		if ok {
 			for _, j := range byAddress[peer.Address] {
 				checkSameAddress(item, peer, p.cfg.Peers[j])
@@ -39,6 +36,19 @@ func (p *parser) readPeers(v value) {
 			byAddress[peer.Address] = append(byAddress[peer.Address], len(p.cfg.Peers))
 		}
 		p.cfg.Peers = append(p.cfg.Peers, peer)
+	}
+}
+
+// carryFamilies makes a peer carry the routes of each family that pools have
+// addresses of, as MetalLB v0.12 does in its FRR mode, whichever family the
+// session runs over. Pools of layer 2 count too: a family that comes or goes
+// resets the session, and a pool may be switched to BGP and back.
+func (p *parser) carryFamilies() {
+	for i := range p.cfg.Peers {
+		peer := &p.cfg.Peers[i]
+		peer.DualStack = peer.Address.IsValid() && slices.ContainsFunc(p.ranges, func(w writtenRange) bool {
+			return w.First.Is4() != peer.Address.Is4()
+		})
 	}
 }
 
@@ -56,10 +66,10 @@ func (p *parser) peer(v value) (peer Peer, ok bool) {
 		Port:          uint16(port),
 		RouterID:      m.get("router-id").routerID(),
 		NodeSelectors: m.get("node-selectors").selectors(),
-		Password:      m.get("password").password(),
 		BFDProfile:    m.get("bfd-profile").text(),
 		EBGPMultiHop:  m.get("ebgp-multihop").boolean(false),
 	}
+	peer.Password, peer.PasswordCut = m.get("password").password()
 	peer.HoldTime, peer.KeepaliveTime = timers(m.get("hold-time"), m.get("keepalive-time"))
 	if _, exists := p.profiles[peer.BFDProfile]; peer.BFDProfile != "" && !exists {
 		m.get("bfd-profile").fail("non existing bfd profile %s", quote(peer.BFDProfile))
@@ -151,13 +161,14 @@ func (v value) routerID() netip.Addr {
 	return a
 }
 
-// password reads a password. What it says about one never shows it.
-func (v value) password() Secret {
-	s := v.text()
+// password reads a password, without the line break that it may end with. What
+// it says about one never shows it.
+func (v value) password() (password Secret, cut bool) {
+	s, cut := cutLineBreak(v.text())
 	if err := checkPassword(s); err != nil {
 		v.fail("%v", err)
 	}
-	return NewSecret(s)
+	return NewSecret(s), cut
 }
 
 // timers reads hold-time and keepalive-time, in whole seconds.

@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// A writtenRange is an item of addresses.
+// A writtenRange is an item of addresses, or a part of one.
 type writtenRange struct {
 	Range
+	whole Range // what is written, with the addresses that no Service can have
 	value value
 	pool  string
-	bgp   bool // the pool's protocol
-	index int  // in document order
+	index int // in document order
 }
 
 // readPools reads address-pools. Each becomes a Pool and the advertisements
@@ -33,7 +33,7 @@ func (p *parser) readPools(v value) {
 		}
 		unique(name, names, pool.Name, "pool")
 		protocol := m.get("protocol").text()
-		written := p.addresses(m.get("addresses"), pool.Name, protocol == "bgp")
+		written := p.addresses(m.get("addresses"), &pool)
 		for _, w := range written {
 			pool.Addresses = append(pool.Addresses, w.Range)
 		}
@@ -42,8 +42,10 @@ func (p *parser) readPools(v value) {
 	}
 }
 
-// addresses reads the addresses of a pool.
-func (p *parser) addresses(v value, pool string, bgp bool) []writtenRange {
+// addresses reads the addresses of a pool. Those that no Service can have are
+// left out with a remark, and are no mistake: MetalLB takes them, and whoever
+// comes from there would lose the whole document.
+func (p *parser) addresses(v value, pool *Pool) []writtenRange {
 	var written []writtenRange
 	items := v.list()
 	for _, item := range items {
@@ -52,7 +54,11 @@ func (p *parser) addresses(v value, pool string, bgp bool) []writtenRange {
 			item.fail("%v", err)
 			continue
 		}
-		written = append(written, writtenRange{r, item, pool, bgp, len(p.ranges) + len(written)})
+		pool.Remarks = append(pool.Remarks, rangeRemarks(item.text(), r)...)
+		parts, _ := r.usable()
+		for _, part := range parts {
+			written = append(written, writtenRange{part, r, item, pool.Name, len(p.ranges) + len(written)})
+		}
 	}
 	if len(items) == 0 && v.missing() {
 		v.fail("pool has no prefixes defined")
@@ -98,19 +104,6 @@ func (p *parser) checkOverlaps() {
 			quote(second.value.node.Value), quote(second.pool), quote(first.value.node.Value), quote(first.pool),
 			first.value.doc.lineAt(first.value.line))
 		last = first
-	}
-}
-
-// checkEcho reports IPv6 addresses that would be announced to a peer whose BFD
-// session echoes, which FRR does over IPv4 alone. All peers get all pools.
-func (p *parser) checkEcho() {
-	if len(p.echo) == 0 {
-		return
-	}
-	for _, w := range p.ranges {
-		if w.bgp && w.First.Is6() {
-			w.value.fail("IPv6 addresses are announced to %s, whose bfd profile has echo-mode, which is not possible", p.echo[0])
-		}
 	}
 }
 

@@ -5,6 +5,7 @@ package config
 import (
 	"slices"
 
+	"go.yaml.in/yaml/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -20,7 +21,10 @@ func (v value) selectors() []Selector {
 		m := item.mapping("match-labels", "match-expressions")
 		terms := metav1.LabelSelector{MatchLabels: map[string]string{}}
 		for _, e := range m.get("match-labels").entries() {
-			terms.MatchLabels[e.key] = e.value.text()
+			terms.MatchLabels[e.key] = e.value.labelValue()
+			if text := checkLabelKey(e.key); text != "" {
+				e.value.fail("invalid selector: %s", text)
+			}
 		}
 		for _, x := range m.get("match-expressions").list() {
 			terms.MatchExpressions = append(terms.MatchExpressions, x.requirement())
@@ -43,8 +47,11 @@ func (v value) requirement() metav1.LabelSelectorRequirement {
 	m := v.mapping("key", "operator", "values")
 	key, operator := m.get("key"), m.get("operator")
 	r := metav1.LabelSelectorRequirement{Key: key.text(), Operator: metav1.LabelSelectorOperator(operator.text())}
-	if key.missing() {
+	switch text := checkLabelKey(r.Key); {
+	case key.missing():
 		key.fail("missing key")
+	case r.Key != "" && text != "":
+		key.fail("invalid selector: %s", text)
 	}
 	switch {
 	case operator.missing():
@@ -52,8 +59,28 @@ func (v value) requirement() metav1.LabelSelectorRequirement {
 	case r.Operator != "" && !slices.Contains(operators, string(r.Operator)):
 		operator.fail("unknown operator %s, want In, NotIn, Exists or DoesNotExist", quote(string(r.Operator)))
 	}
-	for _, item := range m.get("values").list() {
-		r.Values = append(r.Values, item.text())
+	values := m.get("values")
+	for _, item := range values.list() {
+		r.Values = append(r.Values, item.labelValue())
+	}
+	switch r.Operator {
+	case metav1.LabelSelectorOpIn, metav1.LabelSelectorOpNotIn:
+		if len(r.Values) == 0 && (values.null() || values.node.Kind == yaml.SequenceNode) {
+			values.fail("invalid selector: missing, and %s takes one or more", r.Operator)
+		}
+	case metav1.LabelSelectorOpExists, metav1.LabelSelectorOpDoesNotExist:
+		if len(r.Values) > 0 {
+			values.fail("invalid selector: %s takes none", r.Operator)
+		}
 	}
 	return r
+}
+
+// labelValue reads what a label has to be equal to.
+func (v value) labelValue() string {
+	s := v.text()
+	if text := checkLabelValue(s); text != "" {
+		v.fail("invalid selector: %s", text)
+	}
+	return s
 }

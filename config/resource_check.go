@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // A problem is a rule that some versions break together: all of them cannot be
 // in force.
 type problem struct {
-	reason string
-	of     []ID
-	say    func(loser ID) string // what the one that has to give way is told
+	reason    string
+	reference bool // it is about what the one object of it refers to
+	of        []ID
+	say       func(loser ID) string // what the one that has to give way is told
 }
 
 // A set is versions that are to be in force together.
@@ -55,7 +57,7 @@ func check(versions []*version, secrets map[string]PasswordSecret, kept map[ID]b
 		for _, a := range v.aliases {
 			if first, dup := origin[a.Name]; dup {
 				s.pair(first, v.object.ID, func(winner ID) string {
-					return fmt.Sprintf("duplicate definition of community %q, already in %s", a.Name, winner)
+					return fmt.Sprintf("spec.communities: duplicate definition of community %q, already in %s; remove one of them", a.Name, winner)
 				})
 				continue
 			}
@@ -72,7 +74,7 @@ func check(versions []*version, secrets map[string]PasswordSecret, kept map[ID]b
 
 // pair reports that two objects cannot be in force together.
 func (s *set) pair(a, b ID, say func(winner ID) string) {
-	s.problems = append(s.problems, problem{VerdictConflict, []ID{a, b}, func(loser ID) string {
+	s.problems = append(s.problems, problem{VerdictConflict, false, []ID{a, b}, func(loser ID) string {
 		if loser == a {
 			return say(b)
 		}
@@ -80,10 +82,11 @@ func (s *set) pair(a, b ID, say func(winner ID) string) {
 	}})
 }
 
-// missing reports that an object refers to something that is not there.
-func (s *set) missing(id ID, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	s.problems = append(s.problems, problem{VerdictMissing, []ID{id}, func(ID) string { return text }})
+// missing reports that a field of an object refers to something that is not
+// there, or that cannot be used: then the reason is VerdictInvalid.
+func (s *set) missing(id ID, reason, path, format string, args ...any) {
+	text := path + ": " + fmt.Sprintf(format, args...)
+	s.problems = append(s.problems, problem{reason, true, []ID{id}, func(ID) string { return text }})
 }
 
 // checkOverlaps reports pools that have addresses in common: of each bunch of
@@ -92,7 +95,7 @@ func (s *set) checkOverlaps() {
 	type owned struct {
 		Range
 		pool    string
-		written string
+		written writtenAddresses
 	}
 	var all []owned
 	for _, p := range s.pools {
@@ -110,8 +113,8 @@ func (s *set) checkOverlaps() {
 				if winner.Name == a.pool {
 					lost, won = b, a
 				}
-				return fmt.Sprintf("CIDR %q in pool %q overlaps with already defined CIDR %q of pool %q",
-					lost.written, lost.pool, won.written, won.pool)
+				return fmt.Sprintf("%s: CIDR %q in pool %q overlaps with already defined CIDR %q of pool %q; an address can be in one pool alone",
+					lost.written.path(), lost.written.text, lost.pool, won.written.text, won.pool)
 			})
 		}
 		if i == 0 || !far.Overlaps(next.Range) || next.Last.Compare(far.Last) > 0 {
@@ -126,15 +129,15 @@ func (s *set) checkPeers() {
 	type endpoint struct{ vrf, to string }
 	seen := map[endpoint][]*decodedPeer{}
 	for _, p := range s.peers {
-		to := p.Interface
+		field, to := "spec.interface", p.Interface
 		if p.Address.IsValid() {
-			to = p.Address.String()
+			field, to = "spec.peerAddress", p.Address.String()
 		}
 		at := endpoint{p.VRF, to}
 		for _, o := range seen[at] {
 			if mayMeet(p.NodeSelectors, o.NodeSelectors) {
 				s.pair(ID{KindPeer, o.Name}, ID{KindPeer, p.Name}, func(winner ID) string {
-					return fmt.Sprintf("peer %s already exists: %s is for the same nodes", to, winner)
+					return fmt.Sprintf("%s: peer %s already exists: %s is for the same nodes; nodeSelectors can tell them apart", field, to, winner)
 				})
 			}
 		}
@@ -157,10 +160,14 @@ func (s *set) checkReferences() {
 			continue
 		}
 		if p.BFDProfile != "" && s.profiles[p.BFDProfile] == nil {
-			s.missing(id, "peer %s referencing non existing bfd profile %s", p.Name, p.BFDProfile)
+			s.missing(id, VerdictMissing, "spec.bfdProfile", "peer %s referencing non existing bfd profile %s; create that BFDProfile, or name one that exists", p.Name, p.BFDProfile)
 		}
-		if _, err := s.password(p); err != nil {
-			s.missing(id, "%v", err)
+		if _, _, err := s.password(p); err != nil {
+			reason := VerdictInvalid
+			if _, exists := s.secrets[p.secret]; !exists {
+				reason = VerdictMissing
+			}
+			s.missing(id, reason, "spec.passwordSecret", "%v", err)
 		}
 	}
 	for _, ad := range s.ads {
@@ -169,31 +176,43 @@ func (s *set) checkReferences() {
 			continue
 		}
 		if _, err := s.resolve(ad); err != nil {
-			s.missing(id, "%v", err)
+			reason := VerdictMissing
+			if err.malformed {
+				reason = VerdictInvalid
+			}
+			s.missing(id, reason, index("spec.communities", err.index), "%s", err.text)
 		}
 	}
 }
 
-// password returns the password of a peer, from where it is.
-func (s *set) password(p *decodedPeer) (Secret, error) {
+// password returns the password of a peer, from where it is, and whether a line
+// break was cut off its end.
+func (s *set) password(p *decodedPeer) (password Secret, cut bool, err error) {
 	if p.secret == "" {
-		return p.Password, nil
+		return p.Password, p.PasswordCut, nil
 	}
 	found, ok := s.secrets[p.secret]
 	if !ok {
-		return Secret{}, fmt.Errorf("secret ref not found for peer config %q: there is no secret %q", p.Name, p.secret)
+		return Secret{}, false, fmt.Errorf("secret ref not found for peer config %q: there is no secret %q in Herald's namespace", p.Name, p.secret)
 	}
 	return found.password()
 }
 
+// An unresolved community is one that stands for nothing.
+type unresolved struct {
+	index     int  // in the advertisement's list
+	malformed bool // it looks like a number; no name is missing
+	text      string
+}
+
 // resolve returns what the communities of an advertisement stand for. As in
 // MetalLB a name that looks like a number counts as a name.
-func (s *set) resolve(ad *decodedBGP) ([]Community, error) {
+func (s *set) resolve(ad *decodedBGP) ([]Community, *unresolved) {
 	var out []Community
-	for _, written := range ad.communities {
+	for i, written := range ad.communities {
 		c, err := s.community(written)
 		if err != nil {
-			return nil, err
+			return nil, &unresolved{i, strings.Contains(written, ":"), err.Error()}
 		}
 		if !slices.Contains(out, c) { // two names may stand for one community
 			out = append(out, c)
@@ -213,9 +232,10 @@ func (s *set) community(written string) (Community, error) {
 	c, err := ParseCommunity(written)
 	switch {
 	case err != nil && strings.Contains(written, ":"):
-		return c, fmt.Errorf("invalid community %q in BGP advertisement: %w", written, err)
+		reason := strings.TrimPrefix(err.Error(), fmt.Sprintf("invalid community %q: ", written))
+		return c, fmt.Errorf("invalid community %q in BGP advertisement: %s", written, reason)
 	case err != nil:
-		return c, fmt.Errorf("invalid community format: %s: no Community defines it", written)
+		return c, fmt.Errorf("invalid community format: %s: no Community defines it; want ASN:VALUE, large:A:B:C, or such a name", written)
 	}
 	return c, nil
 }
@@ -223,14 +243,12 @@ func (s *set) community(written string) (Community, error) {
 // checkAdvertisements reports advertisements that do not go with a pool, or
 // with each other.
 func (s *set) checkAdvertisements() {
-	echo := s.echoPeers()
 	for _, p := range s.pools {
 		var of []*decodedBGP
 		for _, ad := range s.ads {
 			if ad.selects(&p.Pool) {
 				of = append(of, ad)
 				s.checkAggregation(p, ad)
-				s.checkEcho(p, ad, echo)
 			}
 		}
 		s.checkPreferences(p, of)
@@ -253,49 +271,25 @@ func selectsPool(names []string, selectors []Selector, p *Pool) bool {
 // checkAggregation reports routes that would reach beyond the pool.
 func (s *set) checkAggregation(p *decodedPool, ad *decodedBGP) {
 	for i, r := range p.Addresses {
-		length := ad.AggregationLength
+		length, field := ad.AggregationLength, "spec.aggregationLength"
 		if r.First.Is6() {
-			length = ad.AggregationLengthV6
+			length, field = ad.AggregationLengthV6, "spec.aggregationLengthV6"
 		}
 		if length == r.First.BitLen() {
 			continue
 		}
-		if w := widest(r); w.Bits() > length {
-			s.pair(ID{KindPool, p.Name}, ID{KindBGPAdvertisement, ad.Name}, func(winner ID) string {
-				return fmt.Sprintf("invalid aggregation length %d: prefix %d in this pool is more specific than the aggregation length for addresses %q (%s)",
-					length, w.Bits(), p.written[i], winner)
+		if w := widest(p.written[i].whole); w.Bits() > length {
+			pool := ID{KindPool, p.Name}
+			s.pair(pool, ID{KindBGPAdvertisement, ad.Name}, func(winner ID) string {
+				path := field
+				if winner != pool {
+					path = p.written[i].path()
+				}
+				return fmt.Sprintf("%s: invalid aggregation length %d: prefix %d in this pool is more specific than the aggregation length for addresses %q (%s), must be %d or more",
+					path, length, w.Bits(), p.written[i].text, winner, w.Bits())
 			})
 			return
 		}
-	}
-}
-
-// echoPeers returns the peers whose BFD session echoes.
-func (s *set) echoPeers() []*decodedPeer {
-	var out []*decodedPeer
-	for _, p := range s.peers {
-		if b := s.profiles[p.BFDProfile]; b != nil && b.EchoMode {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// checkEcho reports IPv6 addresses that would be announced to a peer whose BFD
-// session echoes, which FRR does over IPv4 alone.
-func (s *set) checkEcho(p *decodedPool, ad *decodedBGP, echo []*decodedPeer) {
-	if !slices.ContainsFunc(p.Addresses, func(r Range) bool { return r.First.Is6() }) {
-		return
-	}
-	for _, peer := range echo {
-		if len(ad.Peers) > 0 && !slices.Contains(ad.Peers, peer.Name) {
-			continue
-		}
-		text := fmt.Sprintf("pool %s has bgpadvertisement %s which references peer %s which has bfd echo enabled, which is not possible",
-			p.Name, ad.Name, peer.Name)
-		s.problems = append(s.problems, problem{VerdictConflict, []ID{
-			{KindPool, p.Name}, {KindBGPAdvertisement, ad.Name}, {KindPeer, peer.Name}, {KindBFDProfile, peer.BFDProfile},
-		}, func(ID) string { return text }})
 	}
 }
 
@@ -321,11 +315,20 @@ func (s *set) checkPreferences(p *decodedPool, ads []*decodedBGP) {
 				if winner.Name == a.Name {
 					lost, won = b, a
 				}
-				return fmt.Sprintf("invalid local preference %d: local preference %d was already set for the same type of BGP update by %s, for pool %q",
-					lost.LocalPref, won.LocalPref, winner, p.Name)
+				return fmt.Sprintf("spec.localPref: invalid local preference %s: local preference %s was already set for the same type of BGP update by %s, for pool %q; "+
+					"both must have one, or other aggregation lengths",
+					showPreference(lost.LocalPref), showPreference(won.LocalPref), winner, p.Name)
 			})
 		}
 	}
+}
+
+// showPreference returns a local preference as it was written.
+func showPreference(n uint32) string {
+	if n == 0 {
+		return "(not set)"
+	}
+	return strconv.FormatUint(uint64(n), 10)
 }
 
 // sameRoute reports whether both make the same routes of a pool's addresses.

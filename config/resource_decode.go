@@ -6,12 +6,13 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/json"
 )
 
@@ -31,8 +32,17 @@ type version struct {
 // A decodedPool is a pool with its addresses as written.
 type decodedPool struct {
 	Pool
-	written []string // beside Addresses
+	written []writtenAddresses // beside Addresses
 }
+
+// writtenAddresses are an item of spec.addresses.
+type writtenAddresses struct {
+	index int
+	text  string
+	whole Range // with the addresses that no Service can have
+}
+
+func (w writtenAddresses) path() string { return index("spec.addresses", w.index) }
 
 // A decodedPeer is a peer whose references are not resolved.
 type decodedPeer struct {
@@ -87,32 +97,51 @@ func (d *decoder) read(o Object, raw any) bool {
 	}
 	unknown, err := json.UnmarshalStrict(o.Spec, raw)
 	if err != nil {
-		d.mistyped(err)
+		d.mistyped(o, raw, err)
 		return false
 	}
 	for _, err := range unknown {
-		d.fail("spec", "%v", err)
+		d.unknown(reflect.TypeOf(raw), err)
 	}
 	return len(unknown) == 0
 }
 
-// mistyped reports a value of the wrong type, without showing it: it may be a
-// password.
-func (d *decoder) mistyped(err error) {
-	var wrong *stdjson.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		d.fail("spec", "%v", err)
+var unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
+
+// unknown reports a field that a spec of type t does not have, and which was
+// probably meant.
+func (d *decoder) unknown(t reflect.Type, err error) {
+	m := unknownField.FindStringSubmatch(err.Error())
+	if m == nil {
+		d.fail("spec", "%v", err) // it is there twice
 		return
 	}
-	path := "spec"
-	if wrong.Field != "" {
-		path += "." + wrong.Field
+	path := strings.Split(m[1], ".")
+	last := len(path) - 1
+	for _, name := range path[:last] {
+		name, _, _ = strings.Cut(name, "[")
+		t = elem(jsonFields(elem(t))[name])
 	}
-	kind, value, _ := strings.Cut(wrong.Value, " ")
-	if wrong.Type.Kind() != reflect.String && value != "" {
-		kind += " " + value
+	known := slices.Sorted(maps.Keys(jsonFields(elem(t))))
+	if meant := closest(path[last], known); meant != "" {
+		d.fail("spec."+m[1], "unknown field, did you mean %q?", meant)
+		return
 	}
-	d.fail(path, "want %s, not %s", typeName(wrong.Type), kind)
+	d.fail("spec."+m[1], "unknown field, want one of %s", strings.Join(known, ", "))
+}
+
+// mistyped reports a value of the wrong type, without showing a string: it may
+// be a password.
+func (d *decoder) mistyped(o Object, raw any, err error) {
+	var wrong *stdjson.UnmarshalTypeError
+	var written any
+	if errors.As(err, &wrong) && stdjson.Unmarshal(o.Spec, &written) == nil {
+		if m, found := findMistype(reflect.TypeOf(raw), written, "spec"); found {
+			d.fail(m.path, "want %s, not %s", m.want, m.got)
+			return
+		}
+	}
+	d.fail("spec", "%v", err)
 }
 
 // typeName is how a JSON type is called where it is wanted.
@@ -162,24 +191,7 @@ func (d *decoder) pool(o Object) *decodedPool {
 	if len(raw.Addresses) == 0 {
 		d.fail("spec.addresses", "pool has no prefixes defined")
 	}
-	for i, s := range raw.Addresses {
-		path := index("spec.addresses", i)
-		r, err := ParseRange(s)
-		if err != nil {
-			if strings.Contains(s, "-") {
-				d.fail(path, "%v", err)
-			} else {
-				d.fail(path, "invalid CIDR %q in pool %q: %v", s, o.Name, err)
-			}
-			continue
-		}
-		if j := slices.IndexFunc(p.Addresses, r.Overlaps); j >= 0 {
-			d.fail(path, "CIDR %q in pool %q overlaps with already defined CIDR %q", s, o.Name, p.written[j])
-			continue
-		}
-		p.Addresses = append(p.Addresses, r)
-		p.written = append(p.written, s)
-	}
+	d.addresses(p, raw.Addresses)
 	if a := raw.Allocation; a != nil {
 		p.Allocation = &Allocation{
 			Priority:           a.Priority,
@@ -193,6 +205,43 @@ func (d *decoder) pool(o Object) *decodedPool {
 	}
 	d.annotations(p, o.Annotations)
 	return p
+}
+
+// addresses reads the addresses of a pool. Those that no Service can have are
+// left out; a pool that has no others is refused.
+func (d *decoder) addresses(p *decodedPool, written []string) {
+	before := len(d.errs)
+	for i, s := range written {
+		path := index("spec.addresses", i)
+		r, err := ParseRange(s)
+		if err != nil {
+			if strings.Contains(s, "-") {
+				d.fail(path, "%v", err)
+			} else {
+				d.fail(path, "invalid CIDR %q in pool %q: %s", s, p.Name, strings.TrimPrefix(err.Error(), fmt.Sprintf("invalid CIDR %q: ", s)))
+			}
+			continue
+		}
+		if j := slices.IndexFunc(p.Addresses, r.Overlaps); j >= 0 {
+			d.fail(path, "CIDR %q in pool %q overlaps with already defined CIDR %q", s, p.Name, p.written[j].text)
+			continue
+		}
+		p.Remarks = append(p.Remarks, rangeRemarks(s, r)...)
+		parts, _ := r.usable()
+		for _, part := range parts {
+			p.Addresses = append(p.Addresses, part)
+			p.written = append(p.written, writtenAddresses{i, s, r})
+		}
+	}
+	if len(p.Addresses) > 0 || len(d.errs) > before {
+		return
+	}
+	for i, s := range written {
+		if r, err := ParseRange(s); err == nil {
+			_, rest := r.usable()
+			d.fail(index("spec.addresses", i), "%s", unusableText(s, rest))
+		}
+	}
 }
 
 func (d *decoder) profile(o Object) *BFDProfile {
@@ -315,41 +364,11 @@ func (d *decoder) l2(o Object) *L2Advertisement {
 		if p.Weight < 1 || p.Weight > 100 {
 			d.fail(path, "invalid preferred node selector: weight %d is out of range, must be 1 to 100", p.Weight)
 		}
-		s, err := NewSelector(p.Preference)
-		if err != nil {
-			d.fail(path, "invalid preferred node selector: %v", err)
-			continue
+		if s, ok := d.selector(path+".preference", p.Preference); ok {
+			ad.PreferredNodes = append(ad.PreferredNodes, PreferredNode{int(p.Weight), s})
 		}
-		ad.PreferredNodes = append(ad.PreferredNodes, PreferredNode{int(p.Weight), s})
 	}
 	return ad
-}
-
-// selectors reads label selectors, none of which may be there twice.
-func (d *decoder) selectors(path string, raw []metav1.LabelSelector) []Selector {
-	var out []Selector
-	for i, r := range raw {
-		at := index(path, i)
-		for j, x := range r.MatchExpressions {
-			if slices.ContainsFunc(r.MatchExpressions[:j], func(o metav1.LabelSelectorRequirement) bool { return reflect.DeepEqual(o, x) }) {
-				d.fail(at, "duplicate definition of matchExpressions %q", x.Key)
-			}
-			if v, dup := duplicate(x.Values); dup {
-				d.fail(at, "duplicate definition of values %q", v)
-			}
-		}
-		s, err := NewSelector(r)
-		if err != nil {
-			d.fail(at, "invalid label selector: %v", err)
-			continue
-		}
-		if slices.ContainsFunc(out, s.Equal) {
-			d.fail(at, "duplicate definition of %s %q", path[strings.LastIndex(path, ".")+1:], s)
-			continue
-		}
-		out = append(out, s)
-	}
-	return out
 }
 
 // unique reports names that a list has twice.

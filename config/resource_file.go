@@ -229,10 +229,7 @@ func (f *manifestFile) secret(o *manifest.Object) {
 	} else if text, mistake, ok := o.Text("data", PasswordSecretKey); ok {
 		f.addMistake(mistake)
 		b, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			f.find(o, manifest.Error, manifest.IDField, "data."+PasswordSecretKey, "not base64; stringData takes a password as it is")
-		}
-		s.HasKey, s.Password = err == nil, NewSecret(string(b))
+		s.HasKey, s.NotBase64, s.Password = err == nil, err != nil, NewSecret(string(b))
 	}
 	f.Secrets = append(f.Secrets, s)
 }

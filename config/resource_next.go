@@ -44,6 +44,7 @@ type candidate struct {
 	messages []string
 	ending   bool     // it is being deleted, and newest stands for that
 	missing  []string // what the chosen version refers to and is gone, so that it goes on with what was there
+	gone     string   // the reason of the first of these
 }
 
 // Standings of a version: a later one gives way to an earlier one.
@@ -206,8 +207,9 @@ func (s *settlement) eliminate() {
 func (s *settlement) giveWay(c *candidate, p problem) {
 	id := c.object.ID
 	message := p.say(id)
-	if p.reason == VerdictMissing && !s.kept[id] && s.before.inForce[id] == c.chosen {
+	if p.reference && !s.kept[id] && s.before.inForce[id] == c.chosen {
 		s.kept[id] = true
+		c.gone = cmp.Or(c.gone, p.reason)
 		c.missing = append(c.missing, message)
 		return
 	}
@@ -235,7 +237,7 @@ func (s *settlement) restore() {
 			c.chosen = c.newest
 			problems := s.check().problems
 			if len(problems) == 0 {
-				c.reason, c.messages, c.missing = "", nil, nil
+				c.reason, c.messages, c.missing, c.gone = "", nil, nil, ""
 				changed = true
 				continue
 			}
@@ -264,7 +266,6 @@ func (s *settlement) result() Resolved {
 		if c.chosen != nil {
 			out.inForce[c.object.ID] = s.resolve(found, c.chosen, out.Config)
 		}
-		out.Verdicts = append(out.Verdicts, c.verdict(found))
 	}
 	out.Config.Communities = found.sortedAliases()
 	for name, b := range found.profiles {
@@ -273,6 +274,13 @@ func (s *settlement) result() Resolved {
 		}
 	}
 	slices.SortFunc(out.Config.BFDProfiles, func(a, b BFDProfile) int { return cmp.Compare(a.Name, b.Name) })
+	warnings := map[ID][]string{}
+	for _, w := range out.Config.warnings() {
+		warnings[w.of] = append(warnings[w.of], w.text)
+	}
+	for _, c := range s.candidates {
+		out.Verdicts = append(out.Verdicts, c.verdict(found, warnings[c.object.ID]))
+	}
 	if s.before.Config != nil && reflect.DeepEqual(s.before.Config, out.Config) {
 		out.Config = s.before.Config
 	}
@@ -291,13 +299,14 @@ func (s *settlement) resolve(found *set, v *version, cfg *Config) *version {
 	case v.peer != nil:
 		p := v.peer.Peer
 		var err error
-		if p.Password, err = found.password(v.peer); err != nil && kept {
-			p.Password = s.before.peer(p.Name).Password
+		if p.Password, p.PasswordCut, err = found.password(v.peer); err != nil && kept {
+			old := s.before.peer(p.Name)
+			p.Password, p.PasswordCut = old.Password, old.PasswordCut
 		}
 		cfg.Peers = append(cfg.Peers, p)
 	case v.bgp != nil:
 		ad := v.bgp.BGPAdvertisement
-		var err error
+		var err *unresolved
 		if ad.Communities, err = found.resolve(v.bgp); err != nil && kept {
 			ad.Communities = s.before.advertisement(ad.Name).Communities
 		}
@@ -328,8 +337,9 @@ func (r Resolved) advertisement(name string) BGPAdvertisement {
 	return BGPAdvertisement{}
 }
 
-// verdict says what became of an object.
-func (c *candidate) verdict(found *set) Verdict {
+// verdict says what became of an object, given what else is probably not meant
+// of one that is in force.
+func (c *candidate) verdict(found *set, warnings []string) Verdict {
 	v := Verdict{ID: c.object.ID, UID: c.object.UID, Generation: c.object.Generation, Reason: VerdictAccepted, Accepted: true}
 	if c.chosen != nil && c.chosen.peer != nil {
 		v.Nodes = c.chosen.peer.NodeSelectors
@@ -350,15 +360,15 @@ func (c *candidate) verdict(found *set) Verdict {
 		if c.chosen != nil {
 			v.InForce = c.chosen.memory()
 			messages = append(messages, "its last valid version stays in force")
-		} else {
+		} else if c.object.UID != "" { // that of a file is in force nowhere
 			messages = append(messages, "no version of it is in force")
 		}
 	case len(c.missing) > 0:
-		v.Reason, v.Accepted = VerdictMissing, false
+		v.Reason, v.Accepted = c.gone, false
 		messages = append(messages, "it goes on with what was there before")
 	default:
 		v.Notes = found.notes(c.chosen)
-		messages = append([]string{"in force"}, v.Notes...)
+		messages = slices.Concat([]string{"in force"}, v.Notes, warnings)
 	}
 	v.Message = strings.Join(messages, "; ")
 	return v

@@ -27,7 +27,6 @@ func (d *decoder) peer(o Object) *decodedPeer {
 		Port:            raw.Port,
 		VRF:             raw.VRF,
 		NodeSelectors:   d.selectors("spec.nodeSelectors", raw.NodeSelectors),
-		Password:        NewSecret(raw.Password),
 		BFDProfile:      raw.BFDProfile,
 		EBGPMultiHop:    raw.EBGPMultiHop,
 		GracefulRestart: raw.GracefulRestart,
@@ -39,12 +38,14 @@ func (d *decoder) peer(o Object) *decodedPeer {
 	d.asns(p)
 	d.endpoint(p, raw)
 	d.timers(p, raw)
-	switch err := checkPassword(raw.Password); {
+	password, cut := cutLineBreak(raw.Password)
+	switch err := checkPassword(password); {
 	case raw.Password != "" && raw.PasswordSecret.Name != "":
-		d.fail("spec", "can not have both password and secret ref set in peer config %q/%q", raw.PasswordSecret.Namespace, o.Name)
+		d.fail("spec.passwordSecret", "can not have both password and secret ref set in peer config %q/%q, remove one of them", raw.PasswordSecret.Namespace, o.Name)
 	case err != nil:
 		d.fail("spec.password", "%v", err)
 	}
+	p.Password, p.PasswordCut = NewSecret(password), cut
 	return p
 }
 
@@ -157,33 +158,59 @@ func (d *decoder) timers(p *decodedPeer, raw rawPeer) {
 		hold = &three
 	}
 	if hold != nil && *hold != 0 && (*hold < minHoldTime || *hold > maxHoldTime) {
-		d.fail("spec.holdTime", "invalid BGPPeer timers: invalid hold time %q: must be 0 or >=3s, and at most %ds", *hold, int(maxHoldTime.Seconds()))
+		d.fail("spec.holdTime", "invalid BGPPeer timers: invalid hold time %s: must be 0 or >=3s, and at most %ds", asWritten(raw.HoldTime, *hold), int(maxHoldTime.Seconds()))
 	}
 	switch {
 	case keepalive == nil:
 	case *keepalive < 0 || *keepalive != 0 && *keepalive < time.Second:
-		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %q, must be 0 or >=1s", *keepalive)
+		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %s, must be 0 or >=1s", quote(*raw.KeepaliveTime))
 	case hold != nil && *keepalive > *hold:
-		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %q, must be lower than holdTime %q", *keepalive, *hold)
+		d.fail("spec.keepaliveTime", "invalid BGPPeer timers: invalid keepaliveTime %s, must be lower than holdTime %s", quote(*raw.KeepaliveTime), asWritten(raw.HoldTime, *hold))
 	}
 	if connect != nil && (*connect < time.Second || *connect > math.MaxUint16*time.Second || *connect%time.Second != 0) {
-		d.fail("spec.connectTime", "invalid connect time %q, must be whole seconds from 1s to %ds", *connect, math.MaxUint16)
+		d.fail("spec.connectTime", "invalid connect time %s, must be whole seconds from 1s to %ds", quote(*raw.ConnectTime), math.MaxUint16)
 	}
 	p.HoldTime, p.KeepaliveTime, p.ConnectTime = truncate(hold), truncate(keepalive), connect
 }
 
-// password returns the password of a peer from a Secret.
-func (s PasswordSecret) password() (Secret, error) {
+// asWritten returns a time as it was written, in quotes; one that was derived
+// as Go prints it.
+func asWritten(text *string, d time.Duration) string {
+	if text == nil {
+		return quote(d.String())
+	}
+	return quote(*text)
+}
+
+// password returns the password of a peer from a Secret, without the line break
+// that it may end with.
+func (s PasswordSecret) password() (password Secret, cut bool, err error) {
 	switch {
 	case s.Type != PasswordSecretType:
-		return Secret{}, fmt.Errorf("secret type mismatch on %q/%q, type %q is expected", s.Namespace, s.Name, PasswordSecretType)
+		return Secret{}, false, fmt.Errorf("secret type mismatch on %q/%q, type %q is expected, not %s; create it again with that type",
+			s.Namespace, s.Name, PasswordSecretType, quote(s.Type))
+	case s.NotBase64:
+		return Secret{}, false, fmt.Errorf("data.%s of the secret %q/%q is not base64; write the password below stringData, where it is not encoded",
+			PasswordSecretKey, s.Namespace, s.Name)
 	case !s.HasKey:
-		return Secret{}, fmt.Errorf("password not specified in the secret %q/%q", s.Namespace, s.Name)
+		return Secret{}, false, fmt.Errorf("password not specified in the secret %q/%q, which has no key %s", s.Namespace, s.Name, PasswordSecretKey)
 	}
-	if err := checkPassword(s.Password.Reveal()); err != nil {
-		return Secret{}, fmt.Errorf("password in the secret %q/%q: %w", s.Namespace, s.Name, err)
+	text, cut := cutLineBreak(s.Password.Reveal())
+	if err := checkPassword(text); err != nil {
+		return Secret{}, false, fmt.Errorf("password in the secret %q/%q: %w", s.Namespace, s.Name, err)
 	}
-	return s.Password, nil
+	return NewSecret(text), cut, nil
+}
+
+// cutLineBreak returns a password without the one line break that it may end
+// with, as echo writes it, and whether there was one. MetalLB wrote it into
+// frr.conf, where it ended the line, so that such passwords worked.
+func cutLineBreak(s string) (string, bool) {
+	text, cut := strings.CutSuffix(s, "\n")
+	if cut {
+		text = strings.TrimSuffix(text, "\r")
+	}
+	return text, cut
 }
 
 // checkPassword says why FRR could not take a password, without showing it.
@@ -191,6 +218,8 @@ func checkPassword(s string) error {
 	switch {
 	case len(s) > maxPassword:
 		return fmt.Errorf("longer than the %d bytes of a TCP MD5 key", maxPassword)
+	case strings.ContainsAny(s, "\r\n"):
+		return errors.New("contains a line break, and a password is one line; printf %s or echo -n writes none")
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		return errors.New("contains a control character")
 	case strings.Contains(s, " "):

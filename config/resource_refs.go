@@ -47,7 +47,7 @@ func (s *set) referPeer(v *Verdict, p *decodedPeer) {
 	}
 	if _, ok := s.secrets[p.secret]; !ok {
 		v.Missing = append(v.Missing, fmt.Sprintf("there is no Secret %q", p.secret))
-	} else if _, err := s.password(p); err != nil {
+	} else if _, _, err := s.password(p); err != nil {
 		v.Missing = append(v.Missing, err.Error())
 	}
 }

@@ -19,7 +19,8 @@ const resourceCorpus = "../testdata/resources"
 
 // TestResources resolves each file of the corpus. In a file "a.yaml" comes
 // first; further files named "b.yaml", "c.yaml"… are later states of the
-// cluster. Each is followed by what is in force and what is refused.
+// cluster. Each is followed by what is in force, what is refused, the notes, and
+// what the message of an object says besides these.
 func TestResources(t *testing.T) {
 	for _, dir := range []string{"good", "bad"} {
 		files, err := filepath.Glob(filepath.Join(resourceCorpus, dir, "*.txtar"))
@@ -73,8 +74,11 @@ func testResources(t *testing.T, file string, good bool) {
 		if diff := cmp.Diff(state.Verdicts, again.Verdicts, cmp.Comparer(func(a, b config.Selector) bool { return a.Equal(b) })); diff != "" {
 			t.Errorf("%s: the same objects have other verdicts (-first +second):\n%s", f.Name, diff)
 		}
-		var no, notes []string
+		var no, notes, told []string
 		for _, v := range state.Verdicts {
+			if warning, ok := strings.CutPrefix(v.Message, strings.Join(append([]string{"in force"}, v.Notes...), "; ")); ok && warning != "" {
+				told = append(told, v.ID.String()+warning)
+			}
 			for _, n := range v.Notes {
 				notes = append(notes, v.ID.String()+": "+n)
 			}
@@ -86,6 +90,7 @@ func testResources(t *testing.T, file string, good bool) {
 		expect(step+".json", golden(t, state.Config))
 		expect(step+".refused", lines(no))
 		expect(step+".notes", lines(notes))
+		expect(step+".told", lines(told))
 		if bytes.Contains([]byte(strings.Join(no, "")), []byte("correct-horse")) {
 			t.Error("a password is shown")
 		}

@@ -241,3 +241,12 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// fields returns the entries of a mapping by key.
+func (v value) fields() map[string]value {
+	m := map[string]value{}
+	for _, e := range v.entries() {
+		m[e.key] = e.value
+	}
+	return m
+}

@@ -39,10 +39,11 @@ type Session struct {
 	Notifications int // NOTIFICATION messages, sent and received
 
 	// NextHopLost says that the session is up, and that bgpd has no next hop for
-	// the IPv6 routes in it though this end's address is one of IPv6. It tells the
-	// peer an IPv4 address in the shape of one of IPv6 (RFC 4291, Section 2.5.5.2),
-	// by which nothing is reached. FRR 8.4 and 10.3 come to this when the interface has
-	// been down and the session has outlived that; a new session has the address.
+	// the IPv6 routes in it. It tells the peer an IPv4 address in the shape of one of
+	// IPv6 (RFC 4291, Section 2.5.5.2), by which nothing is reached. FRR 8.4 and 10.3
+	// come to this when the interface has been down and the session has outlived
+	// that; a new session has the address. Of a session over IPv4 it is said if there
+	// are IPv6 routes in it. Its interface may never have had an address for them.
 	NextHopLost bool
 }
 
@@ -307,10 +308,10 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 		s.PrefixesSent += f.Sent
 	}
 	s.Local, _ = netip.ParseAddr(n.HostLocal)
-	_, v6 := n.Families["ipv6Unicast"]
+	six, v6 := n.Families["ipv6Unicast"]
 	hop, err := netip.ParseAddr(n.NextHop6)
-	s.NextHopLost = s.Up && v6 && s.Local.Is6() && !s.Local.IsLinkLocalUnicast() &&
-		err == nil && (hop.IsUnspecified() || hop.Is4In6())
+	counts := v6 && s.Local.Is6() && !s.Local.IsLinkLocalUnicast() || s.Local.Is4() && six.Sent > 0
+	s.NextHopLost = s.Up && counts && err == nil && (hop.IsUnspecified() || hop.Is4In6())
 	return s
 }
 

@@ -108,21 +108,26 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// What bgpd tells an IPv6 peer is an IPv4 address only where it has lost its own.
+// What bgpd tells a peer of IPv6 routes is an IPv4 address only where it has lost its
+// own, or the interface of an IPv4 session has none.
 func TestSessionsNextHopLost(t *testing.T) {
 	neighbor := func(local, hop, state, families string) string {
 		return fmt.Sprintf(`{"default":{"fd00::fe":{"bgpState":%q,"hostLocal":%q,"nexthopGlobal":%q,"addressFamilyInfo":{%s}}}}`, state, local, hop, families)
 	}
 	const up, both = "Established", `"ipv4Unicast":{},"ipv6Unicast":{}`
+	const routes = `"ipv4Unicast":{},"ipv6Unicast":{"sentPrefixCounter":1}`
 	for text, want := range map[string]bool{
-		neighbor("fd00::1", "fd00::1", up, both):          false,
-		neighbor("fd00::1", "::", up, both):               true,
-		neighbor("fd00::1", "::ffff:10.0.0.1", up, both):  true,
-		neighbor("fd00::1", "::", "Active", both):         false,
-		neighbor("fd00::1", "::", up, `"ipv4Unicast":{}`): false,
-		neighbor("fe80::1", "::", up, both):               false, // unnumbered
-		neighbor("10.0.0.1", "::ffff:10.0.0.1", up, both): false, // IPv6 routes over IPv4, where it is as it should be
-		neighbor("Unknown", "Unknown", up, both):          false,
+		neighbor("fd00::1", "fd00::1", up, both):            false,
+		neighbor("fd00::1", "::", up, both):                 true,
+		neighbor("fd00::1", "::ffff:10.0.0.1", up, both):    true,
+		neighbor("fd00::1", "::", "Active", both):           false,
+		neighbor("fd00::1", "::", up, `"ipv4Unicast":{}`):   false,
+		neighbor("fe80::1", "::", up, both):                 false, // unnumbered
+		neighbor("10.0.0.1", "::", up, both):                false, // over IPv4, without an IPv6 route
+		neighbor("10.0.0.1", "::", up, routes):              true,
+		neighbor("10.0.0.1", "::ffff:10.0.0.1", up, routes): true,
+		neighbor("10.0.0.1", "fd00::1", up, routes):         false,
+		neighbor("Unknown", "Unknown", up, both):            false,
 	} {
 		got, err := frr.DecodeSessions([]byte(text))
 		if err != nil || len(got) != 1 || got[0].NextHopLost != want {

@@ -122,10 +122,10 @@ func TestAllocationResources(t *testing.T) {
 	a.has("p", "10.0.0.0", "pool open has no IPv6 addresses")
 	a.pool("both", `addresses: [10.1.0.0/29, "fd00:1::/125"]`, "")
 	a.createService(lab.ServiceOptions{Name: "q", FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
-	a.has("q", "10.1.0.0,fd00:1::", "")
+	a.has("q", "10.1.0.0,fd00:1::1", "")
 	a.pool("open", `addresses: [10.0.0.0/29, "fd00::/125"]`, "")
-	a.has("p", "10.0.0.0,fd00::", "")
+	a.has("p", "10.0.0.0,fd00::1", "")
 	a.pool("both", `addresses: ["fd00:1::/125"]`, "")
-	a.has("q", "10.0.0.1,fd00::1", "")
+	a.has("q", "10.0.0.1,fd00::2", "")
 	a.contest()
 }

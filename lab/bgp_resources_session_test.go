@@ -54,24 +54,24 @@ func TestBGPResourcesPassword(t *testing.T) {
 	before, pids := r.connections(), r.pids()
 
 	// refused waits until no session has the password of the Secret.
-	refused := func(message string) {
+	refused := func(reason, message string) {
 		t.Helper()
-		r.refused(config.KindPeer, "tor", config.VerdictMissing, message)
-		r.refused(config.KindPeer, "tor-v6", config.VerdictMissing, message)
+		r.refused(config.KindPeer, "tor", reason, message)
+		r.refused(config.KindPeer, "tor-v6", reason, message)
 	}
 	r.apply(secret("Opaque", "first"))
 	for name, address := range map[string]netip.Addr{"tor": listen[0], "tor-v6": listen[1]} {
 		r.apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %s}, spec: {myASN: 64512, peerASN: 64515, peerAddress: %q, connectTime: 1s, passwordSecret: {name: tor}}}", name, address))
 	}
 	const mismatch = `secret type mismatch on "metallb-system"/"tor", type "kubernetes.io/basic-auth" is expected`
-	refused(mismatch)
+	refused(config.VerdictInvalid, mismatch)
 	r.established(tor, nil)
 
 	// The type of a Secret cannot be edited.
 	r.delete("Secret", "tor")
-	refused(`there is no secret "tor"`)
+	refused(config.VerdictMissing, `there is no secret "tor"`)
 	r.apply("{apiVersion: v1, kind: Secret, metadata: {name: tor}, type: kubernetes.io/basic-auth, stringData: {username: herald}}")
-	refused(`password not specified in the secret "metallb-system"/"tor"`)
+	refused(config.VerdictInvalid, `password not specified in the secret "metallb-system"/"tor"`)
 	r.apply(secret(basicAuth, "wrong"))
 	r.accepted(config.KindPeer, "tor")
 	r.accepted(config.KindPeer, "tor-v6")
@@ -103,9 +103,9 @@ func TestBGPResourcesPassword(t *testing.T) {
 
 	// What is in use becomes wrong: the session goes on with what there was.
 	r.delete("Secret", "tor")
-	refused("it goes on with what was there before")
+	refused(config.VerdictMissing, "it goes on with what was there before")
 	r.apply(secret("Opaque", "third"))
-	refused(mismatch)
+	refused(config.VerdictInvalid, mismatch)
 	up := r.connections()
 	r.delete("Secret", "tor")
 	r.apply(secret(basicAuth, "second"))

@@ -93,6 +93,15 @@ func TestBGPAttributes(t *testing.T) {
 			ibgp: attributes{Communities: []string{"65010:1", "65010:2"}, LocalPref: defaultLocalPref},
 			ebgp: attributes{Communities: []string{"65010:1", "65010:2"}},
 		},
+		{
+			name: "local preference of one of two", ads: "[{communities: [65010:1], localpref: 150}, {communities: [65010:2]}]", families: []corev1.IPFamily{v6},
+			ibgp: attributes{Communities: []string{"65010:1", "65010:2"}, LocalPref: 150},
+			ebgp: attributes{Communities: []string{"65010:1", "65010:2"}},
+		},
+		{
+			name: "the highest local preference", ads: "[{localpref: 150}, {localpref: 90, aggregation-length: 29}]", families: []corev1.IPFamily{v6},
+			ibgp: attributes{LocalPref: 150},
+		},
 	}
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -83,6 +83,25 @@ func TestBGPService(t *testing.T) {
 	}
 }
 
+// A ConfigMap's one router, with a session over either family, has the routes of
+// both, as with MetalLB v0.12.
+func TestBGPOneRouter(t *testing.T) {
+	for i, router := range []string{"10.10.0.254", "fd00:10:10::254"} {
+		t.Run([]string{"ipv4", "ipv6"}[i], func(t *testing.T) {
+			e := newE2E(t)
+			e.configure(fmt.Sprintf(`
+peers: [{my-asn: 64512, peer-asn: 64513, peer-address: %q}]
+address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.%d/29, "fd00:e:%d::/120"]}]
+`, router, 192+8*i, i))
+			both := lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{v4, v6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}
+			for _, a := range e.expose(both) {
+				e.inKernel(route(a), e.Nodes)
+				e.reached(a)
+			}
+		})
+	}
+}
+
 func TestBGPLocalPolicy(t *testing.T) {
 	for name, families := range map[string][]corev1.IPFamily{"ipv4": {v4}, "ipv6": {v6}, "dual-stack": {v4, v6}} {
 		t.Run(name, func(t *testing.T) {

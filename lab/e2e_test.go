@@ -224,8 +224,8 @@ func (e *e2e) inKernel(p netip.Prefix, nodes []*lab.Node) {
 	}
 }
 
-// learned waits until a GoBGP has the route from exactly these nodes, and
-// returns the paths.
+// learned waits until a GoBGP has the route from exactly these nodes, by one
+// session or by several, and returns the paths.
 func (e *e2e) learned(g *lab.GoBGP, p netip.Prefix, nodes []*lab.Node) []lab.Path {
 	e.t.Helper()
 	var want []netip.Addr
@@ -243,7 +243,7 @@ func (e *e2e) learned(g *lab.GoBGP, p netip.Prefix, nodes []*lab.Node) []lab.Pat
 			have = append(have, q.NextHop)
 		}
 		slices.SortFunc(have, netip.Addr.Compare)
-		if !slices.Equal(have, want) {
+		if have = slices.Compact(have); !slices.Equal(have, want) {
 			return fmt.Errorf("%s has next hops %v, want %v", p, have, want)
 		}
 		return nil

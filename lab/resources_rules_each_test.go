@@ -118,20 +118,21 @@ func resourceRules() []resourceRule {
 		pool("prefix too long", "addresses: [10.245.N.0/33]", config.VerdictInvalid, `invalid CIDR "10.245.N.0/33" in pool "new-N"`),
 		pool("range backwards", "addresses: [10.245.N.9-10.245.N.1]", config.VerdictInvalid, `start IP "10.245.N.9" is after the end IP "10.245.N.1"`),
 		pool("range from nowhere", "addresses: [10.245.N.-10.245.N.9]", config.VerdictInvalid, "invalid start IP"),
+		pool("loopback", "addresses: [127.0.0.0/8]", config.VerdictInvalid, `spec.addresses[0]: "127.0.0.0/8" is of no use: no Service can have a loopback address`),
 		pool("range to nowhere", "addresses: [10.245.N.1-10.245.N.999]", config.VerdictInvalid, "invalid end IP"),
 		{
 			name: "smaller than an aggregate", kind: config.KindPool, labels: "tier: silver", good: free, bad: "addresses: [10.245.N.0/28]", reason: config.VerdictConflict,
 			message: `invalid aggregation length 26: prefix 28 in this pool is more specific than the aggregation length for addresses "10.245.N.0/28" (BGPAdvertisement/aggregate)`,
 		},
 		allocation("namespace twice", "namespaces: [a, b, a]", "duplicate definition in namespaces field"),
-		allocation("namespace selector", "namespaceSelectors: "+near, "spec.serviceAllocation.namespaceSelectors[0]: invalid label selector"),
-		allocation("service selector of a pool", "serviceSelectors: "+noValues, "spec.serviceAllocation.serviceSelectors[0]: invalid label selector"),
+		allocation("namespace selector", "namespaceSelectors: "+near, "spec.serviceAllocation.namespaceSelectors[0].matchExpressions[0].operator: invalid label selector"),
+		allocation("service selector of a pool", "serviceSelectors: "+noValues, "spec.serviceAllocation.serviceSelectors[0].matchExpressions[0].values: invalid label selector"),
 		allocation("namespace selector twice", "namespaceSelectors: "+twice, `duplicate definition of namespaceSelectors "a=b"`),
 
 		toPeer("BFD profile", peer+"10.10.9.N, bfdProfile: fast", config.VerdictMissing, "peer new-N referencing non existing bfd profile fast"),
 		toPeer("Secret", peer+"10.10.9.N, passwordSecret: {name: nowhere}", config.VerdictMissing, `secret ref not found for peer config "new-N": there is no secret "nowhere"`),
-		toPeer("type of the Secret", peer+"10.10.9.N, passwordSecret: {name: opaque}", config.VerdictMissing, `secret type mismatch on "metallb-system"/"opaque", type "kubernetes.io/basic-auth" is expected`),
-		toPeer("key of the Secret", peer+"10.10.9.N, passwordSecret: {name: keyless}", config.VerdictMissing, `password not specified in the secret "metallb-system"/"keyless"`),
+		toPeer("type of the Secret", peer+"10.10.9.N, passwordSecret: {name: opaque}", config.VerdictInvalid, `spec.passwordSecret: secret type mismatch on "metallb-system"/"opaque", type "kubernetes.io/basic-auth" is expected`),
+		toPeer("key of the Secret", peer+"10.10.9.N, passwordSecret: {name: keyless}", config.VerdictInvalid, `spec.passwordSecret: password not specified in the secret "metallb-system"/"keyless"`),
 		toPeer("address of a peer of all nodes", peer+"10.10.0.254", config.VerdictConflict, "peer 10.10.0.254 already exists: BGPPeer/r1 is for the same nodes"),
 		toPeer("address of a peer of some nodes", peer+"10.10.0.98", config.VerdictConflict, "peer 10.10.0.98 already exists: BGPPeer/rack is for the same nodes"),
 		{
@@ -147,10 +148,6 @@ func resourceRules() []resourceRule {
 		toPeer("node selector twice", peer+"10.10.9.N, nodeSelectors: "+twice, config.VerdictInvalid, `duplicate definition of nodeSelectors "a=b"`),
 		toPeer("value of a node selector twice", peer+"10.10.9.N, nodeSelectors: "+value, config.VerdictInvalid, `duplicate definition of values "b"`),
 		toPeer("expression of a node selector twice", peer+"10.10.9.N, nodeSelectors: "+again, config.VerdictInvalid, `duplicate definition of matchExpressions "a"`),
-		{
-			name: "BFD echo with IPv6", kind: config.KindPeer, good: peer + "10.10.9.N, bfdProfile: slow", bad: peer + "10.10.9.N, bfdProfile: echo", reason: config.VerdictConflict,
-			message: "pool q has bgpadvertisement q which references peer new-N which has bfd echo enabled, which is not possible",
-		},
 
 		community("value", "{name: xN, value: '64512:8'}", "{name: xN, value: '99999:8'}", config.VerdictInvalid, `parsing community "xN": invalid community value: invalid community "99999:8": 99999 does not fit in 16 bits`),
 		community("large value", "{name: xN, value: 'large:1:2:3'}", "{name: xN, value: 'large:1:2:9999999999'}", config.VerdictInvalid, "9999999999 does not fit in 32 bits"),
@@ -165,17 +162,17 @@ func resourceRules() []resourceRule {
 		bgp("preference of another", "ipAddressPools: [p], localPref: 200", config.VerdictConflict,
 			`invalid local preference 200: local preference 100 was already set for the same type of BGP update by BGPAdvertisement/ad, for pool "p"`),
 		bgp("unknown community", "ipAddressPools: [q], communities: [nowhere]", config.VerdictMissing, "invalid community format: nowhere: no Community defines it"),
-		bgp("wrong community", "ipAddressPools: [q], communities: ['99999:1']", config.VerdictMissing, `invalid community "99999:1" in BGP advertisement`),
+		bgp("wrong community", "ipAddressPools: [q], communities: ['99999:1']", config.VerdictInvalid, `spec.communities[0]: invalid community "99999:1" in BGP advertisement`),
 		bgp("community twice", "ipAddressPools: [q], communities: [mine, '1:2', mine]", config.VerdictInvalid, `duplicate definition of community "mine"`),
 		bgp("peer twice", "ipAddressPools: [q], peers: [r1, r1]", config.VerdictInvalid, `duplicate definition of peers "r1"`),
 		l2("pool twice", "ipAddressPools: [q, q]", config.VerdictInvalid, `duplicate definition of ipAddressPools "q"`),
 		l2("preferred nodes", "ipAddressPools: [q], preferredNodeSelectors: [{weight: 1, preference: {matchExpressions: [{key: a, operator: Near}]}}]", config.VerdictInvalid,
-			"spec.preferredNodeSelectors[0]: invalid preferred node selector"),
+			"spec.preferredNodeSelectors[0].preference.matchExpressions[0].operator: invalid label selector"),
 	}
 	for _, of := range []func(name, bad, reason, message string) resourceRule{bgp, l2} {
 		for _, field := range []string{"nodeSelectors", "serviceSelectors", "ipAddressPoolSelectors"} {
 			rules = append(rules,
-				of(field, field+": "+near, config.VerdictInvalid, "spec."+field+"[0]: invalid label selector"),
+				of(field, field+": "+near, config.VerdictInvalid, "spec."+field+"[0].matchExpressions[0].operator: invalid label selector"),
 				of(field+" twice", field+": "+twice, config.VerdictInvalid, fmt.Sprintf("duplicate definition of %s %q", field, "a=b")))
 		}
 	}

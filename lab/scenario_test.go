@@ -181,7 +181,7 @@ type learned struct {
 func expected(c render.Config, n render.Neighbor) []learned {
 	var all []learned
 	for _, network := range c.Networks {
-		if network.Prefix.Addr().Is4() != n.Address.Is4() {
+		if !n.Carries(network.Prefix.Addr().Is4()) {
 			continue
 		}
 		for _, a := range c.Classes[network.Class].Attributes {

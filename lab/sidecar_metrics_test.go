@@ -102,7 +102,7 @@ address-pools:
 		e.announced(route(addr))
 	}
 	shows("metrics with a Service", map[string]string{
-		"bgp_session_up": "1", "bgp_announced_prefixes_total": "1", "bgp_updates_total": "1+", "bgp_total_sent": "3+", "bgp_total_received": "2+",
+		"bgp_session_up": "1", "bgp_announced_prefixes_total": "2", "bgp_updates_total": "1+", "bgp_total_sent": "3+", "bgp_total_received": "2+",
 	})
 	if err := e.Cluster.DeleteService(t.Context(), e.namespace, "web"); err != nil {
 		t.Fatal(err)

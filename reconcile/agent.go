@@ -136,6 +136,7 @@ type Agent struct {
 	unknown   string            // which of the Node's annotations mean nothing, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
+	madeID    netip.Addr        // that was told of; zero: none
 	decisions []status.Decision // of the last pass
 	unheard   []netip.Addr      // likewise
 	passed    bool              // there was one
@@ -219,6 +220,10 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 		a.opts.Layer2.Set(out.Answers)
 	}
 	a.confer(around, desired, out, now)
+	if id := desired.MadeID; id.IsValid() && id != a.madeID {
+		a.opts.Logger.Info("router ID made from the node's name, as the node has no IPv4 address", "id", id)
+	}
+	a.madeID = desired.MadeID
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next

@@ -29,6 +29,7 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 		n = *opts.Gone
 	}
 	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
+	d.MadeID = madeID(d.BGP, n)
 	a := announcer{
 		snapshot:  s,
 		opts:      opts,

@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -84,7 +83,7 @@ func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Co
 			st.Detail = r.admit(p)
 			c.Neighbors = append(c.Neighbors, neighbor(p, r.asn))
 			sessions = append(sessions, session{
-				name: p.Name, id: id, dual: p.DualStack, shown: shownASN(p),
+				name: p.Name, id: id, dual: p.DualStack, shown: p.ShownASN(),
 				internal: p.DynamicASN == config.Internal || p.PeerASN == r.asn,
 			})
 		}
@@ -104,6 +103,7 @@ func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Co
 		}
 	}
 	setRouters(&c, routers, n)
+	noteMadeIDs(peers, routers, n)
 	c.BFDProfiles = profilesOf(cfg, c.Neighbors)
 	slices.SortFunc(c.Neighbors, func(a, b render.Neighbor) int { return a.ID().Compare(b.ID()) })
 	slices.SortFunc(sessions, func(a, b session) int { return a.id.Compare(b.id) })
@@ -111,24 +111,12 @@ func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Co
 }
 
 // conflict says why a peer cannot run beside those that do; it is empty if it
-// can. FRR shows another AS than the router's to external peers alone.
+// can.
 func (r *vrfRouter) conflict(p config.Peer) string {
-	shown := shownASN(p)
-	asn, by := r.asn, "as peer "+r.by+" has it"
-	if asn == 0 {
-		asn, by = p.MyASN, "its myASN"
+	if r.asn == 0 {
+		return p.ASNConflict(p.MyASN, "its myASN")
 	}
-	switch {
-	case shown == asn:
-		return ""
-	case p.PeerASN == shown:
-		return fmt.Sprintf("internal peer of AS %d, but the node's AS is %d, %s", p.PeerASN, asn, by)
-	case p.DynamicASN == config.Internal:
-		return fmt.Sprintf("internal peer, which cannot be shown AS %d: the node's AS is %d, %s", shown, asn, by)
-	case p.PeerASN == asn:
-		return fmt.Sprintf("the peer is in the node's AS %d, %s, and cannot be shown AS %d", asn, by, shown)
-	}
-	return ""
+	return p.ASNConflict(r.asn, "as peer "+r.by+" has it")
 }
 
 // admit takes what a peer that runs here has to say about all, and returns what
@@ -152,9 +140,6 @@ func (r *vrfRouter) admit(p config.Peer) string {
 	return strings.Join(remarks, "; ")
 }
 
-// shownASN returns our AS number as a peer is to see it.
-func shownASN(p config.Peer) uint32 { return cmp.Or(p.LocalASN, p.MyASN) }
-
 // setRouters enters the routers of all VRFs.
 func setRouters(c *render.Config, routers map[string]*vrfRouter, n Node) {
 	for _, vrf := range slices.Sorted(maps.Keys(routers)) {
@@ -169,6 +154,32 @@ func setRouters(c *render.Config, routers map[string]*vrfRouter, n Node) {
 			c.VRFs = append(c.VRFs, render.VRF{Name: vrf, ASN: r.asn, RouterID: id})
 		}
 	}
+}
+
+// noteMadeIDs says of the first peer of a router whose ID is made from the node's
+// name that this is so: it looks like an address, and is nobody's.
+func noteMadeIDs(peers []status.Peer, routers map[string]*vrfRouter, n Node) {
+	if slices.ContainsFunc(n.Addrs, netip.Addr.Is4) {
+		return
+	}
+	for i := range peers {
+		p := &peers[i]
+		if r := routers[p.VRF]; p.Wanted && r.by == p.Name && !r.routerID.IsValid() {
+			note := fmt.Sprintf("router ID %s is made from the node's name, as the node has no IPv4 address; a peer's router ID sets another", routerID(n))
+			p.Detail = strings.TrimPrefix(p.Detail+"; "+note, "; ")
+		}
+	}
+}
+
+// madeID returns the router ID that is made from a node's name, if a router has
+// that.
+func madeID(c render.Config, n Node) netip.Addr {
+	id := routerID(n)
+	has := c.RouterID == id || slices.ContainsFunc(c.VRFs, func(v render.VRF) bool { return v.RouterID == id })
+	if !has || slices.Contains(n.Addrs, id) {
+		return netip.Addr{}
+	}
+	return id
 }
 
 // neighbor returns the session with p of a node whose AS number is asn.
@@ -190,7 +201,7 @@ func neighbor(p config.Peer, asn uint32) render.Neighbor {
 		GracefulRestart: p.GracefulRestart,
 		DualStack:       p.DualStack,
 	}
-	if shown := shownASN(p); shown != asn {
+	if shown := p.ShownASN(); shown != asn {
 		n.LocalASN = shown
 	}
 	return n

@@ -119,7 +119,7 @@ func (p policies) class(ad *config.BGPAdvertisement, is4 bool) render.Class {
 			GracefulShutdown: ad.GracefulShutdown || p.shutdown,
 		}
 		if s.internal {
-			at.LocalPref = ad.LocalPref // RFC 4271, Section 5.1.5: not sent to external peers
+			at.LocalPref = ad.Preference(is4) // RFC 4271, Section 5.1.5: not sent to external peers
 		} else if ad.Prepend > 0 {
 			// An internal peer would find its own AS in the path, and drop the route.
 			at.Prepend = slices.Repeat([]uint32{s.shown}, ad.Prepend)

@@ -67,7 +67,10 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 		defer s.mu.Unlock()
 		s.told = append(s.told, eventText(svc, e))
 	}
-	opts.Announced, opts.Logger = s.nodes, slog.New(slog.NewTextHandler(t.Output(), nil))
+	opts.Announced = s.nodes
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	c := reconcile.NewController(opts)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)

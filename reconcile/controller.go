@@ -133,6 +133,7 @@ type term struct {
 	allocator *alloc.Allocator
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
+	overlaps  overlaps
 	timer     *time.Timer
 	clashes   map[status.Clash]bool // of the last pass
 
@@ -172,6 +173,9 @@ func (c *Controller) pass(t *term) {
 				a.Nowhere = c.opts.Resources.Nowhere
 			}
 			plan = t.announced.complete(plan, s, a, opts.Class, start)
+			for _, text := range t.overlaps.next(s, a) {
+				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
+			}
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)

@@ -70,4 +70,7 @@ type Desired struct {
 	Alone int
 
 	Drain Drain // of the node; zero: it does not drain
+
+	// MadeID is a router ID that is made from the node's name; zero: there is none.
+	MadeID netip.Addr
 }

@@ -56,6 +56,11 @@ func (l *loader) next(now time.Time, s Snapshot, synced bool) bool {
 	}
 	if l.loaded.Config != before.Config || l.loaded.Err == nil && before.Err != nil {
 		l.log.Info("configuration accepted", "source", doc.Source, "version", doc.Version)
+		if doc.Resources == nil { // whose statuses say it
+			for _, text := range l.loaded.Config.Warnings() {
+				l.log.Warn("configuration doubtful", "reason", text)
+			}
+		}
 	}
 	if doc.Notice != "" && doc.Notice != before.Document.Notice {
 		l.log.Warn("two configurations", "source", doc.Source, "reason", doc.Notice)

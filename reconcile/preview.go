@@ -191,12 +191,14 @@ func supposeClusterIPs(svc *corev1.Service) {
 		families = append(families, other)
 	}
 	for _, f := range families {
-		// Of the blocks for documentation, RFC 5737 and RFC 3849: which they
-		// are does not matter.
-		ip := "192.0.2.1"
+		ip := supposed[0]
 		if f == corev1.IPv6Protocol {
-			ip = "2001:db8::1"
+			ip = supposed[1]
 		}
-		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, ip)
+		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, ip.String())
 	}
 }
+
+// supposed are the cluster IPs of Services that no API server gave any, of the
+// blocks for documentation (RFC 5737, RFC 3849): which they are does not matter.
+var supposed = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}

@@ -48,7 +48,7 @@ func TestScenarios(t *testing.T) {
 				t.Fatalf("config.yaml: %v", err)
 			}
 			node := strings.TrimSpace(string(in["node"]))
-			d := reconcile.Announce(s, node, reconcile.AnnounceOptions{})
+			d := reconcile.Foresee(s, node, reconcile.AnnounceOptions{})
 
 			decisions, err := json.MarshalIndent(struct {
 				Peers     []status.Peer     `json:"peers"`

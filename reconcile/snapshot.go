@@ -99,9 +99,10 @@ type Node struct {
 	Labels             map[string]string
 	NetworkUnavailable bool         // condition NetworkUnavailable is True
 	Addrs              []netip.Addr // InternalIPs
-	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
-	DrainError         string       // why it cannot be read; empty: it can, or there is none
-	Unknown            string       // which annotations mean nothing, see config.UnknownAnnotations
+	PodCIDRs           []netip.Prefix
+	Drain              Drain  // annotation AnnotationDrain; zero: it has none that can be read
+	DrainError         string // why it cannot be read; empty: it can, or there is none
+	Unknown            string // which annotations mean nothing, see config.UnknownAnnotations
 }
 
 // An Endpoint is a usable endpoint of a Service: ready, or serving while it

@@ -19,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -148,7 +149,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	})
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
+		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
 		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -174,30 +173,6 @@ func (s *sessions) reopen(ctx context.Context, all []frr.Session, now time.Time)
 			s.opts.Logger.Info("BFD begun anew", "peer", peer.String(), "reason", "the session is down, and so is BFD")
 		}
 	}
-}
-
-// present reports whether an interface that is up has an address.
-func present(addr netip.Addr) bool {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return false
-	}
-	const up = net.FlagUp | net.FlagRunning
-	for _, i := range interfaces {
-		if i.Flags&up != up {
-			continue
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			continue // it is gone meanwhile
-		}
-		for _, a := range addrs {
-			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == addr {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // want takes note of the peers that the newest decisions are about.

@@ -201,11 +201,3 @@ func TestSessionsWithoutBFD(t *testing.T) {
 		}
 	})
 }
-
-func TestPresent(t *testing.T) {
-	for addr, want := range map[string]bool{"127.0.0.1": true, "192.0.2.77": false} {
-		if got := present(netip.MustParseAddr(addr)); got != want {
-			t.Errorf("%s is present: %v, want %v", addr, got, want)
-		}
-	}
-}

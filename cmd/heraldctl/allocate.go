@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -57,7 +58,7 @@ or an object has a mistake, 2 if one cannot be read.`,
 	}
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
-	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces: `file` or folder; - is standard input; may be repeated")
+	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, and of Nodes, if there are any: `file` or folder; - is standard input; may be repeated")
 	flags.BoolVar(&job.cluster, "cluster", false, "take from the cluster what is not named")
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
@@ -80,6 +81,7 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	warnOverlaps(cmd, together(j.services), cfg, s)
 	results := reconcile.NewPreview(s, j.assign).Apply(cfg)
 	if j.format == asJSON {
 		list := []allocation{}
@@ -103,6 +105,14 @@ type allocation struct {
 	Pool      string       `json:"pool"`
 	Reason    string       `json:"reason"`
 	Message   string       `json:"message"`
+}
+
+// warnOverlaps prints which pools have addresses that the cluster itself uses, as
+// far as the objects of a file tell.
+func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s reconcile.Snapshot) {
+	for _, text := range reconcile.Overlaps(cfg, s.Nodes, s.Services) {
+		cmd.PrintErrf("%s: warning: %s\n", name, text)
+	}
 }
 
 // A format is how something is printed. It is a pflag.Value.

@@ -211,7 +211,10 @@ func peerNotes(p config.Peer) []string {
 
 func advertisementNotes(a config.BGPAdvertisement) []string {
 	notes := []string{fmt.Sprintf("routes of /%d and /%d", a.AggregationLength, a.AggregationLengthV6)}
-	if a.LocalPref != 0 {
+	switch {
+	case a.LocalPrefV6 != nil:
+		notes = append(notes, fmt.Sprintf("localpref %d, %d for IPv6", a.LocalPref, *a.LocalPrefV6))
+	case a.LocalPref != 0:
 		notes = append(notes, fmt.Sprintf("localpref %d", a.LocalPref))
 	}
 	if a.MED != nil {

@@ -98,7 +98,7 @@ func TestCluster(t *testing.T) {
 		{
 			name: "check with a file that is to come", args: "check --cluster -f -", code: 1,
 			stdin:  "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: more, namespace: metallb-system}, spec: {addresses: [192.0.2.8/32]}}",
-			stderr: "-:1: IPAddressPool/more: Conflict: CIDR \"192.0.2.8/32\" in pool \"more\" overlaps with already defined CIDR \"192.0.2.0/28\" of pool \"lan\"\n",
+			stderr: "-:1: IPAddressPool/more: Conflict: spec.addresses[0]: CIDR \"192.0.2.8/32\" in pool \"more\" overlaps with already defined CIDR \"192.0.2.0/28\" of pool \"lan\"; an address can be in one pool alone\n",
 		},
 		{
 			name: "check a password", args: "check --cluster",
@@ -135,7 +135,7 @@ func TestCluster(t *testing.T) {
 				pools := l[inHerald+"ipaddresspools"]
 				pools[0] = strings.Replace(pools[0], `"autoAssign": true`, `"newer": 1`, 1)
 			},
-			stderr: "cluster: IPAddressPool/lan: Invalid: spec: unknown field \"newer\"\n",
+			stderr: "cluster: IPAddressPool/lan: Invalid: spec.newer: unknown field, want one of addresses, autoAssign, avoidBuggyIPs, serviceAllocation\n",
 		},
 		{
 			name: "check another namespace", args: "check --cluster -n shop", code: 2,

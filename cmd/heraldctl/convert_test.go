@@ -124,7 +124,7 @@ spec:
 		{name: "check resources that overlap", args: []string{"check", "-f", "overlap.yaml"}, code: 1,
 			stderr: `overlap.yaml:1: warning: IPAddressPool/a: no advertisement selects it, so that its addresses are not announced
 overlap.yaml:3: note: IPAddressPool/a: metadata.namespace: not set, nor for 1 more in the file: judged as in metallb-system, so apply it with kubectl -n metallb-system
-overlap.yaml:6: IPAddressPool/b: Conflict: CIDR "192.0.2.9/32" in pool "b" overlaps with already defined CIDR "192.0.2.0/24" of pool "a"
+overlap.yaml:9: IPAddressPool/b: Conflict: spec.addresses[0]: CIDR "192.0.2.9/32" in pool "b" overlaps with already defined CIDR "192.0.2.0/24" of pool "a"; an address can be in one pool alone
 `},
 		{name: "check a pool that nobody announces", args: []string{"check", "-f", "lost.yaml"},
 			stdout: "lost.yaml: valid, with 1 pool, 0 peers and 0 advertisements\n  pool  a  256 IPv4  192.0.2.0/24\n",

@@ -99,6 +99,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 		}
 		before = preview.Apply(cfg)
 	}
+	warnOverlaps(cmd, together(j.services), cfg, s)
 	changes := compare(before, preview.Apply(cfg))
 	if err := j.write(cmd, changes); err != nil {
 		return err

@@ -91,7 +91,7 @@ peers: [
 			stdout: `good.yaml: valid, with 2 pools, 1 peer and 3 advertisements
   pool    lan    266 IPv4                            192.168.1.0/24, 192.168.2.1-192.168.2.10, without .0 and .255
   pool    wan    16 IPv4, 18446744073709551616 IPv6  198.51.100.0/28, 2001:db8::/64, on request alone
-  peer    peer1  10.10.0.254                         AS 64700 from AS 64600, BFD profile quick, with a password, on nodes of 1 selector
+  peer    peer1  10.10.0.254                         AS 64700 from AS 64600, routes of both families, BFD profile quick, with a password, on nodes of 1 selector
   bgp     wan-1  wan                                 routes of /32 and /128, localpref 100, 65535:65281
   bgp     wan-2  wan                                 routes of /28 and /64
   layer2  lan    lan

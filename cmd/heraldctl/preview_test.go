@@ -99,14 +99,14 @@ func TestPreview(t *testing.T) {
 		{
 			name: "allocate",
 			args: "allocate -f config.yaml --services services.yaml",
-			stdout: `SERVICE     ADDRESSES             POOL   REASON
-shop/new    192.0.2.1             web    Assigned: 192.0.2.1 from pool web
-shop/old    192.0.2.0             web    Assigned: 192.0.2.0 from pool web
-lab/dual    192.0.2.2,2001:db8::  web    Assigned: 192.0.2.2, 2001:db8:: from pool web
-lab/manual  198.51.100.0          spare  Assigned: 198.51.100.0 from pool spare
-lab/none    -                     -      PoolExhausted: pool web: 3 of 3 IPv4 in use
-lab/cloud   10.0.0.9              -      Foreign: the Service is of class example.com/x
-lab/six     2001:db8::1           web    Assigned: 2001:db8::1 from pool web
+			stdout: `SERVICE     ADDRESSES              POOL   REASON
+shop/new    192.0.2.1              web    Assigned: 192.0.2.1 from pool web
+shop/old    192.0.2.0              web    Assigned: 192.0.2.0 from pool web
+lab/dual    192.0.2.2,2001:db8::1  web    Assigned: 192.0.2.2, 2001:db8::1 from pool web
+lab/manual  198.51.100.0           spare  Assigned: 198.51.100.0 from pool spare
+lab/none    -                      -      PoolExhausted: pool web: 3 of 3 IPv4 in use
+lab/cloud   10.0.0.9               -      Foreign: the Service is of class example.com/x
+lab/six     2001:db8::2            web    Assigned: 2001:db8::2 from pool web
 `,
 		},
 		{
@@ -192,10 +192,10 @@ d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
 			stderr: "heraldctl: invalid argument \"xml\" for \"-o, --output\" flag: want json or table\n"},
 		{
 			name: "diff", args: "diff -f new.yaml --from config.yaml --services services.yaml", code: 1,
-			stdout: `CHANGE  SERVICE     FROM                  TO           POOL  WHY
-move    shop/old    192.0.2.0             203.0.113.0  lan   192.0.2.0 is in no pool; then: 203.0.113.0 from pool lan
-lose    lab/dual    192.0.2.2,2001:db8::  2001:db8::   web   192.0.2.2 is in no pool; then: 2001:db8:: from pool web; pool web: 1 of 1 IPv4 in use
-lose    lab/manual  198.51.100.0          -            -     198.51.100.0 is in no pool; then: there is no pool spare
+			stdout: `CHANGE  SERVICE     FROM                   TO           POOL  WHY
+move    shop/old    192.0.2.0              203.0.113.0  lan   192.0.2.0 is in no pool; then: 203.0.113.0 from pool lan
+lose    lab/dual    192.0.2.2,2001:db8::1  2001:db8::1  web   192.0.2.2 is in no pool; then: 2001:db8::1 from pool web; pool web: 1 of 1 IPv4 in use
+lose    lab/manual  198.51.100.0           -            -     198.51.100.0 is in no pool; then: there is no pool spare
 4 keep, 2 lose, 1 move, 0 gain
 `,
 		},

@@ -39,6 +39,10 @@ what -f or --objects does not name is that of the cluster.
 
 ` + configurationHelp + `
 
+With --decisions it says of each address of a Service whether the node would
+announce it, and why not. Who answers for an address on layer 2 depends on which
+agents are alive: it is told as if those of all Nodes were.
+
 Exit status: 0 if it was printed, 1 if the configuration or an object has a
 mistake, 2 if one cannot be read.`,
 		Example: `  kubectl get nodes,services,endpointslices -A -o yaml > objects.yaml
@@ -84,8 +88,9 @@ func (j renderJob) run(cmd *cobra.Command) error {
 		cmd.PrintErrf("%s: no Node %q\n", together(j.manifests), j.node)
 		return errInvalid
 	}
+	warnOverlaps(cmd, together(j.manifests), cfg, s)
 	s.Config.Config = cfg
-	d := reconcile.Announce(s, j.node, j.announce)
+	d := reconcile.Foresee(s, j.node, j.announce)
 	if j.decisions {
 		return writeDecisions(cmd.OutOrStdout(), d)
 	}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// Overlaps says which pools contain addresses that the cluster itself uses: those
+// of Nodes, of pods and of Services inside the cluster. It names the first of
+// each kind in a pool, in the order of pools. A Service with such an address
+// takes it from its owner, or is not reached.
+func Overlaps(cfg *config.Config, nodes []*Node, services []*Service) []string {
+	pools := newPoolIndex(*cfg)
+	node, pod, cluster := map[string]string{}, map[string]string{}, map[string]string{} // by pool
+	note := func(in map[string]string, addr netip.Addr, format string, args ...any) {
+		p := pools.find(addr)
+		if p == nil {
+			return
+		}
+		if _, noted := in[p.name]; !noted {
+			in[p.name] = fmt.Sprintf("pool %q: contains %s, ", p.name, addr) + fmt.Sprintf(format, args...)
+		}
+	}
+	for _, n := range nodes {
+		for _, a := range n.Addrs {
+			note(node, a, "the address of Node %s", n.Name)
+		}
+		for _, prefix := range n.PodCIDRs {
+			for _, r := range pools.ranges {
+				if prefix.Overlaps(netip.PrefixFrom(r.First, r.First.BitLen())) {
+					note(pod, r.First, "an address of the pod network of Node %s, %s", n.Name, prefix)
+				} else if r.Contains(prefix.Addr()) {
+					note(pod, prefix.Addr(), "the first address of the pod network of Node %s, %s", n.Name, prefix)
+				}
+			}
+		}
+	}
+	for _, svc := range services {
+		for _, a := range svc.ClusterIPs {
+			if !slices.Contains(supposed, a) {
+				note(cluster, a, "the cluster IP of Service %s", svc)
+			}
+		}
+	}
+	var out []string
+	for _, p := range cfg.Pools {
+		for _, in := range []map[string]string{node, pod, cluster} {
+			if text, ok := in[p.Name]; ok {
+				out = append(out, text)
+			}
+		}
+	}
+	return out
+}
+
+// overlaps looks for Overlaps when there is another configuration, and when it
+// becomes known which Nodes there are.
+type overlaps struct {
+	config *config.Config // that was looked at
+	nodes  bool           // Nodes were known
+	told   []string
+}
+
+// next returns what it has not told before.
+func (o *overlaps) next(s Snapshot, a Announced) []string {
+	cfg, known := s.Config.Config, a.Reach != nil
+	if cfg == nil || cfg == o.config && known == o.nodes {
+		return nil
+	}
+	o.config, o.nodes = cfg, known
+	var nodes []*Node
+	if known {
+		nodes = a.Reach.Nodes
+	}
+	found := Overlaps(cfg, nodes, s.Services)
+	news := slices.DeleteFunc(slices.Clone(found), func(text string) bool { return slices.Contains(o.told, text) })
+	o.told = found
+	return news
+}
