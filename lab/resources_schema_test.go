@@ -105,6 +105,8 @@ func TestResourcesOverOthers(t *testing.T) {
 
 // The API server takes every object that config does, and says no to what an
 // object can say wrongly by itself.
+//
+// Acceptance: W003, W004.
 func TestResourcesSchema(t *testing.T) {
 	r := newResourceTest(t)
 	dry := func(o *unstructured.Unstructured) error {
