@@ -22,12 +22,16 @@ const module = "github.com/heraldlb/herald/"
 // imports says which of our packages a package may import. A package that is
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
-	"config":      {},
+	"manifest":    {},
+	"config":      {"manifest"},
 	"deploy/crds": {},
+	"schema":      {"deploy/crds"},
 	"alloc":       {"config"},
 	"status":      {},
+	"diagnosis":   {"status"},
+	"kernel":      {},
 	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "render", "status"},
+	"reconcile":   {"alloc", "config", "manifest", "render", "status"},
 	"frr":         {"status"},
 	"frr/frrtest": {},
 	"kube":        {"config", "reconcile", "status"},
@@ -43,6 +47,9 @@ var restricted = []struct {
 	why    string
 }{
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
+	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
+	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
+	{module + "schema", []string{"cmd/heraldctl", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{"os/exec", []string{"lab", "cmd/herald-lab", "cmd/herald-frr"}, "Herald runs no programs but FRR's, in FRR's container"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
@@ -54,9 +61,13 @@ var restricted = []struct {
 // pure lists packages whose code, tests aside, has no I/O, clock, environment
 // or log.
 var pure = map[string][]string{
+	"manifest": {"os", "net", "log", "log/slog", "sync", "context"},
+
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 
 func TestImports(t *testing.T) {

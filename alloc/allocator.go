@@ -4,6 +4,7 @@
 package alloc
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"net/netip"
@@ -26,6 +27,10 @@ type Allocator struct {
 	held   map[Key]*holding
 	users  users
 	kept   *kept
+
+	outsiders map[Key]*holding
+	round     int // of Outsiders
+	clashes   int // addresses that outsiders have, and others too
 }
 
 // A holding is what a Service holds, and what decides who may share it.
@@ -37,6 +42,9 @@ type holding struct {
 	sharingKey string
 	backend    Backend
 	ports      []Port // distinct
+
+	outside string // whose Service it is, "of class red"; empty: it is in held
+	round   int    // of Outsiders, in which it was named last
 }
 
 // A place is a range, and where it belongs.
@@ -48,7 +56,7 @@ type place struct {
 
 // New returns an Allocator of pools of which nothing is in use.
 func New(pools []config.Pool) *Allocator {
-	a := &Allocator{held: make(map[Key]*holding), users: make(users), kept: newKept()}
+	a := &Allocator{held: make(map[Key]*holding), users: make(users), kept: newKept(), outsiders: make(map[Key]*holding)}
 	a.kept.find = a.assignable
 	a.SetPools(pools)
 	return a
@@ -86,11 +94,19 @@ func (a *Allocator) SetPools(pools []config.Pool) {
 	for addr, holders := range a.users {
 		if s, pos, ok := a.assignable(addr); ok {
 			s.take(pos)
-			for i, h := range holders {
+			last := "" // no namespace
+			for _, h := range holders {
+				if h.outside != "" {
+					continue
+				}
 				s.group(pos, h)
-				if i == 0 || holders[i-1].service.Namespace != h.service.Namespace {
+				if h.service.Namespace != last {
 					s.count(h.service.Namespace, addr, 1)
 				}
+				last = h.service.Namespace
+			}
+			if a.users.outsider(addr) != nil {
+				s.outside++
 			}
 		}
 	}
@@ -112,6 +128,15 @@ func (a *Allocator) Get(service Key) (Assignment, bool) {
 		return Assignment{}, false
 	}
 	return h.assignment(), true
+}
+
+// NoPool says that there is no pool of that name, and which one may be meant.
+func (a *Allocator) NoPool(name string) string {
+	names := make([]string, len(a.pools))
+	for i, p := range a.pools {
+		names[i] = p.name
+	}
+	return fmt.Sprintf("there is no pool %s%s", name, config.DidYouMean(name, names))
 }
 
 // HasPool reports whether there is a pool of that name.
@@ -194,7 +219,7 @@ func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	if req.Pool != "" {
 		p := a.poolNamed(req.Pool)
 		if p == nil {
-			return Assignment{}, refuse(PoolUnknown, "there is no pool %s", req.Pool)
+			return Assignment{}, refuse(PoolUnknown, "%s", a.NoPool(req.Pool))
 		}
 		if !p.allows(&req) {
 			return Assignment{}, notAllowed(p, &req)
@@ -271,15 +296,8 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 		ports:      distinct(req.Ports),
 	}
 	a.held[h.service] = h
-	a.kept.tallies = nil
 	for _, addr := range addrs {
-		a.users.add(addr, h)
-		if s, pos, ok := a.assignable(addr); ok {
-			if len(a.users[addr]) == 1 {
-				s.take(pos)
-			}
-			s.join(pos, h)
-		}
+		a.enter(addr, h)
 	}
 	a.settle(h)
 	a.forget(h.service)
@@ -288,19 +306,48 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 
 // remove frees what h holds.
 func (a *Allocator) remove(h *holding) {
-	a.kept.tallies = nil
 	delete(a.held, h.service)
 	if h.pool != nil {
 		h.pool.services--
 	}
 	for _, addr := range h.addrs {
-		a.users.remove(addr, h)
-		if s, pos, ok := a.assignable(addr); ok {
-			s.leave(pos, h)
-			if len(a.users[addr]) == 0 {
-				s.free(pos)
-			}
-		}
+		a.exit(addr, h)
+	}
+}
+
+// enter makes h a user of addr.
+func (a *Allocator) enter(addr netip.Addr, h *holding) {
+	a.kept.tallies = nil
+	was := clashing(a.users[addr])
+	a.users.add(addr, h)
+	if !was && clashing(a.users[addr]) {
+		a.clashes++
+	}
+	s, pos, ok := a.assignable(addr)
+	if !ok {
+		return
+	}
+	if len(a.users[addr]) == 1 {
+		s.take(pos)
+	}
+	s.join(pos, h)
+}
+
+// exit ends that h is a user of addr.
+func (a *Allocator) exit(addr netip.Addr, h *holding) {
+	a.kept.tallies = nil
+	was := clashing(a.users[addr])
+	a.users.remove(addr, h)
+	if was && !clashing(a.users[addr]) {
+		a.clashes--
+	}
+	s, pos, ok := a.assignable(addr)
+	if !ok {
+		return
+	}
+	s.leave(pos, h)
+	if len(a.users[addr]) == 0 {
+		s.free(pos)
 	}
 }
 

@@ -193,7 +193,7 @@ func (s *space) own(req *Request) netip.Addr {
 // canUse reports whether the Service of req can be given addr, if that is an
 // address of s.
 func (s *space) canUse(req *Request, addr netip.Addr) bool {
-	return s.contains(addr) && s.users.conflict(req, addr) == nil && !s.withholds(req, addr)
+	return s.contains(addr) && s.users.conflict(req, addr) == nil && s.users.outsider(addr) == nil && !s.withholds(req, addr)
 }
 
 // keeps returns the pools with an address that is kept for the Service of req

@@ -98,6 +98,8 @@ func (m *model) usable(p config.Pool, req alloc.Request, addr netip.Addr) bool {
 func (m *model) withheld(req alloc.Request, addr netip.Addr) alloc.Reason {
 	p, _ := m.poolOf(addr)
 	switch reserved, retained := m.reservers(addr), m.retainers(addr); {
+	case m.intruded(addr):
+		return alloc.AddressInUse
 	case len(reserved) > 0 && !slices.Contains(reserved, req.Service):
 		return alloc.AddressReserved
 	case len(reserved) == 0 && len(retained) > 0 && !slices.Contains(retained, req.Service):

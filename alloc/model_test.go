@@ -18,6 +18,7 @@ type model struct {
 	pools    []config.Pool
 	held     map[alloc.Key]alloc.Request // Addrs is what the Service holds
 	retained map[alloc.Key]retained
+	outside  []alloc.Outsider
 }
 
 // outcome is what a call returned.
@@ -262,13 +263,24 @@ func (m *model) allocate(req alloc.Request) outcome {
 	return no(reason)
 }
 
-func (m *model) inUse(addr netip.Addr) bool {
+func (m *model) inUse(addr netip.Addr) bool { return m.holds(addr) || m.intruded(addr) }
+
+// clash reports whether an outsider has addr, and another Service too.
+func (m *model) clash(addr netip.Addr) bool { return m.holds(addr) && m.intruded(addr) }
+
+// holds reports whether a Service that is no outsider has addr.
+func (m *model) holds(addr netip.Addr) bool {
 	for _, h := range m.held {
 		if slices.Contains(h.Addrs, addr) {
 			return true
 		}
 	}
 	return false
+}
+
+// intruded reports whether an outsider has addr.
+func (m *model) intruded(addr netip.Addr) bool {
+	return slices.ContainsFunc(m.outside, func(o alloc.Outsider) bool { return slices.Contains(o.Addrs, addr) })
 }
 
 func (m *model) extend(req alloc.Request) outcome {

@@ -62,22 +62,7 @@ func (p *pool) usage() Usage {
 
 // allows reports whether the Service of req may have addresses of p.
 func (p *pool) allows(req *Request) bool {
-	al := p.allocation
-	if al == nil {
-		return true
-	}
-	if !config.AnyMatches(al.ServiceSelectors, req.Labels) {
-		return false
-	}
-	if len(al.Namespaces) == 0 && len(al.NamespaceSelectors) == 0 {
-		return true
-	}
-	// Selectors that match no namespace leave the pool to nobody. MetalLB
-	// opens it to everybody then.
-	return slices.Contains(al.Namespaces, req.Service.Namespace) ||
-		slices.ContainsFunc(al.NamespaceSelectors, func(s config.Selector) bool {
-			return s.Matches(req.NamespaceLabels)
-		})
+	return p.allocation.Allows(req.Service.Namespace, req.NamespaceLabels, req.Labels)
 }
 
 // shortage says which of the wanted families p cannot serve a namespace with,
@@ -107,7 +92,7 @@ func (p *pool) shortage(namespace string, wish Families) (text string, reason Re
 		if dual {
 			which = fam.String() + " "
 		}
-		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which)+s.keptNote())
+		full = append(full, fmt.Sprintf("pool %s: %d of %d %sin use", p.name, s.inUse, s.total, which)+s.outsideNote()+s.keptNote())
 		exhausted = true
 	}
 	switch {

@@ -36,7 +36,7 @@ func FuzzAgainstModel(f *testing.F) {
 func againstModel(t *testing.T, seed uint64, steps int) {
 	g := generator{t, rand.New(rand.NewPCG(seed, 0))}
 	pools := g.pools()
-	a, m := alloc.New(pools), &model{pools, make(map[alloc.Key]alloc.Request), make(map[alloc.Key]retained)}
+	a, m := alloc.New(pools), &model{pools: pools, held: make(map[alloc.Key]alloc.Request), retained: make(map[alloc.Key]retained)}
 	now := time.Unix(0, 0)
 	for step := range steps {
 		req := g.request()
@@ -76,6 +76,10 @@ func againstModel(t *testing.T, seed uint64, steps int) {
 			if got, want := a.Expire(now), m.expire(now); !got.Equal(want) {
 				t.Fatalf("step %d: expire at %v: next is %v, want %v", step, now, got, want)
 			}
+		case n < 94:
+			op = "outsiders"
+			m.outside = g.outsiders()
+			a.Outsiders(slices.Values(m.outside))
 		case n < 98:
 			op = "release"
 			a.Release(req.Service)
@@ -101,6 +105,11 @@ func againstModel(t *testing.T, seed uint64, steps int) {
 		}
 		if diff := cmp.Diff(m.usage(), a.Usage(), compareInts); diff != "" {
 			t.Fatalf("%s: usage (-want +got):\n%s", name, diff)
+		}
+		for _, addr := range g.addrs() {
+			if _, got := a.Clash(addr); got != m.clash(addr) {
+				t.Fatalf("%s: an outsider and another have %s: %t, want %t", name, addr, got, !got)
+			}
 		}
 		if a.Len() != len(m.held) {
 			t.Fatalf("%s: %d Services hold addresses, want %d", name, a.Len(), len(m.held))
@@ -134,6 +143,18 @@ type generator struct {
 }
 
 func pickOne[T any](g generator, of ...T) T { return of[g.r.IntN(len(of))] }
+
+// outsiders returns some, of which some have the names of Services that hold
+// addresses.
+func (g generator) outsiders() (out []alloc.Outsider) {
+	for i := range g.r.IntN(5) {
+		service := alloc.Key{Namespace: pickOne(g, "a", "b"), Name: fmt.Sprint(i)}
+		addrs := append(g.addrs(), g.addrs()...)
+		slices.SortFunc(addrs, netip.Addr.Compare)
+		out = append(out, alloc.Outsider{Service: service, Whose: pickOne(g, "of class red", "of class blue"), Addrs: slices.Compact(addrs)})
+	}
+	return out
+}
 
 // addr returns one of 40 addresses of a family.
 func (g generator) addr(is4 bool) netip.Addr {

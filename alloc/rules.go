@@ -43,7 +43,7 @@ func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
 		reason := AddressNotInPool
 		switch {
 		case !a.HasPool(req.Pool):
-			return nil, refuse(PoolUnknown, "there is no pool %s", req.Pool)
+			return nil, refuse(PoolUnknown, "%s", a.NoPool(req.Pool))
 		case len(req.Addrs) == 0:
 			reason = Superseded
 		}
@@ -80,6 +80,9 @@ func (a *Allocator) grant(req *Request) (Assignment, error) {
 		return Assignment{}, err
 	}
 	for _, addr := range addrs {
+		if r := a.users.intrusion(addr); r != nil {
+			return Assignment{}, r
+		}
 		if s, _, _ := a.assignable(addr); s.withholds(req, addr) {
 			return Assignment{}, s.withheld(req, addr)
 		}
@@ -118,7 +121,11 @@ func (a *Allocator) missed(req *Request) string {
 	}
 	var b strings.Builder
 	for _, addr := range a.kept.reservedFor[req.Service] {
-		if r := a.users.conflict(req, addr); r != nil && req.Families.wants(familyOf(addr)) {
+		r := a.users.conflict(req, addr)
+		if r == nil {
+			r = a.users.intrusion(addr)
+		}
+		if r != nil && req.Families.wants(familyOf(addr)) {
 			fmt.Fprintf(&b, "; of what is reserved for it, %s", r)
 		}
 	}

@@ -3,6 +3,7 @@
 package alloc
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -27,13 +28,17 @@ func (u users) remove(addr netip.Addr, h *holding) {
 	}
 }
 
-func byService(x, y *holding) int { return x.service.compare(y.service) }
+// byService puts those outside behind the others: a Service may for a moment be
+// both.
+func byService(x, y *holding) int {
+	return cmp.Or(x.service.compare(y.service), cmp.Compare(x.outside, y.outside))
+}
 
 // ofNamespace returns how many Services of a namespace use addr.
 func (u users) ofNamespace(addr netip.Addr, namespace string) int {
 	n := 0
 	for _, h := range u[addr] {
-		if h.service.Namespace == namespace {
+		if h.service.Namespace == namespace && h.outside == "" {
 			n++
 		}
 	}
@@ -55,12 +60,12 @@ func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
 	return Port{}, nil
 }
 
-// conflict says why the Service of req cannot use addr beside those that do;
-// nil if it can.
+// conflict says why the Service of req cannot use addr beside those Services of
+// the Allocator that do; nil if it can.
 func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 	for _, other := range u[addr] {
 		switch {
-		case other.service == req.Service:
+		case other.service == req.Service, other.outside != "":
 			continue
 		case req.SharingKey == "" || other.sharingKey == "":
 			return refuse(AddressInUse, "%s is in use by %s", addr, other.service)
@@ -102,7 +107,7 @@ func (g *group) first(req *Request, s *space) (position, bool) {
 		}
 	}
 	for _, p := range g.addrs {
-		if _, other := s.users.clash(p.addr, Key{}, req.Ports); other == nil && !s.withholds(req, p.addr) {
+		if _, other := s.users.clash(p.addr, Key{}, req.Ports); other == nil && s.users.outsider(p.addr) == nil && !s.withholds(req, p.addr) {
 			return p, true
 		}
 	}
@@ -111,6 +116,12 @@ func (g *group) first(req *Request, s *space) (position, bool) {
 
 // join takes note that h is a user of p.
 func (s *space) join(p position, h *holding) {
+	if h.outside != "" {
+		if s.users.outsiders(p.addr) == 1 {
+			s.outside++
+		}
+		return
+	}
 	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 1 {
 		s.count(h.service.Namespace, p.addr, 1)
 	}
@@ -141,6 +152,12 @@ func (s *space) group(p position, h *holding) {
 
 // leave takes note that h is a user of p no more.
 func (s *space) leave(p position, h *holding) {
+	if h.outside != "" {
+		if s.users.outsiders(p.addr) == 0 {
+			s.outside--
+		}
+		return
+	}
 	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 0 {
 		s.count(h.service.Namespace, p.addr, -1)
 	}
@@ -154,7 +171,7 @@ func (s *space) leave(p position, h *holding) {
 			delete(g.ports, port)
 		}
 	}
-	if len(s.users[p.addr]) > 0 {
+	if s.users.ours(p.addr) {
 		return
 	}
 	if i, found := slices.BinarySearchFunc(g.addrs, p, position.compare); found {

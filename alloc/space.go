@@ -30,6 +30,7 @@ type space struct {
 	kept       *kept
 
 	inUse        int
+	outside      int      // of inUse, addresses that outsiders have
 	reserved     int      // addresses that are reserved and that nobody uses
 	next         position // the cursor; its index is len(ranges) at the end
 	released     positions

@@ -11,6 +11,8 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
+const empty = "line 1: the configuration is empty; one without pools is written address-pools: []"
+
 const lan = "address-pools: [{name: lan, protocol: layer2, addresses: [192.168.1.0/24]}]"
 
 // What a text file of the corpus cannot show.
@@ -20,8 +22,15 @@ func TestParseText(t *testing.T) {
 		pools      int
 		err        string // empty if valid
 	}{
-		{"nothing", "", 0, ""},
-		{"white space", " \n\n", 0, ""},
+		{"nothing", "", 0, empty},
+		{"white space", " \n\n", 0, empty},
+		{"a comment", "# address-pools: []\n", 0, empty},
+		{"document markers alone", "---\n...\n---\n", 0, empty},
+		{"null", "null", 0, empty},
+		{"an empty mapping", "{}", 0, empty},
+		{"an empty list", "[]", 0, "line 1: the document must be a mapping, not a list"},
+		{"nothing but a merge of nothing", "<<: {}", 0, empty},
+		{"no pools, on purpose", "address-pools: []", 0, ""},
 		{"document markers", "---\n" + lan + "\n...\n---\n", 1, ""},
 		{"no newline at the end", lan, 1, ""},
 		{"byte order mark", "\ufeff" + lan, 1, ""},

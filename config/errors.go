@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,4 +54,30 @@ func (e Errors) err() error {
 	}
 	slices.SortStableFunc(e, func(a, b *Error) int { return a.Line - b.Line })
 	return e
+}
+
+// A FieldError is a mistake in a field of a custom resource.
+type FieldError struct {
+	Field  string // such as spec.addresses[0]
+	Reason string
+}
+
+// Error returns "spec.addresses[0]: invalid CIDR …".
+func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+
+// fieldErrors returns those that are joined in an error.
+func fieldErrors(err error) []*FieldError {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) {
+		var one *FieldError
+		if errors.As(err, &one) {
+			return []*FieldError{one}
+		}
+		return nil
+	}
+	var all []*FieldError
+	for _, e := range joined.Unwrap() {
+		all = append(all, fieldErrors(e)...)
+	}
+	return all
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/heraldlb/herald/manifest"
 )
 
 // What MetalLB calls its ConfigMap, and the key of the document in it.
@@ -17,86 +17,139 @@ const (
 	dataKey       = "config"
 )
 
+// documentKeys are those at the root of a document.
+var documentKeys = []string{"address-pools", "peers", "bgp-communities", "bfd-profiles"}
+
+// A ConfigMap is one that a document may be in.
+type ConfigMap struct {
+	*manifest.Object
+	Aside bool // it is not where Herald reads it
+}
+
+// Parse reads the document as the function Parse does. Lines in its Errors are
+// those of the file.
+func (c ConfigMap) Parse() (*Config, error) {
+	field := "data." + dataKey
+	text, mistake, ok := c.Text("data", dataKey)
+	data := c.Map("data")
+	switch raw, said := data[dataKey]; {
+	case !said:
+		found := "it has no data"
+		if len(data) > 0 {
+			found = "found " + strings.Join(slices.Sorted(maps.Keys(data)), ", ")
+		}
+		return nil, Errors{{Line: c.Line(""), Path: "data", Reason: fmt.Sprintf("no key %q in ConfigMap %s, %s", dataKey, quote(c.Name), found)}}
+	case mistake != nil:
+		what := "a number or a boolean"
+		switch raw[0] {
+		case '{':
+			what = "a mapping"
+		case '[':
+			what = "a list"
+		}
+		return nil, Errors{{Line: c.value(field), Path: field, Reason: fmt.Sprintf("must be a string, not %s: write %q and indent the document below it", what, dataKey+": |")}}
+	case !ok:
+		return parseAt(nil, func(int) int { return c.Line(field) })
+	}
+	return parseAt([]byte(text), c.Block(field))
+}
+
+// value returns the line that a mapping or a list begins on, which may be below
+// its key.
+func (c ConfigMap) value(field string) int {
+	for _, key := range documentKeys {
+		if line := c.Line(field + "." + key); line > c.Line(field) {
+			return line
+		}
+	}
+	return c.Line(field)
+}
+
+// likely reports whether the document is one of MetalLB's, by its keys.
+func (c ConfigMap) likely() bool {
+	text, _, ok := c.Text("data", dataKey)
+	return ok && LooksLikeDocument([]byte(text))
+}
+
+// LooksLikeDocument reports whether a text is a YAML document with a key of those
+// that Parse takes. What is not for Parse at all has none.
+func LooksLikeDocument(text []byte) bool {
+	roots, mistake := readYAML(text)
+	if mistake != nil || len(roots) == 0 {
+		return false
+	}
+	for i := 0; i+1 < len(roots[0].Content); i += 2 {
+		if slices.Contains(documentKeys, roots[0].Content[i].Value) {
+			return true
+		}
+	}
+	return false
+}
+
 // ParseConfigMap reads a file of manifests as kubectl takes it, with one
 // ConfigMap of MetalLB among them, or the document that is in such a ConfigMap
 // alone. If several ConfigMaps have a document, the one named config counts.
 // Lines in its Errors are those of the file.
 func ParseConfigMap(text []byte) (*Config, error) {
-	roots, mistake := readYAML(text)
-	if mistake != nil {
-		return nil, Errors{mistake}
-	}
-	if !slices.ContainsFunc(roots, isManifest) {
+	objects, mistakes := manifest.Read("", text)
+	if !slices.ContainsFunc(objects, func(o *manifest.Object) bool { return !o.Bare() }) {
 		return Parse(text)
 	}
-	d := &document{lineAt: func(line int) int { return line }}
-	found := d.findConfig(d.objects(roots))
-	if err := d.errs.err(); err != nil {
-		return nil, err
+	if len(mistakes) > 0 {
+		return nil, errorsOf(mistakes)
 	}
-	if found.null() {
-		return Parse(nil)
+	chosen, err := chooseConfigMap(objects)
+	if err != nil {
+		return nil, Errors{err}
 	}
-	node := found.node
-	return parseAt([]byte(node.Value), func(line int) int {
-		if node.Style&yaml.LiteralStyle != 0 {
-			return node.Line + line // the text starts below the |
-		}
-		return node.Line // where lines were joined or escaped there is no telling
-	})
+	if chosen.APIVersion != "v1" {
+		return nil, Errors{{Line: chosen.Line(""), Reason: fmt.Sprintf("apiVersion is %s, want v1", quote(chosen.APIVersion))}}
+	}
+	if len(chosen.Mistakes) > 0 {
+		return nil, errorsOf(chosen.Mistakes)
+	}
+	return chosen.Parse()
 }
 
-// findConfig returns the document in the ConfigMap that is MetalLB's.
-func (d *document) findConfig(objects []object) value {
-	var configMaps, holding []object
+func errorsOf(findings []manifest.Finding) Errors {
+	var all Errors
+	for _, f := range findings {
+		all = append(all, &Error{Path: f.Field, Line: f.Line, Reason: f.Message})
+	}
+	return all
+}
+
+// chooseConfigMap returns the ConfigMap that is MetalLB's.
+func chooseConfigMap(objects []*manifest.Object) (ConfigMap, *Error) {
+	var configMaps, holding []ConfigMap
 	for _, o := range objects {
-		if o.kind != "ConfigMap" {
+		if o.Kind != "ConfigMap" {
 			continue
 		}
-		configMaps = append(configMaps, o)
-		if _, ok := o.data[dataKey]; ok {
-			holding = append(holding, o)
+		c := ConfigMap{Object: o}
+		configMaps = append(configMaps, c)
+		if _, ok := c.Map("data")[dataKey]; ok {
+			holding = append(holding, c)
 		}
 	}
-	if named := slices.DeleteFunc(slices.Clone(holding), func(o object) bool { return o.name != configMapName }); len(named) > 0 {
+	if named := slices.DeleteFunc(slices.Clone(holding), func(c ConfigMap) bool { return c.Name != configMapName }); len(named) > 0 {
 		holding = named
 	}
 	switch {
 	case len(configMaps) == 0:
-		d.report(1, "kind", "no ConfigMap here, found "+list(objects, func(o object) string { return o.kind }))
-		return value{}
+		return ConfigMap{}, &Error{Line: 1, Path: "kind", Reason: "no ConfigMap here, found " + list(objects, func(o *manifest.Object) string { return o.Kind })}
 	case len(holding) == 0:
-		for _, o := range configMaps {
-			o.missingKey()
-		}
-		return value{}
+		return configMaps[0], nil // whose Parse says so
 	case len(holding) > 1:
-		holding[1].at.fail("%d ConfigMaps have a key %s, want one or one that is named %s: %s", len(holding), dataKey, configMapName,
-			list(holding, func(o object) string { return strings.TrimPrefix(o.namespace+"/"+o.name, "/") }))
-		return value{}
+		names := list(holding, func(c ConfigMap) string { return qualified(c.Namespace, c.Name) })
+		return ConfigMap{}, &Error{Line: holding[1].Line(""), Reason: fmt.Sprintf("%d ConfigMaps have a key %s, want one or one that is named %s: %s",
+			len(holding), dataKey, configMapName, names)}
 	}
-	chosen := holding[0]
-	if chosen.apiVersion != "v1" {
-		chosen.at.fail("apiVersion is %s, want v1", quote(chosen.apiVersion))
-	}
-	doc := chosen.data[dataKey]
-	if !doc.null() && doc.node.Kind != yaml.ScalarNode {
-		doc.fail("must be a string, not %s: write %q and indent the document below it", kindName(doc.node), dataKey+": |")
-	}
-	return doc
-}
-
-// missingKey reports that a ConfigMap has no document.
-func (o object) missingKey() {
-	found := "it has no data"
-	if len(o.data) > 0 {
-		found = "found " + strings.Join(slices.Sorted(maps.Keys(o.data)), ", ")
-	}
-	o.at.doc.report(o.at.line, o.at.member("data"), fmt.Sprintf("no key %q in ConfigMap %s, %s", dataKey, quote(o.name), found))
+	return holding[0], nil
 }
 
 // list joins a word for each object, each word once.
-func list(objects []object, word func(object) string) string {
+func list[T any](objects []T, word func(T) string) string {
 	var words []string
 	for _, o := range objects {
 		if w := word(o); !slices.Contains(words, w) {
@@ -104,71 +157,4 @@ func list(objects []object, word func(object) string) string {
 		}
 	}
 	return strings.Join(words, ", ")
-}
-
-// isManifest reports whether a YAML document is an object of Kubernetes.
-func isManifest(root *yaml.Node) bool {
-	if root.Kind != yaml.MappingNode {
-		return false
-	}
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		if k := root.Content[i].Value; k == "kind" || k == "apiVersion" {
-			return true
-		}
-	}
-	return false
-}
-
-// An object is a manifest.
-type object struct {
-	at                          value
-	kind, apiVersion, namespace string
-	name                        string
-	data                        map[string]value
-}
-
-// objects returns the manifests of a file, those in Lists too.
-func (d *document) objects(roots []*yaml.Node) []object {
-	var all []object
-	for _, root := range roots {
-		at := value{doc: d, node: root, line: root.Line}
-		fields := at.fields()
-		if kind := fields["kind"]; kind.node != nil && kind.node.Value == "List" {
-			for _, item := range fields["items"].list() {
-				all = append(all, newObject(item))
-			}
-			continue
-		}
-		all = append(all, newObject(at))
-	}
-	return all
-}
-
-func newObject(at value) object {
-	fields := at.fields()
-	o := object{at: at, kind: fields["kind"].scalar(), apiVersion: fields["apiVersion"].scalar()}
-	if o.kind != "ConfigMap" {
-		return o // what other objects look like is not Herald's business
-	}
-	metadata := fields["metadata"].fields()
-	o.name, o.namespace = metadata["name"].scalar(), metadata["namespace"].scalar()
-	o.data = fields["data"].fields()
-	return o
-}
-
-// fields returns the entries of a mapping by key.
-func (v value) fields() map[string]value {
-	m := map[string]value{}
-	for _, e := range v.entries() {
-		m[e.key] = e.value
-	}
-	return m
-}
-
-// scalar returns a string without complaint.
-func (v value) scalar() string {
-	if v.node == nil || v.node.Kind != yaml.ScalarNode {
-		return ""
-	}
-	return v.node.Value
 }

@@ -15,11 +15,16 @@ import (
 
 // Parse reads the YAML document that MetalLB v0.11 and v0.12 have in their
 // ConfigMap. It reads YAML as they do, by the rules of version 1.1, and is as
-// strict: an unknown or duplicate key is a mistake. Its error is an Errors with
-// all mistakes.
+// strict: an unknown or duplicate key is a mistake. So is a document that says
+// nothing. Its error is an Errors with all mistakes.
 func Parse(text []byte) (*Config, error) {
 	return parseAt(text, func(line int) int { return line })
 }
+
+// emptyReason is why a document that says nothing is refused: it is somebody's
+// half-done work, or what a template made of values that are gone. To take it at
+// its word would take every address.
+const emptyReason = "the configuration is empty; one without pools is written address-pools: []"
 
 // parseAt does the work of Parse for a document that is part of a text, where
 // lineAt finds its lines.
@@ -39,6 +44,9 @@ func parseAt(text []byte, lineAt func(int) int) (*Config, error) {
 	}
 	p := parser{root: root}
 	cfg := p.parse()
+	if len(d.errs) == 0 && root.saysNothing() {
+		d.report(root.line, "", emptyReason)
+	}
 	if err := d.errs.err(); err != nil {
 		return nil, err
 	}

@@ -11,30 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Annotations of the resource that a pool is written as.
-const (
-	AnnotationReservations = "heraldlb.io/reservations"
-	AnnotationQuota        = "heraldlb.io/quota"
-)
-
-// PoolAnnotations returns those of an object's annotations that say something
-// of a pool; nil if there are none.
-func PoolAnnotations(kind string, annotations map[string]string) map[string]string {
-	if kind != KindPool {
-		return nil
-	}
-	var out map[string]string
-	for _, key := range []string{AnnotationReservations, AnnotationQuota} {
-		if v, ok := annotations[key]; ok {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[key] = v
-		}
-	}
-	return out
-}
-
 // A Reservation keeps an address of a pool for a Service. Several may keep one
 // address for Services that are to share it.
 type Reservation struct {

@@ -47,11 +47,15 @@ type Object struct {
 	Generation  int64
 	Created     time.Time
 	Labels      map[string]string
-	Annotations map[string]string // those that PoolAnnotations returns
+	Annotations map[string]string // those that ReadAnnotations returns
 	Spec        []byte            // JSON; empty: there is none
 
 	// What the object's status remembers for a process that starts.
 	Accepted bool   // this generation was in force
+	Judged   string // the reason of the last Verdict on any generation; empty: there was none
+	Withheld bool   // this generation is refused as VerdictInUse
+
+	Deleting bool   // it is gone once nobody holds it any more
 	InForce  []byte // what was in force in place of a refused generation, as a Verdict has it
 }
 
@@ -85,6 +89,8 @@ type PasswordSecret struct {
 type Resources struct {
 	Objects []Object
 	Secrets []PasswordSecret
+
+	Protection *Protection // nil: what Services use is not protected
 }
 
 // Reasons of a Verdict.
@@ -93,11 +99,16 @@ const (
 	VerdictInvalid  = "Invalid"          // it makes no sense by itself
 	VerdictConflict = "Conflict"         // it cannot be in force beside another object
 	VerdictMissing  = "MissingReference" // what it refers to does not exist, or is refused
+	VerdictInUse    = "AddressesInUse"   // it would take addresses away that Services use
+	VerdictDeleted  = "Deleted"          // it is being deleted, and nothing stands in the way
 	VerdictIgnored  = "Ignored"          // the configuration comes from somewhere else
 )
 
 // A Verdict says what became of the newest version of an object.
 type Verdict struct {
+	// Fields are the mistakes of VerdictInvalid one by one. Message has them, too.
+	Fields []*FieldError
+
 	ID
 	UID        string
 	Generation int64
@@ -105,7 +116,7 @@ type Verdict struct {
 	Reason     string
 	Message    string
 	Notes      []string   // of an accepted object: what is probably not meant; Message has them, too
-	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is
+	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is; of a protected pool the version in force, always
 	Nodes      []Selector // of a BGPPeer or an advertisement: where it is meant to run; empty: everywhere
 	Interfaces []string   // of an L2Advertisement: where its addresses are to be answered; empty: wherever they can be
 
@@ -125,11 +136,12 @@ type Resolved struct {
 	inForce map[ID]*version
 }
 
-// Refused returns the verdicts that are not in favor.
+// Refused returns the verdicts that are not in favor, but for those on objects that
+// go.
 func (r Resolved) Refused() []Verdict {
 	var out []Verdict
 	for _, v := range r.Verdicts {
-		if !v.Accepted {
+		if !v.Accepted && v.Reason != VerdictDeleted {
 			out = append(out, v)
 		}
 	}

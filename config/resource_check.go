@@ -350,6 +350,9 @@ const NoteUnadvertised = "no advertisement selects it, so that its addresses are
 // notes says of an object that is in force what is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
+	if unknown := UnknownAnnotations(v.object.Kind, v.object.Annotations); unknown != "" {
+		out = append(out, unknown)
+	}
 	var pools, peers []string
 	switch {
 	case v.pool != nil:

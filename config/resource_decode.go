@@ -77,7 +77,7 @@ type decoder struct{ errs []error }
 
 // fail reports a mistake in a field of the spec.
 func (d *decoder) fail(path, format string, args ...any) {
-	d.errs = append(d.errs, fmt.Errorf("%s: %s", path, fmt.Sprintf(format, args...)))
+	d.errs = append(d.errs, &FieldError{path, fmt.Sprintf(format, args...)})
 }
 
 // read fills raw, and reports whether it could.
@@ -136,6 +136,9 @@ func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
 	var err error
 	if p.Quota, err = ParseQuota(annotations[AnnotationQuota]); err != nil {
 		d.fail("metadata.annotations["+AnnotationQuota+"]", "%v", err)
+	}
+	if _, err := ParseRelease(annotations[AnnotationRelease]); err != nil {
+		d.fail("metadata.annotations["+AnnotationRelease+"]", "%v", err)
 	}
 	if !good {
 		return // which addresses can be reserved is not known

@@ -17,7 +17,7 @@ import (
 // cannot be in force together, the one that changed gives way. The same input
 // gives the same output, and a Config that does not change is the same *Config.
 func (r Resolved) Next(now Resources) Resolved {
-	s := &settlement{before: r, secrets: map[string]PasswordSecret{}, kept: map[ID]bool{}}
+	s := &settlement{before: r, secrets: map[string]PasswordSecret{}, kept: map[ID]bool{}, protection: now.Protection}
 	for _, secret := range now.Secrets {
 		s.secrets[secret.Name] = secret
 	}
@@ -27,11 +27,14 @@ func (r Resolved) Next(now Resources) Resolved {
 	slices.SortFunc(s.candidates, func(a, b *candidate) int { return a.object.Compare(b.object.ID) })
 	s.eliminate()
 	s.restore()
-	return s.result()
+	s.conclude()
+	return s.remember(s.result())
 }
 
 // A candidate is an object, and which version of it is to be in force.
 type candidate struct {
+	fields []*FieldError // of VerdictInvalid: the mistakes one by one
+
 	object   Object
 	newest   *version // nil: it makes no sense
 	fallback *version // in force before, if not the newest; may be nil
@@ -39,6 +42,7 @@ type candidate struct {
 	standing int      // of the newest: whom it gives way to
 	reason   string   // why the newest is not in force; empty: it is
 	messages []string
+	ending   bool     // it is being deleted, and newest stands for that
 	missing  []string // what the chosen version refers to and is gone, so that it goes on with what was there
 }
 
@@ -55,12 +59,13 @@ type settlement struct {
 	secrets    map[string]PasswordSecret
 	candidates []*candidate // in the order of their IDs
 	kept       map[ID]bool  // those with something missing
+	protection *Protection  // nil: nothing is protected
 }
 
 func (s *settlement) candidate(o Object) *candidate {
 	c := &candidate{object: o, standing: challenger}
 	last := s.before.inForce[o.ID]
-	if last == nil && len(o.InForce) > 0 {
+	if len(o.InForce) > 0 && (last == nil || s.follows(o)) {
 		last = remembered(o)
 	}
 	if last != nil && last.object.sameVersion(o) {
@@ -69,6 +74,7 @@ func (s *settlement) candidate(o Object) *candidate {
 		var err error
 		if c.newest, err = decode(o); err != nil {
 			c.refuse(VerdictInvalid, oneLine(err))
+			c.fields = fieldErrors(err)
 		}
 		c.fallback = last
 	}
@@ -76,6 +82,7 @@ func (s *settlement) candidate(o Object) *candidate {
 		c.standing = confirmed
 	}
 	c.chosen = cmp.Or(c.newest, c.fallback)
+	s.end(c)
 	return c
 }
 
@@ -151,6 +158,7 @@ func (s *settlement) check() *set {
 			}
 		}
 	}
+	s.protect(found)
 	return found
 }
 
@@ -219,7 +227,7 @@ func (s *settlement) restore() {
 	for changed := true; changed; {
 		changed = false
 		for _, c := range s.candidates {
-			if c.reason == "" || c.newest == nil || c.chosen == c.newest {
+			if c.reason == "" || c.newest == nil && !c.ending || c.chosen == c.newest {
 				continue
 			}
 			chosen, kept := c.chosen, s.kept[c.object.ID]
@@ -338,7 +346,7 @@ func (c *candidate) verdict(found *set) Verdict {
 	}
 	switch {
 	case c.reason != "":
-		v.Reason, v.Accepted = c.reason, false
+		v.Reason, v.Accepted, v.Fields = c.reason, false, c.fields
 		if c.chosen != nil {
 			v.InForce = c.chosen.memory()
 			messages = append(messages, "its last valid version stays in force")

@@ -7,6 +7,29 @@ import (
 	"strings"
 )
 
+// DidYouMean returns "; did you mean NAME?" for the one of known that name is
+// like, and nothing if it is like none. Names that differ in their numbers alone
+// are not alike, nor are very short ones.
+func DidYouMean(name string, known []string) string {
+	known = slices.DeleteFunc(slices.Clone(known), func(k string) bool {
+		return !alike(name, k) && (len(k) < 3 || letters(name) == letters(k))
+	})
+	if k := closest(name, known); k != "" {
+		return "; did you mean " + k + "?"
+	}
+	return ""
+}
+
+// letters returns name without digits.
+func letters(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, name)
+}
+
 // closest returns which of known was probably meant by key, or "".
 func closest(key string, known []string) string {
 	for _, like := range []func(string, string) bool{alike, near} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -69,6 +70,18 @@ func (d *document) expand() bool {
 
 // null reports whether v is absent or null.
 func (v value) null() bool { return v.node == nil || v.node.ShortTag() == "!!null" }
+
+// saysNothing reports whether v is absent, null, or a mapping of keys that all say
+// nothing.
+func (v value) saysNothing() bool {
+	if v.null() {
+		return true
+	}
+	if v.node.Kind != yaml.MappingNode {
+		return false
+	}
+	return !slices.ContainsFunc(v.entries(), func(e entry) bool { return !e.value.null() })
+}
 
 // is reports whether v is of a kind; otherwise, unless it is null, that is a
 // mistake.

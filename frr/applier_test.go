@@ -73,7 +73,7 @@ func (f fakeFRR) sent() []string {
 		all = append(all, d.Sent()...)
 	}
 	return slices.DeleteFunc(all, func(c string) bool {
-		return c == "enable" || c == "show running-config"
+		return c == "enable" || strings.HasPrefix(c, "show ")
 	})
 }
 

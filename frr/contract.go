@@ -19,6 +19,7 @@ import (
 const (
 	ConfFile          = "frr.conf"            // by the agent: what FRR starts from
 	HeartbeatFile     = "agent.alive"         // by the agent: its time says when it was last there
+	LastFile          = "agent.last"          // by an agent that stops: until a moment ago no other node was seen to announce some route
 	ExtrasFile        = "extras.conf"         // by the agent: the operator's raw configuration
 	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR has taken
 	ExtrasResultFile  = "extras.result.json"  // by herald-frr: what became of the present one

@@ -88,6 +88,33 @@ func TestContract(t *testing.T) {
 	}
 }
 
+// What an agent that stops says of routes that no other node announces counts for a
+// moment, until it is taken back.
+func TestLastFile(t *testing.T) {
+	dir := t.TempDir()
+	is := func(what string, now time.Time, want bool) {
+		t.Helper()
+		if got := frr.IsLast(dir, now); got != want {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	is("nothing was said", time.Now(), false)
+	for range 2 {
+		if err := frr.BeatLast(dir); err != nil {
+			t.Fatal(err)
+		}
+		is("just said", time.Now(), true)
+		is("said long ago", time.Now().Add(4*time.Second), false)
+		is("said by a clock that is ahead", time.Now().Add(-time.Hour), false)
+	}
+	for range 2 {
+		if err := frr.EndLast(dir); err != nil {
+			t.Fatal(err)
+		}
+		is("taken back", time.Now(), false)
+	}
+}
+
 func TestMetricsFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, served := range []bool{false, true, true, false, false} {

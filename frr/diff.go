@@ -5,6 +5,8 @@ package frr
 import (
 	"slices"
 	"strings"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // A Command is one step from a running configuration to a wanted one.
@@ -14,6 +16,10 @@ type Command struct {
 	Exec    bool   // run outside of the configuration: a "clear"
 	Resets  string // the neighbor whose session ends by it, and is opened anew
 	Reason  string // why it does
+
+	// Down, unless zero, is a neighbor: the command is sent only if the session with it
+	// was down before the first of the commands.
+	Down status.PeerID
 }
 
 // String returns the command and the contexts it is for, without passwords:

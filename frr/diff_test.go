@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/status"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -37,7 +38,11 @@ func TestDiff(t *testing.T) {
 
 			var got strings.Builder
 			for _, c := range frr.Diff(running, wanted) {
-				got.WriteString(c.String() + "\n")
+				got.WriteString(c.String())
+				if c.Down != (status.PeerID{}) {
+					got.WriteString(", if " + c.Down.String() + " is down")
+				}
+				got.WriteString("\n")
 			}
 			if *update {
 				parts["commands"].Data = []byte(got.String())

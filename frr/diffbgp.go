@@ -31,7 +31,7 @@ func (d *differ) router(have *Section, want Section) {
 	}
 	resets := resets(*have, want)
 	first := len(d.commands)
-	d.lines(ctx, inRouter, have.Sub, want.Sub, gone)
+	d.lines(ctx, inRouter, d.unguard(ctx, *have, want), want.Sub, gone)
 	noteRekeyed(d.commands[first:], neighbors(*have))
 	held := d.hold(first, neighbors(*have))
 
@@ -50,52 +50,11 @@ func (d *differ) router(have *Section, want Section) {
 		d.add(ctx, Line{Text: "no neighbor " + peer + " shutdown"})
 	}
 	d.start(ctx, append(held, unguarded(*have, want)...), want)
+	d.retry(d.commands[first:], *have, want, resets)
 	for _, c := range resets {
 		c.Text = clearOf(want) + " " + c.Resets
 		d.exec(c)
 	}
-}
-
-// hold keeps the sessions of the neighbors that the commands from first on make
-// from being opened, and returns those neighbors. bgpd opens a session as soon as
-// zebra tells it that the neighbor can be reached, whether or not the families of
-// the neighbor are known by then. It ends one that it has opened without them;
-// after that FRR 8 tries again in a second or two, and FRR 10 may not.
-func (d *differ) hold(first int, known map[string]bool) (held []string) {
-	made := slices.Clone(d.commands[first:])
-	d.commands = d.commands[:first]
-	for _, c := range made {
-		d.commands = append(d.commands, c)
-		peer, attr, ok := cutNeighbor(c.Text)
-		if ok && c.adds() && !known[peer] && makesNeighbor(attr) {
-			d.add(c.Context, Line{Text: "neighbor " + peer + " shutdown"})
-			held = append(held, peer)
-		}
-	}
-	return held
-}
-
-// start has bgpd open the sessions with neighbors at once, unless they are open:
-// that is what it does when it is told how often to try. By itself it waits for
-// a second after a shutdown. After the end of BFD, without which FRR 10 did not
-// try, it would go on not trying.
-func (d *differ) start(ctx []Line, peers []string, want Section) {
-	for _, s := range want.Sub {
-		if peer, attr, ok := cutNeighbor(s.Text); ok && neighborKey(attr) == "timers connect" && slices.Contains(peers, peer) {
-			d.add(ctx, s.Line)
-		}
-	}
-}
-
-// unguarded returns the neighbors that stay, but without BFD.
-func unguarded(have, want Section) []string {
-	var all []string
-	for _, s := range have.Sub {
-		if peer, attr, ok := cutNeighbor(s.Text); ok && attr == "bfd" && neighbors(want)[peer] && !has(want, s.Text) {
-			all = append(all, peer)
-		}
-	}
-	return all
 }
 
 // makesNeighbor reports whether an attribute is the one that a neighbor begins to

@@ -39,8 +39,34 @@ func Heartbeat(ctx context.Context, dir string, log *slog.Logger) error {
 }
 
 // Beat leaves one sign of life.
-func Beat(dir string) error {
-	path := filepath.Join(dir, HeartbeatFile)
+func Beat(dir string) error { return touch(dir, HeartbeatFile) }
+
+// lastAge is how long what BeatLast says counts.
+const lastAge = 3 * time.Second
+
+// BeatLast tells the FRR container, which may be about to stop as well, that there
+// are routes that no other node was seen to announce.
+func BeatLast(dir string) error { return touch(dir, LastFile) }
+
+// EndLast takes that back.
+func EndLast(dir string) error {
+	err := os.Remove(filepath.Join(dir, LastFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// IsLast reports whether BeatLast was called within the last 3 s, and EndLast was not
+// since.
+func IsLast(dir string, now time.Time) bool {
+	info, err := os.Stat(filepath.Join(dir, LastFile))
+	return err == nil && now.Sub(info.ModTime()).Abs() < lastAge
+}
+
+// touch sets the time of a file, which it makes if need be.
+func touch(dir, name string) error {
+	path := filepath.Join(dir, name)
 	now := time.Now()
 	err := os.Chtimes(path, now, now)
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {

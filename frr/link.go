@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // A link is what an Applier keeps about one daemon: its connection, and what the
@@ -25,6 +27,7 @@ type link struct {
 	running *Config         // what the daemon runs; nil if not known
 	applied *Config         // the last configuration that was wholly accepted
 	settled map[string]bool // differences that FRR's way of printing leaves
+	tried   []Command       // what had sessions tried again at the last change; see retry
 }
 
 func newLink(dir, name string, extra func() []byte, log *slog.Logger) *link {
@@ -52,7 +55,7 @@ func (l *link) reset() {
 	if l.conn != nil {
 		l.conn.Close()
 	}
-	l.conn, l.running, l.applied, l.settled = nil, nil, nil, nil
+	l.conn, l.running, l.applied, l.settled, l.tried = nil, nil, nil, nil, nil
 }
 
 // id returns the name of the daemon.
@@ -123,9 +126,33 @@ func (l *link) apply(ctx context.Context, w *wanted, check bool) (changed bool, 
 			return err
 		}
 		l.running, l.applied = want, want
+		if check {
+			return l.retry(ctx)
+		}
 		return nil
 	})
 	return changed, err
+}
+
+// retry has sessions tried once more that have been tried at the last change and are
+// still down, unless they are just being opened. FRR loses the first attempt when the
+// neighbor came into the AS or left it: it begins to track the next hop anew, and misses
+// that it has it already.
+func (l *link) retry(ctx context.Context) error {
+	tried := l.tried
+	l.tried = nil
+	if len(tried) == 0 {
+		return nil
+	}
+	states, err := l.states(ctx)
+	if err != nil {
+		return err
+	}
+	tried = slices.DeleteFunc(tried, func(c Command) bool { return states[c.Down] != "Active" && states[c.Down] != "Idle" })
+	for i := range tried {
+		tried[i].Down = status.PeerID{}
+	}
+	return l.send(ctx, tried)
 }
 
 // restore sends what is missing of a configuration that was in force before, and
@@ -225,6 +252,10 @@ func (l *link) settle(commands []Command) {
 // refuses one; the commands inside a context are pipelined. Refused commands are
 // collected; those after them are sent all the same.
 func (l *link) send(ctx context.Context, commands []Command) error {
+	commands, err := l.due(ctx, commands)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for len(commands) > 0 {
 		n := groupLen(commands)
@@ -236,6 +267,38 @@ func (l *link) send(ctx context.Context, commands []Command) error {
 		commands = commands[n:]
 	}
 	return errors.Join(errs...)
+}
+
+// due returns the commands without those that are for sessions which are not down, and
+// takes note of those that are.
+func (l *link) due(ctx context.Context, commands []Command) ([]Command, error) {
+	conditional := func(c Command) bool { return c.Down != status.PeerID{} }
+	if !slices.ContainsFunc(commands, conditional) {
+		return commands, nil
+	}
+	states, err := l.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	commands = slices.DeleteFunc(slices.Clone(commands), func(c Command) bool {
+		return conditional(c) && (states[c.Down] == "" || states[c.Down] == established)
+	})
+	l.tried = slices.DeleteFunc(slices.Clone(commands), func(c Command) bool { return !conditional(c) })
+	return commands, nil
+}
+
+// states returns the states of bgpd's sessions; none if it does not say.
+func (l *link) states(ctx context.Context) (map[status.PeerID]string, error) {
+	text, err := l.conn.Run(ctx, showSessions)
+	if errors.Is(err, ErrUnavailable) {
+		return nil, err
+	}
+	sessions, _ := DecodeSessions([]byte(text)) // what cannot be read has no states
+	states := make(map[status.PeerID]string, len(sessions))
+	for _, f := range sessions {
+		states[f.Peer] = f.State
+	}
+	return states, nil
 }
 
 // groupLen returns how many of the first commands are for one context.

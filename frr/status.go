@@ -32,6 +32,12 @@ type Session struct {
 	BFD          *BFD          // nil if the session has no BFD
 	Local        netip.Addr    // this end's address; zero if there is no connection
 
+	Notification  status.Notification // why it last went down, or did not come up, if one says that
+	Obstacle      status.Obstacle     // what bgpd waits for, or why it closed the session
+	OpensSent     int                 // OPEN messages since the neighbor exists, as those below
+	OpensReceived int
+	Notifications int // NOTIFICATION messages, sent and received
+
 	// NextHopLost says that the session is up, and that bgpd has no next hop for
 	// the IPv6 routes in it though this end's address is one of IPv6. It tells the
 	// peer an IPv4 address in the shape of one of IPv6 (RFC 4291, Section 2.5.5.2),
@@ -74,11 +80,17 @@ func (r *Reader) Close() error {
 	return errors.Join(errs...)
 }
 
+// established is what bgpd calls the state of a session that is up.
+const established = "Established"
+
+// showSessions is what DecodeSessions reads the answer to.
+const showSessions = "show bgp vrf all neighbors json"
+
 // Sessions returns the BGP sessions, in the order of their peers, with the BFD
 // sessions that guard them. None if no BGP is configured. A bfdd that does not
 // answer in two seconds leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
-	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
+	text, err := r.ask(ctx, bgpd, showSessions)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +267,14 @@ type rawNeighbor struct {
 	Notified    string `json:"lastNotificationReason"`
 	HostLocal   string `json:"hostLocal"`     // or "Unknown"
 	NextHop6    string `json:"nexthopGlobal"` // likewise; "::" is none
-	Families    map[string]struct {
+	ResetCode   int    `json:"lastResetCode"` // see obstacles
+	Messages    struct {
+		OpensSent     int `json:"opensSent"`
+		OpensReceived int `json:"opensRecv"`
+		Sent          int `json:"notificationsSent"`
+		Received      int `json:"notificationsRecv"`
+	} `json:"messageStats"`
+	Families map[string]struct {
 		Sent int `json:"sentPrefixCounter"`
 	} `json:"addressFamilyInfo"`
 }
@@ -266,11 +285,17 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 		ASN:         n.RemoteAS,
 		LocalASN:    n.LocalAS,
 		State:       n.State,
-		Up:          n.State == "Established",
+		Up:          n.State == established,
 		Shutdown:    n.Shutdown,
 		Established: n.Established,
 		Dropped:     n.Dropped,
 		LastError:   n.DueTo,
+
+		Notification:  n.notification(),
+		Obstacle:      obstacles[n.ResetCode],
+		OpensSent:     n.Messages.OpensSent,
+		OpensReceived: n.Messages.OpensReceived,
+		Notifications: n.Messages.Sent + n.Messages.Received,
 	}
 	if n.Notified != "" {
 		s.LastError = n.Notified

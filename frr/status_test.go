@@ -28,14 +28,15 @@ var versions = []struct {
 	uptime     [2]time.Duration
 	lastError  [4]string
 	connecting string // this end of the connection with the one that never answered
+	opens      int    // OPEN messages that the last one was sent
 }{
 	{
 		"frr-8.4.4", "10.10.0.", "fd00::", [2]time.Duration{382 * time.Second, 383 * time.Second},
-		[4]string{"Waiting for peer OPEN", "No AFI/SAFI activated for peer", "Waiting for peer OPEN", "Socket Error"}, "",
+		[4]string{"Waiting for peer OPEN", "No AFI/SAFI activated for peer", "Waiting for peer OPEN", "Socket Error"}, "", 1,
 	},
 	{
 		"frr-10.3", "10.11.0.", "fd01::", [2]time.Duration{6 * time.Second, 6 * time.Second},
-		[4]string{"Waiting for peer OPEN", "Admin. shutdown", "", ""}, "10.11.0.1",
+		[4]string{"Waiting for peer OPEN", "Admin. shutdown", "", ""}, "10.11.0.1", 338,
 	},
 }
 
@@ -91,13 +92,13 @@ func TestSessions(t *testing.T) {
 				{
 					Peer: at(v.net4 + "254"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[0], Established: 1,
-					PrefixesSent: 2, LastError: v.lastError[2], Local: local4,
+					PrefixesSent: 2, LastError: v.lastError[2], Local: local4, OpensSent: 1, OpensReceived: 1,
 					BFD: &frr.BFD{Peer: v.net4 + "254", Status: "up", Up: true, Uptime: 5 * time.Second, Diagnostic: "ok"},
 				},
 				{
 					Peer: at(v.net6 + "fe"), ASN: 64513, LocalASN: 64512,
 					State: "Established", Up: true, Uptime: v.uptime[1], Established: 1,
-					PrefixesSent: 1, LastError: v.lastError[3], Local: netip.MustParseAddr(v.net6 + "1"),
+					PrefixesSent: 1, LastError: v.lastError[3], Local: netip.MustParseAddr(v.net6 + "1"), OpensSent: v.opens, OpensReceived: 1,
 				},
 			}
 			if diff := cmp.Diff(want, got, cmpopts.EquateComparable(status.PeerID{}, netip.Addr{})); diff != "" {

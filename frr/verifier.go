@@ -62,6 +62,7 @@ type Verifier struct {
 	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
 	young  map[netip.Prefix]int             // of routes: how often to look once more
 	again  bool                             // all of it may have changed
+	looked time.Time                        // when the last look at all that succeeded was begun
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -146,10 +147,11 @@ func (v *Verifier) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		routes, all := v.due()
-		if err := v.look(ctx, routes, all); err != nil && ctx.Err() == nil {
+		err := v.look(ctx, routes, all)
+		if err != nil && ctx.Err() == nil {
 			v.opts.Logger.Debug("routes not looked at", "err", err)
 		}
-		if _, all := v.due(); all {
+		if _, all := v.due(); all && err == nil {
 			looks = 0
 			timer.Reset(lookAgain)
 			continue
@@ -179,9 +181,10 @@ func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) error {
 	ctx, cancel := context.WithTimeout(ctx, v.opts.Timeout)
 	defer cancel()
+	begun, awaited := time.Now(), false
 	if all {
 		v.mu.Lock()
-		v.again = false
+		awaited, v.again = v.again, false
 		v.mu.Unlock()
 	}
 	found, err := v.ask(ctx, routes)
@@ -189,12 +192,29 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 		found, err = nil, nil // no bgpd, no sessions
 	}
 	if err != nil {
+		v.mu.Lock()
+		v.again = v.again || awaited
+		v.mu.Unlock()
 		return err
 	}
-	if v.note(routes, found) {
+	news := v.note(routes, found)
+	if all {
+		v.mu.Lock()
+		v.looked = begun
+		v.mu.Unlock()
+	}
+	if news || awaited {
 		v.opts.Changed()
 	}
 	return nil
+}
+
+// Looked returns when the last look at all routes was begun that is over: what SentTo
+// returns is at least as new. Changed is called after one that Look asked for.
+func (v *Verifier) Looked() time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.looked
 }
 
 // ask returns who was sent each of the routes.

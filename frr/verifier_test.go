@@ -139,6 +139,41 @@ func TestVerifier(t *testing.T) {
 
 // A route that goes to other peers after a change of policy is noticed soon, though
 // FRR takes a moment to carry it out.
+// A look that was asked for is made, and told when it is over, whatever it finds; one
+// that fails is made again.
+func TestVerifierLooked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{at("10.0.0.1"): {netip.MustParsePrefix("192.0.2.1/32"): true}}}
+		var changed atomic.Int32
+		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changed.Add(1) }})
+		go func() { _ = v.Run(t.Context()) }()
+		v.Expect([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
+		time.Sleep(20 * time.Second)
+		for _, failing := range []time.Duration{0, 500 * time.Millisecond} {
+			r.mu.Lock()
+			if failing > 0 {
+				r.err = fmt.Errorf("busy")
+			}
+			r.mu.Unlock()
+			asked, before := time.Now(), changed.Load()
+			v.Look()
+			time.Sleep(failing)
+			synctest.Wait()
+			if over := !v.Looked().Before(asked); over != (failing == 0) || (changed.Load() > before) != over {
+				t.Errorf("failing for %v: the look is over: %v, told %d times", failing, over, changed.Load()-before)
+			}
+			r.mu.Lock()
+			r.err = nil
+			r.mu.Unlock()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if v.Looked().Before(asked) || changed.Load() == before {
+				t.Errorf("failing for %v: the last look was begun %v before it was asked for", failing, asked.Sub(v.Looked()))
+			}
+		}
+	})
+}
+
 func TestVerifierRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := netip.MustParsePrefix("192.0.2.1/32")

@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,21 +31,69 @@ type Agent struct {
 // Agents returns the agents whose pods run in a namespace, in the order of their
 // nodes.
 func (c *Client) Agents(ctx context.Context, namespace string) ([]Agent, error) {
-	var pods corev1.PodList
-	err := c.core.Get().Namespace(namespace).Resource("pods").
-		VersionedParams(&metav1.ListOptions{LabelSelector: agentSelector}, c.parameters).Do(ctx).Into(&pods)
+	pods, err := c.agentPods(ctx, namespace)
 	if err != nil {
-		return nil, fmt.Errorf("agents in %s: %w", namespace, err)
+		return nil, err
 	}
 	var out []Agent
-	for _, p := range pods.Items {
-		if p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil {
+	for _, p := range pods {
+		if !running(p) {
 			continue
 		}
 		out = append(out, Agent{Node: p.Spec.NodeName, namespace: namespace, pod: p.Name, port: metricsPort(p)})
 	}
 	slices.SortFunc(out, func(a, b Agent) int { return strings.Compare(a.Node, b.Node) })
 	return out, nil
+}
+
+// agentPods returns the agents' pods, whatever they do.
+func (c *Client) agentPods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := c.core.Get().Namespace(namespace).Resource("pods").
+		VersionedParams(&metav1.ListOptions{LabelSelector: agentSelector}, c.parameters).Do(ctx).Into(&pods)
+	if err != nil {
+		return nil, fmt.Errorf("agents in %s: %w", namespace, err)
+	}
+	return pods.Items, nil
+}
+
+// AbsentAgents says of each agent's pod in a namespace that does not run which node
+// it is for and why, as "NODE: REASON", in the order of the nodes.
+func (c *Client) AbsentAgents(ctx context.Context, namespace string) ([]string, error) {
+	pods, err := c.agentPods(ctx, namespace)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range pods {
+		if !running(p) {
+			out = append(out, cmp.Or(p.Spec.NodeName, "no node")+": "+absence(p))
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+func running(p corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil
+}
+
+// absence says why a pod does not run, in the kubelet's or the scheduler's words.
+func absence(p corev1.Pod) string {
+	if p.DeletionTimestamp != nil {
+		return "Terminating"
+	}
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
+			return strings.TrimSuffix(fmt.Sprintf("%s of container %s: %s", w.Reason, s.Name, w.Message), ": ")
+		}
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return fmt.Sprintf("%s: %s", c.Reason, c.Message)
+		}
+	}
+	return cmp.Or(p.Status.Reason, string(p.Status.Phase), "Pending")
 }
 
 // metricsPort returns where a pod of ours serves what it says of itself.

@@ -60,6 +60,19 @@ func TestAgents(t *testing.T) {
 	if err != nil || len(agents) != 2 || agents[0].Node != "n1" || agents[1].Node != "n2" {
 		t.Fatalf("%v: agents are %+v, want those of n1 and n2", err, agents)
 	}
+	pulling := pod("b", "n2", corev1.PodPending, 0)
+	pulling.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "init"}}
+	pulling.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "frr", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "not found"}}}}
+	unscheduled := pod("c", "", corev1.PodPending, 0)
+	unscheduled.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no port"}}
+	list.Items = append(list.Items, pulling, unscheduled)
+	absent, err := c.AbsentAgents(t.Context(), "ours")
+	if want := "n1: Failed; n1: Terminating; n2: ErrImagePull of container frr: not found; no node: Unschedulable: no port"; err != nil || strings.Join(absent, "; ") != want {
+		t.Errorf("agents that do not run are %q, %v, want %q", absent, err, want)
+	}
+	if _, err := c.AbsentAgents(t.Context(), "theirs"); err == nil || !strings.HasPrefix(err.Error(), "agents in theirs: ") {
+		t.Errorf("pods that cannot be read: %v", err)
+	}
 	if r, err := c.Report(t.Context(), agents[0]); err != nil || r.Node != "n1" || r.Passes != 7 {
 		t.Errorf("%v: the report of n1 is %+v", err, r)
 	}

@@ -60,7 +60,7 @@ func (r *reach) get() (*reconcile.Reach, bool) {
 // followReach reads Nodes and EndpointSlices until the context is canceled.
 func (a *Announcements) followReach(ctx context.Context, g *errgroup.Group) {
 	r := &a.reach
-	nodes := rowsOf(r.nodes, reconcile.FromNode)
+	nodes := rowsOf("Nodes", r.nodes, reconcile.FromNode)
 	nodes.strip = stripNode
 	reads(a, nodes, &r.readNodes)
 	// What is announced says so, and says when it is not any more: only of other

@@ -7,6 +7,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -28,6 +29,17 @@ import (
 // as a pod in the cluster where kubeconfig is empty. The agent's name is what
 // the API server's audit log calls this program.
 func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		// Clientcmd would do the same, and log advice about flags of its own.
+		c, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, errors.New("API server: this is no pod of a cluster; name a kubeconfig file with --kubeconfig")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("API server: %w", err)
+		}
+		return configure(c, agent), nil
+	}
 	c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
@@ -39,8 +51,11 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 // kubeconfig is empty, it looks where kubectl would.
 func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
+	rules.ExplicitPath, rules.WarnIfAllMissing = kubeconfig, false
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, fmt.Errorf("no kubeconfig at %s: name one with --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}
@@ -209,10 +224,11 @@ func (c *Client) countEvent(ctx context.Context, namespace, name string, count i
 }
 
 // patchServiceStatus carries out a strategic merge patch of the status
-// subresource of a Service.
-func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) error {
-	return c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Error()
+// subresource of a Service, and returns what became of it.
+func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
+	svc := new(corev1.Service)
+	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Into(svc)
 }
 
 // A resource is all objects of one kind, in one namespace or in all.

@@ -5,6 +5,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -20,11 +22,12 @@ const configKey = "config"
 
 // ConfigMapOptions name a ConfigMap that holds a text: the configuration.
 type ConfigMapOptions struct {
-	Client    *Client // required
-	Namespace string  // required
-	Name      string  // required
-	Key       string  // optional: of the text in it; empty means config
-	Wake      func()  // required: called after every change; must not block
+	Client    *Client     // required
+	Namespace string      // required
+	Name      string      // required
+	Key       string      // optional: of the text in it; empty means config
+	Wake      func()      // required: called after every change; must not block
+	Doubt     func(Doubt) // optional: told of lists that are read again before they are believed; must not block
 }
 
 // A ConfigMap holds the newest version of the configuration's text.
@@ -73,6 +76,17 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 			return c.set(all[0])
 		},
 		synced: func() {},
+		doubt: &doubter[*corev1.ConfigMap]{
+			what: "ConfigMap " + c.opts.Name,
+			known: func() int {
+				if c.doc == nil || errors.Is(c.doc.Err, reconcile.ErrNotFound) {
+					return 0
+				}
+				return 1
+			},
+			has:  func(*corev1.ConfigMap) bool { return true },
+			tell: c.opts.Doubt,
+		},
 	}
 	follow(ctx, c.opts.Client.configMaps(c.opts.Namespace),
 		fields.OneTermEqualSelector("metadata.name", c.opts.Name), s)
@@ -92,7 +106,7 @@ func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
 			doc.Err = fmt.Errorf("no key %q", c.opts.Key)
 			break
 		}
-		doc.Text = []byte(text)
+		doc.Text, doc.Release = []byte(text), m.Annotations[config.AnnotationRelease]
 	}
 	c.doc = &doc
 	return true

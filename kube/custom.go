@@ -99,11 +99,12 @@ func (c *Client) customResources(kind, namespace string) resource[*customResourc
 }
 
 // patchCustomStatus carries out a merge patch of the status subresource of a
-// custom resource.
-func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace, name string, patch []byte) error {
+// custom resource, and returns what became of it.
+func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace, name string, patch []byte) (*customResource, error) {
 	k := customKinds[kind]
-	return c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Error()
+	o := new(customResource)
+	return o, c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).SubResource("status").
+		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Into(o)
 }
 
 // patchCustom carries out a merge patch of a custom resource.

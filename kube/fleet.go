@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,13 +24,15 @@ type fleet struct {
 	mu     sync.Mutex // guards the fields below
 	listed bool       // it is known what there is
 	agents reconcile.Fleet
+
+	sessions reconcile.NodeSessions // somebody may be reading it
 }
 
 // run reads until the context is canceled. It begins with nothing.
 func (f *fleet) run(ctx context.Context, c *Client, namespace string) {
 	forget := func() {
 		f.mu.Lock()
-		f.listed, f.agents = false, reconcile.Fleet{}
+		f.listed, f.agents, f.sessions = false, reconcile.Fleet{}, nil
 		f.mu.Unlock()
 	}
 	forget()
@@ -87,4 +90,28 @@ func (f *fleet) progress(version string) (p reconcile.Progressed, wait time.Dura
 	defer f.mu.Unlock()
 	p, wait = f.agents.Progress(version, time.Now())
 	return p, wait, f.listed
+}
+
+// newSessions takes note of what agents say of their sessions, and reports whether
+// that has changed.
+func (f *fleet) newSessions() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var now reconcile.NodeSessions
+	if f.listed {
+		now = f.agents.Sessions()
+	}
+	same := func(a, b []reconcile.SessionState) bool { return slices.EqualFunc(a, b, reconcile.SessionState.Equal) }
+	if (now == nil) == (f.sessions == nil) && maps.EqualFunc(now, f.sessions, same) {
+		return false
+	}
+	f.sessions = now
+	return true
+}
+
+// getSessions returns what agents say of their sessions; nil if it is not known.
+func (f *fleet) getSessions() reconcile.NodeSessions {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.sessions
 }

@@ -25,12 +25,12 @@ type servicePatch struct {
 type metadataPatch struct {
 	// The API server refuses the patch if the Service has another version.
 	ResourceVersion string             `json:"resourceVersion"`
-	Annotations     map[string]*string `json:"annotations"` // null removes
+	Annotations     map[string]*string `json:"annotations,omitempty"` // null removes
 }
 
 type statusPatch struct {
-	LoadBalancer loadBalancerPatch `json:"loadBalancer"`
-	Conditions   []conditionPatch  `json:"conditions"`
+	LoadBalancer *loadBalancerPatch `json:"loadBalancer,omitempty"` // nil leaves it
+	Conditions   []conditionPatch   `json:"conditions"`
 }
 
 type loadBalancerPatch struct {
@@ -54,12 +54,15 @@ type conditionPatch struct {
 func patchOf(u reconcile.Update, now time.Time) ([]byte, error) {
 	var p servicePatch
 	p.Metadata.ResourceVersion = u.Service.ResourceVersion
-	p.Metadata.Annotations = map[string]*string{reconcile.AnnotationPool: nil}
-	if u.Pool != "" {
-		p.Metadata.Annotations[reconcile.AnnotationPool] = &u.Pool
-	}
-	for _, addr := range u.Ingress {
-		p.Status.LoadBalancer.Ingress = append(p.Status.LoadBalancer.Ingress, ingressPatch{addr.String()})
+	if !u.Foreign {
+		p.Metadata.Annotations = map[string]*string{reconcile.AnnotationPool: nil}
+		if u.Pool != "" {
+			p.Metadata.Annotations[reconcile.AnnotationPool] = &u.Pool
+		}
+		p.Status.LoadBalancer = &loadBalancerPatch{}
+		for _, addr := range u.Ingress {
+			p.Status.LoadBalancer.Ingress = append(p.Status.LoadBalancer.Ingress, ingressPatch{addr.String()})
+		}
 	}
 	p.Status.Conditions = []conditionPatch{{Directive: "delete", Type: reconcile.ConditionAddressAssigned}}
 	if u.Condition != nil {

@@ -5,6 +5,7 @@ package kube_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -41,6 +42,7 @@ type patientAPI struct {
 	writes  []string
 	lists   int
 	watches map[string]int // by path and selector
+	told    []string       // events
 }
 
 // newPatientAPI returns one, and a configuration of clients.
@@ -110,6 +112,14 @@ func (a *patientAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	id := r.URL.Path + q.Get("labelSelector") + q.Get("fieldSelector")
 	switch {
+	case t.resource.Resource == "events":
+		var e corev1.Event
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
+			panic(err)
+		}
+		a.told = append(a.told, fmt.Sprintf("%s/%s %s: %s", e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Reason, e.Message))
+		r.Body = io.NopCloser(strings.NewReader(`{"kind":"Event","apiVersion":"v1"}`))
+		fallthrough
 	case r.Method != http.MethodGet:
 		a.writes = append(a.writes, r.Method+" "+r.URL.Path)
 	case q.Get("sendInitialEvents") != "":
@@ -181,12 +191,19 @@ func (obedient) Applied() bool          { return true }
 func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}
-func (obedient) Sent(netip.Prefix) bool { return true }
+
+func (obedient) SentTo(netip.Prefix) []status.PeerID { return nil }
+func (obedient) Look()                               {}
+func (obedient) Looked() time.Time                   { return time.Now() }
+func (obedient) Sent(netip.Prefix) bool              { return true }
 
 // A lonely node knows of no other on its network.
 type lonely struct{}
 
 func (lonely) Set([]reconcile.Answer) {}
+func (lonely) Ask(bool)               {}
+func (lonely) Tell([]reconcile.Sent)  {}
+func (lonely) Alone(int)              {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
 }
@@ -222,7 +239,7 @@ func TestQuiet(t *testing.T) {
 		log := slog.New(slog.NewTextHandler(t.Output(), nil))
 		ctx, stop := context.WithCancel(t.Context())
 		var g errgroup.Group
-		for _, task := range slices.Concat(controllerOf(client(), log), agentOf(client(), log)) {
+		for _, task := range slices.Concat(controllerOf(client(), log, nil), agentOf(client(), log, nil)) {
 			g.Go(func() error { return task(ctx) })
 		}
 		defer func() {
@@ -296,34 +313,34 @@ func (a *patientAPI) slice(service string) {
 }
 
 // controllerOf returns what a controller that leads runs.
-func controllerOf(c *kube.Client, log *slog.Logger) []func(context.Context) error {
+func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(context.Context) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(c, "controller", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
-		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log}),
+		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
 		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake}),
-		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log}),
+		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake, Contests: contests}),
+		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, controller.Lead}
 }
 
 // agentOf returns what the agent of n1 runs, if all that it announces is heard.
-func agentOf(c *kube.Client, log *slog.Logger) []func(context.Context) error {
+func agentOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(context.Context) error {
 	worker := reconcile.NewWorker()
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
-	state := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
+	state := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
 	var mu sync.Mutex
 	var last status.Report
 	statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
-		Client: c, Namespace: "ns", Node: "n1", Logger: log,
+		Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests,
 		Wanted: func() ([]reconcile.ServiceStatus, bool) {
 			mu.Lock()
 			defer mu.Unlock()

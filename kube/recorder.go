@@ -102,6 +102,12 @@ func (r *Recorder) Node(name string, e reconcile.Event) {
 	r.add(corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}, e)
 }
 
+// Namespace records an event about a Namespace. Like a Node's, it is of namespace
+// default.
+func (r *Recorder) Namespace(name string, e reconcile.Event) {
+	r.add(corev1.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: name}, e)
+}
+
 // ConfigMap records an event about the ConfigMap with the configuration.
 func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
 	r.add(corev1.ObjectReference{

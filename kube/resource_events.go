@@ -15,6 +15,7 @@ func (s said) events() []reconcile.Event {
 	var out []reconcile.Event
 	before := s.have.condition(conditionAccepted)
 	switch {
+	case s.Reason == config.VerdictDeleted: // that is meant
 	case !s.Accepted && before.says("False", s.Message):
 	case !s.Accepted:
 		out = append(out, reconcile.Event{Warning: true, Reason: reconcile.EventConfigRejected, Message: s.Message})

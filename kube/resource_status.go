@@ -45,6 +45,8 @@ type resourceStatus struct {
 	AssignedIPv6  *int64      `json:"assignedIPv6,omitempty"`
 	AvailableIPv4 *int64      `json:"availableIPv4,omitempty"`
 	AvailableIPv6 *int64      `json:"availableIPv6,omitempty"`
+
+	Sessions *peerSessions `json:"sessions,omitempty"`
 }
 
 // A condition is a condition of a resource.
@@ -71,12 +73,13 @@ type ResourceStatusOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
-	Wake      func()       // optional: called when Nowhere may have changed; must not block
+	Wake      func()       // optional: called when Nowhere or Sessions may have changed; must not block
+	Contests  *Contests    // optional: whom those are told to that undo what is written
 }
 
 // A ResourceStatus makes the status of resources say what became of them. It
 // writes what differs and nothing else, at a bounded rate, and again if somebody
-// else changes it.
+// else changes it: soon at first, and more and more rarely if that goes on.
 type ResourceStatus struct {
 	opts  ResourceStatusOptions
 	poke  chan struct{}
@@ -85,7 +88,9 @@ type ResourceStatus struct {
 	mu     sync.Mutex // guards wanted
 	wanted reconcile.ResourceStatus
 
-	written map[config.ID]write // Run's own
+	written  map[config.ID]write     // Run's own
+	sessions map[config.ID]string    // likewise: what an event has said last of the sessions with a peer
+	absent   map[config.ID]time.Time // likewise: since when no node holds a session with a peer
 }
 
 // A write is what was written last to an object, and onto which version. An
@@ -94,8 +99,16 @@ type write struct{ resourceVersion, patch string }
 
 // NewResourceStatus returns a ResourceStatus that wants nothing.
 func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
+	}
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake, r.fleet.links = r.wake, opts.Wake
+	r.fleet.wake, r.fleet.links = func() {
+		r.wake()
+		if r.fleet.newSessions() && opts.Wake != nil {
+			opts.Wake()
+		}
+	}, opts.Wake
 	return r
 }
 
@@ -125,7 +138,7 @@ func (r *ResourceStatus) wake() {
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
 func (r *ResourceStatus) Run(ctx context.Context) error {
-	r.written = map[config.ID]write{}
+	r.written, r.sessions, r.absent = map[config.ID]write{}, map[config.ID]string{}, map[config.ID]time.Time{}
 	r.opts.Resources.observe(r.wake)
 	defer func() {
 		r.opts.Resources.observe(nil)
@@ -167,8 +180,8 @@ func (r *ResourceStatus) writeLoop(ctx context.Context) {
 	}
 }
 
-// round writes all that differs. It returns how long to wait until time alone may
-// have changed something; 0: it will not.
+// round writes all that differs, but for what another writer contests. It returns
+// how long to wait until time alone may have changed something; 0: it will not.
 func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	wanted := r.wanted
@@ -178,6 +191,7 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		pools[p.Name] = p
 	}
 	progress, wait, known := r.fleet.progress(wanted.Version)
+	sessions := r.fleet.getSessions()
 	for _, v := range wanted.Verdicts {
 		o, ok := r.opts.Resources.get(v.ID)
 		if !ok || o.UID != v.UID || o.Generation != v.Generation {
@@ -189,6 +203,12 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 			p := progress.Of(v, s.have.programmed(v.Generation))
 			s.programmed = &p
 		}
+		if v.Kind == config.KindPeer {
+			left := r.judge(&s, sessions, time.Now())
+			if wait == 0 || left > 0 && left < wait {
+				wait = left
+			}
+		}
 		// Of interfaces agents tell, and until they are heard what was said stays.
 		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
 			r := refs.Resolve(progress.Nowhere)
@@ -197,9 +217,18 @@ func (r *ResourceStatus) round(ctx context.Context) time.Duration {
 		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
 			s.pool = &pool
 		}
-		if err := r.write(ctx, o, s); err != nil && ctx.Err() == nil {
+		// The finalizer first: what is deleted before it is there is gone.
+		var hold time.Duration
+		patched, err := r.guard(ctx, o, v, wanted.Protect)
+		if err == nil && !patched {
+			hold, err = r.write(ctx, o, s)
+		}
+		if err != nil && ctx.Err() == nil {
 			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
 			r.wake()
+		}
+		if hold > 0 && (wait == 0 || hold < wait) {
+			wait = hold
 		}
 	}
 	return wait
@@ -212,40 +241,57 @@ type said struct {
 	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
 	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
 	pool       *status.Pool            // nil: there are no counters
+
+	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
 }
 
-// write writes the status of an object, unless it is as it should be.
-func (r *ResourceStatus) write(ctx context.Context, o observed, s said) error {
+// write writes the status of an object, unless it is as it should be, or is to be
+// held back, and then returns for how long.
+func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold time.Duration, err error) {
 	want, changed := s.wanted(time.Now())
 	if !changed {
-		return nil
+		return 0, nil
 	}
 	patch, err := json.Marshal(struct {
 		Metadata map[string]string `json:"metadata"`
 		Status   resourceStatus    `json:"status"`
 	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	same := write{o.resourceVersion, s.text()}
 	if r.written[s.ID] == same {
-		return nil
+		return 0, nil
+	}
+	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name}
+	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
+		return hold, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err = r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, r.opts.Resources.opts.Namespace, s.Name, patch)
+	now, err := r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, about.namespace, s.Name, patch)
 	switch {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return nil // there is a newer version, or none
+		return 0, nil // there is a newer version, or none
 	case err != nil:
-		return err
+		return 0, err
 	}
 	r.written[s.ID] = same
+	var left resourceStatus
+	_ = json.Unmarshal(now.Status, &left)
+	r.opts.Contests.wrote(about, now.ResourceVersion, left.String())
 	for _, e := range s.events() {
 		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
 	}
+	r.tellSessions(s)
 	pause(ctx, statusPause)
-	return nil
+	return 0, nil
+}
+
+// String returns a text that is the same for equal statuses.
+func (s resourceStatus) String() string {
+	b, _ := json.Marshal(s) // strings and numbers always can be
+	return string(b)
 }
 
 // text returns all that is said, without the time.
@@ -253,6 +299,9 @@ func (s said) text() string {
 	text := s.Reason + s.Message
 	if s.programmed != nil {
 		text += s.programmed.Reason + s.programmed.Message
+	}
+	if s.sessions != nil {
+		text += fmt.Sprint(*s.sessions)
 	}
 	if s.refs != nil {
 		text += s.refs.Reason + s.refs.Message
@@ -271,6 +320,7 @@ func (s said) wanted(now time.Time) (resourceStatus, bool) {
 	if p := s.programmed; p != nil {
 		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
+	changed = want.setSessions(have, s, now) || changed
 	if p := s.refs; p != nil {
 		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
 	}

@@ -42,6 +42,7 @@ type ResourcesOptions struct {
 	Namespace string       // required
 	Wake      func()       // required: called after every change; must not block
 	Logger    *slog.Logger // required
+	Doubt     func(Doubt)  // optional: told of lists that are read again before they are believed; must not block
 }
 
 // Resources holds MetalLB's custom resources of one namespace, and of its
@@ -65,6 +66,7 @@ type Resources struct {
 type observed struct {
 	config.Object
 	resourceVersion string
+	finalizers      []string
 	status          json.RawMessage
 }
 
@@ -155,7 +157,7 @@ func (r *Resources) Run(ctx context.Context) error {
 
 func (r *Resources) sinkOf(kind string) *sink[*customResource] {
 	return &sink[*customResource]{
-		strip: func(o *customResource) { o.Annotations = config.PoolAnnotations(kind, o.Annotations) },
+		strip: func(o *customResource) { o.Annotations = config.ReadAnnotations(kind, o.Annotations) },
 		wake:  r.opts.Wake,
 		mu:    &r.mu,
 		set:   func(o *customResource) bool { return r.set(kind, o) },
@@ -183,13 +185,31 @@ func (r *Resources) sinkOf(kind string) *sink[*customResource] {
 			return changed
 		},
 		synced: func() { delete(r.unread, kind) },
+		doubt: &doubter[*customResource]{
+			what:  kind + " resources",
+			known: func() int { return r.count(kind) },
+			has:   func(o *customResource) bool { _, ok := r.objects[config.ID{Kind: kind, Name: o.Name}]; return ok },
+			tell:  r.opts.Doubt,
+		},
 	}
 }
 
+// count returns how many objects of a kind are known.
+func (r *Resources) count(kind string) int {
+	n := 0
+	for id := range r.objects {
+		if id.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // set keeps a version of an object, and reports whether it says anything new. A
-// status that changes says nothing new: Herald writes it itself.
+// status that changes says nothing new, as Herald writes it itself, but for whether
+// the leading controller holds an edit back.
 func (r *Resources) set(kind string, c *customResource) bool {
-	o := observed{Object: objectOf(kind, c), resourceVersion: c.ResourceVersion, status: c.Status}
+	o := observed{Object: objectOf(kind, c), resourceVersion: c.ResourceVersion, finalizers: c.Finalizers, status: c.Status}
 	before, known := r.objects[o.ID]
 	r.objects[o.ID] = o
 	if r.observer != nil {
@@ -200,6 +220,7 @@ func (r *Resources) set(kind string, c *customResource) bool {
 		close(r.secrets)
 	}
 	if known && before.Generation == o.Generation && before.UID == o.UID &&
+		before.Deleting == o.Deleting && before.Withheld == o.Withheld &&
 		bytes.Equal(before.Spec, o.Spec) && maps.Equal(before.Labels, o.Labels) && maps.Equal(before.Annotations, o.Annotations) {
 		return false
 	}
@@ -216,8 +237,9 @@ func objectOf(kind string, c *customResource) config.Object {
 		Created:    c.CreationTimestamp.Time,
 		Labels:     c.Labels,
 		// Like labels, they change without another generation.
-		Annotations: config.PoolAnnotations(kind, c.Annotations),
+		Annotations: config.ReadAnnotations(kind, c.Annotations),
 		Spec:        c.Spec,
+		Deleting:    c.DeletionTimestamp != nil,
 	}
 	var s resourceStatus
 	if json.Unmarshal(c.Status, &s) == nil {
@@ -225,7 +247,10 @@ func objectOf(kind string, c *customResource) config.Object {
 			o.InForce = []byte(*s.InForce)
 		}
 		if a := s.condition(conditionAccepted); a != nil {
-			o.Accepted = a.Status == string(metav1.ConditionTrue) && a.ObservedGeneration == c.Generation
+			o.Judged = a.Reason
+			newest := a.ObservedGeneration == c.Generation
+			o.Accepted = newest && a.Status == string(metav1.ConditionTrue)
+			o.Withheld = newest && a.Reason == config.VerdictInUse
 		}
 	}
 	return o

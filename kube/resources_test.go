@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,8 @@ type api struct {
 	heard   []string         // events that were recorded, in words
 	events  []map[string]any // of watches, in order; "version" says when
 	patches []string
+
+	schema map[string][]string // the fields that a status has, by plural; the others are dropped. None: it has all
 }
 
 var apiKinds = map[string]string{
@@ -211,6 +214,13 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b, _ := json.Marshal(o)
 		next := map[string]any{}
 		json.Unmarshal(b, &next)
+		if fields, ok := a.schema[plural]; ok {
+			maps.DeleteFunc(p.Status, func(field string, _ any) bool { return !slices.Contains(fields, field) })
+			if have, _ := o["status"].(map[string]any); reflect.DeepEqual(have, p.Status) || len(have)+len(p.Status) == 0 {
+				json.NewEncoder(w).Encode(o) // a write that changes nothing is none
+				return
+			}
+		}
 		next["status"] = p.Status
 		a.put(plural, t.name, next)
 		json.NewEncoder(w).Encode(next)
@@ -231,6 +241,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.patches = append(a.patches, "create "+name)
 			delete(o, "status") // it has a subresource
 		}
+		o["metadata"].(map[string]any)["uid"] = "u-" + name
 		a.put(plural, name, o)
 		w.WriteHeader(http.StatusCreated)
 		json.NewEncoder(w).Encode(o)

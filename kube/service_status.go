@@ -42,6 +42,7 @@ type ServiceStatusOptions struct {
 	Wanted    func() (all []reconcile.ServiceStatus, known bool) // required: what the node announces; called when there may be something to write
 	Gone      func(node string) bool                             // optional: whether the agent of another node is known not to be alive
 	Logger    *slog.Logger                                       // required
+	Contests  *Contests                                          // optional: whom those are told to that undo what is written
 }
 
 // A ServiceStatus keeps a ServiceL2Status or ServiceBGPStatus for each Service
@@ -71,6 +72,9 @@ type attempt struct {
 
 // NewServiceStatus returns a ServiceStatus that writes nothing until it runs.
 func NewServiceStatus(opts ServiceStatusOptions) *ServiceStatus {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
+	}
 	return &ServiceStatus{
 		opts: opts, poke: make(chan struct{}, 1), seen: map[string]map[string]serviceStatusObject{},
 		unwanted: map[string]time.Time{}, tried: map[string]attempt{},
@@ -143,6 +147,7 @@ type serviceStatusTask struct {
 	create     bool
 	adopt      bool // it belongs to somebody else
 	patch      bool
+	stray      bool // to be deleted, and about a Service that another writer tells of, too
 }
 
 // writeLoop writes whenever something changes.
@@ -239,7 +244,7 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 		since := now.Sub(last.at)
 		switch {
 		case !there && since < serviceStatusSeen:
-			wait = max(wait, serviceStatusSeen-since) // it was created, and is not seen yet
+			wait = sooner(wait, serviceStatusSeen-since) // it was created, and is not seen yet
 			continue
 		case !there:
 			t.patch = true
@@ -247,12 +252,18 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 			t.patch = have.content != t.want && (last.content != t.want || since >= serviceStatusAgain)
 		}
 		t.adopt = there && s.owner != nil && have.owner != string(s.owner.UID)
-		if t.patch || t.adopt {
-			tasks = append(tasks, t)
+		if !t.patch && !t.adopt {
+			continue
 		}
+		// One that was created and is not there any more was deleted by others.
+		if hold := s.opts.Contests.hold(s.subject(kind, t.name), have.version, have.content); hold > 0 {
+			wait = sooner(wait, hold)
+			continue
+		}
+		tasks = append(tasks, t)
 	}
 	for kind, objects := range s.seen {
-		for name := range objects {
+		for name, have := range objects {
 			if keep[name] {
 				continue
 			}
@@ -262,14 +273,40 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 				s.unwanted[name] = since
 			}
 			if now.Sub(since) < serviceStatusLinger {
-				wait = max(wait, serviceStatusLinger)
+				wait = sooner(wait, serviceStatusLinger)
 				continue
 			}
-			tasks = append(tasks, serviceStatusTask{kind: kind, name: name})
+			t := serviceStatusTask{kind: kind, name: name, service: have.service, stray: name != objectName(kind, s.opts.Node, have.service)}
+			if t.stray {
+				if hold := s.opts.Contests.hold(s.strays(t), have.version, name); hold > 0 {
+					wait = sooner(wait, hold)
+					continue
+				}
+			}
+			tasks = append(tasks, t)
 		}
 	}
 	if wait > 0 {
 		time.AfterFunc(wait, s.Wake)
 	}
 	return tasks
+}
+
+// sooner returns the shorter of two waits; 0: there is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// subject returns what contests about an object are about.
+func (s *ServiceStatus) subject(kind, name string) subject {
+	return subject{kind: kind, namespace: s.opts.Namespace, name: name, group: kind}
+}
+
+// strays returns what a contest is about with somebody who creates objects that
+// tell of a Service on this node, each with another name.
+func (s *ServiceStatus) strays(t serviceStatusTask) subject {
+	return s.subject(t.kind, "of "+t.service.String())
 }

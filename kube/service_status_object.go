@@ -26,6 +26,8 @@ var serviceStatusKinds = map[status.Protocol]string{status.Layer2: kindL2Status,
 type serviceStatusObject struct {
 	content string // see contentOf
 	owner   string // UID
+	version string
+	service reconcile.Key
 }
 
 // serviceStatus is the status of either kind.
@@ -44,7 +46,8 @@ type interfaceStatus struct {
 func objectSeen(o *customResource) serviceStatusObject {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // what is no status is replaced
-	out := serviceStatusObject{content: contentOf(have)}
+	out := serviceStatusObject{content: contentOf(have), version: o.ResourceVersion}
+	out.service = reconcile.Key{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
 	if len(o.OwnerReferences) == 1 {
 		out.owner = string(o.OwnerReferences[0].UID)
 	}

@@ -21,6 +21,12 @@ func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error
 		if err := c.deleteCustom(ctx, t.kind, s.opts.Namespace, t.name); err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("delete %s: %w", t.name, err)
 		}
+		if t.stray {
+			s.mu.Lock()
+			version := s.seen[t.kind][t.name].version
+			s.mu.Unlock()
+			s.opts.Contests.wrote(s.strays(t), version, "")
+		}
 		s.forget(t)
 		return nil
 	}
@@ -41,7 +47,7 @@ func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error
 	if !t.patch {
 		return nil
 	}
-	err := c.patchCustomStatus(ctx, agentManager, t.kind, s.opts.Namespace, t.name, []byte(`{"status":`+t.want+`}`))
+	now, err := c.patchCustomStatus(ctx, agentManager, t.kind, s.opts.Namespace, t.name, []byte(`{"status":`+t.want+`}`))
 	switch {
 	case apierrors.IsNotFound(err): // somebody deleted it, and the next round creates it
 		delete(s.tried, t.name)
@@ -53,6 +59,9 @@ func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error
 		return fmt.Errorf("patch %s: %w", t.name, err)
 	}
 	s.tried[t.name] = attempt{t.want, time.Now()}
+	if now.ResourceVersion != "" {
+		s.opts.Contests.wrote(s.subject(t.kind, t.name), now.ResourceVersion, objectSeen(now).content)
+	}
 	if t.create && t.kind == kindL2Status && s.opts.Gone != nil {
 		return s.succeed(ctx, t)
 	}
@@ -63,6 +72,7 @@ func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error
 func (s *ServiceStatus) forget(t serviceStatusTask) {
 	delete(s.unwanted, t.name)
 	delete(s.tried, t.name)
+	s.opts.Contests.forget(s.subject(t.kind, t.name))
 	s.mu.Lock()
 	delete(s.seen[t.kind], t.name)
 	s.mu.Unlock()

@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -31,7 +32,8 @@ type lister[L runtime.Object] interface {
 // A sink takes the objects that a reflector reads and keeps of them what Herald
 // needs, so that there is no cache of whole objects. A list replaces what is
 // there in one step: when the connection to the API server was lost, nothing
-// looks deleted in between.
+// looks deleted in between. One that lacks most of what is there may have to be read
+// twice.
 type sink[T object] struct {
 	strip func(T) // optional: drops the bulk of an object that waits for the rest of its list
 	wake  func()  // called after every change
@@ -42,8 +44,13 @@ type sink[T object] struct {
 	replace func(all []T) bool // as the two above, reports whether something changes
 	synced  func()             // called with the first list
 
+	doubt *doubter[T] // optional: which lists are to be read again before they remove anything
+
 	listed bool
 }
+
+// errDoubt makes a reflector list again.
+var errDoubt = errors.New("the list lacks most of what is known, and is read again")
 
 // Add is called for an object that came to be.
 func (s *sink[T]) Add(obj any) error { return s.apply(obj, s.set) }
@@ -79,6 +86,18 @@ func (s *sink[T]) Replace(objs []any, _ string) error {
 		all = append(all, o)
 	}
 	s.mu.Lock()
+	if s.listed && s.doubt.holds(all, time.Now()) {
+		// What is in the list is there all the same.
+		changed := false
+		for _, o := range all {
+			changed = s.set(o) || changed
+		}
+		s.mu.Unlock()
+		if changed {
+			s.wake()
+		}
+		return errDoubt
+	}
 	changed := s.replace(all)
 	if !s.listed {
 		s.listed, changed = true, true

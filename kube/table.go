@@ -37,6 +37,21 @@ func (t *table[K, V]) get(k K) (row V, ok bool) {
 	return row, false
 }
 
+// size returns how many rows there are.
+func (t *table[K, V]) size() int {
+	n := len(t.rows)
+	for k, row := range t.changes {
+		_, was := t.search(t.rows, k)
+		switch {
+		case row != nil && !was:
+			n++
+		case row == nil && was:
+			n--
+		}
+	}
+	return n
+}
+
 // set inserts a row, or puts it in the place of the one with its key. It reports
 // whether that changes anything.
 func (t *table[K, V]) set(row V) bool {

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -34,6 +35,8 @@ const (
 type WatcherOptions struct {
 	Client *Client // required
 	Wake   func()  // required: called after every change; must not block
+
+	Doubt func(Doubt) // optional: told of lists that are read again before they are believed; must not block
 
 	// What to read besides Services; what is not read is empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
@@ -80,16 +83,16 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 func (w *Watcher) Run(ctx context.Context) error {
 	c := w.opts.Client
 	var g errgroup.Group
-	services := rowsOf(w.services, reconcile.FromService)
+	services := rowsOf("Services", w.services, reconcile.FromService)
 	services.strip = stripService
 	start(ctx, &g, w, c.services(metav1.NamespaceAll), services)
 	if w.opts.Nodes {
-		nodes := rowsOf(w.nodes, reconcile.FromNode)
+		nodes := rowsOf("Nodes", w.nodes, reconcile.FromNode)
 		nodes.strip = stripNode
 		start(ctx, &g, w, c.nodes(), nodes)
 	}
 	if w.opts.Namespaces {
-		start(ctx, &g, w, c.namespaces(), rowsOf(w.namespaces, func(n *corev1.Namespace) namespace {
+		start(ctx, &g, w, c.namespaces(), rowsOf("Namespaces", w.namespaces, func(n *corev1.Namespace) namespace {
 			return namespace{n.Name, n.Labels}
 		}))
 	}
@@ -98,6 +101,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 			set:     w.endpoints.set,
 			remove:  func(s *discoveryv1.EndpointSlice) bool { return w.endpoints.delete(sliceKey(s)) },
 			replace: w.endpoints.replace,
+			doubt: &doubter[*discoveryv1.EndpointSlice]{
+				what:  "EndpointSlices",
+				known: func() int { return len(w.endpoints.service) },
+				has:   func(s *discoveryv1.EndpointSlice) bool { _, ok := w.endpoints.service[sliceKey(s)]; return ok },
+			},
 		})
 	}
 	return g.Wait()
@@ -169,7 +177,7 @@ func (w *Watcher) add(services []corev1.Service) {
 }
 
 // rowsOf returns a sink that keeps a row for each object.
-func rowsOf[T object, K comparable, V any](t *table[K, V], row func(T) V) *sink[T] {
+func rowsOf[T object, K comparable, V any](what string, t *table[K, V], row func(T) V) *sink[T] {
 	return &sink[T]{
 		set:    func(o T) bool { return t.set(row(o)) },
 		remove: func(o T) bool { return t.delete(t.key(row(o))) },
@@ -180,12 +188,14 @@ func rowsOf[T object, K comparable, V any](t *table[K, V], row func(T) V) *sink[
 			}
 			return t.replace(rows)
 		},
+		doubt: &doubter[T]{what: what, known: t.size, has: func(o T) bool { _, ok := t.get(t.key(row(o))); return ok }},
 	}
 }
 
 func start[T object, L runtime.Object](ctx context.Context, g *errgroup.Group, w *Watcher, c lister[L], s *sink[T]) {
 	s.mu, s.wake = &w.mu, w.opts.Wake
 	s.synced = func() { w.unread-- }
+	s.doubt.tell = w.opts.Doubt
 	g.Go(func() error {
 		follow(ctx, c, fields.Everything(), s)
 		return nil
@@ -199,7 +209,7 @@ func stripService(s *corev1.Service) { delete(s.Annotations, corev1.LastAppliedC
 // are most of it.
 func stripNode(n *corev1.Node) {
 	for key := range n.Annotations {
-		if key != reconcile.AnnotationDrain {
+		if !config.IsAnnotation(key) {
 			delete(n.Annotations, key)
 		}
 	}

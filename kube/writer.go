@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,11 +38,14 @@ type WriterOptions struct {
 	Events  *Recorder       // required
 	Logger  *slog.Logger    // required
 	Written func(err error) // optional: told of every write; any goroutine may call it
+
+	Contests *Contests // optional: whom those are told to that undo what is written
 }
 
 // A Writer makes Services as a Plan wants them. It writes to one version of a
 // Service once: whatever came of that, there is a newer version, and the next
-// Plan is made from it.
+// Plan is made from it. A Service whose status another writer changes each time is
+// written more and more rarely.
 type Writer struct {
 	opts WriterOptions
 
@@ -56,6 +60,9 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Key]
 
 // NewWriter returns a Writer that wants nothing.
 func NewWriter(opts WriterOptions) *Writer {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
+	}
 	return &Writer{opts: opts}
 }
 
@@ -134,6 +141,10 @@ func (w *Writer) process(ctx context.Context, q queue, key reconcile.Key) {
 		q.Forget(key)
 		return
 	}
+	if hold := w.opts.Contests.hold(subjectOf(key), u.Service.ResourceVersion, shownBy(u.Service)); hold > 0 {
+		q.AddAfter(key, hold)
+		return
+	}
 	err := w.write(ctx, u)
 	switch {
 	case ctx.Err() != nil:
@@ -183,10 +194,31 @@ func (w *Writer) write(ctx context.Context, u reconcile.Update) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch); err != nil {
+	now, err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch)
+	if err != nil {
 		return fmt.Errorf("patch status: %w", err)
 	}
+	w.opts.Contests.wrote(subjectOf(u.Service.Key), now.ResourceVersion, shownBy(reconcile.FromService(now)))
 	return nil
+}
+
+func subjectOf(key reconcile.Key) subject {
+	return subject{kind: serviceSubject, namespace: key.Namespace, name: key.Name}
+}
+
+// shownBy returns a text that is another when somebody has changed what Herald
+// writes to a Service.
+func shownBy(svc *reconcile.Service) string {
+	var b strings.Builder
+	b.WriteString(svc.Annotations[reconcile.AnnotationPool])
+	for _, s := range svc.Ingress {
+		b.WriteString(" ")
+		b.WriteString(s)
+	}
+	for _, c := range svc.Conditions {
+		fmt.Fprintf(&b, "\n%+v", c)
+	}
+	return b.String()
 }
 
 func (w *Writer) count(err error) {

@@ -251,6 +251,30 @@ func TestWriterPatch(t *testing.T) {
 	}
 }
 
+// A status that another load balancer wrote gets a condition, and stays as it is.
+func TestWriterForeign(t *testing.T) {
+	svc := newService("ns", "a")
+	svc.Annotations = map[string]string{reconcile.AnnotationPool: "theirs"}
+	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{
+		{Hostname: "lb.example.com", Ports: []corev1.PortStatus{{Port: 80, Protocol: corev1.ProtocolTCP}}},
+		{IP: "10.0.0.5", IPMode: new(corev1.LoadBalancerIPModeProxy)},
+	}
+	h := newHarness(t, svc.DeepCopy())
+	run(t, h.writer.Run)
+	h.writer.Set([]reconcile.Update{{
+		Service: reconcile.FromService(svc), Foreign: true,
+		Condition: &reconcile.Condition{Type: reconcile.ConditionAddressAssigned, Reason: reconcile.ReasonForeign, Message: "theirs"},
+	}})
+	eventually(t, "the condition is written", func() bool { return len(h.service(t, "a").Status.Conditions) == 1 })
+	now := h.service(t, "a")
+	if diff := cmp.Diff(svc.Status.LoadBalancer, now.Status.LoadBalancer); diff != "" {
+		t.Errorf("the addresses (-want +got):\n%s", diff)
+	}
+	if got := now.Annotations[reconcile.AnnotationPool]; got != "theirs" {
+		t.Errorf("the annotation says %q", got)
+	}
+}
+
 // An event about a Node is where kubectl describe looks for it.
 func TestNodeEvent(t *testing.T) {
 	api := fake.NewClientset()

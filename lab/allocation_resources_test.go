@@ -129,4 +129,5 @@ func TestAllocationResources(t *testing.T) {
 	a.has("p", "10.0.0.0,fd00::", "")
 	a.pool("both", `addresses: ["fd00:1::/125"]`, "")
 	a.has("q", "10.0.0.1,fd00::1", "")
+	a.contest()
 }

@@ -171,9 +171,9 @@ func (a *allocation) heraldctl(args ...string) (int, string) {
 func TestAllocation(t *testing.T) {
 	a := newAllocation(t)
 	const class = "example.com/herald"
-	a.configure(`address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.0/31]}]`)
+	a.configure(`address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.0-192.0.2.2]}]`)
 
-	// Somebody else's, with addresses of the pool.
+	// Somebody else's, with an address of the pool, which Herald gives to nobody.
 	a.create("other-class", "example.com/other")
 	a.create("no-class", "")
 	foreign := `{"metadata":{"annotations":{"metallb.io/ip-allocated-from-pool":"web"}},"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.0"}]}}}`
@@ -182,40 +182,48 @@ func TestAllocation(t *testing.T) {
 
 	a.control("--lb-class="+class, "--address-grace=10m")
 	a.create("first", class)
-	a.has("first", "192.0.2.0", "")
+	a.has("first", "192.0.2.1", "")
 	a.create("second", class)
-	a.has("second", "192.0.2.1", "")
+	a.has("second", "192.0.2.2", "")
 	a.create("third", class)
-	a.has("third", "", "pool web: 2 of 2 in use")
+	a.has("third", "", "pool web: 3 of 3 in use, 1 of them by other load balancers")
+	a.patch("third", `{"metadata":{"annotations":{"metallb.io/loadBalancerIPs":"192.0.2.0","metallb.io/adress-pool":"web"}}}`)
+	a.has("third", "", "192.0.2.0 is in use by shop/no-class, a Service without a load balancer class; metallb.io/adress-pool is no annotation of MetalLB or Herald; did you mean metallb.io/address-pool?")
+	a.patch("third", `{"metadata":{"annotations":{"metallb.io/loadBalancerIPs":null,"metallb.io/adress-pool":null}}}`)
+
+	// It takes an address that a Service of Herald has, which keeps it.
+	a.patch("no-class", `{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}}}`, "status")
+	a.has("first", "192.0.2.1", "192.0.2.1 is in the status of shop/no-class, too")
+	a.patch("no-class", foreign, "status")
 
 	// The API server drops the class with the type.
 	a.patch("first", `{"spec":{"type":"ClusterIP"}}`)
-	a.has("third", "192.0.2.0", "")
+	a.has("third", "192.0.2.1", "")
 	if svc := a.has("first", "", ""); svc.Spec.LoadBalancerClass != nil || svc.Annotations["metallb.io/ip-allocated-from-pool"] != "" {
 		t.Errorf("first has the class %v and the annotations %v", svc.Spec.LoadBalancerClass, svc.Annotations)
 	}
 
 	// Deleted and created again, with others waiting.
 	a.patch("first", `{"spec":{"type":"LoadBalancer","loadBalancerClass":"`+class+`"}}`)
-	a.has("first", "", "2 of 2 in use")
+	a.has("first", "", "3 of 3 in use")
 	a.delete("second")
-	a.has("first", "", "1 of 2 in use, 1 held for shop/second until ")
+	a.has("first", "", "2 of 3 in use, 1 of them by other load balancers, 1 held for shop/second until ")
 	a.create("second", class)
-	a.has("second", "192.0.2.1", "")
+	a.has("second", "192.0.2.2", "")
 
 	// What another configuration would do, and then does.
 	file := filepath.Join(t.TempDir(), "new.yaml")
-	const smaller = `address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.0/32]}]`
+	const smaller = `address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.1/32]}]`
 	if err := os.WriteFile(file, []byte(smaller), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(lab.Admin), "--lb-class", class)
-	if code != 1 || !strings.Contains(out, "lose    shop/second  192.0.2.1") || !strings.Contains(out, "4 keep, 1 lose, 0 move, 0 gain") {
+	if code != 1 || !strings.Contains(out, "lose    shop/second  192.0.2.2") || !strings.Contains(out, "4 keep, 1 lose, 0 move, 0 gain") {
 		t.Errorf("diff ended with %d and said\n%s", code, out)
 	}
 	a.configure(smaller)
 	a.has("second", "", "1 of 1 in use")
-	a.has("third", "192.0.2.0", "")
+	a.has("third", "192.0.2.1", "")
 	if code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(lab.Admin), "--lb-class", class); code != 0 {
 		t.Errorf("diff of what is in force ended with %d and said\n%s", code, out)
 	}
@@ -225,7 +233,7 @@ func TestAllocation(t *testing.T) {
 	a.patch("third", `{"spec":{"type":"ClusterIP"}}`)
 	a.control("--lb-class=" + class)
 	a.has("third", "", "")
-	a.has("first", "192.0.2.0", "")
+	a.has("first", "192.0.2.1", "")
 
 	// All pools go. Nobody else's status was touched in all this.
 	a.configure(`address-pools: []`)

@@ -14,11 +14,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	api "k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/manifest"
+	"github.com/heraldlb/herald/schema"
 )
 
 // peerResources are allPeers as resources.
@@ -90,7 +93,7 @@ func TestResourcesOverOthers(t *testing.T) {
 	r.installCRDs()
 	for _, version := range []string{"v1beta1", "v1beta2"} {
 		r.eventually("the peer is read as "+version, func(ctx context.Context) error {
-			gvr := schema.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: "bgppeers"}
+			gvr := api.GroupVersionResource{Group: config.ResourceGroup, Version: version, Resource: "bgppeers"}
 			o, err := r.dynamic.Resource(gvr).Namespace(lab.HeraldNamespace).Get(ctx, "r1", metav1.GetOptions{})
 			if err != nil {
 				return err
@@ -103,15 +106,71 @@ func TestResourcesOverOthers(t *testing.T) {
 	}
 }
 
+// readFromCluster reads the configuration as heraldctl --cluster does, which has
+// an object of each kind, and finds nothing wrong with the objects as such.
+func (r *resourceTest) readFromCluster() {
+	r.t.Helper()
+	client, err := kube.NewClient(r.Cluster.RESTConfig(lab.Admin))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	lists, err := kube.ReadManifests(r.t.Context(), client, lab.HeraldNamespace)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var all []*manifest.Object
+	for _, list := range lists {
+		objects, mistakes := manifest.Read("cluster", list)
+		if len(mistakes) > 0 {
+			r.t.Errorf("the cluster's objects: %v", mistakes)
+		}
+		all = append(all, objects...)
+	}
+	m := config.ReadManifests(all, config.Place{Namespace: lab.HeraldNamespace})
+	for _, kind := range config.ResourceKinds {
+		if m.Origins[config.ID{Kind: kind, Name: "there"}] == nil {
+			r.t.Errorf("%s/there is not read from the cluster", kind)
+		}
+	}
+	if err := manifest.ErrorsIn(m.Findings); err != nil {
+		r.t.Errorf("the cluster's objects: %v", err)
+	}
+}
+
 // The API server takes every object that config does, and says no to what an
 // object can say wrongly by itself.
 //
 // Acceptance: W003, W004.
 func TestResourcesSchema(t *testing.T) {
 	r := newResourceTest(t)
+	offline, err := schema.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What heraldctl applies without a cluster comes to what the API server does.
 	dry := func(o *unstructured.Unstructured) error {
 		o.SetNamespace(lab.HeraldNamespace)
-		_, err := r.of(o).Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+		sent := new(unstructured.Unstructured) // as it goes over the wire: whole numbers are integers
+		b, err := o.MarshalJSON()
+		if err == nil {
+			err = sent.UnmarshalJSON(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		problems, err := offline.Apply(t.Context(), sent.Object)
+		if err != nil {
+			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
+		}
+		_, err = r.of(o).Create(t.Context(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+		if (err == nil) != (len(problems) == 0) {
+			t.Errorf("%s %s %v: the API server says %v, the same definition without it %v", o.GetKind(), o.GetName(), o.Object["spec"], err, problems)
+		}
+		for _, p := range problems {
+			if !strings.Contains(fmt.Sprint(err), p.Field) {
+				t.Errorf("%s %s %v: the API server does not speak of %s: %v", o.GetKind(), o.GetName(), o.Object["spec"], p.Field, err)
+			}
+		}
 		return err
 	}
 	files, err := filepath.Glob("../testdata/resources/good/*.txtar")
@@ -147,6 +206,7 @@ func TestResourcesSchema(t *testing.T) {
 	} {
 		r.apply(fmt.Sprintf("{apiVersion: %s, kind: %s, metadata: {name: there}, spec: %s}", kindOf(kind).GroupVersion(), kind, spec))
 	}
+	r.readFromCluster()
 	update := func(o *unstructured.Unstructured) (err error) {
 		o.SetName("there")
 		r.eventually("an answer", func(ctx context.Context) error {
@@ -192,6 +252,9 @@ func TestResourcesSchema(t *testing.T) {
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, interface: eth0}", "exactly one of peerAddress and interface"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: router}", "invalid BGPPeer address"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, peerPort: 16385}", "spec.peerPort"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, localASN: 0}", "spec.localASN"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, password: 5}", "spec.password"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, nodeSelectors: [{matchLabel: {}}]}", "unknown field"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: 2s}", "must be 0 or >=3s"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: '90'}", "spec.holdTime"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, holdTime: 9s, keepaliveTime: 10s}", "must be lower than holdTime"},
@@ -210,6 +273,14 @@ func TestResourcesSchema(t *testing.T) {
 		}
 		if err := update(o); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("update %s %s: got %v, want %q", test.kind, test.spec, err, test.want)
+		}
+	}
+	for _, metadata := range []string{
+		"{name: Edge_Pool}", "{name: a, labels: {'a b': c}}", "{name: a, labels: {a: 'b c'}}", "{name: a, lables: {a: b}}", "{name: a, annotations: {'a b': c}}", "{}",
+	} {
+		o := objects(t, "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: "+metadata+", spec: {addresses: [10.0.0.0/24]}, status: {assignedIPv4: 1}}")[0]
+		if err := dry(o); err == nil {
+			t.Errorf("metadata %s: the API server takes it", metadata)
 		}
 	}
 	restart := objects(t, "{apiVersion: metallb.io/v1beta2, kind: BGPPeer, spec: {myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, enableGracefulRestart: true}}")[0]

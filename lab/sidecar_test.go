@@ -230,6 +230,7 @@ func TestSidecarStopGracefulRestart(t *testing.T) {
 // announces again well before the DaemonSet goes on to the next.
 func TestSidecarRolling(t *testing.T) {
 	e := newSidecarE2E(t, 3)
+	refuse := e.refusals()
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
@@ -300,6 +301,29 @@ func TestSidecarRolling(t *testing.T) {
 			both.Go(n.Sidecar.Stop)
 			both.Wait()
 		}, func() error { return errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agent(n).Start()) })
+	}
+
+	// A pod that stops while no other node has a session with r1 waits for one.
+	n1 := e.Nodes[0]
+	e.configure("peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]\n" +
+		"address-pools: [{name: p, protocol: bgp, addresses: [192.0.2.0/26]}]")
+	refuse(e.Nodes[1:]...)
+	e.inKernel(route(addr), e.Nodes[:1])
+	pod := []*lab.Process{e.Agent(n1).Process(), n1.Sidecar.Process()}
+	for _, p := range pod { // Stop would not wait for so long
+		if err := p.Kill(unix.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.stays(5*time.Second, func() { e.inKernel(route(addr), e.Nodes[:1]) })
+	refuse()
+	e.inKernel(route(addr), e.Nodes[1:])
+	for _, p := range pod {
+		select {
+		case <-p.Done():
+		case <-time.After(patience):
+			t.Error("the pod does not end")
+		}
 	}
 	stop()
 }

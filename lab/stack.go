@@ -196,6 +196,10 @@ func (s *Stack) SetBackends(ctx context.Context, opts ServiceOptions, nodes ...*
 	return s.Cluster.SetBackends(ctx, opts.Namespace, cmp.Or(opts.Backends, opts.Name), nil, pods)
 }
 
+// SetArgs replaces the arguments that controllers and agents have besides the
+// manifest's from their next start on.
+func (s *Stack) SetArgs(args ...string) { s.opts.Args = args }
+
 // Agent returns the agent of a node.
 func (s *Stack) Agent(n *Node) *Daemon { return s.Agents[n.Number-1] }
 

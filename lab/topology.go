@@ -24,10 +24,17 @@ type Options struct {
 	Nodes       int           // optional: how many nodes, 1 to 99; 0 means 3
 	NodeASN     uint32        // optional: the AS of the nodes; 0 means 64512
 	FRRRoot     string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
+	NodeFRR     []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
 	Router      RouterOptions // optional: how r1 is set up
 	NoFRR       bool          // optional: start FRR neither on the nodes nor on r1
 	Sidecar     bool          // optional: run FRR and the agents on the nodes as the containers of their pod
 	SidecarArgs []string      // optional: more arguments for herald-frr
+}
+
+// NodeFRR says which FRR a node has, and whether it serves as a router of the test.
+type NodeFRR struct {
+	Root    string // optional: the file system with it; empty means Options.FRRRoot
+	Listens bool   // optional: bgpd takes connections, as a router's does
 }
 
 // A Topology is a lab's network. [Topology.Down] takes it down.
@@ -140,9 +147,17 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 	var g errgroup.Group
 	for _, n := range t.Nodes {
 		g.Go(func() (err error) {
-			// The nodes' bgpd never listens, as in a cluster, where another
-			// process of the host may own the port.
-			n.FRR, err = newFRR(ctx, n.Machine, t.opts.FRRRoot, "-p", "0")
+			var choice NodeFRR
+			if n.Number <= len(t.opts.NodeFRR) {
+				choice = t.opts.NodeFRR[n.Number-1]
+			}
+			var args []string
+			if !choice.Listens {
+				// A node's bgpd never listens, as in a cluster, where another
+				// process of the host may own the port.
+				args = []string{"-p", "0"}
+			}
+			n.FRR, err = newFRR(ctx, n.Machine, cmp.Or(choice.Root, t.opts.FRRRoot), args...)
 			if err == nil && t.opts.Sidecar {
 				n.Sidecar, err = newSidecar(n, t.opts.SidecarArgs)
 			}

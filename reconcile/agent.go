@@ -34,6 +34,13 @@ type Routers interface {
 	// Sent reports whether a router that a session is up with was sent the
 	// route, as of a moment ago.
 	Sent(route netip.Prefix) bool
+	// SentTo returns which were.
+	SentTo(route netip.Prefix) []status.PeerID
+	// Look has all routes looked at again, and the agent woken after that. It must not
+	// block.
+	Look()
+	// Looked returns when the last look at all routes was begun that is over.
+	Looked() time.Time
 }
 
 // Layer2 answers for addresses on the node's own network.
@@ -42,12 +49,23 @@ type Layer2 interface {
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers []Answer)
+	// Ask says whether the Neighborhood is to tell what other nodes have sent to
+	// routers. It must not block.
+	Ask(on bool)
+	// Tell replaces what other nodes are told that this one has sent. It is needed
+	// while the Neighborhood says Asked, and must not block.
+	Tell(sent []Sent)
+	// Alone says how many addresses an agent that is Leaving announces over BGP that
+	// others are able to announce, and were not seen to. It must not block.
+	Alone(n int)
 }
 
 // A Neighborhood is what an agent knows of its network.
 type Neighborhood struct {
 	Membership
 	Gaps      int          // how often the agent did not run for a while
+	Asked     bool         // other nodes want to know what this one has sent
+	Leaving   bool         // this agent stops
 	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 }
@@ -98,6 +116,7 @@ type AgentOptions struct {
 	NodeEvents func(Event)           // optional: tells of this node
 	Announce   AnnounceOptions       // optional: without Layer2, which is set
 	State      StateWriter           // optional: told whether all is in force here
+	Protect    *ProtectOptions       // optional: nil protects nothing
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -108,8 +127,13 @@ type Agent struct {
 	hold      drainHold
 	known     Membership        // the newest that was not stale
 	drained   bool              // as of then the node had drained
+	unseen    overdue           // what others should have announced by now
+	asked     time.Time         // since when others ask; zero: they do not
+	kept      keptPeers         // whose sessions stay though they do not select the node any more
+	node      vanished          // the Node, and since when there is none
 	started   time.Time         // the first pass that was put off; zero: none was
 	misread   string            // why the Node's annotation was not understood, in the last pass
+	unknown   string            // which of the Node's annotations mean nothing, in the last pass
 	failed    string            // why the last pass came to nothing
 	applied   render.Config     // what was handed over to FRR last
 	decisions []status.Decision // of the last pass
@@ -122,7 +146,7 @@ type Agent struct {
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
 	opts.Announce.Layer2 = opts.Layer2 != nil
-	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
+	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, false)}}
 }
 
 // Run announces until the context is canceled. That withdraws nothing: FRR goes
@@ -141,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) pass() {
 	start := time.Now()
 	s, synced := a.opts.Cluster.Snapshot()
-	read := a.loader.next(start)
+	read := a.loader.next(start, s, synced)
 	if !synced || !read {
 		return
 	}
@@ -170,12 +194,21 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
 	}
-	n, _ := findNode(s.Nodes, a.opts.Node)
+	a.node = a.node.next(s.Nodes, a.opts.Node, now)
+	n := a.node.last
+	opts.Gone = a.node.gone(now)
 	hold, held := a.hold.next(n.Drain, !a.passed, a.opts.FRR.Applied(), now)
 	opts.Members, held = a.steady(around.Membership, held)
 	a.hold, r.Drain, opts.Drained = hold, held.report(n), held.over
 	a.tellDrain(n)
-	desired := Announce(s, a.opts.Node, opts)
+	a.tellUnknown(n)
+	opts.Overdue, opts.Leaving = a.unseen.long(now), around.Leaving
+	if a.passed {
+		opts.Announces = a.memory.Announces
+	}
+	desired, keptUntil := a.decide(s, n, opts, now)
+	var overdueAt time.Time
+	a.unseen, overdueAt = a.unseen.next(desired.Unseen, now)
 	var layer2 DesiredLayer2
 	if a.opts.Layer2 != nil {
 		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
@@ -185,11 +218,14 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	if a.opts.Layer2 != nil {
 		a.opts.Layer2.Set(out.Answers)
 	}
+	a.confer(around, desired, out, now)
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	if !held.look.IsZero() {
-		next = earliest(next, held.look)
+	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
+		if !t.IsZero() {
+			next = earliest(next, t)
+		}
 	}
 	if a.opts.Events != nil && a.passed {
 		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {

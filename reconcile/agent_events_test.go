@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // A street is a node's routers and its neighbors on layer 2: what they have seen.
@@ -22,6 +23,10 @@ type street struct {
 
 func (s *street) Expect([]netip.Prefix)  {}
 func (s *street) Recheck([]netip.Prefix) {}
+func (s *street) Look()                  {}
+func (s *street) Looked() time.Time      { return time.Time{} }
+
+func (s *street) SentTo(netip.Prefix) []status.PeerID { return nil }
 func (s *street) Sent(p netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,6 +44,9 @@ func (s *street) Set([]byte) {}
 type lane struct{ *street }
 
 func (lane) Set([]reconcile.Answer) {}
+func (lane) Ask(bool)               {}
+func (lane) Tell([]reconcile.Sent)  {}
+func (lane) Alone(int)              {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,8 +25,13 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 	n, known := findNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session
-	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known)
+	if !known && opts.Gone != nil {
+		n = *opts.Gone
+	}
+	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
 	a := announcer{
+		snapshot:  s,
+		opts:      opts,
 		refused:   refusal(n, known, opts),
 		node:      node,
 		layer2:    opts.Layer2,
@@ -34,14 +39,15 @@ func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
 		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
 		decisions: make([]status.Decision, 0, len(s.Services)),
 	}
-	a.drain(s, n, opts)
+	a.drain(n)
 	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
 	for _, svc := range s.Services {
 		if svc.LoadBalancer && svc.Class == opts.Class {
 			a.service(svc, s.Endpoints[svc.Key])
 		}
 	}
-	d.Decisions, d.Last, d.Drain = a.decisions, a.last, n.Drain
+	d.Decisions, d.Last, d.Unseen, d.Drain = a.decisions, a.last, a.unseen, n.Drain
+	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
 	d.BGP.Classes, d.BGP.Networks = a.routes.render()
 	return d
 }
@@ -72,13 +78,20 @@ func refusal(n Node, known bool, opts AnnounceOptions) status.Reason {
 
 // An announcer collects the decisions of one pass.
 type announcer struct {
+	snapshot  Snapshot
+	opts      AnnounceOptions
 	node      string
 	refused   status.Reason // why this node announces nothing; empty if it may
 	layer2    bool          // AnnounceLayer2 decides about layer 2
 	pools     poolIndex
 	policies  policies
 	drained   *drainage    // nil: the node does not drain
-	last      []netip.Addr // that no other node announces, though this one drains
+	others    *succession  // nil: not needed yet
+	last      []netip.Addr // that no other node was seen to announce, though this one drains
+	unseen    []netip.Addr // likewise, but this one does not announce it either
+	left      map[netip.Addr]Succession
+	kept      map[string]Succession
+	alone     int
 	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions
@@ -123,7 +136,15 @@ func (a *announcer) address(svc *Service, name string, addr netip.Addr, reach re
 	}
 	d.Pool = pool.name
 	if len(pool.bgp) > 0 {
-		a.decisions = append(a.decisions, a.overBGP(d, svc, pool, reach, endpoints))
+		d := a.overBGP(d, svc, pool, reach, endpoints)
+		a.leave(d, svc, pool, reach, endpoints)
+		a.keep(d, svc, pool, endpoints)
+		if a.opts.Leaving && d.Announce {
+			if s := a.succession().of(svc, pool, addr, endpoints, ""); s.Able && !s.Confirmed {
+				a.alone++
+			}
+		}
+		a.decisions = append(a.decisions, d)
 	}
 	if len(pool.layer2) > 0 && !a.layer2 {
 		d := d

@@ -68,3 +68,37 @@ func cluster(tb testing.TB, services int) reconcile.Snapshot {
 	}
 	return s
 }
+
+// BenchmarkAnnounceDrained measures one pass of a node that drains, in a cluster of
+// 1,000 nodes and 10,000 Services: all others were seen to announce all of it, or none
+// of them.
+func BenchmarkAnnounceDrained(b *testing.B) {
+	const services, nodes = 10_000, 1000
+	s := cluster(b, services)
+	s.Nodes = nil
+	runs := [][2]netip.Addr{{netip.MustParseAddr("10.32.0.0"), netip.MustParseAddr("10.32.255.255")}}
+	all := []reconcile.Sent{{Peers: []string{"r1", "r2"}, Runs: runs}}
+	var m reconcile.Membership
+	for i := range nodes {
+		name := fmt.Sprintf("n%03d", i)
+		s.Nodes = append(s.Nodes, &reconcile.Node{Name: name})
+		m.Members = append(m.Members, reconcile.Member{Node: name, Answered: true})
+	}
+	s.Nodes[0].Drain.Since = began
+	for _, seen := range []bool{true, false} {
+		b.Run("seen="+strconv.FormatBool(seen), func(b *testing.B) {
+			for i := range m.Members {
+				if m.Members[i].Sent = nil; seen {
+					m.Members[i].Sent = all
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				d := reconcile.Announce(s, "n000", reconcile.AnnounceOptions{Members: m, Drained: true})
+				if (len(d.BGP.Networks) == 0) != seen {
+					b.Fatalf("%d networks", len(d.BGP.Networks))
+				}
+			}
+		})
+	}
+}

@@ -39,17 +39,20 @@ type vrfRouter struct {
 
 // sessionsOf decides which peers a node has sessions with. The first peer of a
 // VRF that runs here sets its AS number, and the first with a router ID that.
-// The sessions are in the order of their neighbors.
-func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.Peer, []session) {
+// The sessions are in the order of their neighbors. Those with peers of kept are
+// wanted, beside all others, though the peers do not select the node any more.
+func sessionsOf(cfg config.Config, n Node, known bool, kept []string) (render.Config, []status.Peer, []session) {
 	c := render.Config{Hostname: n.Name}
-	var peers []status.Peer
+	peers := make([]status.Peer, len(cfg.Peers))
 	var sessions []session
 	routers := map[string]*vrfRouter{} // by VRF
 	names := map[render.NeighborID]string{}
-	for _, p := range cfg.Peers {
+	admit := func(i int, selected bool) {
+		p := cfg.Peers[i]
 		st := status.Peer{
 			Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, Port: p.Port,
 			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
+			Authenticated: !p.Password.IsZero(),
 		}
 		id := render.NeighborID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
 		r := routers[p.VRF]
@@ -59,9 +62,9 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 		earlier, taken := names[id]
 		conflict := r.conflict(p)
 		switch {
-		case !config.AnyMatches(p.NodeSelectors, n.Labels) && !known:
+		case !selected && !known:
 			st.Reason = status.NodeUnknown
-		case !config.AnyMatches(p.NodeSelectors, n.Labels):
+		case !selected:
 			st.Reason = status.NodeNotSelected
 		case taken:
 			st.Reason = status.AddressConflict
@@ -85,7 +88,20 @@ func sessionsOf(cfg config.Config, n Node, known bool) (render.Config, []status.
 				internal: p.DynamicASN == config.Internal || p.PeerASN == r.asn,
 			})
 		}
-		peers = append(peers, st)
+		peers[i] = st
+	}
+	var late []int
+	for i, p := range cfg.Peers {
+		selected := config.AnyMatches(p.NodeSelectors, n.Labels)
+		if admit(i, selected); !selected && slices.Contains(kept, p.Name) {
+			late = append(late, i)
+		}
+	}
+	for _, i := range late { // no peer that selects the node gives way to one that does not
+		was := peers[i]
+		if admit(i, true); !peers[i].Wanted {
+			peers[i] = was
+		}
 	}
 	setRouters(&c, routers, n)
 	c.BFDProfiles = profilesOf(cfg, c.Neighbors)

@@ -48,6 +48,8 @@ type Announced struct {
 	Words map[Key]string // by Service, who announces it; none: nobody
 	Reach *Reach         // nil: that is not known
 
+	Sessions NodeSessions // nil: that is not known
+
 	// Nowhere reports whether all nodes say that they lack an interface; nil: none
 	// say so.
 	Nowhere func(iface string) bool
@@ -70,6 +72,8 @@ type announced struct {
 	config *config.Config // that pools was made from
 	pools  poolIndex
 
+	down map[string]string // in this pass: what sessionsDown has said, by advertisements
+
 	lacks map[lackKey]lack // of one pass
 }
 
@@ -90,6 +94,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 	if m.config != s.Config.Config {
 		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
 	}
+	m.down = map[string]string{}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[Key]stale)
 	m.limit.sweep(now)
@@ -113,7 +118,11 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		if u == nil {
 			next.Ingress, next.Pool = parseIngress(svc.Ingress), svc.Annotations[AnnotationPool]
 		}
+		next.Foreign = next.Condition.Reason == ReasonForeign
 		have, want := svc.condition(ConditionAnnounced), m.verdict(svc, next.Ingress, a)
+		if next.Foreign {
+			want = nil
+		}
 		if have == nil && want == nil || have != nil && want != nil && *have == *want {
 			if e, due := m.limit.late(svc.Key, have, now); e != nil {
 				plan.Events = append(plan.Events, ServiceEvent{svc, *e})
@@ -201,6 +210,9 @@ func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Cond
 	}
 	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {
 		return &Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}
+	}
+	if lack := m.unconnected(svc, addrs, a); lack != "" {
+		return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: lack}
 	}
 	return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: "no node announces it"}
 }

@@ -232,7 +232,7 @@ func TestAnnouncedForeign(t *testing.T) {
 		s := newStage(t, goodConfig, other, kept)
 		defer s.stop()
 		s.tell("bgp from n1 to r")
-		wants(t, "of others", s.wrote(time.Hour))
+		wants(t, "of others", s.wrote(time.Hour), "k Foreign")
 	})
 }
 

@@ -38,6 +38,7 @@ func Assign(s Snapshot, a *alloc.Allocator, opts AssignOptions) Plan {
 	a.SetPools(s.Config.Config.Pools)
 	p := &assignment{Allocator: a, reader: reader{namespaces: s.Namespaces}, opts: opts}
 	a.Expire(opts.Now)
+	a.Outsiders(p.outsiders(s.Services))
 	p.sift(s.Services)
 	p.settle()
 	p.claim()
@@ -56,6 +57,7 @@ type assignment struct {
 	reader  reader
 	opts    AssignOptions
 	updates []indexedUpdate
+	clashes []status.Clash
 	scratch []byte
 
 	given      int // how many times an address was given out
@@ -76,7 +78,7 @@ type applicant struct {
 	refusal *alloc.Refusal // of what it wants
 	lost    *alloc.Refusal // of what it had
 	asked   int            // assignment.given when that was
-	foreign bool           // another load balancer's: leave it alone
+	foreign bool           // its status is another load balancer's: leave that alone
 	bereft  bool           // it held two addresses and lost one
 	adopted bool           // its status was the first to say what it holds
 	events  []Event
@@ -93,7 +95,7 @@ func (p *assignment) sift(services []*Service) {
 			}
 			continue
 		}
-		_, ours := p.Get(alloc.Key(svc.Key))
+		held, ours := p.Get(alloc.Key(svc.Key))
 		if ours {
 			known++
 			p.Release(alloc.Key(svc.Key))
@@ -101,7 +103,7 @@ func (p *assignment) sift(services []*Service) {
 		// A Service that changes its type loses its class with it, so the
 		// class of a Service that is no LoadBalancer says nothing.
 		if ours || !svc.LoadBalancer && p.left(svc) {
-			p.clear(i, svc)
+			p.clear(i, svc, ours && svc.LoadBalancer && !sameIngress(svc.Ingress, held.Addrs))
 		}
 	}
 	if known == held {
@@ -195,8 +197,9 @@ func (p *assignment) claim() {
 	slices.SortFunc(p.claimants, bySeniority)
 	for _, ap := range p.claimants {
 		addrs := parseIngress(ap.svc.Ingress)
-		if !ap.svc.marked() && !slices.ContainsFunc(addrs, p.InPool) {
+		if p.foreign(ap, addrs) {
 			ap.foreign = true
+			p.waiting = append(p.waiting, ap)
 			continue
 		}
 		ap.adopted = true
@@ -266,7 +269,7 @@ func (p *assignment) complete() {
 func (p *assignment) allocate() {
 	slices.SortFunc(p.waiting, bySeniority)
 	for _, ap := range p.waiting {
-		if ap.problem == nil && p.serve(ap) {
+		if ap.problem == nil && (!ap.foreign || ap.asks()) && p.serve(ap) {
 			p.admit(ap)
 		}
 	}
@@ -303,7 +306,7 @@ func (p *assignment) move(ap *applicant) {
 // pass.
 func (p *assignment) refresh() {
 	for _, ap := range p.waiting {
-		if ap.problem == nil && len(ap.held.Addrs) == 0 && ap.asked < p.given {
+		if ap.problem == nil && ap.refusal != nil && len(ap.held.Addrs) == 0 && ap.asked < p.given {
 			p.serve(ap)
 		}
 	}
@@ -322,6 +325,10 @@ func (p *assignment) serve(ap *applicant) bool {
 		return false
 	}
 	p.given++
+	if ap.foreign {
+		ap.foreign = false
+		ap.events = append(ap.events, Event{Reason: EventTakenOver, Message: foreignStatus(ap.svc) + "; the Service asks for an address of a pool and gets one"})
+	}
 	ap.events = append(ap.events, Event{Reason: EventAssigned, Message: fmt.Sprintf("Assigned IP %q", ap.held.Addrs)})
 	return true
 }
@@ -343,12 +350,14 @@ func (p *assignment) add(ap *applicant) bool {
 // plan reports on the applicants and puts everything in the snapshot's order.
 func (p *assignment) plan() Plan {
 	for _, ap := range p.applicants {
-		if !ap.foreign {
+		if ap.foreign {
+			p.reportForeign(ap)
+		} else {
 			p.report(ap)
 		}
 	}
 	slices.SortFunc(p.updates, func(x, y indexedUpdate) int { return x.index - y.index })
-	var out Plan
+	out := Plan{Clashes: p.clashes}
 	for _, u := range p.updates {
 		out.Updates = append(out.Updates, u.Update)
 	}

@@ -18,7 +18,8 @@ import (
 // addresses: one op is one pass. In idle nothing is to be done; in one more, a
 // Service is new in each pass and gone in the next; in waiting, the pool is
 // too small for half of them; in held, half of them were deleted, and as many
-// others wait for the addresses that are held.
+// others wait for the addresses that are held; in beside, half of them are
+// another load balancer's.
 func BenchmarkAssign(b *testing.B) {
 	const n = 10000
 	b.Run("10000/idle", func(b *testing.B) {
@@ -68,6 +69,24 @@ func BenchmarkAssign(b *testing.B) {
 		for b.Loop() {
 			if p := reconcile.Assign(s, a, opts); len(p.Updates) > 0 || p.Pools[0].RetainedV4 != n/2 {
 				b.Fatalf("%d updates, %+v", len(p.Updates), p.Pools[0])
+			}
+		}
+	})
+	b.Run("10000/beside", func(b *testing.B) {
+		s, _ := settled(b, n, "10.0.0.0/12")
+		for i := range n / 2 {
+			other := *s.Services[2*i]
+			other.Class, other.Conditions = "example.com/other", nil
+			s.Services[2*i] = &other
+		}
+		a := alloc.New(nil)
+		if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); p.Pools[0].InUseV4 != n || p.Pools[0].Services != n/2 {
+			b.Fatalf("the pool is %+v", p.Pools[0])
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if p := reconcile.Assign(s, a, reconcile.AssignOptions{}); len(p.Updates) > 0 {
+				b.Fatalf("%d updates", len(p.Updates))
 			}
 		}
 	})

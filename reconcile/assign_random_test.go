@@ -32,6 +32,7 @@ func TestAssignRandomly(t *testing.T) {
 			}
 			for step := range 1500 {
 				w.command(fmt.Sprintf("wait %ds", r.IntN(4)))
+				was := w.assigned()
 				for range 1 + r.IntN(3) {
 					w.command(randomCommand(r))
 				}
@@ -43,6 +44,7 @@ func TestAssignRandomly(t *testing.T) {
 					t.Fatalf("step %d: the pass after this one has more to do:\n%s", step, text)
 				}
 				w.checkOwners(step)
+				w.checkOutsiders(step, was)
 				w.checkWaiting(step)
 				if !grace { // a new controller knows of nobody who is gone
 					w.checkRestart(step, r)
@@ -55,6 +57,9 @@ func TestAssignRandomly(t *testing.T) {
 func randomCommand(r *rand.Rand) string {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
 	name := fmt.Sprintf("shop/s%d", r.IntN(10))
+	if r.IntN(8) == 0 {
+		return randomOutsider(r, one)
+	}
 	switch n := r.IntN(20); {
 	case n < 2:
 		return "delete " + name
@@ -94,6 +99,19 @@ func randomCommand(r *rand.Rand) string {
 	return strings.Join(args, " ")
 }
 
+// randomOutsider changes a Service of another class, or deletes it.
+func randomOutsider(r *rand.Rand, one func(of ...string) string) string {
+	name := fmt.Sprintf("other/o%d", r.IntN(4))
+	if r.IntN(4) == 0 {
+		return "delete " + name
+	}
+	addr := func() string {
+		return one(fmt.Sprintf("10.0.%d.%d", r.IntN(4), r.IntN(4)), fmt.Sprintf("fd00::%d:%d", r.IntN(4), r.IntN(4)), "lb.example.com", "203.0.113.1")
+	}
+	return fmt.Sprintf("service %s class=%s type=%s ingress=%s", name, one("red", "blue"),
+		one("LoadBalancer", "LoadBalancer", "LoadBalancer", "ClusterIP"), one("", addr(), addr(), addr()+","+addr()))
+}
+
 // addresses returns what the status of a Service of Herald's shows.
 func addresses(svc *reconcile.Service) []netip.Addr {
 	var out []netip.Addr
@@ -128,6 +146,55 @@ func (w *world) checkOwners(step int) {
 	}
 }
 
+// assigned returns which Services hold which addresses.
+func (w *world) assigned() map[netip.Addr][]string {
+	out := make(map[netip.Addr][]string)
+	for key := range w.allocator.Services() {
+		held, _ := w.allocator.Get(key)
+		for _, addr := range held.Addrs {
+			out[addr] = append(out[addr], key.String())
+		}
+	}
+	return out
+}
+
+// checkOutsiders wants no address that a Service of another class has to be given
+// to a Service that did not have it before, by its status or by the Allocator,
+// and the status of others to be as they wrote it.
+func (w *world) checkOutsiders(step int, was map[netip.Addr][]string) {
+	w.t.Helper()
+	now := w.assigned()
+	for _, other := range w.services {
+		if other.Class == "" || !other.LoadBalancer {
+			continue
+		}
+		if len(other.Conditions) > 0 {
+			w.t.Fatalf("step %d: %s of class %s has the conditions %v", step, other.Key, other.Class, other.Conditions)
+		}
+		for _, s := range other.Ingress {
+			addr, err := netip.ParseAddr(s)
+			if err != nil {
+				continue
+			}
+			for _, key := range now[addr] {
+				svc := w.services[serviceKey(key)]
+				if !slices.Contains(was[addr], key) && !slices.ContainsFunc(w.before[svc.Key], func(s string) bool { return is(addr, s) }) {
+					w.t.Fatalf("step %d: %s is given %s, which %s has", step, key, addr, other.Key)
+				}
+				if c := svc.Conditions; len(c) > 0 && !strings.Contains(c[0].Message, addr.String()+" is in the status of other/") {
+					w.t.Fatalf("step %d: %s does not say that %s has %s: %q", step, key, other.Key, addr, c[0].Message)
+				}
+			}
+		}
+	}
+}
+
+// is reports whether s is addr as somebody writes it.
+func is(addr netip.Addr, s string) bool {
+	shown, err := netip.ParseAddr(s)
+	return err == nil && shown == addr
+}
+
 func cannotShare(x, y *reconcile.Service) string {
 	const sharing = "metallb.io/allow-shared-ip"
 	switch {
@@ -159,7 +226,7 @@ func (w *world) checkWaiting(step int) {
 		for _, svc := range w.services {
 			wishes := svc.LoadBalancerIP + svc.Annotations["metallb.io/loadBalancerIPs"] + svc.Annotations["metallb.io/address-pool"]
 			plain := svc.LoadBalancer && len(svc.ClusterIPs) == 1 && svc.ClusterIPs[0].Is4() && svc.FamilyPolicy != reconcile.RequireDualStack
-			if plain && wishes == "" && len(svc.Ingress) == 0 {
+			if plain && svc.Class == "" && wishes == "" && len(svc.Ingress) == 0 {
 				w.t.Fatalf("step %d: %s waits, and pool %s has IPv4 addresses", step, svc.Key, u.Pool)
 			}
 		}

@@ -64,6 +64,8 @@ type world struct {
 	opts       reconcile.AssignOptions
 	stale      bool // the next plan is not seen by the pass after it
 	usage      bool // print it after the next pass
+
+	before map[reconcile.Key][]string // what statuses showed before the last pass that was seen
 }
 
 func newWorld(t *testing.T) *world {
@@ -231,6 +233,7 @@ func (w *world) service(args []string) {
 	if svc.Annotations == nil {
 		svc.Annotations = make(map[string]string)
 	}
+	defer func() { svc.Unknown = config.UnknownAnnotations(config.KindService, svc.Annotations) }()
 	for _, arg := range args[1:] {
 		if name, ok := strings.CutSuffix(arg, ":-"); ok {
 			delete(svc.Annotations, name)
@@ -310,6 +313,10 @@ func (w *world) snapshot() reconcile.Snapshot {
 // pass runs Assign, writes what it plans and returns it as text.
 func (w *world) pass() string {
 	var out strings.Builder
+	w.before = make(map[reconcile.Key][]string)
+	for key, svc := range w.services {
+		w.before[key] = svc.Ingress
+	}
 	plan := reconcile.Assign(w.snapshot(), w.allocator, w.opts)
 	for _, u := range plan.Updates {
 		writeUpdate(&out, u)
@@ -350,6 +357,9 @@ func (w *world) pass() string {
 
 func writeUpdate(out *strings.Builder, u reconcile.Update) {
 	fmt.Fprintf(out, "%s: %v", u.Service.Key, u.Ingress)
+	if u.Foreign {
+		out.WriteString(" (not written)")
+	}
 	if u.Pool != "" {
 		fmt.Fprintf(out, " pool=%s", u.Pool)
 	}
@@ -369,14 +379,16 @@ func writeUpdate(out *strings.Builder, u reconcile.Update) {
 // written returns the Service of u after u has been written.
 func written(u reconcile.Update) *reconcile.Service {
 	svc := *u.Service
-	svc.Ingress = nil
-	for _, addr := range u.Ingress {
-		svc.Ingress = append(svc.Ingress, addr.String())
-	}
-	svc.Annotations = maps.Clone(svc.Annotations)
-	delete(svc.Annotations, reconcile.AnnotationPool)
-	if u.Pool != "" {
-		svc.Annotations[reconcile.AnnotationPool] = u.Pool
+	if !u.Foreign {
+		svc.Ingress = nil
+		for _, addr := range u.Ingress {
+			svc.Ingress = append(svc.Ingress, addr.String())
+		}
+		svc.Annotations = maps.Clone(svc.Annotations)
+		delete(svc.Annotations, reconcile.AnnotationPool)
+		if u.Pool != "" {
+			svc.Annotations[reconcile.AnnotationPool] = u.Pool
+		}
 	}
 	svc.Conditions = nil
 	if u.Condition != nil {

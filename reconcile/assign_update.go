@@ -23,6 +23,10 @@ func (p *assignment) report(ap *applicant) {
 	now := ap.svc.condition(ConditionAddressAssigned)
 	assigned, reason := ap.problem == nil && len(ap.held.Addrs) > 0, ap.reason()
 	p.scratch = p.appendReserved(ap.appendMessage(p.scratch[:0]), ap)
+	remarks := p.remarks(ap)
+	for _, r := range remarks {
+		p.scratch = append(append(p.scratch, "; "...), r.Message...)
+	}
 	changed := now == nil || now.True != assigned || now.Reason != reason || now.Message != string(p.scratch)
 	shown := sameIngress(ap.svc.Ingress, ap.held.Addrs)
 	if shown && !changed && samePool(ap.svc.Annotations, ap.held.Pool) && len(ap.events) == 0 {
@@ -50,12 +54,21 @@ func (p *assignment) report(ap *applicant) {
 			u.Events = append(u.Events, Event{true, EventDeprecated, "Service uses deprecated annotation " + name})
 		}
 	}
+	u.Events = append(u.Events, news(remarks, now)...)
 	p.updates = append(p.updates, indexedUpdate{ap.index, u})
 }
 
-// clear removes everything of Herald's from a Service.
-func (p *assignment) clear(i int, svc *Service) {
-	if len(svc.Ingress) > 0 || svc.condition(ConditionAddressAssigned) != nil || !samePool(svc.Annotations, "") {
+// clear removes from a Service what Herald wrote. The status stays if it is
+// another load balancer's.
+func (p *assignment) clear(i int, svc *Service, foreign bool) {
+	c := svc.condition(ConditionAddressAssigned)
+	if foreign || c != nil && c.Reason == ReasonForeign {
+		if c != nil {
+			p.updates = append(p.updates, indexedUpdate{i, Update{Service: svc, Foreign: true, Ingress: parseIngress(svc.Ingress)}})
+		}
+		return
+	}
+	if len(svc.Ingress) > 0 || c != nil || !samePool(svc.Annotations, "") {
 		p.updates = append(p.updates, indexedUpdate{i, Update{Service: svc}})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -17,9 +18,9 @@ import (
 type wish struct{ current, deprecated string }
 
 var (
-	wishAddrs   = wish{"metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"}
-	wishPool    = wish{"metallb.io/address-pool", "metallb.universe.tf/address-pool"}
-	wishSharing = wish{"metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"}
+	wishAddrs   = wish{config.AnnotationAddrs, config.AnnotationAddrsFormerly}
+	wishPool    = wish{config.AnnotationAddressPool, config.AnnotationAddressPoolFormerly}
+	wishSharing = wish{config.AnnotationSharing, config.AnnotationSharingFormerly}
 )
 
 // of returns what svc says. The name of today wins even when it says nothing.
@@ -89,7 +90,7 @@ func (r *reader) request(svc *Service, a *alloc.Allocator) (alloc.Request, *prob
 	if pool != "" && !a.HasPool(pool) {
 		// Renaming a pool must not cost the Services that name it their
 		// addresses, so this is a problem of the request.
-		return req, &problem{status.Reason(alloc.PoolUnknown), fmt.Sprintf("there is no pool %s", pool)}
+		return req, &problem{status.Reason(alloc.PoolUnknown), a.NoPool(pool)}
 	}
 	req.Addrs, req.Pool = addrs, pool
 	return req, nil

@@ -48,6 +48,7 @@ type ResourceStatus struct {
 	Pools    []status.Pool
 	Version  string             // of the resources that the controller uses
 	Refs     map[config.ID]Refs // of those that refer to something; nil: it is not known yet
+	Protect  bool               // a pool that is deleted stays until no Service has an address of it
 }
 
 // A ResourceWriter makes the status of resources say what became of them.
@@ -75,6 +76,7 @@ type ControllerOptions struct {
 	State        StateWriter           // optional: told whether all is in force
 	Announced    Announcements         // optional: what nodes announce; nil: Services say of it only what the configuration tells
 	Assign       AssignOptions         // optional; Now is set for each pass
+	Protect      *ProtectOptions       // optional: nil protects nothing
 
 	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
 }
@@ -89,7 +91,7 @@ type Controller struct {
 // NewController returns a Controller that does nothing until it leads or
 // follows.
 func NewController(opts ControllerOptions) *Controller {
-	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger}}
+	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, true)}}
 }
 
 // Lead assigns addresses until the context is canceled. What Services hold it
@@ -132,6 +134,7 @@ type term struct {
 	announced announced
 	told      Event // about the configuration, last; zero: nothing is wrong with it
 	timer     *time.Timer
+	clashes   map[status.Clash]bool // of the last pass
 
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
@@ -152,7 +155,7 @@ func (t *term) again(w *Worker, at time.Time) {
 func (c *Controller) pass(t *term) {
 	start := time.Now()
 	s, synced := c.opts.Cluster.Snapshot()
-	read := c.loader.next(start)
+	read := c.loader.next(start, s, synced)
 	if !synced || !read {
 		return // before everything is read, an address in use may look free
 	}
@@ -179,7 +182,7 @@ func (c *Controller) pass(t *term) {
 			}
 		}
 		if c.opts.Resources != nil {
-			rs := ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config)}
+			rs := ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config), Protect: c.opts.Protect != nil}
 			if read {
 				rs.Refs = resolveRefs(s.Config.Verdicts, a.Reach)
 			}
@@ -189,7 +192,8 @@ func (c *Controller) pass(t *term) {
 			c.opts.State.Set(controllerState(s.Config))
 		}
 		r.Leading = true
-		r.Pools = plan.Pools
+		r.Pools, r.Clashes = plan.Pools, plan.Clashes
+		c.tellClashes(t, s.Services, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
@@ -204,15 +208,15 @@ func (c *Controller) announced() (Announced, bool) {
 	return c.opts.Announced.Announced()
 }
 
-// tell sends an event when a text is refused, when that is over, and when
-// resources are ignored for it. Of resources their own events tell.
+// tell sends an event about the ConfigMap when its text is refused, when that is
+// over, and when one of two sources does not count. Of resources their own events
+// tell.
 func (c *Controller) tell(t *term, l Loaded) {
 	var e Event
 	switch {
-	case l.Document.Resources != nil:
-	case l.Config == nil && errors.Is(l.Err, ErrNotFound):
+	case l.Document.Resources == nil && l.Config == nil && errors.Is(l.Err, ErrNotFound):
 		// There is nothing that an event could be about: Services tell of it.
-	case l.Err != nil:
+	case l.Document.Resources == nil && l.Err != nil:
 		e = Event{Warning: true, Reason: EventConfigRejected, Message: l.Err.Error()}
 	case l.Document.Notice != "":
 		e = Event{Warning: true, Reason: EventConfigAmbiguous, Message: l.Document.Notice}

@@ -5,6 +5,7 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // AnnotationDrain on a Node has the node hand over what it announces, and then
 // announce nothing. Its value is a Drain.
-const AnnotationDrain = ownPrefix + "drain"
+const AnnotationDrain = config.AnnotationDrain
 
 // DefaultDrainHold is how long a node that drains asks routers to prefer others
 // before it withdraws its routes: time for them to have moved.
@@ -99,46 +100,6 @@ func (d Drain) IsZero() bool { return d == Drain{} }
 // hold returns how long the node asks routers to prefer others.
 func (d Drain) hold() time.Duration { return cmp.Or(d.Hold, DefaultDrainHold) }
 
-// A drainage says what of a node's routes is withdrawn because it drains.
-type drainage struct {
-	force  bool
-	waits  bool             // for routers to follow; nothing is withdrawn yet
-	others []announcingNode // that are alive, outlast it, and may announce something
-	last   string           // what decisions say of what none of them announces
-}
-
-// An announcingNode is another node, with the peers that run there.
-type announcingNode struct {
-	*Node
-	sessions []session
-}
-
-// newDrainage returns what a node that drains goes by. A node that has no agent,
-// or no power, announces nothing, whatever the cluster says of it: only one that
-// gossip reaches counts, and without gossip none does.
-func newDrainage(s Snapshot, n Node, opts AnnounceOptions) *drainage {
-	d := &drainage{force: n.Drain.Force, last: lastAnnouncer}
-	if opts.Members.Disabled || opts.Members.Stale {
-		d.last = aliveUnknown
-		return d
-	}
-	for _, m := range s.Nodes {
-		if m.Name == n.Name || !opts.Members.stays(m.Name) || !m.outlasts(n) || refusal(*m, true, opts) != "" {
-			continue
-		}
-		if _, _, sessions := sessionsOf(*s.Config.Config, *m, true); len(sessions) > 0 {
-			d.others = append(d.others, announcingNode{m, sessions})
-		}
-	}
-	return d
-}
-
-// stays reports whether the agent of a node is known to be alive, and does not say
-// that it stops.
-func (m Membership) stays(node string) bool {
-	return slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node == node && !o.Leaving })
-}
-
 // outlasts reports whether a node goes on announcing what n, which drains, would
 // leave to it. Of nodes that all drain, that is the last to have begun.
 func (m *Node) outlasts(n Node) bool {
@@ -148,59 +109,71 @@ func (m *Node) outlasts(n Node) bool {
 	return cmp.Or(m.Drain.Since.Compare(n.Drain.Since), strings.Compare(m.Name, n.Name)) > 0
 }
 
-// withdraws reports whether the node withdraws an address of a Service. The last
-// one that announces it does not, unless it has to.
-func (d *drainage) withdraws(svc *Service, pool *poolAds, is4 bool, endpoints []Endpoint) bool {
-	return d.force || slices.ContainsFunc(d.others, func(m announcingNode) bool {
-		return m.announces(svc, pool, is4, endpoints)
-	})
+// A drainage says what of a node's routes is withdrawn because it drains.
+type drainage struct {
+	force bool
+	waits bool // for routers to follow; nothing is withdrawn yet
 }
 
-// announces reports whether the node has a route of the address for a peer, by
-// the same rules as this one.
-func (m announcingNode) announces(svc *Service, pool *poolAds, is4 bool, endpoints []Endpoint) bool {
-	if newReach(endpoints, m.Name).refusal(is4, svc.Local) != "" {
-		return false
-	}
-	return slices.ContainsFunc(pool.bgp, func(ad *config.BGPAdvertisement) bool {
-		return config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, m.Labels) &&
-			slices.ContainsFunc(m.sessions, func(s session) bool {
-				return s.carries(is4) && (len(ad.Peers) == 0 || slices.Contains(ad.Peers, s.name))
-			})
-	})
-}
-
-// What a decision says of an address that is still announced though the node
-// drains.
-const (
-	lastAnnouncer = "the node drains, but no other announces the address"
-	aliveUnknown  = "the node drains, but which other nodes are alive is not known"
-)
+// lastAnnouncer is what a decision says of an address that is still announced though
+// the node drains, and why.
+func lastAnnouncer(why string) string { return "the node drains, but " + why }
 
 // drain enters what the node's drain means for its routes: at first they all ask
 // for another path, then they go.
-func (a *announcer) drain(s Snapshot, n Node, opts AnnounceOptions) {
+func (a *announcer) drain(n Node) {
 	if n.Drain.IsZero() {
 		return
 	}
 	a.policies.shutdown = true
-	a.drained = newDrainage(s, n, opts)
-	a.drained.waits = !opts.Drained
+	a.drained = &drainage{force: n.Drain.Force, waits: !a.opts.Drained}
 }
 
 // drainRefusal completes the decision about an address that the node could
-// announce; it reports whether it withdraws it.
+// announce; it reports whether it withdraws it. It does not unless another node was
+// seen to announce it, or it has to. What it does not announce, because it has
+// withdrawn it before or has never announced it, it leaves to those that are able to
+// for a moment: they may be about to.
 func (a *announcer) drainRefusal(d *status.Decision, svc *Service, pool *poolAds, endpoints []Endpoint) bool {
 	switch {
 	case a.drained == nil:
 		return false
-	case !a.drained.withdraws(svc, pool, d.Addr.Is4(), endpoints):
-		d.Detail, d.Last = a.drained.last, true
-		a.last = append(a.last, d.Addr)
-		return false
-	case a.drained.waits:
-		return false
+	case a.drained.force:
+		if a.drained.waits {
+			return false
+		}
+		d.Reason = status.NodeDraining
+		return true
 	}
-	d.Reason = status.NodeDraining
-	return true
+	s := a.succession().of(svc, pool, d.Addr, endpoints, "")
+	switch {
+	case s.Confirmed && a.drained.waits:
+		return false
+	case s.Confirmed:
+		d.Reason = status.NodeDraining
+		return true
+	case s.Able && !a.opts.announces(d.Addr) && !a.opts.overdue(d.Addr):
+		a.unseen = append(a.unseen, d.Addr)
+		d.Reason, d.Detail = status.NodeDraining, s.Detail
+		return true
+	}
+	d.Detail, d.Last = lastAnnouncer(s.Detail), true
+	a.last = append(a.last, d.Addr)
+	return false
 }
+
+// succession is made once it is needed.
+func (a *announcer) succession() *succession {
+	if a.others == nil {
+		a.others = newSuccession(a.snapshot, a.policies.node, a.opts)
+	}
+	return a.others
+}
+
+// announces reports whether the node announces an address, as far as is known.
+func (o AnnounceOptions) announces(addr netip.Addr) bool {
+	return o.Announces == nil || o.Announces(addr)
+}
+
+// overdue reports whether others should have announced an address by now.
+func (o AnnounceOptions) overdue(addr netip.Addr) bool { return o.Overdue != nil && o.Overdue(addr) }

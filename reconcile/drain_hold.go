@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/status"
@@ -16,7 +17,7 @@ const (
 	// where there is nothing else to go by.
 	drainDoubt = time.Minute
 	// drainSettle is how long an agent that starts on a drained node waits to know
-	// who else is alive.
+	// who else is alive, and what they have sent.
 	drainSettle = 10 * time.Second
 )
 
@@ -96,12 +97,30 @@ func (a *Agent) tellDrain(n Node) {
 	}
 }
 
+// tellUnknown says once that annotations of the Node mean nothing.
+func (a *Agent) tellUnknown(n Node) {
+	if n.Unknown == a.unknown {
+		return
+	}
+	if a.unknown = n.Unknown; n.Unknown == "" {
+		return
+	}
+	a.opts.Logger.Warn("annotation without a meaning", "node", n.Name, "reason", n.Unknown)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(Event{Warning: true, Reason: EventUnknown, Message: n.Unknown})
+	}
+}
+
 // unsettled reports whether this agent, which has just started, should leave FRR as
 // it is for a moment: on a node that was drained long ago it would announce again
-// what others do, until it knows of them.
+// what others do, until it knows of them, and what they have sent.
 func (a *Agent) unsettled(s Snapshot, now time.Time) bool {
 	n, _ := findNode(s.Nodes, a.opts.Node)
-	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.long(now) || !a.opts.Layer2.Neighborhood().Stale {
+	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.long(now) {
+		return false
+	}
+	a.opts.Layer2.Ask(true)
+	if a.opts.Layer2.Neighborhood().answered(n.Name) {
 		return false
 	}
 	if a.started.IsZero() {
@@ -125,4 +144,12 @@ func (a *Agent) steady(m Membership, held holdState) (Membership, holdState) {
 		m, held.over = a.known, held.over && a.drained
 	}
 	return m, held
+}
+
+// answered reports whether it is known who is alive, and what all others have sent.
+func (m Membership) answered(self string) bool {
+	if m.Disabled || m.Stale {
+		return m.Disabled
+	}
+	return !slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node != self && !o.Leaving && !o.Answered })
 }

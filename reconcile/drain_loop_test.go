@@ -3,6 +3,7 @@
 package reconcile_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,15 +20,46 @@ type network struct {
 	*scene
 	members []reconcile.Member
 	stale   bool
+	asks    bool             // the agent does
+	asked   bool             // the agent is
+	told    []reconcile.Sent // what it said
+	leaving bool             // the agent stops
+	alone   []int            // what it said of that
 }
 
 func (n *network) Neighborhood() reconcile.Neighborhood {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: n.members}}
+	members := slices.Clone(n.members)
+	for i := range members {
+		members[i].Answered = members[i].Answered && n.asks
+	}
+	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
 }
 
 func (*network) Set([]reconcile.Answer) {}
+
+// Ask has the others answer a moment later.
+func (n *network) Ask(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asks != on {
+		n.asks = on
+		time.AfterFunc(time.Millisecond, n.wake)
+	}
+}
+
+func (n *network) Alone(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.alone = append(n.alone, count)
+}
+
+func (n *network) Tell(sent []reconcile.Sent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = sent
+}
 
 // A drainScene is an agent of node n1, whose Node drains or not.
 type drainScene struct {
@@ -38,7 +70,7 @@ type drainScene struct {
 
 func newDrainScene(t *testing.T) drainScene {
 	scene := &scene{synced: true}
-	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}}
+	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, sends("n2", "peer1", "198.51.100.1")}}}
 	scene.network = w.network
 	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
 	return w
@@ -51,6 +83,15 @@ func (w drainScene) set(d reconcile.Drain) {
 	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
 	w.snapshot.Services = services("web=198.51.100.1")
 	w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
+}
+
+// look reads what the agent has done, once it is quiet.
+func (w drainScene) look(f func()) {
+	w.t.Helper()
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }
 
 // is compares what FRR was told, and what the report says.
@@ -200,6 +241,36 @@ func TestAgentStartsDrainedStale(t *testing.T) {
 			w.is("it does not know", true, true, true)
 		})
 	}
+}
+
+// An annotation of the Node that is misspelt is told, once for each change.
+func TestAgentUnknownAnnotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		w.node(reconcile.Drain{})
+		for _, step := range []struct {
+			key  string
+			want []string
+		}{
+			{"example.com/drain", nil},
+			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
+			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
+			{"metallb.io/address-pool", []string{reconcile.EventUnknown, reconcile.EventUnknown}},
+		} {
+			w.change(func() {
+				w.set(reconcile.Drain{})
+				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+					Name: "n1", Annotations: map[string]string{step.key: "now"},
+				}})
+			})
+			w.is(step.key, true, false, false)
+			if !slices.Equal(w.events, step.want) {
+				t.Errorf("%s: events %q, want %q", step.key, w.events, step.want)
+			}
+		}
+	})
 }
 
 // An annotation that means nothing is told of, once, and changes nothing.

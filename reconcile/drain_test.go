@@ -58,9 +58,19 @@ func TestNodeDrain(t *testing.T) {
 	}
 }
 
-// drained is what node n1 of two decides while it drains, before it has asked for
-// other paths for long enough, or after. Edit changes the cluster before.
-func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.Membership)) reconcile.Desired {
+// sends is a member that was seen to have sent routes of addresses to a peer.
+func sends(node, peer string, addrs ...string) reconcile.Member {
+	m := reconcile.Member{Node: node, Answered: true}
+	for _, text := range addrs {
+		addr := netip.MustParseAddr(text)
+		m.Sent = append(m.Sent, reconcile.Sent{Peers: []string{peer}, Runs: [][2]netip.Addr{{addr, addr}}})
+	}
+	return m
+}
+
+// twoNodes are a cluster of which n1 drains, and the route of the one Service was
+// seen to be sent from n2.
+func twoNodes(t *testing.T) (reconcile.Snapshot, reconcile.Membership) {
 	t.Helper()
 	r, err := config.ParseRange("192.0.2.0/24")
 	if err != nil {
@@ -83,7 +93,14 @@ func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1"}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}}},
 	}
-	m := reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, {Node: "n2"}}}
+	return s, reconcile.Membership{Members: []reconcile.Member{{Node: "n1"}, sends("n2", "in", "192.0.2.1")}}
+}
+
+// drained is what node n1 of two decides while it drains, before it has asked for
+// other paths for long enough, or after. Edit changes the cluster before.
+func drained(t *testing.T, over bool, edit func(*reconcile.Snapshot, *reconcile.Membership)) reconcile.Desired {
+	t.Helper()
+	s, m := twoNodes(t)
 	edit(&s, &m)
 	return reconcile.Announce(s, "n1", reconcile.AnnounceOptions{Members: m, Drained: over})
 }
@@ -159,6 +176,57 @@ func TestDrain(t *testing.T) {
 		{
 			name: "not if the other's agent stops", over: true, routes: 1, reason: status.Announced, detail: last,
 			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1].Leaving = true },
+		},
+		{
+			name: "not if the other has sent nothing", over: true, routes: 1, reason: status.Announced,
+			detail: "the node drains, but no other node's session that carries it is up: n2",
+			edit:   func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1].Sent = nil },
+		},
+		{
+			name: "asks for other paths all the while", routes: 1, reason: status.Announced,
+			detail: "the node drains, but no other node's session that carries it is up: n2",
+			edit:   func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1].Sent = nil },
+		},
+		{
+			name: "not if the other has sent other routes", over: true, routes: 1, reason: status.Announced,
+			detail: "the node drains, but no route of it was sent yet from n2",
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members[1] = sends("n2", "in", "192.0.2.0", "192.0.2.2")
+			},
+		},
+		{
+			name: "not if the other has sent it to a peer that it is not for", over: true, routes: 1, reason: status.Announced,
+			detail: "the node drains, but no route of it was sent yet from n2",
+			edit: func(_ *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members[1] = sends("n2", "gone", "192.0.2.1")
+			},
+		},
+		{
+			name: "not if the other does not answer, as agents of the version before", over: true, routes: 1, reason: status.Announced,
+			detail: "the node drains, but no answer yet from n2",
+			edit:   func(_ *reconcile.Snapshot, m *reconcile.Membership) { m.Members[1] = reconcile.Member{Node: "n2"} },
+		},
+		{
+			name: "not if none of several has sent it", over: true, routes: 1, reason: status.Announced,
+			detail: "the node drains, but no other node's session that carries it is up: n2, n3, n4 and 1 more; no route of it was sent yet from n6; no answer yet from n7",
+			edit: func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members = []reconcile.Member{{Node: "n1"}, sends("n2", "in"), sends("n3", "in"), sends("n4", "in"), sends("n5", "in"),
+					sends("n6", "in", "192.0.2.7"), {Node: "n7"}}
+				s.Nodes = append(s.Nodes, &reconcile.Node{Name: "n3"}, &reconcile.Node{Name: "n4"}, &reconcile.Node{Name: "n5"}, &reconcile.Node{Name: "n6"}, &reconcile.Node{Name: "n7"})
+			},
+		},
+		{
+			name: "if one of several has sent it", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members = append([]reconcile.Member{{Node: "n1"}, sends("n2", "in")}, sends("n3", "in", "192.0.2.1"))
+				s.Nodes = append(s.Nodes, &reconcile.Node{Name: "n3"})
+			},
+		},
+		{
+			name: "what the other has not sent, by force", over: true, reason: status.NodeDraining,
+			edit: func(s *reconcile.Snapshot, m *reconcile.Membership) {
+				m.Members[1].Sent, s.Nodes[0].Drain.Force = nil, true
+			},
 		},
 		{
 			name: "not while who is alive is not known", over: true, routes: 1, reason: status.Announced, detail: unknown,

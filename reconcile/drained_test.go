@@ -31,6 +31,8 @@ func TestDrainageOf(t *testing.T) {
 	handing := []status.Decision{{Service: "ns/a", Addr: netip.MustParseAddr("192.0.2.9"), Protocol: status.Layer2, Announce: true, Reason: status.HandingOver}}
 	hit := slices.Clone(last) // another host has the address, which is what its detail says
 	hit[len(hit)-1].Detail, hit[0].Detail = "02:00:00:00:00:01 on eth0 has the address", "kept from a peer"
+	unseen := slices.Clone(gone) // another node is able to announce it, but was not seen to
+	unseen[0].Detail = "no answer yet from n2"
 	was := &status.Drain{Wish: "2026-05-01T12:00:00Z", Over: true}
 	tests := []struct {
 		name      string
@@ -42,6 +44,7 @@ func TestDrainageOf(t *testing.T) {
 		over      bool
 	}{
 		{"all is gone", gone, true, was, 0, true, true},
+		{"all is gone, but to nobody", unseen, true, was, 0, true, false},
 		{"FRR has not done it yet", gone, false, was, 0, true, false},
 		{"routers are asked", gone, true, &status.Drain{Wish: was.Wish}, 0, true, false},
 		{"the last announcer", last, true, was, 2, true, true},

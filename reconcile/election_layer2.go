@@ -16,6 +16,7 @@ type DesiredLayer2 struct {
 	Announce  []Ownership             // in address order
 	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
 	Held      map[netip.Addr][]string // which members have announced an address, sorted
+	Heard     map[netip.Addr]Claim    // who was heard to announce an address, though gossip does not reach that node
 	Unheard   []netip.Addr            // in order: this node is elected, and neither it nor another has an interface to answer on
 	Decisions []status.Decision       // by Service and address
 	Stale     bool                    // the Membership was; nobody is elected
@@ -25,6 +26,13 @@ type DesiredLayer2 struct {
 func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 	owner, ok := d.Owners[addr]
 	return ok && slices.Contains(d.Held[addr], owner)
+}
+
+// GivesWay reports whether the node that owns an address was heard to announce it,
+// though gossip does not reach that node.
+func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
+	owner, ok := d.Owners[addr]
+	return ok && d.Heard[addr].Node == owner
 }
 
 // An Ownership is an address that this node is to answer for.
@@ -272,6 +280,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 	d := DesiredLayer2{
 		Owners:    make(map[netip.Addr]string, len(el.groups)),
 		Held:      el.held,
+		Heard:     el.heard,
 		Decisions: make([]status.Decision, len(el.claims)),
 		Stale:     el.stale,
 	}
@@ -345,7 +354,7 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
-			d.Detail, d.Last = lastAnnouncer, true
+			d.Detail, d.Last = lastAnnouncer(noOther), true
 		}
 		return d
 	case el.members[el.self].Leaving:

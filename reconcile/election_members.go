@@ -36,6 +36,9 @@ type Member struct {
 	Damped     bool         // it came and went too often lately
 	Interfaces []string     // those it can answer on
 	Held       []netip.Addr // those it has announced
+
+	Answered bool   // it has said what it has sent
+	Sent     []Sent // that
 }
 
 // An electorate is who may own addresses in one pass.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/heraldlb/herald/config"
 )
@@ -20,8 +21,12 @@ type Document struct {
 	Text      []byte
 	Resources *config.Resources // in place of Text; the same pointer says the same
 	Err       error             // why there is neither: it does not exist, say
-	Ignored   []config.Object   // resources that are there and do not count
+	Ignored   []config.Object   // resources that exist and do not count
 	Notice    string            // what somebody should look at; empty: nothing
+	Release   string            // of a text: which addresses may be taken away, as config.ParseRelease reads it
+
+	Protection *config.Protection // nil: what Services use is not protected
+	Recorded   Recorded           // with Protection, of a text
 }
 
 // Loaded is the configuration in force, and what became of the newest
@@ -35,6 +40,9 @@ type Loaded struct {
 
 	// Resolved is what the resources in force came from; nil where a text is.
 	Resolved *config.Resolved
+
+	Withheld bool   // some of the newest is not in force because Services use what it takes away
+	Pools    []byte // of a text, with Protection: what config.PoolsOf makes of what is in force
 }
 
 // Next returns what is in force once d has arrived. A document that is missing
@@ -47,21 +55,24 @@ func (l Loaded) Next(d Document) Loaded {
 	switch {
 	case d.Err != nil:
 		n.Err = fmt.Errorf("%s: %w", d.Source, d.Err)
-	case d.Resources != nil && d.Resources == l.Accepted.Resources:
+	case d.Resources != nil && l.settled(d):
 		n.Accepted, n.Err, n.Verdicts = d, l.refusals(d), l.Resolved.Verdicts
 	case d.Resources != nil:
 		var before config.Resolved
 		if l.Resolved != nil {
 			before = *l.Resolved
 		}
-		r := before.Next(*d.Resources)
-		n.Config, n.Accepted, n.Verdicts, n.Resolved = r.Config, d, r.Verdicts, &r
+		resources := *d.Resources
+		resources.Protection = d.Protection
+		r := before.Next(resources)
+		n.Config, n.Accepted, n.Verdicts, n.Resolved, n.Pools = r.Config, d, r.Verdicts, &r, nil
+		n.Withheld = slices.ContainsFunc(r.Verdicts, func(v config.Verdict) bool { return v.Reason == config.VerdictInUse })
 		n.Err = n.refusals(d)
-	case l.Config != nil && l.Accepted.Resources == nil && bytes.Equal(d.Text, l.Accepted.Text):
+	case l.settled(d):
 		// Unchanged, or back to what is in force: the same *Config tells
 		// everyone so.
 		n.Accepted = d
-	case l.Err != nil && l.Document.Err == nil && l.Document.Resources == nil && bytes.Equal(d.Text, l.Document.Text):
+	case l.Err != nil && !l.Withheld && l.Document.Err == nil && l.Document.Resources == nil && bytes.Equal(d.Text, l.Document.Text):
 		n.Err = l.Err // it would be refused again
 	default:
 		c, err := config.Parse(d.Text)
@@ -69,9 +80,31 @@ func (l Loaded) Next(d Document) Loaded {
 			n.Err = fmt.Errorf("%s: %w", d.Source, err)
 			break
 		}
-		n.Config, n.Accepted, n.Resolved = c, d, nil
+		return n.take(d, c)
 	}
 	return n
+}
+
+// settled reports whether all that a document says is in force.
+func (l Loaded) settled(d Document) bool {
+	switch {
+	case l.Config == nil || l.Withheld || d.Err != nil:
+		return false
+	case d.Resources != nil:
+		return d.Resources == l.Accepted.Resources
+	}
+	return l.Accepted.Resources == nil && bytes.Equal(d.Text, l.Accepted.Text) && !d.Recorded.withholds(d)
+}
+
+// source returns where what is in force is from; empty if nothing is.
+func (l Loaded) source() Source {
+	switch {
+	case l.Config == nil:
+		return ""
+	case l.Accepted.Resources != nil:
+		return SourceResources
+	}
+	return SourceConfigMap
 }
 
 // refusals says which resources are not in force.

@@ -26,17 +26,21 @@ func TestLoadedNext(t *testing.T) {
 		same    bool   // the *Config is the one before
 	}{
 		{"missing at the start", reconcile.Document{Err: notFound}, "", "", "configmap x: not found", true},
+		{"empty at the start", reconcile.Document{Version: "0", Text: []byte("\n")}, "", "", "address-pools: []", true},
 		{"bad at the start", reconcile.Document{Version: "1", Text: []byte(bad)}, "", "", "nonsense", true},
 		{"the first good one", reconcile.Document{Version: "2", Text: []byte(one)}, "one", "2", "", false},
 		{"the same text", reconcile.Document{Version: "3", Text: []byte(one)}, "one", "3", "", true},
 		{"a bad one", reconcile.Document{Version: "4", Text: []byte(bad)}, "one", "3", "configmap x: ", true},
 		{"the same bad one", reconcile.Document{Version: "5", Text: []byte(bad)}, "one", "3", "nonsense", true},
 		{"back to the good text", reconcile.Document{Version: "6", Text: []byte(one)}, "one", "6", "", true},
+		{"emptied", reconcile.Document{Version: "6a", Text: []byte("# soon\n---\n")}, "one", "6", "address-pools: []", true},
+		{"back from that", reconcile.Document{Version: "6", Text: []byte(one)}, "one", "6", "", true},
 		{"deleted", reconcile.Document{Err: notFound}, "one", "6", "not found", true},
 		{"bad after deletion", reconcile.Document{Version: "7", Text: []byte(bad)}, "one", "6", "nonsense", true},
 		{"deleted again", reconcile.Document{Err: notFound}, "one", "6", "not found", true},
 		{"there again", reconcile.Document{Version: "8", Text: []byte(one)}, "one", "8", "", true},
 		{"another good one", reconcile.Document{Version: "9", Text: []byte(two)}, "two", "9", "", false},
+		{"without pools", reconcile.Document{Version: "10", Text: []byte("address-pools: []")}, "", "10", "", false},
 	}
 	var l reconcile.Loaded
 	for _, s := range steps {
@@ -44,7 +48,7 @@ func TestLoadedNext(t *testing.T) {
 		before := l.Config
 		l = l.Next(s.doc)
 		pool := ""
-		if l.Config != nil {
+		if l.Config != nil && len(l.Config.Pools) > 0 {
 			pool = l.Config.Pools[0].Name
 		}
 		if pool != s.pool {

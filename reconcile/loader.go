@@ -13,8 +13,12 @@ import (
 const (
 	EventConfigRejected  = "ConfigRejected"  // warning; an older one stays in force
 	EventConfigAccepted  = "ConfigAccepted"  // after one was rejected
-	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are resources, too, and they do not count
+	EventConfigAmbiguous = "ConfigAmbiguous" // warning; there are a ConfigMap and resources, and one of them does not count
 )
+
+// EventListInDoubt is the reason of an event about Herald's Namespace, a warning:
+// the API server lists too few of some kind, and is asked again.
+const EventListInDoubt = "ListInDoubt"
 
 // Documents is where the configuration comes from.
 type Documents interface {
@@ -24,17 +28,22 @@ type Documents interface {
 
 // A loader keeps the configuration that is in force, for a loop.
 type loader struct {
-	docs Documents
-	log  *slog.Logger
+	docs    Documents
+	log     *slog.Logger
+	protect *protector // nil: nothing is protected
 
 	loaded   Loaded
 	accepted time.Time // when loaded.Config came into force
 }
 
-// next looks for a newer document. It reports whether there is any.
-func (l *loader) next(now time.Time) bool {
+// next looks for a newer document, given what the cluster looks like. It reports
+// whether there is any.
+func (l *loader) next(now time.Time, s Snapshot, synced bool) bool {
 	doc, read := l.docs.Document()
 	if !read {
+		return false
+	}
+	if l.protect != nil && (!synced || !l.protect.add(&doc, s, l.loaded)) {
 		return false
 	}
 	before := l.loaded

@@ -40,6 +40,7 @@ type scene struct {
 	hung     bool // FRR takes a text and does nothing
 
 	rechecked []netip.Prefix // that the agent had looked at again
+	looked    time.Time      // when the last look at all was begun
 
 	refs map[config.ID]reconcile.Refs // what was said of resources
 }
@@ -138,6 +139,27 @@ type routers struct{ *scene }
 
 func (routers) Expect([]netip.Prefix)  {}
 func (routers) Sent(netip.Prefix) bool { return true }
+
+func (routers) SentTo(netip.Prefix) []status.PeerID {
+	return []status.PeerID{{Address: netip.MustParseAddr("192.0.2.254")}}
+}
+
+// Look takes a moment.
+func (r routers) Look() {
+	begun := time.Now()
+	time.AfterFunc(10*time.Millisecond, func() {
+		r.mu.Lock()
+		r.looked = begun
+		r.mu.Unlock()
+		r.wake()
+	})
+}
+
+func (r routers) Looked() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.looked
+}
 
 func (r routers) Recheck(routes []netip.Prefix) {
 	r.mu.Lock()

@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,174 +13,213 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	kyaml "k8s.io/apimachinery/pkg/util/yaml"
-	"sigs.k8s.io/yaml"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/heraldlb/herald/manifest"
 )
 
 // ReadObjects reads Services, Nodes, Namespaces and EndpointSlices from
 // manifests, as kubectl prints them: YAML documents or JSON, lists too. It
-// ignores other kinds. The Snapshot has no configuration.
+// ignores other kinds. The Snapshot has no configuration. Its error is a
+// manifest.Errors with all mistakes.
 func ReadObjects(r io.Reader) (Snapshot, error) {
-	s, err := newManifests().readAll(r)
+	s, err := readText(r, false)
+	s.sort()
+	return s, err
+}
+
+// readText reads the objects of a text, in its order.
+func readText(r io.Reader, draft bool) (Snapshot, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	objects, mistakes := manifest.Read("", text)
+	s, findings := ReadManifests(objects, draft)
+	if err := manifest.ErrorsIn(append(mistakes, findings...)); err != nil {
+		return Snapshot{}, err
+	}
+	return s, nil
+}
+
+// sort orders objects by name, as those of a cluster are.
+func (s *Snapshot) sort() {
 	slices.SortFunc(s.Services, func(a, b *Service) int { return a.Key.Compare(b.Key) })
 	slices.SortFunc(s.Nodes, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
-	return s, err
+}
+
+// ReadManifests chooses Services, Nodes, Namespaces and EndpointSlices from
+// objects, and leaves them in their order. Findings name what the API server
+// would refuse; an object that has some is read as far as it goes, the first of
+// two that are the same. In a draft, Services may be as somebody wrote them, and
+// no API server has seen them yet: they are given the cluster IPs that they call
+// for.
+func ReadManifests(objects []*manifest.Object, draft bool) (Snapshot, []manifest.Finding) {
+	m := &manifests{
+		snapshot: Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[Key][]Endpoint{}},
+		seen:     map[string]bool{},
+		draft:    draft,
+	}
+	for _, o := range objects {
+		m.read(o)
+	}
+	return m.snapshot, m.findings
 }
 
 // manifests is what has been read so far.
 type manifests struct {
 	snapshot Snapshot
-	seen     map[string]bool // "Kind namespace/name"
-	draft    bool            // Services may be as somebody wrote them: no API server has seen them
+	findings []manifest.Finding
+	seen     map[string]bool // names that identify returned
+	draft    bool
 }
 
-func newManifests() *manifests {
-	return &manifests{
-		snapshot: Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[Key][]Endpoint{}},
-		seen:     map[string]bool{},
-	}
+func (m *manifests) find(o *manifest.Object, severity manifest.Severity, id, field, format string, args ...any) {
+	f := o.Finding(severity, id, field, format, args...)
+	f.Object = identify(o)
+	m.findings = append(m.findings, f)
 }
 
-// readAll reads all documents of a text. Objects are in the order of the text.
-func (m *manifests) readAll(r io.Reader) (Snapshot, error) {
-	docs := kyaml.NewYAMLReader(bufio.NewReader(r))
-	for n := 1; ; n++ {
-		doc, err := docs.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return Snapshot{}, fmt.Errorf("document %d: %w", n, err)
-		}
-		text, err := yaml.YAMLToJSONStrict(doc)
-		if err != nil {
-			return Snapshot{}, fmt.Errorf("document %d: %w", n, err)
-		}
-		if err := m.read(text, metav1.TypeMeta{}); err != nil {
-			return Snapshot{}, fmt.Errorf("document %d: %w", n, err)
-		}
+// identify returns "Node n1", or "Service shop/web".
+func identify(o *manifest.Object) string {
+	if o.Name == "" {
+		return o.Kind
 	}
-	return m.snapshot, nil
-}
-
-// read adds one object, or those of a list. The items of a typed list need not
-// say what they are: asItem does.
-func (m *manifests) read(text []byte, asItem metav1.TypeMeta) error {
-	var head struct {
-		metav1.TypeMeta   `json:",inline"`
-		metav1.ObjectMeta `json:"metadata"`
-		Items             []json.RawMessage `json:"items"`
+	if o.Kind == "Service" || o.Kind == "EndpointSlice" {
+		return o.Kind + " " + namespace(o.Namespace) + "/" + o.Name
 	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return fieldError(err)
-	}
-	if head.Kind == "" {
-		head.TypeMeta = asItem
-	}
-	if item, ok := strings.CutSuffix(head.Kind, "List"); ok {
-		for i, text := range head.Items {
-			if err := m.read(text, metav1.TypeMeta{Kind: item, APIVersion: head.APIVersion}); err != nil {
-				return fmt.Errorf("item %d: %w", i, err)
-			}
-		}
-		return nil
-	}
-	var add func(name string) error
-	switch head.GroupVersionKind() {
-	case corev1.SchemeGroupVersion.WithKind("Service"):
-		add = func(string) error { return m.service(text) }
-	case corev1.SchemeGroupVersion.WithKind("Node"):
-		add = func(string) error { return m.node(text) }
-	case corev1.SchemeGroupVersion.WithKind("Namespace"):
-		add = func(name string) error { m.snapshot.Namespaces[name] = head.Labels; return nil }
-	case discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"):
-		add = func(string) error { return m.slice(text) }
-	default:
-		return nil
-	}
-	if head.Name == "" {
-		return fmt.Errorf("%s: metadata.name: missing", head.Kind)
-	}
-	name := head.Kind + " " + head.Name
-	if head.Kind == "Service" || head.Kind == "EndpointSlice" {
-		name = head.Kind + " " + namespace(head.ObjectMeta) + "/" + head.Name
-	}
-	if m.seen[name] {
-		return fmt.Errorf("%s: defined twice", name)
-	}
-	m.seen[name] = true
-	if err := add(head.Name); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
+	return o.Kind + " " + o.Name
 }
 
 // namespace returns the namespace that kubectl would put an object into.
-func namespace(o metav1.ObjectMeta) string {
-	if o.Namespace == "" {
+func namespace(said string) string {
+	if said == "" {
 		return metav1.NamespaceDefault
 	}
-	return o.Namespace
+	return said
 }
 
-func (m *manifests) service(text []byte) error {
-	var svc corev1.Service
-	if err := json.Unmarshal(text, &svc); err != nil {
-		return fieldError(err)
+// read adds an object if it is of one of the kinds.
+func (m *manifests) read(o *manifest.Object) {
+	var add func(*manifest.Object) (metav1.Object, []string, error)
+	switch schema.FromAPIVersionAndKind(o.APIVersion, o.Kind) {
+	case corev1.SchemeGroupVersion.WithKind("Service"):
+		add = m.service
+	case corev1.SchemeGroupVersion.WithKind("Node"):
+		add = m.node
+	case corev1.SchemeGroupVersion.WithKind("Namespace"):
+		add = m.namespace
+	case discoveryv1.SchemeGroupVersion.WithKind("EndpointSlice"):
+		add = m.slice
+	default:
+		return
+	}
+	for _, f := range o.Mistakes {
+		f.Object = identify(o)
+		m.findings = append(m.findings, f)
+	}
+	if o.Name == "" {
+		m.find(o, manifest.Error, manifest.IDMetadata, "metadata.name", "missing")
+		return
+	}
+	if m.seen[identify(o)] {
+		m.find(o, manifest.Error, manifest.IDDuplicate, "", "defined twice")
+		return
+	}
+	m.seen[identify(o)] = true
+	decoded, unknown, err := add(o)
+	if err != nil {
+		var at fieldMistake
+		if !errors.As(err, &at) {
+			at = fieldMistake{"", err.Error()}
+		}
+		m.find(o, manifest.Error, manifest.IDField, at.field, "%s", at.reason)
+	}
+	if decoded == nil || decoded.GetUID() != "" {
+		return // what an API server shows may be newer than Herald
+	}
+	for _, field := range unknown {
+		m.find(o, manifest.Warning, manifest.IDField, field, "unknown field")
+	}
+}
+
+// A fieldMistake is a mistake in a field.
+type fieldMistake struct{ field, reason string }
+
+// Error returns "spec.type: unknown type …".
+func (e fieldMistake) Error() string { return e.field + ": " + e.reason }
+
+func (m *manifests) service(o *manifest.Object) (metav1.Object, []string, error) {
+	svc := new(corev1.Service)
+	unknown, err := o.Decode(svc)
+	if err != nil {
+		return nil, nil, fieldError(err)
 	}
 	if err := checkService(svc); err != nil {
-		return err
+		return nil, nil, err
 	}
-	svc.Namespace = namespace(svc.ObjectMeta)
+	svc.Namespace = namespace(svc.Namespace)
 	if m.draft {
-		supposeClusterIPs(&svc)
+		supposeClusterIPs(svc)
 	}
-	m.snapshot.Services = append(m.snapshot.Services, FromService(&svc))
-	return nil
+	m.snapshot.Services = append(m.snapshot.Services, FromService(svc))
+	return svc, unknown, nil
 }
 
-func (m *manifests) node(text []byte) error {
-	var n corev1.Node
-	if err := json.Unmarshal(text, &n); err != nil {
-		return fieldError(err)
+func (m *manifests) node(o *manifest.Object) (metav1.Object, []string, error) {
+	n := new(corev1.Node)
+	unknown, err := o.Decode(n)
+	if err != nil {
+		return nil, nil, fieldError(err)
 	}
-	m.snapshot.Nodes = append(m.snapshot.Nodes, FromNode(&n))
-	return nil
+	m.snapshot.Nodes = append(m.snapshot.Nodes, FromNode(n))
+	return n, unknown, nil
 }
 
-func (m *manifests) slice(text []byte) error {
-	var slice discoveryv1.EndpointSlice
-	if err := json.Unmarshal(text, &slice); err != nil {
-		return fieldError(err)
+func (m *manifests) namespace(o *manifest.Object) (metav1.Object, []string, error) {
+	n := new(corev1.Namespace)
+	unknown, err := o.Decode(n)
+	if err != nil {
+		return nil, nil, fieldError(err)
+	}
+	m.snapshot.Namespaces[o.Name] = n.Labels
+	return n, unknown, nil
+}
+
+func (m *manifests) slice(o *manifest.Object) (metav1.Object, []string, error) {
+	slice := new(discoveryv1.EndpointSlice)
+	unknown, err := o.Decode(slice)
+	if err != nil {
+		return nil, nil, fieldError(err)
 	}
 	switch slice.AddressType {
 	case discoveryv1.AddressTypeIPv4, discoveryv1.AddressTypeIPv6, discoveryv1.AddressTypeFQDN:
 	default:
-		return fmt.Errorf("addressType: %q is none of IPv4, IPv6 and FQDN", slice.AddressType)
+		return nil, nil, fieldMistake{"addressType", fmt.Sprintf("%q is none of IPv4, IPv6 and FQDN", slice.AddressType)}
 	}
-	slice.Namespace = namespace(slice.ObjectMeta)
-	if key, endpoints := FromEndpointSlice(&slice); key != (Key{}) {
+	slice.Namespace = namespace(slice.Namespace)
+	if key, endpoints := FromEndpointSlice(slice); key != (Key{}) {
 		m.snapshot.Endpoints[key] = MergeEndpoints(m.snapshot.Endpoints[key], endpoints)
 	}
-	return nil
+	return slice, unknown, nil
 }
 
 // checkService refuses what an API server would, where a mistake would change
 // what is decided.
-func checkService(svc corev1.Service) error {
+func checkService(svc *corev1.Service) error {
 	switch svc.Spec.Type {
 	case "", corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeExternalName:
 	default:
-		return fmt.Errorf("spec.type: unknown type %q", svc.Spec.Type)
+		return fieldMistake{"spec.type", fmt.Sprintf("unknown type %q", svc.Spec.Type)}
 	}
 	switch svc.Spec.ExternalTrafficPolicy {
 	case "", corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal:
 	default:
-		return fmt.Errorf("spec.externalTrafficPolicy: %q is neither Cluster nor Local", svc.Spec.ExternalTrafficPolicy)
+		return fieldMistake{"spec.externalTrafficPolicy", fmt.Sprintf("%q is neither Cluster nor Local", svc.Spec.ExternalTrafficPolicy)}
 	}
 	for i, p := range svc.Spec.Ports {
 		if p.Port < 1 || p.Port > 65535 {
-			return fmt.Errorf("spec.ports[%d].port: %d is not between 1 and 65535", i, p.Port)
+			return fieldMistake{fmt.Sprintf("spec.ports[%d].port", i), fmt.Sprintf("%d is not between 1 and 65535", p.Port)}
 		}
 	}
 	return nil
@@ -191,7 +229,7 @@ func checkService(svc corev1.Service) error {
 func fieldError(err error) error {
 	var typeErr *json.UnmarshalTypeError
 	if errors.As(err, &typeErr) && typeErr.Field != "" {
-		return fmt.Errorf("%s: want %s, not %s", typeErr.Field, typeErr.Type, typeErr.Value)
+		return fieldMistake{typeErr.Field, fmt.Sprintf("want %s, not %s", typeErr.Type, typeErr.Value)}
 	}
 	return err
 }

@@ -30,6 +30,8 @@ type Outcome struct {
 	Answers   []Answer          // in address order
 	Decisions []status.Decision // by Service, address and protocol
 	Next      time.Time         // decide again then, should nothing change before; zero: no need
+	Ask       bool              // what other nodes have sent is of interest
+	GivenUp   []netip.Addr      // in order: not announced any more though nobody was seen to announce it instead
 }
 
 // A Memory is what a node's loop has to remember from one Outcome to the next.
@@ -38,11 +40,12 @@ type Outcome struct {
 type Memory struct {
 	Times SwitchTimes // zero: DefaultSwitchTimes
 
-	switches Switches
-	bgp      render.Config
-	answers  []Answer
-	rounds   map[netip.Addr]round
-	gaps     int
+	switches  Switches
+	bgp       render.Config
+	answers   []Answer
+	decisions []status.Decision
+	rounds    map[netip.Addr]round
+	gaps      int
 }
 
 // A round is how often an address was announced from the beginning.
@@ -71,12 +74,33 @@ func (m *Memory) Next(bgp Desired, layer2 DesiredLayer2, gaps int, sent func([]n
 	out := Outcome{
 		BGP:       keepRoutes(bgp.BGP, m.bgp, over.routes),
 		Answers:   m.answer(layer2, steps, over.answers),
-		Decisions: decisionsOf(bgp.Decisions, layer2.Decisions, steps, over),
+		Decisions: decisionsOf(mergeDecisions(bgp.Decisions, layer2.Decisions), m.decisions, steps, over, bgp.Left),
 		Next:      next,
+		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(bgp.Kept) > 0,
 	}
+	for addr, step := range steps {
+		if step.GivenUp != 0 {
+			out.GivenUp = append(out.GivenUp, addr)
+		}
+	}
+	slices.SortFunc(out.GivenUp, netip.Addr.Compare)
 	noteInterfaces(out.Decisions, out.Answers)
-	m.bgp, m.answers = out.BGP, out.Answers
+	m.bgp, m.answers, m.decisions = out.BGP, out.Answers, out.Decisions
 	return out
+}
+
+// Announces reports whether the node announces an address, over any protocol, by
+// the newest Outcome.
+func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
+
+// leaves reports whether the node still announces something that it leaves to others.
+func (m *Memory) leaves(bgp Desired) bool {
+	for addr := range bgp.Left {
+		if m.switches.announces(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // noteInterfaces says of what is announced on layer 2 on which interfaces alone.
@@ -204,10 +228,9 @@ func containsOne(p netip.Prefix, addrs []netip.Addr) bool {
 	return i < len(addrs) && p.Contains(addrs[i])
 }
 
-// decisionsOf merges the decisions about both protocols, and says of those in
-// overtime that they are announced.
-func decisionsOf(bgp, layer2 []status.Decision, steps map[netip.Addr]SwitchOutput, over overtime) []status.Decision {
-	all := mergeDecisions(bgp, layer2)
+// decisionsOf says of those decisions that are in overtime that they are announced, as
+// they were before.
+func decisionsOf(all, before []status.Decision, steps map[netip.Addr]SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
 	if len(over.routes)+len(over.answers) == 0 {
 		return all
 	}
@@ -217,14 +240,14 @@ func decisionsOf(bgp, layer2 []status.Decision, steps map[netip.Addr]SwitchOutpu
 		for n < len(all) && all[n].Service == all[0].Service && all[n].Addr == all[0].Addr {
 			n++
 		}
-		out = appendOvertime(out, all[:n], steps[all[0].Addr], over)
+		out = appendOvertime(out, all[:n], before, steps[all[0].Addr], over, left)
 		all = all[n:]
 	}
 	return out
 }
 
 // appendOvertime appends the decisions about one address of one Service to out.
-func appendOvertime(out, about []status.Decision, step SwitchOutput, over overtime) []status.Decision {
+func appendOvertime(out, about, before []status.Decision, step SwitchOutput, over overtime, left map[netip.Addr]Succession) []status.Decision {
 	addr := about[0].Addr
 	_, routes := slices.BinarySearchFunc(over.routes, addr, netip.Addr.Compare)
 	_, answers := slices.BinarySearchFunc(over.answers, addr, netip.Addr.Compare)
@@ -247,7 +270,19 @@ func appendOvertime(out, about []status.Decision, step SwitchOutput, over overti
 			continue
 		}
 		if p.over {
-			handing := d.Reason == status.NodeDraining || p.protocol == status.Layer2 && step.Quiet
+			successors, leaves := left[addr]
+			leaves = leaves && p.protocol == status.BGP && i >= 0
+			quiet := p.protocol == status.Layer2 && step.Quiet
+			handing := d.Reason == status.NodeDraining || quiet || leaves
+			if leaves {
+				d.Detail = leftWhy(d.Reason, successors)
+			}
+			if quiet && step.Last {
+				d.Detail, d.Last = lastAnnouncer("no answer was heard yet of the other: "+d.Detail), true
+			}
+			if i, ok := slices.BinarySearchFunc(before, d, compareDecisions); ok && len(d.Routes) == 0 {
+				d.Routes, d.Peers = before[i].Routes, before[i].Peers
+			}
 			d.Announce, d.Reason = true, p.reason
 			if handing {
 				d.Reason = status.HandingOver

@@ -31,7 +31,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 	t.Helper()
-	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true}
+	opts := reconcile.AnnounceOptions{Layer2: true, Members: x.m, Drained: true, Announces: x.memory.Announces}
 	bgp := reconcile.Announce(x.s, "n1", opts)
 	layer2 := reconcile.AnnounceLayer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)
@@ -126,7 +126,8 @@ func TestMemoryDrains(t *testing.T) {
 	x.protocols(true, false)
 	n1, n2, n3 := x.s.Nodes[0], x.s.Nodes[1], x.s.Nodes[2]
 	const route = "route to 192.0.2.0/28"
-	x.m.Members = []reconcile.Member{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	both := []string{"192.0.2.1", "192.0.2.77"}
+	x.m.Members = []reconcile.Member{{Node: "n1"}, sends("n2", "r", both...), sends("n3", "r", both...)}
 	steps := []struct {
 		name   string
 		change func()
@@ -317,5 +318,71 @@ func TestDecisionsAreInOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("decisions (-want +got):\n%s", diff)
+	}
+}
+
+// A node that drains answers on layer 2 until the one that is elected was seen to have
+// announced the address, however long that takes, and says that it waits.
+func TestMemoryDrainsLayer2(t *testing.T) {
+	x := newSwitching(t)
+	heir := reconcile.Member{Node: "n2", Interfaces: []string{"eth0"}}
+	const waits = "answers, layer2 HandingOver, layer2 HandingOver"
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+		last   bool
+	}{
+		{"alone", func() {}, "announces", false},
+		{"drains, and another is there", func() {
+			x.s.Nodes[0].Drain.Since = x.now
+			x.m.Members = append(x.m.Members, heir)
+		}, waits, false},
+		{"that is late", func() { x.now = x.now.Add(time.Second) }, waits, true},
+		{"very late", func() { x.now = x.now.Add(time.Hour) }, waits, true},
+		{"it has answered", func() { x.m.Members[1].Held = []netip.Addr{x.addr, netip.MustParseAddr("192.0.2.77")} }, "", false},
+	}
+	for _, step := range steps {
+		step.change()
+		out, got := x.next(t)
+		if got != step.want {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+		for _, d := range out.Decisions {
+			says := d.Detail == "the node drains, but no answer was heard yet of the other: the owner is n2"
+			if d.Last != step.last || says != step.last {
+				t.Errorf("%s: %+v", step.name, d)
+			}
+		}
+	}
+}
+
+// A pool that goes from layer 2 to routes of other nodes alone: this node answers until
+// one of those was seen to have sent them, and five seconds more.
+func TestMemorySwitchesElsewhere(t *testing.T) {
+	x := newSwitching(t)
+	x.protocols(false, true)
+	steps := []struct {
+		name   string
+		change func()
+		want   string
+	}{
+		{"layer2", func() {}, "announces"},
+		{"bgp from another node", func() {
+			x.protocols(true, false)
+			x.s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+			x.s.Nodes[1].Labels = map[string]string{"rack": "b"}
+			x.m.Members = append(x.m.Members, sends("n2", "r"))
+		}, "announces, layer2 Switching, layer2 Switching"},
+		{"twenty seconds later", func() { x.now = x.now.Add(20 * time.Second) }, "announces, layer2 Switching, layer2 Switching"},
+		{"that has sent them", func() { x.m.Members[1] = sends("n2", "r", "192.0.2.1", "192.0.2.77") }, "announces, layer2 Switching, layer2 Switching"},
+		{"nearly five seconds later", func() { x.now = x.now.Add(5*time.Second - 1) }, "announces, layer2 Switching, layer2 Switching"},
+		{"five seconds later", func() { x.now = x.now.Add(1) }, ""},
+	}
+	for _, step := range steps {
+		step.change()
+		if out, got := x.next(t); got != step.want || len(out.GivenUp) > 0 {
+			t.Errorf("%s: %q, given up %v, want %q", step.name, got, out.GivenUp, step.want)
+		}
 	}
 }

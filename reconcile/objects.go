@@ -12,14 +12,12 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
 // ownPrefix starts the names that are Herald's own.
 const ownPrefix = "heraldlb.io/"
-
-// readPrefixes start the keys of the annotations that Herald reads.
-var readPrefixes = []string{"metallb.io/", "metallb.universe.tf/", ownPrefix}
 
 // FromService returns what Herald needs to know of a Service. It keeps no
 // reference to svc but its labels.
@@ -45,7 +43,7 @@ func FromService(svc *corev1.Service) *Service {
 		s.FamilyPolicy = FamilyPolicy(*svc.Spec.IPFamilyPolicy)
 	}
 	for k, v := range svc.Annotations {
-		if !slices.ContainsFunc(readPrefixes, func(p string) bool { return strings.HasPrefix(k, p) }) {
+		if !config.IsAnnotation(k) {
 			continue
 		}
 		if s.Annotations == nil {
@@ -53,6 +51,7 @@ func FromService(svc *corev1.Service) *Service {
 		}
 		s.Annotations[k] = v
 	}
+	s.Unknown = config.UnknownAnnotations(config.KindService, s.Annotations)
 	for _, p := range svc.Spec.Ports {
 		s.Ports = append(s.Ports, Port{
 			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)),
@@ -94,7 +93,7 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 // FromNode returns what Herald needs to know of a Node. It keeps no reference
 // to n but its labels.
 func FromNode(n *corev1.Node) *Node {
-	node := &Node{Name: n.Name, Labels: n.Labels}
+	node := &Node{Name: n.Name, Labels: n.Labels, Unknown: config.UnknownAnnotations(config.KindNode, n.Annotations)}
 	// What cannot be read takes nothing away.
 	if text, asked := n.Annotations[AnnotationDrain]; asked {
 		d, err := ParseDrain(text)

@@ -117,6 +117,7 @@ items:
 					"metallb.universe.tf/allow-shared-ip": "key",
 					"heraldlb.io/note":                    "x",
 				},
+				Unknown:        "heraldlb.io/note is no annotation of MetalLB or Herald",
 				LoadBalancer:   true,
 				Class:          "example.com/mine",
 				ClusterIPs:     []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00:96::1")},
@@ -147,26 +148,28 @@ items:
 func TestReadObjectsMistakes(t *testing.T) {
 	const service = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}"
 	tests := []struct{ name, manifests, want string }{
-		{"no YAML", "a: [", "document 1: "},
-		{"a key twice", "a: 1\na: 2\n", `document 1: yaml: unmarshal errors:`},
-		{"no object", "[1, 2]", "document 1: "},
-		{"no name", "{apiVersion: v1, kind: Service}", "document 1: Service: metadata.name: missing"},
-		{"the same twice", service + "}\n---\n" + service + "}", "document 2: Service shop/web: defined twice"},
-		{"a string for a number", service + ", spec: {ports: [{port: eighty}]}}", "document 1: Service shop/web: spec.ports.port: want int32, not string"},
-		{"port out of range", service + ", spec: {ports: [{port: 80}, {port: 65616}]}}", "document 1: Service shop/web: spec.ports[1].port: 65616 is not between 1 and 65535"},
-		{"unknown type", service + ", spec: {type: Loadbalancer}}", `document 1: Service shop/web: spec.type: unknown type "Loadbalancer"`},
-		{"unknown policy", service + ", spec: {externalTrafficPolicy: local}}", `document 1: Service shop/web: spec.externalTrafficPolicy: "local" is neither Cluster nor Local`},
+		{"no YAML", "a: [", "line 1: invalid YAML: "},
+		{"a key twice", "a: 1\na: 2\n", `line 2: key "a" already set in map`},
+		{"no object", "[1, 2]", "line 1: document 1 is no object"},
+		{"no name", "{apiVersion: v1, kind: Service}", "line 1: Service: metadata.name: missing"},
+		{"the first of two mistakes", "{apiVersion: v1, kind: Node}\n---\n" + service + ", spec: {type: X}}", "line 1: Node: metadata.name: missing\nline 3: Service shop/web: spec.type: unknown type"},
+		{"an annotation that is no string", "{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {a: true}}}", "line 1: Service default/web: metadata.annotations.a: want a string, not a boolean: put it in quotes"},
+		{"the same twice", service + "}\n---\n" + service + "}", "line 3: Service shop/web: Duplicate: defined twice"},
+		{"a string for a number", service + ", spec: {ports: [{port: eighty}]}}", "line 1: Service shop/web: spec.ports.port: want int32, not string"},
+		{"port out of range", service + ", spec: {ports: [{port: 80}, {port: 65616}]}}", "line 1: Service shop/web: spec.ports[1].port: 65616 is not between 1 and 65535"},
+		{"unknown type", service + ", spec: {type: Loadbalancer}}", `line 1: Service shop/web: spec.type: unknown type "Loadbalancer"`},
+		{"unknown policy", service + ", spec: {externalTrafficPolicy: local}}", `line 1: Service shop/web: spec.externalTrafficPolicy: "local" is neither Cluster nor Local`},
 		{
 			"in a list",
 			"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Node, metadata: {name: n1}}, {apiVersion: v1, kind: Node, metadata: {name: 7}}]}",
-			"document 1: item 1: metadata.name: want string, not number",
+			"line 1: Node 7: metadata.name: want a string, not a number: put it in quotes",
 		},
 		{
 			"slice of no family",
 			"{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1}, endpoints: []}",
-			`document 1: EndpointSlice default/web-1: addressType: "" is none of IPv4, IPv6 and FQDN`,
+			`line 1: EndpointSlice default/web-1: addressType: "" is none of IPv4, IPv6 and FQDN`,
 		},
-		{"node of strange conditions", "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {conditions: 7}}", "document 1: Node n1: status.conditions: want []v1.NodeCondition, not number"},
+		{"node of strange conditions", "{apiVersion: v1, kind: Node, metadata: {name: n1}, status: {conditions: 7}}", "line 1: Node n1: status.conditions: want []v1.NodeCondition, not number"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

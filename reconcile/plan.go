@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -15,7 +16,7 @@ const (
 	// asks for.
 	ConditionAddressAssigned = "heraldlb.io/AddressAssigned"
 	// AnnotationPool names the pool that the addresses are from.
-	AnnotationPool = "metallb.io/ip-allocated-from-pool"
+	AnnotationPool = config.AnnotationAllocatedFrom
 )
 
 // Reasons of ConditionAddressAssigned, besides those of an alloc.Refusal.
@@ -24,6 +25,7 @@ const (
 	ReasonInvalidRequest status.Reason = "InvalidRequest" // what the Service asks for makes no sense
 	ReasonNoClusterIP    status.Reason = "NoClusterIP"    // it has no cluster IP to tell its families by
 	ReasonNotDualStack   status.Reason = "NotDualStack"   // it requires two families and has one cluster IP
+	ReasonForeign        status.Reason = "Foreign"        // its status is another load balancer's and is left alone
 )
 
 // Reasons of the events about a Service's addresses, as MetalLB spells them.
@@ -36,11 +38,19 @@ const (
 	EventDeprecated = "deprecatedAnnotation"   // warning
 )
 
+// Reasons of the events about what Services of others, and people, write.
+const (
+	EventForeign   = "ForeignAddress"    // the status is another load balancer's
+	EventTakenOver = "TakenOver"         // it was, and now the Service has an address of a pool
+	EventUnknown   = "UnknownAnnotation" // warning; of a Node and a Service
+)
+
 // A Plan is what the controller wants to be true of Services and pools. It
 // names only Services that differ from their snapshot.
 type Plan struct {
 	Updates []Update       // in the order of the snapshot's Services
 	Pools   []status.Pool  // in document order
+	Clashes []status.Clash // in the order of the snapshot's Services
 	Events  []ServiceEvent // that go with no update
 	Next    time.Time      // decide again then, should nothing change before; zero: no need
 }
@@ -57,6 +67,7 @@ type Update struct {
 	Ingress   []netip.Addr // status.loadBalancer.ingress; empty clears it
 	Pool      string       // value of AnnotationPool; empty removes it
 	Condition *Condition   // ConditionAddressAssigned; nil removes it, and ConditionAnnounced with it
+	Foreign   bool         // Ingress and Pool are another load balancer's: they are not written
 	Lost      string       // why the Service may not keep all that it had; empty: it may, or had nothing
 	Events    []Event
 

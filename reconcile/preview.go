@@ -17,10 +17,6 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// ReasonForeign is a Result's: the Service is another load balancer's, by its
-// class or by its status, and is left alone.
-const ReasonForeign status.Reason = "Foreign"
-
 // A Result is what a Service of type LoadBalancer has once a Plan is carried
 // out.
 type Result struct {
@@ -107,16 +103,18 @@ func (p *Preview) Apply(cfg *config.Config) []Result {
 // carriedOut returns the Service of u as it is once u is written.
 func (u Update) carriedOut() *Service {
 	svc := *u.Service
-	svc.Ingress = nil
-	for _, addr := range u.Ingress {
-		svc.Ingress = append(svc.Ingress, addr.String())
-	}
-	if svc.Annotations = maps.Clone(svc.Annotations); svc.Annotations == nil {
-		svc.Annotations = map[string]string{}
-	}
-	delete(svc.Annotations, AnnotationPool)
-	if u.Pool != "" {
-		svc.Annotations[AnnotationPool] = u.Pool
+	if !u.Foreign {
+		svc.Ingress = nil
+		for _, addr := range u.Ingress {
+			svc.Ingress = append(svc.Ingress, addr.String())
+		}
+		if svc.Annotations = maps.Clone(svc.Annotations); svc.Annotations == nil {
+			svc.Annotations = map[string]string{}
+		}
+		delete(svc.Annotations, AnnotationPool)
+		if u.Pool != "" {
+			svc.Annotations[AnnotationPool] = u.Pool
+		}
 	}
 	svc.Conditions = slices.DeleteFunc(slices.Clone(svc.Conditions), func(c Condition) bool { return c.Type == ConditionAddressAssigned })
 	if u.Condition != nil {
@@ -172,11 +170,7 @@ func ChangeOf(before, after []netip.Addr) Change {
 // ReadDraft reads Services and Namespaces for a Preview, as ReadObjects does,
 // but leaves them in the order of the text. A Service without cluster IPs, which
 // no API server has seen, is taken to have those that its families call for.
-func ReadDraft(r io.Reader) (Snapshot, error) {
-	m := newManifests()
-	m.draft = true
-	return m.readAll(r)
-}
+func ReadDraft(r io.Reader) (Snapshot, error) { return readText(r, true) }
 
 // supposeClusterIPs gives a Service cluster IPs if it has none, as an API
 // server would: of spec.ipFamilies, else one of IPv4 and, if the Service is to

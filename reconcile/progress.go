@@ -35,6 +35,8 @@ type Progress struct {
 	says    *State     // of it what Writer is told: Version, Failed and Failure; nil: it is not known yet
 	trying  string     // the version that there is trouble with
 	trouble time.Time  // since when; zero: there is none
+
+	sessions []SessionState // nil: nothing was said yet
 }
 
 var _ StateWriter = (*Progress)(nil)
@@ -51,6 +53,15 @@ func (p *Progress) Set(s State) {
 	p.Changed()
 }
 
+// SetSessions replaces what there is to say of the node's BGP sessions. It does not
+// block.
+func (p *Progress) SetSessions(sessions []SessionState) {
+	p.mu.Lock()
+	p.sessions = sessions
+	p.mu.Unlock()
+	p.Changed()
+}
+
 // Changed says that FRR may have come further. It does not block.
 func (p *Progress) Changed() {
 	p.mu.Lock()
@@ -59,6 +70,7 @@ func (p *Progress) Changed() {
 		return
 	}
 	s, now := *p.wanted, time.Now()
+	s.Sessions = p.sessions
 	if !s.Known {
 		p.opts.Writer.Set(s) // FRR is told nothing
 		return

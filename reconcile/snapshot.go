@@ -53,6 +53,7 @@ type Service struct {
 	Created         time.Time
 	Labels          map[string]string
 	Annotations     map[string]string // of the prefixes metallb.io, metallb.universe.tf and heraldlb.io alone
+	Unknown         string            // which of Annotations mean nothing, see config.UnknownAnnotations
 
 	LoadBalancer   bool   // spec.type is LoadBalancer
 	Class          string // spec.loadBalancerClass
@@ -100,6 +101,7 @@ type Node struct {
 	Addrs              []netip.Addr // InternalIPs
 	Drain              Drain        // annotation AnnotationDrain; zero: it has none that can be read
 	DrainError         string       // why it cannot be read; empty: it can, or there is none
+	Unknown            string       // which annotations mean nothing, see config.UnknownAnnotations
 }
 
 // An Endpoint is a usable endpoint of a Service: ready, or serving while it

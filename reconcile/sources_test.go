@@ -4,6 +4,7 @@ package reconcile_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -38,6 +39,8 @@ func TestSourcesAuto(t *testing.T) {
 		return reconcile.Document{Source: "resources x", Resources: r}
 	}
 	none := reconcile.Document{Source: "resources x", Err: reconcile.ErrNotFound} // not installed
+	broken := reconcile.Document{Source: "configmap x", Err: fmt.Errorf("no key")}
+	peers := &config.Resources{Objects: []config.Object{{ID: config.ID{Kind: config.KindBFDProfile, Name: "b"}}}}
 	one, other, empty := poolResources("10.0.0.0/24"), poolResources("10.1.0.0/24", "bad/24"), poolResources()
 	steps := []struct {
 		name      string
@@ -54,12 +57,20 @@ func TestSourcesAuto(t *testing.T) {
 		{name: "resources are installed, but there are none", configMap: &gone, resources: ptr(resources(empty)), err: "not found"},
 		{name: "there are some", configMap: &gone, resources: ptr(resources(one)), pools: "p0"},
 		{name: "one more is bad", configMap: &gone, resources: ptr(resources(other)), pools: "p0", err: "IPAddressPool/p1: Invalid", refused: 1},
-		{name: "a ConfigMap comes", configMap: &there, resources: ptr(resources(other)), pools: "text", notice: true, refused: 2},
-		{name: "the resources go", configMap: &there, resources: ptr(resources(empty)), pools: "text"},
+		{name: "a ConfigMap comes", configMap: &there, resources: ptr(resources(other)), pools: "p0", err: "IPAddressPool/p1: Invalid", notice: true, refused: 1},
+		{name: "and goes", configMap: &gone, resources: ptr(resources(one)), pools: "p0"},
+		{name: "it is back, and broken", configMap: &broken, resources: ptr(resources(one)), pools: "p0", notice: true},
+		{name: "it is good, and the resources go", configMap: &there, resources: ptr(resources(empty)), pools: "text"},
+		{name: "resources come beside it", configMap: &there, resources: ptr(resources(one)), pools: "text", notice: true, refused: 1},
+		{name: "it is edited and refused", configMap: &broken, resources: ptr(resources(one)), pools: "text", err: "no key", notice: true, refused: 1},
+		{name: "the resources are not read any more", configMap: &there, pools: "text"},
+		{name: "the ConfigMap goes, and no pool is there", configMap: &gone, resources: ptr(resources(peers)), pools: "text", err: "not found", notice: true, refused: 1},
+		{name: "a pool comes", configMap: &gone, resources: ptr(resources(one)), pools: "p0"},
+		{name: "the ConfigMap in their place", configMap: &there, resources: ptr(resources(empty)), pools: "text"},
 		{name: "the ConfigMap goes, too", configMap: &gone, resources: ptr(resources(empty)), pools: "text", err: "not found"},
 		{name: "resources come", configMap: &gone, resources: ptr(resources(one)), pools: "p0"},
 		{name: "the last is deleted", configMap: &gone, resources: ptr(resources(empty)), pools: ""},
-		{name: "a ConfigMap without a document", configMap: &reconcile.Document{Source: "configmap x", Err: fmt.Errorf("no key")}, resources: ptr(resources(one)), pools: "", err: "no key", notice: true, refused: 1},
+		{name: "a ConfigMap without a document, alone", configMap: &broken, resources: ptr(resources(empty)), pools: "", err: "no key"},
 	}
 	configMap, res := &fixed{}, &fixed{}
 	s := &reconcile.Sources{ConfigMap: configMap, Resources: res}
@@ -73,7 +84,7 @@ func TestSourcesAuto(t *testing.T) {
 			*res = fixed{*step.resources, true}
 		}
 		doc, read := s.Document()
-		if want := step.configMap != nil && (step.resources != nil || step.configMap.Err == nil); read != want {
+		if want := step.configMap != nil && (step.resources != nil || l.Config != nil); read != want {
 			t.Fatalf("%s: read is %v", step.name, read)
 		}
 		if !read {
@@ -104,6 +115,188 @@ func TestSourcesAuto(t *testing.T) {
 		if refused != step.refused {
 			t.Errorf("%s: %d resources are refused, want %d", step.name, refused, step.refused)
 		}
+	}
+}
+
+func TestFirstSource(t *testing.T) {
+	object := func(kind, judged string) config.Object {
+		return config.Object{ID: config.ID{Kind: kind, Name: "x"}, Judged: judged}
+	}
+	const pool, peer = config.KindPool, config.KindPeer
+	tests := []struct {
+		name     string
+		recorded reconcile.Source
+		objects  []config.Object
+		want     reconcile.Source
+	}{
+		{"a pool that nobody has judged", "", []config.Object{object(pool, "")}, reconcile.SourceResources},
+		{"no pool", "", []config.Object{object(peer, "")}, reconcile.SourceConfigMap},
+		{"a pool that was ignored", "", []config.Object{object(pool, config.VerdictIgnored)}, reconcile.SourceConfigMap},
+		{"one was ignored, one is new", "", []config.Object{object(pool, config.VerdictIgnored), object(pool, "")}, reconcile.SourceConfigMap},
+		{"one was in force, the rest not yet", "", []config.Object{object(peer, config.VerdictIgnored), object(pool, config.VerdictAccepted)}, reconcile.SourceResources},
+		{"a peer was refused for what it says", "", []config.Object{object(peer, config.VerdictConflict)}, reconcile.SourceResources},
+		{"the record says ConfigMap", reconcile.SourceConfigMap, []config.Object{object(pool, config.VerdictAccepted)}, reconcile.SourceConfigMap},
+		{"the record says resources", reconcile.SourceResources, []config.Object{object(peer, "")}, reconcile.SourceResources},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := reconcile.FirstSource(tt.recorded, tt.objects); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// A process that starts waits for the record of the leading controller where both
+// sources exist, and all follow it, in whichever order they saw what happened.
+func TestSourcesFollowTheRecord(t *testing.T) {
+	gone := reconcile.Document{Source: "configmap x", Err: reconcile.ErrNotFound}
+	there := reconcile.Document{Source: "configmap x", Text: []byte("address-pools: []")}
+	some := reconcile.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
+	empty := reconcile.Document{Source: "resources x", Resources: poolResources()}
+	steps := []struct {
+		name                 string
+		configMap, resources reconcile.Document
+		record               reconcile.Source
+		unread               bool             // the record is not read
+		want                 reconcile.Source // empty: it is not known yet
+		asked                bool             // for the record
+	}{
+		{"both, and no record yet", there, some, "", true, "", true},
+		{"the ConfigMap was in force", there, some, reconcile.SourceConfigMap, false, reconcile.SourceConfigMap, true},
+		{"the record is lost", there, some, "", false, reconcile.SourceConfigMap, true},
+		{"the leader saw it otherwise", there, some, reconcile.SourceResources, false, reconcile.SourceResources, true},
+		{"the resources are deleted", there, empty, reconcile.SourceResources, false, reconcile.SourceConfigMap, false},
+		{"they are back, and the leader has written that", there, some, reconcile.SourceConfigMap, false, reconcile.SourceConfigMap, true},
+		{"the ConfigMap is deleted", gone, some, reconcile.SourceConfigMap, false, reconcile.SourceResources, false},
+	}
+	configMap, resources := &fixed{read: true}, &fixed{read: true}
+	var record reconcile.Source
+	read, asked := false, false
+	s := &reconcile.Sources{ConfigMap: configMap, Resources: resources, Record: func() (reconcile.Source, bool) {
+		asked = true
+		return record, read
+	}}
+	for _, step := range steps {
+		configMap.doc, resources.doc, record, read, asked = step.configMap, step.resources, step.record, !step.unread, false
+		doc, known := s.Document()
+		var got reconcile.Source
+		switch {
+		case !known:
+		case doc.Resources != nil:
+			got = reconcile.SourceResources
+		default:
+			got = reconcile.SourceConfigMap
+		}
+		if got != step.want {
+			t.Errorf("%s: %q counts, want %q", step.name, got, step.want)
+		}
+		if asked != step.asked {
+			t.Errorf("%s: asked for the record: %v, want %v", step.name, asked, step.asked)
+		}
+	}
+}
+
+// Whatever happens to the two sources while processes come and go, and whatever of it
+// they miss, all come to the same one; and the one in force is left only where it is
+// deleted.
+func TestSourcesAgree(t *testing.T) {
+	gone := reconcile.Document{Source: "configmap x", Err: reconcile.ErrNotFound}
+	there := reconcile.Document{Source: "configmap x", Text: []byte("address-pools: []")}
+	some := reconcile.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
+	empty := reconcile.Document{Source: "resources x", Resources: poolResources()}
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		configMap, resources := &fixed{gone, true}, &fixed{empty, true}
+		var record reconcile.Source
+		start := func() *reconcile.Sources {
+			return &reconcile.Sources{ConfigMap: configMap, Resources: resources, Record: func() (reconcile.Source, bool) { return record, true }}
+		}
+		// The first leads; what it has in force it writes.
+		all := []*reconcile.Sources{start(), start(), start()}
+		look := func(i int) (got reconcile.Source) {
+			switch doc, _ := all[i].Document(); {
+			case doc.Err != nil:
+				return ""
+			case doc.Resources != nil:
+				got = reconcile.SourceResources
+			default:
+				got = reconcile.SourceConfigMap
+			}
+			if i == 0 {
+				record = got
+			}
+			return got
+		}
+		var inForce reconcile.Source
+		for step := range 40 {
+			before := [2]bool{configMap.doc.Err == nil, len(resources.doc.Resources.Objects) > 0}
+			switch r.IntN(5) {
+			case 0:
+				configMap.doc = there
+			case 1:
+				configMap.doc = gone
+			case 2:
+				resources.doc = some
+			case 3:
+				resources.doc = empty
+			default:
+				all[r.IntN(len(all))] = start()
+			}
+			now := [2]bool{configMap.doc.Err == nil, len(resources.doc.Resources.Objects) > 0}
+			if seed%2 == 0 || r.IntN(2) == 0 {
+				got := look(0)
+				if seed%2 == 0 && got != inForce &&
+					(inForce == reconcile.SourceConfigMap && before[0] && now[0] || inForce == reconcile.SourceResources && before[1] && now[1]) {
+					t.Fatalf("seed %d, step %d: %q was in force and still exists, and %q took its place", seed, step, inForce, got)
+				}
+				if got != "" {
+					inForce = got
+				}
+			}
+			for i := range all[1:] {
+				if r.IntN(2) == 0 {
+					look(i + 1)
+				}
+			}
+			if r.IntN(4) > 0 || !now[0] && !now[1] {
+				continue
+			}
+			want := look(0)
+			for i := range all[1:] {
+				if got := look(i + 1); got != want {
+					t.Fatalf("seed %d, step %d: process %d has %q in force, the leader %q", seed, step, i+1, got, want)
+				}
+			}
+			inForce = want
+		}
+	}
+}
+
+// Without a configuration the reason names the ConfigMaps that hold one.
+func TestSourcesSimilar(t *testing.T) {
+	gone := &fixed{reconcile.Document{Source: "configmap ns/config", Err: reconcile.ErrNotFound}, true}
+	none := &fixed{reconcile.Document{Source: "resources of metallb.io in ns", Resources: poolResources()}, true}
+	asked := 0
+	for _, tt := range []struct {
+		resources reconcile.Documents
+		names     []string
+		want      string
+	}{
+		{none, nil, "configmap ns/config: not found, nor are there resources of metallb.io in ns"},
+		{none, []string{"metallb"}, "configmap ns/config: not found, nor are there resources of metallb.io in ns; ConfigMap metallb of the same namespace holds a configuration: set --config=metallb for controller and agents"},
+		{nil, []string{"a", "b"}, "configmap ns/config: not found; ConfigMaps a, b of the same namespace hold one: set --config=NAME for controller and agents"},
+	} {
+		s := &reconcile.Sources{ConfigMap: gone, Resources: tt.resources, Similar: func() []string { asked++; return tt.names }}
+		doc, _ := s.Document()
+		if got := (reconcile.Loaded{}).Next(doc).Err; got == nil || got.Error() != tt.want {
+			t.Errorf("the reason is %v, want %s", got, tt.want)
+		}
+	}
+	asked = 0
+	s := &reconcile.Sources{ConfigMap: &fixed{reconcile.Document{Text: []byte("x")}, true}, Resources: none, Similar: func() []string { asked++; return nil }}
+	if s.Document(); asked > 0 {
+		t.Error("asked for other ConfigMaps though there is a configuration")
 	}
 }
 

@@ -14,18 +14,24 @@ import (
 // ConfigurationState has it.
 type State struct {
 	Known   bool     // there is a configuration
+	Source  Source   // where it is from; empty: from a file, or there is none
+	Notice  string   // the other source is there, too, and does not count; empty: it is not, or others say so
 	Errors  []string // what is not in force, for this component; empty: all is
 	Version string   // of the resources that are in force; empty: none are
 	Failed  string   // the version that is not, for Failure
 	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
+	InForce string   // of a ConfigMap whose pools are protected: these, as they are in force
 	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
+
+	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
 
 // Equal reports whether both say the same.
 func (s State) Equal(o State) bool {
-	return s.Known == o.Known && slices.Equal(s.Errors, o.Errors) &&
+	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && s.InForce == o.InForce && slices.Equal(s.Errors, o.Errors) &&
 		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
-		slices.Equal(s.Lacking, o.Lacking)
+		slices.Equal(s.Lacking, o.Lacking) &&
+		(s.Sessions == nil) == (o.Sessions == nil) && slices.EqualFunc(s.Sessions, o.Sessions, SessionState.Equal)
 }
 
 // A StateWriter makes a State known.
@@ -39,7 +45,12 @@ type StateWriter interface {
 // controllerState is about what assigning addresses depends on, as MetalLB's
 // controller tells of pools and communities.
 func controllerState(l Loaded) State {
-	return stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
+	s := stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
+	s.Notice, s.InForce = l.Document.Notice, string(l.Pools)
+	if l.Withheld && l.Document.Resources == nil {
+		s.Failed, s.Failure = l.Document.Version, l.Err.Error()
+	}
+	return s
 }
 
 // agentState is about all that one node is concerned with: not about peers for
@@ -51,7 +62,7 @@ func agentState(l Loaded, node *Node) State {
 }
 
 func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
-	s := State{Known: l.Config != nil, Version: versionOf(l)}
+	s := State{Known: l.Config != nil, Source: l.source(), Version: versionOf(l)}
 	if l.Document.Resources == nil {
 		if l.Err != nil {
 			s.Errors = []string{l.Err.Error()}
@@ -59,7 +70,7 @@ func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
 		return s
 	}
 	for _, v := range l.Verdicts {
-		if !v.Accepted && concerns(v) {
+		if !v.Accepted && v.Reason != config.VerdictDeleted && concerns(v) {
 			s.Errors = append(s.Errors, fmt.Sprintf("%s: %s", v.ID, v.Message))
 		}
 	}

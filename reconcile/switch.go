@@ -36,24 +36,30 @@ func (p Protocols) String() string {
 // SwitchTimes bound how long a node goes on with what is wanted no more.
 type SwitchTimes struct {
 	Hold     time.Duration // the old protocol, after the new one is confirmed
-	Limit    time.Duration // the old protocol, after the change, confirmed or not
-	Handover time.Duration // answering after another owner was elected, if that one is not heard
+	Limit    time.Duration // the old protocol, and answering for another owner, after the change, confirmed or not
+	Handover time.Duration // answering after another owner was heard, if gossip does not reach that one; and until one that gossip reaches is late
+	Leave    time.Duration // a route that other nodes are to announce, if none of them is seen to
+	Follow   time.Duration // likewise, once one of them is
 	Drain    time.Duration // the route of a node that drains, after another node announces it too
 }
 
 // DefaultSwitchTimes are long enough for the neighbour entries and routes of
 // clients to follow, and for a peer that was never up not to matter for long.
-var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Drain: DefaultDrainHold}
+var DefaultSwitchTimes = SwitchTimes{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Leave: 5 * time.Minute, Follow: time.Second, Drain: DefaultDrainHold}
 
 // A SwitchInput is what is known of one address at one moment.
 type SwitchInput struct {
 	Wanted    Protocols // by the advertisements of its pool, whichever nodes announce it; none: nobody is to announce it any more
 	Here      Protocols // of these, those that this node is to announce it over
 	Able      bool      // this node still reaches usable endpoints, and may announce
-	Confirmed Protocols // in force as far as known: the route is in the Adj-RIB-Out of an established session, a member holds the address
+	Confirmed Protocols // in force as far as known, here or elsewhere: the route is in the Adj-RIB-Out of an established session, a member holds the address
 	Successor bool      // the node that is elected on layer 2, another one, holds the address
+	Heard     bool      // that node was heard to announce it, but gossip does not reach it
 	Last      bool      // no other node announces the address over BGP; this one does though it drains
-	Draining  bool      // this node drains, and leaves the route to others
+	Draining  bool      // this node drains, and leaves the route to others that were seen to announce it
+	Drains    bool      // this node drains, unless it is forced to: it answers on layer 2 until another node does
+	Left      bool      // other nodes are to announce the address over BGP, this one is not any more
+	Taken     bool      // one of them was seen to announce the route
 	Blind     bool      // who is alive is not known: this node must not answer on layer 2
 }
 
@@ -61,6 +67,8 @@ type SwitchInput struct {
 type SwitchOutput struct {
 	Announce Protocols
 	Quiet    bool      // on layer 2: answer, but announce nothing unasked; another node is elected
+	Last     bool      // on layer 2: likewise, and that node should have answered by now
+	GivenUp  Protocols // what is announced no more though nobody was seen to announce it instead
 	Next     time.Time // step again then, should nothing change before; zero: no need
 }
 
@@ -71,7 +79,9 @@ type SwitchOutput struct {
 // new ones are announced at once, and an old one stays until all new ones have
 // been confirmed for the hold time, or the limit has passed since the change.
 // When another node is elected to answer, this one still does until that one
-// holds the address. When this node drains and was the last to announce a route,
+// holds the address, as long as it takes if this one drains. When other nodes are
+// to announce a route, this one does until a moment after one of them was seen to.
+// When this node drains and was the last to announce a route,
 // the route stays until routers have had time to follow those who announce it
 // now. Whatever the reason, an address that is wanted no more, or
 // that this node cannot serve any longer, is withdrawn at once.
@@ -81,6 +91,8 @@ type Switch struct {
 	changed   time.Time // since when old stays
 	confirmed time.Time // since when the new ones are confirmed; zero: they are not
 	handing   time.Time // since when another node is elected; zero: none is, or this one never answered
+	left      time.Time // since when other nodes are to announce the route; zero: they are not, or this one never did
+	taken     time.Time // since when one of them does; zero: none does
 	last      bool      // no other node announced the route
 	followed  time.Time // since when another one does; zero: not since a moment ago
 }
@@ -114,6 +126,9 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 			out.Announce |= old
 			out.Next = until
 		} else {
+			if next.confirmed.IsZero() {
+				out.GivenUp |= old
+			}
 			next = Switch{}
 		}
 	}
@@ -123,12 +138,52 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		if next.handing.IsZero() {
 			next.handing = now
 		}
-		if until := next.handing.Add(t.Handover); now.Before(until) {
+		late, until := next.handing.Add(t.Handover), next.handing.Add(t.Limit)
+		if in.Heard {
+			until = late
+		}
+		forever := in.Drains && !in.Heard
+		if !forever && !now.Before(until) {
+			next.handing = time.Time{}
+			if !in.Heard {
+				out.GivenUp |= ViaLayer2
+			}
+		} else {
 			out.Announce |= ViaLayer2
 			out.Quiet = true
+			out.Last = forever && !now.Before(late)
+			switch {
+			case !forever:
+				out.Next = earliest(out.Next, until)
+			case !out.Last:
+				out.Next = earliest(out.Next, late)
+			}
+		}
+	}
+
+	if held.Has(ViaBGP) && in.Wanted.Has(ViaBGP) && !in.Here.Has(ViaBGP) && in.Left {
+		next.left, next.taken = s.left, s.taken
+		if next.left.IsZero() {
+			next.left = now
+		}
+		switch {
+		case !in.Taken:
+			next.taken = time.Time{}
+		case next.taken.IsZero():
+			next.taken = now
+		}
+		until := next.left.Add(t.Leave)
+		if !next.taken.IsZero() {
+			until = earliest(until, next.taken.Add(t.Follow))
+		}
+		if now.Before(until) {
+			out.Announce |= ViaBGP
 			out.Next = earliest(out.Next, until)
 		} else {
-			next.handing = time.Time{}
+			if next.taken.IsZero() {
+				out.GivenUp |= ViaBGP
+			}
+			next.left, next.taken = time.Time{}, time.Time{}
 		}
 	}
 

@@ -27,7 +27,7 @@ func (s Switches) Step(in map[netip.Addr]SwitchInput, now time.Time, t SwitchTim
 		} else {
 			s[addr] = after
 		}
-		if o.Announce != 0 {
+		if o.Announce != 0 || o.GivenUp != 0 {
 			out[addr] = o
 		}
 		if !o.Next.IsZero() {
@@ -41,6 +41,9 @@ func (s Switches) Step(in map[netip.Addr]SwitchInput, now time.Time, t SwitchTim
 	}
 	return out, next
 }
+
+// announces reports whether an address was announced after the last step.
+func (s Switches) announces(addr netip.Addr) bool { return s[addr].announced != 0 }
 
 // SwitchInputs puts together what is known of every address that a Service
 // holds. Sent says whether routers were sent all these routes.
@@ -64,12 +67,23 @@ func SwitchInputs(bgp Desired, layer2 DesiredLayer2, sent func([]netip.Prefix) b
 		i.Last = true
 		in[addr] = i
 	}
+	for addr, l := range bgp.Left {
+		i := in[addr]
+		i.Left, i.Taken = l.Due, l.Confirmed
+		if l.Confirmed {
+			i.Confirmed |= ViaBGP
+		}
+		in[addr] = i
+	}
+	drains := !bgp.Drain.IsZero() && !bgp.Drain.Force
 	for addr, i := range in {
+		i.Drains = drains
 		i.Draining = i.Draining && !bgp.Drain.Force
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}
 		i.Successor = !i.Here.Has(ViaLayer2) && layer2.HandedOver(addr)
+		i.Heard = !i.Here.Has(ViaLayer2) && layer2.GivesWay(addr)
 		i.Blind = layer2.Stale
 		in[addr] = i
 	}

@@ -60,6 +60,26 @@ func TestSwitch(t *testing.T) {
 		in.Draining, in.Here, in.Able = true, none, false
 		return in
 	}
+	audible := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in = elsewhere(in)
+		in.Heard = true
+		return in
+	}
+	handsOver := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in = elsewhere(in)
+		in.Drains = true
+		return in
+	}
+	left := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in.Here &^= bgp
+		in.Left = true
+		return in
+	}
+	taken := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in = left(in)
+		in.Taken = true
+		return in
+	}
 	const s, ms = time.Second, time.Millisecond
 	tests := []struct {
 		name  string
@@ -177,29 +197,85 @@ func TestSwitch(t *testing.T) {
 		}},
 		{"another owner: quiet until it is heard", []step{
 			{0, is(layer2), layer2, 0, false},
-			{10 * s, elsewhere(is(layer2)), layer2, 11 * s, true},
+			{10 * s, elsewhere(is(layer2)), layer2, 40 * s, true},
 			{10*s + 50*ms, heard(elsewhere(is(layer2))), none, 0, false},
 			{10*s + 60*ms, elsewhere(is(layer2)), none, 0, false},
 		}},
-		{"another owner that is not heard: quiet for a second", []step{
+		{"another owner that is not heard: quiet for 30 s", []step{
 			{0, is(layer2), layer2, 0, false},
-			{10 * s, elsewhere(is(layer2)), layer2, 11 * s, true},
-			{11 * s, elsewhere(is(layer2)), none, 0, false},
-			{12 * s, elsewhere(is(layer2)), none, 0, false},
+			{10 * s, elsewhere(is(layer2)), layer2, 40 * s, true},
+			{40*s - ms, elsewhere(is(layer2)), layer2, 40 * s, true},
+			{40 * s, elsewhere(is(layer2)), none, 0, false},
+			{41 * s, elsewhere(is(layer2)), none, 0, false},
+		}},
+		{"another owner that gossip does not reach, but is heard: quiet for a second", []step{
+			{0, is(layer2), layer2, 0, false},
+			{10 * s, audible(is(layer2)), layer2, 11 * s, true},
+			{11 * s, audible(is(layer2)), none, 0, false},
+		}},
+		{"another owner of a node that drains: quiet until it holds the address", []step{
+			{0, is(layer2), layer2, 0, false},
+			{10 * s, handsOver(is(layer2)), layer2, 11 * s, true},
+			{11 * s, handsOver(is(layer2)), layer2, 0, true},
+			{time.Hour, handsOver(is(layer2)), layer2, 0, true},
+			{time.Hour + s, heard(handsOver(is(layer2))), none, 0, false},
+		}},
+		{"a route that is left to others stays until one of them is seen to announce it, and a second", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, left(is(bgp)), bgp, 310 * s, false},
+			{20 * s, left(is(bgp)), bgp, 310 * s, false},
+			{60 * s, taken(is(bgp)), bgp, 61 * s, false},
+			{61 * s, taken(is(bgp)), none, 0, false},
+			{62 * s, taken(is(bgp)), none, 0, false},
+		}},
+		{"it stays for 5 minutes if none of them is", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, left(is(bgp)), bgp, 310 * s, false},
+			{310*s - ms, left(is(bgp)), bgp, 310 * s, false},
+			{310 * s, left(is(bgp)), none, 0, false},
+			{311 * s, left(is(bgp)), none, 0, false},
+		}},
+		{"a session of the others that comes and goes starts the second anew, not the 5 minutes", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, left(is(bgp)), bgp, 310 * s, false},
+			{60 * s, taken(is(bgp)), bgp, 61 * s, false},
+			{60*s + ms, left(is(bgp)), bgp, 310 * s, false},
+			{310*s - ms, taken(is(bgp)), bgp, 310 * s, false},
+			{310 * s, taken(is(bgp)), none, 0, false},
+		}},
+		{"the node is selected again in the middle", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, left(is(bgp)), bgp, 310 * s, false},
+			{20 * s, is(bgp), bgp, 0, false},
+			{30 * s, left(is(bgp)), bgp, 330 * s, false},
+		}},
+		{"what is left to others goes with its Service, or its endpoints", []step{
+			{0, is(bgp), bgp, 0, false},
+			{10 * s, left(is(bgp)), bgp, 310 * s, false},
+			{20 * s, unable(is(bgp)), none, 0, false},
+		}},
+		{"a node that never announced a route has none to leave", []step{
+			{0, left(is(bgp)), none, 0, false},
+		}},
+		{"layer2 to bgp on other nodes: layer2 stays until one of them is seen to announce it, and 5 s", []step{
+			{0, is(layer2), layer2, 0, false},
+			{10 * s, left(to(bgp, none)), layer2, 40 * s, false},
+			{20 * s, taken(to(bgp, bgp)), layer2, 25 * s, false},
+			{25 * s, taken(to(bgp, bgp)), none, 0, false},
 		}},
 		{"another owner, and back: loud again", []step{
 			{0, is(layer2), layer2, 0, false},
-			{10 * s, elsewhere(is(layer2)), layer2, 11 * s, true},
+			{10 * s, elsewhere(is(layer2)), layer2, 40 * s, true},
 			{10*s + 500*ms, is(layer2), layer2, 0, false},
-			{20 * s, elsewhere(is(layer2)), layer2, 21 * s, true},
+			{20 * s, elsewhere(is(layer2)), layer2, 50 * s, true},
 		}},
 		{"a node that never answered has nothing to hand over", []step{
 			{0, elsewhere(is(layer2)), none, 0, false},
 		}},
 		{"another owner of an address that is announced over bgp too", []step{
 			{0, is(both), both, 0, false},
-			{10 * s, elsewhere(is(both)), both, 11 * s, true},
-			{11 * s, elsewhere(is(both)), bgp, 0, false},
+			{10 * s, elsewhere(is(both)), both, 40 * s, true},
+			{40 * s, elsewhere(is(both)), bgp, 0, false},
 		}},
 		{"who does not know who is alive does not answer", []step{
 			{0, is(layer2), layer2, 0, false},
@@ -219,7 +295,7 @@ func TestSwitch(t *testing.T) {
 			for i, step := range tt.steps {
 				var got reconcile.SwitchOutput
 				sw, got = sw.Step(step.in, start.Add(step.at), reconcile.DefaultSwitchTimes)
-				want := reconcile.SwitchOutput{Announce: step.want, Quiet: step.soft}
+				want := reconcile.SwitchOutput{Announce: step.want, Quiet: step.soft, Last: got.Last, GivenUp: got.GivenUp} // see TestSwitchGivesUp
 				if step.next != 0 {
 					want.Next = start.Add(step.next)
 				}
@@ -229,6 +305,42 @@ func TestSwitch(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What goes though nobody was seen to announce it instead is said, once; and of a node
+// that drains, that the other should have answered by now.
+func TestSwitchGivesUp(t *testing.T) {
+	is := reconcile.SwitchInput{Wanted: both, Here: both, Able: true, Confirmed: both}
+	left := is
+	left.Here, left.Left = none, true
+	handsOver := left
+	handsOver.Drains = true
+	for _, tt := range []struct {
+		name    string
+		in      reconcile.SwitchInput
+		after   time.Duration
+		givenUp reconcile.Protocols
+		last    bool
+	}{
+		{"both stay at first", left, 29 * time.Second, none, false},
+		{"layer 2 goes", left, 30 * time.Second, layer2, false},
+		{"both go", left, 5 * time.Minute, both, false},
+		{"nothing on layer 2 from a node that drains", handsOver, 30 * time.Second, none, true},
+		{"a protocol that none replaces", reconcile.SwitchInput{Wanted: bgp, Here: bgp, Able: true}, 30 * time.Second, layer2, false},
+		{"one that another replaces", reconcile.SwitchInput{Wanted: bgp, Here: bgp, Able: true, Confirmed: bgp}, 5 * time.Second, none, false},
+		{"a Service that is deleted", reconcile.SwitchInput{}, 0, none, false},
+	} {
+		start := time.Unix(1_000_000, 0)
+		sw, _ := reconcile.Switch{}.Step(is, start, reconcile.DefaultSwitchTimes)
+		sw, _ = sw.Step(tt.in, start, reconcile.DefaultSwitchTimes)
+		sw, got := sw.Step(tt.in, start.Add(tt.after), reconcile.DefaultSwitchTimes)
+		if got.GivenUp != tt.givenUp || got.Last != tt.last {
+			t.Errorf("%s: given up %q, last %t; want %q, %t", tt.name, got.GivenUp, got.Last, tt.givenUp, tt.last)
+		}
+		if _, again := sw.Step(tt.in, start.Add(tt.after+time.Second), reconcile.DefaultSwitchTimes); got.GivenUp != none && again.GivenUp&got.GivenUp != none {
+			t.Errorf("%s: given up twice", tt.name)
+		}
 	}
 }
 

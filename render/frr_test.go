@@ -158,6 +158,28 @@ func TestFRR(t *testing.T) {
 			VRFs:      []render.VRF{{Name: "red", ASN: 64512}},
 			Neighbors: []render.Neighbor{{VRF: "red", Address: ip("10.10.0.254"), ASN: 64513}},
 		}},
+		{"BFD", render.Config{
+			Hostname: "n1",
+			ASN:      64512,
+			BFDProfiles: []config.BFDProfile{
+				{Name: "echo", EchoMode: true, EchoInterval: 80, DetectMultiplier: 5},
+				{Name: "four", EchoMode: true},
+				{Name: strings.Repeat("long", 15), EchoMode: true},
+				{Name: "plain"},
+				{Name: "taken", EchoMode: true},
+				{Name: "taken:no-echo", TransmitInterval: 60},
+			},
+			Neighbors: []render.Neighbor{
+				{Interface: "eth1", ASN: 64513, BFDProfile: "echo"},
+				{Address: ip("10.10.0.250"), ASN: 64512, BFDProfile: "plain", SourceAddress: ip("10.10.0.1")},
+				{Address: ip("10.10.0.251"), DynamicASN: config.Internal, BFDProfile: "four", SourceAddress: ip("10.10.0.1")},
+				{Address: ip("10.10.0.252"), DynamicASN: config.External, BFDProfile: "echo", SourceAddress: ip("10.10.0.1")},
+				{Address: ip("10.20.0.254"), ASN: 64513, BFDProfile: "echo", EBGPMultiHop: true, SourceAddress: ip("10.10.0.1")},
+				{Address: ip("fd00:10::fc"), ASN: 64513, BFDProfile: "taken"},
+				{Address: ip("fd00:10::fd"), ASN: 64513, BFDProfile: strings.Repeat("long", 15)},
+				{Address: ip("fd00:10::fe"), ASN: 64513, BFDProfile: "echo"},
+			},
+		}},
 		{"63 communities", render.Config{
 			Hostname:  "n1",
 			ASN:       64512,

@@ -79,6 +79,7 @@ type profile struct {
 // of FRR's running configuration.
 func newView(c Config, show func(config.Secret) string) (view, error) {
 	v := view{Hostname: c.Hostname}
+	c.BFDProfiles, c.Neighbors = echoless(c.BFDProfiles, c.Neighbors)
 	for _, p := range c.BFDProfiles {
 		if v.BFD == nil {
 			v.BFD = &bfd{}
@@ -237,6 +238,24 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	if n.LocalASN != 0 {
 		lines = append(lines, fmt.Sprintf("local-as %d no-prepend replace-as", n.LocalASN))
 	}
+	ebgp := n.ASN != vrf.ASN && n.DynamicASN != config.Internal
+	// FRR refuses it of an unnumbered one, which is on the same link.
+	if ebgp && n.EBGPMultiHop && n.Interface == "" {
+		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
+	}
+	// Where BFD stands among these lines matters. FRR begins BFD over one hop when it
+	// reads "bfd". If "ebgp-multihop" follows, FRR 10.2 and 10.3 wait for that session,
+	// which they have given up, and never open the one of BGP. With a source that
+	// follows, FRR begins BFD over several hops before BGP, which a router may wait for.
+	// An internal peer is several hops away for FRR until there is a connection: one on
+	// the same link would get the wrong kind of BFD session that way.
+	var source []string
+	if n.SourceAddress.IsValid() {
+		source = []string{fmt.Sprintf("update-source %s", n.SourceAddress)}
+	}
+	if !ebgp {
+		lines, source = append(lines, source...), nil
+	}
 	if n.BFDProfile != "" {
 		lines = append(lines, "bfd", "bfd profile "+n.BFDProfile)
 	}
@@ -246,19 +265,12 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	if n.Port != 0 && n.Port != 179 {
 		lines = append(lines, fmt.Sprintf("port %d", n.Port))
 	}
-	ebgp := n.ASN != vrf.ASN && n.DynamicASN != config.Internal
-	// FRR refuses it of an unnumbered one, which is on the same link.
-	if ebgp && n.EBGPMultiHop && n.Interface == "" {
-		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
-	}
 	if ebgp && !n.EBGPMultiHop && n.Address.Is6() {
 		// A node that got its address by DHCPv6 has it as a /128: a router on the
 		// same link is then in no connected prefix.
 		lines = append(lines, "disable-connected-check")
 	}
-	if n.SourceAddress.IsValid() {
-		lines = append(lines, fmt.Sprintf("update-source %s", n.SourceAddress))
-	}
+	lines = append(lines, source...)
 	if keepalive, hold, ok := timers(n); ok {
 		lines = append(lines, fmt.Sprintf("timers %d %d", keepalive/time.Second, hold/time.Second))
 	}
@@ -313,27 +325,4 @@ func newFamily(networks []Network, classes []string, neighbors []Neighbor, name 
 		}
 	}
 	return f
-}
-
-// profileLines leaves out what is FRR's default, as FRR does.
-func profileLines(p config.BFDProfile) []string {
-	var lines []string
-	number := func(key string, value, byDefault uint32) {
-		if value != 0 && value != byDefault {
-			lines = append(lines, fmt.Sprintf("%s %d", key, value))
-		}
-	}
-	number("detect-multiplier", p.DetectMultiplier, 3)
-	number("transmit-interval", p.TransmitInterval, 300)
-	number("receive-interval", p.ReceiveInterval, 300)
-	if p.PassiveMode {
-		lines = append(lines, "passive-mode")
-	}
-	if p.EchoMode {
-		lines = append(lines, "echo-mode")
-	}
-	number("echo transmit-interval", p.EchoInterval, 50)
-	number("echo receive-interval", p.EchoInterval, 50)
-	number("minimum-ttl", p.MinimumTTL, 254)
-	return lines
 }

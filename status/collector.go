@@ -47,6 +47,10 @@ var (
 		[]string{"pool", "namespace"}, nil)
 	descUnassigned = prometheus.NewDesc("herald_services_unassigned",
 		"Number of Services without the addresses they ask for, by reason.", []string{"reason"}, nil)
+	descClashes = prometheus.NewDesc("herald_address_clashes",
+		"Number of addresses of Services that another load balancer gave to Services of its own.", nil, nil)
+	descContests = prometheus.NewDesc("herald_status_contests",
+		"Number of objects whose status another writer keeps changing, by kind.", []string{"kind"}, nil)
 	descLeading = prometheus.NewDesc("herald_leading",
 		"1 if this controller is the one that assigns addresses.", nil, nil)
 
@@ -103,6 +107,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	s.gauge(descBuild, 1, r.Version)
 	s.gauge(descConfigLoaded, one(r.Config.Loaded))
 	s.gauge(descConfigStale, one(r.Config.Loaded && r.Config.Error != ""))
+	contests := map[string]int{}
+	for _, c := range r.Contests {
+		contests[c.Kind]++
+	}
+	for kind, n := range contests {
+		s.gauge(descContests, float64(n), kind)
+	}
 	if r.Node == "" {
 		s.controller(r)
 		return
@@ -119,6 +130,7 @@ func (s sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
 
 func (s sender) controller(r Report) {
 	s.gauge(descLeading, one(r.Leading))
+	s.gauge(descClashes, float64(len(r.Clashes)))
 	for _, p := range r.Pools {
 		s.gauge(descTotal, float(p.TotalV4)+float(p.TotalV6), p.Name)
 		s.gauge(descTotalV4, float(p.TotalV4), p.Name)

@@ -29,7 +29,7 @@ const (
 	NodeNotSelected      Reason = "NodeNotSelected"      // none of them selects this node
 	NodeUnknown          Reason = "NodeUnknown"          // the cluster has no such Node
 	NodeExcluded         Reason = "NodeExcluded"         // labelled exclude-from-external-load-balancers
-	NodeDraining         Reason = "NodeDraining"         // an operator drains it, and others announce the address
+	NodeDraining         Reason = "NodeDraining"         // an operator drains it, and another node was seen to announce the address, or is able to
 	NodeNetworkDown      Reason = "NodeNetworkDown"      // condition NetworkUnavailable
 	NoEndpoints          Reason = "NoEndpoints"          // no usable endpoint anywhere
 	NoLocalEndpoints     Reason = "NoLocalEndpoints"     // externalTrafficPolicy Local, none on this node
@@ -43,7 +43,7 @@ const (
 	NotOwner             Reason = "NotOwner"             // layer 2: another node is elected
 	NodeLeaving          Reason = "NodeLeaving"          // layer 2: this agent stops, another node is elected
 	Switching            Reason = "Switching"            // announced until the protocol that replaces this one is in force
-	HandingOver          Reason = "HandingOver"          // announced until another node is in force: the one elected on layer 2, or one that does not drain
+	HandingOver          Reason = "HandingOver"          // announced until another node was seen to announce it: the one elected on layer 2, or one that is to over BGP
 	Conflict             Reason = "Conflict"             // layer 2: a host that is none of ours has the address
 	OtherLoadBalancer    Reason = "OtherLoadBalancer"    // layer 2: MetalLB, say, answers for the address on a node without an agent
 	NodeDamped           Reason = "NodeDamped"           // layer 2: this agent came and went too often, another node is elected
@@ -67,7 +67,7 @@ type Decision struct {
 	Confirmed bool           `json:"confirmed,omitempty"` // seen to be in force: FRR has sent the routes, or the network was told
 	Reason    Reason         `json:"reason"`
 	Detail    string         `json:"detail,omitempty"`
-	Last      bool           `json:"last,omitempty"`   // the node drains, and this stays: no other node is known to announce it
+	Last      bool           `json:"last,omitempty"`   // the node drains, and this stays: no other node was seen to announce it
 	Routes    []netip.Prefix `json:"routes,omitempty"` // BGP: what is announced for it
 	Peers     []string       `json:"peers,omitempty"`  // BGP: names, sorted
 

@@ -21,9 +21,12 @@ type Peer struct {
 	DynamicASN string     `json:"dynamicASN,omitempty"`
 	BFDProfile string     `json:"bfdProfile,omitempty"`
 	Wanted     bool       `json:"wanted"` // the node is to hold the session
-	Reason     Reason     `json:"reason"`
-	Detail     string     `json:"detail,omitempty"`
-	Session    Session    `json:"session,omitzero"` // zero: not seen in FRR yet
+
+	Authenticated bool `json:"authenticated,omitempty"` // the session has a password (TCP MD5, RFC 2385)
+
+	Reason  Reason  `json:"reason"`
+	Detail  string  `json:"detail,omitempty"`
+	Session Session `json:"session,omitzero"` // zero: not seen in FRR yet
 }
 
 // A PeerID says which of a node's BGP neighbors one is, in decisions as in what
@@ -70,11 +73,14 @@ const Established SessionState = "Established"
 // A Session is what FRR says of a BGP session.
 type Session struct {
 	State        SessionState `json:"state"`
-	Since        time.Time    `json:"since,omitzero"` // when it was established; zero: it is not
-	PrefixesSent int          `json:"prefixesSent"`   // in the peer's Adj-RIB-Out, IPv4 and IPv6
-	Dropped      int          `json:"dropped"`        // how often it has gone down
-	LastError    string       `json:"lastError,omitempty"`
-	BFD          string       `json:"bfd,omitempty"` // state of the BFD session, RFC 5880, Section 4.1; empty: none
+	Since        time.Time    `json:"since,omitzero"`      // when it was established; zero: it is not
+	PrefixesSent int          `json:"prefixesSent"`        // in the peer's Adj-RIB-Out, IPv4 and IPv6
+	Dropped      int          `json:"dropped"`             // how often it has gone down
+	LastError    string       `json:"lastError,omitempty"` // in FRR's words; empty while the session is up
+	BFD          string       `json:"bfd,omitempty"`       // state of the BFD session, RFC 5880, Section 4.1; empty: none
+
+	Fault     Reason `json:"fault,omitempty"`     // why it is not up; empty: it is, or that cannot be told yet
+	Diagnosis string `json:"diagnosis,omitempty"` // the same in words, with the cure
 
 	BFDDiagnostic string `json:"bfdDiagnostic,omitempty"` // why it went down, "ok" if it did not
 	BFDPeer       string `json:"-"`                       // who the BFD session is with, as metrics name it; empty: there is none

@@ -17,6 +17,8 @@ type Report struct {
 	Config     Config         `json:"config"`
 	Pools      []Pool         `json:"pools,omitempty"`
 	Unassigned map[Reason]int `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
+	Clashes    []Clash        `json:"clashes,omitempty"`    // controller: addresses that another load balancer gave out, too
+	Contests   []Contest      `json:"contests,omitempty"`   // objects whose status another writer keeps changing
 	Decisions  []Decision     `json:"decisions,omitempty"`
 	Peers      []Peer         `json:"peers,omitempty"`
 	Error      string         `json:"error,omitempty"` // why the last pass came to nothing

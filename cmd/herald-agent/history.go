@@ -29,6 +29,7 @@ const (
 	// changesAtOnce is how many events about one peer may follow each other, and
 	// changeEvery how often there may be another one after those: a session that
 	// goes up and down all the time says so, but not each time.
+	// The same bounds what a ConfigurationState says of it.
 	changesAtOnce = 6
 	changeEvery   = 2 * time.Minute
 	// clockStep is how much the moment at which FRR says that a session has come up
@@ -56,11 +57,13 @@ type past struct {
 	name    string // of the peer in the configuration, as of when it was wanted last
 	session status.Session
 	down    time.Time // since when it is not up; zero: it is
-	told    []string  // why it is not up, as far as that was told
+	told    []string  // why it is not up since then, as far as that was told
 
-	allowed int       // events that may be told now
-	earned  time.Time // when allowed was counted last
-	untold  int       // events that were not allowed
+	bare     time.Time // since when it is up and its BFD session is not; zero: that is not so
+	bareTold bool      // an event has said so
+
+	events budget
+	untold int // events that were not allowed
 }
 
 func newHistory(started time.Time) *history {
@@ -77,7 +80,7 @@ func (h *history) next(l look, names map[status.PeerID]string) []reconcile.Event
 	for id := range l.sessions {
 		ids = append(ids, id)
 		if h.peers[id] == nil {
-			h.peers[id] = &past{down: l.at, allowed: changesAtOnce, earned: l.at}
+			h.peers[id] = &past{down: l.at, events: newBudget(l.at)}
 		}
 	}
 	for id := range h.peers {
@@ -120,7 +123,7 @@ func (p *past) change(l look, now status.Session, there, wanted bool, h *history
 		return change{eventSessionDown, true, fmt.Sprintf("was down and is up again, after %s: %s",
 			age(now.Since.Sub(was.Since)), cmp.Or(now.LastError, "FRR has started anew"))}
 	case was.Up() && now.Up():
-		return p.guard(was, now)
+		return p.guard(l.at, was, now)
 	case now.Up():
 		before := p.down
 		p.down, p.told = time.Time{}, nil
@@ -143,29 +146,40 @@ func (p *past) change(l look, now status.Session, there, wanted bool, h *history
 			why = "it is not configured any more"
 		}
 		why = cmp.Or(why, string(now.State))
-		p.down, p.told = l.at, []string{why}
+		p.down, p.told = l.at, nil
 		return change{eventSessionDown, there || wanted || !l.answered,
 			fmt.Sprintf("is down after %s: %s", age(l.at.Sub(was.Since)), why)}
 	case was.State != "" && now.Dropped > was.Dropped:
 		why := cmp.Or(now.LastError, string(now.State))
-		p.told = append(p.told, why)
 		return change{eventSessionDown, true, "was up for a moment, and is down: " + why}
 	case !there || l.at.Sub(p.down) < failAfter || len(p.told) >= failReasons:
 		return change{}
 	}
-	why := cmp.Or(now.LastError, string(now.State))
-	if slices.Contains(p.told, why) {
+	why := cmp.Or(now.Diagnosis, now.LastError, string(now.State))
+	word := cmp.Or(string(now.Fault), why)
+	if slices.Contains(p.told, word) {
 		return change{}
 	}
-	p.told = append(p.told, why)
+	p.told = append(p.told, word)
 	return change{eventSessionFail, true, fmt.Sprintf("is not up after %s: %s", age(l.at.Sub(p.down)), why)}
 }
 
-// guard tells of a BFD session that is down while BGP does not know it yet, or
-// goes on without it.
-func (p *past) guard(was, now status.Session) change {
-	if was.BFD == "up" && now.BFD != "" && now.BFD != "up" {
-		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", now.BFD, cmp.Or(now.BFDDiagnostic, "no reason given"))}
+// guard reports a BFD session that is down while BGP is up: BGP does not know it
+// yet, goes on without it, or has come up without it.
+func (p *past) guard(at time.Time, was, now status.Session) change {
+	diagnostic := cmp.Or(now.BFDDiagnostic, "no reason given")
+	switch {
+	case now.BFD == "" || now.BFD == "up":
+		p.bare, p.bareTold = time.Time{}, false
+	case was.BFD == "up":
+		p.bare, p.bareTold = at, true
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", now.BFD, diagnostic)}
+	case p.bare.IsZero():
+		p.bare = at
+	case !p.bareTold && at.Sub(p.bare) >= failAfter:
+		p.bareTold = true
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: enable BFD for this neighbor on the router, with single or multiple hops as here",
+			now.BFD, age(at.Sub(p.bare)))}
 	}
 	return change{}
 }
@@ -173,20 +187,17 @@ func (p *past) guard(was, now status.Session) change {
 // limit puts a change into words, unless there were too many of late. What was
 // kept back is made up for by what is true when there may be another event.
 func (p *past) limit(at time.Time, now status.Session, name string, c change) []reconcile.Event {
-	if n := int(at.Sub(p.earned) / changeEvery); n > 0 {
-		p.earned = p.earned.Add(time.Duration(n) * changeEvery)
-		p.allowed = min(p.allowed+n, changesAtOnce)
-	}
-	switch {
-	case c == change{} && p.untold == 0:
+	if c == (change{}) && p.untold == 0 {
 		return nil
-	case p.allowed == 0:
+	}
+	if !p.events.take(at) {
 		if c != (change{}) {
 			p.untold++
 		}
 		return nil
-	case c == change{}:
-		c = change{eventSessionDown, true, "is down: " + cmp.Or(now.LastError, string(now.State), "FRR does not have it")}
+	}
+	if c == (change{}) {
+		c = change{eventSessionDown, true, "is down: " + cmp.Or(now.Diagnosis, now.LastError, string(now.State), "FRR does not have it")}
 		if now.Up() {
 			c = change{eventSessionUp, false, "is up"}
 		}
@@ -195,10 +206,6 @@ func (p *past) limit(at time.Time, now status.Session, name string, c change) []
 		c.text += fmt.Sprintf(" (it has changed %d times since the last event)", p.untold)
 		p.untold = 0
 	}
-	if p.allowed == changesAtOnce {
-		p.earned = at
-	}
-	p.allowed--
 	return []reconcile.Event{{Warning: c.warning, Reason: c.reason, Message: "BGP session with " + name + " " + c.text}}
 }
 

@@ -33,6 +33,10 @@ func guarded(s *status.Session, bfd, diagnostic string) *status.Session {
 	return s
 }
 
+func faulty(fault status.Reason, diagnosis string) *status.Session {
+	return &status.Session{State: "Active", LastError: "Cease/Other Configuration Change", Fault: fault, Diagnosis: diagnosis}
+}
+
 // A historyStep is a look and what it tells.
 type historyStep struct {
 	at       int             // seconds after the start
@@ -73,7 +77,8 @@ func TestHistory(t *testing.T) {
 			{at: 1, session: upSince(-3600)},
 			{at: 60, session: downBy("Hold Timer Expired"), want: "! BGPSessionDown is down after 1h1m0s: Hold Timer Expired"},
 			{at: 62, session: downBy("Hold Timer Expired")},
-			{at: 90, session: downBy("Hold Timer Expired")},
+			{at: 79, session: downBy("Hold Timer Expired")},
+			{at: 90, session: downBy("Hold Timer Expired"), want: "! BGPSessionNotUp is not up after 30s: Hold Timer Expired"},
 			{at: 92, session: downBy("OPEN Message Error/Bad Peer AS"), want: "! BGPSessionNotUp is not up after 32s: OPEN Message Error/Bad Peer AS"},
 			{at: 94, session: downBy("Hold Timer Expired")},
 			{at: 96, session: upSince(96), want: "BGPSessionUp is up after 36s"},
@@ -87,7 +92,8 @@ func TestHistory(t *testing.T) {
 			{at: 1, session: &status.Session{State: "Active", Dropped: 4}},
 			{at: 3, session: &status.Session{State: "Active", Dropped: 5, LastError: "Cease/Hard Reset"},
 				want: "! BGPSessionDown was up for a moment, and is down: Cease/Hard Reset"},
-			{at: 30, session: &status.Session{State: "Active", Dropped: 5, LastError: "Cease/Hard Reset"}},
+			{at: 30, session: &status.Session{State: "Active", Dropped: 5, LastError: "Cease/Hard Reset"},
+				want: "! BGPSessionNotUp is not up after 29s: Cease/Hard Reset"},
 		}},
 		{"never comes up", []historyStep{
 			{at: 1, session: downBy("")},
@@ -97,6 +103,29 @@ func TestHistory(t *testing.T) {
 			{at: 25, session: downBy("")},
 			{at: 27, session: downBy("b"), want: "! BGPSessionNotUp is not up after 26s: b"},
 			{at: 29, session: downBy("c")}, // enough
+		}},
+		{"has another password from some time on", []historyStep{
+			{at: 1, session: upSince(-60)},
+			{at: 3, session: downBy("Cease/Other Configuration Change"), want: "! BGPSessionDown is down after 1m3s: Cease/Other Configuration Change"},
+			{at: 15, session: faulty(status.SessionPassword, "a wrong signature")},
+			{at: 23, session: faulty(status.SessionPassword, "a wrong signature"), want: "! BGPSessionNotUp is not up after 20s: a wrong signature"},
+			{at: 25, session: faulty(status.SessionPassword, "a wrong signature, and more")},
+			{at: 27, session: faulty(status.SessionNoAnswer, "no answer"), want: "! BGPSessionNotUp is not up after 24s: no answer"},
+			{at: 29, session: upSince(29), want: "BGPSessionUp is up after 26s"},
+			{at: 31, session: downBy("Cease/Other Configuration Change"), want: "! BGPSessionDown is down after 2s: Cease/Other Configuration Change"},
+			{at: 53, session: faulty(status.SessionPassword, "a wrong signature"), want: "! BGPSessionNotUp is not up after 22s: a wrong signature"},
+		}},
+		{"comes up without its BFD session", []historyStep{
+			{at: 1, session: downBy("")},
+			{at: 3, session: guarded(upSince(3), "down", "ok"), want: "BGPSessionUp is up after 2s"},
+			{at: 5, session: guarded(upSince(3), "down", "ok")},
+			{at: 24, session: guarded(upSince(3), "down", "ok")},
+			{at: 25, session: guarded(upSince(3), "down", "ok"),
+				want: "! BFDSessionDown is up, and its BFD session is down after 20s: enable BFD for this neighbor on the router, with single or multiple hops as here"},
+			{at: 60, session: guarded(upSince(3), "down", "ok")},
+			{at: 62, session: guarded(upSince(3), "up", "ok")},
+			{at: 64, session: guarded(upSince(3), "down", "x"), want: "! BFDSessionDown is up, and its BFD session is down: x"},
+			{at: 99, session: guarded(upSince(3), "down", "x")},
 		}},
 		{"its BFD session goes first", []historyStep{
 			{at: 1, session: guarded(upSince(-60), "up", "ok")},

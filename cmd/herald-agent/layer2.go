@@ -21,10 +21,6 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// leaveTime bounds how long an agent that stops goes on answering until others
-// have taken over.
-const leaveTime = time.Second
-
 // layer2Options say how to announce on layer 2.
 type layer2Options struct {
 	node     string
@@ -52,6 +48,7 @@ type layer2 struct {
 	mu      sync.Mutex // guards the fields below
 	leaving bool
 	idle    chan struct{} // nil, or closed once there is nothing to answer for
+	alone   chan int      // nil, or what Alone was told last
 }
 
 func newLayer2(opts layer2Options, cluster reconcile.Cluster, wake func(), log *slog.Logger) (*layer2, error) {
@@ -123,25 +120,6 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 	return r.run(ctx)
 }
 
-// leave has the others take over what this node answers for. It returns when they
-// have, or after leaveTime.
-func (l *layer2) leave(ctx context.Context) {
-	if l.members == nil {
-		return
-	}
-	idle := make(chan struct{})
-	l.mu.Lock()
-	l.leaving, l.idle = true, idle
-	l.mu.Unlock()
-	l.publish()
-	l.wake()
-	select {
-	case <-ctx.Done():
-	case <-idle:
-	case <-time.After(leaveTime):
-	}
-}
-
 // Neighborhood returns what is known of the network. It lets the gossip know of
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
@@ -156,7 +134,10 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	}
 	v := l.members.View()
 	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
-	out.Gaps = v.Gaps
+	out.Gaps, out.Asked = v.Gaps, v.Asked
+	l.mu.Lock()
+	out.Leaving = l.leaving
+	l.mu.Unlock()
 	alive := map[string]bool{}
 	for _, m := range v.Members {
 		alive[m.Name] = true
@@ -218,6 +199,9 @@ func (l *layer2) peers(nodes []*reconcile.Node) []netip.AddrPort {
 	return out
 }
 
+// asked reports whether other agents rely on what this one says that it has sent.
+func (l *layer2) asked() bool { return l.members != nil && l.members.View().Asked }
+
 // gone reports whether the agent of a node is known not to answer for anything
 // any more.
 func (l *layer2) gone(node string) bool {
@@ -232,7 +216,10 @@ func (l *layer2) gone(node string) bool {
 func membersOf(list []members.Member) []reconcile.Member {
 	out := make([]reconcile.Member, len(list))
 	for i, m := range list {
-		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held}
+		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
+		for _, s := range m.Sent {
+			out[i].Sent = append(out[i].Sent, reconcile.Sent(s))
+		}
 	}
 	return out
 }
@@ -274,6 +261,25 @@ func (l *layer2) Set(answers []reconcile.Answer) {
 		close(l.idle)
 		l.idle = nil
 	}
+}
+
+// Ask says whether other agents are asked what they have sent to routers.
+func (l *layer2) Ask(on bool) {
+	if l.members != nil {
+		l.members.Ask(on)
+	}
+}
+
+// Tell replaces what other agents are answered.
+func (l *layer2) Tell(sent []reconcile.Sent) {
+	if l.members == nil {
+		return
+	}
+	list := make([]members.Sent, len(sent))
+	for i, s := range sent {
+		list[i] = members.Sent(s)
+	}
+	l.members.SetSent(list)
 }
 
 // changed is called when the announcer's state is another.

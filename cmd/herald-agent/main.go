@@ -123,15 +123,20 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	// The controllers tell of it in an event: a thousand agents need not.
+	doubt := func(d kube.Doubt) { log.Warn("list in doubt", "reason", d.String()) }
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Nodes: true, EndpointSlices: true})
+	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
+	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	var applier *frr.Applier
 	progress := reconcile.NewProgress(reconcile.ProgressOptions{
 		Writer: kube.NewState(kube.StateOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
+			Contests: contests,
 		}),
 		FRR: func() reconcile.Running { return running(applier.State()) },
 	})
@@ -141,23 +146,23 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Changed: routers.Look, Logger: log, Present: present,
-		Tell: about,
+		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: present,
+		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
 		return err
 	}
+	sessions.opts.Hurry = network.asked
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
 	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: o.node},
 		Registerer: metrics,
 		Live: func(r *status.Report) {
-			r.FRR = inForce(applier.State())
+			r.FRR, r.Contests = inForce(applier.State()), contests.List()
 			r.FRR.Extras, r.FRR.Metrics = container.status(), container.hasMetrics()
 			r.Peers = sessions.in(r.Peers)
 			r.Layer2 = network.status()
@@ -177,6 +182,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Events:     events.Service,
 		NodeEvents: about,
 		Announce:   reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
+		Protect:    documents.Protect,
 	}
 	var tasks []daemon.Task
 	if documents.Resources != nil {
@@ -192,6 +198,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			},
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
+
+			Contests: contests,
 		})
 		heard = append(heard, func(status.Report) { statuses.Wake() })
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
@@ -207,7 +215,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 			select {
 			case <-working.Done():
 			case <-ctx.Done():
-				network.leave(working)
+				network.leave(working, o.sharedDir())
 				stop()
 			}
 			return nil
@@ -223,6 +231,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "rivals", Run: network.watchRivals},
 		daemon.Task{Name: "exclusion", Run: exclusion.run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "contests", Run: contests.Run},
 		daemon.Task{Name: "frr container", Run: container.run},
 		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
 	)...)

@@ -20,6 +20,8 @@ import (
 const (
 	// askInterval is how old the answer to "is the session up?" may be.
 	askInterval = 2 * time.Second
+	// askHurry is likewise, while others rely on it.
+	askHurry = 500 * time.Millisecond
 	// askTimeout is how long FRR may take to answer.
 	askTimeout = 5 * time.Second
 	// mendWait is the time after a session was reset for its next hop until it may
@@ -39,9 +41,14 @@ type reader interface {
 // sessionsOptions are what sessions work with. All of it is required.
 type sessionsOptions struct {
 	Reader  reader
-	Changed func()                // called when a session has come up or gone down
-	Tell    func(reconcile.Event) // called with each event about the node
-	Present func(netip.Addr) bool // whether an interface that is up has an address
+	Reopen  func(context.Context, status.PeerID) (bool, error) // begins BFD with a peer anew, if it has BFD
+	Changed func()                                             // called when a session has come up or gone down
+	Tell    func(reconcile.Event)                              // called with each event about the node
+	Present func(netip.Addr) bool                              // whether an interface that is up has an address
+	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
+	See     func(down bool) sight                              // asks the kernel about connections, those that wait too while a session is down
+	Ping    func(status.Peer) bool                             // optional: whether a router answers a ping; may take pingWait
+	Publish func([]reconcile.SessionState)                     // called with what there is to say of the sessions, when that changes
 	Logger  *slog.Logger
 }
 
@@ -49,24 +56,30 @@ type sessionsOptions struct {
 type sessions struct {
 	opts    sessionsOptions
 	history *history
+	traces  evidence
+	summary summary
 	mended  map[status.PeerID]mending // whose session was reset for its next hop, and has not been seen with one since
+	stuck   frr.Stuck
 
 	mu     sync.Mutex // guards the fields below
 	byPeer map[status.PeerID]status.Session
-	names  map[status.PeerID]string // of the peers that are wanted, in the configuration
+	wanted map[status.PeerID]status.Peer // the configuration of those that are; nil: it is not known yet
 }
 
 func newSessions(opts sessionsOptions) *sessions {
-	return &sessions{opts: opts, history: newHistory(time.Now()), mended: make(map[status.PeerID]mending)}
+	return &sessions{opts: opts, traces: evidence{ping: opts.Ping}, history: newHistory(time.Now()), mended: make(map[status.PeerID]mending)}
 }
 
 // run asks FRR again and again until the context is canceled.
 func (s *sessions) run(ctx context.Context) error {
 	defer s.opts.Reader.Close()
-	ask := time.NewTicker(askInterval)
+	ask := time.NewTicker(askHurry)
 	defer ask.Stop()
-	for {
-		s.ask(ctx)
+	for asked := (time.Time{}); ; {
+		if time.Since(asked) >= askInterval-askHurry/2 || s.opts.Hurry != nil && s.opts.Hurry() {
+			asked = time.Now()
+			s.ask(ctx)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -85,18 +98,39 @@ func (s *sessions) ask(ctx context.Context) {
 	if ctx.Err() != nil && err != nil {
 		return // the program ends, or FRR is busy
 	}
+	s.mu.Lock()
+	before, wanted := s.byPeer, s.wanted
+	s.mu.Unlock()
+	down := slices.ContainsFunc(all, func(f frr.Session) bool {
+		_, ok := wanted[f.Peer]
+		return ok && !f.Up
+	})
+	why := s.traces.next(now, all, wanted, s.opts.See(down))
 	byPeer := make(map[status.PeerID]status.Session, len(all))
+	names := make(map[status.PeerID]string, len(wanted))
 	for _, f := range all {
-		byPeer[f.Peer] = sessionOf(f, now)
+		session := sessionOf(f, now)
+		session.Fault, session.Diagnosis = why[f.Peer].Reason, why[f.Peer].Text
+		byPeer[f.Peer] = session
+	}
+	for id, p := range wanted {
+		names[id] = p.Name
 	}
 	s.mu.Lock()
-	before, names := s.byPeer, s.names
 	s.byPeer = byPeer
 	s.mu.Unlock()
 	s.logChanges(before, byPeer)
 	s.mend(ctx, all, now)
-	for _, e := range s.history.next(look{now, err == nil, byPeer}, names) {
+	s.reopen(ctx, all, now)
+	l := look{now, err == nil, byPeer}
+	for _, e := range s.history.next(l, names) {
 		s.opts.Tell(e)
+	}
+	if wanted == nil {
+		return
+	}
+	if all, news := s.summary.next(l, wanted); news {
+		s.opts.Publish(all)
 	}
 }
 
@@ -129,6 +163,19 @@ func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
 	}
 }
 
+// reopen begins BFD anew where neither BGP nor BFD comes up.
+func (s *sessions) reopen(ctx context.Context, all []frr.Session, now time.Time) {
+	for _, peer := range s.stuck.Next(all, now) {
+		done, err := s.opts.Reopen(ctx, peer)
+		switch {
+		case err != nil:
+			s.opts.Logger.Warn("BFD not begun anew", "peer", peer.String(), "err", err)
+		case done:
+			s.opts.Logger.Info("BFD begun anew", "peer", peer.String(), "reason", "the session is down, and so is BFD")
+		}
+	}
+}
+
 // present reports whether an interface that is up has an address.
 func present(addr netip.Addr) bool {
 	interfaces, err := net.Interfaces()
@@ -155,15 +202,15 @@ func present(addr netip.Addr) bool {
 
 // want takes note of the peers that the newest decisions are about.
 func (s *sessions) want(peers []status.Peer) {
-	names := make(map[status.PeerID]string, len(peers))
+	wanted := make(map[status.PeerID]status.Peer, len(peers))
 	for _, p := range peers {
 		if p.Wanted {
-			names[p.ID()] = p.Name
+			wanted[p.ID()] = p
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.names = names
+	s.wanted = wanted
 }
 
 func sessionOf(f frr.Session, now time.Time) status.Session {
@@ -204,14 +251,19 @@ func (s *sessions) logChanges(before, after map[status.PeerID]status.Session) {
 	}
 }
 
-// in returns peers with the sessions that FRR has with them.
+// in returns peers with the sessions that FRR has with them. What was wrong with a
+// session that is up is left out: that may be long ago.
 func (s *sessions) in(peers []status.Peer) []status.Peer {
 	peers = slices.Clone(peers)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, p := range peers {
 		if p.Wanted {
-			peers[i].Session = s.byPeer[p.ID()]
+			session := s.byPeer[p.ID()]
+			if session.Up() {
+				session.LastError = ""
+			}
+			peers[i].Session = session
 		}
 	}
 	return peers

@@ -4,8 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -39,16 +42,23 @@ func (*fakeReader) Close() error { return nil }
 
 func TestSessions(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
-	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
+	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, LastError: "Hold Timer Expired", BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
 	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
 	changes := 0
-	var events []string
+	var events, published []string
 	s := newSessions(sessionsOptions{
 		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
 		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
-		Logger:  slog.New(slog.NewTextHandler(&log, nil)),
+		See:     func(bool) sight { return sight{} },
+		Publish: func(all []reconcile.SessionState) {
+			for _, a := range all {
+				published = append(published, fmt.Sprintf("%s %v", a.Peer, a.Up))
+			}
+		},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	peers := []status.Peer{
 		{Name: "a", Address: peer, Wanted: true},
@@ -61,6 +71,9 @@ func TestSessions(t *testing.T) {
 		s.ask(t.Context())
 		got := s.in(peers)
 		states = append(states, got[0].Session.State)
+		if last := got[0].Session.LastError; (last == "Hold Timer Expired") != (got[0].Session.State == "Active") {
+			t.Errorf("the session is %s, its last error %q", got[0].Session.State, last)
+		}
 		if guard := got[0].Session.BFDPeer; (guard == "10.0.0.1") != got[0].Session.Up() {
 			t.Errorf("the session is up: %v, and its BFD is with %q", got[0].Session.Up(), guard)
 		}
@@ -90,6 +103,10 @@ func TestSessions(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{eventSessionUp, eventSessionDown, eventSessionUp, eventSessionDown}, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	want = []string{"a false", "c false", "a true", "c false", "a false", "c false", "a true", "c false", "a false", "c false"}
+	if diff := cmp.Diff(want, published); diff != "" {
+		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if changes != 4 {
 		t.Errorf("told of %d changes, want 4", changes)
@@ -125,8 +142,10 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		reader := &fakeReader{}
 		there := false
 		s := newSessions(sessionsOptions{
-			Reader: reader, Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Reader: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
+			Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
+			See:     func(bool) sight { return sight{} },
 		})
 		for i, step := range steps {
 			time.Sleep(step.after)
@@ -138,6 +157,47 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		}
 		if reader.reset[0] != peer {
 			t.Errorf("the session with %v was reset, want %v", reader.reset[0], peer)
+		}
+	})
+}
+
+// BFD is begun anew for a session that neither comes up nor has BFD, and the log says so
+// if there was BFD to begin.
+func TestSessionsWithoutBFD(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := status.PeerID{Address: netip.MustParseAddr("10.0.0.1")}
+		plain := status.PeerID{Address: netip.MustParseAddr("10.0.0.2")}
+		broken := status.PeerID{Interface: "eth1"}
+		down := []frr.Session{{Peer: guarded, State: "Idle"}, {Peer: plain, State: "Active"}, {Peer: broken, State: "Active"}}
+		var log strings.Builder
+		var reopened []string
+		s := newSessions(sessionsOptions{
+			See:    func(bool) sight { return sight{} },
+			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(reconcile.Event) {},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
+			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
+				reopened = append(reopened, p.String())
+				if p == broken {
+					return false, errors.New("no reply")
+				}
+				return p == guarded, nil
+			},
+		})
+		for range 4 {
+			s.ask(t.Context())
+			time.Sleep(2 * time.Second)
+		}
+		if diff := cmp.Diff([]string{"10.0.0.1", "10.0.0.2", "eth1"}, reopened); diff != "" {
+			t.Errorf("begun anew (-want +got):\n%s", diff)
+		}
+		for text, want := range map[string]bool{
+			`msg="BFD begun anew" peer=10.0.0.1`: true,
+			`10.0.0.2`:                           false,
+			`msg="BFD not begun anew" peer=eth1 err="no reply"`: true,
+		} {
+			if strings.Contains(log.String(), text) != want {
+				t.Errorf("the log has %q: want %v:\n%s", text, want, log.String())
+			}
 		}
 	})
 }

@@ -44,6 +44,14 @@ func (o *options) sidecar(client *kube.Client, events *kube.Recorder, log *slog.
 	})}
 }
 
+// sharedDir returns the folder shared with the FRR container; empty if there is none.
+func (o *options) sharedDir() string {
+	if o.frrConf == "" {
+		return ""
+	}
+	return filepath.Dir(o.frrConf)
+}
+
 // run does it until the context is canceled.
 func (s *sidecar) run(ctx context.Context) error {
 	if s == nil {

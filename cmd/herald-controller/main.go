@@ -83,14 +83,20 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Namespaces: true})
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
+	doubt := func(d kube.Doubt) {
+		log.Warn("list in doubt", "reason", d.String())
+		events.Namespace(o.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
+	}
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
+	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	board := status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
+		Live:       func(r *status.Report) { r.Contests = contests.List() },
 	})
 
-	documents, err := source.New(o.Flags, client, worker.Wake, log.With("component", "configuration"))
+	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -102,6 +108,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 			Events:  events,
 			Logger:  log.With("component", "writer"),
 			Written: board.Written,
+
+			Contests: contests,
 		}),
 		Events:   events.Service,
 		Reporter: board,
@@ -110,20 +118,24 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 
 		IgnoreExcludeLB: o.ignoreExclude,
 	}
-	controllerOpts.Documents = documents
+	controllerOpts.Documents, controllerOpts.Protect = documents, documents.Protect
 	if documents.ConfigMap != nil {
 		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}
+	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		controllerOpts.Resources = kube.NewResourceStatus(kube.ResourceStatusOptions{
+		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
-			Wake: worker.Wake,
+			Wake: worker.Wake, Contests: contests,
 		})
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status")})
+		controllerOpts.Resources, sessions = resources, resources.Sessions
+	}
+	if o.ConfigFile == "" {
+		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"),
+			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"), Sessions: sessions,
 		})
 	}
 	controller := reconcile.NewController(controllerOpts)
@@ -144,6 +156,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "watcher", Run: watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: events.Run},
+		daemon.Task{Name: "contests", Run: contests.Run},
 		daemon.Task{Name: "secret", Run: func(ctx context.Context) error {
 			if o.secret != "" {
 				kube.EnsureSecret(ctx, kube.SecretOptions{Client: client, Namespace: o.Namespace, Name: o.secret, Logger: log})

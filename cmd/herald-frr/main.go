@@ -113,6 +113,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		Hang:      o.hangTimeout,
 		Stop:      mode,
 		StopWait:  o.stopWait,
+		Last:      func() bool { return frr.IsLast(o.etcDir, time.Now()) },
 		Logger:    log,
 	})
 	extras := newExtras(extrasOptions{Host: host, EtcDir: o.etcDir, RunDir: o.runDir, DaemonDir: o.daemonDir, Logger: log})

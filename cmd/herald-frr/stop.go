@@ -39,6 +39,14 @@ func parseStopMode(s string) (stopMode, error) {
 // farewellTimeout bounds the questions of a farewell, and then its commands.
 const farewellTimeout = 3 * time.Second
 
+// outlastLimit is how long the sessions stay at most for want of another node that
+// announces the routes. With all that comes before, it is less than the pod's grace
+// period of 30 s.
+const (
+	outlastLimit = 15 * time.Second
+	outlastLook  = 200 * time.Millisecond
+)
+
 // farewell prepares the peers for the end, and says how it is to come.
 func (s *supervisor) farewell(ctx context.Context) stopMode {
 	mode := s.opts.Stop
@@ -67,9 +75,32 @@ func (s *supervisor) farewell(ctx context.Context) stopMode {
 	}
 	select {
 	case <-time.After(s.opts.StopWait):
+		s.outlast(ctx)
 	case <-ctx.Done():
 	}
 	return stopGSHUT
+}
+
+// outlast waits, while the agent says so, for another node to announce what this one
+// does.
+func (s *supervisor) outlast(ctx context.Context) {
+	if s.opts.Last == nil || !s.opts.Last() {
+		return
+	}
+	s.opts.Logger.Info("sessions stay for now", "reason", "no other node announces some of the routes")
+	look := time.NewTicker(outlastLook)
+	defer look.Stop()
+	for end := time.Now().Add(outlastLimit); s.opts.Last(); {
+		if !time.Now().Before(end) {
+			s.opts.Logger.Warn("sessions closed, though no other node announces some of the routes")
+			return
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // count asks FRR for the sessions.

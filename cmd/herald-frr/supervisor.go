@@ -33,6 +33,7 @@ type supervisorOptions struct {
 	Hang      time.Duration       // required: restart a daemon that does not answer for so long
 	Stop      stopMode            // required
 	StopWait  time.Duration       // optional
+	Last      func() bool         // optional: reports whether no other node announces some route
 	Loaded    func()              // optional: called when a daemon has been started and has read frr.conf
 	Logger    *slog.Logger        // required
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,13 +13,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // An allocateJob is what heraldctl allocate was asked for.
 type allocateJob struct {
-	config   string // file
-	services string // file
+	source
+	services []string // files and folders; none: the cluster's
 	format   format
 	assign   reconcile.AssignOptions
 }
@@ -28,7 +28,7 @@ type allocateJob struct {
 func allocateCommand() *cobra.Command {
 	job := allocateJob{format: asTable}
 	cmd := &cobra.Command{
-		Use:   "allocate -f CONFIG --services FILE",
+		Use:   "allocate {-f CONFIG...|--cluster} {--services FILE|--cluster}",
 		Short: "Say which Service would get which address",
 		Long: `Allocate tries a configuration on Services, without a cluster, and says which
 addresses the controller would give them: it runs the same code.
@@ -39,6 +39,10 @@ by. A Service without cluster IPs, as people write it, is taken to get those tha
 spec.ipFamilies and spec.ipFamilyPolicy call for, an IPv4 one where there is
 neither.
 
+` + configurationHelp + `
+
+With --cluster, what -f or --services does not name is that of the cluster.
+
 As JSON it is a list with service, addresses, pool, reason and message of each
 Service of type LoadBalancer, in the order of the file.
 
@@ -46,31 +50,33 @@ Exit status: 0 if it was printed, whoever got an address; 1 if the configuration
 or an object has a mistake, 2 if one cannot be read.`,
 		Example: `  heraldctl allocate -f config.yaml --services services.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl allocate -f config.yaml --services - -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return job.run(cmd) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
+			return job.run(cmd)
+		},
 	}
+	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
-	flags.StringVarP(&job.config, "filename", "f", "", "configuration; - is standard input")
-	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces; - is standard input")
+	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces: `file` or folder; - is standard input; may be repeated")
+	flags.BoolVar(&job.cluster, "cluster", false, "take from the cluster what is not named")
+	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
-	for _, name := range []string{"filename", "services"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined above
-		}
-	}
 	return cmd
 }
 
 func (j allocateJob) run(cmd *cobra.Command) error {
-	if j.config == stdinName && j.services == stdinName {
+	if err := j.named(len(j.services), "services"); err != nil {
+		return err
+	}
+	if onStdin(append(j.files, j.services...)...) > 1 {
 		return errors.New("the configuration and the Services cannot both be on standard input")
 	}
-	cfg, err := loadConfig(cmd, j.config)
+	cfg, err := j.config(cmd)
 	if err != nil {
 		return err
 	}
-	s, err := loadDraft(cmd, j.services)
+	s, err := j.objects(cmd, j.services, true, kube.Read)
 	if err != nil {
 		return err
 	}
@@ -97,21 +103,6 @@ type allocation struct {
 	Pool      string       `json:"pool"`
 	Reason    string       `json:"reason"`
 	Message   string       `json:"message"`
-}
-
-// loadDraft reads Services and Namespaces. It prints the mistake in one and
-// returns errInvalid for it.
-func loadDraft(cmd *cobra.Command, name string) (reconcile.Snapshot, error) {
-	text, err := readFile(cmd, name)
-	if err != nil {
-		return reconcile.Snapshot{}, err
-	}
-	s, err := reconcile.ReadDraft(bytes.NewReader(text))
-	if err != nil {
-		cmd.PrintErrf("%s: %v\n", name, err)
-		return reconcile.Snapshot{}, errInvalid
-	}
-	return s, nil
 }
 
 // A format is how something is printed. It is a pflag.Value.

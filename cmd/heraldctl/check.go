@@ -16,50 +16,97 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/manifest"
 )
 
-func checkCommand() *cobra.Command {
-	var files []string
-	cmd := &cobra.Command{
-		Use:   "check -f FILE...",
-		Short: "Say whether a configuration is valid, and what is in it",
-		Long: `Check reads configurations, each a ConfigMap of MetalLB, the document in one, or
-MetalLB's custom resources with the Secrets that they refer to, and says what is
-in them. Of one with mistakes it prints every mistake as FILE:LINE: PATH: REASON,
-or for resources as FILE: KIND/NAME: REASON: MESSAGE.
+// A checkJob is what heraldctl check was asked for.
+type checkJob struct {
+	source
+	format reportFormat
+	strict bool
+}
 
-Exit status: 0 if all are valid, 1 if one has mistakes, 2 if one cannot be read.`,
-		Example: `  heraldctl check -f config.yaml
-  kubectl get configmap -n metallb-system config -o yaml | heraldctl check -f -`,
+func checkCommand() *cobra.Command {
+	job := checkJob{format: asText}
+	cmd := &cobra.Command{
+		Use:   "check [-f] FILE|FOLDER...",
+		Short: "Say whether a configuration is valid, and what is in it",
+		Long: `Check judges a configuration and says what is in it. Resources are judged as the API
+server does, by the schemas and rules of their definitions, and then as Herald does.
+
+` + configurationHelp + `
+
+Every finding is a line of standard error, FILE:LINE: OBJECT: ID: FIELD: MESSAGE, with
+"warning: " or "note: " before the object if it is no error. A warning is of something
+that is valid and probably not meant; a note is of something that is not read or taken
+for granted. As JSON (-o json) it is a list on standard output of objects with path,
+line, severity (error, warning or note), id (a word for the kind of finding, such as
+Conflict, Schema or Unlikely), object, field and message; line, object and field are
+left out where there is none. As github it is annotations for a workflow of GitHub.
+
+A ConfigMap and resources in one configuration are an error: a cluster has one of both
+in force, and which one depends on what was before. --config-source chooses.
+
+Exit status: 0 if the configuration is valid; 1 if it has mistakes, with --strict also
+if there are warnings; 2 if some of it cannot be read.`,
+		Example: `  heraldctl check config.yaml
+  heraldctl check -R manifests/ --strict
+  heraldctl check --cluster
+  kubectl kustomize overlay/ | heraldctl check -f - -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var errs []error
-			for _, name := range append(files, args...) {
-				cfg, err := loadConfig(cmd, name)
-				if err == nil {
-					err = writeSummary(cmd.OutOrStdout(), name, cfg)
-				}
-				errs = append(errs, err)
+			job.files = append(job.files, args...)
+			if len(job.files) == 0 && !job.cluster {
+				return errors.New("nothing to check: name files or folders, - for standard input, or give --cluster")
 			}
-			return worst(errs)
+			return job.run(cmd)
 		},
 	}
-	// After -f, further arguments are files too, so that -f *.yaml works.
-	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file to check; - is standard input")
-	if err := cmd.MarkFlagRequired("filename"); err != nil {
-		panic(err) // the flag is defined above
-	}
+	job.addFlags(cmd, "configuration")
+	flags := cmd.Flags()
+	flags.BoolVar(&job.cluster, "cluster", false, "check what is in the cluster, besides files if there are any")
+	kubeconfigFlag(cmd, &job.kubeconfig)
+	flags.VarP(&job.format, "output", "o", "text, json or github")
+	flags.Var(&job.format, "format", "the same as --output")
+	flags.BoolVar(&job.strict, "strict", false, "exit with 1 if there are warnings")
 	return cmd
 }
 
-// worst returns all errors that are more than invalid configurations, else
-// errInvalid if there is one.
-func worst(errs []error) error {
-	invalid := slices.Contains(errs, errInvalid)
-	others := slices.DeleteFunc(errs, func(err error) bool { return err == errInvalid })
-	if err := errors.Join(others...); err != nil || !invalid {
-		return err
+func (j checkJob) run(cmd *cobra.Command) error {
+	if onStdin(j.files...) > 1 {
+		return errOneStdin
 	}
-	return errInvalid
+	l, err := load(cmd, j.source)
+	if failed := j.format.write(cmd.OutOrStdout(), cmd.ErrOrStderr(), l.findings); failed != nil {
+		return failed
+	}
+	if j.format != asList {
+		if failed := l.writeSummaries(cmd.OutOrStdout()); failed != nil {
+			return failed
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case l.invalid() || j.strict && has(l.findings, manifest.Warning):
+		return errInvalid
+	}
+	return nil
+}
+
+// writeSummaries says what is in those configurations that are valid.
+func (l loaded) writeSummaries(w io.Writer) error {
+	for _, d := range l.documents {
+		if d.cfg == nil {
+			continue
+		}
+		if err := writeSummary(w, d.name, d.cfg); err != nil {
+			return err
+		}
+	}
+	if l.resolved == nil {
+		return nil
+	}
+	return writeSummary(w, together(l.resources), l.resolved)
 }
 
 // writeSummary says what is in a configuration.
@@ -82,9 +129,6 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 	}
 	for _, a := range cfg.L2Advertisements {
 		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors))
-	}
-	for _, warning := range cfg.Warnings() {
-		fmt.Fprintf(tab, "  warning: %s\n", warning)
 	}
 	return tab.Flush()
 }

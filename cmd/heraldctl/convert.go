@@ -52,17 +52,25 @@ resources cannot, 2 if it cannot be read.`,
 }
 
 func convert(cmd *cobra.Command, name string, opts config.ConvertOptions) error {
-	text, err := readFile(cmd, name)
+	texts, err := readTexts(cmd, name, false)
 	if err != nil {
 		return err
 	}
-	if _, resources, err := config.ReadResources(text); err == nil && resources {
+	if len(texts) > 1 {
+		return fmt.Errorf("%s: a folder, want a file with a ConfigMap", name)
+	}
+	if _, resources, err := config.ReadResources(texts[0].data); err == nil && resources {
 		cmd.PrintErrf("%s: these are custom resources, want a ConfigMap\n", name)
 		return errInvalid
 	}
-	cfg, err := parseConfig(cmd, name, text)
+	cfg, err := config.ParseConfigMap(texts[0].data)
 	if err != nil {
-		return err
+		l := loaded{}
+		l.document(document{name: name}, err)
+		for _, f := range l.findings {
+			cmd.PrintErrln(f)
+		}
+		return errInvalid
 	}
 	manifests, notes, err := config.Convert(cfg, opts)
 	if err != nil {

@@ -122,12 +122,17 @@ spec:
   bgp   all  every pool   routes of /32 and /128
 `},
 		{name: "check resources that overlap", args: []string{"check", "-f", "overlap.yaml"}, code: 1,
-			stderr: "overlap.yaml: IPAddressPool/b: Conflict: CIDR \"192.0.2.9/32\" in pool \"b\" overlaps with already defined CIDR \"192.0.2.0/24\" of pool \"a\"; no version of it is in force\n"},
+			stderr: `overlap.yaml:1: warning: IPAddressPool/a: no advertisement selects it, so that its addresses are not announced
+overlap.yaml:3: note: IPAddressPool/a: metadata.namespace: not set, nor for 1 more in the file: judged as in metallb-system, so apply it with kubectl -n metallb-system
+overlap.yaml:6: IPAddressPool/b: Conflict: CIDR "192.0.2.9/32" in pool "b" overlaps with already defined CIDR "192.0.2.0/24" of pool "a"
+`},
 		{name: "check a pool that nobody announces", args: []string{"check", "-f", "lost.yaml"},
 			stdout: "lost.yaml: valid, with 1 pool, 0 peers and 0 advertisements\n  pool  a  256 IPv4  192.0.2.0/24\n",
-			stderr: "lost.yaml: IPAddressPool/a: note: no advertisement selects it, so that its addresses are not announced\n"},
+			stderr: `lost.yaml:1: warning: IPAddressPool/a: no advertisement selects it, so that its addresses are not announced
+lost.yaml:3: note: IPAddressPool/a: metadata.namespace: not set: judged as in metallb-system, so apply it with kubectl -n metallb-system
+`},
 		{name: "check a kind that is not there", args: []string{"check", "-f", "unknown.yaml"}, code: 1,
-			stderr: "unknown.yaml: line 1: AddressPool/a: there is no such kind, want one of IPAddressPool, BFDProfile, Community, BGPPeer, BGPAdvertisement, L2Advertisement\n"},
+			stderr: "unknown.yaml:2: AddressPool/a: kind: there is no such kind, want one of IPAddressPool, BFDProfile, Community, BGPPeer, BGPAdvertisement, L2Advertisement\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,25 +11,24 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // A diffJob is what heraldctl diff was asked for.
 type diffJob struct {
-	config     string // file
-	services   string // file; empty: the cluster's
-	from       string // file; empty: what the statuses say
-	kubeconfig string
-	format     format
-	assign     reconcile.AssignOptions
+	source
+	services []string // files and folders; none: the cluster's
+	from     []string // files and folders; none: what the statuses say
+	fromNow  bool     // in place of from: what the cluster's configuration says
+	format   format
+	assign   reconcile.AssignOptions
 }
 
 func diffCommand() *cobra.Command {
 	job := diffJob{format: asTable}
 	cmd := &cobra.Command{
-		Use:   "diff -f NEW [--services FILE] [--from OLD]",
+		Use:   "diff -f NEW... [--services FILE] [--from OLD|--cluster]",
 		Short: "Say which Services another configuration would give other addresses",
 		Long: `Diff tries a configuration on the Services of a cluster and says which of them
 would keep, lose, move or gain addresses, and why. It runs the code that the
@@ -38,8 +36,11 @@ controller runs, and changes nothing.
 
 The Services are those of the cluster that kubectl would speak with, or those of
 a file. They have what their statuses say; with --from, what a controller with
-that configuration would have made of it. Without a cluster --from tells what the
-new configuration changes from what would happen anyway.
+that configuration would have made of it, and with --cluster one with the cluster's
+configuration. Without a cluster --from tells what the new configuration changes from
+what would happen anyway.
+
+` + configurationHelp + `
 
 The table has the Services whose addresses change; JSON is a list of all, with
 service, change, from, to, pool, reason and message.
@@ -48,8 +49,8 @@ Exit status: 0 if all keep their addresses, 1 if some change, 2 if there was a
 mistake.`,
 		Example: `  heraldctl diff -f new.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl diff -f new.yaml --from old.yaml --services -`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
 			err := job.run(cmd)
 			if errors.Is(err, errInvalid) {
 				return errPrinted // 1 has another meaning here
@@ -57,35 +58,30 @@ mistake.`,
 			return err
 		},
 	}
+	job.addFlags(cmd, "new configuration")
 	flags := cmd.Flags()
-	flags.StringVarP(&job.config, "filename", "f", "", "new configuration; - is standard input")
-	flags.StringVar(&job.services, "services", "", "manifests of Services and Namespaces, instead of the cluster's; - is standard input")
-	flags.StringVar(&job.from, "from", "", "configuration to start from; empty: what the Services' statuses say")
-	flags.StringVar(&job.kubeconfig, "kubeconfig", "", "kubeconfig `file`; empty: the one that kubectl uses")
+	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, instead of the cluster's: `file` or folder; - is standard input")
+	flags.StringArrayVar(&job.from, "from", nil, "configuration to start from: `file` or folder; without it, what the Services' statuses say")
+	flags.BoolVar(&job.fromNow, "cluster", false, "start from the cluster's configuration")
+	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
-	if err := cmd.MarkFlagRequired("filename"); err != nil {
-		panic(err) // the flag is defined above
-	}
-	cmd.MarkFlagsMutuallyExclusive("services", "kubeconfig")
+	cmd.MarkFlagsMutuallyExclusive("from", "cluster")
 	return cmd
 }
 
 func (j diffJob) run(cmd *cobra.Command) error {
-	piped := 0
-	for _, name := range []string{j.config, j.services, j.from} {
-		if name == stdinName {
-			piped++
-		}
+	if len(j.files) == 0 {
+		return errors.New("no configuration: name one with -f")
 	}
-	if piped > 1 {
-		return errors.New("only one file can be on standard input")
+	if onStdin(slices.Concat(j.files, j.services, j.from)...) > 1 {
+		return errOneStdin
 	}
-	cfg, err := loadConfig(cmd, j.config)
+	cfg, err := loadOne(cmd, j.source)
 	if err != nil {
 		return err
 	}
-	s, err := j.snapshot(cmd)
+	s, err := j.objects(cmd, j.services, true, kube.Read)
 	if err != nil {
 		return err
 	}
@@ -94,12 +90,14 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	slices.SortStableFunc(s.Services, func(a, b *reconcile.Service) int { return a.Created.Compare(b.Created) })
 	preview := reconcile.NewPreview(s, j.assign)
 	before := preview.Results()
-	if j.from != "" {
-		old, err := loadConfig(cmd, j.from)
+	if len(j.from) > 0 || j.fromNow {
+		old := j.source
+		old.files, old.cluster = j.from, j.fromNow
+		cfg, err := loadOne(cmd, old)
 		if err != nil {
 			return err
 		}
-		before = preview.Apply(old)
+		before = preview.Apply(cfg)
 	}
 	changes := compare(before, preview.Apply(cfg))
 	if err := j.write(cmd, changes); err != nil {
@@ -109,27 +107,6 @@ func (j diffJob) run(cmd *cobra.Command) error {
 		return errChanges
 	}
 	return nil
-}
-
-// snapshot reads the Services to try the configuration on.
-func (j diffJob) snapshot(cmd *cobra.Command) (reconcile.Snapshot, error) {
-	if j.services != "" {
-		return loadDraft(cmd, j.services)
-	}
-	return readCluster(cmd.Context(), j.kubeconfig)
-}
-
-// readCluster reads what a Preview needs from the API server.
-func readCluster(ctx context.Context, kubeconfig string) (reconcile.Snapshot, error) {
-	api, err := kube.NewUserConfig(kubeconfig, "heraldctl/"+daemon.Version())
-	if err != nil {
-		return reconcile.Snapshot{}, err
-	}
-	client, err := kube.NewClient(api)
-	if err != nil {
-		return reconcile.Snapshot{}, err
-	}
-	return kube.Read(ctx, client)
 }
 
 // A change is an item of the JSON list.

@@ -5,12 +5,16 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/manifest"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -64,4 +68,48 @@ func checkSample(t *testing.T, sample string) error {
 		return errors.New(stderr)
 	}
 	return nil
+}
+
+// The page lists the IDs of findings, and the samples are good.
+func TestCheckPage(t *testing.T) {
+	text, err := os.ReadFile("../../docs/heraldctl.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	_, table, _ := strings.Cut(string(text), "| `id` | |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|").FindAllStringSubmatch(table, -1) {
+		listed[m[1]] = true
+	}
+	ids := []string{
+		manifest.IDSyntax, manifest.IDMetadata, manifest.IDKind, manifest.IDDuplicate, manifest.IDField, manifest.IDNamespace, manifest.IDEmpty,
+		manifest.IDNotRead, manifest.IDConfigMap, idDocument, idSchema, manifest.IDUnlikely, idTwoSources,
+		config.VerdictInvalid, config.VerdictConflict, config.VerdictMissing,
+	}
+	for _, id := range ids {
+		if !listed[id] {
+			t.Errorf("the page does not tell of %s", id)
+		}
+		delete(listed, id)
+	}
+	for id := range listed {
+		t.Errorf("there is no %s", id)
+	}
+	// IDs that a case prints are among them.
+	cases, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range cases {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`"id": "(\w+)"`).FindAllStringSubmatch(string(text), -1) {
+			if !slices.Contains(ids, m[1]) {
+				t.Errorf("%s: %s is not listed", name, m[1])
+			}
+		}
+	}
 }

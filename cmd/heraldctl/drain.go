@@ -64,17 +64,18 @@ func drainCommand() *cobra.Command {
 		Long: `Drain sets the annotation ` + reconcile.AnnotationDrain + ` of a Node. Its agent then tells
 routers to prefer other paths (RFC 8326), hands over what it answers for on layer 2, and
 withdraws its routes once FRR has asked for other paths for ` + reconcile.DefaultDrainHold.String() + `, or as long as
---hold says. What no other node announces it goes on announcing, unless --force is given.
+--hold says. What no other node was seen to announce (a router was sent the route, or the
+node has answered) it goes on announcing until one is, unless --force is given.
 The node stays so until "undrain". A node that drains already is left as it is, but for
 --force and --hold, which count from when it began: whoever sees that routers have moved
 ends the wait with --hold ` + reconcile.MinDrainHold.String() + `.
 
 With --wait it asks the node's agent, by way of the API server, until that announces
-nothing any more, or only what no other node does, and lists what was handed over and
-what was kept. If the agent cannot be asked at first, the node does not begin to drain.
+nothing any more, or only what no other node was seen to announce, and lists what was
+handed over and what was kept, with the reason. If the agent cannot be asked at first, the node does not begin to drain.
 
 Exit status: 0 if the node drains and, with --wait, announces nothing any more; 1 if it
-goes on announcing what no other node does; 2 if it could not be done, or is not over in
+goes on announcing what no other node was seen to; 2 if it could not be done, or is not over in
 time.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -93,7 +94,7 @@ time.`,
 	flags := cmd.Flags()
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in; with --wait")
-	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node announces")
+	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node was seen to announce")
 	flags.DurationVar(&job.hold, holdFlag, reconcile.DefaultDrainHold, "how long to ask for other paths before routes are withdrawn")
 	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only what no other node does")
 	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait; besides --hold")
@@ -217,22 +218,24 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 	return d.Report(ctx, agent)
 }
 
-// printDrainage lists what became of what a node has announced.
+// printDrainage lists what became of what a node has announced. Handed over is only
+// what another node was seen to announce.
 func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage, drain reconcile.Drain) {
-	gone := "handed over"
-	if drain.Force { // perhaps to nobody
-		gone = "withdrawn"
-	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	kept := func(d status.Decision) bool {
-		return slices.ContainsFunc(g.Left, func(l status.Decision) bool {
+	in := func(list []status.Decision, d status.Decision) bool {
+		return slices.ContainsFunc(list, func(l status.Decision) bool {
 			return l.Service == d.Service && l.Addr == d.Addr && l.Protocol == d.Protocol
 		})
 	}
 	for _, d := range before {
-		if d.Announce && !kept(d) {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", gone, d.Service, d.Addr, d.Protocol)
+		gone := "withdrawn" // by force, or because of something else that has happened meanwhile
+		switch {
+		case !d.Announce || in(g.Left, d):
+			continue
+		case !drain.Force && in(g.Handed, d):
+			gone = "handed over"
 		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", gone, d.Service, d.Addr, d.Protocol)
 	}
 	for _, d := range g.Left {
 		fmt.Fprintf(w, "kept\t%s\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol, d.Detail)

@@ -27,6 +27,7 @@ type fakeNode struct {
 	drained time.Time // since when
 	writes  int
 	reports []status.Report // Node "" is that the agent does not answer
+	absent  []string        // agents' pods that do not run
 }
 
 func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error) {
@@ -49,6 +50,8 @@ func (f *fakeNode) Agents(_ context.Context, namespace string) ([]kube.Agent, er
 	}
 	return []kube.Agent{{Node: "n0"}, {Node: f.node.Name}}, nil
 }
+
+func (f *fakeNode) AbsentAgents(context.Context, string) ([]string, error) { return f.absent, nil }
 
 func (f *fakeNode) Report(_ context.Context, a kube.Agent) (status.Report, error) {
 	r := f.reports[0]
@@ -112,13 +115,19 @@ func TestDrainHoldBounds(t *testing.T) {
 }
 
 // announcing is a report of node n1 with a decision on each of ns/a and ns/b:
-// "yes", "last" or "no".
+// "yes", "last", "no" because another node does, or "dead" for want of endpoints.
 func announcing(a, b string) status.Report {
 	r := status.Report{Identity: status.Identity{Node: "n1"}, Synced: true}
 	for i, how := range []string{a, b} {
 		d := status.Decision{
 			Service: []string{"ns/a", "ns/b"}[i], Addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), Protocol: status.BGP,
-			Announce: how != "no",
+			Announce: how == "yes" || how == "last",
+		}
+		switch how {
+		case "no":
+			d.Reason = status.NodeDraining
+		case "dead":
+			d.Reason = status.NoEndpoints
 		}
 		if how == "last" {
 			d.Detail, d.Last = "the node drains, but no other announces the address", true
@@ -155,6 +164,16 @@ func TestDrainWaits(t *testing.T) {
 			reports: []status.Report{announcing("yes", "no"), announcing("no", "no")},
 			after:   5 * time.Minute,
 			want:    []string{"handed over  ns/a  192.0.2.1  bgp", "node n1 announces nothing any more"},
+		},
+		{
+			name:    "one goes for another reason",
+			reports: []status.Report{announcing("yes", "yes"), announcing("dead", "no")},
+			after:   reconcile.DefaultDrainHold,
+			want: []string{
+				"withdrawn    ns/a  192.0.2.1  bgp",
+				"handed over  ns/b  192.0.2.2  bgp",
+				"node n1 announces nothing any more",
+			},
 		},
 		{
 			name:    "by force, all of it",

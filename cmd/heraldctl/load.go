@@ -3,84 +3,298 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/manifest"
+	"github.com/heraldlb/herald/schema"
 )
 
-// stdinName stands for standard input where a file is named.
-const stdinName = "-"
+// IDs of Findings about what a configuration says, besides those of package
+// manifest and the reasons of a config.Verdict.
+const (
+	idDocument   = "Document"   // a mistake in a ConfigMap's document
+	idSchema     = "Schema"     // the definition of the kind refuses it
+	idTwoSources = "TwoSources" // there are a ConfigMap and resources
+)
 
-// readFile returns what is in a file, or on standard input.
-func readFile(cmd *cobra.Command, name string) ([]byte, error) {
-	if name == stdinName {
-		text, err := io.ReadAll(cmd.InOrStdin())
-		if err != nil {
-			return nil, fmt.Errorf("read standard input: %w", err)
+// A loaded configuration is what the texts of a source say.
+type loaded struct {
+	findings  []manifest.Finding
+	documents []document      // of ConfigMaps, or bare
+	objects   []config.Object // resources
+	resources []string        // files that hold them, each once
+	resolved  *config.Config  // what the resources say; nil if some are wrong
+}
+
+// A document is one that a ConfigMap holds.
+type document struct {
+	name  string // of the file
+	line  int
+	id    string         // of the ConfigMap; empty: it is the whole file
+	aside bool           // the ConfigMap is not where Herald reads it
+	cfg   *config.Config // nil if it has mistakes
+}
+
+// load reads a configuration and judges all of it. Its error is about what could
+// not be read.
+func load(cmd *cobra.Command, s source) (loaded, error) {
+	texts, unreadable := s.texts(cmd)
+	l, err := judge(cmd.Context(), texts, s)
+	return l, errors.Join(unreadable, err)
+}
+
+// judge reads the configuration that texts hold together.
+func judge(ctx context.Context, texts []text, s source) (loaded, error) {
+	var l loaded
+	var objects []*manifest.Object
+	for _, t := range texts {
+		objects = append(objects, l.read(t)...)
+	}
+	m := config.ReadManifests(objects, s.place)
+	l.findings = append(l.findings, m.Findings...)
+	for _, c := range m.ConfigMaps {
+		cfg, err := c.Parse()
+		l.document(document{c.Path, c.Line(""), c.ID(), c.Aside, cfg}, err)
+	}
+	if len(m.Objects) > 0 {
+		if err := l.resolve(ctx, m, s.place.Namespace); err != nil {
+			return l, err
 		}
-		return text, nil
 	}
-	return os.ReadFile(name)
+	if len(l.documents) == 0 && len(l.resources) == 0 && len(texts) > 0 && !l.invalid() {
+		l.findings = append(l.findings, manifest.Finding{
+			Path: together(names(texts)), Severity: manifest.Error, ID: manifest.IDEmpty,
+			Message: fmt.Sprintf("holds no object of Herald's configuration in namespace %s", s.place.Namespace),
+		})
+	}
+	l.twoSources(s.which)
+	for i := range l.findings {
+		if l.findings[i].Path == clusterName {
+			l.findings[i].Line = 0 // of what nobody has written
+		}
+	}
+	manifest.Sort(l.findings, names(texts))
+	return l, nil
 }
 
-// loadConfig reads a configuration: custom resources, a whole ConfigMap, or its
-// document. It prints the mistakes in one, a line each, and returns errInvalid
-// for them.
-func loadConfig(cmd *cobra.Command, name string) (*config.Config, error) {
-	text, err := readFile(cmd, name)
-	if err != nil {
-		return nil, err
+// names returns the names of the files of texts, each once.
+func names(texts []text) []string {
+	var all []string
+	for _, t := range texts {
+		if !slices.Contains(all, t.name) {
+			all = append(all, t.name)
+		}
 	}
-	return parseConfig(cmd, name, text)
+	return all
 }
 
-func parseConfig(cmd *cobra.Command, name string, text []byte) (*config.Config, error) {
-	resources, found, err := config.ReadResources(text)
+// together names files in one word or two; without any it is the cluster that was
+// read.
+func together(files []string) string {
 	switch {
-	case found && err != nil:
-		cmd.PrintErrf("%s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", " "))
-		return nil, errInvalid
-	case found:
-		return resolve(cmd, name, resources)
+	case len(files) == 0:
+		return clusterName
+	case len(files) > 3:
+		return fmt.Sprintf("%d files", len(files))
 	}
-	cfg, err := config.ParseConfigMap(text)
-	if err == nil {
-		return cfg, nil
+	return strings.Join(files, ", ")
+}
+
+// read returns the objects of a text. One that has none is a ConfigMap's
+// document.
+func (l *loaded) read(t text) []*manifest.Object {
+	objects, mistakes := manifest.Read(t.name, t.data)
+	if slices.ContainsFunc(objects, func(o *manifest.Object) bool { return !o.Bare() }) {
+		l.findings = append(l.findings, mistakes...)
+		for _, o := range objects {
+			if o.Bare() {
+				l.findings = append(l.findings, o.Finding(manifest.Error, manifest.IDSyntax, "", "no object: it has neither apiVersion nor kind"))
+			}
+		}
+		return objects
+	}
+	switch {
+	case len(objects) == 0 && len(mistakes) == 0 && t.inFolder:
+	case len(objects) == 0 && len(mistakes) == 0:
+		l.findings = append(l.findings, manifest.Finding{Path: t.name, Line: 1, Severity: manifest.Error, ID: manifest.IDEmpty,
+			Message: "holds no object; a configuration without pools is written address-pools: []"})
+	case t.inFolder && len(mistakes) == 0 && !config.LooksLikeDocument(t.data):
+		l.findings = append(l.findings, notObjects(t))
+	case t.inFolder && len(objects) == 0:
+		l.findings = append(l.findings, mistakes...)
+	default:
+		cfg, err := config.Parse(t.data)
+		l.document(document{t.name, 1, "", false, cfg}, err)
+	}
+	return nil
+}
+
+// notObjects tells of a file of a folder that is for another program.
+func notObjects(t text) manifest.Finding {
+	f := manifest.Finding{Path: t.name, Line: 1, Severity: manifest.Note, ID: manifest.IDNotRead, Message: "not read: it holds no object of Kubernetes"}
+	if base := filepath.Base(t.name); strings.TrimSuffix(base, filepath.Ext(base)) == "kustomization" {
+		f.Message = fmt.Sprintf("not read: kustomize is not for heraldctl; pipe \"kubectl kustomize %s\" in", filepath.Dir(t.name))
+	}
+	return f
+}
+
+// document adds a document and what is wrong with it.
+func (l *loaded) document(d document, err error) {
+	l.documents = append(l.documents, d)
+	find := func(severity manifest.Severity, id string, line int, field, message string) {
+		l.findings = append(l.findings, manifest.Finding{Path: d.name, Line: line, Severity: severity, ID: id, Field: field, Message: message})
 	}
 	var mistakes config.Errors
-	if !errors.As(err, &mistakes) {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	for _, m := range mistakes {
-		if m.Path == "" {
-			cmd.PrintErrf("%s:%d: %s\n", name, m.Line, m.Reason)
-			continue
+	if errors.As(err, &mistakes) {
+		for _, m := range mistakes {
+			find(manifest.Error, idDocument, m.Line, m.Path, m.Reason)
 		}
-		cmd.PrintErrf("%s:%d: %s: %s\n", name, m.Line, m.Path, m.Reason)
+		return
 	}
-	return nil, errInvalid
+	if err != nil {
+		find(manifest.Error, idDocument, d.line, "", err.Error())
+		return
+	}
+	for _, warning := range d.cfg.Warnings() {
+		find(manifest.Warning, manifest.IDUnlikely, 0, "", warning)
+	}
 }
 
-// resolve judges resources as the controller does where none were before.
-func resolve(cmd *cobra.Command, name string, resources config.Resources) (*config.Config, error) {
-	r := config.Resolved{}.Next(resources)
-	refused := r.Refused()
-	for _, v := range refused {
-		cmd.PrintErrf("%s: %s: %s: %s\n", name, v.ID, v.Reason, v.Message)
+// resolve judges resources as the API server does, then as the controller does
+// where none were before.
+func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace string) error {
+	definitions, err := schema.New()
+	if err != nil {
+		return err
 	}
-	if len(refused) > 0 {
-		return nil, errInvalid
-	}
-	for _, v := range r.Verdicts {
-		for _, n := range v.Notes {
-			cmd.PrintErrf("%s: %s: note: %s\n", name, v.ID, n)
+	problems := map[config.ID][]schema.Problem{}
+	for i, o := range m.Objects {
+		origin := m.Origins[o.ID]
+		if !slices.Contains(l.resources, origin.Path) {
+			l.resources = append(l.resources, origin.Path)
+		}
+		content := origin.Content()
+		if !definitions.Known(origin.APIVersion, origin.Kind) {
+			continue // which was said
+		}
+		if metadata, ok := content["metadata"].(map[string]any); ok {
+			if origin.Namespace == "" {
+				metadata["namespace"] = namespace
+			}
+			if metadata["uid"] != nil {
+				delete(content, "status") // which a cluster wrote
+			}
+		}
+		inCluster := origin.Path == clusterName
+		if inCluster {
+			if err := definitions.Prune(content); err != nil {
+				return err
+			}
+		}
+		if problems[o.ID], err = definitions.Apply(ctx, content); err != nil {
+			return err
+		}
+		// Herald judges what the API server would keep; a cluster has done that.
+		if spec, ok := content["spec"]; ok && !inCluster && len(problems[o.ID]) == 0 {
+			if m.Objects[i].Spec, err = json.Marshal(spec); err != nil {
+				return err
+			}
 		}
 	}
-	return r.Config, nil
+	l.objects = m.Objects
+	r := config.Resolved{}.Next(m.Resources)
+	for _, v := range r.Verdicts {
+		l.findings = append(l.findings, verdict(m.Origins[v.ID], v, problems[v.ID], l.findings)...)
+	}
+	for _, warning := range r.Config.Warnings() {
+		l.findings = append(l.findings, manifest.Finding{Path: together(l.resources), Severity: manifest.Warning, ID: manifest.IDUnlikely, Message: warning})
+	}
+	if !slices.ContainsFunc(l.findings, func(f manifest.Finding) bool { return f.Severity == manifest.Error && f.ID != idDocument }) {
+		l.resolved = r.Config
+	}
+	return nil
+}
+
+// verdict returns what is to be said of a resource. What the definition refuses
+// and Herald, too, is said once, in Herald's words.
+func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, before []manifest.Finding) []manifest.Finding {
+	var all []manifest.Finding
+	said := func(p schema.Problem) bool {
+		return slices.ContainsFunc(before, func(f manifest.Finding) bool {
+			return f.Path == o.Path && f.Object == o.ID() && f.Field == p.Field
+		}) || slices.ContainsFunc(v.Fields, func(e *config.FieldError) bool { return sameMistake(p.Field, e) })
+	}
+	unknown := 0
+	for _, p := range problems {
+		if o.Name == "" && strings.HasPrefix(p.Field, "metadata.name") || said(p) {
+			continue
+		}
+		message := p.Message
+		if p.Unknown {
+			unknown++
+			if meant := config.Closest(p.Field[strings.LastIndex(p.Field, ".")+1:], p.Known); meant != "" {
+				message += fmt.Sprintf(", did you mean %q?", meant)
+			}
+		}
+		all = append(all, o.Finding(manifest.Error, idSchema, p.Field, "%s", message))
+	}
+	for _, e := range v.Fields {
+		if unknown > 0 && unknownField(e) {
+			continue // the definition says on which line
+		}
+		all = append(all, o.Finding(manifest.Error, v.Reason, e.Field, "%s", e.Reason))
+	}
+	if !v.Accepted && len(v.Fields) == 0 {
+		message := strings.TrimSuffix(v.Message, "; no version of it is in force") // none was before
+		field, message := leadingField(message)
+		all = append(all, o.Finding(manifest.Error, v.Reason, field, "%s", message))
+	}
+	for _, n := range v.Notes {
+		all = append(all, o.Finding(manifest.Warning, manifest.IDUnlikely, "", "%s", n))
+	}
+	return all
+}
+
+var fieldFirst = regexp.MustCompile(`^((?:spec|metadata)[^\s:]*): (.+)$`)
+
+// leadingField returns the field that a message begins with, and the rest.
+func leadingField(message string) (field, rest string) {
+	if m := fieldFirst.FindStringSubmatch(message); m != nil {
+		return m[1], m[2]
+	}
+	return "", message
+}
+
+// sameMistake reports whether a definition's problem with a field is Herald's
+// mistake, too: it is about the same field or one in it. A rule about the whole
+// spec is about fields that Herald names.
+func sameMistake(field string, e *config.FieldError) bool {
+	switch {
+	case unknownField(e):
+		return false
+	case field == e.Field || field == "spec":
+		return true
+	}
+	rest, inside := strings.CutPrefix(field, e.Field)
+	return inside && e.Field != "spec" && (rest[0] == '.' || rest[0] == '[')
+}
+
+// unknownField reports whether a mistake is a field that the kind does not have.
+func unknownField(e *config.FieldError) bool { return strings.Contains(e.Reason, "unknown field") }
+
+// invalid reports whether there is an error.
+func (l loaded) invalid() bool { return has(l.findings, manifest.Error) }
+
+func has(findings []manifest.Finding, severity manifest.Severity) bool {
+	return slices.ContainsFunc(findings, func(f manifest.Finding) bool { return f.Severity == severity })
 }

@@ -63,7 +63,7 @@ address-pools: [{name: default, protocol: layer2, addresses: [192.168.1.240-192.
 -- bad.yaml --
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: config}
+metadata: {name: config, namespace: metallb-system}
 data:
   config: |
     peers:
@@ -95,14 +95,34 @@ peers: [
   bgp     wan-1  wan                                 routes of /32 and /128, localpref 100, 65535:65281
   bgp     wan-2  wan                                 routes of /28 and /64
   layer2  lan    lan
-  warning: bfd profile "quiet": used by no peer
 `,
+			stderr: "good.yaml: warning: bfd profile \"quiet\": used by no peer\n",
 		},
 		{
 			name:   "standard input",
 			args:   []string{"check", "-f", "-"},
 			stdin:  quickStart,
 			stdout: strings.Replace(quickSummary, "quick.yaml", "-", 1),
+		},
+		{
+			name:   "an empty file",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "---\n# soon\n",
+			code:   1,
+			stderr: "-:1: holds no object; a configuration without pools is written address-pools: []\n",
+		},
+		{
+			name:   "an empty ConfigMap",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: config, namespace: metallb-system}\ndata:\n  config: |\n    # soon\n",
+			code:   1,
+			stderr: "-:6: the configuration is empty; one without pools is written address-pools: []\n",
+		},
+		{
+			name:   "no pools, on purpose",
+			args:   []string{"check", "-f", "-"},
+			stdin:  "address-pools: []\n",
+			stdout: "-: valid, with 0 pools, 0 peers and 0 advertisements\n",
 		},
 		{
 			name: "mistakes",
@@ -133,7 +153,7 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			name:   "no file",
 			args:   []string{"check"},
 			code:   2,
-			stderr: `heraldctl: required flag(s) "filename" not set` + "\n",
+			stderr: "heraldctl: nothing to check: name files or folders, - for standard input, or give --cluster\n",
 		},
 		{
 			name:   "unknown flag",
@@ -146,6 +166,12 @@ broken.yaml:1: invalid YAML: did not find expected node content
 			args:   []string{"chek"},
 			code:   2,
 			stderr: "heraldctl: unknown command \"chek\" for \"heraldctl\"\n\nDid you mean this?\n\tcheck\n\n",
+		},
+		{
+			name:   "another program's command",
+			args:   []string{"status"},
+			code:   2,
+			stderr: "heraldctl: unknown command \"status\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
 		},
 	}
 	for _, tt := range tests {
@@ -176,6 +202,9 @@ func TestVersion(t *testing.T) {
 	code, stdout, stderr := runIn(t, "", "", "version")
 	if code != exitOK || stderr != "" || !regexp.MustCompile(`^heraldctl \S+ go\S+ \w+/\w+\n$`).MatchString(stdout) {
 		t.Errorf("got code %d, %q and %q", code, stdout, stderr)
+	}
+	if code, flag, stderr := runIn(t, "", "", "--version"); code != exitOK || flag != stdout || stderr != "" {
+		t.Errorf("--version: got code %d, %q and %q, want %q", code, flag, stderr, stdout)
 	}
 	if code, _, stderr := runIn(t, "", "", "version", "now"); code != exitMisuse {
 		t.Errorf("an argument: want code %d, got %d and %q", exitMisuse, code, stderr)

@@ -138,13 +138,52 @@ lab/six     -          -       FamilyUnavailable: pool public has no IPv6 addres
 `,
 		},
 		{
+			name: "allocate with misspelt annotations",
+			args: "allocate -f config.yaml --services -",
+			stdin: `apiVersion: v1
+kind: Service
+metadata: {name: typo, namespace: d, annotations: {metallb.universe.tf/allow-shared: k}}
+spec: {type: LoadBalancer, ports: [{port: 443}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pool, namespace: d, annotations: {metallb.io/address-pool: spaer}}
+spec: {type: LoadBalancer, ports: [{port: 443}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nodes, namespace: d}
+spec: {type: LoadBalancer, clusterIPs: [10.96.0.1], ports: [{port: 443}]}
+status: {loadBalancer: {ingress: [{ip: 10.0.0.1}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: taken, namespace: d, annotations: {metallb.universe.tf/loadBalancerIPs: 192.0.2.2}}
+spec: {type: LoadBalancer, clusterIPs: [10.96.0.1], ports: [{port: 443}]}
+status: {loadBalancer: {ingress: [{ip: 10.0.0.1}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other, namespace: d}
+spec: {type: LoadBalancer, loadBalancerClass: example.com/x, ports: [{port: 443}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.0}]}}
+`,
+			stdout: `SERVICE  ADDRESSES  POOL  REASON
+d/typo   192.0.2.1  web   Assigned: 192.0.2.1 from pool web; metallb.universe.tf/allow-shared is no annotation of MetalLB or Herald; did you mean metallb.io/allow-shared-ip?
+d/pool   -          -     PoolUnknown: there is no pool spaer
+d/nodes  10.0.0.1   -     Foreign: another load balancer wrote the status, which names 10.0.0.1 and no address of a pool; it is left alone; Herald assigns an address when the Service asks for one by metallb.io/loadBalancerIPs or metallb.io/address-pool, or when the status is emptied
+d/taken  192.0.2.2  web   Assigned: 192.0.2.2 from pool web
+d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
+`,
+		},
+		{
 			name: "allocate nothing",
 			args: "allocate -f config.yaml --services config.yaml -o json", stdout: "[]\n",
 		},
 		{name: "bad configuration", args: "allocate -f bad.yaml --services services.yaml", code: 1,
 			stderr: "bad.yaml:1: address-pools[0].addresses[0]: invalid CIDR \"192.0.2.1\": a single address is written 192.0.2.1/32\n"},
 		{name: "bad Service", args: "allocate -f config.yaml --services broken.yaml", code: 1,
-			stderr: "broken.yaml: document 1: Service default/new: spec.type: unknown type \"Balancer\"\n"},
+			stderr: "broken.yaml:4: Service default/new: spec.type: unknown type \"Balancer\"\n"},
 		{name: "no file", args: "allocate -f config.yaml --services none.yaml", code: 2,
 			stderr: "heraldctl: open none.yaml: no such file or directory\n"},
 		{name: "both from standard input", args: "allocate -f - --services -", code: 2,

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
@@ -19,8 +19,8 @@ import (
 
 // A renderJob is what heraldctl render was asked for.
 type renderJob struct {
-	config      string // file
-	objects     string // file
+	source
+	manifests   []string // files and folders; none: the cluster's objects
 	node        string
 	announce    reconcile.AnnounceOptions
 	showSecrets bool
@@ -30,50 +30,58 @@ type renderJob struct {
 func renderCommand() *cobra.Command {
 	var job renderJob
 	cmd := &cobra.Command{
-		Use:   "render -f CONFIG --objects FILE --node NAME",
+		Use:   "render {-f CONFIG...|--cluster} {--objects FILE|--cluster} --node NAME",
 		Short: "Print the frr.conf that the agent of a node would write",
 		Long: `Render prints the frr.conf that the agent of a node would write, given a
 configuration and the objects of a cluster: Nodes, Services with their status,
-and EndpointSlices, as kubectl prints them. Other objects are ignored.
+and EndpointSlices, as kubectl prints them. Other objects are ignored. With --cluster,
+what -f or --objects does not name is that of the cluster.
+
+` + configurationHelp + `
 
 Exit status: 0 if it was printed, 1 if the configuration or an object has a
 mistake, 2 if one cannot be read.`,
 		Example: `  kubectl get nodes,services,endpointslices -A -o yaml > objects.yaml
   heraldctl render -f config.yaml --objects objects.yaml --node n1
   heraldctl render -f config.yaml --objects objects.yaml --node n1 --decisions`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return job.run(cmd) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			job.files = append(job.files, args...)
+			return job.run(cmd)
+		},
 	}
+	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
-	flags.StringVarP(&job.config, "filename", "f", "", "configuration; - is standard input")
-	flags.StringVar(&job.objects, "objects", "", "manifests of Nodes, Services and EndpointSlices; - is standard input")
+	flags.StringArrayVar(&job.manifests, "objects", nil, "manifests of Nodes, Services and EndpointSlices: `file` or folder; - is standard input; may be repeated")
+	flags.BoolVar(&job.cluster, "cluster", false, "take from the cluster what is not named")
+	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.node, "node", "", "name of the node")
 	flags.StringVar(&job.announce.Class, "lb-class", "", "as the agent's flag: spec.loadBalancerClass of the Services to announce")
 	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "as the agent's flag: announce from nodes labelled "+reconcile.LabelExcludeNode)
 	flags.BoolVar(&job.showSecrets, "show-secrets", false, "print passwords")
 	flags.BoolVar(&job.decisions, "decisions", false, "print as JSON what is announced and why, instead of frr.conf")
-	for _, name := range []string{"filename", "objects", "node"} {
-		if err := cmd.MarkFlagRequired(name); err != nil {
-			panic(err) // the flag is defined above
-		}
+	if err := cmd.MarkFlagRequired("node"); err != nil {
+		panic(err) // the flag is defined above
 	}
 	return cmd
 }
 
 func (j renderJob) run(cmd *cobra.Command) error {
-	if j.config == stdinName && j.objects == stdinName {
+	if err := j.named(len(j.manifests), "objects"); err != nil {
+		return err
+	}
+	if onStdin(append(j.files, j.manifests...)...) > 1 {
 		return errors.New("the configuration and the objects cannot both be on standard input")
 	}
-	cfg, err := loadConfig(cmd, j.config)
+	cfg, err := j.config(cmd)
 	if err != nil {
 		return err
 	}
-	s, err := loadObjects(cmd, j.objects)
+	s, err := j.objects(cmd, j.manifests, false, kube.ReadAll)
 	if err != nil {
 		return err
 	}
 	if !slices.ContainsFunc(s.Nodes, func(n *reconcile.Node) bool { return n.Name == j.node }) {
-		cmd.PrintErrf("%s: no Node %q\n", j.objects, j.node)
+		cmd.PrintErrf("%s: no Node %q\n", together(j.manifests), j.node)
 		return errInvalid
 	}
 	s.Config.Config = cfg
@@ -91,21 +99,6 @@ func (j renderJob) run(cmd *cobra.Command) error {
 	}
 	_, err = cmd.OutOrStdout().Write(conf)
 	return err
-}
-
-// loadObjects reads the objects of a cluster. It prints the mistake in one and
-// returns errInvalid for it.
-func loadObjects(cmd *cobra.Command, name string) (reconcile.Snapshot, error) {
-	text, err := readFile(cmd, name)
-	if err != nil {
-		return reconcile.Snapshot{}, err
-	}
-	s, err := reconcile.ReadObjects(bytes.NewReader(text))
-	if err != nil {
-		cmd.PrintErrf("%s: %v\n", name, err)
-		return reconcile.Snapshot{}, errInvalid
-	}
-	return s, nil
 }
 
 // writeDecisions prints who is announced what, and why not, as JSON.

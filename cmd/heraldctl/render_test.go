@@ -135,7 +135,7 @@ spec: {ports: [{port: eighty}]}
 			name:   "invalid object",
 			args:   render("-f", "config.yaml", "--objects", "bad-objects.yaml", "--node", "n1"),
 			code:   1,
-			stderr: "bad-objects.yaml: document 2: Service shop/web: spec.ports.port: want int32, not string\n",
+			stderr: "bad-objects.yaml:8: Service shop/web: spec.ports.port: want int32, not string\n",
 		},
 		{
 			name:   "no such node",

@@ -30,6 +30,9 @@ var errChanges = errors.New("addresses change")
 // errPrinted is what diff returns once it has printed mistakes.
 var errPrinted = errors.New("there are mistakes")
 
+// errOneStdin is what a command returns that is to read standard input twice.
+var errOneStdin = errors.New("only one file can be on standard input")
+
 // run carries out a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := rootCommand()
@@ -54,6 +57,18 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitMisuse
 }
 
+// otherNames are what other programs call a command.
+var otherNames = map[string][]string{
+	"allocate": {"assign", "ipam", "simulate"},
+	"check":    {"validate", "verify", "lint"},
+	"convert":  {"migrate"},
+	"diff":     {"compare", "plan"},
+	"drain":    {"cordon", "evacuate"},
+	"render":   {"frr", "template", "show"},
+	"sessions": {"status", "peers", "peer", "neighbors", "bgp", "get"},
+	"undrain":  {"uncordon"},
+}
+
 // rootCommand returns heraldctl with its subcommands, each in a file of its
 // name.
 func rootCommand() *cobra.Command {
@@ -63,6 +78,12 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
+	for _, cmd := range root.Commands() {
+		cmd.SuggestFor = otherNames[cmd.Name()]
+		completeFlags(cmd)
+	}
 	return root
 }

@@ -5,9 +5,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -28,14 +30,21 @@ with them stand, as the nodes' agents say when they are asked by way of the API 
 
 As JSON it is a list of the agents' words on each peer, with the node.
 
-Exit status: 0 if they were printed, 2 if an agent could not be asked; what the others
-say is printed all the same.`,
+LAST ERROR is why a session is not up, with the cure; it is empty for one that is.
+
+Exit status: 0 if they were printed; 2 if there is none to print, and why, or if an agent
+could not be asked; what the others say is printed all the same.`,
+		Example: `  heraldctl sessions
+  heraldctl sessions n1 -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, err := connect(kubeconfig)
 			if err != nil {
 				return err
 			}
 			all, failed := sessionsOf(cmd.Context(), client, namespace, args)
+			if len(all) == 0 && output == asTable {
+				return failed
+			}
 			if output == asJSON {
 				err = writeJSON(cmd.OutOrStdout(), all)
 			} else {
@@ -71,31 +80,97 @@ func agentOf(agents []kube.Agent, node, namespace string) (kube.Agent, error) {
 	return agents[i], nil
 }
 
-// sessionsOf returns the peers that the nodes are to have sessions with. An error
-// does not keep it from asking the next agent.
-func sessionsOf(ctx context.Context, from reporter, namespace string, nodes []string) ([]nodePeer, error) {
+// An absenceReporter knows of agents that do not run too.
+type absenceReporter interface {
+	reporter
+	AbsentAgents(ctx context.Context, namespace string) ([]string, error)
+}
+
+// sessionsOf returns the peers that the nodes are to have sessions with, and an
+// error if there are none. An error does not keep it from asking the next agent.
+func sessionsOf(ctx context.Context, from absenceReporter, namespace string, nodes []string) ([]nodePeer, error) {
 	out := []nodePeer{}
 	agents, err := from.Agents(ctx, namespace)
 	if err != nil {
 		return out, err
 	}
+	if len(agents) == 0 {
+		return out, noAgents(ctx, from, namespace)
+	}
 	for _, n := range nodes {
 		_, none := agentOf(agents, n, namespace)
 		err = cmp.Or(err, none)
 	}
+	var silent []status.Report // of agents with nothing to show
 	for _, a := range agents {
 		if len(nodes) > 0 && !slices.Contains(nodes, a.Node) {
 			continue
 		}
 		r, failed := from.Report(ctx, a)
-		err = cmp.Or(err, failed)
+		if err = cmp.Or(err, failed); failed != nil {
+			continue
+		}
+		before := len(out)
 		for _, p := range r.Peers {
 			if p.Reason != status.NodeNotSelected {
 				out = append(out, nodePeer{a.Node, p})
 			}
 		}
+		if len(out) == before {
+			silent = append(silent, r)
+		}
+	}
+	if len(out) == 0 && err == nil {
+		err = noSessions(silent)
 	}
 	return out, err
+}
+
+// noAgents says why no agent can be asked.
+func noAgents(ctx context.Context, from absenceReporter, namespace string) error {
+	absent, err := from.AbsentAgents(ctx, namespace)
+	switch {
+	case err != nil:
+		return err
+	case len(absent) == 0:
+		return fmt.Errorf("there is no agent pod in namespace %s: is Herald installed in another one (--namespace)?", namespace)
+	}
+	return fmt.Errorf("no agent pod runs in namespace %s: %s", namespace, clipped(absent, "; "))
+}
+
+// noSessions says why agents that answer have no peer to show.
+func noSessions(reports []status.Report) error {
+	var nodes, peers []string
+	for _, r := range reports {
+		switch {
+		case !r.Synced:
+			return fmt.Errorf("agent of %s: it has not read the cluster yet", r.Node)
+		case !r.Config.Loaded:
+			return fmt.Errorf("agent of %s: no configuration is in force: %s", r.Node, cmp.Or(r.Config.Error, "there is none"))
+		}
+		nodes = append(nodes, r.Node)
+		for _, p := range r.Peers {
+			if !slices.Contains(peers, p.Name) {
+				peers = append(peers, p.Name)
+			}
+		}
+	}
+	if len(peers) == 0 {
+		return errors.New("no BGP peers are configured: there is no BGPPeer in force, and no peers in the ConfigMap")
+	}
+	return fmt.Errorf("no peer selects a node (%s): the nodeSelectors of %s match none of %s",
+		status.NodeNotSelected, clipped(peers, ", "), clipped(nodes, ", "))
+}
+
+// clippedAt is how many of a list are named.
+const clippedAt = 5
+
+// clipped joins texts, and says how many it leaves out.
+func clipped(all []string, separator string) string {
+	if len(all) <= clippedAt {
+		return strings.Join(all, separator)
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:clippedAt], separator), len(all)-clippedAt)
 }
 
 func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
@@ -103,12 +178,12 @@ func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
 	fmt.Fprintln(w, "NODE\tPEER\tADDRESS\tAS\tSTATE\tUPTIME\tSENT\tBFD\tLAST ERROR")
 	for _, p := range peers {
 		s := p.Session
-		state, uptime, last := string(s.State), "-", cmp.Or(s.LastError, "-")
+		state, uptime, last := string(s.State), "-", cmp.Or(s.Diagnosis, s.LastError, "-")
 		switch {
 		case !p.Wanted:
 			state, last = string(p.Reason), cmp.Or(p.Detail, "-")
 		case s.Up():
-			uptime = now.Sub(s.Since).Round(time.Second).String()
+			uptime, last = now.Sub(s.Since).Round(time.Second).String(), "-"
 		case state == "":
 			state = "Unknown" // FRR has not said anything of it
 		}

@@ -17,9 +17,13 @@ func versionCommand() *cobra.Command {
 		Short: "Print the version of heraldctl",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "heraldctl %s %s %s/%s\n",
-				daemon.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
 			return err
 		},
 	}
+}
+
+// version returns "heraldctl v1.2.3 go1.26.0 linux/amd64".
+func version() string {
+	return fmt.Sprintf("heraldctl %s %s %s/%s", daemon.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

@@ -4,6 +4,7 @@ package members
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -36,6 +37,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.alive[n.Name] = p
 	d.greet = append(d.greet, p.node)
 	nudge(d.hello)
+	nudge(d.speak)
 	node, damped := d.damping.joined(n.Name, p.epoch, time.Now())
 	if damped {
 		d.damp(node)
@@ -59,6 +61,8 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
+	delete(d.talk.questions, n.Name)
+	nudge(d.speak)
 	d.touch()
 	d.mu.Unlock()
 	d.opts.Changed()
@@ -99,6 +103,10 @@ func newPeer(n *memberlist.Node) peer {
 
 // NotifyMsg is called with a message that memberlist reuses afterwards.
 func (d delegate) NotifyMsg(b []byte) {
+	if len(b) > 0 && (b[0] == askMsg || b[0] == sentMsg) {
+		d.talkedTo(b)
+		return
+	}
 	news, err := d.hear(b)
 	if err != nil {
 		d.opts.Logger.Debug("message ignored", "err", err)
@@ -110,7 +118,27 @@ func (d delegate) NotifyMsg(b []byte) {
 	}
 }
 
-// hear takes in one message, and reports whether it was news.
+// talkedTo takes in a message that is for this node alone.
+func (d delegate) talkedTo(b []byte) {
+	m, err := parseMessage(b)
+	if err != nil {
+		d.opts.Logger.Debug("message ignored", "err", err)
+		return
+	}
+	d.mu.Lock()
+	news := false
+	if m.kind == askMsg {
+		news = d.asked(m)
+	} else {
+		news = d.answered(m)
+	}
+	d.mu.Unlock()
+	if news {
+		d.opts.Changed()
+	}
+}
+
+// hear takes in one message that is for all, and reports whether it was news.
 func (d delegate) hear(b []byte) (bool, error) {
 	m, err := parseMessage(b)
 	if err != nil {
@@ -119,6 +147,8 @@ func (d delegate) hear(b []byte) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
+	case m.kind != 0:
+		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
 		if !d.damping.learn(m.node, m.damped, time.Now()) {
 			return false, nil

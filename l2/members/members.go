@@ -47,6 +47,7 @@ type List struct {
 	wake   chan struct{}                   // join has something to do
 	flush  chan struct{}                   // transmit has something to do
 	hello  chan struct{}                   // introduce has something to do
+	speak  chan struct{}                   // converse has something to do
 
 	beaten  atomic.Int64 // last beat, as the clock shows it; 0 while not running
 	ended   atomic.Bool  // the others are of no interest anymore
@@ -65,6 +66,7 @@ type List struct {
 	renewed    bool                 // this node's epoch has to be made known
 	heard      map[string]time.Time // when a node's record was last in a message
 	damping    damping
+	talk       conversation
 	doubts     int // times that the view became stale
 	generation uint64
 	view       *View // nil: to be made
@@ -97,6 +99,8 @@ func New(opts Options) *List {
 		records: map[string]*record{},
 		heard:   map[string]time.Time{},
 		damping: newDamping(opts.Node),
+		speak:   make(chan struct{}, 1),
+		talk:    newConversation(),
 		doubts:  1,
 	}
 	// A process that starts later has a higher number; should the clock have
@@ -191,7 +195,7 @@ func (l *List) View() View {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.view == nil {
-		l.view = &View{Generation: l.generation, Gaps: l.doubts - 1, Members: l.members(), Departed: l.departed()}
+		l.view = &View{Generation: l.generation, Gaps: l.doubts - 1, Members: l.members(), Departed: l.departed(), Asked: len(l.talk.askers) > 0}
 	}
 	v := *l.view
 	v.Stale = stale
@@ -207,6 +211,9 @@ func (l *List) members() []Member {
 		// What an earlier process of a node said is over.
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
+		}
+		if a, ok := l.talk.answers[name]; ok && a.epoch == epoch {
+			m.Answered, m.Sent = true, a.list
 		}
 		out = append(out, m)
 	}

@@ -60,6 +60,7 @@ func (l *List) Run(ctx context.Context) error {
 	g.Go(func() error { return l.join(gctx, network) })
 	g.Go(func() error { return l.transmit(gctx, network) })
 	g.Go(func() error { return l.introduce(gctx, network) })
+	g.Go(func() error { return l.converse(gctx, network) })
 	err = g.Wait()
 	l.goodbye(network)
 	if leave := network.Leave(l.timers.leave); leave != nil {
@@ -119,10 +120,12 @@ func (l *List) doubt() {
 	if l.masked && l.damping.revived(l.opts.Node, time.Now()) {
 		l.damp(l.opts.Node)
 	}
+	l.talk.forget()
 	l.tell()
 	l.touch()
 	l.mu.Unlock()
 	nudge(l.wake)
+	nudge(l.speak)
 	l.opts.Changed()
 }
 

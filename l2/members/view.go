@@ -23,6 +23,7 @@ type View struct {
 	Gaps       int      // times that the agent did not run for a while; after each, announce everything anew
 	Members    []Member // alive, by name; the node itself is one of them
 	Departed   []Member // not alive any more, by name, with what they said last; they are forgotten in time
+	Asked      bool     // somebody wants to know what this node has sent: see List.SetSent
 }
 
 // A Member is a node whose agent is alive.
@@ -30,6 +31,9 @@ type Member struct {
 	Name   string
 	Damped bool // it came and went too often to own an address
 	State       // its slices are sorted
+
+	Answered bool   // this node asks, and it has said what it has sent
+	Sent     []Sent // that; nobody may change it
 }
 
 // Alive returns the names of the members, sorted.

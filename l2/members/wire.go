@@ -15,6 +15,8 @@ import (
 //
 //	record:  0x11 node epoch base, then until the end: kind seq payload
 //	damping: 0x12 node milliseconds
+//	ask:     0x13 node epoch seq: node wants to know what was sent, and knows it up to seq
+//	sent:    0x14 node epoch seq, then until the end what appendSent writes
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -22,6 +24,8 @@ import (
 const (
 	recordMsg  = 0x11
 	dampingMsg = 0x12
+	askMsg     = 0x13
+	sentMsg    = 0x14
 )
 
 // Kinds of an item on the wire.
@@ -43,15 +47,28 @@ const maxName = 255
 
 var errTruncated = errors.New("truncated message")
 
-// A message is what one agent tells another: either a record, whole or in
-// part, or that a node is damped.
+// A message is what one agent tells another: a record, whole or in part, that a
+// node is damped, a question, or the answer to one.
 type message struct {
 	node   string
 	record *record
 	damped time.Duration // from now on; in milliseconds on the wire
+
+	kind       byte // askMsg or sentMsg, with what follows; 0: neither
+	epoch, seq uint64
+	sent       []Sent
+	raw        string // optional, to write: what appendSent made of sent
 }
 
 func (m message) append(b []byte) []byte {
+	if m.kind != 0 {
+		b = appendName(append(b, m.kind), m.node)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, m.epoch), m.seq)
+		if m.raw == "" {
+			return appendSent(b, m.sent)
+		}
+		return append(b, m.raw...)
+	}
 	if m.record == nil {
 		b = appendName(append(b, dampingMsg), m.node)
 		return binary.AppendUvarint(b, uint64(max(m.damped, 0)/time.Millisecond))
@@ -127,6 +144,11 @@ func parseMessage(b []byte) (message, error) {
 	case dampingMsg:
 		// Longer than any penalty: no overflow, and harmless.
 		m.damped = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	case askMsg, sentMsg:
+		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
+		if m.kind == sentMsg {
+			m.sent = r.sent()
+		}
 	default:
 		return message{}, fmt.Errorf("message of kind %#x", b[0])
 	}

@@ -5,7 +5,6 @@
 package configfile
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -117,9 +116,6 @@ func (f *File) read() {
 		doc.Err = pathErr.Err
 	case err != nil:
 		doc.Err = err
-	case len(bytes.TrimSpace(text)) == 0:
-		// Somebody's half-done work, rather than the wish to have no pools.
-		doc.Err = errors.New("empty file")
 	default:
 		sum := sha256.Sum256(text)
 		doc.Version, doc.Text = hex.EncodeToString(sum[:6]), text

@@ -84,7 +84,7 @@ func TestFile(t *testing.T) {
 	must(t, os.Rename(path+"~", path))
 	expect("replaced, as editors do", "three", "")
 	write(t, path, " \n")
-	expect("emptied", "", "empty file")
+	expect("emptied", " \n", "")
 	must(t, os.Remove(path))
 	expect("removed", "", "not found")
 	write(t, path, "four")

@@ -32,6 +32,7 @@ type Flags struct {
 	LogFormat   string
 
 	ServiceStatus bool
+	Protect       bool
 }
 
 // Add adds the flags to a command. What is not given on the command line comes
@@ -42,9 +43,10 @@ func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&f.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the configuration; empty: the pod's, or metallb-system")
 	fs.StringVar(&f.Config, "config", "config", "`name` of the ConfigMap that holds the configuration in its key config")
 	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with it in a file config; instead of the ConfigMap")
-	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: the ConfigMap if it exists, else resources")
+	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: whichever exists; of both the one in force stays so, and at the very first start resources count if there is a pool")
 	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
 	fs.BoolVar(&f.ServiceStatus, "service-status", true, "keep a ServiceL2Status or ServiceBGPStatus for each Service on each node that announces it, and say of Services who does; the same for controller and agents")
+	fs.BoolVar(&f.Protect, "protect-addresses", false, "refuse what an edit or a deletion of a pool says where it would take addresses from Services, unless the annotation heraldlb.io/release-addresses names them; the same for controller and agents")
 	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")

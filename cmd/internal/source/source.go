@@ -22,13 +22,20 @@ type Source struct {
 	ConfigMap *kube.ConfigMap // nil: it is not read
 	Resources *kube.Resources // nil: they are not read
 
+	// Protect is how addresses in use are protected; nil: they are not.
+	Protect *reconcile.ProtectOptions
+
 	tasks []func(context.Context) error
 }
 
 // New returns the Source that the flags ask for. Wake is called after every
-// change; it must not block.
-func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*Source, error) {
+// change, doubt for a list that is read again before it is believed; neither may
+// block.
+func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt), log *slog.Logger) (*Source, error) {
 	s := &Source{}
+	if f.Protect {
+		s.Protect = &reconcile.ProtectOptions{Class: f.Class}
+	}
 	if f.ConfigFile != "" {
 		file := configfile.New(f.ConfigFile, wake)
 		s.Documents, s.tasks = file, []func(context.Context) error{file.Run}
@@ -39,18 +46,31 @@ func New(f daemon.Flags, client *kube.Client, wake func(), log *slog.Logger) (*S
 	default:
 		return nil, fmt.Errorf("--config-source %q: want auto, configmap or resources", f.Source)
 	}
-	if f.Source != "resources" {
-		s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
-		s.Documents, s.tasks = s.ConfigMap, append(s.tasks, s.ConfigMap.Run)
-	}
 	if f.Source != "configmap" {
-		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Logger: log})
+		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Doubt: doubt, Logger: log})
 		s.Documents, s.tasks = s.Resources, append(s.tasks, s.Resources.Run)
 	}
-	if f.Source == "auto" {
-		s.Documents = &reconcile.Sources{ConfigMap: s.ConfigMap, Resources: s.Resources}
+	if f.Source != "resources" {
+		s.addConfigMap(f, client, wake, doubt)
 	}
 	return s, nil
+}
+
+// addConfigMap makes the ConfigMap a source, beside the resources if they are one.
+func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt)) {
+	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake, Doubt: doubt})
+	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+	sources := &reconcile.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
+	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
+	record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
+	s.tasks = append(s.tasks, record.Run)
+	if s.Resources != nil {
+		sources.Resources, sources.Record = s.Resources, record.Source
+	}
+	if s.Protect != nil {
+		s.Protect.Recorded = record.Recorded
+	}
+	s.Documents = sources
 }
 
 // Run reads until the context is canceled.

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Sessions stay while the agent says that no other node announces some route, but not
+// for ever.
+func TestOutlast(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		last, want time.Duration
+	}{
+		{"others announce all", 0, 0},
+		{"others are late", 5 * time.Second, 5 * time.Second},
+		{"no other ever does", time.Hour, 15 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := &supervisor{opts: supervisorOptions{
+				Logger: slog.New(slog.DiscardHandler),
+				Last:   func() bool { return time.Since(start) < tt.last },
+			}}
+			s.outlast(t.Context())
+			if took := time.Since(start); took != tt.want {
+				t.Errorf("%s: sessions stay for %v, want %v", tt.name, took, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/manifest"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// twoSources tells of a ConfigMap beside resources. A cluster has one of them in
+// force, and which one depends on what was in force before: somebody must decide.
+func (l *loaded) twoSources(which sourceFlag) {
+	i := slices.IndexFunc(l.documents, func(d document) bool { return !d.aside })
+	if i < 0 || len(l.resources) == 0 {
+		return
+	}
+	d := l.documents[i]
+	f := manifest.Finding{Path: d.name, Line: d.line, Object: d.id, ID: idTwoSources, Severity: manifest.Note}
+	switch which {
+	case sourceConfigMap:
+		f.Message = fmt.Sprintf("it counts, the resources of %s do not: --config-source configmap", together(l.resources))
+	case sourceResources:
+		f.Message = fmt.Sprintf("it does not count, the resources of %s do: --config-source resources", together(l.resources))
+	default:
+		f.Severity = manifest.Error
+		f.Message = fmt.Sprintf("there are resources beside it, in %s, and a cluster has one of both in force: what is in force stays, and %s; remove one, or choose with --config-source, here and for Herald's programs",
+			together(l.resources), l.firstStart())
+	}
+	l.findings = append(l.findings, f)
+}
+
+// firstStart says which source counts where none was in force.
+func (l loaded) firstStart() string {
+	if l.resourcesFirst() {
+		return "a process that starts takes the resources"
+	}
+	return "a process that starts takes the ConfigMap"
+}
+
+// resourcesFirst reports whether resources count where neither source was in
+// force before, as reconcile.Sources decides it.
+func (l loaded) resourcesFirst() bool {
+	return slices.ContainsFunc(l.objects, func(o config.Object) bool { return o.Kind == config.KindPool })
+}
+
+// loadOne reads one configuration that counts, for commands that try it. It
+// prints what is wrong, and returns errInvalid if that is an error. Two sources
+// are a warning there.
+func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
+	l, err := load(cmd, s)
+	if err != nil {
+		return nil, err
+	}
+	for i, f := range l.findings {
+		if f.ID == idTwoSources && f.Severity == manifest.Error {
+			l.findings[i].Severity = manifest.Warning
+		}
+	}
+	if len(l.documents) > 1 {
+		d := l.documents[1]
+		l.findings = append(l.findings, manifest.Finding{Path: d.name, Line: d.line, Object: d.id, Severity: manifest.Error, ID: manifest.IDDuplicate,
+			Message: fmt.Sprintf("a second ConfigMap or document, the first is in %s: a cluster has one", l.documents[0].name)})
+	}
+	for _, f := range l.findings {
+		if f.ID != manifest.IDUnlikely || f.Object != "" { // what check warns of is its business
+			cmd.PrintErrln(f)
+		}
+	}
+	if l.invalid() {
+		return nil, errInvalid
+	}
+	switch {
+	case len(l.documents) == 0:
+		return l.resolved, nil
+	case len(l.resources) == 0 || s.which == sourceConfigMap:
+		return l.documents[0].cfg, nil
+	case s.which == sourceResources || l.documents[0].aside || l.resourcesFirst():
+		return l.resolved, nil
+	}
+	return l.documents[0].cfg, nil
+}
+
+// named returns an error unless it is said where configuration and objects are.
+// How many files of objects there are is for the caller to count.
+func (s source) named(objects int, flag string) error {
+	switch {
+	case len(s.files) == 0 && !s.cluster:
+		return errors.New("no configuration: name one with -f, or give --cluster")
+	case objects == 0 && !s.cluster:
+		return fmt.Errorf("no objects: name them with --%s, or give --cluster", flag)
+	}
+	return nil
+}
+
+// config reads the configuration of files, else that of the cluster.
+func (s source) config(cmd *cobra.Command) (*config.Config, error) {
+	s.cluster = len(s.files) == 0
+	return loadOne(cmd, s)
+}
+
+// objects reads the Services, and what else a command looks at, of files, else of
+// the cluster. It prints what is wrong, and returns errInvalid if that is an
+// error.
+func (s source) objects(cmd *cobra.Command, files []string, draft bool,
+	fromCluster func(context.Context, *kube.Client) (reconcile.Snapshot, error),
+) (reconcile.Snapshot, error) {
+	if len(files) == 0 {
+		client, err := connect(s.kubeconfig)
+		if err != nil {
+			return reconcile.Snapshot{}, err
+		}
+		return fromCluster(cmd.Context(), client)
+	}
+	texts, err := source{files: files, recursive: s.recursive}.texts(cmd)
+	if err != nil {
+		return reconcile.Snapshot{}, err
+	}
+	var objects []*manifest.Object
+	var findings []manifest.Finding
+	for _, t := range texts {
+		found, mistakes := manifest.Read(t.name, t.data)
+		objects, findings = append(objects, found...), append(findings, mistakes...)
+	}
+	snapshot, mistakes := reconcile.ReadManifests(objects, draft)
+	findings = append(findings, mistakes...)
+	manifest.Sort(findings, names(texts))
+	for _, f := range findings {
+		cmd.PrintErrln(f)
+	}
+	if has(findings, manifest.Error) {
+		return reconcile.Snapshot{}, errInvalid
+	}
+	return snapshot, nil
+}

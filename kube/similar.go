@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// similarPause is how long a Similar leaves between two looks. A thousand agents
+// without a configuration must not be felt.
+const similarPause = time.Minute
+
+// poolsKey is how a text says that it is a configuration.
+var poolsKey = regexp.MustCompile(`(?m)^["']?address-pools["']?\s*:`)
+
+// SimilarOptions say where to look.
+type SimilarOptions struct {
+	Client    *Client // required
+	Namespace string  // required
+	Name      string  // required: of the ConfigMap that is read anyway
+	Wake      func()  // required: called after every change; must not block
+}
+
+// A Similar knows the ConfigMaps that hold a configuration under another name than
+// the one that is read, as MetalLB's chart up to 0.12 made them. It looks from the
+// first time on that somebody asks, and from time to time while somebody does.
+type Similar struct {
+	opts SimilarOptions
+	poke chan struct{}
+
+	mu    sync.Mutex // guards the field below
+	names []string
+}
+
+// NewSimilar returns a Similar that looks for nothing until it runs.
+func NewSimilar(opts SimilarOptions) *Similar {
+	return &Similar{opts: opts, poke: make(chan struct{}, 1)}
+}
+
+// Names returns the names that are known, sorted.
+func (s *Similar) Names() []string {
+	select {
+	case s.poke <- struct{}{}:
+	default:
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names
+}
+
+// Run looks until the context is canceled.
+func (s *Similar) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.poke:
+		}
+		if s.look(ctx) {
+			s.opts.Wake()
+		}
+		if !pause(ctx, similarPause) {
+			return nil
+		}
+	}
+}
+
+// look reports whether the names are others than before. If they cannot be read,
+// they stay.
+func (s *Similar) look(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	all, err := s.opts.Client.configMaps(s.opts.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return false
+	}
+	var names []string
+	for _, m := range all.Items {
+		if m.Name != s.opts.Name && holdsConfiguration(m) {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := !slices.Equal(names, s.names)
+	s.names = names
+	return changed
+}
+
+// holdsConfiguration reports whether a ConfigMap looks like MetalLB's.
+func holdsConfiguration(m corev1.ConfigMap) bool { return poolsKey.MatchString(m.Data[configKey]) }

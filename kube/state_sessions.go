@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+const (
+	// maxSessions is how many sessions a ConfigurationState lists; those that are
+	// down come first.
+	maxSessions = 100
+	// maxSessionMessage is how many bytes it says of each.
+	maxSessionMessage = 512
+)
+
+// States of a sessionStatus.
+const (
+	sessionUp   = "Up"
+	sessionDown = "Down"
+)
+
+// A sessionStatus says in a ConfigurationState how a BGP session stands.
+type sessionStatus struct {
+	Peer    string `json:"peer"`
+	State   string `json:"state"`
+	Since   string `json:"since,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// sessionStatuses returns what to write of sessions; nil if there is nothing to say
+// of them.
+func sessionStatuses(sessions []reconcile.SessionState) []sessionStatus {
+	if sessions == nil {
+		return nil
+	}
+	if len(sessions) > maxSessions {
+		sessions = slices.Clone(sessions)
+		slices.SortStableFunc(sessions, func(a, b reconcile.SessionState) int {
+			switch {
+			case a.Up == b.Up:
+				return 0
+			case a.Up:
+				return 1
+			}
+			return -1
+		})
+		sessions = sessions[:maxSessions]
+	}
+	out := make([]sessionStatus, 0, len(sessions))
+	for _, s := range sessions {
+		w := sessionStatus{Peer: s.Peer, State: sessionDown, Reason: string(s.Reason), Message: s.Message}
+		if len(w.Message) > maxSessionMessage {
+			w.Message = w.Message[:maxSessionMessage]
+		}
+		if s.Up {
+			w.State = sessionUp
+		}
+		if !s.Since.IsZero() {
+			w.Since = s.Since.UTC().Format(time.RFC3339)
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+// sessionStates returns what was written of sessions.
+func sessionStates(all []sessionStatus) []reconcile.SessionState {
+	if all == nil {
+		return nil
+	}
+	out := make([]reconcile.SessionState, 0, len(all))
+	for _, w := range all {
+		since, _ := time.Parse(time.RFC3339, w.Since) // without, it is not known
+		out = append(out, reconcile.SessionState{
+			Peer: w.Peer, Up: w.State == sessionUp, Since: since, Reason: status.Reason(w.Reason), Message: w.Message,
+		})
+	}
+	return out
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Severity says what a Finding is worth.
+type Severity string
+
+// The Severities.
+const (
+	Error   Severity = "error"   // the API server or Herald refuses it
+	Warning Severity = "warning" // it is valid, and probably not meant
+	Note    Severity = "note"    // it is valid, and worth a look
+)
+
+// IDs of Findings about texts and objects as such. Each is a word that programs
+// may compare.
+const (
+	IDSyntax    = "Syntax"        // the text is no YAML
+	IDMetadata  = "Metadata"      // the metadata does not decode
+	IDKind      = "UnknownKind"   // there is no such kind, or not in this version
+	IDDuplicate = "Duplicate"     // an object or a key is there twice
+	IDField     = "Field"         // a field does not decode
+	IDNamespace = "Namespace"     // the object's namespace is not the one that is read
+	IDEmpty     = "Empty"         // there is no object
+	IDNotRead   = "NotRead"       // the object is none that Herald reads
+	IDConfigMap = "ConfigMapName" // the ConfigMap's name is not the one that is read
+	IDUnlikely  = "Unlikely"      // it is valid, and probably not meant
+)
+
+// A Finding is what is to be said of a place in a text.
+type Finding struct {
+	Path     string   `json:"path"`             // of the file, "-" for standard input, "cluster" for the API server
+	Line     int      `json:"line,omitempty"`   // from 1; 0: not known
+	Severity Severity `json:"severity"`         //
+	ID       string   `json:"id"`               // what kind of finding it is, one word
+	Object   string   `json:"object,omitempty"` // "IPAddressPool/wan"
+	Field    string   `json:"field,omitempty"`  // "spec.addresses[0]"
+	Message  string   `json:"message"`
+}
+
+// plain are the IDs that a field makes plain.
+var plain = []string{IDMetadata, IDKind, IDField, IDNamespace}
+
+// String returns "file.yaml:3: warning: IPAddressPool/wan: spec.addresses: …".
+// An error goes without its severity, but with its ID after the object, unless the
+// field says as much: "file.yaml:3: IPAddressPool/wan: Conflict: …".
+func (f Finding) String() string {
+	var b strings.Builder
+	b.WriteString(f.Path)
+	if f.Line > 0 {
+		fmt.Fprintf(&b, ":%d", f.Line)
+	}
+	b.WriteString(": ")
+	id := ""
+	if f.Severity != Error {
+		b.WriteString(string(f.Severity) + ": ")
+	} else if f.Object != "" && (f.Field == "" || !slices.Contains(plain, f.ID)) {
+		id = f.ID
+	}
+	for _, part := range []string{f.Object, id, f.Field} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	b.WriteString(strings.ReplaceAll(f.Message, "\n", " "))
+	return b.String()
+}
+
+// Sort orders findings by their files, in the order of paths and those of other
+// files last, and by lines.
+func Sort(findings []Finding, paths []string) {
+	place := func(f Finding) int {
+		if i := slices.Index(paths, f.Path); i >= 0 {
+			return i
+		}
+		return len(paths)
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// Errors are findings of severity Error, as an error.
+type Errors []Finding
+
+// Error returns one line for each finding, without the file's name.
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, f := range e {
+		path := f.Path
+		f.Path = "line"
+		lines[i] = strings.Replace(f.String(), "line:", "line ", 1)
+		if f.Line == 0 {
+			f.Path = path
+			lines[i] = f.String()
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrorsIn returns the findings of severity Error, nil if there is none.
+func ErrorsIn(findings []Finding) error {
+	var all Errors
+	for _, f := range findings {
+		if f.Severity == Error {
+			all = append(all, f)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// keptPeers are the peers that a node has, or had until a moment ago. A session with
+// one that does not select the node any more stays until others were seen to tell that
+// peer the same routes, at most as long as a route that is left to others. A peer that
+// is deleted goes at once. The loop that announces owns it.
+type keptPeers map[string]keptPeer
+
+type keptPeer struct {
+	left  time.Time // since when it does not select the node; zero: it does
+	taken time.Time // since when others tell it all routes; zero: they do not
+}
+
+// next returns the peers that are kept, those included that select the node, before
+// it is known who tells them what.
+func (k keptPeers) next(peers []config.Peer, n Node, now time.Time) keptPeers {
+	out := make(keptPeers, len(k))
+	for _, p := range peers {
+		was, had := k[p.Name]
+		switch {
+		case config.AnyMatches(p.NodeSelectors, n.Labels):
+			out[p.Name] = keptPeer{}
+		case had:
+			if was.left.IsZero() {
+				was.left = now
+			}
+			out[p.Name] = was
+		}
+	}
+	return out
+}
+
+// names returns the peers that do not select the node.
+func (k keptPeers) names() (out []string) {
+	for name, p := range k {
+		if !p.left.IsZero() {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// decide decides what the node announces, and with which peers it keeps sessions. It
+// returns when to decide about these again; zero: no need.
+func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) (Desired, time.Time) {
+	a.kept = a.kept.next(s.Config.Config.Peers, n, now)
+	if opts.Members.Disabled {
+		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })
+	}
+	opts.Kept = a.kept.names()
+	d := Announce(s, a.opts.Node, opts)
+	if len(opts.Kept) == 0 {
+		return d, time.Time{}
+	}
+	var next time.Time
+	for _, name := range opts.Kept {
+		p := a.kept[name]
+		said, due := d.Kept[name]
+		switch {
+		case !said.Confirmed:
+			p.taken = time.Time{}
+		case p.taken.IsZero():
+			p.taken = now
+		}
+		until := p.left.Add(DefaultSwitchTimes.Leave)
+		if !p.taken.IsZero() {
+			until = earliest(until, p.taken.Add(DefaultSwitchTimes.Follow))
+		}
+		if due && now.Before(until) {
+			a.kept[name], next = p, earliest(next, until)
+			continue
+		}
+		delete(a.kept, name)
+		if due && p.taken.IsZero() {
+			a.opts.Logger.Warn("session closed, though no other was seen to send its routes", "peer", name, "err", said.Detail)
+		}
+	}
+	if kept := a.kept.names(); len(kept) != len(opts.Kept) {
+		opts.Kept = kept
+		d = Announce(s, a.opts.Node, opts)
+	}
+	for i := range d.Peers {
+		if p := &d.Peers[i]; p.Wanted && slices.Contains(opts.Kept, p.Name) {
+			p.Detail = "the peer does not select the node any more, and the session stays until others have sent its routes"
+			if why := d.Kept[p.Name].Detail; why != "" {
+				p.Detail += ": " + why
+			}
+		}
+	}
+	return d, next
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import "time"
+
+// A vanished remembers the Node that an agent is on. One that the cluster has no more
+// may be registered again in a moment, and its agent goes by it for a while, to leave
+// its routes to others. The loop that announces owns it.
+type vanished struct {
+	last  Node      // without labels if the cluster never had it
+	since time.Time // when it was found to be gone; zero: it is there, or never was
+	known bool      // the cluster has had it
+}
+
+// next looks for the Node.
+func (v vanished) next(nodes []*Node, name string, now time.Time) vanished {
+	n, there := findNode(nodes, name)
+	switch {
+	case there:
+		return vanished{last: n, known: true}
+	case !v.known:
+		return vanished{last: n}
+	case v.since.IsZero():
+		v.since = now
+	case !now.Before(v.end()):
+		v.last = n
+	}
+	return v
+}
+
+// end is when the Node counts no more.
+func (v vanished) end() time.Time { return v.since.Add(DefaultSwitchTimes.Leave) }
+
+// gone returns the Node as it was, while it counts; else nil.
+func (v vanished) gone(now time.Time) *Node {
+	if v.since.IsZero() || !now.Before(v.end()) {
+		return nil
+	}
+	return &v.last
+}
+
+// until is when gone returns something else; zero: never.
+func (v vanished) until(now time.Time) time.Time {
+	if v.gone(now) == nil {
+		return time.Time{}
+	}
+	return v.end()
+}
