@@ -51,6 +51,8 @@ func (a *allocation) labelNamespace(labels string) {
 
 // TestAllocationResources edits IPAddressPools, and what their selectors are
 // about, under Services that exist.
+//
+// Acceptance: L016, L019.
 func TestAllocationResources(t *testing.T) {
 	a := newAllocation(t)
 	definitions, err := filepath.Glob("../deploy/crds/*s.yaml")

@@ -60,6 +60,8 @@ func (e *e2e) routerBFD(profile ...string) {
 // BFD comes up with the profile's parameters, at both ends and over both families,
 // clients reach Services of both over such sessions, and neither another Service nor
 // a change of the profile flaps anything.
+//
+// Acceptance: B037-B042.
 func TestBGPBFD(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
+// Acceptance: B016, B017.
 func TestBGPSessions(t *testing.T) {
 	e := newE2E(t)
 	e.configure(allPeers)
@@ -32,6 +33,8 @@ func TestBGPSessions(t *testing.T) {
 }
 
 // Peers that are added or removed leave the sessions with the others alone.
+//
+// Acceptance: B045, B046.
 func TestBGPPeerAdded(t *testing.T) {
 	e := newE2E(t)
 	peer := func(asn int, addr string) string {

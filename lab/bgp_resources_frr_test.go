@@ -26,6 +26,8 @@ func routerPeer(name, address string, more ...string) string {
 
 // A pool that is announced over BGP is announced on layer 2 too once an
 // L2Advertisement says so, and no more when that is gone; BGP does not notice.
+//
+// Acceptance: B076, B077.
 func TestResourcesLayer2Added(t *testing.T) {
 	for _, test := range []struct {
 		family corev1.IPFamily
@@ -66,6 +68,8 @@ func TestResourcesLayer2Added(t *testing.T) {
 
 // A peer whose BFD profile is missing makes the configuration stale everywhere,
 // until the profile is there, which then is in FRR with all that it says.
+//
+// Acceptance: B072, B104.
 func TestResourcesMissingProfile(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -124,6 +128,8 @@ func TestResourcesMissingProfile(t *testing.T) {
 }
 
 // Controller and agents count the addresses of a pool and say what they announce.
+//
+// Acceptance: B098, B099.
 func TestBGPServiceMetrics(t *testing.T) {
 	for _, family := range []corev1.IPFamily{v4, v6} {
 		t.Run(string(family), func(t *testing.T) {

@@ -26,6 +26,8 @@ const peerPool = `
 `
 
 // A peer by its interface gets the routes of each family that there is, alone.
+//
+// Acceptance: B138-B140.
 func TestBGPResourcesUnnumbered(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -97,6 +99,8 @@ func (r *resourceTest) inKernelOver(p netip.Prefix) {
 }
 
 // Peers say what kind of AS the router is in, and what it is to see of ours.
+//
+// Acceptance: B030, B031, B078, B081.
 func TestBGPResourcesPeerASN(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -158,6 +162,8 @@ func TestBGPResourcesPeerASN(t *testing.T) {
 // Graceful restart of a peer that does not say so yet is added by an edit. That
 // resets the sessions, on all nodes at once, each once, and the agents say so; by a
 // second peer for nodes with a label it goes node by node.
+//
+// Acceptance: B028.
 func TestBGPResourcesGracefulRestart(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

@@ -9,6 +9,8 @@ import (
 )
 
 // What an advertisement says of peers and attributes, as objects are edited.
+//
+// Acceptance: B048, B051, B055, B057, B088-B095.
 func TestBGPResourcesAttributes(t *testing.T) {
 	r := newRouteTest(t)
 	const all = "web from n1 n2 n3"
@@ -90,6 +92,8 @@ func TestBGPResourcesAttributes(t *testing.T) {
 }
 
 // Which nodes announce for an advertisement, as it and their labels are edited.
+//
+// Acceptance: B049, B056, B105-B116.
 func TestBGPResourcesNodes(t *testing.T) {
 	r := newRouteTest(t)
 	on := func(pool, nodes, more string) string {
@@ -160,6 +164,8 @@ func TestBGPResourcesNodes(t *testing.T) {
 }
 
 // Which Services an advertisement is about, as it and their labels are edited.
+//
+// Acceptance: B050, B052, B054, B058, B121-B134.
 func TestBGPResourcesServices(t *testing.T) {
 	r := newRouteTest(t)
 	const app = "serviceSelectors: [{matchLabels: {app: web}}]"

@@ -24,6 +24,8 @@ import (
 
 // The password of a session is in a Secret: it counts on the session as it is
 // there, and a Secret of the wrong type is reported.
+//
+// Acceptance: B032, B033.
 func TestBGPResourcesPassword(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -145,6 +147,8 @@ func (e *e2e) pids() map[string]int {
 }
 
 // One session carries both families, whichever it runs over.
+//
+// Acceptance: B082-B087.
 func TestBGPResourcesDualStack(t *testing.T) {
 	r := newRouteTest(t)
 	peer := func(name, address string, asn int, dual bool) string {
@@ -203,6 +207,8 @@ func TestBGPResourcesDualStack(t *testing.T) {
 
 // Peers have node selectors: each router has sessions with the nodes that are
 // meant for it, and with no other.
+//
+// Acceptance: B117-B119.
 func TestBGPResourcesPeerNodes(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -277,6 +283,8 @@ func TestBGPResourcesPeerNodes(t *testing.T) {
 }
 
 // Each node has an AS number of its own, by a peer of its own.
+//
+// Acceptance: B120.
 func TestBGPResourcesNodeASN(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

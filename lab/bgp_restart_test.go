@@ -19,6 +19,8 @@ import (
 
 // r1 holds what a node announced while the node's bgpd is gone, if the session
 // has graceful restart and that was there when it was opened.
+//
+// Acceptance: B028, B029.
 func TestBGPGracefulRestart(t *testing.T) {
 	lab.Need(t, network...)
 	top := lab.New(t, lab.Options{Nodes: 1})

@@ -51,6 +51,7 @@ func (e *e2e) carries(g *lab.GoBGP, p netip.Prefix, want attributes) {
 // defaultLocalPref is what FRR tells iBGP peers when nothing else is configured.
 const defaultLocalPref = 100
 
+// Acceptance: B047-B049, B053, B058.
 func TestBGPAttributes(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -117,6 +118,8 @@ func TestBGPAttributes(t *testing.T) {
 }
 
 // Every attribute of an advertisement can be edited while the route is there.
+//
+// Acceptance: B059, B060.
 func TestBGPAdvertisementEdited(t *testing.T) {
 	for name, test := range map[string]struct {
 		pool                string
@@ -177,6 +180,8 @@ func TestBGPAggregate(t *testing.T) {
 }
 
 // What a router announces reaches neither the nodes nor another router.
+//
+// Acceptance: B061, B062.
 func TestBGPAcceptsNothing(t *testing.T) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [203.0.113.192/28]}"))

@@ -23,6 +23,7 @@ const (
 
 func bgpPools(pools string) string { return allPeers + "address-pools:\n" + pools }
 
+// Acceptance: B001-B005, B020-B025.
 func TestBGPService(t *testing.T) {
 	tests := []struct {
 		name        string
@@ -103,6 +104,7 @@ address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.%d/29, "fd00:e:%
 }
 
 func TestBGPLocalPolicy(t *testing.T) {
+	// Acceptance: B013-B015.
 	for name, families := range map[string][]corev1.IPFamily{"ipv4": {v4}, "ipv6": {v6}, "dual-stack": {v4, v6}} {
 		t.Run(name, func(t *testing.T) {
 			e := newE2E(t)
@@ -156,6 +158,8 @@ func TestBGPEndpoints(t *testing.T) {
 }
 
 // Nodes without a network, and nodes that are labelled so, do not announce.
+//
+// Acceptance: B012.
 func TestBGPNode(t *testing.T) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [198.51.100.32/28]}"))
@@ -191,6 +195,7 @@ func TestBGPNode(t *testing.T) {
 	e.reached(addr)
 }
 
+// Acceptance: B018, B019.
 func TestBGPSharedAddress(t *testing.T) {
 	for name, test := range map[string]struct {
 		pool, address string
@@ -226,6 +231,8 @@ func TestBGPSharedAddress(t *testing.T) {
 }
 
 // Pools and Services that are added step by step leave earlier ones alone.
+//
+// Acceptance: B043, B044.
 func TestBGPStepByStep(t *testing.T) {
 	e := newE2E(t)
 	var pools string

@@ -21,6 +21,7 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
+// Acceptance: B030, B031, B074, B078-B081.
 func TestBGPSessionKinds(t *testing.T) {
 	lab.Need(t, network...)
 	top := lab.New(t, lab.Options{Nodes: 2})

@@ -22,6 +22,8 @@ import (
 // An unnumbered session with r1 over a cable carries the routes of both
 // families, with r1's kernel forwarding to a link-local address; BFD guards it,
 // and a change of its profile does not flap it.
+//
+// Acceptance: B135-B137, B140.
 func TestBGPUnnumbered(t *testing.T) {
 	lab.Need(t, network...)
 	top := lab.New(t, lab.Options{Nodes: 1})

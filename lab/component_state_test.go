@@ -107,6 +107,8 @@ func (r *resourceTest) say(want map[string][]string, old ...types.UID) (uids []t
 
 // The ConfigurationStates have MetalLB's fields, and say on which node what is
 // wrong, all of it, for as long as it is so and whoever deletes them.
+//
+// Acceptance: C004-C006, C008, C009.
 func TestResourcesComponentStates(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

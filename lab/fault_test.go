@@ -227,6 +227,8 @@ func TestFaultAPIServer(t *testing.T) {
 
 // Controllers that are killed and restarted while Services come and go change
 // no address and give none out twice.
+//
+// Acceptance: L003.
 func TestFaultControllerRestarted(t *testing.T) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [10.250.0.0/24]}"))

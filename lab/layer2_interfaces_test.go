@@ -81,6 +81,8 @@ func (r *interfaceTest) answers(node string, interfaces ...string) {
 
 // An address is answered for on the interfaces that the advertisements name, and
 // by no node that has none of them.
+//
+// Acceptance: L021-L026.
 func TestLayer2ResourcesInterfaces(t *testing.T) {
 	r := newInterfaceTest(t)
 	advertise("ad", "{}")(r.layer2Resources)

@@ -25,6 +25,8 @@ import (
 // A Service over TCP and UDP, of both families, from its creation in a pool without
 // an advertisement to its end: who says so by events, statuses and metrics, and
 // where its addresses go while its owner may not or cannot announce.
+//
+// Acceptance: L027, L028, L030-L032, L037, L038, L059.
 func TestLayer2ResourcesService(t *testing.T) {
 	r := newLayer2Resources(t)
 	port := intstr.FromInt32(lab.BackendPort)
@@ -212,6 +214,8 @@ func (r *layer2Resources) hasNot(d *lab.Daemon, series string) {
 
 // With the policy Local the owner has an endpoint, and moves with it; there is none
 // if no node with an endpoint may announce.
+//
+// Acceptance: L029.
 func TestLayer2ResourcesLocal(t *testing.T) {
 	r := newLayer2Resources(t)
 	advertise("ad", "{}")(r)
@@ -250,6 +254,8 @@ func TestLayer2ResourcesLocal(t *testing.T) {
 
 // Services that share addresses have one owner, also where an advertisement selects
 // one of them alone.
+//
+// Acceptance: L035, L036.
 func TestLayer2ResourcesShared(t *testing.T) {
 	r := newLayer2Resources(t)
 	advertise("ad", "{}")(r)
@@ -284,6 +290,8 @@ func TestLayer2ResourcesShared(t *testing.T) {
 
 // An annotation picks the pool, and who has an address keeps it and is reached. A
 // Service of another class gets none.
+//
+// Acceptance: L039-L043.
 func TestLayer2ResourcesPickedPool(t *testing.T) {
 	r := newLayer2Resources(t)
 	advertise("ad", "{}")(r)

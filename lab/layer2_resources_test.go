@@ -292,6 +292,8 @@ var layer2Selections = []struct {
 
 // Who answers on the network follows the advertisements, the labels of Nodes and
 // those of Services, at once and for both families.
+//
+// Acceptance: L044-L058.
 func TestLayer2ResourcesSelection(t *testing.T) {
 	all := newLayer2Resources(t)
 	for _, test := range layer2Selections {

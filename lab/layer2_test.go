@@ -133,7 +133,9 @@ func (e *e2e) metric(d *lab.Daemon, line string) {
 	})
 }
 
-// MetalLB's L027 to L030, L033, L034, L037 and L038.
+// One node answers for a Service of layer 2, which both sides' clients reach.
+//
+// Acceptance: L027, L033, L034.
 func TestLayer2Service(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -199,7 +201,9 @@ func TestLayer2Service(t *testing.T) {
 	}
 }
 
-// MetalLB's L030: one Service over TCP and UDP.
+// One Service over TCP and UDP.
+//
+// Acceptance: L030.
 func TestLayer2TwoProtocols(t *testing.T) {
 	e := newE2E(t)
 	e.configure(layer2Pool("[10.10.0.170/31]"))
@@ -219,8 +223,10 @@ func TestLayer2TwoProtocols(t *testing.T) {
 	}
 }
 
-// MetalLB's L039 to L042: an annotation picks the pool, whether or not it assigns
-// by itself, and who has an address keeps it and stays reachable.
+// An annotation picks the pool, whether or not it assigns by itself, and who has an
+// address keeps it and stays reachable.
+//
+// Acceptance: L039-L042.
 func TestLayer2PickedPool(t *testing.T) {
 	e := newE2E(t)
 	w := e.neighbors()
@@ -260,7 +266,9 @@ func TestLayer2PickedPool(t *testing.T) {
 	}
 }
 
-// MetalLB's L029: the owner has an endpoint, and moves with it.
+// The owner has an endpoint, and moves with it.
+//
+// Acceptance: L029.
 func TestLayer2LocalPolicy(t *testing.T) {
 	e := newE2E(t)
 	w := e.neighbors()
@@ -287,7 +295,9 @@ func TestLayer2LocalPolicy(t *testing.T) {
 	}
 }
 
-// MetalLB's L031 and L032: an owner that may not announce any more.
+// An owner that may not announce any more hands over, and takes back.
+//
+// Acceptance: L031, L032.
 func TestLayer2Node(t *testing.T) {
 	e := newE2E(t)
 	w := e.neighbors()
@@ -358,7 +368,9 @@ func (e *e2e) loadFrom(m *lab.Machine, a netip.Addr, nodes ...*lab.Node) (stop f
 	}
 }
 
-// MetalLB's L035 and L036: Services that share an address have one owner.
+// Services that share an address have one owner.
+//
+// Acceptance: L035, L036.
 func TestLayer2SharedAddress(t *testing.T) {
 	e := newE2E(t)
 	w := e.neighbors()

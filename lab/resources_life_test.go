@@ -26,6 +26,8 @@ func newPeer(name, address, more string) string {
 }
 
 // Each component says what it makes of the configuration, and goes on saying it.
+//
+// Acceptance: C001-C003, C007, C010.
 func TestResourcesStates(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
@@ -101,6 +103,8 @@ func TestResourcesStates(t *testing.T) {
 
 // The pools' counters are true, whoever else writes them; Services leave a pool
 // that is deleted, and no status is written while nothing happens.
+//
+// Acceptance: L005, L006, L020.
 func TestResourcesPools(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

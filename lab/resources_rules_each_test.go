@@ -182,6 +182,8 @@ func resourceRules() []resourceRule {
 // Each rule holds on creation and on update: the object that breaks it is refused
 // and names the other, what it said before stays in force, and it is accepted once
 // it is right. Meanwhile no Service loses its address or its route.
+//
+// Acceptance: W001, W002, W004-W012.
 func TestResourcesEveryRule(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

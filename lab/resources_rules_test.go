@@ -21,6 +21,8 @@ import (
 
 // Objects that cannot be in force beside others, on creation and on update, are
 // refused in their status, name the other object, and change nothing.
+//
+// Acceptance: W001, W005.
 func TestResourcesRules(t *testing.T) {
 	r := newResourceTest(t)
 	r.configure(bgpPools("- {name: p, protocol: bgp, addresses: [10.246.0.0/24]}"))

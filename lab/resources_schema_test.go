@@ -139,6 +139,8 @@ func (r *resourceTest) readFromCluster() {
 
 // The API server takes every object that config does, and says no to what an
 // object can say wrongly by itself.
+//
+// Acceptance: W003, W004.
 func TestResourcesSchema(t *testing.T) {
 	r := newResourceTest(t)
 	offline, err := schema.New()

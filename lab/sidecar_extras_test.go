@@ -238,6 +238,8 @@ exit
 
 // Raw configuration can have the nodes accept what routers announce, whether it is
 // there before the peers are or comes after them. Nothing of it is passed on.
+//
+// Acceptance: B063-B066.
 func TestSidecarExtrasAccept(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]

@@ -16,6 +16,8 @@ import (
 
 // The metrics follow the sessions: a route that comes and goes, a second BFD session
 // with the router, and BFD that the router takes away. The agent has none of them.
+//
+// Acceptance: B096, B097, B100-B103.
 func TestSidecarMetrics(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1, r1 := e.Nodes[0], e.Router

@@ -192,6 +192,8 @@ func TestSidecarStop(t *testing.T) {
 
 // A pod whose sessions have graceful restart ends without a word, and the next one
 // takes up where it was: r1 forwards all the while.
+//
+// Acceptance: B006.
 func TestSidecarStopGracefulRestart(t *testing.T) {
 	e := newSidecarE2E(t, 1)
 	n1 := e.Nodes[0]

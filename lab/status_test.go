@@ -134,6 +134,8 @@ func announcedOf(svc *corev1.Service) *metav1.Condition {
 
 // There is one ServiceBGPStatus for each node that announces a Service, with the
 // peers that were sent its route, and the Service says so.
+//
+// Acceptance: B034-B036.
 func TestBGPServiceStatus(t *testing.T) {
 	tests := []struct {
 		name     string
@@ -216,6 +218,8 @@ func documentOf(manifests, name string) string {
 
 // There is one ServiceL2Status, which names the node that answers, and the
 // interface where the advertisement does.
+//
+// Acceptance: L021, L028.
 func TestResourcesServiceL2Status(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()

@@ -13,7 +13,9 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// MetalLB's L047 to L054: preferred nodes.
+// Preferred nodes.
+//
+// Acceptance: L047-L054.
 func TestPreferredNodes(t *testing.T) {
 	const addr = "192.0.2.1"
 	all := []string{"n1", "n2", "n3"}
