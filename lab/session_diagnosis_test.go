@@ -114,12 +114,12 @@ func TestSessionDiagnosis(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	keyed := lab.GoBGPOptions{Name: "keyed", ASN: 64601, Listen: []netip.Addr{at(214)}, Password: "ours"}
+	keyed := lab.GoBGPOptions{Name: "diagnosis-keyed", ASN: 64601, Listen: []netip.Addr{at(214)}, Password: "ours"}
 	router := start(keyed)
 	defer func() { stop(router) }()
-	defer stop(start(lab.GoBGPOptions{Name: "other-as", ASN: 64602, Listen: []netip.Addr{at(210)}}))
-	defer stop(start(lab.GoBGPOptions{Name: "other-node-as", ASN: 64603, Listen: []netip.Addr{at(211)}, PeerASN: 64777}))
-	defer stop(start(lab.GoBGPOptions{Name: "other-port", ASN: 64604, Listen: []netip.Addr{at(212)}, Port: 1179}))
+	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-as", ASN: 64602, Listen: []netip.Addr{at(210)}}))
+	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-node-as", ASN: 64603, Listen: []netip.Addr{at(211)}, PeerASN: 64777}))
+	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-port", ASN: 64604, Listen: []netip.Addr{at(212)}, Port: 1179}))
 
 	peers := []struct {
 		name, spec    string
@@ -155,7 +155,7 @@ func TestSessionDiagnosis(t *testing.T) {
 	// The router of the session that is up has another password from now on.
 	rekeyed := time.Now()
 	stop(router)
-	keyed.Name, keyed.Password = "rekeyed", "theirs"
+	keyed.Name, keyed.Password = "diagnosis-rekeyed", "theirs"
 	router = start(keyed)
 	for _, p := range peers {
 		since := begin
@@ -174,7 +174,7 @@ func TestSessionDiagnosis(t *testing.T) {
 
 	// With the password it comes up, and nothing of the fault is left.
 	stop(router)
-	keyed.Name, keyed.Password = "keyed-again", "ours"
+	keyed.Name, keyed.Password = "diagnosis-keyed-again", "ours"
 	router = start(keyed)
 	r.sessionsUp("keyed", "1/1", "Established", "1 of 1 sessions are up")
 	r.condition("keyed", "Announced", "bgp from n1 to keyed")
