@@ -4,22 +4,16 @@ package kernel
 
 import (
 	"context"
-	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
 	"syscall"
 	"time"
 
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
-)
-
-// Types of ICMP messages: RFC 792, and RFC 4443, Section 4.
-const (
-	echoRequest4 = 8
-	echoReply4   = 0
-	echoRequest6 = 128
-	echoReply6   = 129
 )
 
 // Ping sends one ICMP echo request to an address, from a VRF's device unless that
@@ -50,8 +44,16 @@ func Ping(ctx context.Context, addr netip.Addr, device string, wait time.Duratio
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	id := uint16(os.Getpid())
-	if _, err := c.WriteTo(echoRequest(addr, id), &net.IPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}); err != nil {
+	request := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: os.Getpid() & 0xffff, Seq: 1}}
+	reply := icmp.Type(ipv4.ICMPTypeEchoReply)
+	if addr.Is6() {
+		request.Type, reply = ipv6.ICMPTypeEchoRequest, ipv6.ICMPTypeEchoReply
+	}
+	b, err := request.Marshal(nil) // the kernel fills in the checksum of ICMPv6
+	if err != nil {
+		return false, err
+	}
+	if _, err := c.WriteTo(b, &net.IPAddr{IP: addr.AsSlice(), Zone: addr.Zone()}); err != nil {
 		return false, err
 	}
 	buf := make([]byte, 1500)
@@ -65,43 +67,18 @@ func Ping(ctx context.Context, addr netip.Addr, device string, wait time.Duratio
 			continue
 		}
 		source, _ := netip.AddrFromSlice(ip.IP)
-		if source.Unmap() == addr.WithZone("") && isReply(addr, buf[:n], id) {
+		if source.Unmap() == addr.WithZone("") && answers(buf[:n], request, reply) {
 			return true, nil
 		}
 	}
 }
 
-// echoRequest returns a request without data. The kernel fills in the checksum of
-// ICMPv6, which has the addresses in it.
-func echoRequest(addr netip.Addr, id uint16) []byte {
-	b := make([]byte, 8)
-	b[0] = echoRequest6
-	binary.BigEndian.PutUint16(b[4:], id)
-	binary.BigEndian.PutUint16(b[6:], 1)
-	if addr.Is4() {
-		b[0] = echoRequest4
-		binary.BigEndian.PutUint16(b[2:], checksum(b))
+// answers reports whether a message is the reply to a request.
+func answers(b []byte, request icmp.Message, reply icmp.Type) bool {
+	m, err := icmp.ParseMessage(request.Type.Protocol(), b)
+	if err != nil || m.Type != reply {
+		return false
 	}
-	return b
-}
-
-// isReply reports whether a message answers the request.
-func isReply(addr netip.Addr, b []byte, id uint16) bool {
-	want := byte(echoReply6)
-	if addr.Is4() {
-		want = echoReply4
-	}
-	return len(b) >= 8 && b[0] == want && binary.BigEndian.Uint16(b[4:]) == id
-}
-
-// checksum is the Internet checksum of an even number of bytes: RFC 1071.
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
+	echo, ok := m.Body.(*icmp.Echo)
+	return ok && echo.ID == request.Body.(*icmp.Echo).ID
 }
