@@ -136,7 +136,7 @@ func (l *link) apply(ctx context.Context, w *wanted, check bool) (changed bool, 
 
 // retry has sessions tried once more that have been tried at the last change and are
 // still down, unless they are just being opened. FRR loses the first attempt when the
-// neighbor came into the AS or left it: it begins to track the next hop anew, and misses
+// neighbor came into the AS or left it: it tracks the next hop again, and misses
 // that it has it already.
 func (l *link) retry(ctx context.Context) error {
 	tried := l.tried

@@ -9,7 +9,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reopen begins the BFD session of a peer anew and has bgpd open the session of BGP at
+// Reopen restarts the BFD session of a peer and has bgpd open the session of BGP at
 // once; it is for a session that is down. It reports whether there was anything to do:
 // the configuration in force has the peer, and BFD for it.
 //
@@ -50,7 +50,7 @@ func (l *link) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 	return err == nil && l.conn != nil, err
 }
 
-// reopening returns the commands that begin BFD with a peer anew and open the session;
+// reopening returns the commands that restart BFD with a peer and open the session;
 // none if there is no BFD. The peer's own address is set anew if it follows BFD in the
 // configuration: bgpd makes the BFD session with it then.
 func reopening(c *Config, peer status.PeerID) []Command {

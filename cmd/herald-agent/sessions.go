@@ -40,7 +40,7 @@ type reader interface {
 // sessionsOptions are what sessions work with. All of it is required.
 type sessionsOptions struct {
 	Reader  reader
-	Reopen  func(context.Context, status.PeerID) (bool, error) // begins BFD with a peer anew, if it has BFD
+	Reopen  func(context.Context, status.PeerID) (bool, error) // restarts BFD with a peer, if it has BFD
 	Changed func()                                             // called when a session has come up or gone down
 	Tell    func(reconcile.Event)                              // called with each event about the node
 	Present func(netip.Addr) bool                              // whether an interface that is up has an address
@@ -162,15 +162,15 @@ func (s *sessions) mend(ctx context.Context, all []frr.Session, now time.Time) {
 	}
 }
 
-// reopen begins BFD anew where neither BGP nor BFD comes up.
+// reopen restarts BFD where neither BGP nor BFD comes up.
 func (s *sessions) reopen(ctx context.Context, all []frr.Session, now time.Time) {
 	for _, peer := range s.stuck.Next(all, now) {
 		done, err := s.opts.Reopen(ctx, peer)
 		switch {
 		case err != nil:
-			s.opts.Logger.Warn("BFD not begun anew", "peer", peer.String(), "err", err)
+			s.opts.Logger.Warn("BFD not restarted", "peer", peer.String(), "err", err)
 		case done:
-			s.opts.Logger.Info("BFD begun anew", "peer", peer.String(), "reason", "the session is down, and so is BFD")
+			s.opts.Logger.Info("BFD restarted", "peer", peer.String(), "reason", "the session is down, and so is BFD")
 		}
 	}
 }

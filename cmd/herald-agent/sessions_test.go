@@ -161,7 +161,7 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 	})
 }
 
-// BFD is begun anew for a session that neither comes up nor has BFD, and the log says so
+// BFD is restarted for a session that neither comes up nor has BFD, and the log says so
 // if there was BFD to begin.
 func TestSessionsWithoutBFD(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -188,12 +188,12 @@ func TestSessionsWithoutBFD(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		if diff := cmp.Diff([]string{"10.0.0.1", "10.0.0.2", "eth1"}, reopened); diff != "" {
-			t.Errorf("begun anew (-want +got):\n%s", diff)
+			t.Errorf("restarted (-want +got):\n%s", diff)
 		}
 		for text, want := range map[string]bool{
-			`msg="BFD begun anew" peer=10.0.0.1`: true,
-			`10.0.0.2`:                           false,
-			`msg="BFD not begun anew" peer=eth1 err="no reply"`: true,
+			`msg="BFD restarted" peer=10.0.0.1`: true,
+			`10.0.0.2`:                          false,
+			`msg="BFD not restarted" peer=eth1 err="no reply"`: true,
 		} {
 			if strings.Contains(log.String(), text) != want {
 				t.Errorf("the log has %q: want %v:\n%s", text, want, log.String())

@@ -74,7 +74,7 @@ func judge(ctx context.Context, texts []text, s source) (loaded, error) {
 	if len(l.documents) == 0 && len(l.resources) == 0 && len(texts) > 0 && !l.invalid() {
 		l.findings = append(l.findings, manifest.Finding{
 			Path: together(names(texts)), Severity: manifest.Error, ID: manifest.IDEmpty,
-			Message: fmt.Sprintf("holds no object of Herald's configuration in namespace %s", s.place.Namespace),
+			Message: fmt.Sprintf("holds no object of the configuration in namespace %s", s.place.Namespace),
 		})
 	}
 	l.twoSources(s.which)
