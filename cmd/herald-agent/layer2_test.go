@@ -166,7 +166,11 @@ func TestExclusion(t *testing.T) {
 	go func() { done <- e.run(ctx) }()
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		// At once, as the kubelet does: nobody reads half of it.
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
 			t.Fatal(err)
 		}
 	}
