@@ -61,6 +61,7 @@ type Contests struct {
 // A subject is an object that Herald writes. It is comparable.
 type subject struct {
 	kind, namespace, name string
+	uid                   string // an object that is created again is another one; empty: whichever has the name
 	group                 string // those of a group are told together; empty: by itself
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/heraldlb/herald/reconcile"
 )
 
 // TestContestsCount follows what counts as an undone write, and how long Herald
@@ -61,6 +63,15 @@ func TestContestsCount(t *testing.T) {
 				c.wrote(s, "7", "ours")
 				c.forget(s)
 				held("", "", 0)
+			}
+		}},
+		{"an object that is created again is another one", func(t *testing.T, c *Contests, _ func(string, string, time.Duration)) {
+			for i := range 20 {
+				svc := &reconcile.Service{Key: reconcile.Key{Namespace: "a", Name: "b"}, UID: strconv.Itoa(i)}
+				if hold := c.hold(subjectOf(svc), strconv.Itoa(2*i+2), ""); hold != 0 {
+					t.Errorf("creation %d is held back for %s", i, hold)
+				}
+				c.wrote(subjectOf(svc), strconv.Itoa(2*i+3), "ours")
 			}
 		}},
 		{"silence ends it", func(t *testing.T, c *Contests, held func(string, string, time.Duration)) {

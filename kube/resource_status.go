@@ -263,7 +263,7 @@ func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold ti
 	if r.written[s.ID] == same {
 		return 0, nil
 	}
-	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name}
+	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name, uid: s.UID}
 	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
 		return hold, nil
 	}

@@ -141,7 +141,7 @@ func (w *Writer) process(ctx context.Context, q queue, key reconcile.Key) {
 		q.Forget(key)
 		return
 	}
-	if hold := w.opts.Contests.hold(subjectOf(key), u.Service.ResourceVersion, shownBy(u.Service)); hold > 0 {
+	if hold := w.opts.Contests.hold(subjectOf(u.Service), u.Service.ResourceVersion, shownBy(u.Service)); hold > 0 {
 		q.AddAfter(key, hold)
 		return
 	}
@@ -198,12 +198,12 @@ func (w *Writer) write(ctx context.Context, u reconcile.Update) error {
 	if err != nil {
 		return fmt.Errorf("patch status: %w", err)
 	}
-	w.opts.Contests.wrote(subjectOf(u.Service.Key), now.ResourceVersion, shownBy(reconcile.FromService(now)))
+	w.opts.Contests.wrote(subjectOf(u.Service), now.ResourceVersion, shownBy(reconcile.FromService(now)))
 	return nil
 }
 
-func subjectOf(key reconcile.Key) subject {
-	return subject{kind: serviceSubject, namespace: key.Namespace, name: key.Name}
+func subjectOf(svc *reconcile.Service) subject {
+	return subject{kind: serviceSubject, namespace: svc.Namespace, name: svc.Name, uid: svc.UID}
 }
 
 // shownBy returns a text that is another when somebody has changed what Herald
