@@ -89,7 +89,7 @@ func (v *view) answerARP(frame []byte) verdict {
 		out.drop = Unclaimed
 		if p.SenderIP.IsUnspecified() {
 			// Somebody else is about to take the address too. RFC 5227, Section 2.1.1.
-			out.claim = claim{addr: p.TargetIP, mac: sender}
+			out.claim = claim{addr: p.TargetIP, mac: sender, asks: true}
 		}
 	default:
 		// A probe is answered like any other request: that defends the address.

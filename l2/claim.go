@@ -32,6 +32,9 @@ func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
 		if p == nil {
 			continue
 		}
+		if h.asks && p.phase == Deferred {
+			continue // it does not answer: another of our agents may be asking too
+		}
 		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
 		rival := e.rivalOf(h, rec, now)
 		switch {

@@ -217,7 +217,7 @@ func (v *view) answerSolicitation(eth ethernet, p neighborPacket, m *ndp.Neighbo
 		out := verdict{drop: Unclaimed}
 		if p.src.IsUnspecified() {
 			// Somebody else is about to take the address too. RFC 4862, Section 5.4.3.
-			out.claim = claim{addr: m.TargetAddress, mac: eth.src}
+			out.claim = claim{addr: m.TargetAddress, mac: eth.src, asks: true}
 		}
 		return out
 	case p.src.IsUnspecified():

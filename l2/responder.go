@@ -30,6 +30,7 @@ type counters struct {
 type claim struct {
 	addr netip.Addr
 	mac  MAC
+	asks bool // that it is about to have it, and asks whether anybody has
 }
 
 // A verdict is what becomes of a received frame.

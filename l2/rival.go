@@ -42,10 +42,11 @@ func (e *engine) mayDefer(now time.Time) bool {
 // is there; empty if it is no such node.
 func (e *engine) rivalOf(h heard, rec *record, now time.Time) string {
 	if node := e.in.nodes[h.mac]; node != "" {
+		rec.rivalOn = h.link
 		return node
 	}
 	// A node has more interfaces than those that its Node object tells.
-	if r := rec.rival; r != (Rival{}) && now.Sub(r.At) < otherInterfaces && !e.in.friends[h.mac] {
+	if r := rec.rival; r != (Rival{}) && h.link != rec.rivalOn && now.Sub(r.At) < otherInterfaces && !e.in.friends[h.mac] {
 		return r.Node
 	}
 	return ""
@@ -121,6 +122,7 @@ func (e *engine) reconsider(now time.Time) {
 		e.changed = true
 		for _, p := range rec.presences {
 			if p.station.link.Name == c.Interface {
+				rec.rivalOn = p.station.link.Index
 				e.contest(p, Rival{Node: node, At: c.At}, now)
 			}
 		}

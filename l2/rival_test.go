@@ -78,6 +78,52 @@ func TestRivalKeepsAddress(t *testing.T) {
 	})
 }
 
+// Who asks for the address does not have it: two agents that both ask, or a host that is
+// about to take it, do not keep each other waiting.
+func TestRivalQuestions(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		other := &speaker{v4: listen(t, s, l2.ARP)}
+		a := start(t, l2.Options{Network: s})
+		a.SetNodes(peerNode)
+		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		other.talk(t, 2*time.Second)
+		if phase(a) != l2.Deferred {
+			t.Fatalf("beside a load balancer that answers: %v", phase(a))
+		}
+		other.stopped = true
+		stranger := l2.MAC{2, 0, 0, 0, 0, 7}
+		for range 10 {
+			for _, mac := range []l2.MAC{peerMAC, stranger} {
+				other.v4.send(t, arpFrame(t, everybody, mac, arp.OperationRequest, netip.IPv4Unspecified(), addr4))
+			}
+			other.talk(t, 150*time.Millisecond)
+		}
+		if phase(a) != l2.Announced {
+			t.Errorf("beside hosts that ask: %v", phase(a))
+		}
+	})
+}
+
+// A host that answers on the rival's own network is no other interface of it.
+func TestRivalAndStranger(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		other := &speaker{v4: listen(t, s, l2.ARP)}
+		a := start(t, l2.Options{Network: s})
+		a.SetNodes(peerNode)
+		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		other.talk(t, 2*time.Second)
+		other.stopped = true
+		stranger := l2.MAC{2, 0, 0, 0, 0, 7}
+		for range 20 {
+			other.v4.send(t, arpFrame(t, nodeMAC, stranger, arp.OperationReply, addr4, netip.IPv4Unspecified()))
+			other.talk(t, 150*time.Millisecond)
+		}
+		if d := counts(a, addr4); phase(a) != l2.Announced || d.Conflict.MAC != stranger {
+			t.Errorf("beside a stranger: %+v", d)
+		}
+	})
+}
+
 // A fresh address is taken at once where all nodes have agents, and after one question
 // where one has none.
 func TestRivalAbsent(t *testing.T) {
