@@ -5,6 +5,7 @@ package kube_test
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"testing"
 
 	"github.com/heraldlb/herald/config"
@@ -46,8 +47,12 @@ func TestGuard(t *testing.T) {
 		t.Errorf("a peer has the finalizers %s", got)
 	}
 	a.mu.Lock()
-	a.objects["ipaddresspools"]["p"]["metadata"].(map[string]any)["finalizers"] = []string{others, ours}
-	a.put("ipaddresspools", "p", a.objects["ipaddresspools"]["p"])
+	// What is there already is being read: another object takes its place.
+	next := maps.Clone(a.objects["ipaddresspools"]["p"])
+	metadata := maps.Clone(next["metadata"].(map[string]any))
+	metadata["finalizers"] = []string{others, ours}
+	next["metadata"] = metadata
+	a.put("ipaddresspools", "p", next)
 	a.mu.Unlock()
 	set(config.VerdictDeleted, true)
 	is("it may go", "["+others+"]")
