@@ -16,6 +16,7 @@ type DesiredLayer2 struct {
 	Announce  []Ownership             // in address order
 	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
 	Held      map[netip.Addr][]string // which members have announced an address, sorted
+	Nobody    map[netip.Addr]bool     // that no other node may answer for by the rules, whether its agent runs or not, and nobody is elected for
 	Heard     map[netip.Addr]Claim    // who was heard to announce an address, though gossip does not reach that node
 	Unheard   []netip.Addr            // in order: this node is elected, and neither it nor another has an interface to answer on
 	Decisions []status.Decision       // by Service and address
@@ -301,6 +302,11 @@ func (el *layer2Election) result() DesiredLayer2 {
 		}
 		if g.owner >= 0 {
 			d.Owners[addr] = el.nodes[g.owner].Name
+		} else if !el.stale && !el.due(g) {
+			if d.Nobody == nil {
+				d.Nobody = map[netip.Addr]bool{}
+			}
+			d.Nobody[addr] = true
 		}
 		if elected >= 0 && elected == el.self {
 			l := el.announcement(addr, g)
@@ -314,6 +320,18 @@ func (el *layer2Election) result() DesiredLayer2 {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
+}
+
+// due reports whether another node may answer for an address by the rules, whether its
+// agent runs or not.
+func (el *layer2Election) due(g *group) bool {
+	for i := range el.nodes {
+		may := g.any != nil && g.any.has(i) || g.deaf != nil && g.deaf.has(i)
+		if may && i != el.self && el.refused[i] == "" {
+			return true
+		}
+	}
+	return false
 }
 
 // unheard reports whether this node would be elected for an address that nobody

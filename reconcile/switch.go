@@ -54,6 +54,7 @@ type SwitchInput struct {
 	Able      bool      // this node still reaches usable endpoints, and may announce
 	Confirmed Protocols // in force as far as known, here or elsewhere: the route is in the Adj-RIB-Out of an established session, a member holds the address
 	Successor bool      // the node that is elected on layer 2, another one, holds the address
+	Nobody    bool      // no other node may answer on layer 2 by the rules
 	Heard     bool      // that node was heard to announce it, but gossip does not reach it
 	Last      bool      // no other node announces the address over BGP; this one does though it drains
 	Draining  bool      // this node drains, and leaves the route to others that were seen to announce it
@@ -139,13 +140,13 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 			next.handing = now
 		}
 		late, until := next.handing.Add(t.Handover), next.handing.Add(t.Limit)
-		if in.Heard {
+		if in.Heard || in.Nobody {
 			until = late
 		}
 		forever := in.Drains && !in.Heard
 		if !forever && !now.Before(until) {
 			next.handing = time.Time{}
-			if !in.Heard {
+			if !in.Heard && !in.Nobody {
 				out.GivenUp |= ViaLayer2
 			}
 		} else {

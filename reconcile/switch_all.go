@@ -84,6 +84,7 @@ func SwitchInputs(bgp Desired, layer2 DesiredLayer2, sent func([]netip.Prefix) b
 		}
 		i.Successor = !i.Here.Has(ViaLayer2) && layer2.HandedOver(addr)
 		i.Heard = !i.Here.Has(ViaLayer2) && layer2.GivesWay(addr)
+		i.Nobody = layer2.Nobody[addr]
 		i.Blind = layer2.Stale
 		in[addr] = i
 	}

@@ -65,6 +65,11 @@ func TestSwitch(t *testing.T) {
 		in.Heard = true
 		return in
 	}
+	deserted := func(in reconcile.SwitchInput) reconcile.SwitchInput {
+		in = elsewhere(in)
+		in.Nobody = true
+		return in
+	}
 	handsOver := func(in reconcile.SwitchInput) reconcile.SwitchInput {
 		in = elsewhere(in)
 		in.Drains = true
@@ -207,6 +212,12 @@ func TestSwitch(t *testing.T) {
 			{40*s - ms, elsewhere(is(layer2)), layer2, 40 * s, true},
 			{40 * s, elsewhere(is(layer2)), none, 0, false},
 			{41 * s, elsewhere(is(layer2)), none, 0, false},
+		}},
+		{"what nobody may answer for by the rules goes after a second", []step{
+			{0, is(layer2), layer2, 0, false},
+			{10 * s, deserted(is(layer2)), layer2, 11 * s, true},
+			{11*s - ms, deserted(is(layer2)), layer2, 11 * s, true},
+			{11 * s, deserted(is(layer2)), none, 0, false},
 		}},
 		{"another owner that gossip does not reach, but is heard: quiet for a second", []step{
 			{0, is(layer2), layer2, 0, false},
