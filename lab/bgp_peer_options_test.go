@@ -173,11 +173,11 @@ func (o *optionsTest) start(as func(end) render.Neighbor) {
 	o.t.Helper()
 	o.each(func(i int, n *lab.Node) error {
 		text := o.text(n, as)
-		err := startFresh(deadline(o.t), n, text)
-		for range 2 { // FRR 8.4 refuses graceful restart while bgpd has not found zebra yet
-			if err != nil && strings.Contains(err.Error(), "graceful-restart") {
-				err = startFresh(deadline(o.t), n, text)
-			}
+		ctx := deadline(o.t)
+		err := startFresh(ctx, n, text)
+		// FRR 8.4 refuses graceful restart while bgpd has not found zebra yet.
+		for err != nil && ctx.Err() == nil && strings.Contains(err.Error(), "graceful-restart") {
+			err = startFresh(ctx, n, text)
 		}
 		if err != nil {
 			return err

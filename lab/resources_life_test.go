@@ -58,6 +58,8 @@ func TestResourcesStates(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	// Only resources with a pool take the place of a ConfigMap that is deleted.
+	r.apply("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: one}, spec: {addresses: [198.51.100.250/32]}}")
 	r.apply(peerResources + "---\n{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}")
 	say(nil, "")
 
