@@ -34,7 +34,7 @@ type record struct {
 	conflict  Claim
 	takenBy   Claim
 	rival     Rival
-	rivalOn   int // the link on which the hardware address of its node was heard
+	rivalOn   int               // the link on which the hardware address of its node was heard
 	presences map[int]*presence // by link
 }
 
