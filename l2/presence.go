@@ -165,8 +165,7 @@ func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 	case Refused:
 		e.put(p, now.Add(jitter(refresh)), false)
 	case Deferred:
-		p.confirmed, p.strangers = false, 0
-		p.probes, p.probeAt = 1, now
+		p.confirmed, p.strangers, p.probes = false, 0, 1
 		e.put(p, now, true)
 	}
 }
@@ -207,7 +206,7 @@ func (e *engine) keepAsking(p *presence, now time.Time) {
 	waits := !e.in.nodesKnown && now.Before(p.since.Add(awaitNodes))
 	if p.probes == 0 && !waits {
 		if !p.record.deferredBeside(p) {
-			e.yield(p.record, Rival{})
+			e.setRival(p.record, Rival{})
 		}
 		e.enter(p, Announced, now)
 		return
@@ -235,7 +234,7 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 			e.write(p, p.probe()) // to learn whether the stranger is still there
 		}
 		if r := p.record.rival; r != (Rival{}) && now.Sub(r.At) > rivalAge {
-			e.yield(p.record, Rival{})
+			e.setRival(p.record, Rival{})
 		} else if r != (Rival{}) {
 			e.write(p, p.question())
 		}

@@ -55,7 +55,7 @@ func (e *engine) rivalOf(h heard, rec *record, now time.Time) string {
 // contest takes note of a rival's claim. A fresh address is left to the rival; one
 // that this node has had for longer stays, so that no claim takes it away.
 func (e *engine) contest(p *presence, r Rival, now time.Time) {
-	e.yield(p.record, r)
+	e.setRival(p.record, r)
 	fresh := p.record.want.Fresh
 	switch {
 	case p.phase == Deferred:
@@ -91,9 +91,9 @@ func (rec *record) deferredBeside(p *presence) bool {
 	return false
 }
 
-// yield makes r the rival that is known of an address. One that is heard again soon
-// changes nothing.
-func (e *engine) yield(rec *record, r Rival) {
+// setRival makes r the rival that is known of an address; the zero Rival is none. One
+// that is heard again soon changes nothing.
+func (e *engine) setRival(rec *record, r Rival) {
 	old := rec.rival
 	if r.Node == old.Node && r.At.Sub(old.At) < claimStep {
 		return

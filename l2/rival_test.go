@@ -40,16 +40,23 @@ func (s *speaker) talk(t *testing.T, d time.Duration) {
 	}
 }
 
+// besideRival announces addr4, which is fresh, beside a load balancer on the peer.
+func besideRival(t *testing.T, s *sim) (*l2.Announcer, *speaker) {
+	t.Helper()
+	other := &speaker{v4: listen(t, s, l2.ARP)}
+	a := start(t, l2.Options{Network: s})
+	a.SetNodes(peerNode)
+	a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+	return a, other
+}
+
 func phase(a *l2.Announcer) l2.Phase { return counts(a, addr4).Presences[0].Phase }
 
 // What another load balancer on a node of the cluster answers for is left to it, and
 // taken within about a second once it is silent.
 func TestRivalKeepsAddress(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		other := &speaker{v4: listen(t, s, l2.ARP)}
-		a := start(t, l2.Options{Network: s})
-		a.SetNodes(peerNode)
-		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		a, other := besideRival(t, s)
 		other.talk(t, time.Minute)
 		d := counts(a, addr4)
 		if phase(a) != l2.Deferred || d.Confirmed || d.Gratuitous != 0 || d.Conflict != (l2.Claim{}) {
@@ -82,10 +89,7 @@ func TestRivalKeepsAddress(t *testing.T) {
 // about to take it, do not keep each other waiting.
 func TestRivalQuestions(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		other := &speaker{v4: listen(t, s, l2.ARP)}
-		a := start(t, l2.Options{Network: s})
-		a.SetNodes(peerNode)
-		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		a, other := besideRival(t, s)
 		other.talk(t, 2*time.Second)
 		if phase(a) != l2.Deferred {
 			t.Fatalf("beside a load balancer that answers: %v", phase(a))
@@ -107,10 +111,7 @@ func TestRivalQuestions(t *testing.T) {
 // A host that answers on the rival's own network is no other interface of it.
 func TestRivalAndStranger(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		other := &speaker{v4: listen(t, s, l2.ARP)}
-		a := start(t, l2.Options{Network: s})
-		a.SetNodes(peerNode)
-		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
+		a, other := besideRival(t, s)
 		other.talk(t, 2*time.Second)
 		other.stopped = true
 		stranger := l2.MAC{2, 0, 0, 0, 0, 7}

@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -75,19 +73,7 @@ func (a *allocation) counted(pool string, assigned, available int64) {
 // that decide where their addresses come from.
 func TestAllocationEdits(t *testing.T) {
 	a := newAllocation(t)
-	definitions, err := filepath.Glob("../deploy/crds/*s.yaml")
-	if err != nil || len(definitions) == 0 {
-		t.Fatalf("no definitions: %v", err)
-	}
-	for _, name := range definitions {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.cluster.Apply(t.Context(), string(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	a.define()
 	a.control("--config-source=resources")
 
 	// Acceptance: L001, L002, L020.

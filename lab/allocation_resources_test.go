@@ -49,25 +49,31 @@ func (a *allocation) labelNamespace(labels string) {
 	}
 }
 
+// define applies the CRDs.
+func (a *allocation) define() {
+	a.t.Helper()
+	definitions, err := filepath.Glob("../deploy/crds/*s.yaml")
+	if err != nil || len(definitions) == 0 {
+		a.t.Fatalf("no definitions: %v", err)
+	}
+	for _, name := range definitions {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		if err := a.cluster.Apply(a.t.Context(), string(text)); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
 // TestAllocationResources edits IPAddressPools, and what their selectors are
 // about, under Services that exist.
 //
 // Acceptance: L016, L019.
 func TestAllocationResources(t *testing.T) {
 	a := newAllocation(t)
-	definitions, err := filepath.Glob("../deploy/crds/*s.yaml")
-	if err != nil || len(definitions) == 0 {
-		t.Fatalf("no definitions: %v", err)
-	}
-	for _, name := range definitions {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := a.cluster.Apply(t.Context(), string(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	a.define()
 
 	// By the labels of the namespace, by its name, then a pool for everybody.
 	a.pool("open", "addresses: [10.0.0.0/32]", "")

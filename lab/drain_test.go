@@ -319,16 +319,22 @@ func TestLayer2Drain(t *testing.T) {
 }
 
 // report returns what the agent of a node says.
-func (e draining) report(ctx context.Context, n *lab.Node) (r status.Report) {
+func (e draining) report(ctx context.Context, n *lab.Node) status.Report {
 	e.t.Helper()
-	page, err := e.Agent(n).Get(ctx, "/status")
-	if err == nil {
-		err = json.Unmarshal([]byte(page), &r)
-	}
+	r, err := e.agentReport(ctx, n)
 	if err != nil {
 		e.t.Fatalf("status of %s: %v", n.Name, err)
 	}
 	return r
+}
+
+// agentReport asks the agent of a node for what it says.
+func (e *e2e) agentReport(ctx context.Context, n *lab.Node) (r status.Report, err error) {
+	page, err := e.Agent(n).Get(ctx, "/status")
+	if err == nil {
+		err = json.Unmarshal([]byte(page), &r)
+	}
+	return r, err
 }
 
 // undrained waits until the agents of these nodes have seen that they drain no more.

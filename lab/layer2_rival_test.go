@@ -4,7 +4,6 @@ package lab_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -127,12 +126,8 @@ func TestLayer2Rival(t *testing.T) {
 // decided reports whether a node's agent decided about an address for one of these
 // reasons.
 func (e *e2e) decided(ctx context.Context, n *lab.Node, a netip.Addr, p status.Protocol, reasons ...status.Reason) error {
-	var r status.Report
-	text, err := e.Agent(n).Get(ctx, "/status")
+	r, err := e.agentReport(ctx, n)
 	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return err
 	}
 	for _, d := range r.Decisions {
