@@ -179,7 +179,7 @@ func where(o *manifest.Object) string {
 // notSet is what there is to say of an object without a namespace.
 const notSet = "not set%s: judged as in %[2]s, so apply it with kubectl -n %[2]s"
 
-// noNamespace tells of objects that kubectl puts into whichever namespace it
+// noNamespace reports objects that kubectl puts into whichever namespace it
 // works in, one line for each file.
 func (f *manifestFile) noNamespace() {
 	if f.anywhere {

@@ -142,7 +142,7 @@ func (c *Config) poolWarnings() []warning {
 	return all
 }
 
-// carrierWarnings reports addresses that no peer can ever be told of.
+// carrierWarnings reports addresses that no peer can ever receive.
 func (c *Config) carrierWarnings(pool Pool) []warning {
 	var ads []BGPAdvertisement
 	for _, a := range c.BGPAdvertisements {

@@ -69,7 +69,7 @@ func (d *differ) retry(commands []Command, have, want Section, resets []Command)
 }
 
 // unguard removes BFD from neighbors that stay and whose BFD is to end, and from those
-// for which it has to begin anew, as they are reached in another way. It returns the
+// for which it has to restart, as they are reached in another way. It returns the
 // lines of the router that are left then.
 //
 // bgpd makes a BFD session when it reads "bfd", of the kind that the neighbor is at that

@@ -51,7 +51,7 @@ func (l *link) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 }
 
 // reopening returns the commands that restart BFD with a peer and open the session;
-// none if there is no BFD. The peer's own address is set anew if it follows BFD in the
+// none if there is no BFD. The peer's own address is set again if it follows BFD in the
 // configuration: bgpd makes the BFD session with it then.
 func reopening(c *Config, peer status.PeerID) []Command {
 	var d differ

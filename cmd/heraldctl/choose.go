@@ -16,7 +16,7 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// twoSources tells of a ConfigMap beside resources. A cluster has one of them in
+// twoSources reports a ConfigMap beside resources. A cluster has one of them in
 // force, and which one depends on what was in force before: somebody must decide.
 func (l *loaded) twoSources(which sourceFlag) {
 	i := slices.IndexFunc(l.documents, func(d document) bool { return !d.aside })

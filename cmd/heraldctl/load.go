@@ -139,7 +139,7 @@ func (l *loaded) read(t text) []*manifest.Object {
 	return nil
 }
 
-// notObjects tells of a file of a folder that is for another program.
+// notObjects reports a file of a folder that is for another program.
 func notObjects(t text) manifest.Finding {
 	f := manifest.Finding{Path: t.name, Line: 1, Severity: manifest.Note, ID: manifest.IDNotRead, Message: "not read: it holds no object of Kubernetes"}
 	if base := filepath.Base(t.name); strings.TrimSuffix(base, filepath.Ext(base)) == "kustomization" {
