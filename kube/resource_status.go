@@ -104,8 +104,9 @@ func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
 	}
 	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
 	r.fleet.wake, r.fleet.links = func() {
-		r.wake()
-		if r.fleet.newSessions() && opts.Wake != nil {
+		news := r.fleet.newSessions()
+		r.wake() // after that: a round reads what newSessions keeps
+		if news && opts.Wake != nil {
 			opts.Wake()
 		}
 	}, opts.Wake

@@ -89,3 +89,25 @@ func TestStateStatus(t *testing.T) {
 		have, now = want, now.Add(time.Minute)
 	}
 }
+
+// A round that begins when an agent has been heard sees what it says of its sessions.
+func TestSessionsBeforeRound(t *testing.T) {
+	r := NewResourceStatus(ResourceStatusOptions{})
+	r.fleet.mu.Lock()
+	r.fleet.listed = true
+	r.fleet.agents.Hear("n1", reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: true}}}, time.Now())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.fleet.wake()
+	}()
+	time.Sleep(50 * time.Millisecond)
+	if len(r.poke) > 0 {
+		t.Error("a round begins before the sessions are known")
+	}
+	r.fleet.mu.Unlock()
+	<-done
+	if len(r.poke) == 0 || len(r.Sessions()) != 1 {
+		t.Errorf("%d rounds are to begin, with the sessions %v", len(r.poke), r.Sessions())
+	}
+}
