@@ -170,18 +170,18 @@ func (a *Agent) pass() {
 	if !synced || !read {
 		return
 	}
-	s.Config = a.loader.loaded
-	if s.Config.Config != nil && a.unsettled(s, start) {
+	s.Config = a.loader.loaded.Config
+	if s.Config != nil && a.unsettled(s, start) {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.report()}
-	if s.Config.Config != nil {
+	if s.Config != nil {
 		a.announce(s, start, &r)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
-		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
+		state.Lacking = lackingInterfaces(s.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
@@ -264,7 +264,7 @@ func (a *Agent) state(s Snapshot, peers []status.Peer) State {
 	if i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Name == a.opts.Node }); i >= 0 {
 		node = s.Nodes[i]
 	}
-	state := agentState(s.Config, node)
+	state := agentState(a.loader.loaded, node)
 	for _, p := range peers {
 		if !p.Wanted && p.Reason != status.NodeNotSelected && p.Reason != status.NodeUnknown {
 			state.Errors = append(state.Errors, fmt.Sprintf("%s/%s: %s", config.KindPeer, p.Name, p.Detail))

@@ -88,11 +88,11 @@ type stale struct {
 
 // complete adds to a Plan what Services are to say of who announces them.
 func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, now time.Time) Plan {
-	if s.Config.Config == nil {
+	if s.Config == nil {
 		return plan
 	}
-	if m.config != s.Config.Config {
-		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
+	if m.config != s.Config {
+		m.config, m.pools = s.Config, newPoolIndex(*s.Config)
 	}
 	m.down = map[string]string{}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates

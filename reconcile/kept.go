@@ -54,7 +54,7 @@ func (k keptPeers) names() (out []string) {
 // decide decides what the node announces, and with which peers it keeps sessions. It
 // returns when to decide about these again; zero: no need.
 func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) (Desired, time.Time) {
-	a.kept = a.kept.next(s.Config.Config.Peers, n, now)
+	a.kept = a.kept.next(s.Config.Peers, n, now)
 	if opts.Members.Disabled {
 		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })
 	}

@@ -82,7 +82,7 @@ func (p *Preview) Results() []Result {
 // Apply puts a configuration in force and returns what the Services have then,
 // in their order.
 func (p *Preview) Apply(cfg *config.Config) []Result {
-	s := Snapshot{Config: Loaded{Config: cfg}, Services: p.services, Namespaces: p.namespaces}
+	s := Snapshot{Config: cfg, Services: p.services, Namespaces: p.namespaces}
 	plan := Assign(s, p.allocator, p.opts)
 	lost := map[Key]string{}
 	p.services = slices.Clone(p.services)
