@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // FRR runs a configuration.
@@ -228,14 +228,10 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
 	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
-		if !t.IsZero() {
-			next = earliest(next, t)
-		}
+		next = wake.Earlier(next, t)
 	}
 	if a.opts.Events != nil && a.passed {
-		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {
-			next = earliest(next, due)
-		}
+		next = wake.Earlier(next, a.tell(s, out.Decisions, around, now))
 		a.tellUnheard(s, layer2)
 	}
 	if next.IsZero() {
@@ -261,8 +257,8 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 // node cannot have beside others.
 func (a *Agent) state(s Snapshot, peers []status.Peer) State {
 	var node *Node
-	if i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Name == a.opts.Node }); i >= 0 {
-		node = s.Nodes[i]
+	if n, known := findNode(s.Nodes, a.opts.Node); known {
+		node = &n
 	}
 	state := agentState(a.loader.loaded, node)
 	for _, p := range peers {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // Reasons of an agent's events about Services, the first two as MetalLB spells
@@ -76,7 +77,7 @@ func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool
 			u[id], since = at, at
 		}
 		if ready := since.Add(announcingSettle); at.Before(ready) {
-			due = earliest(due, ready)
+			due = wake.Earlier(due, ready)
 			continue
 		}
 		delete(u, id)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // ConditionAnnounced says whether some node was seen to announce the Service.
@@ -127,13 +128,13 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			if e, due := m.limit.late(svc.Key, have, now); e != nil {
 				plan.Events = append(plan.Events, ServiceEvent{svc, *e})
 			} else if !due.IsZero() {
-				plan.Next = earliest(plan.Next, due)
+				plan.Next = wake.Earlier(plan.Next, due)
 			}
 			continue
 		}
 		w := m.wait(svc.Key, want, now)
 		if due := w.due(have, want); now.Before(due) {
-			plan.Next = earliest(plan.Next, due)
+			plan.Next = wake.Earlier(plan.Next, due)
 			left[svc.Key] = w
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/wake"
 )
 
 // keptPeers are the peers that a node has, or had until a moment ago. A session with
@@ -75,10 +76,10 @@ func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) 
 		}
 		until := p.left.Add(DefaultSwitchTimes.Leave)
 		if !p.taken.IsZero() {
-			until = earliest(until, p.taken.Add(DefaultSwitchTimes.Follow))
+			until = wake.Earlier(until, p.taken.Add(DefaultSwitchTimes.Follow))
 		}
 		if due && now.Before(until) {
-			a.kept[name], next = p, earliest(next, until)
+			a.kept[name], next = p, wake.Earlier(next, until)
 			continue
 		}
 		delete(a.kept, name)

@@ -49,13 +49,16 @@ func NewPreview(s Snapshot, opts AssignOptions) *Preview {
 	return p
 }
 
+// labelName is the label that every API server gives a Namespace.
+const labelName = "kubernetes.io/metadata.name"
+
 // named returns the labels of all namespaces, with the one that every API
 // server gives them.
 func named(s Snapshot) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	add := func(name string) {
 		if out[name] == nil {
-			out[name] = map[string]string{corev1.LabelMetadataName: name}
+			out[name] = map[string]string{labelName: name}
 			maps.Copy(out[name], s.Namespaces[name])
 		}
 	}
