@@ -16,7 +16,7 @@ import (
 // them.
 const (
 	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
+	EventUnheard    = "announceFailed" // warning: no node has an interface that the advertisements ask for
 )
 
 // EventConflict is the reason of an event about a Service, a warning: a host that is
