@@ -30,3 +30,9 @@ func (s Scope) AppliesToNode(labels map[string]string) bool {
 func (s Scope) AppliesToService(labels map[string]string) bool {
 	return AnyMatches(s.ServiceSelectors, labels)
 }
+
+// AppliesToNode reports whether a Node with these labels is to have a session with the
+// peer.
+func (p Peer) AppliesToNode(labels map[string]string) bool {
+	return AnyMatches(p.NodeSelectors, labels)
+}
