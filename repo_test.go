@@ -22,23 +22,26 @@ const module = "github.com/heraldlb/herald/"
 // imports says which of our packages a package may import. A package that is
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
-	"wake":        {},
-	"manifest":    {},
-	"config":      {"manifest"},
-	"deploy/crds": {},
-	"schema":      {"deploy/crds"},
-	"alloc":       {"config", "wake"},
-	"status":      {},
-	"diagnosis":   {"status"},
-	"kernel":      {},
-	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "manifest", "render", "status", "wake"},
-	"frr":         {"status", "wake"},
-	"frr/frrtest": {},
-	"kube":        {"config", "reconcile", "status", "wake"},
-	"kube/lease":  {},
-	"l2":          {"wake"},
-	"l2/members":  {"wake"},
+	"wake":         {},
+	"manifest":     {},
+	"config":       {"manifest"},
+	"deploy/crds":  {},
+	"schema":       {"deploy/crds"},
+	"alloc":        {"config", "wake"},
+	"status":       {},
+	"diagnosis":    {"status"},
+	"kernel":       {},
+	"render":       {"config", "status"},
+	"reconcile":    {"alloc", "config", "manifest", "render", "status", "wake"},
+	"frr/conf":     {"status"},
+	"frr/vty":      {"frr/conf"},
+	"frr/contract": {"frr/conf"},
+	"frr":          {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
+	"frr/frrtest":  {},
+	"kube":         {"config", "reconcile", "status", "wake"},
+	"kube/lease":   {},
+	"l2":           {"wake"},
+	"l2/members":   {"wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -69,6 +72,7 @@ var pure = map[string][]string{
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
 
+	"frr/conf":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 

@@ -31,7 +31,7 @@ type merge struct {
 // one route.
 type conflict struct {
 	prefix   netip.Prefix
-	neighbor render.NeighborID
+	neighbor status.PeerID
 	by       Key           // the Service that was first
 	reason   status.Reason // which attribute
 	what     string        // likewise, in words
@@ -105,7 +105,7 @@ func mergeClasses(a, b render.Class) (render.Class, []conflict) {
 	var conflicts []conflict
 	for _, theirs := range b.Attributes {
 		i, ok := slices.BinarySearchFunc(out.Attributes, theirs.Neighbor,
-			func(at render.Attributes, n render.NeighborID) int { return at.Neighbor.Compare(n) })
+			func(at render.Attributes, n status.PeerID) int { return at.Neighbor.Compare(n) })
 		if !ok {
 			out.Attributes = slices.Insert(out.Attributes, i, theirs)
 			continue

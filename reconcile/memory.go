@@ -204,7 +204,7 @@ func keepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	for _, n := range c.Networks {
 		kept.owners[n.Prefix] = owner{class: kept.classes.index(c.Classes[n.Class])}
 	}
-	known := make(map[render.NeighborID]bool, len(c.Neighbors))
+	known := make(map[status.PeerID]bool, len(c.Neighbors))
 	for _, n := range c.Neighbors {
 		known[n.ID()] = true
 	}

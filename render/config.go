@@ -4,12 +4,11 @@
 package render
 
 import (
-	"cmp"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 // A Config is everything that one node's FRR is to do. Every list is sorted,
@@ -33,41 +32,6 @@ type VRF struct {
 	RouterID netip.Addr // zero: FRR chooses
 }
 
-// A NeighborID says which of a node's neighbors one is: who has an address, or
-// whoever is at the other end of an interface, and in which VRF. IDs compare
-// with ==.
-type NeighborID struct {
-	Address   netip.Addr // zero: Interface is set
-	Interface string
-	VRF       string // empty: the default one
-}
-
-// String returns what FRR calls the neighbor, and behind it the VRF.
-func (id NeighborID) String() string {
-	if id.VRF != "" {
-		return id.name() + " vrf " + id.VRF
-	}
-	return id.name()
-}
-
-// name returns what FRR calls the neighbor in its VRF.
-func (id NeighborID) name() string {
-	if id.Interface != "" {
-		return id.Interface
-	}
-	return id.Address.String()
-}
-
-// Compare orders neighbors by VRF, the default one first, then by address, those
-// without one first, then by interface.
-func (id NeighborID) Compare(o NeighborID) int {
-	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
-}
-
-// Carries reports whether a session with the neighbor has routes of a family
-// without being told to: an unnumbered one has those of both.
-func (id NeighborID) Carries(is4 bool) bool { return id.Interface != "" || id.Address.Is4() == is4 }
-
 // A Neighbor is one BGP session. It carries the routes of its own address
 // family.
 type Neighbor struct {
@@ -90,7 +54,9 @@ type Neighbor struct {
 }
 
 // ID returns which neighbor n is.
-func (n Neighbor) ID() NeighborID { return NeighborID{n.Address, n.Interface, n.VRF} }
+func (n Neighbor) ID() status.PeerID {
+	return status.PeerID{Address: n.Address, Interface: n.Interface, VRF: n.VRF}
+}
 
 // Carries reports whether the session has routes of a family.
 func (n Neighbor) Carries(is4 bool) bool { return n.DualStack || n.ID().Carries(is4) }
@@ -104,7 +70,7 @@ type Class struct {
 
 // Attributes are what a neighbor is told about the routes of a class.
 type Attributes struct {
-	Neighbor         NeighborID
+	Neighbor         status.PeerID
 	LocalPref        uint32             // 0: not set
 	Communities      []config.Community // sorted
 	MED              Metric

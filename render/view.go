@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -126,8 +127,8 @@ func newRouter(c Config, vrf VRF, labels []label, show func(config.Secret) strin
 }
 
 // outMap returns the name of the route-map for what a neighbor is sent.
-func outMap(neighbor NeighborID) string {
-	name := "herald-out-" + neighbor.name()
+func outMap(neighbor status.PeerID) string {
+	name := "herald-out-" + neighbor.Name()
 	if neighbor.VRF != "" {
 		name += "@" + neighbor.VRF
 	}
@@ -139,7 +140,7 @@ func outMap(neighbor NeighborID) string {
 // neighbor one that lets the tags of its classes through and nothing else.
 func routeMaps(c Config, labels []label) []routeMap {
 	out := []routeMap{{Name: inMap, Action: "deny", Sequence: 10}}
-	entries := map[NeighborID][]routeMap{}
+	entries := map[status.PeerID][]routeMap{}
 	for i, class := range c.Classes {
 		out = append(out, routeMap{
 			Name:     labels[i].routeMap(),
@@ -220,7 +221,7 @@ func routerLines(vrf VRF, neighbors []Neighbor, show func(config.Secret) string)
 	)
 	for _, n := range neighbors {
 		for _, l := range neighborLines(vrf, n, show) {
-			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.ID().name(), l))
+			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.ID().Name(), l))
 		}
 	}
 	return lines
@@ -321,7 +322,7 @@ func newFamily(networks []Network, classes []string, neighbors []Neighbor, name 
 	}
 	for _, n := range neighbors {
 		if n.Carries(is4) {
-			f.Neighbors = append(f.Neighbors, member{n.ID().name(), inMap, outMap(n.ID())})
+			f.Neighbors = append(f.Neighbors, member{n.ID().Name(), inMap, outMap(n.ID())})
 		}
 	}
 	return f

@@ -29,9 +29,9 @@ type Peer struct {
 	Session Session `json:"session,omitzero"` // zero: not seen in FRR yet
 }
 
-// A PeerID says which of a node's BGP neighbors one is, in decisions as in what
-// FRR says: who has an address, or whoever is at the other end of an interface,
-// and in which VRF. IDs compare with ==.
+// A PeerID says which of a node's BGP neighbors one is, in decisions as in FRR:
+// the one with an address, or the one at the other end of an interface, and in
+// which VRF. IDs compare with ==.
 type PeerID struct {
 	Address   netip.Addr // zero: Interface is set
 	Interface string
@@ -40,6 +40,24 @@ type PeerID struct {
 
 // ID returns which neighbor p is.
 func (p Peer) ID() PeerID { return PeerID{p.Address, p.Interface, p.VRF} }
+
+// defaultVRF is FRR's name for the default VRF.
+const defaultVRF = "default"
+
+// PeerOf returns the neighbor to which FRR gives a name in a VRF.
+func PeerOf(vrf, name string) PeerID {
+	id := PeerID{VRF: vrf}
+	if vrf == defaultVRF {
+		id.VRF = ""
+	}
+	addr, err := netip.ParseAddr(name)
+	if err != nil {
+		id.Interface = name
+	} else {
+		id.Address = addr
+	}
+	return id
+}
 
 // Compare orders neighbors by VRF, the default one first, then by address, those
 // without one first, then by interface.
@@ -62,6 +80,10 @@ func (id PeerID) String() string {
 	}
 	return id.Name()
 }
+
+// Carries reports whether a session with the neighbor has the routes of a family
+// by itself: an unnumbered one has those of both.
+func (id PeerID) Carries(is4 bool) bool { return id.Interface != "" || id.Address.Is4() == is4 }
 
 // A SessionState is the state of a BGP session as FRR spells it; RFC 4271,
 // Section 8.2.2 says what it means.
