@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 // Options configure an Applier.
@@ -67,22 +70,15 @@ type target interface {
 type wanted struct {
 	text       string
 	generation uint64
-	parts      func() map[string]*Config // by daemon; parsed once, by the first who asks
+	parts      func() conf.Parts // parsed once, when first asked for
 }
 
-func newWanted(conf []byte, generation uint64) *wanted {
-	text := string(conf)
+func newWanted(frrConf []byte, generation uint64) *wanted {
+	text := string(frrConf)
 	return &wanted{
 		text:       text,
 		generation: generation,
-		parts: sync.OnceValue(func() map[string]*Config {
-			whole := Parse(text)
-			parts := make(map[string]*Config, len(Daemons))
-			for _, name := range Daemons {
-				parts[name] = whole.For(name)
-			}
-			return parts
-		}),
+		parts:      sync.OnceValue(func() conf.Parts { return conf.Parse(text).Parts() }),
 	}
 }
 
@@ -104,8 +100,8 @@ func New(opts Options) *Applier {
 	if opts.ConfPath != "" {
 		a.workers = append(a.workers, newWorker(newConfFile(opts.ConfPath)))
 	}
-	for _, name := range Daemons {
-		a.workers = append(a.workers, newWorker(newLink(opts.RunDir, name, opts.Extras, opts.Logger)))
+	for _, name := range conf.Daemons {
+		a.workers = append(a.workers, newWorker(newDaemon(opts.RunDir, name, opts.Extras, opts.Logger)))
 	}
 	a.state.Up = make(map[string]bool)
 	return a
@@ -119,7 +115,7 @@ func (a *Applier) Set(conf []byte) {
 		return
 	}
 	for _, w := range a.workers {
-		signal(w.wake)
+		w.wake.Set()
 	}
 }
 
@@ -169,7 +165,7 @@ func (a *Applier) attempt(ctx context.Context, t target, w *wanted, check bool) 
 	defer cancel()
 	changed, err = t.apply(ctx, w, check)
 	needed := t.needed(w)
-	if !needed && errors.Is(err, ErrUnavailable) {
+	if !needed && errors.Is(err, vty.ErrUnavailable) {
 		err = nil // there is nothing to do, and nobody to do it
 	}
 	a.report(t.id(), result{generation: w.generation, needed: needed, err: err})
@@ -206,8 +202,8 @@ func (s State) next(workers []*worker, results map[string]result, now time.Time)
 			next.Applied = false
 		}
 		errs = append(errs, r.err)
-		if _, isDaemon := w.target.(*link); isDaemon && r.needed {
-			next.Up[w.id()] = !errors.Is(r.err, ErrUnavailable)
+		if _, isDaemon := w.target.(*daemon); isDaemon && r.needed {
+			next.Up[w.id()] = !errors.Is(r.err, vty.ErrUnavailable)
 		}
 	}
 	next.Err = errors.Join(errs...)

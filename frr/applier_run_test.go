@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 // run starts the Applier and stops it at the end of the test. It returns a
@@ -70,10 +71,10 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 func TestRunWaitsForDaemon(t *testing.T) {
-	f := fakeFRR{filepath.Join(socketDir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
+	f := fakeFRR{filepath.Join(frrtest.Dir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
 	a, until := run(t, frr.Options{RunDir: f.dir})
 	a.Set([]byte(wantedConf))
-	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) && !s.Up["bgpd"] })
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) && !s.Up["bgpd"] })
 	if err := os.Mkdir(f.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestRunNoticesKilledDaemon(t *testing.T) {
 		return reads == 2
 	})
 	f.bgpd.Kill()
-	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && errors.Is(s.Err, frr.ErrUnavailable) })
+	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && errors.Is(s.Err, vty.ErrUnavailable) })
 	f.bgpd.Clear()
 	f.bgpd.Start(t, f.dir)
 	until("applied again", applied)
@@ -127,7 +128,7 @@ func TestRunKeepsNewest(t *testing.T) {
 	for i := range 50 {
 		a.Set([]byte(onePrefix(i + 2)))
 	}
-	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) })
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
 	f.bgpd.Hang(false)
 	until("applied", applied)
 	f.inForce(t, onePrefix(51))
@@ -150,7 +151,7 @@ func TestRunRejectedIsRetriedSlowly(t *testing.T) {
 	})
 	a, until := run(t, frr.Options{RunDir: f.dir})
 	a.Set([]byte(wantedConf))
-	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrRejected) })
+	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrRejected) })
 	start := time.Now()
 	f.bgpd.Refuse(nil)
 	until("applied by a retry", applied)

@@ -10,17 +10,16 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/status"
 )
 
 // bfddTimeout is how long bfdd may take to answer, so that one that hangs leaves
 // those who ask the time for bgpd.
 const bfddTimeout = 2 * time.Second
-
-// DefaultVRF is what FRR calls the VRF that is none.
-const DefaultVRF = "default"
 
 // Counters are what FRR has counted, over all VRFs.
 type Counters struct {
@@ -73,20 +72,20 @@ func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.In
 // Counters returns what bgpd and bfdd have counted. A bfdd that does not answer
 // in two seconds, or not as it should, leaves BFD empty, with BFDError.
 func (r *Reader) Counters(ctx context.Context) (Counters, error) {
-	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
+	text, err := r.ask(ctx, conf.BGPD, "show bgp vrf all neighbors json")
 	if err != nil {
 		return Counters{}, err
 	}
 	var c Counters
 	if c.BGP, err = DecodeBGPCounters([]byte(text)); err != nil {
-		return Counters{}, fmt.Errorf("%s: %w", bgpd, err)
+		return Counters{}, fmt.Errorf("%s: %w", conf.BGPD, err)
 	}
-	if text, err = r.ask(ctx, bgpd, "show running-config"); err != nil {
+	if text, err = r.ask(ctx, conf.BGPD, "show running-config"); err != nil {
 		return Counters{}, err
 	}
-	ports := portsOf(Parse(text))
+	ports := conf.Parse(text).Ports()
 	for i, s := range c.BGP {
-		c.BGP[i].Port = ports[[2]string{s.VRF, s.Peer}]
+		c.BGP[i].Port = ports[status.PeerOf(s.VRF, s.Peer)]
 	}
 	c.BFD, c.BFDError = r.bfdCounters(ctx)
 	return c, nil
@@ -95,43 +94,19 @@ func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
 	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
 	defer cancel()
-	counters, err := r.ask(ctx, bfdd, "show bfd peers counters json")
+	counters, err := r.ask(ctx, conf.BFDD, "show bfd peers counters json")
 	if err != nil {
 		return nil, err
 	}
-	states, err := r.ask(ctx, bfdd, "show bfd peers json")
+	states, err := r.ask(ctx, conf.BFDD, "show bfd peers json")
 	if err != nil {
 		return nil, err
 	}
 	c, err := DecodeBFDCounters([]byte(counters), []byte(states))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", bfdd, err)
+		return nil, fmt.Errorf("%s: %w", conf.BFDD, err)
 	}
 	return c, nil
-}
-
-// portsOf returns the ports that neighbors are configured with, by VRF and name.
-func portsOf(c *Config) map[[2]string]uint16 {
-	ports := make(map[[2]string]uint16)
-	for _, s := range c.Sections {
-		if kind, _ := enter(inTop, s.Text); kind != inRouter {
-			continue
-		}
-		vrf := DefaultVRF
-		if _, name, ok := strings.Cut(s.Text, " vrf "); ok {
-			vrf = name
-		}
-		for _, l := range s.Sub {
-			f := strings.Fields(l.Text)
-			if len(f) != 4 || f[0] != "neighbor" || f[2] != "port" {
-				continue
-			}
-			if port, err := strconv.ParseUint(f[3], 10, 16); err == nil {
-				ports[[2]string{vrf, f[1]}] = uint16(port)
-			}
-		}
-	}
-	return ports
 }
 
 // DecodeBGPCounters reads what bgpd prints for "show bgp vrf all neighbors json".

@@ -18,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -53,11 +54,11 @@ func TestCounters(t *testing.T) {
 			bfd.VRF, bfd.Peer, bfd.Up = "default", netip.MustParseAddr("10.10.0.254"), true
 			want := frr.Counters{
 				BGP:      []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}},
-				BFDError: frr.ErrUnavailable,
+				BFDError: vty.ErrUnavailable,
 			}
 			same := cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateErrors()}
 
-			dir := socketDir(t)
+			dir := frrtest.Dir(t)
 			bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 			say := func(d *frrtest.Daemon, command, file string) {
 				text, err := os.ReadFile(filepath.Join("testdata", tt.version, file))
@@ -98,7 +99,7 @@ func TestCounters(t *testing.T) {
 
 // A bfdd that hangs costs what it would say, and some time.
 func TestCountersWithoutBFD(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	bgpd.Reply("show bgp vrf all neighbors json", `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established"}}}`, 0)
 	bgpd.Start(t, dir)
@@ -109,7 +110,7 @@ func TestCountersWithoutBFD(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	c, err := r.Counters(ctx)
-	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, frr.ErrUnavailable) {
+	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, vty.ErrUnavailable) {
 		t.Errorf("counters: %+v, %v", c, err)
 	}
 	s, err := r.Sessions(ctx)

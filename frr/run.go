@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/frr/vty"
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
@@ -47,24 +50,15 @@ func (a *Applier) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// A worker drives one target. Its channels have room for one value, which means
-// that there is something to do, however often it was said.
+// A worker drives one target.
 type worker struct {
 	target
-	wake      chan struct{} // another text is wanted
-	restarted chan struct{} // another daemon has taken the place of the old one
+	wake      wake.Signal // another text is wanted
+	restarted wake.Signal // another daemon has taken the place of the old one
 }
 
 func newWorker(t target) *worker {
-	return &worker{target: t, wake: make(chan struct{}, 1), restarted: make(chan struct{}, 1)}
-}
-
-// signal says that there is something to do.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	return &worker{target: t, wake: wake.New(), restarted: wake.New()}
 }
 
 // work is the loop of one worker.
@@ -133,7 +127,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 // backoff returns how long to wait after a number of failures in a row.
 func backoff(failures int, err error) time.Duration {
 	first, last := firstRetry, lastRetry
-	if errors.Is(err, ErrRejected) && !errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, vty.ErrRejected) && !errors.Is(err, vty.ErrUnavailable) {
 		first, last = rejectedRetry, lastRejectedRetry
 	}
 	return min(first<<min(failures, 10), last)

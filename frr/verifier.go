@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
@@ -55,7 +57,7 @@ type VerifierOptions struct {
 // over a session that is up. Its methods are safe for concurrent use.
 type Verifier struct {
 	opts VerifierOptions
-	wake chan struct{} // has room for one value: there is something to look at
+	wake wake.Signal // there is something to look at
 
 	mu     sync.Mutex // guards the fields below
 	routes []netip.Prefix
@@ -76,7 +78,7 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
+	return &Verifier{opts: opts, wake: wake.New(), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
 }
 
 // Expect replaces the routes to look at. It waits for nothing.
@@ -94,7 +96,7 @@ func (v *Verifier) Expect(routes []netip.Prefix) {
 	}
 	v.mu.Unlock()
 	if !same {
-		signal(v.wake)
+		v.wake.Set()
 	}
 }
 
@@ -103,7 +105,7 @@ func (v *Verifier) Look() {
 	v.mu.Lock()
 	v.again = true
 	v.mu.Unlock()
-	signal(v.wake)
+	v.wake.Set()
 }
 
 // Recheck has routes looked at that were sent, several times over: they may go to
@@ -117,7 +119,7 @@ func (v *Verifier) Recheck(routes []netip.Prefix) {
 	}
 	v.mu.Unlock()
 	if len(routes) > 0 {
-		signal(v.wake)
+		v.wake.Set()
 	}
 }
 
@@ -188,7 +190,7 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 		v.mu.Unlock()
 	}
 	found, err := v.ask(ctx, routes)
-	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	if errors.Is(err, vty.ErrUnavailable) && ctx.Err() == nil {
 		found, err = nil, nil // no bgpd, no sessions
 	}
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -126,7 +127,7 @@ func TestVerifier(t *testing.T) {
 		r.change(func() { r.sent[a], r.sent[b] = map[netip.Prefix]bool{p1: true}, nil })
 		v.Look()
 		is("again", p1, a)
-		r.change(func() { r.err = fmt.Errorf("dial: %w", frr.ErrUnavailable) })
+		r.change(func() { r.err = fmt.Errorf("dial: %w", vty.ErrUnavailable) })
 		v.Look()
 		is("without bgpd", p1)
 		r.change(func() { r.err = nil })

@@ -65,8 +65,8 @@ func (a *Applier) watch(ctx context.Context) error {
 // is empty.
 func (a *Applier) restarted(socket string) {
 	for _, w := range a.workers {
-		if l, ok := w.target.(*link); ok && (socket == "" || slices.Contains(sockets(l.name), socket)) {
-			signal(w.restarted)
+		if d, ok := w.target.(*daemon); ok && (socket == "" || slices.Contains(sockets(d.name), socket)) {
+			w.restarted.Set()
 		}
 	}
 }

@@ -54,6 +54,16 @@ func New(name string) *Daemon {
 	}
 }
 
+// Dir returns a directory whose path is short enough for sockets.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if len(dir) > 90 {
+		t.Fatalf("frrtest: %s is too long a path for a Unix socket", dir)
+	}
+	return dir
+}
+
 // Start makes the socket NAME.vty in dir and serves it until Stop or the end of
 // the test.
 func (d *Daemon) Start(t testing.TB, dir string) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // hold keeps the sessions of the neighbors that the commands from first on make
@@ -18,7 +20,7 @@ func (d *differ) hold(first int, known map[string]bool) (held []string) {
 	for _, c := range made {
 		d.commands = append(d.commands, c)
 		peer, attr, ok := cutNeighbor(c.Text)
-		if ok && c.adds() && !known[peer] && makesNeighbor(attr) {
+		if ok && c.Adds() && !known[peer] && makesNeighbor(attr) {
 			d.add(c.Context, Line{Text: "neighbor " + peer + " shutdown"})
 			held = append(held, peer)
 		}
@@ -64,7 +66,7 @@ func (d *differ) retry(commands []Command, have, want Section, resets []Command)
 			continue // how often to try has bgpd try now
 		}
 		done[peer] = true
-		d.exec(Command{Line: Line{Text: clearOf(want) + " " + peer}, Down: peerID(vrfOf(want.Text), peer)})
+		d.exec(Command{Line: Line{Text: clearOf(want) + " " + peer}, Down: status.PeerOf(vrfOf(want.Text), peer)})
 	}
 }
 

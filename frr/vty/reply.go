@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package vty
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 // A Status is the last byte of a reply: how a command ended. The values are those
@@ -74,18 +77,13 @@ type CommandError struct {
 	Output  string // what the daemon said; its status in words if it said nothing
 }
 
-func newCommandError(daemon, command string, r Reply) *CommandError {
-	out := strings.Join(strings.Fields(r.Output), " ")
-	if _, secret, ok := strings.Cut(command, passwordWord); ok && secret != "" {
-		out = strings.ReplaceAll(out, secret, redacted)
-	}
-	if out == "" {
-		out = r.Status.String()
-	}
+// NewCommandError returns the error for a command that a daemon refused with r.
+func NewCommandError(daemon, command string, r Reply) *CommandError {
+	out := conf.RedactAnswer(command, strings.Join(strings.Fields(r.Output), " "))
 	return &CommandError{
 		Daemon:  daemon,
-		Command: strings.TrimSpace(Redact(command)),
-		Output:  Redact(out),
+		Command: strings.TrimSpace(conf.Redact(command)),
+		Output:  cmp.Or(out, r.Status.String()),
 	}
 }
 
@@ -99,26 +97,3 @@ func (e *CommandError) Error() string {
 
 // Is makes errors.Is(err, ErrRejected) true.
 func (e *CommandError) Is(target error) bool { return target == ErrRejected }
-
-const (
-	passwordWord = "password " // what precedes a secret in FRR's configuration
-	redacted     = "[redacted]"
-)
-
-// Redact returns text with whatever follows the word "password" on a line
-// replaced, so that it can be logged and shown.
-func Redact(text string) string {
-	if !strings.Contains(text, passwordWord) {
-		return text
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if i := strings.Index(line, passwordWord); i >= 0 {
-			b.WriteString(line[:i+len(passwordWord)])
-			b.WriteString(redacted)
-			line = line[len(strings.TrimRight(line, "\r\n")):]
-		}
-		b.WriteString(line)
-	}
-	return b.String()
-}

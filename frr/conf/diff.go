@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
@@ -34,8 +34,18 @@ func (c Command) String() string {
 	return b.String()
 }
 
-// adds reports whether the command sets a line of the wanted text.
-func (c Command) adds() bool { return c.No > 0 }
+// Adds reports whether the command sets a line of the wanted text.
+func (c Command) Adds() bool { return c.No > 0 }
+
+// Opens reports whether a command leaves the daemon in a context of its own.
+func (c Command) Opens() bool {
+	in := inTop
+	for _, l := range c.Context {
+		in, _ = enter(in, l.Text)
+	}
+	_, opens := enter(in, c.Text)
+	return opens
+}
 
 // Diff returns the commands that make the running configuration of a daemon into
 // the wanted one, in the order in which to send them; none if it is that already.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package contract has the files by which herald-agent and the FRR container talk
+// to each other.
+package contract
 
 import (
 	"crypto/sha256"
@@ -12,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 // Files of the folder that the agent and the FRR container share, /etc/frr in
@@ -88,7 +92,7 @@ func ReadExtrasResult(dir string) (ExtrasResult, error) {
 
 // WriteExtrasResult leaves a result for the agent.
 func WriteExtrasResult(dir string, r ExtrasResult) error {
-	r.Error = Redact(r.Error)
+	r.Error = conf.Redact(r.Error)
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

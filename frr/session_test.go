@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -46,7 +47,7 @@ func at(addr string) status.PeerID { return status.PeerID{Address: netip.MustPar
 // recorded makes daemons that answer as FRR did when it was recorded.
 func recorded(t *testing.T, version, net4, net6 string) string {
 	t.Helper()
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	say := func(d *frrtest.Daemon, command, file string, status byte) {
 		text, err := os.ReadFile(filepath.Join("testdata", version, file))
@@ -201,7 +202,7 @@ func TestAdvertisedToIgnoresCoveringPrefix(t *testing.T) {
 
 // A neighbor may be known by its interface, and may be in another VRF.
 func TestNeighborsOfOtherKinds(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	bgpd.Reply("show bgp vrf all neighbors json", `{
 "red":{"vrfId":-1,"vrfName":"red","10.0.0.1":{"bgpState":"Idle"},"eth2":{"bgpState":"Active"}},
@@ -266,10 +267,10 @@ func TestDecodeGarbage(t *testing.T) {
 }
 
 func TestReaderReconnects(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	r := frr.NewReader(dir)
 	defer r.Close()
-	if _, err := r.Sessions(t.Context()); !errors.Is(err, frr.ErrUnavailable) {
+	if _, err := r.Sessions(t.Context()); !errors.Is(err, vty.ErrUnavailable) {
 		t.Fatalf("without bgpd: got %v, want ErrUnavailable", err)
 	}
 	for range 2 { // the second stands for bgpd after a restart

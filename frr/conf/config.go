@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package conf reads FRR's configuration text, and finds the commands that lead
+// from a running configuration to a wanted one.
+package conf
 
 import (
 	"slices"

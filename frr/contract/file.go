@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package contract
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,51 +13,6 @@ import (
 
 // confMode lets FRR's group read the file, which has passwords in it.
 const confMode = 0o640
-
-// A confFile is the frr.conf that FRR starts from.
-type confFile struct {
-	path  string
-	token chan struct{} // capacity 1; whoever holds it owns what follows
-
-	known   bool
-	content string // of the file, if known
-}
-
-func newConfFile(path string) *confFile {
-	return &confFile{path: path, token: make(chan struct{}, 1)}
-}
-
-func (f *confFile) id() string                { return filepath.Base(f.path) }
-func (f *confFile) needed(*wanted) bool       { return true }
-func (f *confFile) restart(context.Context)   {}
-func (f *confFile) lost(context.Context) bool { return false }
-
-// apply writes the wanted text unless the file has it already.
-func (f *confFile) apply(ctx context.Context, w *wanted, check bool) (changed bool, err error) {
-	select {
-	case f.token <- struct{}{}:
-	case <-ctx.Done():
-		return false, fmt.Errorf("write %s: %w", f.path, context.Cause(ctx))
-	}
-	defer func() { <-f.token }()
-
-	if check || !f.known {
-		old, err := os.ReadFile(f.path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-		f.content, f.known = string(old), err == nil
-	}
-	if f.known && f.content == w.text {
-		return false, nil
-	}
-	f.known = false
-	if err := ReplaceFile(f.path, []byte(w.text)); err != nil {
-		return false, err
-	}
-	f.content, f.known = w.text, true
-	return true, nil
-}
 
 // ReplaceFile writes a file so that others see the old text or the new one, and
 // never a part. FRR's group may read it.

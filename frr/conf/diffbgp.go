@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"net/netip"
@@ -66,10 +66,10 @@ func makesNeighbor(attr string) bool {
 
 // clearOf returns the command that resets neighbors of a router; which of them
 // follows.
-func clearOf(router Section) string { return clearBGP(vrfOf(router.Text)) }
+func clearOf(router Section) string { return Clear(vrfOf(router.Text)) }
 
-// clearBGP is the same for a VRF; none is the default one.
-func clearBGP(vrf string) string {
+// Clear is the same for a VRF; the empty one is the default one.
+func Clear(vrf string) string {
 	if vrf != "" {
 		return "clear bgp vrf " + vrf
 	}

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -62,13 +64,13 @@ type BFD struct {
 // concurrent use.
 type Reader struct {
 	dir   string
-	conns map[string]*Conn // by daemon
+	conns map[string]*vty.Conn // by daemon
 }
 
 // NewReader returns a Reader of the daemons whose vty sockets are in dir. It
 // connects when it is asked something.
 func NewReader(dir string) *Reader {
-	return &Reader{dir: dir, conns: make(map[string]*Conn)}
+	return &Reader{dir: dir, conns: make(map[string]*vty.Conn)}
 }
 
 // Close closes the connections.
@@ -91,16 +93,16 @@ const showSessions = "show bgp vrf all neighbors json"
 // sessions that guard them. None if no BGP is configured. A bfdd that does not
 // answer in two seconds leaves BFD nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
-	text, err := r.ask(ctx, bgpd, showSessions)
+	text, err := r.ask(ctx, conf.BGPD, showSessions)
 	if err != nil {
 		return nil, err
 	}
 	sessions, err := DecodeSessions([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", bgpd, err)
+		return nil, fmt.Errorf("%s: %w", conf.BGPD, err)
 	}
 	text, err = r.askBFD(ctx)
-	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	if errors.Is(err, vty.ErrUnavailable) && ctx.Err() == nil {
 		return sessions, nil
 	}
 	if err != nil {
@@ -108,7 +110,7 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	}
 	peers, err := DecodeBFD([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", bfdd, err)
+		return nil, fmt.Errorf("%s: %w", conf.BFDD, err)
 	}
 	for i, s := range sessions {
 		if b, ok := peers[s.Peer]; ok {
@@ -122,28 +124,28 @@ func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 func (r *Reader) askBFD(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
 	defer cancel()
-	return r.ask(ctx, bfdd, "show bfd peers json")
+	return r.ask(ctx, conf.BFDD, "show bfd peers json")
 }
 
 // AdvertisedTo returns the peers of a VRF that were sent a prefix, in order: in whose
 // Adj-RIB-Out it is. None if bgpd does not originate the prefix.
 func (r *Reader) AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error) {
 	prefix = prefix.Masked()
-	text, err := r.ask(ctx, bgpd, showBGP(vrf)+family(prefix.Addr())+" unicast "+prefix.String()+" json")
+	text, err := r.ask(ctx, conf.BGPD, showBGP(vrf)+family(prefix.Addr())+" unicast "+prefix.String()+" json")
 	if err != nil {
 		return nil, err
 	}
 	peers, err := DecodeAdvertisedTo([]byte(text), vrf, prefix)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", bgpd, prefix, err)
+		return nil, fmt.Errorf("%s: %s: %w", conf.BGPD, prefix, err)
 	}
 	return peers, nil
 }
 
 // Reset closes the session with a peer, for bgpd to open it anew.
 func (r *Reader) Reset(ctx context.Context, peer status.PeerID) error {
-	if _, err := r.ask(ctx, bgpd, clearBGP(peer.VRF)+" "+peer.Name()); err != nil {
-		return fmt.Errorf("%s: %s: reset the session: %w", bgpd, peer, err)
+	if _, err := r.ask(ctx, conf.BGPD, conf.Clear(peer.VRF)+" "+peer.Name()); err != nil {
+		return fmt.Errorf("%s: %s: reset the session: %w", conf.BGPD, peer, err)
 	}
 	return nil
 }
@@ -164,13 +166,13 @@ func (r *Reader) Advertised(ctx context.Context, peer status.PeerID, v6 bool) (m
 	if v6 {
 		of = netip.IPv6Unspecified()
 	}
-	text, err := r.ask(ctx, bgpd, showBGP(peer.VRF)+family(of)+" unicast neighbors "+peer.Name()+" advertised-routes json")
+	text, err := r.ask(ctx, conf.BGPD, showBGP(peer.VRF)+family(of)+" unicast neighbors "+peer.Name()+" advertised-routes json")
 	if err != nil {
 		return nil, err
 	}
 	prefixes, err := DecodeAdvertised([]byte(text))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", bgpd, peer, err)
+		return nil, fmt.Errorf("%s: %s: %w", conf.BGPD, peer, err)
 	}
 	return prefixes, nil
 }
@@ -188,13 +190,13 @@ func (r *Reader) ask(ctx context.Context, daemon, command string) (string, error
 	c, reused := r.conns[daemon]
 	if !reused {
 		var err error
-		if c, err = Dial(ctx, filepath.Join(r.dir, daemon+".vty")); err != nil {
+		if c, err = vty.Dial(ctx, filepath.Join(r.dir, daemon+".vty")); err != nil {
 			return "", err
 		}
 		r.conns[daemon] = c
 	}
 	text, err := c.Run(ctx, command)
-	if !errors.Is(err, ErrUnavailable) {
+	if !errors.Is(err, vty.ErrUnavailable) {
 		return text, err
 	}
 	delete(r.conns, daemon)
@@ -229,30 +231,12 @@ func DecodeSessions(text []byte) ([]Session, error) {
 			if err := json.Unmarshal(value, &n); err != nil {
 				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
 			}
-			sessions = append(sessions, n.session(peerID(vrf, name)))
+			sessions = append(sessions, n.session(status.PeerOf(vrf, name)))
 		}
 	}
 	slices.SortFunc(sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
 	return sessions, nil
 }
-
-// peerID returns which neighbor FRR calls by a name in a VRF.
-func peerID(vrf, name string) status.PeerID {
-	id := status.PeerID{VRF: vrf}
-	if vrf == defaultVRF {
-		id.VRF = ""
-	}
-	addr, err := netip.ParseAddr(name)
-	if err != nil {
-		id.Interface = name
-	} else {
-		id.Address = addr
-	}
-	return id
-}
-
-// defaultVRF is what FRR calls the default VRF.
-const defaultVRF = "default"
 
 // A rawNeighbor has what is used of a neighbor in bgpd's JSON.
 type rawNeighbor struct {
@@ -331,7 +315,7 @@ func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.
 	}
 	var peers []status.PeerID
 	for name := range raw.AdvertisedTo {
-		peers = append(peers, peerID(vrf, name))
+		peers = append(peers, status.PeerOf(vrf, name))
 	}
 	slices.SortFunc(peers, status.PeerID.Compare)
 	return peers, nil
@@ -372,9 +356,9 @@ func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		ids := []status.PeerID{peerID(p.VRF, p.Peer.String())}
+		ids := []status.PeerID{status.PeerOf(p.VRF, p.Peer.String())}
 		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
-			ids = append(ids, peerID(p.VRF, p.Interface))
+			ids = append(ids, status.PeerOf(p.VRF, p.Interface))
 		}
 		for _, id := range ids {
 			if old, ok := peers[id]; !ok || b.before(old) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package vty speaks the protocol of the vty sockets on which FRR's daemons take
+// commands.
+package vty
 
 import (
 	"bufio"
@@ -13,6 +15,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 // ErrUnavailable reports that a daemon could not be reached, or that its
@@ -83,9 +87,9 @@ func NewConn(name string, nc net.Conn) *Conn {
 // Close closes the connection.
 func (c *Conn) Close() error { return c.c.Close() }
 
-// lost reports whether the daemon has closed the connection while nothing was
+// Lost reports whether the daemon has closed the connection while nothing was
 // asked of it. It takes a millisecond if not.
-func (c *Conn) lost() bool {
+func (c *Conn) Lost() bool {
 	c.c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	defer c.c.SetReadDeadline(time.Time{})
 	_, err := c.r.Peek(1)
@@ -103,7 +107,7 @@ func (c *Conn) Run(ctx context.Context, command string) (string, error) {
 		return "", err
 	}
 	if r := replies[0]; !r.Status.OK(r.Output) {
-		return r.Output, newCommandError(c.name, command, r)
+		return r.Output, NewCommandError(c.name, command, r)
 	}
 	return replies[0].Output, nil
 }
@@ -116,7 +120,7 @@ func (c *Conn) Run(ctx context.Context, command string) (string, error) {
 func (c *Conn) Batch(ctx context.Context, commands []string) ([]Reply, error) {
 	for _, cmd := range commands {
 		if strings.IndexByte(cmd, 0) >= 0 || strings.IndexByte(cmd, '\n') >= 0 {
-			return nil, fmt.Errorf("%s: command %q: NUL or newline inside", c.name, Redact(cmd))
+			return nil, fmt.Errorf("%s: command %q: NUL or newline inside", c.name, conf.Redact(cmd))
 		}
 	}
 	if err := ctx.Err(); err != nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
@@ -9,23 +9,13 @@ import (
 
 // The daemons that Herald configures.
 const (
-	zebra = "zebra"
-	bfdd  = "bfdd"
-	bgpd  = "bgpd"
+	Zebra = "zebra"
+	BFDD  = "bfdd"
+	BGPD  = "bgpd"
 )
 
-// Daemons are the names of the daemons that an Applier configures.
-var Daemons = []string{zebra, bfdd, bgpd}
-
-// sockets returns the files in FRR's run directory on which a daemon may take its
-// configuration, the preferred one first. From FRR 10 on zebra's is mgmtd's
-// affair, where there is an mgmtd.
-func sockets(daemon string) []string {
-	if daemon == zebra {
-		return []string{"mgmtd.vty", "zebra.vty"}
-	}
-	return []string{daemon + ".vty"}
-}
+// Daemons are their names.
+var Daemons = []string{Zebra, BFDD, BGPD}
 
 // ownName begins the names of the route-maps and lists that belong to Herald, so
 // that those of an operator can stand beside them.
@@ -132,11 +122,33 @@ func needs(daemon string, s Section) bool {
 	case common(s):
 		return true
 	case s.Text == "bfd", strings.HasPrefix(s.Text, "debug bfd "):
-		return daemon == bfdd
+		return daemon == BFDD
 	case isNexthopTracking(s.Text), strings.HasPrefix(s.Text, "debug zebra "):
-		return daemon == zebra
+		return daemon == Zebra
 	}
-	return daemon == bgpd
+	return daemon == BGPD
+}
+
+// Parts are the parts of a wanted configuration, by daemon.
+type Parts map[string]*Config
+
+// Parts returns the part of each daemon.
+func (c *Config) Parts() Parts {
+	parts := make(Parts, len(Daemons))
+	for _, name := range Daemons {
+		parts[name] = c.For(name)
+	}
+	return parts
+}
+
+// Need reports whether a daemon's part has more than what every daemon gets. The
+// tracking of next hops is for routes: without bgpd's there is none to track, so
+// that a node that announces on layer 2 alone needs no FRR.
+func (p Parts) Need(daemon string) bool {
+	routes := slices.ContainsFunc(p[BGPD].Sections, func(s Section) bool { return !common(s) })
+	return slices.ContainsFunc(p[daemon].Sections, func(s Section) bool {
+		return !common(s) && (routes || !isNexthopTracking(s.Text))
+	})
 }
 
 // common reports whether every daemon knows a line.
