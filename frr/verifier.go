@@ -30,6 +30,10 @@ const (
 	// to another set of peers: they are not all sent it at the same moment.
 	lookOnceMore = 5
 
+	// sessionsAge is how old the list of sessions may be at a look. It says where to
+	// ask, not what was sent: a route is at most missed, until the next look.
+	sessionsAge = firstLook
+
 	// lookOneByOne is up to how many routes are asked for one by one. From there
 	// on the whole of what each peer was sent is cheaper.
 	lookOneByOne = 32
@@ -37,7 +41,6 @@ const (
 
 // A Prober asks FRR for what was sent to whom.
 type Prober interface {
-	Sessions(ctx context.Context) ([]Session, error)
 	AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error)
 	Advertised(ctx context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error)
 	Close() error
@@ -47,6 +50,8 @@ var _ Prober = (*Reader)(nil)
 
 // VerifierOptions configure a Verifier.
 type VerifierOptions struct {
+	Sessions func(ctx context.Context, since time.Time) ([]Session, error) // required: as Poller.Sessions
+
 	Prober  Prober        // required: the Verifier's own, which it closes
 	Timeout time.Duration // optional: for one look; 0 means 10 s
 	Changed func()        // optional: called after answers of SentTo have changed, with no lock held; it must not block
@@ -189,7 +194,7 @@ func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) er
 		awaited, v.again = v.again, false
 		v.mu.Unlock()
 	}
-	found, err := v.ask(ctx, routes)
+	found, err := v.ask(ctx, routes, begun.Add(-sessionsAge))
 	if errors.Is(err, vty.ErrUnavailable) && ctx.Err() == nil {
 		found, err = nil, nil // no bgpd, no sessions
 	}
@@ -219,10 +224,11 @@ func (v *Verifier) Looked() time.Time {
 	return v.looked
 }
 
-// ask returns who was sent each of the routes.
-func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Prefix][]status.PeerID, error) {
+// ask returns who was sent each of the routes, over the sessions that have been up
+// since a time or later.
+func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix, since time.Time) (map[netip.Prefix][]status.PeerID, error) {
 	found := make(map[netip.Prefix][]status.PeerID, len(routes))
-	sessions, err := v.opts.Prober.Sessions(ctx)
+	sessions, err := v.opts.Sessions(ctx, since)
 	if err != nil {
 		return nil, err
 	}

@@ -30,7 +30,7 @@ type ribs struct {
 	whole  int // questions about all that a peer was sent
 }
 
-func (r *ribs) Sessions(context.Context) ([]frr.Session, error) {
+func (r *ribs) Sessions(context.Context, time.Time) ([]frr.Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := []frr.Session{{Peer: status.PeerID{Interface: "eth0"}}, {Peer: at("10.0.0.99")}}
@@ -88,7 +88,7 @@ func TestVerifier(t *testing.T) {
 		a, b := at("10.0.0.1"), status.PeerID{VRF: "red", Interface: "eth1"}
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {}, b: {}}}
 		var changes atomic.Int64
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes.Add(1) }})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r, Changed: func() { changes.Add(1) }})
 		go v.Run(t.Context())
 		is := func(when string, p netip.Prefix, want ...status.PeerID) {
 			t.Helper()
@@ -146,7 +146,7 @@ func TestVerifierLooked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{at("10.0.0.1"): {netip.MustParsePrefix("192.0.2.1/32"): true}}}
 		var changed atomic.Int32
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changed.Add(1) }})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r, Changed: func() { changed.Add(1) }})
 		go func() { _ = v.Run(t.Context()) }()
 		v.Expect([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
 		time.Sleep(20 * time.Second)
@@ -180,7 +180,7 @@ func TestVerifierRecheck(t *testing.T) {
 		p := netip.MustParsePrefix("192.0.2.1/32")
 		a, b := at("10.0.0.1"), at("10.0.0.2")
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {p: true}, b: {}}}
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
 		v.Expect([]netip.Prefix{p})
 		<-time.After(10 * time.Second) // the route is old now
@@ -222,7 +222,7 @@ func TestVerifierOfMany(t *testing.T) {
 		for _, p := range all[1:] {
 			r.sent[a][p] = true
 		}
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
 		v.Expect(all)
 		synctest.Wait()

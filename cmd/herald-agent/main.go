@@ -145,12 +145,14 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	applier = frr.New(frr.Options{
 		RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Changed: progress.Changed, Logger: log.With("component", "frr"),
 	})
+	peers := frr.NewPoller(o.frrDir)
+	defer peers.Close()
 	routers := frr.NewVerifier(frr.VerifierOptions{
-		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
+		Sessions: peers.Sessions, Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
+		Reader: peers.Reader(), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
 		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
