@@ -16,7 +16,7 @@ import (
 // A confFile is the frr.conf that FRR starts from.
 type confFile struct {
 	path  string
-	token chan struct{} // capacity 1; whoever holds it owns what follows
+	token chan struct{} // capacity 1; its holder owns the fields below
 
 	known   bool
 	content string // of the file, if known

@@ -16,20 +16,20 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A daemon is what an Applier keeps about one daemon: its connection, and what the
-// daemon is known to run. Whoever holds the token owns it.
+// A daemon drives one of FRR's daemons. It knows the connection, and the
+// configuration that the daemon runs.
 type daemon struct {
 	name  string
 	paths []string // sockets that take its configuration, the first that is there
 	log   *slog.Logger
-	extra func() []byte // what others have added; nil means nothing
-	token chan struct{} // capacity 1
+	extra func() []byte // configuration that somebody else added; nil means none
+	token chan struct{} // capacity 1; its holder owns the fields below
 
 	conn    *vty.Conn
-	running *conf.Config    // what the daemon runs; nil if not known
+	running *conf.Config    // what the daemon runs; nil if unknown
 	applied *conf.Config    // the last configuration that was wholly accepted
-	settled map[string]bool // differences that FRR's way of printing leaves
-	tried   []conf.Command  // what had sessions tried again at the last change; see retry
+	settled map[string]bool // commands for lines that FRR prints differently; they are not sent
+	tried   []conf.Command  // commands that retried sessions at the last change; see retry
 }
 
 func newDaemon(dir, name string, extra func() []byte, log *slog.Logger) *daemon {
@@ -62,7 +62,7 @@ func (d *daemon) acquire(ctx context.Context) error {
 
 func (d *daemon) release() { <-d.token }
 
-// reset forgets the daemon that was there: another may have taken its place.
+// reset forgets the daemon: another one may have taken its place.
 func (d *daemon) reset() {
 	if d.conn != nil {
 		d.conn.Close()
@@ -76,7 +76,7 @@ func (d *daemon) id() string { return d.name }
 // needed reports whether w has anything for the daemon.
 func (d *daemon) needed(w *wanted) bool { return w.parts().Need(d.name) }
 
-// restart forgets the daemon that was there.
+// restart forgets the daemon.
 func (d *daemon) restart(ctx context.Context) {
 	if d.acquire(ctx) != nil {
 		return
@@ -85,7 +85,7 @@ func (d *daemon) restart(ctx context.Context) {
 	d.reset()
 }
 
-// lost reports whether the daemon has gone away since it was last asked.
+// lost reports whether the daemon has closed the connection.
 func (d *daemon) lost(ctx context.Context) bool {
 	if d.acquire(ctx) != nil {
 		return false
@@ -138,10 +138,10 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 	return changed, err
 }
 
-// retry has sessions tried once more that have been tried at the last change and are
-// still down, unless they are just being opened. FRR loses the first attempt when the
-// neighbor came into the AS or left it: it tracks the next hop again, and misses
-// that it has it already.
+// retry tries sessions once more that were tried at the last change and are still
+// down, unless they are being opened. If the neighbor became internal or external,
+// FRR loses the first attempt: it tracks the next hop again, and does not notice
+// that it is known already.
 func (d *daemon) retry(ctx context.Context) error {
 	tried := d.tried
 	d.tried = nil
@@ -159,10 +159,10 @@ func (d *daemon) retry(ctx context.Context) error {
 	return d.send(ctx, tried)
 }
 
-// restore sends what is missing of a configuration that was in force before, and
-// returns what is left to send. If FRR, asked again, still does not show what it
-// has just accepted, it shows it in other words: sending it once more would change
-// as little, and removing the other words would undo it.
+// restore sends the missing lines of a configuration that was in force before, and
+// returns the commands that are left to send. If FRR accepts a line but prints it
+// differently, the difference is recorded as settled: to send the line again would
+// change nothing, and to remove the printed form would undo it.
 func (d *daemon) restore(ctx context.Context, want *conf.Config, commands []conf.Command) (rest []conf.Command, err error) {
 	if !slices.ContainsFunc(commands, conf.Command.Adds) {
 		return commands, nil
@@ -183,8 +183,8 @@ func (d *daemon) restore(ctx context.Context, want *conf.Config, commands []conf
 	return nil, nil
 }
 
-// retryStale calls f again, once, if it found that the connection which an
-// earlier call left had broken in the meantime.
+// retryStale calls f. If the connection of an earlier call turns out to be broken, it
+// calls f a second time.
 func (d *daemon) retryStale(f func() error) error {
 	reused := d.conn != nil
 	err := f()
@@ -197,13 +197,13 @@ func (d *daemon) retryStale(f func() error) error {
 	case errors.Is(err, vty.ErrUnavailable):
 		d.reset()
 	case err != nil:
-		d.running = nil // some of it is in force, some is not
+		d.running = nil // it is unknown which commands are in force
 	}
 	return err
 }
 
-// load connects and reads the running configuration, unless that is done. It does
-// not see what others have added and nobody else wants.
+// load connects and reads the running configuration, unless both are known. It drops
+// the lines that somebody else added, except those that want has too.
 func (d *daemon) load(ctx context.Context, want *conf.Config) error {
 	if d.conn == nil {
 		conn, err := d.dial(ctx)
@@ -226,7 +226,7 @@ func (d *daemon) load(ctx context.Context, want *conf.Config) error {
 	return nil
 }
 
-// dial connects to the first socket that is there.
+// dial connects to the first socket that exists.
 func (d *daemon) dial(ctx context.Context) (*vty.Conn, error) {
 	last := len(d.paths) - 1
 	for _, path := range d.paths[:last] {
@@ -240,7 +240,7 @@ func (d *daemon) dial(ctx context.Context) (*vty.Conn, error) {
 
 func (d *daemon) isSettled(c conf.Command) bool { return d.settled[c.String()] }
 
-// settle notes differences that stay.
+// settle records commands for lines that FRR prints differently.
 func (d *daemon) settle(commands []conf.Command) {
 	if d.settled == nil {
 		d.settled = make(map[string]bool)
@@ -251,10 +251,10 @@ func (d *daemon) settle(commands []conf.Command) {
 	}
 }
 
-// send carries out commands in order. The way into a context is sent and answered
-// before what is for it, so that no command reaches another context when FRR
-// refuses one; the commands inside a context are pipelined. Refused commands are
-// collected; those after them are sent all the same.
+// send sends commands in order. It enters a context and waits for the answer before
+// it sends the commands for that context, so that none reaches another context if
+// FRR refuses to enter. The commands inside a context are pipelined. A refused
+// command does not stop those after it.
 func (d *daemon) send(ctx context.Context, commands []conf.Command) error {
 	commands, err := d.due(ctx, commands)
 	if err != nil {
@@ -273,8 +273,8 @@ func (d *daemon) send(ctx context.Context, commands []conf.Command) error {
 	return errors.Join(errs...)
 }
 
-// due returns the commands without those that are for sessions which are not down, and
-// takes note of those that are.
+// due drops the commands that are for sessions that are down if their session is not,
+// and remembers those that are left in tried.
 func (d *daemon) due(ctx context.Context, commands []conf.Command) ([]conf.Command, error) {
 	conditional := func(c conf.Command) bool { return c.Down != status.PeerID{} }
 	if !slices.ContainsFunc(commands, conditional) {
@@ -291,13 +291,13 @@ func (d *daemon) due(ctx context.Context, commands []conf.Command) ([]conf.Comma
 	return commands, nil
 }
 
-// states returns the states of bgpd's sessions; none if it does not say.
+// states returns the states of bgpd's sessions; none if it cannot be read.
 func (d *daemon) states(ctx context.Context) (map[status.PeerID]string, error) {
 	text, err := d.conn.Run(ctx, showSessions)
 	if errors.Is(err, vty.ErrUnavailable) {
 		return nil, err
 	}
-	sessions, _ := DecodeSessions([]byte(text)) // what cannot be read has no states
+	sessions, _ := DecodeSessions([]byte(text)) // an answer that cannot be read has no states
 	states := make(map[status.PeerID]string, len(sessions))
 	for _, f := range sessions {
 		states[f.Peer] = f.State
@@ -305,7 +305,7 @@ func (d *daemon) states(ctx context.Context) (map[status.PeerID]string, error) {
 	return states, nil
 }
 
-// groupLen returns how many of the first commands are for one context.
+// groupLen returns how many commands at the beginning are for one context.
 func groupLen(commands []conf.Command) int {
 	n := 1
 	for n < len(commands) && commands[n].Exec == commands[0].Exec &&
@@ -318,7 +318,7 @@ func groupLen(commands []conf.Command) int {
 
 func sameText(a, b conf.Line) bool { return a.Text == b.Text }
 
-// sendGroup sends commands that are all for one context, and returns the refusals.
+// sendGroup sends commands for one context, and returns the refusals.
 func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused []error, err error) {
 	batch := make([]string, 0, len(group)+2)
 	skip := 0 // replies before those of the group
@@ -354,8 +354,8 @@ func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused [
 	return refused, nil
 }
 
-// enter goes from the enable node into a context. If FRR refuses part of the way
-// it returns to where it was and reports that.
+// enter goes from the enable node into a context. If FRR refuses a part of the way,
+// enter goes back to the enable node and returns the refusal.
 func (d *daemon) enter(ctx context.Context, way []conf.Line) (refusal, err error) {
 	batch := []string{"configure terminal"}
 	for _, head := range way {

@@ -11,9 +11,9 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 )
 
-// A Poller asks bgpd for its sessions, for all parts of a process that need them.
-// It asks one question at a time, and those who wait for an answer share it. The
-// methods are safe for concurrent use.
+// A Poller asks bgpd for its sessions on behalf of all parts of a process. It asks
+// one question at a time, and callers that wait at the same time share the answer.
+// The methods are safe for concurrent use.
 type Poller struct {
 	dir   string
 	token chan struct{} // capacity 1; its holder owns the fields below

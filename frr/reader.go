@@ -16,8 +16,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Reader asks FRR for the state of sessions and routes. It has connections of
-// its own, so that no question waits for an Applier. It is not safe for
+// A Reader asks FRR for the state of sessions and routes. It has its own
+// connections, so that no question waits for an Applier. It is not safe for
 // concurrent use.
 type Reader struct {
 	dir   string
@@ -26,7 +26,7 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of the daemons whose vty sockets are in dir. It
-// connects when it is asked something.
+// connects with the first question.
 func NewReader(dir string) *Reader {
 	return &Reader{dir: dir, conns: make(map[string]*vty.Conn)}
 }
@@ -41,9 +41,9 @@ func (r *Reader) Close() error {
 	return errors.Join(errs...)
 }
 
-// Sessions returns the BGP sessions, in the order of their peers, with the BFD
-// sessions that guard them. None if no BGP is configured. A bfdd that does not
-// answer in two seconds leaves BFD nil.
+// Sessions returns the BGP sessions and their BFD sessions, in the order of their
+// peers; none if BGP is not configured. If bfdd does not answer in two seconds, BFD
+// is nil.
 func (r *Reader) Sessions(ctx context.Context) ([]Session, error) {
 	sessions, err := r.bgpSessions(ctx)
 	if err != nil {
@@ -92,8 +92,8 @@ func (r *Reader) askBFD(ctx context.Context) (string, error) {
 	return r.ask(ctx, conf.BFDD, "show bfd peers json")
 }
 
-// AdvertisedTo returns the peers of a VRF that were sent a prefix, in order: in whose
-// Adj-RIB-Out it is. None if bgpd does not originate the prefix.
+// AdvertisedTo returns the peers of a VRF that have a prefix in their Adj-RIB-Out,
+// in order; none if bgpd does not originate the prefix.
 func (r *Reader) AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error) {
 	prefix = prefix.Masked()
 	text, err := r.ask(ctx, conf.BGPD, showBGP(vrf)+family(prefix.Addr())+" unicast "+prefix.String()+" json")
@@ -107,7 +107,7 @@ func (r *Reader) AdvertisedTo(ctx context.Context, vrf string, prefix netip.Pref
 	return peers, nil
 }
 
-// Reset closes the session with a peer, for bgpd to open it anew.
+// Reset closes the session with a peer. bgpd opens it again.
 func (r *Reader) Reset(ctx context.Context, peer status.PeerID) error {
 	if _, err := r.ask(ctx, conf.BGPD, conf.Clear(peer.VRF)+" "+peer.Name()); err != nil {
 		return fmt.Errorf("%s: %s: reset the session: %w", conf.BGPD, peer, err)
@@ -115,7 +115,7 @@ func (r *Reader) Reset(ctx context.Context, peer status.PeerID) error {
 	return nil
 }
 
-// showBGP begins a question about a VRF.
+// showBGP returns the beginning of a question about a VRF.
 func showBGP(vrf string) string {
 	if vrf != "" {
 		return "show bgp vrf " + vrf + " "
@@ -123,9 +123,8 @@ func showBGP(vrf string) string {
 	return "show bgp "
 }
 
-// Advertised returns the prefixes of one family that were sent to a peer: its
-// Adj-RIB-Out. It costs one question for any number of prefixes. None if the peer
-// is not there.
+// Advertised returns the prefixes of one family in a peer's Adj-RIB-Out; none if
+// bgpd does not have the peer. It takes one question for any number of prefixes.
 func (r *Reader) Advertised(ctx context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error) {
 	of := netip.IPv4Unspecified()
 	if v6 {
@@ -149,8 +148,8 @@ func family(a netip.Addr) string {
 	return "ipv6"
 }
 
-// ask runs a command on a daemon. A connection left from before that turns out
-// broken is made anew, once.
+// ask runs a command on a daemon. If the connection of an earlier question turns out
+// to be broken, ask connects again, once.
 func (r *Reader) ask(ctx context.Context, daemon, command string) (string, error) {
 	c, reused := r.conns[daemon]
 	if !reused {

@@ -9,15 +9,15 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reopen restarts the BFD session of a peer and has bgpd open the session of BGP at
-// once; it is for a session that is down. It reports whether there was anything to do:
-// the configuration in force has the peer, and BFD for it.
+// Reopen restarts the BFD session of a peer and makes bgpd open the BGP session at
+// once. It is for a session that is down. It reports whether it did so: it does
+// nothing unless the configuration in force has the peer, with BFD.
 //
-// bgpd makes a BFD session when it reads the configuration, and can do so only if it
-// knows its own address and how far the peer is away. Of an internal peer, one over
-// several hops and, with FRR 8.4, an unnumbered one it knows that only after it has been
-// connected with the peer. A router that waits for BFD, as FRR 10.2 and 10.3.0 do, has
-// ended that connection at once, and both would wait for ever.
+// bgpd creates the BFD session when it reads the configuration. For that it has to
+// know its own address and the distance of the peer. For an internal peer, for one
+// over several hops and, with FRR 8.4, for an unnumbered one it learns these only
+// from a connection with the peer. A router that waits for BFD, as FRR 10.2 and
+// 10.3.0 do, ends that connection at once. Both sides would then wait for ever.
 func (a *Applier) Reopen(ctx context.Context, peer status.PeerID) (done bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
 	defer cancel()
@@ -35,7 +35,7 @@ func (d *daemon) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 	}
 	defer d.release()
 	if d.conn == nil || d.running == nil || d.running != d.applied {
-		return false, nil // there is more to do than that
+		return false, nil // a whole apply is due
 	}
 	commands := conf.Reopening(d.running, peer)
 	if len(commands) == 0 {
@@ -43,7 +43,7 @@ func (d *daemon) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 	}
 	err := d.retryStale(func() error {
 		if d.conn == nil {
-			return nil // it is another daemon, which is configured soon
+			return nil // a new daemon has taken its place, and is configured soon
 		}
 		return d.send(ctx, commands)
 	})

@@ -13,55 +13,54 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Session is the state of one BGP session, as bgpd tells it.
+// A Session is the state of one BGP session as bgpd reports it.
 type Session struct {
 	Peer         status.PeerID
 	ASN          uint32        // the peer's; 0 if not known yet
-	LocalASN     uint32        // ours towards the peer
+	LocalASN     uint32        // ours, as the peer sees it
 	State        string        // "Established", "Active", "Idle", …: RFC 4271, Section 8.2.2
 	Up           bool          // Established
 	Shutdown     bool          // shut down by configuration
-	Uptime       time.Duration // since it is up; 0 if it is not
+	Uptime       time.Duration // since it came up; 0 if it is not up
 	Established  int           // how often it has come up since the neighbor exists
 	Dropped      int           // how often it has gone down
 	PrefixesSent int           // in the peer's Adj-RIB-Out, over all families
-	LastError    string        // why it last went down, or did not come up; empty if never
+	LastError    string        // why it last went down or did not come up; empty if it never failed
 	BFD          *BFD          // nil if the session has no BFD
 	Local        netip.Addr    // this end's address; zero if there is no connection
 
-	Notification  status.Notification // why it last went down, or did not come up, if one says that
+	Notification  status.Notification // the last one, which says why it went down or did not come up
 	Obstacle      status.Obstacle     // what bgpd waits for, or why it closed the session
-	OpensSent     int                 // OPEN messages since the neighbor exists, as those below
+	OpensSent     int                 // OPEN messages since the neighbor exists
 	OpensReceived int
 	Notifications int // NOTIFICATION messages, sent and received
 
-	// NextHopLost says that the session is up, and that bgpd has no next hop for
-	// the IPv6 routes in it. It tells the peer an IPv4 address in the shape of one of
-	// IPv6 (RFC 4291, Section 2.5.5.2), by which nothing is reached. FRR 8.4 and 10.3
-	// come to this when the interface has been down and the session has outlived
-	// that; a new session has the address. Of a session over IPv4 it is said if there
-	// are IPv6 routes in it. Its interface may never have had an address for them.
+	// NextHopLost reports that the session is up, but bgpd has no next hop for its
+	// IPv6 routes. bgpd then sends the peer an IPv4-mapped IPv6 address (RFC 4291,
+	// Section 2.5.5.2), which leads nowhere. With FRR 8.4 and 10.3 this happens when a
+	// session outlives that its interface is down. A new session has a next hop again.
+	// For a session over IPv4 it is set only if there are IPv6 routes in it: its
+	// interface may never have had an IPv6 address.
 	NextHopLost bool
 }
 
-// A BFD is the state of the BFD session that guards a BGP session, as bfdd tells
-// it.
+// A BFD is the state of the BFD session of a BGP session, as bfdd reports it.
 type BFD struct {
 	Peer       string        // its address, with the interface if that is a link-local one
 	Status     string        // "up", "down", "init", "shutdown": RFC 5880, Section 4.1
 	Up         bool          // both ends see each other
-	Uptime     time.Duration // since it is up; 0 if it is not
+	Uptime     time.Duration // since it came up; 0 if it is not up
 	Diagnostic string        // why it went down; "ok" if it did not
 }
 
-// established is what bgpd calls the state of a session that is up.
+// established is bgpd's word for the state of a session that is up.
 const established = "Established"
 
-// showSessions is what DecodeSessions reads the answer to.
+// showSessions is the command whose output DecodeSessions reads.
 const showSessions = "show bgp vrf all neighbors json"
 
-// DecodeSessions reads what bgpd prints for "show bgp vrf all neighbors json".
-// That says all that "show bgp summary json" does, of every family at once, and
+// DecodeSessions reads the output of bgpd for "show bgp vrf all neighbors json". It
+// has all that "show bgp summary json" has, for every family at once, and the reason
 // why a session is down.
 func DecodeSessions(text []byte) ([]Session, error) {
 	vrfs, err := decodeObject(text)
@@ -71,7 +70,7 @@ func DecodeSessions(text []byte) ([]Session, error) {
 	var sessions []Session
 	for vrf, value := range vrfs {
 		if value[0] != '{' {
-			continue // a remark beside the VRFs: "bgpNoSuchInstance", say
+			continue // not a VRF but a remark, such as "bgpNoSuchInstance"
 		}
 		raw, err := decodeObject(value)
 		if err != nil {
@@ -79,7 +78,7 @@ func DecodeSessions(text []byte) ([]Session, error) {
 		}
 		for name, value := range raw {
 			if value[0] != '{' {
-				continue // what it says of the VRF: "vrfId", say
+				continue // not a neighbor but a property of the VRF, such as "vrfId"
 			}
 			var n rawNeighbor
 			if err := json.Unmarshal(value, &n); err != nil {
@@ -92,7 +91,7 @@ func DecodeSessions(text []byte) ([]Session, error) {
 	return sessions, nil
 }
 
-// A rawNeighbor has what is used of a neighbor in bgpd's JSON.
+// A rawNeighbor has the used fields of a neighbor in bgpd's JSON.
 type rawNeighbor struct {
 	RemoteAS    uint32 `json:"remoteAs"`
 	LocalAS     uint32 `json:"localAs"`
@@ -105,7 +104,7 @@ type rawNeighbor struct {
 	ErrorCode   string `json:"lastErrorCodeSubcode"`
 	Notified    string `json:"lastNotificationReason"`
 	HostLocal   string `json:"hostLocal"`     // or "Unknown"
-	NextHop6    string `json:"nexthopGlobal"` // likewise; "::" is none
+	NextHop6    string `json:"nexthopGlobal"` // or "Unknown"; "::" is none
 	ResetCode   int    `json:"lastResetCode"` // see obstacles
 	Messages    struct {
 		OpensSent     int `json:"opensSent"`
@@ -153,9 +152,9 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 	return s
 }
 
-// DecodeAdvertisedTo reads what bgpd prints for "show bgp FAMILY unicast PREFIX
-// json". bgpd answers with a covering prefix if it has not got the prefix itself;
-// that is none.
+// DecodeAdvertisedTo reads the output of bgpd for "show bgp FAMILY unicast PREFIX
+// json". If bgpd does not have the prefix it answers with a covering one, which does
+// not count.
 func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.PeerID, error) {
 	var raw struct {
 		Prefix       netip.Prefix               `json:"prefix"`
@@ -175,7 +174,7 @@ func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.
 	return peers, nil
 }
 
-// DecodeAdvertised reads what bgpd prints for "show bgp FAMILY unicast neighbors
+// DecodeAdvertised reads the output of bgpd for "show bgp FAMILY unicast neighbors
 // PEER advertised-routes json".
 func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 	var raw struct {
@@ -191,9 +190,9 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 	return prefixes, nil
 }
 
-// DecodeBFD reads what bfdd prints for "show bfd peers json". An unnumbered
-// neighbor is there by its link-local address: what tells it is the interface. Of
-// several sessions with one neighbor it has one that is up, if there is any.
+// DecodeBFD reads the output of bfdd for "show bfd peers json". bfdd has an
+// unnumbered neighbor by its link-local address, so that the interface identifies
+// it. Of several sessions with one neighbor the result has one that is up, if any is.
 func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	var raw []struct {
 		bfdKey
@@ -223,7 +222,7 @@ func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	return peers, nil
 }
 
-// before orders sessions with the same neighbor: bfdd prints them in no order.
+// before orders sessions with the same neighbor, which bfdd prints in any order.
 func (b BFD) before(o BFD) bool {
 	if b.Up != o.Up {
 		return b.Up

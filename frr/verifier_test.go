@@ -138,10 +138,8 @@ func TestVerifier(t *testing.T) {
 	})
 }
 
-// A route that goes to other peers after a change of policy is noticed soon, though
-// FRR takes a moment to carry it out.
-// A look that was asked for is made, and told when it is over, whatever it finds; one
-// that fails is made again.
+// A look that was asked for is made, and Changed is called after it whatever it
+// finds. One that fails is repeated.
 func TestVerifierLooked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{at("10.0.0.1"): {netip.MustParsePrefix("192.0.2.1/32"): true}}}
@@ -175,6 +173,8 @@ func TestVerifierLooked(t *testing.T) {
 	})
 }
 
+// A route that goes to other peers after a change of policy is noticed soon, though
+// FRR takes a moment to carry the change out.
 func TestVerifierRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := netip.MustParsePrefix("192.0.2.1/32")
