@@ -8,9 +8,9 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Reopening returns the commands that restart BFD with a peer and open the session;
-// none if there is no BFD. The peer's own address is set again if it follows BFD in the
-// configuration: bgpd makes the BFD session with it then.
+// Reopening returns the commands that restart BFD with a peer and open the BGP
+// session; none if the peer has no BFD. A source address that follows BFD in the
+// configuration is set again: bgpd then creates the BFD session with it.
 func Reopening(c *Config, peer status.PeerID) []Command {
 	var d differ
 	name := peer.Name()
