@@ -61,7 +61,7 @@ func (p *Poller) Sessions(ctx context.Context, since time.Time) ([]Session, erro
 	at := time.Now()
 	sessions, err := p.reader.bgpSessions(ctx)
 	if ctx.Err() != nil && err != nil {
-		return nil, err // bgpd did not answer this caller in time
+		return nil, err // not an answer: the caller gave up
 	}
 	p.at, p.sessions, p.err = at, sessions, err
 	return sessions, err

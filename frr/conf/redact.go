@@ -9,8 +9,8 @@ const (
 	redacted     = "[redacted]"
 )
 
-// Redact returns text in which everything that follows the word "password" on a
-// line is replaced, so that it can be logged and shown.
+// Redact replaces everything that follows the word "password" on a line, so that the
+// text can be logged and shown.
 func Redact(text string) string {
 	if !strings.Contains(text, passwordWord) {
 		return text

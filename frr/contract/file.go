@@ -14,11 +14,11 @@ import (
 // confMode lets FRR's group read the file, which has passwords in it.
 const confMode = 0o640
 
-// ReplaceFile writes a file so that others see the old text or the new one, and
-// never a part. FRR's group may read it.
+// ReplaceFile writes a file so that others see the old text or the new one, never a
+// part of it. FRR's group may read the file.
 func ReplaceFile(path string, text []byte) error { return place(path, text, os.Rename) }
 
-// CreateFile is ReplaceFile for a file that is not there; one that is stays.
+// CreateFile is like ReplaceFile, but leaves a file alone that exists.
 func CreateFile(path string, text []byte) error {
 	return place(path, text, func(tmp, path string) error {
 		if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -28,7 +28,7 @@ func CreateFile(path string, text []byte) error {
 	})
 }
 
-// place writes a text into a file of its own, and gives that its place.
+// place writes a text to a temporary file, and puts that in place.
 func place(path string, text []byte, put func(tmp, path string) error) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".frr.conf-*")
 	if err != nil {
@@ -40,7 +40,7 @@ func place(path string, text []byte, put func(tmp, path string) error) (err erro
 			err = fmt.Errorf("write %s: %w", path, err)
 		}
 	}()
-	// FRR may run as another user, which reads the file by the folder's group.
+	// FRR may run as another user, who can read the file by the folder's group.
 	if dir, err := os.Stat(filepath.Dir(path)); err == nil {
 		if st, ok := dir.Sys().(*syscall.Stat_t); ok {
 			_ = tmp.Chown(-1, int(st.Gid)) // not permitted: FRR starts as root then

@@ -11,11 +11,11 @@ import (
 	"github.com/heraldlb/herald/frr/conf"
 )
 
-// A Status is the last byte of a reply: how a command ended. The values are those
-// of lib/command.h in FRR.
+// A Status is the last byte of a reply and says how a command ended. The values are
+// those of lib/command.h in FRR.
 type Status byte
 
-// The statuses that Herald tells apart.
+// The statuses that Herald distinguishes.
 const (
 	Success       Status = 0  // CMD_SUCCESS
 	Warning       Status = 1  // CMD_WARNING: refused, or done with a remark
@@ -45,9 +45,9 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %d", byte(s))
 }
 
-// OK reports whether a command that ended with s and printed output was carried
-// out. FRR uses CMD_WARNING both for a refusal, whose text starts with a percent
-// sign, and for a remark.
+// OK reports whether a command with status s and this output was carried out. FRR
+// uses CMD_WARNING both for a refusal, which starts with a percent sign, and for a
+// remark.
 func (s Status) OK(output string) bool {
 	switch s {
 	case Success, SuccessDaemon:
@@ -64,17 +64,16 @@ type Reply struct {
 	Status Status
 }
 
-// ErrRejected reports that FRR understood a request and refused it, or did not
-// know it: sending it again at once cannot help. The error is a *CommandError.
+// ErrRejected reports that FRR refused a command or did not know it. To send it again
+// at once cannot help. The error is a *CommandError.
 var ErrRejected = errors.New("rejected by FRR")
 
-// A CommandError is a command that a daemon refused. Neither of its texts
-// contains a password.
+// A CommandError is a command that a daemon refused. It contains no password.
 type CommandError struct {
 	Daemon  string
 	Line    int // line in the wanted configuration; 0 if the command is in none
 	Command string
-	Output  string // what the daemon said; its status in words if it said nothing
+	Output  string // the daemon's output; its status in words if that is empty
 }
 
 // NewCommandError returns the error for a command that a daemon refused with r.
