@@ -19,8 +19,8 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 )
 
-// run starts the Applier and stops it at the end of the test. It returns a
-// function that waits until the state is as cond wants it.
+// run starts the Applier and stops it at the end of the test. It returns a function
+// that waits until cond holds for the state.
 func run(t *testing.T, opts frr.Options) (a *frr.Applier, until func(what string, cond func(frr.State) bool)) {
 	t.Helper()
 	changed := make(chan struct{}, 1)
@@ -55,7 +55,7 @@ func run(t *testing.T, opts frr.Options) (a *frr.Applier, until func(what string
 
 func applied(s frr.State) bool { return s.Applied }
 
-// eventually polls for what is not announced by a change of state.
+// eventually polls for something that does not change the state.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -193,8 +193,8 @@ func TestRunRepairsDrift(t *testing.T) {
 	}
 }
 
-// A check that finds nobody, as when the daemon has just ended, is made when there
-// is somebody again, and is not the last.
+// A check that finds no daemon, as when it has just ended, is repeated when the daemon
+// is back, and is not the last one.
 func TestRunChecksAfterRestart(t *testing.T) {
 	const drift = 300 * time.Millisecond
 	f := startFRR(t)
@@ -214,8 +214,8 @@ func TestRunChecksAfterRestart(t *testing.T) {
 	f.inForce(t, wantedConf)
 }
 
-// TestRunLeavesOtherWording has FRR show a line otherwise than it was sent. It is
-// neither sent for ever, nor is what FRR shows removed.
+// TestRunLeavesOtherWording makes FRR show a line differently. The line is not sent for
+// ever, and the line that FRR shows is not removed.
 func TestRunLeavesOtherWording(t *testing.T) {
 	const line = "neighbor 192.0.2.1 solo"
 	f := startFRR(t)
@@ -235,11 +235,11 @@ func TestRunLeavesOtherWording(t *testing.T) {
 		t.Errorf("the line was sent %d times, want twice", counts[line])
 	}
 	if n := counts["no neighbor 192.0.2.1 alone"]; n != 0 {
-		t.Errorf("what FRR shows was removed %d times", n)
+		t.Errorf("the line that FRR shows was removed %d times", n)
 	}
 }
 
-// countOf returns how often a command was sent since the last look at what was.
+// countOf returns how often a command was sent since the last call of Sent.
 func countOf(d *frrtest.Daemon, command string) int {
 	n := 0
 	for _, c := range d.Sent() {

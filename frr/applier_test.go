@@ -21,8 +21,8 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 )
 
-// wantedConf needs all three daemons. The line numbers matter to the tests that
-// have a line refused.
+// wantedConf needs all three daemons. The line numbers matter to the tests in which
+// a line is refused.
 const wantedConf = `hostname n1
 ip nht resolve-via-default
 route-map herald-class-a permit 10
@@ -189,8 +189,8 @@ func TestApplyRejectedLine(t *testing.T) {
 	}
 }
 
-// TestApplyRejectedContext has the way into a context refused: what is for it
-// must not reach the context around it.
+// TestApplyRejectedContext makes FRR refuse to enter a context. The commands for that
+// context must not reach the outer one.
 func TestApplyRejectedContext(t *testing.T) {
 	f := startFRR(t)
 	f.bgpd.Refuse(func(c string) string {
@@ -279,7 +279,7 @@ func TestConfFile(t *testing.T) {
 	}
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1 {
-		t.Errorf("%d files beside frr.conf, %v, want none", len(entries)-1, err)
+		t.Errorf("%d other files than frr.conf, %v, want none", len(entries)-1, err)
 	}
 }
 
@@ -293,7 +293,7 @@ func TestConfFileUnwritable(t *testing.T) {
 	f.inForce(t, wantedConf) // FRR itself is well
 }
 
-// What the operator has added stays, where Herald would remove it otherwise.
+// Lines that the operator has added stay, even where Herald would remove others.
 func TestApplierLeavesExtras(t *testing.T) {
 	const added = "router bgp 64512\n neighbor 192.0.2.1 description rack 7\n neighbor 192.0.2.1 remote-as 64513\nexit\n"
 	for _, extras := range []string{"", added} {
@@ -309,13 +309,13 @@ func TestApplierLeavesExtras(t *testing.T) {
 			t.Errorf("extras %q: the line is there: %v", extras, has)
 		}
 		if strings.Contains(running, "neighbor 192.0.2.1 passive") {
-			t.Errorf("extras %q: a line that nobody wants is there", extras)
+			t.Errorf("extras %q: a line is there that is in neither text", extras)
 		}
 		f.inForce(t, wantedConf+extras)
 	}
 }
 
-// A node that announces on layer 2 alone has no FRR, and nothing is amiss.
+// A node that announces only on layer 2 needs no FRR.
 func TestApplierWithoutFRR(t *testing.T) {
 	const layer2 = "frr defaults traditional\nhostname n1\nip nht resolve-via-default\nipv6 nht resolve-via-default\n"
 	a := frr.New(frr.Options{RunDir: t.TempDir()})

@@ -22,8 +22,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Recorded: a session that is up, with BFD and graceful restart, and one whose peer
-// is not there.
+// The recordings have a session that is up, with BFD and graceful restart, and one
+// whose peer is absent.
 func TestCounters(t *testing.T) {
 	tests := []struct {
 		version string
@@ -97,7 +97,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// A bfdd that hangs costs what it would say, and some time.
+// With a bfdd that hangs only BFD is missing, after some time.
 func TestCountersWithoutBFD(t *testing.T) {
 	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
@@ -163,8 +163,8 @@ func TestCountersOfUnnumbered(t *testing.T) {
 	}
 }
 
-// Several sessions with one peer, which raw configuration can make, are one: the
-// order in which bfdd prints them is of no account.
+// Several sessions with one peer, which raw configuration can make, become one. The
+// order in which bfdd prints them does not matter.
 func TestBFDOfOnePeer(t *testing.T) {
 	counters := []string{
 		`{"multihop":false,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","interface":"eth0","control-packet-input":1,

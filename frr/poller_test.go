@@ -60,7 +60,7 @@ func TestPoller(t *testing.T) {
 	}
 }
 
-// Those who wait while bgpd is busy with a question from before share the next.
+// Callers that wait while bgpd is busy with an earlier question share the next one.
 func TestPollerShares(t *testing.T) {
 	f, p := polled(t)
 	f.bgpd.Hang(true)
@@ -83,8 +83,7 @@ func TestPollerShares(t *testing.T) {
 	}
 }
 
-// A caller that gives up leaves the last answer to others. An error of bgpd's is an
-// answer.
+// A caller that gives up leaves the last answer in place. An error is an answer, too.
 func TestPollerErrors(t *testing.T) {
 	f, p := polled(t)
 	start := time.Now()
@@ -113,7 +112,7 @@ func TestPollerErrors(t *testing.T) {
 	}
 }
 
-// The Reader of a Poller adds BFD. A bfdd that hangs holds up nobody else.
+// The Reader of a Poller adds BFD. A bfdd that hangs does not delay the Poller.
 func TestPollerReader(t *testing.T) {
 	f, p := polled(t)
 	r := p.Reader()

@@ -101,8 +101,8 @@ exit
 	}
 }
 
-// What was changed of a neighbor is tried at once if its session is down, and only
-// then: a session that is up goes on.
+// A session that is down is retried at once when its neighbor changes. A session that
+// is up is left alone.
 func TestApplyTriesAgain(t *testing.T) {
 	const before = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513
@@ -150,8 +150,8 @@ exit
 	}
 }
 
-// What is still down when the configuration is looked at after the change is tried once
-// more, unless it is just being opened.
+// A session that is still down when the configuration is verified after a change is
+// retried once more, unless it is being opened.
 func TestRunTriesOnceMore(t *testing.T) {
 	const before = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513

@@ -20,9 +20,9 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// versions are those of which testdata has recordings. The neighbors in each are
-// one that never answered, one that is shut down, and two that are up, the first
-// of them with BFD.
+// versions are the versions of FRR that testdata has recordings of. Each has a neighbor
+// that never answered, one that is shut down, and two that are up, the first of them
+// with BFD.
 var versions = []struct {
 	name       string
 	net4, net6 string
@@ -44,7 +44,7 @@ var versions = []struct {
 // at is the neighbor with an address in the default VRF.
 func at(addr string) status.PeerID { return status.PeerID{Address: netip.MustParseAddr(addr)} }
 
-// recorded makes daemons that answer as FRR did when it was recorded.
+// recorded starts daemons that answer with the recordings of a version.
 func recorded(t *testing.T, version, net4, net6 string) string {
 	t.Helper()
 	dir := frrtest.Dir(t)
@@ -109,8 +109,8 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// What bgpd tells a peer of IPv6 routes is an IPv4 address only where it has lost its
-// own, or the interface of an IPv4 session has none.
+// The next hop of IPv6 routes is an IPv4 address only where bgpd has lost its own, or
+// where the interface of an IPv4 session has none.
 func TestSessionsNextHopLost(t *testing.T) {
 	neighbor := func(local, hop, state, families string) string {
 		return fmt.Sprintf(`{"default":{"fd00::fe":{"bgpState":%q,"hostLocal":%q,"nexthopGlobal":%q,"addressFamilyInfo":{%s}}}}`, state, local, hop, families)

@@ -21,7 +21,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A ribs is an FRR with peers, and what they were sent.
+// A ribs is an FRR with peers, and the routes that they were sent.
 type ribs struct {
 	mu     sync.Mutex // guards the fields below
 	sent   map[status.PeerID]map[netip.Prefix]bool
@@ -107,7 +107,7 @@ func TestVerifier(t *testing.T) {
 		is("soon", p1, b)
 		is("soon", p2, b)
 		if changes.Load() == 0 {
-			t.Error("nobody was told")
+			t.Error("Changed was not called")
 		}
 		r.change(func() { r.sent[a][p2] = true })
 		<-time.After(2 * time.Second)
@@ -159,7 +159,7 @@ func TestVerifierLooked(t *testing.T) {
 			time.Sleep(failing)
 			synctest.Wait()
 			if over := !v.Looked().Before(asked); over != (failing == 0) || (changed.Load() > before) != over {
-				t.Errorf("failing for %v: the look is over: %v, told %d times", failing, over, changed.Load()-before)
+				t.Errorf("failing for %v: the look is over: %v, Changed was called %d times", failing, over, changed.Load()-before)
 			}
 			r.mu.Lock()
 			r.err = nil

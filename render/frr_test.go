@@ -34,8 +34,7 @@ func seconds(n int) *time.Duration {
 	return &d
 }
 
-// communities returns n standard and n large communities, each as long as such
-// a one can be.
+// communities returns n standard and n large communities of the greatest length.
 func communities(tb testing.TB, n int) []config.Community {
 	tb.Helper()
 	var out []config.Community
@@ -254,8 +253,8 @@ func mustRender(tb testing.TB, c render.Config) string {
 	return string(conf)
 }
 
-// TestClassStays shows that what FRR has read of a class stays as it is,
-// whatever classes come and go around it.
+// TestClassStays shows that the lines of a class do not change when other classes are
+// added or removed.
 func TestClassStays(t *testing.T) {
 	r1, r2 := ip("10.10.0.253"), ip("10.10.0.254")
 	var classes []render.Class
@@ -306,8 +305,8 @@ func TestRedacted(t *testing.T) {
 	}
 }
 
-// TestRefuses shows that no name and no number becomes a line, or part of a
-// line, that it was not meant to be.
+// TestRefuses shows that a name or a number never becomes more than one word of a
+// line.
 func TestRefuses(t *testing.T) {
 	valid := func() render.Config {
 		return render.Config{
@@ -380,14 +379,13 @@ func TestRefuses(t *testing.T) {
 				t.Errorf("error %q does not say %q", err, tt.want)
 			}
 			if strings.Contains(err.Error(), "p4ss") {
-				t.Errorf("error %q tells the password", err)
+				t.Errorf("error %q contains the password", err)
 			}
 		})
 	}
 }
 
-// BenchmarkFRR measures the text of a node with two neighbors and that many
-// routes.
+// BenchmarkFRR renders the text of a node with two neighbors and many routes.
 func BenchmarkFRR(b *testing.B) {
 	for _, networks := range []int{1000, 10000} {
 		b.Run(strconv.Itoa(networks), func(b *testing.B) {

@@ -86,11 +86,11 @@ bfd
 	}
 }
 
-// versions are those of which testdata has what daemons were recorded to run.
+// versions are the versions of FRR that testdata has recordings of.
 var versions = []string{"frr-8.4.4", "frr-10.3"}
 
-// TestDiffFromRecorded has each version of FRR run what it was recorded to run,
-// and wants the same again: as the wanted text has it, and as FRR prints it.
+// TestDiffFromRecorded compares the recorded configuration of each version of FRR with
+// itself: once as FRR prints it and once as a wanted text.
 func TestDiffFromRecorded(t *testing.T) {
 	for _, v := range versions {
 		for _, daemon := range conf.Daemons {

@@ -60,7 +60,7 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// A session ends by some changes of its neighbor, and the commands say why.
+// Some changes of a neighbor reset its session, and the commands say why.
 func TestDiffResets(t *testing.T) {
 	const running = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513

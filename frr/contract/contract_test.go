@@ -17,10 +17,9 @@ import (
 	"github.com/heraldlb/herald/frr/contract"
 )
 
-// TestContract holds both ends to the files of testdata, which are as the
-// versions so far have left them: what is read from them stays the same, and what
-// is written is the same again. Change them only in a way that the version before
-// understands too.
+// TestContract holds both sides to the files of testdata, which have the format of all
+// releases so far. Reading them gives the same values, and writing those gives the same
+// files. Change them only in a way that the previous version understands, too.
 func TestContract(t *testing.T) {
 	const golden = "testdata"
 	extras, err := contract.ReadExtras(golden)
@@ -42,13 +41,13 @@ func TestContract(t *testing.T) {
 	if got, err := contract.ReadExtrasResult(golden); err != nil || got != result {
 		t.Errorf("result: %+v, %v, want %+v", got, err, result)
 	}
-	// A later version may say more.
+	// A later version may add fields.
 	if r, err := readResult(t, `{"sum": "x", "applied": true, "at": "2026-11-25T02:34:56Z", "took": "1s"}`); err != nil || r.Sum != "x" || !r.Applied {
 		t.Errorf("a result with more in it: %+v, %v", r, err)
 	}
 
 	if !contract.HasMetrics(golden) {
-		t.Error("herald-frr has no metrics")
+		t.Error("herald-frr exports no metrics")
 	}
 
 	dir := t.TempDir()
@@ -88,8 +87,7 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// What an agent that stops says of routes that no other node announces counts for a
-// moment, until it is taken back.
+// BeatLast counts for a moment, until EndLast.
 func TestLastFile(t *testing.T) {
 	dir := t.TempDir()
 	is := func(what string, now time.Time, want bool) {
@@ -126,7 +124,7 @@ func TestMetricsFile(t *testing.T) {
 		}
 	}
 	if err := contract.WriteMetrics(filepath.Join(dir, "missing"), true); err == nil {
-		t.Error("a folder that is not there is no error")
+		t.Error("a folder that does not exist is no error")
 	}
 }
 

@@ -101,7 +101,7 @@ func TestBatchOrder(t *testing.T) {
 	}
 }
 
-// TestBatchToMgmtd has one command in flight at a time: mgmtd would forget others.
+// TestBatchToMgmtd wants one command in flight at a time: mgmtd would forget others.
 func TestBatchToMgmtd(t *testing.T) {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close() })
@@ -157,7 +157,7 @@ func TestHang(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, vty.ErrUnavailable) {
 			t.Errorf("got %v, want the deadline and ErrUnavailable", err)
 		}
-		// The late reply must not be taken for that of another command.
+		// The late reply must not count as the reply to another command.
 		d.Hang(false)
 		if out, err := c.Run(t.Context(), "show running-config"); !errors.Is(err, vty.ErrUnavailable) {
 			t.Errorf("after a hang got %q, %v, want ErrUnavailable", out, err)
