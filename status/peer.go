@@ -29,16 +29,15 @@ type Peer struct {
 	Session Session `json:"session,omitzero"` // zero: not seen in FRR yet
 }
 
-// A PeerID says which of a node's BGP neighbors one is, in decisions as in FRR:
-// the one with an address, or the one at the other end of an interface, and in
-// which VRF. IDs compare with ==.
+// A PeerID identifies a BGP neighbor of a node: by its address, or by the interface of an
+// unnumbered session, and by the VRF. IDs compare with ==.
 type PeerID struct {
 	Address   netip.Addr // zero: Interface is set
 	Interface string
 	VRF       string // empty: the default one
 }
 
-// ID returns which neighbor p is.
+// ID returns the neighbor's ID.
 func (p Peer) ID() PeerID { return PeerID{p.Address, p.Interface, p.VRF} }
 
 // defaultVRF is FRR's name for the default VRF.
@@ -65,7 +64,7 @@ func (id PeerID) Compare(o PeerID) int {
 	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
 }
 
-// Name returns what FRR calls the neighbor in its VRF.
+// Name returns FRR's name for the neighbor in its VRF.
 func (id PeerID) Name() string {
 	if id.Interface != "" {
 		return id.Interface
@@ -73,7 +72,7 @@ func (id PeerID) Name() string {
 	return id.Address.String()
 }
 
-// String returns the neighbor's name, and behind it the VRF.
+// String returns the neighbor's name, followed by the VRF.
 func (id PeerID) String() string {
 	if id.VRF != "" {
 		return id.Name() + " vrf " + id.VRF
