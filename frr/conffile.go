@@ -16,14 +16,14 @@ import (
 // A confFile is the frr.conf that FRR starts from.
 type confFile struct {
 	path  string
-	token chan struct{} // capacity 1; its holder owns the fields below
+	token token // its holder owns the fields below
 
 	known   bool
 	content string // of the file, if known
 }
 
 func newConfFile(path string) *confFile {
-	return &confFile{path: path, token: make(chan struct{}, 1)}
+	return &confFile{path: path, token: newToken()}
 }
 
 func (f *confFile) id() string                { return filepath.Base(f.path) }
@@ -33,12 +33,10 @@ func (f *confFile) lost(context.Context) bool { return false }
 
 // apply writes the wanted text unless the file has it already.
 func (f *confFile) apply(ctx context.Context, w *wanted, check bool) (changed bool, err error) {
-	select {
-	case f.token <- struct{}{}:
-	case <-ctx.Done():
-		return false, fmt.Errorf("write %s: %w", f.path, context.Cause(ctx))
+	if err := f.token.acquire(ctx); err != nil {
+		return false, fmt.Errorf("write %s: %w", f.path, err)
 	}
-	defer func() { <-f.token }()
+	defer f.token.release()
 
 	if check || !f.known {
 		old, err := os.ReadFile(f.path)

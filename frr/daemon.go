@@ -23,7 +23,7 @@ type daemon struct {
 	paths []string // sockets that take its configuration, the first that is there
 	log   *slog.Logger
 	extra func() []byte // configuration that somebody else added; nil means none
-	token chan struct{} // capacity 1; its holder owns the fields below
+	token token         // its holder owns the fields below
 
 	conn    *vty.Conn
 	running *conf.Config    // what the daemon runs; nil if unknown
@@ -33,7 +33,7 @@ type daemon struct {
 }
 
 func newDaemon(dir, name string, extra func() []byte, log *slog.Logger) *daemon {
-	d := &daemon{name: name, log: log, extra: extra, token: make(chan struct{}, 1)}
+	d := &daemon{name: name, log: log, extra: extra, token: newToken()}
 	for _, socket := range sockets(name) {
 		d.paths = append(d.paths, filepath.Join(dir, socket))
 	}
@@ -52,15 +52,11 @@ func sockets(daemon string) []string {
 
 // acquire takes the token.
 func (d *daemon) acquire(ctx context.Context) error {
-	select {
-	case d.token <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%s: busy: %w: %w", d.name, vty.ErrUnavailable, context.Cause(ctx))
+	if err := d.token.acquire(ctx); err != nil {
+		return fmt.Errorf("%s: busy: %w: %w", d.name, vty.ErrUnavailable, err)
 	}
+	return nil
 }
-
-func (d *daemon) release() { <-d.token }
 
 // reset forgets the daemon: another one may have taken its place.
 func (d *daemon) reset() {
@@ -81,7 +77,7 @@ func (d *daemon) restart(ctx context.Context) {
 	if d.acquire(ctx) != nil {
 		return
 	}
-	defer d.release()
+	defer d.token.release()
 	d.reset()
 }
 
@@ -90,7 +86,7 @@ func (d *daemon) lost(ctx context.Context) bool {
 	if d.acquire(ctx) != nil {
 		return false
 	}
-	defer d.release()
+	defer d.token.release()
 	return d.conn != nil && d.conn.Lost()
 }
 
@@ -99,7 +95,7 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 	if err := d.acquire(ctx); err != nil {
 		return false, err
 	}
-	defer d.release()
+	defer d.token.release()
 	want := w.parts()[d.name]
 	err = d.retryStale(func() error {
 		if check {

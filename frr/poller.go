@@ -16,7 +16,7 @@ import (
 // The methods are safe for concurrent use.
 type Poller struct {
 	dir   string
-	token chan struct{} // capacity 1; its holder owns the fields below
+	token token // its holder owns the fields below
 
 	reader   *Reader
 	at       time.Time // when bgpd was asked for the last answer; zero: never
@@ -27,7 +27,7 @@ type Poller struct {
 // NewPoller returns a Poller of the bgpd whose vty socket is in dir. It connects
 // when it is asked for sessions.
 func NewPoller(dir string) *Poller {
-	return &Poller{dir: dir, token: make(chan struct{}, 1), reader: NewReader(dir)}
+	return &Poller{dir: dir, token: newToken(), reader: NewReader(dir)}
 }
 
 // Reader returns a Reader that has its sessions from the Poller, and connections
@@ -41,7 +41,7 @@ func (p *Poller) Reader() *Reader {
 // Close closes the connection.
 func (p *Poller) Close() error {
 	p.token <- struct{}{}
-	defer func() { <-p.token }()
+	defer p.token.release()
 	return p.reader.Close()
 }
 
@@ -49,12 +49,10 @@ func (p *Poller) Close() error {
 // of their peers, and without BFD. It asks bgpd unless the last answer is new
 // enough. The caller must not change the result.
 func (p *Poller) Sessions(ctx context.Context, since time.Time) ([]Session, error) {
-	select {
-	case p.token <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%s: busy: %w: %w", conf.BGPD, vty.ErrUnavailable, context.Cause(ctx))
+	if err := p.token.acquire(ctx); err != nil {
+		return nil, fmt.Errorf("%s: busy: %w: %w", conf.BGPD, vty.ErrUnavailable, err)
 	}
-	defer func() { <-p.token }()
+	defer p.token.release()
 	if !p.at.IsZero() && !p.at.Before(since) {
 		return p.sessions, p.err
 	}

@@ -33,7 +33,7 @@ func (d *daemon) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 	if err := d.acquire(ctx); err != nil {
 		return false, err
 	}
-	defer d.release()
+	defer d.token.release()
 	if d.conn == nil || d.running == nil || d.running != d.applied {
 		return false, nil // a whole apply is due
 	}
