@@ -24,7 +24,7 @@ func Heartbeat(ctx context.Context, dir string, log *slog.Logger) error {
 	failed := false
 	for {
 		if err := Beat(dir); err != nil && !failed {
-			log.Warn("no sign of life left for FRR", "err", err)
+			log.Warn("sign of life not written", "err", err)
 			failed = true
 		} else if err == nil {
 			failed = false
