@@ -26,6 +26,10 @@ const (
 	MetricsFile       = "frr.metrics"         // by herald-frr: it is there if herald-frr has the metrics of sessions
 )
 
+// VtyshConf is the vtysh.conf that makes vtysh read the one frr.conf rather than a
+// file for each daemon.
+const VtyshConf = "service integrated-vtysh-config\n"
+
 // An ExtrasResult says what became of the operator's raw configuration. No
 // password is in it.
 type ExtrasResult struct {

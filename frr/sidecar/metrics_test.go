@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"fmt"
@@ -52,9 +52,9 @@ exit
 `, 0)
 	r.bgpd.Start(t, h.dir)
 	r.bfdd.Start(t, h.dir)
-	s := newSupervisor(supervisorOptions{Daemons: []string{"bgpd"}, Logger: quiet})
-	watch := newAgentWatch(agentWatchOptions{Logger: quiet})
-	r.metrics.MustRegister(newCollector(h.dir, s, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
+	s := NewSupervisor(SupervisorOptions{Daemons: []string{"bgpd"}, Logger: quiet})
+	watch := NewAgentWatch(AgentWatchOptions{Logger: quiet})
+	r.metrics.MustRegister(NewCollector(h.dir, s, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
 	return r
 }
 
