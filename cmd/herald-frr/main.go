@@ -86,7 +86,7 @@ var frrLevels = map[string]string{
 //	                                        v               |
 //	operator's raw configuration -------> extras ---------> vtysh
 //
-// Metrics and health are asked of the supervisor, the agent watch and the daemons.
+// Metrics and health are read from the supervisor, the agent watch and the daemons.
 func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error {
 	log, err := o.Logger(stderr)
 	if err != nil {

@@ -87,7 +87,7 @@ func (c *child) health() Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Health{
-		Name: c.name, Up: c.up, Ready: c.ready, Withdrawn: !c.wanted,
+		Name: c.name, Up: c.up, Ready: c.up && c.ready, Withdrawn: !c.wanted,
 		Restarts: max(c.starts-1, 0),
 	}
 }

@@ -18,15 +18,15 @@ func NewHandler(s *Supervisor, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn })
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, s.Health(), func(h Health) bool { return h.Ready })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Ready })
 	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, all []Health, good func(Health) bool) {
+func writeHealth(w http.ResponseWriter, all []Health, good func(Health) bool) {
 	var b strings.Builder
 	code := http.StatusOK
 	for _, h := range all {

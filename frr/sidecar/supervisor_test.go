@@ -134,6 +134,68 @@ func TestSupervisorRestartsWhatHangs(t *testing.T) {
 	eventually(t, "bfdd is started again", func() bool { return h.process("bfdd") != old && ready(s) })
 }
 
+// A slowLoad is a host on which the loading of frr.conf into bgpd takes until it is
+// canceled, and then some time to end.
+type slowLoad struct {
+	*fakeHost
+	loading, ended chan struct{}
+}
+
+func (h *slowLoad) Output(ctx context.Context, path string, args ...string) (string, error) {
+	if !slices.Contains(args, "bgpd") {
+		return h.fakeHost.Output(ctx, path, args...)
+	}
+	close(h.loading)
+	<-ctx.Done()
+	time.Sleep(2 * firstRestart)
+	close(h.ended)
+	return "", nil
+}
+
+// A daemon that ends while frr.conf is being loaded into it is not started again
+// before that has ended too: the new one would pass for loaded.
+func TestSupervisorEndsLoadFirst(t *testing.T) {
+	h := &slowLoad{newFakeHost(t), make(chan struct{}), make(chan struct{})}
+	startSupervisor(t, h.fakeHost, func(o *SupervisorOptions) { o.Host = h })
+	<-h.loading
+	old := h.process("bgpd")
+	old.end(errors.New("signal: segmentation fault"))
+	h.mu.Lock()
+	h.fails["bgpd"] = errors.New("no memory") // one load is enough
+	h.mu.Unlock()
+	starts := h.count("bgpd")
+	eventually(t, "bgpd is to be started again", func() bool { return h.count("bgpd") > starts })
+	select {
+	case <-h.ended:
+	default:
+		t.Error("bgpd was started again while the load into the old one still ran")
+	}
+}
+
+// /livez and /readyz name each daemon; one that hangs fails both.
+func TestHandler(t *testing.T) {
+	h := newFakeHost(t)
+	s, _ := startSupervisor(t, h, nil)
+	eventually(t, "all is ready", func() bool { return ready(s) })
+	page := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if code, text := page(path); code != http.StatusOK || text != "zebra: ok\nstaticd: ok\nbfdd: ok\nbgpd: ok\n" {
+			t.Errorf("%s is %d: %s", path, code, text)
+		}
+	}
+	h.process("bfdd").daemon.Hang(true)
+	eventually(t, "bfdd is down", func() bool { return !s.daemons[2].health().Up })
+	for _, path := range []string{"/livez", "/readyz"} {
+		if code, text := page(path); code != http.StatusServiceUnavailable || !strings.Contains(text, "bfdd: no answer\nbgpd: ok\n") {
+			t.Errorf("%s is %d with a daemon that hangs: %s", path, code, text)
+		}
+	}
+}
+
 func TestSupervisorWithdraws(t *testing.T) {
 	h := newFakeHost(t)
 	s, _ := startSupervisor(t, h, nil)
