@@ -61,12 +61,12 @@ func (o *options) add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&o.etcDir, "etc-dir", "/etc/frr", "`directory` of FRR's configuration, shared with the agent")
 	fs.StringVar(&o.runDir, "run-dir", "/var/run/frr", "`directory` of the daemons' vty sockets, shared with the agent")
 	fs.StringVar(&o.daemonDir, "daemon-dir", "/usr/lib/frr", "`directory` of FRR's programs")
-	fs.StringVar(&o.user, "user", "frr", "`user` that the daemons run as; empty: this one")
+	fs.StringVar(&o.user, "user", "frr", "`user` that the daemons run as; empty: the user of herald-frr")
 	fs.StringArrayVar(&o.bgpdArgs, "bgpd-arg", []string{"-p", "0"}, "`argument` for bgpd, may be repeated; -p 0 keeps it from listening")
-	fs.DurationVar(&o.agentTimeout, "agent-timeout", 5*time.Minute, "withdraw all routes when no agent was there for this long; 0: never")
-	fs.DurationVar(&o.hangTimeout, "hang-timeout", 30*time.Second, "restart a daemon that does not answer for this long")
-	fs.StringVar(&o.stop, "stop", string(sidecar.StopAuto), "how to end: graceful-restart, gshut, withdraw, or auto")
-	fs.DurationVar(&o.stopWait, "stop-wait", 3*time.Second, "how long peers have to move traffic away after the GSHUT community")
+	fs.DurationVar(&o.agentTimeout, "agent-timeout", 5*time.Minute, "withdraw all routes if no agent has been alive for this long; 0: never")
+	fs.DurationVar(&o.hangTimeout, "hang-timeout", 30*time.Second, "restart a daemon that has not answered for this long")
+	fs.StringVar(&o.stop, "stop", string(sidecar.StopAuto), "how sessions end on SIGTERM: graceful-restart, gshut, withdraw, or auto")
+	fs.DurationVar(&o.stopWait, "stop-wait", 3*time.Second, "time for peers to move traffic away after the GSHUT community, before the sessions are closed")
 	fs.IntVar(&o.Port, "port", 7473, "port for /metrics, /livez and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&o.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "all, debug, info, warn, error or none; FRR's too")
@@ -74,7 +74,7 @@ func (o *options) add(cmd *cobra.Command, env func(string) string) {
 	o.frrLevel = env("FRR_LOGGING_LEVEL")
 }
 
-// frrLevels are FRR's names of the log levels.
+// frrLevels are FRR's names for the log levels.
 var frrLevels = map[string]string{
 	"all": "debugging", "debug": "debugging", "info": "informational", "warn": "warnings", "error": "errors", "none": "emergencies",
 }

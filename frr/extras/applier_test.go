@@ -21,7 +21,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // A fakePrograms records what is run.
 type fakePrograms struct {
-	say func(line string) (string, error) // what programs answer; nil: nothing, and all is well
+	say func(line string) (string, error) // the programs' answers; nil: they succeed and print nothing
 
 	mu    sync.Mutex // guards lines
 	lines []string   // the programs that were run, with their arguments
@@ -60,7 +60,7 @@ func eventually(t testing.TB, what string, check func() bool) {
 	}
 }
 
-// An applierRig is an Applier with programs that are told what to answer.
+// An applierRig is an Applier with programs that give prepared answers.
 type applierRig struct {
 	*Applier
 	t    *testing.T

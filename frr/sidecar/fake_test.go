@@ -20,7 +20,7 @@ import (
 type fakeHost struct {
 	t   testing.TB
 	dir string
-	say func(line string) (string, error) // what programs answer; nil: nothing, and all is well
+	say func(line string) (string, error) // the programs' answers; nil: they succeed and print nothing
 
 	mu    sync.Mutex // guards the fields below
 	lines []string   // the programs that were run, with their arguments

@@ -36,7 +36,7 @@ func NewCollector(runDir string, s *Supervisor, a *AgentWatch, log *slog.Logger)
 	return &Collector{supervisor: s, agent: a, log: log, reader: frr.NewReader(runDir)}
 }
 
-// A metric of one session, by what it is worth.
+// A metric is a metric of one session and how to compute its value.
 type metric[T any] struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType

@@ -17,7 +17,7 @@ import (
 	"github.com/heraldlb/herald/frr/frrtest"
 )
 
-// A metricsRig is a collector that asks daemons which are told what to answer.
+// A metricsRig is a collector that asks daemons with prepared answers.
 type metricsRig struct {
 	t          *testing.T
 	bgpd, bfdd *frrtest.Daemon
