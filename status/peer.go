@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// A Peer says whether a node is to hold a session with a BGP router, why not,
-// and how that session stands.
+// A Peer is a BGP router: whether a node should have a session with it, why not, and the
+// state of the session.
 type Peer struct {
 	Name       string     `json:"name"`
 	Address    netip.Addr `json:"address,omitzero"`    // zero: Interface is set
 	Interface  string     `json:"interface,omitempty"` // unnumbered
 	VRF        string     `json:"vrf,omitempty"`       // empty: the default one
 	Port       uint16     `json:"port,omitempty"`      // 0: 179
-	ASN        uint32     `json:"asn,omitempty"`       // 0: DynamicASN says what it may be
+	ASN        uint32     `json:"asn,omitempty"`       // 0: DynamicASN says which are allowed
 	DynamicASN string     `json:"dynamicASN,omitempty"`
 	BFDProfile string     `json:"bfdProfile,omitempty"`
-	Wanted     bool       `json:"wanted"` // the node is to hold the session
+	Wanted     bool       `json:"wanted"` // the node should have the session
 
 	Authenticated bool `json:"authenticated,omitempty"` // the session has a password (TCP MD5, RFC 2385)
 
@@ -29,16 +29,15 @@ type Peer struct {
 	Session Session `json:"session,omitzero"` // zero: not seen in FRR yet
 }
 
-// A PeerID says which of a node's BGP neighbors one is, in decisions as in what
-// FRR says: who has an address, or whoever is at the other end of an interface,
-// and in which VRF. IDs compare with ==.
+// A PeerID identifies a BGP neighbor of a node: by its address, or by the interface of an
+// unnumbered session, and by the VRF. IDs compare with ==.
 type PeerID struct {
 	Address   netip.Addr // zero: Interface is set
 	Interface string
 	VRF       string // empty: the default one
 }
 
-// ID returns which neighbor p is.
+// ID returns the neighbor's ID.
 func (p Peer) ID() PeerID { return PeerID{p.Address, p.Interface, p.VRF} }
 
 // Compare orders neighbors by VRF, the default one first, then by address, those
@@ -47,7 +46,7 @@ func (id PeerID) Compare(o PeerID) int {
 	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
 }
 
-// Name returns what FRR calls the neighbor in its VRF.
+// Name returns FRR's name for the neighbor in its VRF.
 func (id PeerID) Name() string {
 	if id.Interface != "" {
 		return id.Interface
@@ -55,7 +54,7 @@ func (id PeerID) Name() string {
 	return id.Address.String()
 }
 
-// String returns the neighbor's name, and behind it the VRF.
+// String returns the neighbor's name, followed by the VRF.
 func (id PeerID) String() string {
 	if id.VRF != "" {
 		return id.Name() + " vrf " + id.VRF
@@ -63,14 +62,14 @@ func (id PeerID) String() string {
 	return id.Name()
 }
 
-// A SessionState is the state of a BGP session as FRR spells it; RFC 4271,
-// Section 8.2.2 says what it means.
+// A SessionState is the state of a BGP session as FRR spells it. RFC 4271, Section 8.2.2
+// defines the states.
 type SessionState string
 
 // Established is the one state in which routes are exchanged.
 const Established SessionState = "Established"
 
-// A Session is what FRR says of a BGP session.
+// A Session is a BGP session as FRR reports it.
 type Session struct {
 	State        SessionState `json:"state"`
 	Since        time.Time    `json:"since,omitzero"`      // when it was established; zero: it is not
@@ -79,11 +78,11 @@ type Session struct {
 	LastError    string       `json:"lastError,omitempty"` // in FRR's words; empty while the session is up
 	BFD          string       `json:"bfd,omitempty"`       // state of the BFD session, RFC 5880, Section 4.1; empty: none
 
-	Fault     Reason `json:"fault,omitempty"`     // why it is not up; empty: it is, or that cannot be told yet
-	Diagnosis string `json:"diagnosis,omitempty"` // the same in words, with the cure
+	Fault     Reason `json:"fault,omitempty"`     // why it is not up; empty: it is up, or the reason is not known yet
+	Diagnosis string `json:"diagnosis,omitempty"` // the same in words, with the remedy
 
 	BFDDiagnostic string `json:"bfdDiagnostic,omitempty"` // why it went down, "ok" if it did not
-	BFDPeer       string `json:"-"`                       // who the BFD session is with, as metrics name it; empty: there is none
+	BFDPeer       string `json:"-"`                       // the peer of the BFD session, as metrics name it; empty: no BFD session
 }
 
 // Up reports whether the session exchanges routes.
