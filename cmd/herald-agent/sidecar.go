@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/extras"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -62,7 +62,7 @@ func (o *options) sidecar(client *kube.Client, events *kube.Recorder, log *slog.
 			doc, read := m.Document()
 			return extras.Text{Text: doc.Text, Source: doc.Source, Version: doc.Version}, read
 		},
-		Event:  func(e extras.Event) { events.ConfigMap(m, reconcile.Event(e)) },
+		Event:  func(e extras.Event) { events.ConfigMap(m, cluster.Event(e)) },
 		Logger: log,
 	})}
 }

@@ -18,11 +18,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -48,7 +52,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret with the key that encrypts the agents' gossip, created if it does not exist; empty: no Secret is created")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a deleted Service stays reserved for a new Service of the same name; 0: not at all")
-	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "set it if the agents have this flag: they announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
+	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "set it if the agents have this flag: they announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -88,7 +92,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	p := newProgram(o, client, metrics, log)
-	documents, err := source.New(o.Flags, client, p.worker.Wake, p.doubt, log.With("component", "configuration"))
+	documents, err := configsource.New(o.Flags, client, p.worker.Wake, p.doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -139,11 +143,11 @@ func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, 
 // doubt reports a list that lacks most of what is known, and is read again.
 func (p *program) doubt(d kube.Doubt) {
 	p.log.Warn("list in doubt", "reason", d.String())
-	p.events.Namespace(p.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
+	p.events.Namespace(p.Namespace, cluster.Event{Warning: true, Reason: source.EventListInDoubt, Message: d.String()})
 }
 
 // controllerOptions returns the options for a configuration from documents.
-func (p *program) controllerOptions(documents *source.Source) reconcile.ControllerOptions {
+func (p *program) controllerOptions(documents *configsource.Source) reconcile.ControllerOptions {
 	statusLog := p.log.With("component", "status")
 	opts := reconcile.ControllerOptions{
 		Worker:    p.worker,
@@ -161,12 +165,12 @@ func (p *program) controllerOptions(documents *source.Source) reconcile.Controll
 		Events:   p.events.Service,
 		Reporter: p.board,
 		Logger:   p.log,
-		Assign:   reconcile.AssignOptions{Class: p.Class, Grace: p.grace},
+		Assign:   assign.Options{Class: p.Class, Grace: p.grace},
 
 		IgnoreExcludeLB: p.ignoreExclude,
 	}
 	if documents.ConfigMap != nil {
-		opts.ConfigEvents = func(e reconcile.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
+		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
 	}
 	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {

@@ -14,9 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -32,8 +33,8 @@ var errKept = errors.New("the node still announces addresses")
 
 // A drainer drains nodes and asks their agents.
 type drainer interface {
-	Node(ctx context.Context, name string) (*reconcile.Node, error)
-	Drain(ctx context.Context, name string, d reconcile.Drain) error
+	Node(ctx context.Context, name string) (*cluster.Node, error)
+	Drain(ctx context.Context, name string, d cluster.Drain) error
 	reporter
 }
 
@@ -61,12 +62,12 @@ func drainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Move a node's announcements to other nodes",
-		Long: `Drain sets the annotation ` + reconcile.AnnotationDrain + ` of a Node. The node's agent then
+		Long: `Drain sets the annotation ` + cluster.AnnotationDrain + ` of a Node. The node's agent then
 hands its addresses over:
 
   1. FRR marks the node's routes as worse than others (graceful shutdown, RFC 8326), so
      that routers prefer other paths. Other nodes take over addresses on layer 2.
-  2. After ` + reconcile.DefaultDrainHold.String() + `, or the time of --hold, the agent withdraws the routes.
+  2. After ` + cluster.DefaultDrainHold.String() + `, or the time of --hold, the agent withdraws the routes.
 
 The agent keeps announcing an address until another node was seen to announce it, unless
 --force is given. Seen means that a router was sent the route, or that the node has
@@ -74,7 +75,7 @@ answered for the address.
 
 The node stays drained until "undrain". For a node that drains already, only --force and
 --hold change anything, and --hold counts from the start of the drain. If the routers
-have moved their traffic, --hold ` + reconcile.MinDrainHold.String() + ` ends the wait.
+have moved their traffic, --hold ` + cluster.MinDrainHold.String() + ` ends the wait.
 
 With --wait, drain asks the node's agent through the API server. It returns when the node
 announces nothing any more, or only addresses that no other node was seen to announce.
@@ -88,7 +89,7 @@ begin, or did not end in time.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed(holdFlag) {
 				job.hold = 0
-			} else if err := reconcile.CheckDrainHold(job.hold); err != nil {
+			} else if err := cluster.CheckDrainHold(job.hold); err != nil {
 				return err
 			}
 			d, err := connect(job.kubeconfig)
@@ -102,7 +103,7 @@ begin, or did not end in time.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in, for --wait")
 	flags.BoolVar(&job.force, "force", false, "withdraw addresses that no other node was seen to announce, too")
-	flags.DurationVar(&job.hold, holdFlag, reconcile.DefaultDrainHold, "time for routers to prefer other paths before routes are withdrawn")
+	flags.DurationVar(&job.hold, holdFlag, cluster.DefaultDrainHold, "time for routers to prefer other paths before routes are withdrawn")
 	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only addresses that no other node announces")
 	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long --wait waits, in addition to --hold")
 	return cmd
@@ -119,7 +120,7 @@ func undrainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := d.Drain(cmd.Context(), args[0], reconcile.Drain{}); err != nil {
+			if err := d.Drain(cmd.Context(), args[0], cluster.Drain{}); err != nil {
 				return err
 			}
 			cmd.Printf("node %s announces again\n", args[0])
@@ -166,12 +167,12 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 }
 
 // begin starts the drain of a node, or changes a drain that has begun, and returns it.
-func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (reconcile.Drain, error) {
+func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (cluster.Drain, error) {
 	n, err := d.Node(ctx, node)
 	if err != nil {
-		return reconcile.Drain{}, err
+		return cluster.Drain{}, err
 	}
-	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
+	want := cluster.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
 	if !n.Drain.IsZero() { // the hold has begun already
 		want.Since, want.Hold = n.Drain.Since, cmp.Or(j.hold, n.Drain.Hold)
 	}
@@ -182,11 +183,11 @@ func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Ti
 }
 
 // holdOf returns the time between the start of a drain and the withdrawal.
-func holdOf(d reconcile.Drain) time.Duration { return cmp.Or(d.Hold, reconcile.DefaultDrainHold) }
+func holdOf(d cluster.Drain) time.Duration { return cmp.Or(d.Hold, cluster.DefaultDrainHold) }
 
 // await asks the node's agent until the drain is over. An agent that does not answer
 // is asked again: it may just have been started.
-func (j drainJob) await(ctx context.Context, d drainer, node string, drain reconcile.Drain) (reconcile.Drainage, error) {
+func (j drainJob) await(ctx context.Context, d drainer, node string, drain cluster.Drain) (announce.DrainProgress, error) {
 	limit := j.timeout + holdOf(drain)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
@@ -196,7 +197,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain recon
 		r, err := j.report(ctx, d, node)
 		left := ""
 		if err == nil {
-			g, over := reconcile.DrainageOf(r, drain)
+			g, over := announce.DrainProgressOf(r, drain)
 			if over {
 				return g, nil
 			}
@@ -207,7 +208,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain recon
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return reconcile.Drainage{}, fmt.Errorf("wait for node %s: %w: %s", node, context.Cause(ctx), left)
+			return announce.DrainProgress{}, fmt.Errorf("wait for node %s: %w: %s", node, context.Cause(ctx), left)
 		}
 	}
 }
@@ -227,7 +228,7 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 
 // printDrainage lists what became of each address that a node has announced. An address
 // counts as handed over only if another node was seen to announce it.
-func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage, drain reconcile.Drain) {
+func printDrainage(out io.Writer, node string, before []status.Decision, g announce.DrainProgress, drain cluster.Drain) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	in := func(list []status.Decision, d status.Decision) bool {
 		return slices.ContainsFunc(list, func(l status.Decision) bool {

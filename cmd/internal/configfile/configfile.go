@@ -17,7 +17,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 const (
@@ -38,8 +38,8 @@ type File struct {
 	path string
 	wake func()
 
-	mu  sync.Mutex          // guards doc
-	doc *reconcile.Document // nil: not read yet
+	mu  sync.Mutex       // guards doc
+	doc *source.Document // nil: not read yet
 }
 
 // New returns a File, which Run reads. The path is that of a file, or of a directory
@@ -47,7 +47,7 @@ type File struct {
 func New(path string, wake func()) *File { return &File{path: path, wake: wake} }
 
 // Document returns the newest content; read is false before the first one.
-func (f *File) Document() (doc reconcile.Document, read bool) {
+func (f *File) Document() (doc source.Document, read bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.doc == nil {
@@ -104,7 +104,7 @@ func (f *File) file() string {
 }
 
 func (f *File) read() {
-	doc := reconcile.Document{Source: f.path}
+	doc := source.Document{Source: f.path}
 	text, err := os.ReadFile(f.file())
 	var pathErr *fs.PathError
 	switch {
@@ -124,7 +124,7 @@ func (f *File) read() {
 }
 
 // replace sets the content, and reports whether it has changed.
-func (f *File) replace(doc reconcile.Document) bool {
+func (f *File) replace(doc source.Document) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.doc
