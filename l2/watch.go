@@ -21,35 +21,11 @@ const netlinkBuffer = 1 << 20
 // Watch follows the kernel's messages about links and addresses. It fails when messages
 // were lost. The next call begins with the present state.
 func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
-	done := make(chan struct{})
-	defer close(done)
-	errs := make(chan error, 1)
-	fail := func(err error) {
-		select {
-		case errs <- err:
-		default:
-		}
-	}
-
-	links := make(chan netlink.LinkUpdate, 64)
-	err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{
-		ReceiveBufferSize: netlinkBuffer,
-		ErrorCallback:     fail,
-	})
+	s, err := subscribe()
 	if err != nil {
-		return fmt.Errorf("subscribe to links: %w", err)
+		return err
 	}
-	defer drain(links)
-	addrs := make(chan netlink.AddrUpdate, 64)
-	err = netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{
-		ReceiveBufferSize: netlinkBuffer,
-		ErrorCallback:     fail,
-	})
-	if err != nil {
-		return fmt.Errorf("subscribe to addresses: %w", err)
-	}
-	defer drain(addrs)
-
+	defer s.close()
 	t := newLinkTable()
 	if err := t.fill(); err != nil {
 		return err
@@ -60,21 +36,21 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-errs:
+		case err := <-s.errs:
 			return fmt.Errorf("follow links and addresses: %w", err)
-		case u, ok := <-links:
+		case u, ok := <-s.links:
 			if !ok {
 				return errors.New("follow links: subscription ended")
 			}
 			t.link(u)
-		case u, ok := <-addrs:
+		case u, ok := <-s.addrs:
 			if !ok {
 				return errors.New("follow addresses: subscription ended")
 			}
 			t.addr(u)
 		}
 		// Messages come in bursts. All of a burst are read first.
-		if len(links) > 0 || len(addrs) > 0 {
+		if len(s.links) > 0 || len(s.addrs) > 0 {
 			continue
 		}
 		if now := t.list(); !slices.Equal(now, last) {
@@ -82,6 +58,53 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 			changed(slices.Clone(now))
 		}
 	}
+}
+
+// A subscription receives the kernel's messages about links and addresses.
+type subscription struct {
+	links chan netlink.LinkUpdate
+	addrs chan netlink.AddrUpdate
+	errs  chan error // capacity 1: the first error of either
+	done  chan struct{}
+}
+
+func subscribe() (*subscription, error) {
+	s := &subscription{
+		links: make(chan netlink.LinkUpdate, 64),
+		addrs: make(chan netlink.AddrUpdate, 64),
+		errs:  make(chan error, 1),
+		done:  make(chan struct{}),
+	}
+	fail := func(err error) {
+		select {
+		case s.errs <- err:
+		default:
+		}
+	}
+	err := netlink.LinkSubscribeWithOptions(s.links, s.done, netlink.LinkSubscribeOptions{
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to links: %w", err)
+	}
+	err = netlink.AddrSubscribeWithOptions(s.addrs, s.done, netlink.AddrSubscribeOptions{
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		close(s.done)
+		drain(s.links)
+		return nil, fmt.Errorf("subscribe to addresses: %w", err)
+	}
+	return s, nil
+}
+
+// close ends the subscription.
+func (s *subscription) close() {
+	close(s.done)
+	drain(s.links)
+	drain(s.addrs)
 }
 
 // drain reads the remaining messages of a subscription, so that its goroutine is not

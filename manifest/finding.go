@@ -35,8 +35,8 @@ const (
 
 // A Finding is a remark about a place in a text.
 type Finding struct {
-	Path     string   `json:"path"`             // of the file, "-" for standard input, "cluster" for the API server
-	Line     int      `json:"line,omitempty"`   // from 1; 0: not known
+	Path     string   `json:"path"`           // of the file, "-" for standard input, "cluster" for the API server
+	Line     int      `json:"line,omitempty"` // from 1; 0: not known
 	Severity Severity `json:"severity"`
 	ID       string   `json:"id"`               // the kind of finding, in one word
 	Object   string   `json:"object,omitempty"` // "IPAddressPool/wan"

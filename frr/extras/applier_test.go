@@ -155,7 +155,7 @@ func TestExtras(t *testing.T) {
 	}
 }
 
-// Lines that FRR shows in other words, in another place or not at all are named.
+// Lines that FRR shows differently, in another place or not at all are named.
 func TestExtrasUnlike(t *testing.T) {
 	r := newApplierRig(t)
 	const running = "hostname n1\nrouter bgp 64512\n neighbor 192.0.2.1 description rack\n neighbor 192.0.2.1 password s3cret\n" +
@@ -234,7 +234,7 @@ func TestExtrasRefused(t *testing.T) {
 	if applied, err := frr.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
 		t.Errorf("left as in force is %q, %v", applied, err)
 	}
-	// A daemon that is started is given what was in force, by another herald-frr too.
+	// A daemon that is started gets the text in force, from another herald-frr too.
 	next := NewApplier(r.opts)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -249,7 +249,7 @@ func TestExtrasRefused(t *testing.T) {
 	if err := <-done; err != nil || string(next.applied) != "hostname n1\n" {
 		t.Errorf("in force is %q, %v", next.applied, err)
 	}
-	// What FRR took for valid and then did not do is tried again.
+	// A text that FRR found valid and then did not apply is tried again.
 	r.host.say = func(line string) (string, error) {
 		if strings.HasPrefix(line, "vtysh -f") {
 			return "", errors.New("exit status 1")
@@ -270,7 +270,7 @@ func TestExtrasRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
-	// What was there before the watch began comes with the first daemon.
+	// A text from before the watch began is applied with the first daemon.
 	if _, err := frr.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
 		t.Fatal(err)
 	}

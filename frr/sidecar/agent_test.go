@@ -66,7 +66,7 @@ func TestAgentWatch(t *testing.T) {
 	w.Begin()
 	want("it may be away for ever", w, false)
 
-	// A clock that was set back is no sign of an agent that is gone.
+	// After the clock was set back, the agent does not count as gone.
 	beat(-time.Hour)
 	w = watch(time.Minute)
 	w.Begin()

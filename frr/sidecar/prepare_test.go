@@ -59,7 +59,7 @@ func TestPrepare(t *testing.T) {
 	if err := Prepare(dir, fourDaemons, true); err != nil || read(frr.ConfFile) != "hostname n1\n" {
 		t.Errorf("prepared again: %v, frr.conf is %q", err, read(frr.ConfFile))
 	}
-	// Who has opened a file reads it to its end, with a mode that lets FRR's group in.
+	// A program that has the file open still reads the old text.
 	open := filepath.Join(t.TempDir(), "open")
 	err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "vtysh.conf"), []byte("of the version before\n"), 0o640),
@@ -67,7 +67,7 @@ func TestPrepare(t *testing.T) {
 		Prepare(dir, fourDaemons, true),
 	)
 	if text, _ := os.ReadFile(open); err != nil || string(text) != "of the version before\n" || read("vtysh.conf") != frr.VtyshConf {
-		t.Errorf("vtysh.conf is %q, whoever had it open reads %q; %v", read("vtysh.conf"), text, err)
+		t.Errorf("vtysh.conf is %q, a program that had it open reads %q; %v", read("vtysh.conf"), text, err)
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 4 {

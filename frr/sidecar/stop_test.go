@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Sessions stay while the agent says that no other node announces some route, but not
+// Sessions stay while the agent reports that no other node announces some route, but not
 // for ever.
 func TestAwaitOthers(t *testing.T) {
 	for _, tt := range []struct {

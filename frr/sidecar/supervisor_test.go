@@ -253,8 +253,8 @@ func TestCanRestart(t *testing.T) {
 	}
 }
 
-// The peers hear of GSHUT before the sessions close; bgpd that restarts
-// gracefully gets no chance to say anything.
+// The peers get GSHUT before the sessions close. A bgpd that restarts gracefully sends
+// nothing.
 func TestStop(t *testing.T) {
 	const (
 		neighbors = `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established","gracefulRestartInfo":{"localGrMode":"LOCAL","remoteGrMode":"Helper"}}}}`
