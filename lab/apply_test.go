@@ -19,6 +19,8 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/render"
 )
@@ -68,13 +70,13 @@ func TestBGPApplierProperty(t *testing.T) {
 		if err := <-reference; err != nil {
 			t.Fatalf("case %d: %v", i, err)
 		}
-		for _, d := range frr.Daemons {
+		for _, d := range conf.Daemons {
 			got := running(t, driven.FRR, d)
 			if diff := cmp.Diff(settings(d, running(t, fresh.FRR, d)), settings(d, got)); diff != "" {
 				t.Errorf("case %d: %s (-fresh +applied):\n%s", i, d, diff)
 			}
-			rest := frr.Diff(frr.Parse(got), frr.Parse(string(text)).For(d))
-			rest = slices.DeleteFunc(rest, func(c frr.Command) bool {
+			rest := conf.Diff(conf.Parse(got), conf.Parse(string(text)).For(d))
+			rest = slices.DeleteFunc(rest, func(c conf.Command) bool {
 				return isDefault(driven.FRR, c.Text)
 			})
 			if len(rest) > 0 {
@@ -153,7 +155,7 @@ func running(t *testing.T, f *lab.FRR, daemon string) string {
 	if daemon == "zebra" && slices.Contains(f.Daemons(), "mgmtd") {
 		socket = f.Socket("mgmtd") // which has zebra's configuration
 	}
-	conn, err := frr.Dial(deadline(t), socket)
+	conn, err := vty.Dial(deadline(t), socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +205,7 @@ type bgpSession struct {
 // sessions returns what a node's bgpd says of its neighbors.
 func sessions(t *testing.T, n *lab.Node) map[netip.Addr]bgpSession {
 	t.Helper()
-	conn, err := frr.Dial(deadline(t), n.FRR.Socket("bgpd"))
+	conn, err := vty.Dial(deadline(t), n.FRR.Socket("bgpd"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 )
 
@@ -85,7 +85,7 @@ func TestPreviousVersion(t *testing.T) {
 				_, err2 := agent.Get(ctx, "/readyz")
 				return errors.Join(err1, err2)
 			})
-			if at, err := frr.LastBeat(n1.FRR.EtcDir); err != nil || at.Before(start) {
+			if at, err := contract.LastBeat(n1.FRR.EtcDir); err != nil || at.Before(start) {
 				t.Errorf("the agent's last sign of life is of %v, %v", at, err)
 			}
 			if r := e.extras(n1, "ip prefix-list "+test.name+" seq 5 permit 198.51.100.0/24\n"); !r.Applied {

@@ -19,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
@@ -72,9 +73,9 @@ func TestBGPScenarios(t *testing.T) {
 			if err := applier.Apply(deadline(t), text); err != nil {
 				t.Fatal(err)
 			}
-			for _, d := range frr.Daemons {
-				rest := frr.Diff(frr.Parse(running(t, n.FRR, d)), frr.Parse(string(text)).For(d))
-				rest = slices.DeleteFunc(rest, func(c frr.Command) bool { return isDefault(n.FRR, c.Text) })
+			for _, d := range conf.Daemons {
+				rest := conf.Diff(conf.Parse(running(t, n.FRR, d)), conf.Parse(string(text)).For(d))
+				rest = slices.DeleteFunc(rest, func(c conf.Command) bool { return isDefault(n.FRR, c.Text) })
 				if len(rest) > 0 {
 					t.Errorf("%s: left to apply: %v", d, rest)
 				}

@@ -17,21 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/status"
 )
 
 // extras applies a raw configuration and waits for what becomes of it.
-func (e *e2e) extras(n *lab.Node, text string) frr.ExtrasResult {
+func (e *e2e) extras(n *lab.Node, text string) contract.ExtrasResult {
 	e.t.Helper()
 	err := e.Cluster.ApplyConfigMap(e.t.Context(), lab.HeraldNamespace, "bgpextras", map[string]string{"extras": text})
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	var r frr.ExtrasResult
+	var r contract.ExtrasResult
 	e.eventually("result of the raw configuration", func(context.Context) (err error) {
-		if r, err = frr.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != frr.Sum([]byte(text)) {
+		if r, err = contract.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != contract.Sum([]byte(text)) {
 			err = errors.New("none yet")
 		}
 		return err
@@ -122,7 +123,7 @@ func TestSidecarExtras(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(text, line) != want {
-			t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
+			t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, conf.Redact(text))
 		}
 	}
 

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 )
 
@@ -118,8 +118,8 @@ func TestSidecarAgentTimeout(t *testing.T) {
 	e.inKernel(route(addr), nil)
 	took := time.Since(since)
 	t.Logf("withdrawn %v after the agent was stopped", took.Round(time.Millisecond))
-	if took < timeout-frr.HeartbeatInterval || took > timeout+5*time.Second {
-		t.Errorf("withdrawn after %v, want %v to %v", took, timeout-frr.HeartbeatInterval, timeout+5*time.Second)
+	if took < timeout-contract.HeartbeatInterval || took > timeout+5*time.Second {
+		t.Errorf("withdrawn after %v, want %v to %v", took, timeout-contract.HeartbeatInterval, timeout+5*time.Second)
 	}
 	e.withdrawn(route(addr))
 	// FRR lives, and waits.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
@@ -26,7 +27,7 @@ var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // at is the neighbor with an address in the default VRF.
-func at(s string) render.NeighborID { return render.NeighborID{Address: ip(s)} }
+func at(s string) status.PeerID { return status.PeerID{Address: ip(s)} }
 
 func seconds(n int) *time.Duration {
 	d := time.Duration(n) * time.Second
@@ -111,7 +112,7 @@ func TestFRR(t *testing.T) {
 				{Address: ip("fd00:10::fe"), DynamicASN: config.External, LocalASN: 64600, DualStack: true, ConnectTime: seconds(120)},
 			},
 			Classes: []render.Class{{Attributes: []render.Attributes{
-				{Neighbor: render.NeighborID{Interface: "eth1"}},
+				{Neighbor: status.PeerID{Interface: "eth1"}},
 				{Neighbor: at("fd00:10::fe"), LocalPref: 150},
 			}}},
 			Networks: []render.Network{
@@ -147,8 +148,8 @@ func TestFRR(t *testing.T) {
 				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.254")}}},
 				{Attributes: []render.Attributes{
 					{Neighbor: at("10.10.0.254")},
-					{Neighbor: render.NeighborID{VRF: "red", Interface: "eth1"}},
-					{Neighbor: render.NeighborID{VRF: "red", Address: ip("10.10.0.254")}, Communities: communities(t, 1)},
+					{Neighbor: status.PeerID{VRF: "red", Interface: "eth1"}},
+					{Neighbor: status.PeerID{VRF: "red", Address: ip("10.10.0.254")}, Communities: communities(t, 1)},
 				}},
 			},
 			Networks: []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Class: 1}, {Prefix: netip.MustParsePrefix("192.0.2.2/32")}},

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/reconcile"
@@ -271,7 +272,7 @@ func running(s frr.State) reconcile.Running {
 	}
 	switch {
 	case s.Err == nil:
-	case len(absent) > 0 && !errors.Is(s.Err, frr.ErrRejected):
+	case len(absent) > 0 && !errors.Is(s.Err, vty.ErrRejected):
 		// In how many ways it does so is of no interest.
 		r.Trouble = "FRR does not answer: " + strings.Join(absent, ", ")
 	default:

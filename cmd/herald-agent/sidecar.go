@@ -9,7 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/frr/extras"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/status"
@@ -73,7 +73,7 @@ func (s *sidecar) run(ctx context.Context) error {
 		return nil
 	}
 	return daemon.Run(ctx,
-		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return frr.Heartbeat(ctx, s.dir, s.log) }},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return contract.Heartbeat(ctx, s.dir, s.log) }},
 		daemon.Task{Name: "extras watch", Run: s.watch},
 		daemon.Task{Name: "extras", Run: s.extras.Run},
 	)
@@ -88,4 +88,4 @@ func (s *sidecar) status() *status.Extras {
 }
 
 // hasMetrics reports whether the FRR container exports the metrics of sessions.
-func (s *sidecar) hasMetrics() bool { return s != nil && frr.HasMetrics(s.dir) }
+func (s *sidecar) hasMetrics() bool { return s != nil && contract.HasMetrics(s.dir) }

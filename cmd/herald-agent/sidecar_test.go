@@ -6,32 +6,33 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // What was in force before is the operator's too, while its successor may have a
 // mistake.
 func TestExtrasKept(t *testing.T) {
 	dir := t.TempDir()
-	o := options{frrConf: filepath.Join(dir, frr.ConfFile)}
-	if got := frr.Parse(string(o.extras())); len(got.Sections) > 0 {
+	o := options{frrConf: filepath.Join(dir, contract.ConfFile)}
+	if got := conf.Parse(string(o.extras())); len(got.Sections) > 0 {
 		t.Errorf("kept without a text: %v", got)
 	}
 	// A file may end in the middle of a context, and of a line.
-	err := frr.WriteExtrasApplied(dir, []byte("router bgp 64512\n neighbor 192.0.2.1 description a"))
+	err := contract.WriteExtrasApplied(dir, []byte("router bgp 64512\n neighbor 192.0.2.1 description a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := frr.WriteExtras(dir, []byte("hostname n2\nrouter bgp 64512\n neighbor 192.0.2.1 descripshun b\n")); err != nil {
+	if _, err := contract.WriteExtras(dir, []byte("hostname n2\nrouter bgp 64512\n neighbor 192.0.2.1 descripshun b\n")); err != nil {
 		t.Fatal(err)
 	}
 	const want = "router bgp 64512\n neighbor 192.0.2.1 description a\n neighbor 192.0.2.1 descripshun b\nhostname n2\n"
-	if got := frr.Parse(string(o.extras())).String(); got != want {
+	if got := conf.Parse(string(o.extras())).String(); got != want {
 		t.Errorf("kept is\n%swant\n%s", got, want)
 	}
 	// Whether the container has the metrics of sessions is as much in its folder.
 	for _, served := range []bool{false, true} {
-		if err := frr.WriteMetrics(dir, served); err != nil {
+		if err := contract.WriteMetrics(dir, served); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.sidecar(nil, nil, nil).hasMetrics(); got != served {

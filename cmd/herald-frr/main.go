@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/frr/extras"
 	"github.com/heraldlb/herald/frr/sidecar"
 )
@@ -124,7 +124,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		Hang:      o.hangTimeout,
 		Stop:      mode,
 		StopWait:  o.stopWait,
-		Last:      func() bool { return frr.IsLast(o.etcDir, time.Now()) },
+		Last:      func() bool { return contract.IsLast(o.etcDir, time.Now()) },
 		Loaded:    raw.Reapply,
 		Logger:    log,
 	})

@@ -15,7 +15,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -60,7 +61,7 @@ type Applier struct {
 
 // NewApplier returns an Applier. Run makes it work.
 func NewApplier(opts ApplierOptions) *Applier {
-	return &Applier{opts: opts, reapply: wake.New(), tried: frr.Sum(nil)}
+	return &Applier{opts: opts, reapply: wake.New(), tried: contract.Sum(nil)}
 }
 
 // Reapply applies the text again: a daemon was started, which has read only frr.conf.
@@ -69,7 +70,7 @@ func (a *Applier) Reapply() { a.reapply.Set() }
 // Run applies the text whenever the file changes and whenever a daemon has been
 // started, until ctx ends.
 func (a *Applier) Run(ctx context.Context) (err error) {
-	if a.applied, err = frr.ReadExtrasApplied(a.opts.EtcDir); err != nil {
+	if a.applied, err = contract.ReadExtrasApplied(a.opts.EtcDir); err != nil {
 		return err
 	}
 	w, err := fsnotify.NewWatcher()
@@ -88,7 +89,7 @@ func (a *Applier) Run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 			return nil
 		case event := <-w.Events:
-			if filepath.Base(event.Name) != frr.ExtrasFile {
+			if filepath.Base(event.Name) != contract.ExtrasFile {
 				continue
 			}
 		case err := <-w.Errors:
@@ -106,11 +107,11 @@ func (a *Applier) Run(ctx context.Context) (err error) {
 
 // pass tries the present text if it has changed or has to be applied again.
 func (a *Applier) pass(ctx context.Context, again bool) error {
-	text, err := frr.ReadExtras(a.opts.EtcDir)
+	text, err := contract.ReadExtras(a.opts.EtcDir)
 	if err != nil {
 		return err
 	}
-	sum := frr.Sum(text)
+	sum := contract.Sum(text)
 	if sum == a.tried && (!again || len(text) == 0 && len(a.applied) == 0) {
 		return nil
 	}
@@ -122,15 +123,15 @@ func (a *Applier) pass(ctx context.Context, again bool) error {
 		err = a.restore(ctx)
 	}
 	if !bytes.Equal(a.applied, before) {
-		err = errors.Join(err, frr.WriteExtrasApplied(a.opts.EtcDir, a.applied))
+		err = errors.Join(err, contract.WriteExtrasApplied(a.opts.EtcDir, a.applied))
 	}
 	if ctx.Err() != nil && refused != nil {
 		return refused
 	}
 	a.tried = sum
-	result := frr.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
+	result := contract.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
 	if refused != nil {
-		result.Error = frr.Redact(refused.Error())
+		result.Error = conf.Redact(refused.Error())
 		a.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
 	} else {
 		a.opts.Logger.Info("raw configuration applied", "bytes", len(text))
@@ -138,7 +139,7 @@ func (a *Applier) pass(ctx context.Context, again bool) error {
 			a.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
 		}
 	}
-	return errors.Join(err, frr.WriteExtrasResult(a.opts.EtcDir, result))
+	return errors.Join(err, contract.WriteExtrasResult(a.opts.EtcDir, result))
 }
 
 // errRefused reports a text in which FRR found a mistake. The text applied before
@@ -157,7 +158,7 @@ func (a *Applier) try(ctx context.Context, text []byte) error {
 		return fmt.Errorf("%w: %s", errRefused, output(out, err))
 	}
 	a.failed = true
-	gone := frr.Parse(string(a.applied)).Without(frr.Parse(string(text)), nil)
+	gone := conf.Parse(string(a.applied)).Without(conf.Parse(string(text)), nil)
 	if len(gone.Sections) > 0 {
 		if err := a.replace(ctx, text); err != nil {
 			return err
@@ -185,8 +186,8 @@ func (a *Applier) differences(ctx context.Context, text []byte) string {
 		return "" // FRR has gone away; the text is applied again when it is back
 	}
 	var lines []string
-	var list func(sections []frr.Section, context string)
-	list = func(sections []frr.Section, context string) {
+	var list func(sections []conf.Section, context string)
+	list = func(sections []conf.Section, context string) {
 		for _, s := range sections {
 			if len(s.Sub) == 0 {
 				lines = append(lines, context+s.Text)
@@ -194,7 +195,7 @@ func (a *Applier) differences(ctx context.Context, text []byte) string {
 			list(s.Sub, context+s.Text+" / ")
 		}
 	}
-	list(frr.Parse(string(text)).Without(frr.Parse(running), nil).Sections, "")
+	list(conf.Parse(string(text)).Without(conf.Parse(running), nil).Sections, "")
 	if len(lines) == 0 {
 		return ""
 	}
@@ -203,7 +204,7 @@ func (a *Applier) differences(ctx context.Context, text []byte) string {
 	if more := len(lines) - most; more > 0 {
 		lines, rest = lines[:most], fmt.Sprintf(", and %d more", more)
 	}
-	return frr.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
+	return conf.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
 }
 
 // restore applies the text that was in force before to a daemon that was started.
@@ -229,11 +230,11 @@ func (a *Applier) replace(ctx context.Context, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("read the running configuration: %s", output(running, err))
 	}
-	conf, err := os.ReadFile(filepath.Join(a.opts.EtcDir, frr.ConfFile))
+	wanted, err := os.ReadFile(filepath.Join(a.opts.EtcDir, contract.ConfFile))
 	if err != nil {
 		return err
 	}
-	rest := frr.Parse(running).Without(frr.Parse(string(a.applied)), frr.Parse(string(conf)))
+	rest := conf.Parse(running).Without(conf.Parse(string(a.applied)), conf.Parse(string(wanted)))
 	// The script needs a file named frr.conf in a folder of its own. With another name
 	// it would have vtysh overwrite frr.conf, which is the agent's.
 	dir, err := os.MkdirTemp(a.opts.RunDir, ".reload-*")
@@ -243,14 +244,14 @@ func (a *Applier) replace(ctx context.Context, text []byte) error {
 	defer os.RemoveAll(dir)
 	err = errors.Join(
 		a.share(dir, 0o770),
-		a.write(filepath.Join(dir, "vtysh.conf"), []byte(frr.VtyshConf)),
-		a.write(filepath.Join(dir, frr.ConfFile), []byte(closed(rest)+string(text))),
+		a.write(filepath.Join(dir, "vtysh.conf"), []byte(contract.VtyshConf)),
+		a.write(filepath.Join(dir, contract.ConfFile), []byte(closed(rest)+string(text))),
 	)
 	if err != nil {
 		return err
 	}
 	out, err := a.opts.Programs.Output(ctx, "/usr/bin/python3", filepath.Join(a.opts.DaemonDir, "frr-reload.py"),
-		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, frr.ConfFile))
+		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, contract.ConfFile))
 	if err != nil {
 		return fmt.Errorf("reload: %s", output(out, err))
 	}
@@ -295,7 +296,7 @@ func (a *Applier) share(path string, mode os.FileMode) error {
 // output returns what a program printed, without passwords, or how it ended if it
 // printed nothing.
 func output(out string, err error) string {
-	out = strings.TrimSpace(frr.Redact(out))
+	out = strings.TrimSpace(conf.Redact(out))
 	if out == "" {
 		return err.Error()
 	}
@@ -308,10 +309,10 @@ func output(out string, err error) string {
 
 // closed returns a configuration in which each context ends with exit, as FRR's
 // programs need it in a file.
-func closed(c *frr.Config) string {
+func closed(c *conf.Config) string {
 	var b strings.Builder
-	var write func(list []frr.Section, depth int)
-	write = func(list []frr.Section, depth int) {
+	var write func(list []conf.Section, depth int)
+	write = func(list []conf.Section, depth int) {
 		for _, s := range list {
 			indent := strings.Repeat(" ", depth)
 			b.WriteString(indent + s.Text + "\n")

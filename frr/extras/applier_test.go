@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -73,7 +73,7 @@ type applierRig struct {
 func newApplierRig(t *testing.T) *applierRig {
 	r := &applierRig{t: t, host: &fakePrograms{}, etc: t.TempDir(), run: t.TempDir()}
 	r.Applier = NewApplier(ApplierOptions{Programs: r.host, EtcDir: r.etc, RunDir: r.run, DaemonDir: "/usr/lib/frr", Logger: quiet})
-	if err := frr.CreateFile(filepath.Join(r.etc, frr.ConfFile), nil); err != nil {
+	if err := contract.CreateFile(filepath.Join(r.etc, contract.ConfFile), nil); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -81,9 +81,9 @@ func newApplierRig(t *testing.T) *applierRig {
 
 // pass writes a text and returns the programs that were run for it, shortened,
 // and the result.
-func (r *applierRig) pass(text string, again bool) ([]string, frr.ExtrasResult) {
+func (r *applierRig) pass(text string, again bool) ([]string, contract.ExtrasResult) {
 	r.t.Helper()
-	if _, err := frr.WriteExtras(r.etc, []byte(text)); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte(text)); err != nil {
 		r.t.Fatal(err)
 	}
 	before := len(r.host.ran())
@@ -98,7 +98,7 @@ func (r *applierRig) pass(text string, again bool) ([]string, frr.ExtrasResult) 
 		}
 		did = append(did, strings.Join(slices.DeleteFunc(f, func(s string) bool { return strings.Contains(s, ".extras-") }), " "))
 	}
-	result, err := frr.ReadExtrasResult(r.etc)
+	result, err := contract.ReadExtrasResult(r.etc)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestExtras(t *testing.T) {
 		if !slices.Equal(did, s.want) {
 			t.Errorf("%s: ran %q, want %q", s.name, did, s.want)
 		}
-		if len(s.want) > 0 && (!result.Applied || result.Sum != frr.Sum([]byte(s.text)) || result.Error != "" || result.Remark != "") {
+		if len(s.want) > 0 && (!result.Applied || result.Sum != contract.Sum([]byte(s.text)) || result.Error != "" || result.Remark != "") {
 			t.Errorf("%s: %+v", s.name, result)
 		}
 	}
@@ -231,7 +231,7 @@ func TestExtrasRefused(t *testing.T) {
 	if string(r.applied) != "hostname n1\n" {
 		t.Errorf("in force is %q", r.applied)
 	}
-	if applied, err := frr.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
+	if applied, err := contract.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
 		t.Errorf("left as in force is %q, %v", applied, err)
 	}
 	// A daemon that is started gets the text in force, from another herald-frr too.
@@ -271,18 +271,18 @@ func TestExtrasRun(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
 	// A text from before the watch began is applied with the first daemon.
-	if _, err := frr.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
 		t.Fatal(err)
 	}
 	r.Reapply()
 	in := func(text string) func() bool {
 		return func() bool {
-			result, _ := frr.ReadExtrasResult(r.etc)
-			return result.Applied && result.Sum == frr.Sum([]byte(text))
+			result, _ := contract.ReadExtrasResult(r.etc)
+			return result.Applied && result.Sum == contract.Sum([]byte(text))
 		}
 	}
 	eventually(t, "the first text", in("hostname n1\n"))
-	if _, err := frr.WriteExtras(r.etc, []byte("hostname n2\n")); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte("hostname n2\n")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the second text", in("hostname n2\n"))

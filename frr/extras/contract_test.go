@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -79,7 +79,7 @@ func TestSenderAndApplier(t *testing.T) {
 }
 
 func mustRead(t *testing.T, dir string) []byte {
-	text, err := frr.ReadExtras(dir)
+	text, err := contract.ReadExtras(dir)
 	if err != nil {
 		t.Error(err)
 	}

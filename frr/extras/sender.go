@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -52,7 +52,7 @@ type SenderOptions struct {
 // A Sender hands the raw configuration to the FRR container, and reports the result.
 type Sender struct {
 	opts     SenderOptions
-	reported frr.ExtrasResult // without its time
+	reported contract.ExtrasResult // without its time
 
 	mu     sync.Mutex     // guards status
 	status *status.Extras // nil: there is no raw configuration
@@ -88,7 +88,7 @@ func (s *Sender) handOver() error {
 	if !read {
 		return nil
 	}
-	changed, err := frr.WriteExtras(s.opts.Dir, text.Text)
+	changed, err := contract.WriteExtras(s.opts.Dir, text.Text)
 	if changed {
 		s.opts.Logger.Info("raw configuration handed over", "source", text.Source, "version", text.Version)
 	}
@@ -97,15 +97,15 @@ func (s *Sender) handOver() error {
 
 // result reads what became of the present text, and reports news about it.
 func (s *Sender) result() {
-	text, err := frr.ReadExtras(s.opts.Dir)
+	text, err := contract.ReadExtras(s.opts.Dir)
 	if err != nil {
 		return // it was not handed over, which was logged
 	}
-	r, err := frr.ReadExtrasResult(s.opts.Dir)
+	r, err := contract.ReadExtrasResult(s.opts.Dir)
 	if err != nil {
-		r = frr.ExtrasResult{Sum: frr.Sum(text), Error: err.Error()}
+		r = contract.ExtrasResult{Sum: contract.Sum(text), Error: err.Error()}
 	}
-	state := &status.Extras{Pending: r.Sum != frr.Sum(text)}
+	state := &status.Extras{Pending: r.Sum != contract.Sum(text)}
 	switch {
 	case len(text) == 0 && (state.Pending || r.Applied):
 		state = nil
@@ -148,7 +148,7 @@ func (s *Sender) Status() *status.Extras {
 // want them itself: those of the present text, and those of the text in force, which
 // is another one while FRR has not taken the present one.
 func Kept(dir string) []byte {
-	present, _ := frr.ReadExtras(dir) // a text that cannot be read cannot be kept
-	applied, _ := frr.ReadExtrasApplied(dir)
+	present, _ := contract.ReadExtras(dir) // a text that cannot be read cannot be kept
+	applied, _ := contract.ReadExtrasApplied(dir)
 	return slices.Concat(applied, []byte("\n"), present)
 }

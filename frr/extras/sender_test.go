@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -40,7 +40,7 @@ func TestSender(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.Run(ctx) }()
-		if _, err := frr.WriteExtras(dir, []byte("of the agent before\n")); err != nil {
+		if _, err := contract.WriteExtras(dir, []byte("of the agent before\n")); err != nil {
 			t.Fatal(err)
 		}
 		steps := []struct {
@@ -57,7 +57,7 @@ func TestSender(t *testing.T) {
 			*text = step.text
 			changed.Set()
 			synctest.Wait()
-			if got, err := frr.ReadExtras(dir); err != nil || string(got) != step.want {
+			if got, err := contract.ReadExtras(dir); err != nil || string(got) != step.want {
 				t.Errorf("%s: %q, %v, want %q", step.name, got, err, step.want)
 			}
 		}
@@ -67,18 +67,18 @@ func TestSender(t *testing.T) {
 		*text = fakeText{Text{Text: []byte("hostname n3\n")}, true}
 		changed.Set()
 		synctest.Wait()
-		sum := frr.Sum(text.text.Text)
+		sum := contract.Sum(text.text.Text)
 		for _, step := range []struct {
-			result frr.ExtrasResult
+			result contract.ExtrasResult
 			want   status.Extras
 		}{
-			{frr.ExtrasResult{Sum: frr.Sum(nil), Applied: true}, status.Extras{Pending: true}},
-			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
-			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
-			{frr.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
-			{frr.ExtrasResult{Sum: sum, Applied: true, Remark: "FRR shows no a"}, status.Extras{Applied: true, Remark: "FRR shows no a"}},
+			{contract.ExtrasResult{Sum: contract.Sum(nil), Applied: true}, status.Extras{Pending: true}},
+			{contract.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
+			{contract.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
+			{contract.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
+			{contract.ExtrasResult{Sum: sum, Applied: true, Remark: "FRR shows no a"}, status.Extras{Applied: true, Remark: "FRR shows no a"}},
 		} {
-			if err := frr.WriteExtrasResult(dir, step.result); err != nil {
+			if err := contract.WriteExtrasResult(dir, step.result); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * resultEvery)

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // lookEvery is the time between two looks for the agent's heartbeat.
@@ -59,10 +59,10 @@ func (w *AgentWatch) Begin() {
 
 // recall reads the heartbeat from before this process was started. The clock gives
 // its age: if the clock was put forward since, the agent counts as gone until its
-// next heartbeat, frr.HeartbeatInterval later at most.
+// next heartbeat, contract.HeartbeatInterval later at most.
 func (w *AgentWatch) recall() {
 	now := time.Now()
-	beat, err := frr.LastBeat(w.opts.Dir)
+	beat, err := contract.LastBeat(w.opts.Dir)
 	if err != nil || beat.IsZero() || beat.After(now) {
 		beat = time.Time{}
 	}
@@ -81,7 +81,7 @@ func (w *AgentWatch) look() {
 	if w.opts.Timeout == 0 {
 		return
 	}
-	beat, err := frr.LastBeat(w.opts.Dir)
+	beat, err := contract.LastBeat(w.opts.Dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()

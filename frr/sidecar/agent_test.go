@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 func TestAgentWatch(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, frr.HeartbeatFile)
+	path := filepath.Join(dir, contract.HeartbeatFile)
 	beat := func(age time.Duration) {
 		t.Helper()
 		at := time.Now().Add(-age)

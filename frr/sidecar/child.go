@@ -13,7 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -241,7 +242,7 @@ func (c *child) setUp(up bool) (load bool) {
 func (c *child) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	conn, err := frr.Dial(ctx, c.socket)
+	conn, err := vty.Dial(ctx, c.socket)
 	if err != nil {
 		return err
 	}
@@ -258,7 +259,7 @@ func (c *child) load(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		c.log.Warn("frr.conf not loaded completely", "err", err, "output", frr.Redact(out))
+		c.log.Warn("frr.conf not loaded completely", "err", err, "output", conf.Redact(out))
 	}
 	c.mu.Lock()
 	c.ready = true

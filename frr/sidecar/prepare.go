@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // emptyConf is what FRR starts from until an agent writes its configuration.
@@ -35,10 +35,10 @@ func FindDaemons(dir string) ([]string, error) {
 // whether herald-frr serves metrics. Files of the agent stay as they are.
 func Prepare(dir string, daemons []string, metrics bool) error {
 	err := errors.Join(
-		frr.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(frr.VtyshConf)),
-		frr.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
-		frr.CreateFile(filepath.Join(dir, frr.ConfFile), []byte(emptyConf)),
-		frr.WriteMetrics(dir, metrics),
+		contract.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(contract.VtyshConf)),
+		contract.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
+		contract.CreateFile(filepath.Join(dir, contract.ConfFile), []byte(emptyConf)),
+		contract.WriteMetrics(dir, metrics),
 	)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", dir, err)

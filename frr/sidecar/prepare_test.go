@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 func TestFindDaemons(t *testing.T) {
@@ -50,14 +50,14 @@ func TestPrepare(t *testing.T) {
 	if !strings.Contains(read("daemons"), "bgpd=yes\n") || !strings.Contains(read("daemons"), "mgmtd=no\n") {
 		t.Errorf("daemons: %s", read("daemons"))
 	}
-	if read("vtysh.conf") != frr.VtyshConf || read(frr.ConfFile) != emptyConf {
-		t.Errorf("vtysh.conf %q, frr.conf %q", read("vtysh.conf"), read(frr.ConfFile))
+	if read("vtysh.conf") != contract.VtyshConf || read(contract.ConfFile) != emptyConf {
+		t.Errorf("vtysh.conf %q, frr.conf %q", read("vtysh.conf"), read(contract.ConfFile))
 	}
-	if err := os.WriteFile(filepath.Join(dir, frr.ConfFile), []byte("hostname n1\n"), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, contract.ConfFile), []byte("hostname n1\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := Prepare(dir, fourDaemons, true); err != nil || read(frr.ConfFile) != "hostname n1\n" {
-		t.Errorf("prepared again: %v, frr.conf is %q", err, read(frr.ConfFile))
+	if err := Prepare(dir, fourDaemons, true); err != nil || read(contract.ConfFile) != "hostname n1\n" {
+		t.Errorf("prepared again: %v, frr.conf is %q", err, read(contract.ConfFile))
 	}
 	// A program that has the file open still reads the old text.
 	open := filepath.Join(t.TempDir(), "open")
@@ -66,7 +66,7 @@ func TestPrepare(t *testing.T) {
 		os.Link(filepath.Join(dir, "vtysh.conf"), open),
 		Prepare(dir, fourDaemons, true),
 	)
-	if text, _ := os.ReadFile(open); err != nil || string(text) != "of the version before\n" || read("vtysh.conf") != frr.VtyshConf {
+	if text, _ := os.ReadFile(open); err != nil || string(text) != "of the version before\n" || read("vtysh.conf") != contract.VtyshConf {
 		t.Errorf("vtysh.conf is %q, a program that had it open reads %q; %v", read("vtysh.conf"), text, err)
 	}
 	files, err := os.ReadDir(dir)
@@ -78,11 +78,11 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
 		}
 	}
-	if !frr.HasMetrics(dir) {
+	if !contract.HasMetrics(dir) {
 		t.Error("no word of the metrics")
 	}
-	if err := Prepare(dir, fourDaemons, false); err != nil || frr.HasMetrics(dir) {
-		t.Errorf("without metrics: %v, has them: %v", err, frr.HasMetrics(dir))
+	if err := Prepare(dir, fourDaemons, false); err != nil || contract.HasMetrics(dir) {
+		t.Errorf("without metrics: %v, has them: %v", err, contract.HasMetrics(dir))
 	}
 	if err := Prepare(filepath.Join(dir, "missing"), fourDaemons, true); err == nil {
 		t.Error("a folder that is not there is no error")
