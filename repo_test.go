@@ -47,7 +47,9 @@ var imports = map[string][]string{
 	"frr/vty":      {"frr/conf"},
 
 	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
+	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
+	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
 	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
 	"l2":          {"wake"},
@@ -64,12 +66,12 @@ var restricted = []struct {
 	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{module + "schema", []string{"cmd/heraldctl", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
-	{"os/exec", []string{"lab", "cmd/herald-lab", "cmd/herald-frr"}, "Herald runs no programs but FRR's, in FRR's container"},
+	{"os/exec", []string{"lab", "cmd/herald-lab", "frr/sidecar"}, "Herald runs no programs but FRR's, in FRR's container"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
 	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
 	{"github.com/mdlayher", []string{"l2", "lab"}, "ARP and neighbor discovery are layer 2's"},
-	{"github.com/prometheus/client_golang", []string{"status", "cmd"}, "metrics are a view of the status"},
+	{"github.com/prometheus/client_golang", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
 }
 
 // pure lists packages whose code, tests aside, has no I/O, clock, environment

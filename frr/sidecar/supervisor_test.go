@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -22,24 +23,26 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
 var fourDaemons = []string{"zebra", "staticd", "bfdd", "bgpd"}
 
 // startSupervisor runs a supervisor until the test, or the function that it
 // returns, ends it.
-func startSupervisor(t *testing.T, h *fakeHost, change func(*supervisorOptions)) (*supervisor, func()) {
+func startSupervisor(t *testing.T, h *fakeHost, change func(*SupervisorOptions)) (*Supervisor, func()) {
 	t.Helper()
-	opts := supervisorOptions{
+	opts := SupervisorOptions{
 		Host: h, Daemons: fourDaemons, DaemonDir: "/usr/lib/frr", RunDir: h.dir,
 		Args: []string{"-P", "0"}, Own: map[string][]string{"bgpd": {"-p", "0"}},
-		Hang: time.Minute, Stop: stopWithdraw, Logger: quiet,
+		Hang: time.Minute, Stop: StopWithdraw, Logger: quiet,
 	}
 	if change != nil {
 		change(&opts)
 	}
-	s := newSupervisor(opts)
+	s := NewSupervisor(opts)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.run(ctx) }()
+	go func() { done <- s.Run(ctx) }()
 	stop := func() {
 		t.Helper()
 		cancel()
@@ -58,8 +61,8 @@ func startSupervisor(t *testing.T, h *fakeHost, change func(*supervisorOptions))
 }
 
 // ready reports whether every daemon is.
-func ready(s *supervisor) bool {
-	return !slices.ContainsFunc(s.conditions(), func(c condition) bool { return !c.Ready })
+func ready(s *Supervisor) bool {
+	return !slices.ContainsFunc(s.Health(), func(h Health) bool { return !h.Ready })
 }
 
 func TestSupervisorStarts(t *testing.T) {
@@ -88,7 +91,7 @@ func TestSupervisorStarts(t *testing.T) {
 func TestSupervisorRestarts(t *testing.T) {
 	h := newFakeHost(t)
 	loaded := make(chan struct{}, 100)
-	s, _ := startSupervisor(t, h, func(o *supervisorOptions) { o.Loaded = func() { loaded <- struct{}{} } })
+	s, _ := startSupervisor(t, h, func(o *SupervisorOptions) { o.Loaded = func() { loaded <- struct{}{} } })
 	eventually(t, "all is ready", func() bool { return ready(s) })
 	for range fourDaemons {
 		<-loaded
@@ -100,7 +103,7 @@ func TestSupervisorRestarts(t *testing.T) {
 	if n := h.count("vtysh -b -d bgpd"); n != 2 {
 		t.Errorf("frr.conf was loaded %d times into bgpd, want 2", n)
 	}
-	for _, c := range s.conditions() {
+	for _, c := range s.Health() {
 		if want := map[bool]int{true: 1}[c.Name == "bgpd"]; c.Restarts != want {
 			t.Errorf("%s was restarted %d times, want %d", c.Name, c.Restarts, want)
 		}
@@ -124,12 +127,74 @@ func TestSupervisorStartsWhatFailsAgain(t *testing.T) {
 
 func TestSupervisorRestartsWhatHangs(t *testing.T) {
 	h := newFakeHost(t)
-	s, _ := startSupervisor(t, h, func(o *supervisorOptions) { o.Hang = 100 * time.Millisecond })
+	s, _ := startSupervisor(t, h, func(o *SupervisorOptions) { o.Hang = 100 * time.Millisecond })
 	eventually(t, "all is ready", func() bool { return ready(s) })
 	old := h.process("bfdd")
 	old.deaf = true
 	old.daemon.Hang(true)
 	eventually(t, "bfdd is started again", func() bool { return h.process("bfdd") != old && ready(s) })
+}
+
+// A slowLoad is a host on which the loading of frr.conf into bgpd takes until it is
+// canceled, and then some time to end.
+type slowLoad struct {
+	*fakeHost
+	loading, ended chan struct{}
+}
+
+func (h *slowLoad) Output(ctx context.Context, path string, args ...string) (string, error) {
+	if !slices.Contains(args, "bgpd") {
+		return h.fakeHost.Output(ctx, path, args...)
+	}
+	close(h.loading)
+	<-ctx.Done()
+	time.Sleep(2 * firstRestart)
+	close(h.ended)
+	return "", nil
+}
+
+// A daemon that ends while frr.conf is being loaded into it is not started again
+// before that has ended too: the new one would pass for loaded.
+func TestSupervisorEndsLoadFirst(t *testing.T) {
+	h := &slowLoad{newFakeHost(t), make(chan struct{}), make(chan struct{})}
+	startSupervisor(t, h.fakeHost, func(o *SupervisorOptions) { o.Host = h })
+	<-h.loading
+	old := h.process("bgpd")
+	old.end(errors.New("signal: segmentation fault"))
+	h.mu.Lock()
+	h.fails["bgpd"] = errors.New("no memory") // one load is enough
+	h.mu.Unlock()
+	starts := h.count("bgpd")
+	eventually(t, "bgpd is to be started again", func() bool { return h.count("bgpd") > starts })
+	select {
+	case <-h.ended:
+	default:
+		t.Error("bgpd was started again while the load into the old one still ran")
+	}
+}
+
+// /livez and /readyz name each daemon; one that hangs fails both.
+func TestHandler(t *testing.T) {
+	h := newFakeHost(t)
+	s, _ := startSupervisor(t, h, nil)
+	eventually(t, "all is ready", func() bool { return ready(s) })
+	page := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if code, text := page(path); code != http.StatusOK || text != "zebra: ok\nstaticd: ok\nbfdd: ok\nbgpd: ok\n" {
+			t.Errorf("%s is %d: %s", path, code, text)
+		}
+	}
+	h.process("bfdd").daemon.Hang(true)
+	eventually(t, "bfdd is down", func() bool { return !s.daemons[2].health().Up })
+	for _, path := range []string{"/livez", "/readyz"} {
+		if code, text := page(path); code != http.StatusServiceUnavailable || !strings.Contains(text, "bfdd: no answer\nbgpd: ok\n") {
+			t.Errorf("%s is %d with a daemon that hangs: %s", path, code, text)
+		}
+	}
 }
 
 func TestSupervisorWithdraws(t *testing.T) {
@@ -138,7 +203,7 @@ func TestSupervisorWithdraws(t *testing.T) {
 	eventually(t, "all is ready", func() bool { return ready(s) })
 	page := func(path string) (int, string) {
 		w := httptest.NewRecorder()
-		newHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		body, _ := io.ReadAll(w.Result().Body)
 		return w.Code, string(body)
 	}
@@ -146,9 +211,9 @@ func TestSupervisorWithdraws(t *testing.T) {
 		t.Errorf("/readyz says %d of daemons that are", code)
 	}
 	old := h.process("bgpd")
-	s.withdraw(true)
+	s.Withdraw(true)
 	<-old.ended
-	eventually(t, "bgpd is down", func() bool { return !s.daemons[3].condition().Up })
+	eventually(t, "bgpd is down", func() bool { return !s.daemons[3].health().Up })
 	if code, text := page("/livez"); code != http.StatusOK || !strings.Contains(text, "bgpd: stopped, no agent") {
 		t.Errorf("/livez says %d: %s", code, text)
 	}
@@ -158,7 +223,7 @@ func TestSupervisorWithdraws(t *testing.T) {
 	if h.process("bgpd") != old {
 		t.Error("bgpd was started again")
 	}
-	s.withdraw(false)
+	s.Withdraw(false)
 	eventually(t, "bgpd runs again", func() bool { return h.process("bgpd") != old && ready(s) })
 }
 
@@ -189,8 +254,8 @@ func TestCanRestart(t *testing.T) {
 	}
 }
 
-// The peers hear of GSHUT before the sessions close; bgpd that restarts
-// gracefully gets no chance to say anything.
+// The peers get GSHUT before the sessions close. A bgpd that restarts gracefully sends
+// nothing.
 func TestStop(t *testing.T) {
 	const (
 		neighbors = `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established","gracefulRestartInfo":{"localGrMode":"LOCAL","remoteGrMode":"Helper"}}}}`
@@ -200,28 +265,28 @@ func TestStop(t *testing.T) {
 	helper := strings.Replace(neighbors, "LOCAL", "Helper*", 1)
 	tests := []struct {
 		name     string
-		mode     stopMode
+		mode     StopMode
 		sessions string
 		hangs    string // a daemon
 		marked   bool
 		end      string // of bgpd
 		says     string // in the log
 	}{
-		{"auto, all can restart", stopAuto, restart, "", false, "signal: killed", ""},
-		{"auto, not all can", stopAuto, helper, "", true, "", ""},
-		{"auto, no session", stopAuto, none, "", false, "", ""},
-		{"auto, bfdd hangs", stopAuto, restart, "bfdd", true, "", "no graceful restart: which sessions have BFD is not known"},
-		{"auto, bgpd hangs", stopAuto, restart, "bgpd", false, "", "peers not warned"},
-		{"gshut", stopGSHUT, restart, "", true, "", ""},
-		{"gshut, bfdd hangs", stopGSHUT, restart, "bfdd", true, "", ""},
-		{"graceful restart", stopGracefulRestart, helper, "", false, "signal: killed", ""},
-		{"withdraw", stopWithdraw, restart, "", false, "", ""},
+		{"auto, all can restart", StopAuto, restart, "", false, "signal: killed", ""},
+		{"auto, not all can", StopAuto, helper, "", true, "", ""},
+		{"auto, no session", StopAuto, none, "", false, "", ""},
+		{"auto, bfdd hangs", StopAuto, restart, "bfdd", true, "", "no graceful restart: which sessions have BFD is not known"},
+		{"auto, bgpd hangs", StopAuto, restart, "bgpd", false, "", "peers not warned"},
+		{"gshut", StopGSHUT, restart, "", true, "", ""},
+		{"gshut, bfdd hangs", StopGSHUT, restart, "bfdd", true, "", ""},
+		{"graceful restart", StopGracefulRestart, helper, "", false, "signal: killed", ""},
+		{"withdraw", StopWithdraw, restart, "", false, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newFakeHost(t)
 			var log strings.Builder // a slog handler's writes are one after the other
-			s, stop := startSupervisor(t, h, func(o *supervisorOptions) {
+			s, stop := startSupervisor(t, h, func(o *SupervisorOptions) {
 				o.Stop, o.StopWait = tt.mode, time.Millisecond
 				o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 			})

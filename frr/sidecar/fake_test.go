@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 type fakeHost struct {
 	t   testing.TB
 	dir string
-	say func(line string) (string, error) // what programs answer; nil: nothing, and all is well
+	say func(line string) (string, error) // the programs' answers; nil: they succeed and print nothing
 
 	mu    sync.Mutex // guards the fields below
 	lines []string   // the programs that were run, with their arguments
@@ -45,9 +45,7 @@ type fakeProcess struct {
 	err   error
 }
 
-func (h *fakeHost) group() int { return -1 }
-
-func (h *fakeHost) start(path string, args ...string) (process, error) {
+func (h *fakeHost) Start(path string, args ...string) (Process, error) {
 	name := filepath.Base(path)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,7 +59,7 @@ func (h *fakeHost) start(path string, args ...string) (process, error) {
 	return p, nil
 }
 
-func (p *fakeProcess) wait() error {
+func (p *fakeProcess) Wait() error {
 	<-p.ended
 	return p.err
 }
@@ -74,7 +72,7 @@ func (p *fakeProcess) end(err error) {
 	})
 }
 
-func (p *fakeProcess) signal(sig syscall.Signal) error {
+func (p *fakeProcess) Signal(sig syscall.Signal) error {
 	switch {
 	case sig == syscall.SIGKILL:
 		p.end(errors.New("signal: killed"))
@@ -84,7 +82,7 @@ func (p *fakeProcess) signal(sig syscall.Signal) error {
 	return nil
 }
 
-func (h *fakeHost) output(_ context.Context, path string, args ...string) (string, error) {
+func (h *fakeHost) Output(_ context.Context, path string, args ...string) (string, error) {
 	line := strings.Join(append([]string{path}, args...), " ")
 	h.mu.Lock()
 	h.lines = append(h.lines, line)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
@@ -19,33 +19,35 @@ const (
 	loadTimeout = time.Minute
 )
 
-// leaders are the daemons that the others look for when they start, once, and
-// then not again for ten seconds.
+// leaders are the daemons that the others connect to when they start. A daemon
+// that finds no leader tries again only after ten seconds.
 var leaders = map[string]bool{"mgmtd": true, "zebra": true}
 
-type supervisorOptions struct {
-	Host      host                // required
+// SupervisorOptions are what a Supervisor works with.
+type SupervisorOptions struct {
+	Host      Host                // required
 	Daemons   []string            // required: in the order of their start
 	DaemonDir string              // required: of their programs
 	RunDir    string              // required: of their vty sockets
 	Args      []string            // optional: for each of them
 	Own       map[string][]string // optional: more for one of them
 	Hang      time.Duration       // required: restart a daemon that does not answer for so long
-	Stop      stopMode            // required
-	StopWait  time.Duration       // optional
+	Stop      StopMode            // required
+	StopWait  time.Duration       // optional: between the GSHUT community and the end of the sessions
 	Last      func() bool         // optional: reports whether no other node announces some route
 	Loaded    func()              // optional: called when a daemon has been started and has read frr.conf
 	Logger    *slog.Logger        // required
 }
 
-// A supervisor keeps FRR's daemons running, and ends them.
-type supervisor struct {
-	opts    supervisorOptions
+// A Supervisor keeps FRR's daemons running, and stops them.
+type Supervisor struct {
+	opts    SupervisorOptions
 	daemons []*child
 }
 
-func newSupervisor(opts supervisorOptions) *supervisor {
-	s := &supervisor{opts: opts}
+// NewSupervisor returns a Supervisor. Run starts the daemons.
+func NewSupervisor(opts SupervisorOptions) *Supervisor {
+	s := &Supervisor{opts: opts}
 	for _, name := range opts.Daemons {
 		s.daemons = append(s.daemons, &child{
 			name:   name,
@@ -53,17 +55,17 @@ func newSupervisor(opts supervisorOptions) *supervisor {
 			socket: filepath.Join(opts.RunDir, name+".vty"),
 			log:    opts.Logger.With("daemon", name),
 			first:  make(chan struct{}),
-			wake:   make(chan struct{}, 1),
+			wake:   wake.New(),
 			wanted: true,
 		})
 	}
 	return s
 }
 
-// run starts the daemons and keeps them running until ctx ends; then it ends them
+// Run starts the daemons and keeps them running until ctx ends. Then it stops them
 // as the options say.
-func (s *supervisor) run(ctx context.Context) error {
-	// The daemons outlive ctx by the time that ending them takes.
+func (s *Supervisor) Run(ctx context.Context) error {
+	// The daemons outlive ctx by the time that stopping them takes.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var all sync.WaitGroup
@@ -84,52 +86,48 @@ func (s *supervisor) run(ctx context.Context) error {
 	return nil
 }
 
-// stop takes leave of the peers, and then ends the daemons, bgpd first.
-func (s *supervisor) stop(ctx context.Context) {
-	mode := s.farewell(ctx)
+// stop prepares the peers and then ends the daemons, bgpd first.
+func (s *Supervisor) stop(ctx context.Context) {
+	mode := s.preparePeers(ctx)
 	s.opts.Logger.Info("stopping", "how", string(mode))
 	for i := len(s.daemons) - 1; i >= 0; i-- {
 		c := s.daemons[i]
-		// bgpd that gets SIGTERM closes its sessions, and the peers drop the routes
-		// at once. One that is killed leaves them to the peers' restart timers.
-		c.want(false, c.name == bgpd && mode == stopGracefulRestart)
+		// On SIGTERM bgpd closes its sessions, and the peers drop the routes at once.
+		// If it is killed, the peers keep the routes until their restart timers end.
+		c.want(false, c.name == bgpd && mode == StopGracefulRestart)
 		if c.name == bgpd {
-			c.gone(ctx)
+			c.awaitEnd(ctx)
 		}
 	}
 	for _, c := range s.daemons {
-		c.gone(ctx)
+		c.awaitEnd(ctx)
 	}
 }
 
-// withdraw ends bgpd, so that the peers drop all routes at once, or lets it run
+// Withdraw ends bgpd, so that the peers drop all routes at once, or lets it run
 // again.
-func (s *supervisor) withdraw(yes bool) {
+func (s *Supervisor) Withdraw(withdraw bool) {
 	for _, c := range s.daemons {
 		if c.name == bgpd {
-			c.want(!yes, false)
+			c.want(!withdraw, false)
 		}
 	}
 }
 
-// A condition says how a daemon is.
-type condition struct {
+// A Health says how a daemon is.
+type Health struct {
 	Name      string
 	Up        bool // it answers on its vty socket
 	Ready     bool // and has read frr.conf
-	Withdrawn bool // it is not to run
+	Withdrawn bool // it is kept from running
 	Restarts  int
-	Answered  time.Time
 }
 
-// conditions says how the daemons are, in their order.
-func (s *supervisor) conditions() []condition {
-	var all []condition
+// Health says how the daemons are, in the order of their start.
+func (s *Supervisor) Health() []Health {
+	var all []Health
 	for _, c := range s.daemons {
-		all = append(all, c.condition())
+		all = append(all, c.health())
 	}
 	return all
 }
-
-// reader returns a way to ask FRR.
-func (s *supervisor) reader() *frr.Reader { return frr.NewReader(s.opts.RunDir) }

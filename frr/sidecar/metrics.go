@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"cmp"
@@ -19,28 +19,24 @@ import (
 // scrapeTimeout is how long FRR may take to answer one scrape.
 const scrapeTimeout = 5 * time.Second
 
-// A counter asks FRR what it has counted.
-type counter interface {
-	Counters(ctx context.Context) (frr.Counters, error)
-}
-
-// A collector makes metrics of what FRR has counted, under MetalLB's names, and of
-// how the daemons are, at every scrape.
-type collector struct {
-	supervisor *supervisor
-	agent      *agentWatch
+// A Collector asks FRR for its counters at every scrape, and makes metrics of them
+// with MetalLB's names. It adds metrics of the daemons' health.
+type Collector struct {
+	supervisor *Supervisor
+	agent      *AgentWatch
 	log        *slog.Logger
 
-	mu     sync.Mutex // held while FRR is asked: a connection has one user
-	reader counter
-	silent bool // the last scrape lacked something, which was logged
+	mu         sync.Mutex // held while FRR is asked: a connection has one user
+	reader     *frr.Reader
+	incomplete bool // the last scrape, which was logged
 }
 
-func newCollector(runDir string, s *supervisor, a *agentWatch, log *slog.Logger) *collector {
-	return &collector{supervisor: s, agent: a, log: log, reader: frr.NewReader(runDir)}
+// NewCollector returns a Collector of the daemons with vty sockets in runDir.
+func NewCollector(runDir string, s *Supervisor, a *AgentWatch, log *slog.Logger) *Collector {
+	return &Collector{supervisor: s, agent: a, log: log, reader: frr.NewReader(runDir)}
 }
 
-// A metric of one session, by what it is worth.
+// A metric is a metric of one session and how to compute its value.
 type metric[T any] struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
@@ -116,20 +112,20 @@ var (
 		"1 if all routes are withdrawn because no agent is there.", nil, nil)
 )
 
-// Describe sends nothing: which sessions there are is known at the scrape alone.
-func (*collector) Describe(chan<- *prometheus.Desc) {}
+// Describe sends nothing: which sessions exist is known only at the scrape.
+func (*Collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect asks FRR. There are no metrics of sessions from a daemon that does not
-// answer, and herald_frr_process_up says why.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
+// Collect sends all metrics. If a daemon does not answer, the metrics of its sessions
+// are missing and its herald_frr_process_up is 0.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
-	for _, d := range c.supervisor.conditions() {
+	for _, d := range c.supervisor.Health() {
 		send(descDaemonUp, gauge, one(d.Up), d.Name)
 		send(descRestarts, count, float64(d.Restarts), d.Name)
 	}
-	send(descWithdrawn, gauge, one(c.agent.missed()))
+	send(descWithdrawn, gauge, one(c.agent.Withdrawn()))
 
 	counters := c.count()
 	for _, s := range counters.BGP {
@@ -144,21 +140,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// count asks FRR, and logs when it begins and when it ends to lack an answer.
-func (c *collector) count() frr.Counters {
+// count asks FRR, and logs when answers start or stop being incomplete.
+func (c *Collector) count() frr.Counters {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counters, err := c.reader.Counters(ctx)
 	err = cmp.Or(err, counters.BFDError)
-	switch silent := err != nil; {
-	case silent && !c.silent:
+	switch incomplete := err != nil; {
+	case incomplete && !c.incomplete:
 		c.log.Warn("metrics of sessions incomplete", "err", err)
-	case !silent && c.silent:
+	case !incomplete && c.incomplete:
 		c.log.Info("metrics of sessions complete again")
 	}
-	c.silent = err != nil
+	c.incomplete = err != nil
 	return counters
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"fmt"
@@ -17,7 +17,7 @@ import (
 	"github.com/heraldlb/herald/frr/frrtest"
 )
 
-// A metricsRig is a collector that asks daemons which are told what to answer.
+// A metricsRig is a collector that asks daemons with prepared answers.
 type metricsRig struct {
 	t          *testing.T
 	bgpd, bfdd *frrtest.Daemon
@@ -52,9 +52,9 @@ exit
 `, 0)
 	r.bgpd.Start(t, h.dir)
 	r.bfdd.Start(t, h.dir)
-	s := newSupervisor(supervisorOptions{Daemons: []string{"bgpd"}, Logger: quiet})
-	watch := newAgentWatch(agentWatchOptions{Logger: quiet})
-	r.metrics.MustRegister(newCollector(h.dir, s, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
+	s := NewSupervisor(SupervisorOptions{Daemons: []string{"bgpd"}, Logger: quiet})
+	watch := NewAgentWatch(AgentWatchOptions{Logger: quiet})
+	r.metrics.MustRegister(NewCollector(h.dir, s, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
 	return r
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"context"
@@ -14,85 +14,87 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 )
 
-// A stopMode says how FRR takes leave of its peers.
-type stopMode string
+// A StopMode says how FRR ends its sessions.
+type StopMode string
 
 const (
-	// stopAuto is graceful restart if every session can, and else GSHUT.
-	stopAuto stopMode = "auto"
-	// stopGracefulRestart says nothing to the peers: they keep the routes until
-	// their restart timers end. RFC 4724.
-	stopGracefulRestart stopMode = "graceful-restart"
-	// stopGSHUT first marks the routes with the GRACEFUL_SHUTDOWN community, so that
+	// StopAuto is graceful restart if every session can, and else GSHUT.
+	StopAuto StopMode = "auto"
+	// StopGracefulRestart sends the peers nothing: they keep the routes until their
+	// restart timers end. RFC 4724.
+	StopGracefulRestart StopMode = "graceful-restart"
+	// StopGSHUT first marks the routes with the GRACEFUL_SHUTDOWN community, so that
 	// the peers prefer others, and closes the sessions later. RFC 8326.
-	stopGSHUT stopMode = "gshut"
-	// stopWithdraw closes the sessions at once.
-	stopWithdraw stopMode = "withdraw"
+	StopGSHUT StopMode = "gshut"
+	// StopWithdraw closes the sessions at once.
+	StopWithdraw StopMode = "withdraw"
 )
 
-func parseStopMode(s string) (stopMode, error) {
-	switch m := stopMode(s); m {
-	case stopAuto, stopGracefulRestart, stopGSHUT, stopWithdraw:
+// ParseStopMode returns the mode with a name.
+func ParseStopMode(s string) (StopMode, error) {
+	switch m := StopMode(s); m {
+	case StopAuto, StopGracefulRestart, StopGSHUT, StopWithdraw:
 		return m, nil
 	}
-	return "", fmt.Errorf("--stop %q: want auto, graceful-restart, gshut or withdraw", s)
+	return "", fmt.Errorf("%q: want auto, graceful-restart, gshut or withdraw", s)
 }
 
-// farewellTimeout bounds the questions of a farewell, and then its commands.
-const farewellTimeout = 3 * time.Second
+// stopTimeout bounds the questions before a stop, and then the commands.
+const stopTimeout = 3 * time.Second
 
-// outlastLimit is how long the sessions stay at most for want of another node that
-// announces the routes. With all that comes before, it is less than the pod's grace
-// period of 30 s.
+// lastLimit is how long the sessions stay at most because no other node announces
+// the routes. With all that comes before, it is less than the pod's grace period of
+// 30 s.
 const (
-	outlastLimit = 15 * time.Second
-	outlastLook  = 200 * time.Millisecond
+	lastLimit = 15 * time.Second
+	lastLook  = 200 * time.Millisecond
 )
 
-// farewell prepares the peers for the end, and says how it is to come.
-func (s *supervisor) farewell(ctx context.Context) stopMode {
+// preparePeers has the peers move traffic away if need be, and returns how bgpd is
+// to end.
+func (s *Supervisor) preparePeers(ctx context.Context) StopMode {
 	mode := s.opts.Stop
-	if mode == stopGracefulRestart || mode == stopWithdraw {
+	if mode == StopGracefulRestart || mode == StopWithdraw {
 		return mode
 	}
 	counters, err := s.count(ctx)
 	if err != nil {
 		s.opts.Logger.Warn("peers not warned", "err", err)
-		return stopWithdraw // there is no bgpd to say more
+		return StopWithdraw // bgpd does not answer: it cannot send GSHUT
 	}
-	if counters.BFDError != nil && mode == stopAuto {
+	if counters.BFDError != nil && mode == StopAuto {
 		s.opts.Logger.Warn("no graceful restart: which sessions have BFD is not known", "err", counters.BFDError)
 	}
 	switch canRestart(counters) {
 	case noSessions:
-		return stopWithdraw
+		return StopWithdraw
 	case all:
-		if mode == stopAuto {
-			return stopGracefulRestart
+		if mode == StopAuto {
+			return StopGracefulRestart
 		}
 	}
-	if err := s.warn(ctx); err != nil {
+	if err := s.sendGSHUT(ctx); err != nil {
 		s.opts.Logger.Warn("peers not warned", "err", err)
-		return stopWithdraw
+		return StopWithdraw
 	}
 	select {
 	case <-time.After(s.opts.StopWait):
-		s.outlast(ctx)
+		s.awaitOthers(ctx)
 	case <-ctx.Done():
 	}
-	return stopGSHUT
+	return StopGSHUT
 }
 
-// outlast waits, while the agent says so, for another node to announce what this one
-// does.
-func (s *supervisor) outlast(ctx context.Context) {
+// awaitOthers waits until other nodes announce what this one does, as far as the
+// agent reports that they do not.
+func (s *Supervisor) awaitOthers(ctx context.Context) {
 	if s.opts.Last == nil || !s.opts.Last() {
 		return
 	}
 	s.opts.Logger.Info("sessions stay for now", "reason", "no other node announces some of the routes")
-	look := time.NewTicker(outlastLook)
+	look := time.NewTicker(lastLook)
 	defer look.Stop()
-	for end := time.Now().Add(outlastLimit); s.opts.Last(); {
+	for end := time.Now().Add(lastLimit); s.opts.Last(); {
 		if !time.Now().Before(end) {
 			s.opts.Logger.Warn("sessions closed, though no other node announces some of the routes")
 			return
@@ -106,17 +108,17 @@ func (s *supervisor) outlast(ctx context.Context) {
 }
 
 // count asks FRR for the sessions.
-func (s *supervisor) count(ctx context.Context) (frr.Counters, error) {
-	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+func (s *Supervisor) count(ctx context.Context) (frr.Counters, error) {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	reader := s.reader()
+	reader := frr.NewReader(s.opts.RunDir)
 	defer reader.Close()
 	return reader.Counters(ctx)
 }
 
-// warn tells the peers that the sessions will end.
-func (s *supervisor) warn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, farewellTimeout)
+// sendGSHUT has bgpd tell the peers that the sessions will end.
+func (s *Supervisor) sendGSHUT(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	return shutDownGracefully(ctx, filepath.Join(s.opts.RunDir, bgpd+".vty"))
 }
@@ -130,9 +132,9 @@ const (
 	all
 )
 
-// canRestart says how many of the sessions that are up outlast a restart of bgpd.
-// One that BFD guards does not: the peer takes the end of BFD for ours. None does
-// if it is not known which those are.
+// canRestart returns how many of the sessions that are up survive a restart of
+// bgpd. A session with BFD does not: when BFD ends, the peer drops the routes. If it
+// is not known which sessions have BFD, none survives.
 func canRestart(c frr.Counters) share {
 	guarded := make(map[string]bool)
 	for _, b := range c.BFD {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"fmt"
@@ -11,43 +11,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// newHandler serves what Kubernetes and Prometheus ask for. /livez is about each
-// daemon that is to run: it answers. /readyz is about each daemon: it answers, has
-// read frr.conf, and is not kept from running because no agent is there.
-func newHandler(s *supervisor, metrics *prometheus.Registry) http.Handler {
+// NewHandler serves health and metrics. /livez is 200 if each daemon that is to run
+// answers. /readyz is 200 if each daemon answers and has read frr.conf, which bgpd does
+// not while all routes are withdrawn.
+func NewHandler(s *Supervisor, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, s.conditions(), func(c condition) bool { return c.Up || c.Withdrawn })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn })
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, s.conditions(), func(c condition) bool { return c.Ready })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Ready })
 	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, all []condition, good func(condition) bool) {
+func writeHealth(w http.ResponseWriter, all []Health, good func(Health) bool) {
 	var b strings.Builder
 	code := http.StatusOK
-	for _, c := range all {
-		if !good(c) {
+	for _, h := range all {
+		if !good(h) {
 			code = http.StatusServiceUnavailable
 		}
-		fmt.Fprintf(&b, "%s: %s\n", c.Name, c)
+		fmt.Fprintf(&b, "%s: %s\n", h.Name, h)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)
 	fmt.Fprint(w, b.String())
 }
 
-// String says how the daemon is in a word or two.
-func (c condition) String() string {
+// String returns the daemon's health in a word or two.
+func (h Health) String() string {
 	switch {
-	case c.Withdrawn:
+	case h.Withdrawn:
 		return "stopped, no agent"
-	case !c.Up:
+	case !h.Up:
 		return "no answer"
-	case !c.Ready:
+	case !h.Ready:
 		return "loading"
 	}
 	return "ok"

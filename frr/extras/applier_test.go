@@ -1,31 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package extras
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/heraldlb/herald/frr/contract"
 )
 
-// An extrasRig is an extras with programs that are told what to answer.
-type extrasRig struct {
-	*extras
+var quiet = slog.New(slog.DiscardHandler)
+
+// A fakePrograms records what is run.
+type fakePrograms struct {
+	say func(line string) (string, error) // the programs' answers; nil: they succeed and print nothing
+
+	mu    sync.Mutex // guards lines
+	lines []string   // the programs that were run, with their arguments
+}
+
+func (p *fakePrograms) Group() int { return -1 }
+
+func (p *fakePrograms) Output(_ context.Context, path string, args ...string) (string, error) {
+	line := strings.Join(append([]string{path}, args...), " ")
+	p.mu.Lock()
+	p.lines = append(p.lines, line)
+	say := p.say
+	p.mu.Unlock()
+	if say == nil {
+		return "", nil
+	}
+	return say(line)
+}
+
+// ran returns what was run so far.
+func (p *fakePrograms) ran() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lines)
+}
+
+// eventually waits until check is true.
+func eventually(t testing.TB, what string, check func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !check() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in 20 s: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// An applierRig is an Applier with programs that give prepared answers.
+type applierRig struct {
+	*Applier
 	t    *testing.T
-	host *fakeHost
+	host *fakePrograms
 	etc  string
+	run  string
 	file string // what the last program that was given a file found there
 }
 
-func newExtrasRig(t *testing.T) *extrasRig {
-	r := &extrasRig{t: t, host: newFakeHost(t), etc: t.TempDir()}
-	r.extras = newExtras(extrasOptions{Host: r.host, EtcDir: r.etc, RunDir: r.host.dir, DaemonDir: "/usr/lib/frr", Logger: quiet})
-	if err := prepare(r.etc, fourDaemons, true); err != nil {
+func newApplierRig(t *testing.T) *applierRig {
+	r := &applierRig{t: t, host: &fakePrograms{}, etc: t.TempDir(), run: t.TempDir()}
+	r.Applier = NewApplier(ApplierOptions{Programs: r.host, EtcDir: r.etc, RunDir: r.run, DaemonDir: "/usr/lib/frr", Logger: quiet})
+	if err := contract.CreateFile(filepath.Join(r.etc, contract.ConfFile), nil); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -33,13 +81,13 @@ func newExtrasRig(t *testing.T) *extrasRig {
 
 // pass writes a text and returns the programs that were run for it, shortened,
 // and the result.
-func (r *extrasRig) pass(text string, anew bool) ([]string, contract.ExtrasResult) {
+func (r *applierRig) pass(text string, again bool) ([]string, contract.ExtrasResult) {
 	r.t.Helper()
 	if _, err := contract.WriteExtras(r.etc, []byte(text)); err != nil {
 		r.t.Fatal(err)
 	}
 	before := len(r.host.ran())
-	if err := r.extras.pass(r.t.Context(), anew); err != nil {
+	if err := r.Applier.pass(r.t.Context(), again); err != nil {
 		r.t.Fatal(err)
 	}
 	var did []string
@@ -58,7 +106,7 @@ func (r *extrasRig) pass(text string, anew bool) ([]string, contract.ExtrasResul
 }
 
 func TestExtras(t *testing.T) {
-	r := newExtrasRig(t)
+	r := newApplierRig(t)
 	const (
 		one = "ip prefix-list a seq 5 permit 192.0.2.0/24\n"
 		two = one + "router bgp 64512\n neighbor 192.0.2.1 description x\nexit\n"
@@ -80,7 +128,7 @@ func TestExtras(t *testing.T) {
 	check, apply, look := "vtysh -C -f", "vtysh -f", "vtysh -c show running-config"
 	steps := []struct {
 		name, text string
-		anew       bool
+		again      bool
 		want       []string
 	}{
 		{"nothing at all", "", false, nil},
@@ -94,7 +142,7 @@ func TestExtras(t *testing.T) {
 		{"no lines still", "", true, nil},
 	}
 	for _, s := range steps {
-		did, result := r.pass(s.text, s.anew)
+		did, result := r.pass(s.text, s.again)
 		if !slices.Equal(did, s.want) {
 			t.Errorf("%s: ran %q, want %q", s.name, did, s.want)
 		}
@@ -102,14 +150,14 @@ func TestExtras(t *testing.T) {
 			t.Errorf("%s: %+v", s.name, result)
 		}
 	}
-	if files, _ := os.ReadDir(r.host.dir); len(files) > 0 {
+	if files, _ := os.ReadDir(r.run); len(files) > 0 {
 		t.Errorf("%s is left", files[0].Name())
 	}
 }
 
-// Lines that FRR shows in other words, in another place or not at all are named.
+// Lines that FRR shows differently, in another place or not at all are named.
 func TestExtrasUnlike(t *testing.T) {
-	r := newExtrasRig(t)
+	r := newApplierRig(t)
 	const running = "hostname n1\nrouter bgp 64512\n neighbor 192.0.2.1 description rack\n neighbor 192.0.2.1 password s3cret\n" +
 		" !\n address-family ipv4 unicast\n  maximum-paths 8\n exit-address-family\nexit\nend\n"
 	r.host.say = func(line string) (string, error) {
@@ -138,7 +186,7 @@ func TestExtrasUnlike(t *testing.T) {
 
 // The reload script is given everything that FRR runs but the lines that go.
 func TestExtrasReload(t *testing.T) {
-	r := newExtrasRig(t)
+	r := newApplierRig(t)
 	var given string
 	r.host.say = func(line string) (string, error) {
 		switch f := strings.Fields(line); {
@@ -164,7 +212,7 @@ func TestExtrasReload(t *testing.T) {
 }
 
 func TestExtrasRefused(t *testing.T) {
-	r := newExtrasRig(t)
+	r := newApplierRig(t)
 	r.pass("hostname n1\n", false)
 	mistake := "line 2: % Unknown command[4]: neighbor 192.0.2.1 pasword password s3cret"
 	r.host.say = func(line string) (string, error) {
@@ -186,13 +234,13 @@ func TestExtrasRefused(t *testing.T) {
 	if applied, err := contract.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
 		t.Errorf("left as in force is %q, %v", applied, err)
 	}
-	// A daemon that is started is given what was in force, by another herald-frr too.
-	next := newExtras(r.opts)
+	// A daemon that is started gets the text in force, from another herald-frr too.
+	next := NewApplier(r.opts)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	before := len(r.host.ran())
-	go func() { done <- next.run(ctx) }()
-	next.again()
+	go func() { done <- next.Run(ctx) }()
+	next.Reapply()
 	eventually(t, "the text in force is given again", func() bool {
 		ran := r.host.ran()[before:]
 		return len(ran) == 2 && strings.HasPrefix(ran[0], "vtysh -C -f ") && strings.HasPrefix(ran[1], "vtysh -f ")
@@ -201,7 +249,7 @@ func TestExtrasRefused(t *testing.T) {
 	if err := <-done; err != nil || string(next.applied) != "hostname n1\n" {
 		t.Errorf("in force is %q, %v", next.applied, err)
 	}
-	// What FRR took for valid and then did not do is tried again.
+	// A text that FRR found valid and then did not apply is tried again.
 	r.host.say = func(line string) (string, error) {
 		if strings.HasPrefix(line, "vtysh -f") {
 			return "", errors.New("exit status 1")
@@ -218,15 +266,15 @@ func TestExtrasRefused(t *testing.T) {
 }
 
 func TestExtrasRun(t *testing.T) {
-	r := newExtrasRig(t)
+	r := newApplierRig(t)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- r.run(ctx) }()
-	// What was there before the watch began comes with the first daemon.
+	go func() { done <- r.Run(ctx) }()
+	// A text from before the watch began is applied with the first daemon.
 	if _, err := contract.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
 		t.Fatal(err)
 	}
-	r.again()
+	r.Reapply()
 	in := func(text string) func() bool {
 		return func() bool {
 			result, _ := contract.ReadExtrasResult(r.etc)

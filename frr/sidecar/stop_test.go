@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package sidecar
 
 import (
 	"log/slog"
@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Sessions stay while the agent says that no other node announces some route, but not
+// Sessions stay while the agent reports that no other node announces some route, but not
 // for ever.
-func TestOutlast(t *testing.T) {
+func TestAwaitOthers(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		last, want time.Duration
@@ -22,11 +22,11 @@ func TestOutlast(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			s := &supervisor{opts: supervisorOptions{
+			s := &Supervisor{opts: SupervisorOptions{
 				Logger: slog.New(slog.DiscardHandler),
 				Last:   func() bool { return time.Since(start) < tt.last },
 			}}
-			s.outlast(t.Context())
+			s.awaitOthers(t.Context())
 			if took := time.Since(start); took != tt.want {
 				t.Errorf("%s: sessions stay for %v, want %v", tt.name, took, tt.want)
 			}
