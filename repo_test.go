@@ -35,6 +35,7 @@ var imports = map[string][]string{
 	"reconcile":   {"alloc", "config", "manifest", "render", "status", "wake"},
 	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
+	"session":     {"diagnosis", "frr", "kernel", "reconcile", "status"},
 	"kube":        {"config", "reconcile", "status", "wake"},
 	"kube/lease":  {},
 	"l2":          {"wake"},

@@ -21,6 +21,7 @@ import (
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/session"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -148,15 +149,14 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
 	about := func(e reconcile.Event) { events.Node(o.node, e) }
-	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
-		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
-	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
 	if err != nil {
 		return err
 	}
-	sessions.opts.Hurry = network.asked
+	sessions := session.New(session.Options{
+		Source: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Present: l2.Present, Changed: routers.Look,
+		Event: about, Publish: progress.SetSessions, Hurry: network.asked, Logger: log,
+	})
 	exclusion := newExclusion(o.exclude, network.announcer.SetExclude, log)
 	container := o.sidecar(client, events, log.With("component", "frr"))
 	board := status.NewBoard(status.BoardOptions{
@@ -165,12 +165,12 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Live: func(r *status.Report) {
 			r.FRR, r.Contests = inForce(applier.State()), contests.List()
 			r.FRR.Extras, r.FRR.Metrics = container.status(), container.hasMetrics()
-			r.Peers = sessions.in(r.Peers)
+			r.Peers = sessions.In(r.Peers)
 			r.Layer2 = network.status()
 			r.Confirm(routers.SentTo)
 		},
 	})
-	heard := []func(status.Report){func(r status.Report) { sessions.want(r.Peers) }}
+	heard := []func(status.Report){func(r status.Report) { sessions.Want(r.Peers) }}
 	agentOpts := reconcile.AgentOptions{
 		Node:       o.node,
 		Worker:     worker,
@@ -226,7 +226,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "frr", Run: applier.Run},
 		daemon.Task{Name: "routes", Run: routers.Run},
-		daemon.Task{Name: "sessions", Run: sessions.run},
+		daemon.Task{Name: "sessions", Run: sessions.Run},
 		daemon.Task{Name: "layer 2", Run: network.run},
 		daemon.Task{Name: "members", Run: network.gossip},
 		daemon.Task{Name: "rivals", Run: network.watchRivals},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
 	"fmt"
@@ -60,7 +60,7 @@ func TestSummary(t *testing.T) {
 			{at: 21, silent: true, want: "r1 false since 21s NoFRR FRR does not answer"},
 			{at: 60, silent: true},
 		}},
-		{"is wanted no more", []historyStep{
+		{"is removed from the configuration", []historyStep{
 			{at: 1, session: upSince(-50), want: "r1 true since -50s  "},
 			{at: 3, session: upSince(-50), unwanted: true, want: "nothing"},
 			{at: 5, unwanted: true},
