@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"kube/lease":  {},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
+	"l2/node":     {"l2", "l2/members", "reconcile", "status", "wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.

@@ -200,10 +200,11 @@ func (obedient) Sent(netip.Prefix) bool              { return true }
 // A lonely node knows of no other on its network.
 type lonely struct{}
 
-func (lonely) Set([]reconcile.Answer) {}
-func (lonely) Ask(bool)               {}
-func (lonely) Tell([]reconcile.Sent)  {}
-func (lonely) Alone(int)              {}
+func (lonely) Set([]reconcile.Answer)     {}
+func (lonely) Ask(bool)                   {}
+func (lonely) Tell([]reconcile.Sent)      {}
+func (lonely) Alone(int)                  {}
+func (lonely) SetNodes([]*reconcile.Node) {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
 }

@@ -43,10 +43,11 @@ func (s *street) Set([]byte) {}
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set([]reconcile.Answer) {}
-func (lane) Ask(bool)               {}
-func (lane) Tell([]reconcile.Sent)  {}
-func (lane) Alone(int)              {}
+func (lane) Set([]reconcile.Answer)     {}
+func (lane) Ask(bool)                   {}
+func (lane) Tell([]reconcile.Sent)      {}
+func (lane) Alone(int)                  {}
+func (lane) SetNodes([]*reconcile.Node) {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -39,6 +39,8 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 
 func (*network) Set([]reconcile.Answer) {}
 
+func (*network) SetNodes([]*reconcile.Node) {}
+
 // Ask has the others answer a moment later.
 func (n *network) Ask(on bool) {
 	n.mu.Lock()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"log/slog"
@@ -15,8 +15,8 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// Nodes without an agent are told to the announcer by their hardware addresses, once the
-// kernel has resolved them.
+// The announcer gets the hardware addresses of nodes without an agent once the kernel has
+// resolved them.
 func TestRivals(t *testing.T) {
 	mac := func(i byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, i} }
 	addr := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, i}) }
@@ -70,13 +70,13 @@ func TestRivals(t *testing.T) {
 			var now step
 			told, got := false, map[l2.MAC]string(nil)
 			r := rivals{
-				node:      "n1",
-				cluster:   cluster(nodes),
+				self:      "n1",
+				nodes:     func() []*reconcile.Node { return nodes },
 				view:      func() members.View { return now.view },
 				neighbors: func() ([]l2.Neighbor, error) { return now.table, nil },
 				set:       func(nodes map[l2.MAC]string) { told, got = true, nodes },
 				log:       slog.New(slog.DiscardHandler),
-				agents:    map[l2.MAC]bool{},
+				agents:    new(agents),
 			}
 			start := time.Now()
 			for _, s := range c.steps {

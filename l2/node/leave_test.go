@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"log/slog"
@@ -13,8 +13,8 @@ import (
 	"github.com/heraldlb/herald/frr"
 )
 
-// An agent that stops tells FRR that no other node announces some of its routes, until
-// others do, and then takes it back.
+// An agent that stops holds FRR's sessions while no other node announces some of its
+// routes, and releases them then.
 func TestLeaveRoutes(t *testing.T) {
 	type report struct {
 		at    time.Duration
@@ -35,7 +35,7 @@ func TestLeaveRoutes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				l := &layer2{log: slog.New(slog.DiscardHandler), alone: make(chan int, 1)}
+				l := &Layer2{departure: newDeparture()}
 				start := time.Now()
 				last := false
 				go func() {
@@ -48,7 +48,7 @@ func TestLeaveRoutes(t *testing.T) {
 					time.Sleep(time.Until(start.Add(14 * time.Second)))
 					last = last || exists(dir)
 				}()
-				l.leaveRoutes(t.Context(), l.alone, dir)
+				l.departure.awaitRoutes(t.Context(), holder(dir), slog.New(slog.DiscardHandler))
 				if took := time.Since(start); took != tt.took {
 					t.Errorf("it took %v, want %v", took, tt.took)
 				}
@@ -61,6 +61,12 @@ func TestLeaveRoutes(t *testing.T) {
 		})
 	}
 }
+
+// A holder holds FRR by a file in a directory.
+type holder string
+
+func (h holder) Hold() error    { return frr.BeatLast(string(h)) }
+func (h holder) Release() error { return frr.EndLast(string(h)) }
 
 // exists reports whether FRR is told that routes are announced here alone. The file's
 // time is of the kernel's clock.
