@@ -37,7 +37,7 @@ func faulty(fault status.Reason, diagnosis string) *status.Session {
 	return &status.Session{State: "Active", LastError: "Cease/Other Configuration Change", Fault: fault, Diagnosis: diagnosis}
 }
 
-// A historyStep is a look and what it tells.
+// A historyStep is a look, and the events that it makes.
 type historyStep struct {
 	at       int             // seconds after the start
 	session  *status.Session // nil: FRR does not have it

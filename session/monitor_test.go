@@ -109,7 +109,7 @@ func TestMonitor(t *testing.T) {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if changes != 4 {
-		t.Errorf("told of %d changes, want 4", changes)
+		t.Errorf("%d changes, want 4", changes)
 	}
 }
 

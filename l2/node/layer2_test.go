@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -52,46 +51,5 @@ func TestStateOf(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, stateOf(s, true), values); diff != "" {
 		t.Errorf("state (-want +got):\n%s", diff)
-	}
-}
-
-func TestClaims(t *testing.T) {
-	now := time.Now()
-	mac := func(b byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, b} }
-	addr := func(b byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, b}) }
-	known := map[l2.MAC]string{mac(1): "n1", mac(2): "n2", mac(3): "n3"}
-	heard := func(a, by byte, ago time.Duration) l2.Address {
-		return l2.Address{Addr: addr(a), TakenBy: l2.Claim{MAC: mac(by), At: now.Add(-ago)}}
-	}
-	s := l2.State{Addresses: []l2.Address{
-		{Addr: addr(1)}, heard(2, 2, time.Second), heard(3, 3, 10*time.Second), heard(4, 3, 50*time.Second), heard(5, 9, time.Second), heard(6, 3, 2*time.Second),
-	}}
-	got, until := claims(s, func(mac l2.MAC) string { return known[mac] }, map[string]bool{"n1": true, "n2": true}, now)
-	want := map[netip.Addr]reconcile.Claim{
-		addr(3): {Node: "n3", At: now.Add(-10 * time.Second)},
-		addr(6): {Node: "n3", At: now.Add(-2 * time.Second)},
-	}
-	if diff := cmp.Diff(want, got, values); diff != "" {
-		t.Errorf("claims (-want +got):\n%s", diff)
-	}
-	if wait := until.Sub(now); wait != 35*time.Second {
-		t.Errorf("the first is too old after %v", wait)
-	}
-}
-
-func TestConflicts(t *testing.T) {
-	a, b, c := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
-	claim := l2.Claim{MAC: l2.MAC{2, 0, 0, 0, 0, 9}, Interface: "eth0", At: time.Now()}
-	got := conflicts(l2.State{Addresses: []l2.Address{
-		{Addr: a},
-		{Addr: b, Conflict: claim, Presences: []l2.Presence{{Phase: l2.Announced}}},
-		{Addr: c, Conflict: claim, Presences: []l2.Presence{{Phase: l2.Refused}}},
-	}})
-	want := map[netip.Addr]reconcile.Conflict{
-		b: {By: "02:00:00:00:00:09", On: "eth0"},
-		c: {By: "02:00:00:00:00:09", On: "eth0", Refused: true},
-	}
-	if diff := cmp.Diff(want, got, values); diff != "" {
-		t.Errorf("conflicts (-want +got):\n%s", diff)
 	}
 }

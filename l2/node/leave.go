@@ -14,7 +14,7 @@ import (
 )
 
 // How long an agent that stops waits until others have taken over what it answers
-// for. Others that are alive may be slow, but if there are none nobody will.
+// for. Others that are alive may be slow, but without others there is nothing to wait for.
 const (
 	leaveTime  = 5 * time.Second
 	leaveAlone = time.Second
@@ -84,7 +84,7 @@ func (l *Layer2) Alone(n int) {
 		return
 	}
 	select {
-	case <-l.departure.alone: // nobody has read the last count
+	case <-l.departure.alone: // the last count was not read yet
 	default:
 	}
 	l.departure.alone <- n

@@ -24,7 +24,7 @@ func TestLeaveRoutes(t *testing.T) {
 		name    string
 		reports []report
 		took    time.Duration
-		last    bool // half a second before the end FRR is told so
+		last    bool // the sessions are held before the end
 	}{
 		{"nothing is decided", nil, time.Second, false},
 		{"others announce all", []report{{0, 0}}, 0, false},
@@ -55,7 +55,7 @@ func TestLeaveRoutes(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if last != tt.last || exists(dir) {
-					t.Errorf("FRR was told: %v, want %v; in the end: %v", last, tt.last, exists(dir))
+					t.Errorf("FRR is held: %v, want %v; in the end: %v", last, tt.last, exists(dir))
 				}
 			})
 		})
@@ -68,8 +68,7 @@ type holder string
 func (h holder) Hold() error    { return frr.BeatLast(string(h)) }
 func (h holder) Release() error { return frr.EndLast(string(h)) }
 
-// exists reports whether FRR is told that routes are announced here alone. The file's
-// time is of the kernel's clock.
+// exists reports whether FRR is held. The file's time is of the kernel's clock.
 func exists(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, frr.LastFile))
 	return err == nil

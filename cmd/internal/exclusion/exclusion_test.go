@@ -28,7 +28,7 @@ func TestList(t *testing.T) {
 	go func() { done <- l.Run(ctx) }()
 	write := func(text string) {
 		t.Helper()
-		// At once, as the kubelet does: nobody reads half of it.
+		// A rename, as the kubelet does it, shows no half of a file.
 		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
