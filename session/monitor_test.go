@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +112,55 @@ func TestMonitor(t *testing.T) {
 	if changes != 4 {
 		t.Errorf("%d changes, want 4", changes)
 	}
+}
+
+// A counter is a Source without sessions that counts the questions.
+type counter struct {
+	fakeSource
+	asked  atomic.Int32
+	closed bool
+}
+
+func (c *counter) Sessions(context.Context) ([]frr.Session, error) {
+	c.asked.Add(1)
+	return nil, nil
+}
+
+func (c *counter) Close() error {
+	c.closed = true
+	return nil
+}
+
+// The sessions are asked for every two seconds, and more often while other nodes rely
+// on them.
+func TestMonitorPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &counter{}
+		var hurry atomic.Bool
+		m := New(Options{
+			Source: source, Hurry: hurry.Load, Changed: func() {}, Event: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			see: func(bool) sight { return sight{} },
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+		for _, step := range []struct {
+			hurry bool
+			asked int32 // in ten seconds
+		}{{false, 5}, {true, 20}, {false, 5}} {
+			hurry.Store(step.hurry)
+			before := source.asked.Load()
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := source.asked.Load() - before; n < step.asked-1 || n > step.asked+1 {
+				t.Errorf("hurry %v: asked %d times in 10 s, want %d", step.hurry, n, step.asked)
+			}
+		}
+		stop()
+		if err := <-done; err != nil || !source.closed {
+			t.Errorf("%v, closed %v", err, source.closed)
+		}
+	})
 }
 
 // A session whose next hop is lost is reset once its address is there, and again

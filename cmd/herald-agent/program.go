@@ -127,7 +127,7 @@ func (p *program) drive(layer2 node.Options) {
 	p.container = p.sidecar(p.client, p.events, p.part("frr"))
 	layer2.Changed = p.worker.Wake
 	p.layer2 = node.New(layer2)
-	p.exclusion = exclusion.New(p.exclude, p.layer2.Announcer().SetExclude, p.log)
+	p.exclusion = exclusion.New(p.exclude, p.layer2.SetExclude, p.log)
 	p.sessions = session.New(session.Options{
 		Source: frr.NewReader(p.frrDir), Reopen: p.applier.Reopen, Present: l2.Present, Hurry: p.layer2.Asked,
 		Changed: p.routes.Look, Event: p.event, Publish: p.state.SetSessions, Logger: p.log,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -60,8 +61,8 @@ func New(opts Options) *Layer2 {
 	return l
 }
 
-// Announcer returns what answers for the addresses.
-func (l *Layer2) Announcer() *l2.Announcer { return l.announcer }
+// SetExclude replaces the expressions of the interfaces to leave alone.
+func (l *Layer2) SetExclude(exclude []*regexp.Regexp) { l.announcer.SetExclude(exclude) }
 
 // Run answers, and gossips, until the context is canceled.
 func (l *Layer2) Run(ctx context.Context) error {
@@ -86,12 +87,12 @@ func (l *Layer2) Run(ctx context.Context) error {
 // SetNodes replaces the nodes of the cluster. Gossip reaches their agents, and no
 // hardware address of an agent counts as a stranger's.
 func (l *Layer2) SetNodes(nodes []*reconcile.Node) {
-	l.mu.Lock()
-	l.nodes = nodes
-	l.mu.Unlock()
 	if l.members == nil {
 		return
 	}
+	l.mu.Lock()
+	l.nodes = nodes
+	l.mu.Unlock()
 	l.members.SetPeers(peers(nodes, l.opts.Node, l.opts.Bind))
 	l.agents.learn(l.members.View())
 	l.announcer.SetFriends(l.agents.except(l.opts.Node))
