@@ -75,7 +75,7 @@ func (s *sessionTest) decide(n *lab.Node, c config.Config) reconcile.Desired {
 	}
 	key := reconcile.Key{Namespace: "lab", Name: "web"}
 	snapshot := reconcile.Snapshot{
-		Config:    reconcile.Loaded{Config: &c},
+		Config:    &c,
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{service.Addr().String(), service6.Addr().String()}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
 	}

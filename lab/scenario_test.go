@@ -116,7 +116,7 @@ func decide(t *testing.T, file string) (render.Config, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Config.Config, err = config.Parse([]byte(ours.Replace(string(in["config.yaml"])))); err != nil {
+	if s.Config, err = config.Parse([]byte(ours.Replace(string(in["config.yaml"])))); err != nil {
 		t.Fatal(err)
 	}
 	node := strings.TrimSpace(string(in["node"]))

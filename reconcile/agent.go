@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // FRR runs a configuration.
@@ -175,9 +175,9 @@ func (a *Agent) pass() {
 	if !synced || !read {
 		return
 	}
-	s.Config = a.loader.loaded
+	s.Config = a.loader.loaded.Config
 	r := status.Report{Synced: true, Config: a.loader.report()}
-	if s.Config.Config != nil {
+	if s.Config != nil {
 		around := a.around(s)
 		if a.unsettled(s, around, start) {
 			return
@@ -187,7 +187,7 @@ func (a *Agent) pass() {
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
-		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
+		state.Lacking = lackingInterfaces(s.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
@@ -239,14 +239,10 @@ func (a *Agent) announce(s Snapshot, around Neighborhood, now time.Time, r *stat
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
 	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now), around.ClaimsUntil} {
-		if !t.IsZero() {
-			next = earliest(next, t)
-		}
+		next = wake.Earlier(next, t)
 	}
 	if a.opts.Events != nil && a.passed {
-		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {
-			next = earliest(next, due)
-		}
+		next = wake.Earlier(next, a.tell(s, out.Decisions, around, now))
 		a.tellUnheard(s, layer2)
 	}
 	if next.IsZero() {
@@ -272,10 +268,10 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 // node cannot have beside others.
 func (a *Agent) state(s Snapshot, peers []status.Peer) State {
 	var node *Node
-	if i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Name == a.opts.Node }); i >= 0 {
-		node = s.Nodes[i]
+	if n, known := findNode(s.Nodes, a.opts.Node); known {
+		node = &n
 	}
-	state := agentState(s.Config, node)
+	state := agentState(a.loader.loaded, node)
 	for _, p := range peers {
 		if !p.Wanted && p.Reason != status.NodeNotSelected && p.Reason != status.NodeUnknown {
 			state.Errors = append(state.Errors, fmt.Sprintf("%s/%s: %s", config.KindPeer, p.Name, p.Detail))

@@ -9,15 +9,19 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
-// Reasons of an agent's events about Services, the first two as MetalLB spells
+// Reasons of an agent's events about Services, as MetalLB spells
 // them.
 const (
 	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
-	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
+	EventUnheard    = "announceFailed" // warning: no node has an interface that the advertisements ask for
 )
+
+// EventConflict is the reason of an event about a Service, a warning: a host that is
+// none of Herald's, or another load balancer's Service, has its address.
+const EventConflict = "AddressConflict"
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
 // AnnotationDrain has a value that means nothing.
@@ -76,7 +80,7 @@ func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool
 			u[id], since = at, at
 		}
 		if ready := since.Add(announcingSettle); at.Before(ready) {
-			due = earliest(due, ready)
+			due = wake.Earlier(due, ready)
 			continue
 		}
 		delete(u, id)

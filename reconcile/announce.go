@@ -18,10 +18,10 @@ import (
 // announce or without, so that the first route does not wait for one. Without a
 // configuration the result is zero.
 func Announce(s Snapshot, node string, opts AnnounceOptions) Desired {
-	if s.Config.Config == nil {
+	if s.Config == nil {
 		return Desired{}
 	}
-	cfg := *s.Config.Config
+	cfg := *s.Config
 	n, known := findNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session

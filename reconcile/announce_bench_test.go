@@ -38,14 +38,14 @@ func cluster(tb testing.TB, services int) reconcile.Snapshot {
 		tb.Fatal(err)
 	}
 	s := reconcile.Snapshot{
-		Config: reconcile.Loaded{Config: &config.Config{
+		Config: &config.Config{
 			Pools: []config.Pool{{Name: "pool", Addresses: []config.Range{pool}}},
 			Peers: []config.Peer{
 				{Name: "r1", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.254")},
 				{Name: "r2", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.253")},
 			},
 			BGPAdvertisements: []config.BGPAdvertisement{{AggregationLength: 32, AggregationLengthV6: 128}},
-		}},
+		},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
 	}
 	for i := range 3 {

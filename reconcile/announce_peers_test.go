@@ -35,11 +35,11 @@ func decided(t *testing.T, peers []config.Peer, ads ...config.BGPAdvertisement) 
 	}
 	key := reconcile.Key{Namespace: "ns", Name: "a"}
 	s := reconcile.Snapshot{
-		Config: reconcile.Loaded{Config: &config.Config{
+		Config: &config.Config{
 			Pools:             []config.Pool{{Name: "web", Addresses: []config.Range{four, six}}},
 			Peers:             peers,
 			BGPAdvertisements: ads,
-		}},
+		},
 		Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}, Addrs: []netip.Addr{at(1)}}},
 		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{"192.0.2.1", "2001:db8::1"}}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{key: {{Node: "n1"}, {Node: "n1", IPv6: true}}},

@@ -49,7 +49,7 @@ func announce(t *testing.T, ads []config.BGPAdvertisement, services map[string][
 		return config.Pool{Name: name, Addresses: []config.Range{r}, Labels: labels}
 	}
 	s := reconcile.Snapshot{
-		Config: reconcile.Loaded{Config: &config.Config{
+		Config: &config.Config{
 			Pools: []config.Pool{
 				pool("web", "192.0.2.0/24", nil),
 				pool("api", "198.51.100.0/24", map[string]string{"tier": "api"}),
@@ -61,7 +61,7 @@ func announce(t *testing.T, ads []config.BGPAdvertisement, services map[string][
 				{Name: "out6", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("fd00:10::fe")},
 			},
 			BGPAdvertisements: ads,
-		}},
+		},
 		Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
 	}
@@ -287,7 +287,7 @@ func TestAnnounce(t *testing.T) {
 
 func TestAnnounceWithoutConfiguration(t *testing.T) {
 	s := cluster(t, 3)
-	s.Config.Config = nil
+	s.Config = nil
 	if diff := cmp.Diff(reconcile.Desired{}, reconcile.Announce(s, "n1", reconcile.AnnounceOptions{}), values); diff != "" {
 		t.Errorf("desired (-want +got):\n%s", diff)
 	}

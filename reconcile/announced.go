@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // ConditionAnnounced says whether some node was seen to announce the Service.
@@ -88,11 +89,11 @@ type stale struct {
 
 // complete adds to a Plan what Services are to say of who announces them.
 func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, now time.Time) Plan {
-	if s.Config.Config == nil {
+	if s.Config == nil {
 		return plan
 	}
-	if m.config != s.Config.Config {
-		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
+	if m.config != s.Config {
+		m.config, m.pools = s.Config, newPoolIndex(*s.Config)
 	}
 	m.down = map[string]string{}
 	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
@@ -127,13 +128,13 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			if e, due := m.limit.late(svc.Key, have, now); e != nil {
 				plan.Events = append(plan.Events, ServiceEvent{svc, *e})
 			} else if !due.IsZero() {
-				plan.Next = earliest(plan.Next, due)
+				plan.Next = wake.Earlier(plan.Next, due)
 			}
 			continue
 		}
 		w := m.wait(svc.Key, want, now)
 		if due := w.due(have, want); now.Before(due) {
-			plan.Next = earliest(plan.Next, due)
+			plan.Next = wake.Earlier(plan.Next, due)
 			left[svc.Key] = w
 			continue
 		}

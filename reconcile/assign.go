@@ -32,10 +32,10 @@ type AssignOptions struct {
 // Snapshots may be older than the last Plan: what a Service holds is then in a
 // alone, and the same Update comes again until the snapshot shows it.
 func Assign(s Snapshot, a *alloc.Allocator, opts AssignOptions) Plan {
-	if s.Config.Config == nil {
+	if s.Config == nil {
 		return Plan{}
 	}
-	a.SetPools(s.Config.Config.Pools)
+	a.SetPools(s.Config.Pools)
 	p := &assignment{Allocator: a, reader: reader{namespaces: s.Namespaces}, opts: opts}
 	a.Expire(opts.Now)
 	a.Outsiders(p.outsiders(s.Services))

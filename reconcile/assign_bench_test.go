@@ -108,9 +108,9 @@ func settled(tb testing.TB, n int, addresses string) (reconcile.Snapshot, *alloc
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := reconcile.Snapshot{Config: reconcile.Loaded{Config: &config.Config{
+	s := reconcile.Snapshot{Config: &config.Config{
 		Pools: []config.Pool{{Name: "big", AutoAssign: true, Addresses: []config.Range{r}}},
-	}}}
+	}}
 	for i := range n {
 		s.Services = append(s.Services, service("shop", fmt.Sprintf("web-%05d", i)))
 	}

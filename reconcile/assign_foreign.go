@@ -59,7 +59,7 @@ func whose(svc *Service) string {
 // is another load balancer's. With a class of its own Herald has no other beside
 // it.
 func (p *assignment) foreign(ap *applicant, addrs []netip.Addr) bool {
-	return p.opts.Class == "" && !ap.svc.marked() && !slices.ContainsFunc(addrs, p.InPool)
+	return p.opts.Class == "" && !marked(ap.svc) && !slices.ContainsFunc(addrs, p.InPool)
 }
 
 // asks reports whether an applicant names an address or a pool.

@@ -303,7 +303,7 @@ func (w *world) service(args []string) {
 }
 
 func (w *world) snapshot() reconcile.Snapshot {
-	s := reconcile.Snapshot{Config: w.loaded, Namespaces: w.namespaces}
+	s := reconcile.Snapshot{Config: w.loaded.Config, Namespaces: w.namespaces}
 	for _, key := range slices.SortedFunc(maps.Keys(w.services), reconcile.Key.Compare) {
 		s.Services = append(s.Services, w.services[key])
 	}

@@ -175,7 +175,7 @@ func (svc *Service) condition(typ string) *Condition {
 
 // marked reports whether svc shows that Herald, or MetalLB before it, gave it
 // its addresses.
-func (svc *Service) marked() bool {
+func marked(svc *Service) bool {
 	c := svc.condition(ConditionAddressAssigned)
 	_, annotated := svc.Annotations[AnnotationPool]
 	return annotated || c != nil && c.True

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // overdueAfter is how long a node that drains leaves an address, which it does not
@@ -32,7 +33,7 @@ func (o overdue) next(unseen []netip.Addr, now time.Time) (overdue, time.Time) {
 			since = now
 		}
 		next[addr] = since
-		first = earliest(first, since.Add(overdueAfter))
+		first = wake.Earlier(first, since.Add(overdueAfter))
 	}
 	return next, first
 }

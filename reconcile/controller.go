@@ -160,13 +160,14 @@ func (c *Controller) pass(t *term) {
 	if !synced || !read {
 		return // before everything is read, an address in use may look free
 	}
-	s.Config = c.loader.loaded
+	l := c.loader.loaded
+	s.Config = l.Config
 	r := status.Report{Synced: true, Config: c.loader.report()}
 	if t != nil {
 		opts := c.opts.Assign
 		opts.Now = start
 		plan := Assign(s, t.allocator, opts)
-		plan = t.configure(plan, s, opts.Class, start)
+		plan = t.configure(plan, s, l.Err, opts.Class, start)
 		a, read := c.announced()
 		if read {
 			if c.opts.Resources != nil {
@@ -179,21 +180,21 @@ func (c *Controller) pass(t *term) {
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
-		c.tell(t, s.Config)
+		c.tell(t, l)
 		if c.opts.Events != nil {
 			for _, e := range plan.Events {
 				c.opts.Events(e.Service, e.Event)
 			}
 		}
 		if c.opts.Resources != nil {
-			rs := ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config), Protect: c.opts.Protect != nil}
+			rs := ResourceStatus{Verdicts: l.Verdicts, Pools: plan.Pools, Version: versionOf(l), Protect: c.opts.Protect != nil}
 			if read {
-				rs.Refs = resolveRefs(s.Config.Verdicts, a.Reach)
+				rs.Refs = resolveRefs(l.Verdicts, a.Reach)
 			}
 			c.opts.Resources.Set(rs)
 		}
 		if c.opts.State != nil {
-			c.opts.State.Set(controllerState(s.Config))
+			c.opts.State.Set(controllerState(l))
 		}
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes

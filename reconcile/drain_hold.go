@@ -13,9 +13,6 @@ import (
 const (
 	// drainLook is the time between two looks for whether FRR asks for other paths.
 	drainLook = 100 * time.Millisecond
-	// drainDoubt is by how much the clock that an annotation is from may be wrong,
-	// where there is nothing else to go by.
-	drainDoubt = time.Minute
 	// drainSettle is how long an agent that starts on a drained node waits to know
 	// who else is alive, and what they have sent.
 	drainSettle = 10 * time.Second
@@ -59,6 +56,10 @@ func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold,
 	}
 	return h, holdState{over: true, until: until}
 }
+
+// drainDoubt is by how much the clock that an annotation is from may be wrong,
+// where there is nothing else to go by.
+const drainDoubt = time.Minute
 
 // long reports whether the hold must be over, whoever's clock Since is from.
 func (d Drain) long(now time.Time) bool { return !now.Before(d.Since.Add(d.hold() + drainDoubt)) }

@@ -78,14 +78,14 @@ func twoNodes(t *testing.T) (reconcile.Snapshot, reconcile.Membership) {
 	}
 	key := reconcile.Key{Namespace: "ns", Name: "a"}
 	s := reconcile.Snapshot{
-		Config: reconcile.Loaded{Config: &config.Config{
+		Config: &config.Config{
 			Pools: []config.Pool{{Name: "web", Addresses: []config.Range{r}}},
 			Peers: []config.Peer{
 				{Name: "in", MyASN: 64512, PeerASN: 64512, Address: netip.MustParseAddr("10.10.0.253")},
 				{Name: "six", MyASN: 64512, PeerASN: 64512, Address: netip.MustParseAddr("fd00::1")},
 			},
 			BGPAdvertisements: []config.BGPAdvertisement{{LocalPref: 150}},
-		}},
+		},
 		Nodes: []*reconcile.Node{
 			{Name: "n1", Labels: map[string]string{"rack": "a"}, Drain: reconcile.Drain{Since: began}},
 			{Name: "n2", Labels: map[string]string{"rack": "b"}},
@@ -160,13 +160,13 @@ func TestDrain(t *testing.T) {
 		{
 			name: "not if no advertisement selects the other", over: true, routes: 1, reason: status.Announced, detail: last,
 			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "a")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "a")
 			},
 		},
 		{
 			name: "not if the other has no peer for it", over: true, routes: 1, reason: status.Announced, detail: last,
 			edit: func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.Peers[0].NodeSelectors = selects(t, "rack", "a")
+				s.Config.Peers[0].NodeSelectors = selects(t, "rack", "a")
 			},
 		},
 		{

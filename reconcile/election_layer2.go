@@ -56,14 +56,14 @@ type Ownership struct {
 // family. Services that share an address have one owner: a node that may
 // announce it for all of them, else, if there is none, for any of them.
 func AnnounceLayer2(s Snapshot, node string, m Membership, opts AnnounceOptions) DesiredLayer2 {
-	if s.Config.Config == nil {
+	if s.Config == nil {
 		return DesiredLayer2{Stale: m.Stale}
 	}
 	el := layer2Election{
 		node:       node,
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
-		pools:      newPoolIndex(*s.Config.Config),
+		pools:      newPoolIndex(*s.Config),
 		groups:     make(map[netip.Addr]*group, len(s.Services)),
 		claims:     make([]layer2Claim, 0, len(s.Services)),
 	}

@@ -32,17 +32,17 @@ func TestNobodyMayAnswer(t *testing.T) {
 		want      bool
 	}{
 		{"another node is elected", false, []string{"n1", "n2", "n3"}, func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-			s.Config.Config.L2Advertisements[0].NodeSelectors = on("a")
+			s.Config.L2Advertisements[0].NodeSelectors = on("a")
 		}, false},
 		{"the only one that may is dead", false, []string{"n1", "n2", "n3"}, func(s *reconcile.Snapshot, m *reconcile.Membership) {
-			s.Config.Config.L2Advertisements[0].NodeSelectors = on("a")
+			s.Config.L2Advertisements[0].NodeSelectors = on("a")
 			m.Members = slices.DeleteFunc(m.Members, func(m reconcile.Member) bool { return m.Node == "n1" })
 		}, false},
 		{"the one that is selected has no endpoint", true, []string{"n3"}, func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-			s.Config.Config.L2Advertisements[0].NodeSelectors = on("a")
+			s.Config.L2Advertisements[0].NodeSelectors = on("a")
 		}, true},
 		{"the one that is selected is excluded", false, []string{"n1", "n2", "n3"}, func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-			s.Config.Config.L2Advertisements[0].NodeSelectors = on("a")
+			s.Config.L2Advertisements[0].NodeSelectors = on("a")
 			s.Nodes[0].Labels = map[string]string{"rack": "a", reconcile.LabelExcludeNode: ""}
 		}, true},
 		{"nothing is behind it", false, nil, func(*reconcile.Snapshot, *reconcile.Membership) {}, true},

@@ -28,10 +28,10 @@ func layer2Cluster(t *testing.T) (reconcile.Snapshot, reconcile.Membership) {
 		ranges = append(ranges, r)
 	}
 	s := reconcile.Snapshot{
-		Config: reconcile.Loaded{Config: &config.Config{
+		Config: &config.Config{
 			Pools:            []config.Pool{{Name: "web", Addresses: ranges}},
 			L2Advertisements: []config.L2Advertisement{{Name: "web"}},
-		}},
+		},
 		Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}, {Name: "n3"}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
 	}
@@ -217,14 +217,14 @@ func TestAnnounceLayer2(t *testing.T) {
 		{
 			name: "no advertisement selects the Service",
 			change: func(t *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.L2Advertisements[0].ServiceSelectors = selects(t, "app", "other")
+				s.Config.L2Advertisements[0].ServiceSelectors = selects(t, "app", "other")
 			},
 			why: map[string]status.Reason{winner: status.NoAdvertisement},
 		},
 		{
 			name: "only n1 is selected",
 			change: func(t *testing.T, s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.L2Advertisements[0].NodeSelectors = selects(t, "rack", "a")
+				s.Config.L2Advertisements[0].NodeSelectors = selects(t, "rack", "a")
 			},
 			owner: "n1",
 			why:   map[string]status.Reason{"n1": status.Announced, "n2": status.NodeNotSelected},
@@ -232,7 +232,7 @@ func TestAnnounceLayer2(t *testing.T) {
 		{
 			name: "only the third has the interface",
 			change: func(_ *testing.T, s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.L2Advertisements[0].Interfaces = []string{"eth1", "eth9"}
+				s.Config.L2Advertisements[0].Interfaces = []string{"eth1", "eth9"}
 				member(m, third).Interfaces = []string{"eth0", "eth1"}
 			},
 			owner: third,
@@ -335,7 +335,7 @@ func TestAnnounceLayer2(t *testing.T) {
 
 func TestLayer2Announcement(t *testing.T) {
 	s, m := layer2Cluster(t)
-	s.Config.Config.L2Advertisements = []config.L2Advertisement{
+	s.Config.L2Advertisements = []config.L2Advertisement{
 		{Name: "x", Interfaces: []string{"eth1", "eth0"}, NodeSelectors: selects(t, "rack", "a")},
 		{Name: "y", Interfaces: []string{"eth9", "eth0"}, NodeSelectors: selects(t, "rack", "a")},
 		{Name: "z", NodeSelectors: selects(t, "rack", "a"), ServiceSelectors: selects(t, "app", "everywhere")},
@@ -387,7 +387,7 @@ func TestLayer2Unheard(t *testing.T) {
 		}
 	}
 	unheard()
-	ad := &s.Config.Config.L2Advertisements[0]
+	ad := &s.Config.L2Advertisements[0]
 	ad.Interfaces = []string{"eth9"}
 	winner := reconcile.Owner(addr.String(), []string{"n1", "n2", "n3"})
 	unheard(winner)
@@ -429,7 +429,7 @@ func TestLayer2Agrees(t *testing.T) {
 func TestLayer2WithoutConfiguration(t *testing.T) {
 	s, m := layer2Cluster(t)
 	addService(&s, "a", false, []string{"192.0.2.1"}, "n1")
-	s.Config.Config = nil
+	s.Config = nil
 	d := reconcile.AnnounceLayer2(s, "n1", m, reconcile.AnnounceOptions{})
 	if diff := cmp.Diff(reconcile.DesiredLayer2{}, d, values); diff != "" {
 		t.Errorf("desired (-want +got):\n%s", diff)
@@ -441,7 +441,7 @@ func BenchmarkAnnounceLayer2(b *testing.B) {
 	for _, size := range []struct{ nodes, services int }{{3, 1000}, {3, 10000}, {100, 10000}} {
 		b.Run(fmt.Sprintf("%d-%d", size.nodes, size.services), func(b *testing.B) {
 			s := cluster(b, size.services)
-			s.Config.Config.L2Advertisements = []config.L2Advertisement{{Name: "pool"}}
+			s.Config.L2Advertisements = []config.L2Advertisement{{Name: "pool"}}
 			s.Nodes = nil
 			var m reconcile.Membership
 			for i := range size.nodes {

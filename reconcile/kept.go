@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/wake"
 )
 
 // keptPeers are the peers that a node has, or had until a moment ago. A session with
@@ -54,7 +55,7 @@ func (k keptPeers) names() (out []string) {
 // decide decides what the node announces, and with which peers it keeps sessions. It
 // returns when to decide about these again; zero: no need.
 func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) (Desired, time.Time) {
-	a.kept = a.kept.next(s.Config.Config.Peers, n, now)
+	a.kept = a.kept.next(s.Config.Peers, n, now)
 	if opts.Members.Disabled {
 		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })
 	}
@@ -75,10 +76,10 @@ func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) 
 		}
 		until := p.left.Add(DefaultSwitchTimes.Leave)
 		if !p.taken.IsZero() {
-			until = earliest(until, p.taken.Add(DefaultSwitchTimes.Follow))
+			until = wake.Earlier(until, p.taken.Add(DefaultSwitchTimes.Follow))
 		}
 		if due && now.Before(until) {
-			a.kept[name], next = p, earliest(next, until)
+			a.kept[name], next = p, wake.Earlier(next, until)
 			continue
 		}
 		delete(a.kept, name)

@@ -24,7 +24,7 @@ import (
 // manifest.Errors with all mistakes.
 func ReadObjects(r io.Reader) (Snapshot, error) {
 	s, err := readText(r, false)
-	s.sort()
+	sortSnapshot(&s)
 	return s, err
 }
 
@@ -42,8 +42,8 @@ func readText(r io.Reader, draft bool) (Snapshot, error) {
 	return s, nil
 }
 
-// sort orders objects by name, as those of a cluster are.
-func (s *Snapshot) sort() {
+// sortSnapshot orders objects by name, as those of a cluster are.
+func sortSnapshot(s *Snapshot) {
 	slices.SortFunc(s.Services, func(a, b *Service) int { return a.Key.Compare(b.Key) })
 	slices.SortFunc(s.Nodes, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -69,7 +69,7 @@ func (x *switching) next(t *testing.T) (reconcile.Outcome, string) {
 
 // protocols replaces the advertisements.
 func (x *switching) protocols(bgp, layer2 bool) {
-	c := *x.s.Config.Config
+	c := *x.s.Config
 	c.BGPAdvertisements, c.L2Advertisements = nil, nil
 	if bgp {
 		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "b", AggregationLength: 28}}
@@ -77,14 +77,14 @@ func (x *switching) protocols(bgp, layer2 bool) {
 	if layer2 {
 		c.L2Advertisements = []config.L2Advertisement{{Name: "l"}}
 	}
-	x.s.Config.Config = &c
+	x.s.Config = &c
 }
 
 func newSwitching(t *testing.T) *switching {
 	x := &switching{now: time.Unix(1_000_000, 0), addr: netip.MustParseAddr("192.0.2.1")}
 	x.s, x.m = layer2Cluster(t)
 	x.m.Members = x.m.Members[:1] // n1 alone
-	x.s.Config.Config.Peers = []config.Peer{{Name: "r", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("10.0.0.1")}}
+	x.s.Config.Peers = []config.Peer{{Name: "r", MyASN: 1, PeerASN: 2, Address: netip.MustParseAddr("10.0.0.1")}}
 	addService(&x.s, "a", false, []string{"192.0.2.1"}, "n1")
 	addService(&x.s, "b", false, []string{"192.0.2.77"}, "n1")
 	return x
@@ -108,7 +108,7 @@ func TestMemorySwitches(t *testing.T) {
 		{"not sent for long", func() { x.now = x.now.Add(29 * time.Second) }, "route to 192.0.2.0/28, announces, layer2 Switching, layer2 Switching"},
 		{"not sent for too long", func() { x.now = x.now.Add(time.Second) }, "route to 192.0.2.0/28"},
 		{"layer2 once more", func() { x.protocols(false, true) }, "route to 192.0.2.0/28, announces, bgp Switching, bgp Switching"},
-		{"the peer goes meanwhile", func() { c := *x.s.Config.Config; c.Peers = nil; x.s.Config.Config = &c }, "announces, bgp Switching, bgp Switching"},
+		{"the peer goes meanwhile", func() { c := *x.s.Config; c.Peers = nil; x.s.Config = &c }, "announces, bgp Switching, bgp Switching"},
 		{"the Service goes", func() { x.s.Services = nil }, ""},
 	}
 	for _, step := range steps {
@@ -284,7 +284,7 @@ func BenchmarkSwitch10000(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	x.s.Config.Config.Pools = []config.Pool{{Name: "web", Addresses: []config.Range{r}}}
+	x.s.Config.Pools = []config.Pool{{Name: "web", Addresses: []config.Range{r}}}
 	x.s.Services = nil
 	addr := netip.MustParseAddr("10.0.0.0")
 	for i := range 10_000 {
@@ -370,7 +370,7 @@ func TestMemorySwitchesElsewhere(t *testing.T) {
 		{"layer2", func() {}, "announces"},
 		{"bgp from another node", func() {
 			x.protocols(true, false)
-			x.s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+			x.s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 			x.s.Nodes[1].Labels = map[string]string{"rack": "b"}
 			x.m.Members = append(x.m.Members, sends("n2", "r"))
 		}, "announces, layer2 Switching, layer2 Switching"},

@@ -68,7 +68,7 @@ type overlaps struct {
 
 // next returns what it has not told before.
 func (o *overlaps) next(s Snapshot, a Announced) []string {
-	cfg, known := s.Config.Config, a.Reach != nil
+	cfg, known := s.Config, a.Reach != nil
 	if cfg == nil || cfg == o.config && known == o.nodes {
 		return nil
 	}

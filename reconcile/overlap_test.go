@@ -61,7 +61,7 @@ address-pools:
 		}},
 		Endpoints: map[reconcile.Key][]reconcile.Endpoint{{Namespace: "shop", Name: "web"}: {{Node: "n1"}}},
 	}
-	s.Config.Config = cfg
+	s.Config = cfg
 	answers, routes := 0, 0
 	for _, n := range s.Nodes {
 		d := reconcile.Foresee(s, n.Name, reconcile.AnnounceOptions{})

@@ -82,7 +82,7 @@ func TestPreferredNodes(t *testing.T) {
 				n.Labels = map[string]string{"name": n.Name}
 			}
 			addService(&s, "a", false, []string{addr}, "n1")
-			tt.change(&s.Config.Config.L2Advertisements, &s, &m)
+			tt.change(&s.Config.L2Advertisements, &s, &m)
 			if diff := cmp.Diff(map[string][]string{addr: {tt.owner}}, owners(s, m, reconcile.AnnounceOptions{})); diff != "" {
 				t.Errorf("owners (-want +got):\n%s", diff)
 			}

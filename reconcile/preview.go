@@ -49,13 +49,16 @@ func NewPreview(s Snapshot, opts AssignOptions) *Preview {
 	return p
 }
 
+// labelName is the label that every API server gives a Namespace.
+const labelName = "kubernetes.io/metadata.name"
+
 // named returns the labels of all namespaces, with the one that every API
 // server gives them.
 func named(s Snapshot) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	add := func(name string) {
 		if out[name] == nil {
-			out[name] = map[string]string{corev1.LabelMetadataName: name}
+			out[name] = map[string]string{labelName: name}
 			maps.Copy(out[name], s.Namespaces[name])
 		}
 	}
@@ -82,7 +85,7 @@ func (p *Preview) Results() []Result {
 // Apply puts a configuration in force and returns what the Services have then,
 // in their order.
 func (p *Preview) Apply(cfg *config.Config) []Result {
-	s := Snapshot{Config: Loaded{Config: cfg}, Services: p.services, Namespaces: p.namespaces}
+	s := Snapshot{Config: cfg, Services: p.services, Namespaces: p.namespaces}
 	plan := Assign(s, p.allocator, p.opts)
 	lost := map[Key]string{}
 	p.services = slices.Clone(p.services)

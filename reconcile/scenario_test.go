@@ -43,7 +43,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatalf("objects.yaml: %v", err)
 			}
-			s.Config.Config, err = config.Parse(in["config.yaml"])
+			s.Config, err = config.Parse(in["config.yaml"])
 			if err != nil {
 				t.Fatalf("config.yaml: %v", err)
 			}

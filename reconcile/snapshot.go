@@ -11,13 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
 // A Snapshot is what the cluster looked like at one moment. It is immutable:
 // whoever holds one may share it.
 type Snapshot struct {
-	Config     Loaded
+	Config     *config.Config               // in force; nil: none was accepted yet
 	Services   []*Service                   // in the order of their keys
 	Nodes      []*Node                      // in the order of their names
 	Namespaces map[string]map[string]string // labels by name

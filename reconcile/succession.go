@@ -89,7 +89,7 @@ func newSuccession(s Snapshot, n Node, opts AnnounceOptions) *succession {
 		if other.Name == n.Name || !other.outlasts(n) || refusal(*other, true, opts) != "" {
 			continue
 		}
-		_, _, sessions := sessionsOf(*s.Config.Config, *other, true, nil)
+		_, _, sessions := sessionsOf(*s.Config, *other, true, nil)
 		if len(sessions) == 0 {
 			continue
 		}

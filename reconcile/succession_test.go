@@ -27,14 +27,14 @@ func TestLeave(t *testing.T) {
 		{
 			"advertised from the other, which has sent it",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 			},
 			reconcile.Succession{Due: true, Able: true, Confirmed: true},
 		},
 		{
 			"advertised from the other, which has not",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				m.Members[1].Sent = nil
 			},
 			reconcile.Succession{Due: true, Able: true, Detail: "no other node's session that carries it is up: n2"},
@@ -42,7 +42,7 @@ func TestLeave(t *testing.T) {
 		{
 			"advertised from the other, which has no agent",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				m.Members = m.Members[:1]
 			},
 			reconcile.Succession{Due: true, Detail: "no other announces the address"},
@@ -50,7 +50,7 @@ func TestLeave(t *testing.T) {
 		{
 			"who is alive is not known",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				m.Stale = true
 			},
 			reconcile.Succession{Due: true, Detail: "which other nodes are alive is not known"},
@@ -58,7 +58,7 @@ func TestLeave(t *testing.T) {
 		{
 			"nobody watches who is alive",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				*m = reconcile.Membership{Disabled: true}
 			},
 			reconcile.Succession{},
@@ -66,19 +66,19 @@ func TestLeave(t *testing.T) {
 		{
 			"advertised from no node",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "c")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "c")
 			},
 			reconcile.Succession{},
 		},
 		{
 			"not advertised",
-			func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Config.Config.BGPAdvertisements = nil },
+			func(s *reconcile.Snapshot, _ *reconcile.Membership) { s.Config.BGPAdvertisements = nil },
 			reconcile.Succession{},
 		},
 		{
 			"advertised from the other, but there are no endpoints",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				s.Endpoints = nil
 			},
 			reconcile.Succession{},
@@ -86,7 +86,7 @@ func TestLeave(t *testing.T) {
 		{
 			"a local Service, whose endpoints are all here",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				s.Services[0].Local = true
 			},
 			reconcile.Succession{},
@@ -94,7 +94,7 @@ func TestLeave(t *testing.T) {
 		{
 			"a local Service with endpoints on the other, which has sent other routes",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				s.Config.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
+				s.Config.BGPAdvertisements[0].NodeSelectors = selects(t, "rack", "b")
 				s.Services[0].Local = true
 				s.Endpoints[s.Services[0].Key] = []reconcile.Endpoint{{Node: "n1"}, {Node: "n2"}}
 				m.Members[1] = sends("n2", "in", "192.0.2.9")
@@ -116,8 +116,8 @@ func TestLeave(t *testing.T) {
 		{
 			"all peers are for the other: there is nobody left to tell",
 			func(s *reconcile.Snapshot, _ *reconcile.Membership) {
-				for i := range s.Config.Config.Peers {
-					s.Config.Config.Peers[i].NodeSelectors = selects(t, "rack", "b")
+				for i := range s.Config.Peers {
+					s.Config.Peers[i].NodeSelectors = selects(t, "rack", "b")
 				}
 			},
 			reconcile.Succession{},
@@ -125,10 +125,10 @@ func TestLeave(t *testing.T) {
 		{
 			"advertised to a peer of the other",
 			func(s *reconcile.Snapshot, m *reconcile.Membership) {
-				far := s.Config.Config.Peers[0]
+				far := s.Config.Peers[0]
 				far.Name, far.Address, far.NodeSelectors = "far", netip.MustParseAddr("10.10.1.253"), selects(t, "rack", "b")
-				s.Config.Config.Peers = append(s.Config.Config.Peers, far)
-				s.Config.Config.BGPAdvertisements[0].Peers = []string{"far"}
+				s.Config.Peers = append(s.Config.Peers, far)
+				s.Config.BGPAdvertisements[0].Peers = []string{"far"}
 				m.Members[1] = sends("n2", "far", "192.0.2.1")
 			},
 			reconcile.Succession{Due: true, Able: true, Confirmed: true},
@@ -195,9 +195,9 @@ func TestMemoryLeaves(t *testing.T) {
 	x.m.Members = []reconcile.Member{{Node: "n1"}, sends("n2", "r"), sends("n3", "r")}
 	const route = "route to 192.0.2.0/28"
 	select3 := func(label, value string) {
-		c := *x.s.Config.Config
+		c := *x.s.Config
 		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "b", AggregationLength: 28, NodeSelectors: selects(t, label, value)}}
-		x.s.Config.Config = &c
+		x.s.Config = &c
 	}
 	x.s.Nodes[1].Labels = map[string]string{"rack": "b"}
 	steps := []struct {

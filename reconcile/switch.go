@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // Protocols is a set of protocols.
@@ -121,7 +122,7 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		}
 		until := next.changed.Add(t.Limit)
 		if !next.confirmed.IsZero() {
-			until = earliest(until, next.confirmed.Add(t.Hold))
+			until = wake.Earlier(until, next.confirmed.Add(t.Hold))
 		}
 		if now.Before(until) {
 			out.Announce |= old
@@ -155,9 +156,9 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 			out.Last = forever && !now.Before(late)
 			switch {
 			case !forever:
-				out.Next = earliest(out.Next, until)
+				out.Next = wake.Earlier(out.Next, until)
 			case !out.Last:
-				out.Next = earliest(out.Next, late)
+				out.Next = wake.Earlier(out.Next, late)
 			}
 		}
 	}
@@ -175,11 +176,11 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		}
 		until := next.left.Add(t.Leave)
 		if !next.taken.IsZero() {
-			until = earliest(until, next.taken.Add(t.Follow))
+			until = wake.Earlier(until, next.taken.Add(t.Follow))
 		}
 		if now.Before(until) {
 			out.Announce |= ViaBGP
-			out.Next = earliest(out.Next, until)
+			out.Next = wake.Earlier(out.Next, until)
 		} else {
 			if next.taken.IsZero() {
 				out.GivenUp |= ViaBGP
@@ -196,7 +197,7 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 		next.followed = time.Time{}
 	} else if held.Has(ViaBGP) && in.Draining {
 		out.Announce |= ViaBGP
-		out.Next = earliest(out.Next, until)
+		out.Next = wake.Earlier(out.Next, until)
 	}
 
 	next.announced = out.Announce
@@ -205,11 +206,3 @@ func (s Switch) Step(in SwitchInput, now time.Time, t SwitchTimes) (Switch, Swit
 
 // Idle reports whether there is nothing to remember.
 func (s Switch) Idle() bool { return s == Switch{} }
-
-// earliest returns the earlier of two times; a zero one does not count.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
-		return b
-	}
-	return a
-}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // Switches are the memory of all addresses of one node. It is not safe for
@@ -30,9 +31,7 @@ func (s Switches) Step(in map[netip.Addr]SwitchInput, now time.Time, t SwitchTim
 		if o.Announce != 0 || o.GivenUp != 0 {
 			out[addr] = o
 		}
-		if !o.Next.IsZero() {
-			next = earliest(next, o.Next)
-		}
+		next = wake.Earlier(next, o.Next)
 	}
 	for addr := range s {
 		if _, ok := in[addr]; !ok {

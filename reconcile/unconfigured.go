@@ -18,9 +18,9 @@ const ReasonNoConfiguration status.Reason = "NoConfiguration"
 const configurationDoubt = 2 * time.Second
 
 // configure adds to a Plan that Services without an address wait for a
-// configuration.
-func (t *term) configure(plan Plan, s Snapshot, class string, now time.Time) Plan {
-	if s.Config.Config != nil {
+// configuration, and why one is refused if one is.
+func (t *term) configure(plan Plan, s Snapshot, refused error, class string, now time.Time) Plan {
+	if s.Config != nil {
 		t.unconfigured = time.Time{}
 		return plan
 	}
@@ -32,8 +32,8 @@ func (t *term) configure(plan Plan, s Snapshot, class string, now time.Time) Pla
 		return plan
 	}
 	why := "there is no configuration"
-	if s.Config.Err != nil {
-		why += ": " + s.Config.Err.Error()
+	if refused != nil {
+		why += ": " + refused.Error()
 	}
 	for _, svc := range s.Services {
 		if !svc.LoadBalancer || svc.Class != class || len(svc.Ingress) > 0 {

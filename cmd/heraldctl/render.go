@@ -89,7 +89,7 @@ func (j renderJob) run(cmd *cobra.Command) error {
 		return errInvalid
 	}
 	warnOverlaps(cmd, together(j.manifests), cfg, s)
-	s.Config.Config = cfg
+	s.Config = cfg
 	d := reconcile.Foresee(s, j.node, j.announce)
 	if j.decisions {
 		return writeDecisions(cmd.OutOrStdout(), d)
