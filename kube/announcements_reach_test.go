@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -37,8 +38,8 @@ func TestAnnouncementsReach(t *testing.T) {
 	run(t, all.Run)
 	var got reconcile.Announced
 	eventually(t, "all is read", func() (read bool) { got, read = all.Announced(); return read })
-	a := reconcile.Key{Namespace: "ns", Name: "a"}
-	want := &reconcile.Reach{Nodes: []*reconcile.Node{{Name: "n1"}}, Endpoints: map[reconcile.Key][]reconcile.Endpoint{a: {{Node: "n1"}}}}
+	a := cluster.Key{Namespace: "ns", Name: "a"}
+	want := &reconcile.Reach{Nodes: []*cluster.Node{{Name: "n1"}}, Endpoints: map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}}
 	if diff := cmp.Diff(want, got.Reach); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 func TestRead(t *testing.T) {
@@ -64,7 +64,7 @@ func TestReadAll(t *testing.T) {
 	if diff := cmp.Diff([]string{"n1", "n2"}, nodes); diff != "" {
 		t.Errorf("Nodes (-want +got):\n%s", diff)
 	}
-	want := map[reconcile.Key][]reconcile.Endpoint{{Namespace: "shop", Name: "a"}: {{Node: "n1"}, {Node: "n1", IPv6: true}}}
+	want := map[cluster.Key][]cluster.Endpoint{{Namespace: "shop", Name: "a"}: {{Node: "n1"}, {Node: "n1", IPv6: true}}}
 	if diff := cmp.Diff(want, s.Endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
 	}

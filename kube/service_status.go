@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -142,7 +143,7 @@ func (s *ServiceStatus) sinkOf(kind string) *sink[*customResource] {
 // A serviceStatusTask is one object to write.
 type serviceStatusTask struct {
 	kind, name string
-	service    reconcile.Key
+	service    cluster.Key
 	want       string // the status; empty: delete it
 	create     bool
 	adopt      bool // it belongs to somebody else

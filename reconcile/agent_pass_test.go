@@ -10,15 +10,19 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // A growing cluster has one more node each time that it is looked at. It is the
 // layer 2 of node n1, too, and notes what a pass asks for, in order.
 type growing struct {
 	*scene
-	drain reconcile.Drain // of n1
-	until time.Time       // when a claim ends
+	drain cluster.Drain // of n1
+	until time.Time     // when a claim ends
 	stale bool
 	nodes int
 	notes []string
@@ -28,19 +32,19 @@ func (g *growing) note(format string, args ...any) {
 	g.notes = append(g.notes, fmt.Sprintf(format, args...))
 }
 
-func (g *growing) Snapshot() (reconcile.Snapshot, bool) {
+func (g *growing) Snapshot() (cluster.Snapshot, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.nodes++
-	nodes := []*reconcile.Node{{Name: "n1", Drain: g.drain}}
+	nodes := []*cluster.Node{{Name: "n1", Drain: g.drain}}
 	for i := range g.nodes - 1 {
-		nodes = append(nodes, &reconcile.Node{Name: fmt.Sprintf("n%d", i+2)})
+		nodes = append(nodes, &cluster.Node{Name: fmt.Sprintf("n%d", i+2)})
 	}
 	g.note("a snapshot of %d", g.nodes)
-	return reconcile.Snapshot{Nodes: nodes}, true
+	return cluster.Snapshot{Nodes: nodes}, true
 }
 
-func (g *growing) SetNodes(nodes []*reconcile.Node) {
+func (g *growing) SetNodes(nodes []*cluster.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.note("layer 2 has %d", len(nodes))
@@ -50,13 +54,13 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.note("its neighborhood")
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: g.stale, Members: []reconcile.Member{{Node: "n1"}}}, ClaimsUntil: g.until}
+	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}, ClaimsUntil: g.until}
 }
 
-func (*growing) Set([]reconcile.Answer) {}
-func (*growing) Ask(bool)               {}
-func (*growing) Tell([]reconcile.Sent)  {}
-func (*growing) Alone(int)              {}
+func (*growing) Set([]handover.Answer) {}
+func (*growing) Ask(bool)              {}
+func (*growing) Tell([]announce.Sent)  {}
+func (*growing) Alone(int)             {}
 
 // passes checks that each pass looked once at everything, all of one cluster, and
 // returns how many passes there were.
@@ -81,7 +85,7 @@ func (g *growing) passes(t *testing.T) int {
 
 func runGrowing(t *testing.T, g *growing) (stop func()) {
 	worker := reconcile.NewWorker()
-	g.scene = &scene{wake: worker.Wake, doc: &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}}
+	g.scene = &scene{wake: worker.Wake, doc: &source.Document{Source: "configmap x", Text: []byte(goodConfig)}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
 		Layer2: g, Logger: slog.New(slog.DiscardHandler),
@@ -118,7 +122,7 @@ func TestAgentPassReadsOnce(t *testing.T) {
 // So does one that decides nothing, as the agent does not know yet who is alive.
 func TestAgentPutOffReadsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &growing{stale: true, drain: reconcile.Drain{Since: time.Now().Add(-time.Hour)}}
+		g := &growing{stale: true, drain: cluster.Drain{Since: time.Now().Add(-time.Hour)}}
 		stop := runGrowing(t, g)
 		defer stop()
 		time.Sleep(5 * time.Second)

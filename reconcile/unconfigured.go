@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -19,7 +21,7 @@ const configurationDoubt = 2 * time.Second
 
 // configure adds to a Plan that Services without an address wait for a
 // configuration, and why one is refused if one is.
-func (t *term) configure(plan Plan, s Snapshot, refused error, class string, now time.Time) Plan {
+func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, class string, now time.Time) assign.Plan {
 	if s.Config != nil {
 		t.unconfigured = time.Time{}
 		return plan
@@ -39,13 +41,13 @@ func (t *term) configure(plan Plan, s Snapshot, refused error, class string, now
 		if !svc.LoadBalancer || svc.Class != class || len(svc.Ingress) > 0 {
 			continue
 		}
-		want := Condition{Type: ConditionAddressAssigned, Reason: ReasonNoConfiguration, Message: why}
-		if have := svc.condition(ConditionAddressAssigned); have != nil && *have == want {
+		want := cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: ReasonNoConfiguration, Message: why}
+		if have := svc.Condition(assign.ConditionAddressAssigned); have != nil && *have == want {
 			continue
 		}
-		plan.Updates = append(plan.Updates, Update{
-			Service: svc, Pool: svc.Annotations[AnnotationPool], Condition: &want,
-			Events: []Event{{true, EventNoAddress, fmt.Sprintf("Failed to allocate IP for %q: %s: %s", svc.Key, ReasonNoConfiguration, why)}},
+		plan.Updates = append(plan.Updates, assign.Update{
+			Service: svc, Pool: svc.Annotations[assign.AnnotationPool], Condition: &want,
+			Events: []cluster.Event{{Warning: true, Reason: assign.EventNoAddress, Message: fmt.Sprintf("Failed to allocate IP for %q: %s: %s", svc.Key, ReasonNoConfiguration, why)}},
 		})
 	}
 	return plan

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -73,7 +73,7 @@ func newHistory(started time.Time) *history {
 }
 
 // next returns the events of a look. Wanted are the peers in the configuration.
-func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []reconcile.Event {
+func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []cluster.Event {
 	if !h.looked && !l.answered {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []reconcile
 		}
 	}
 	slices.SortFunc(ids, status.PeerID.Compare)
-	var events []reconcile.Event
+	var events []cluster.Event
 	for _, id := range ids {
 		r := h.peers[id]
 		peer, isWanted := wanted[id]
@@ -245,7 +245,7 @@ func (s sighting) end() string {
 
 // limit makes an event of a change, as far as the budget allows. When it allows
 // one again after changes that were held back, that one says how the session is.
-func (r *record) limit(s sighting, name string, c change) []reconcile.Event {
+func (r *record) limit(s sighting, name string, c change) []cluster.Event {
 	if c == (change{}) && r.held == 0 {
 		return nil
 	}
@@ -265,7 +265,7 @@ func (r *record) limit(s sighting, name string, c change) []reconcile.Event {
 		c.text += fmt.Sprintf(" (it has changed %d times since the last event)", r.held)
 		r.held = 0
 	}
-	return []reconcile.Event{{Warning: c.warning, Reason: c.reason, Message: "BGP session with " + name + " " + c.text}}
+	return []cluster.Event{{Warning: c.warning, Reason: c.reason, Message: "BGP session with " + name + " " + c.text}}
 }
 
 // label returns what people call a peer.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -52,7 +53,7 @@ func TestMonitor(t *testing.T) {
 		Source:  &fakeSource{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
-		Event:   func(e reconcile.Event) { events = append(events, e.Reason) },
+		Event:   func(e cluster.Event) { events = append(events, e.Reason) },
 		see:     func(bool) sight { return sight{} },
 		Publish: func(all []reconcile.SessionState) {
 			for _, a := range all {
@@ -138,7 +139,7 @@ func TestMonitorPace(t *testing.T) {
 		source := &counter{}
 		var hurry atomic.Bool
 		m := New(Options{
-			Source: source, Hurry: hurry.Load, Changed: func() {}, Event: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Source: source, Hurry: hurry.Load, Changed: func() {}, Event: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			see: func(bool) sight { return sight{} },
 		})
 		ctx, stop := context.WithCancel(t.Context())
@@ -193,7 +194,7 @@ func TestMonitorWithoutNextHop(t *testing.T) {
 		there := false
 		s := New(Options{
 			Source: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
-			Changed: func() {}, Event: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Changed: func() {}, Event: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
 			see:     func(bool) sight { return sight{} },
 		})
@@ -223,7 +224,7 @@ func TestMonitorWithoutBFD(t *testing.T) {
 		var reopened []string
 		s := New(Options{
 			see:    func(bool) sight { return sight{} },
-			Source: &fakeSource{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Event: func(reconcile.Event) {},
+			Source: &fakeSource{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Event: func(cluster.Event) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
 			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
 				reopened = append(reopened, p.String())

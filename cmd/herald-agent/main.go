@@ -12,8 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 const name = "herald-agent"
@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, which owns the status objects of Services; empty: the Node owns them")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
 	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with its container; empty: there is no FRR")
-	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
+	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node, for gossip about which agents are alive; empty: no gossip, and all nodes count as alive")
 	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` for gossip, UDP and TCP, the same on all nodes")
 	fs.StringVar(&opts.keyDir, "ml-secret-key-path", env("METALLB_ML_SECRET_KEY_PATH"), "`directory` with the secret that encrypts gossip, in a file secretkey; empty: clear text")

@@ -9,9 +9,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/exclusion"
-	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
@@ -82,7 +84,7 @@ type program struct {
 	worker *reconcile.Worker
 
 	watcher   *kube.Watcher
-	documents *source.Source
+	documents *configsource.Source
 	events    *kube.Recorder
 	contests  *kube.Contests
 
@@ -106,7 +108,7 @@ func (p *program) watch() (err error) {
 	// The controllers report it as an event: a thousand agents need not.
 	doubt := func(d kube.Doubt) { p.log.Warn("list in doubt", "reason", d.String()) }
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: p.client, Wake: p.worker.Wake, Doubt: doubt, Nodes: true, EndpointSlices: true})
-	p.documents, err = source.New(p.Flags, p.client, p.worker.Wake, doubt, p.part("configuration"))
+	p.documents, err = configsource.New(p.Flags, p.client, p.worker.Wake, doubt, p.part("configuration"))
 	p.events = kube.NewRecorder(p.client, name, p.part("events"))
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: p.client, Events: p.events, Logger: p.part("status")})
 	return err
@@ -160,7 +162,7 @@ func (p *program) agent() reconcile.AgentOptions {
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
-		Announce: reconcile.AnnounceOptions{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude},
+		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude},
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state
@@ -210,7 +212,7 @@ func (p *program) live(r *status.Report) {
 }
 
 // event records an event about the Node.
-func (p *program) event(e reconcile.Event) { p.events.Node(p.node, e) }
+func (p *program) event(e cluster.Event) { p.events.Node(p.node, e) }
 
 // leave has other nodes take over.
 func (p *program) leave(ctx context.Context) {

@@ -15,6 +15,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
@@ -42,7 +45,7 @@ type Layer2 struct {
 	agents    agents
 
 	mu        sync.Mutex // guards the fields below
-	nodes     []*reconcile.Node
+	nodes     []*cluster.Node
 	departure *departure // nil: this agent does not stop
 }
 
@@ -86,7 +89,7 @@ func (l *Layer2) Run(ctx context.Context) error {
 
 // SetNodes replaces the nodes of the cluster. Gossip reaches their agents, and no
 // hardware address of an agent counts as a stranger's.
-func (l *Layer2) SetNodes(nodes []*reconcile.Node) {
+func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 	if l.members == nil {
 		return
 	}
@@ -99,7 +102,7 @@ func (l *Layer2) SetNodes(nodes []*reconcile.Node) {
 }
 
 // clusterNodes returns what SetNodes was given last.
-func (l *Layer2) clusterNodes() []*reconcile.Node {
+func (l *Layer2) clusterNodes() []*cluster.Node {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.nodes
@@ -108,7 +111,7 @@ func (l *Layer2) clusterNodes() []*reconcile.Node {
 // peers returns where the agents of other nodes are. An agent is in the network of
 // its node, so that the node's address is its own. It listens on the same port as
 // this one.
-func peers(nodes []*reconcile.Node, self string, bind netip.AddrPort) []netip.AddrPort {
+func peers(nodes []*cluster.Node, self string, bind netip.AddrPort) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, n := range nodes {
 		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
@@ -120,7 +123,7 @@ func peers(nodes []*reconcile.Node, self string, bind netip.AddrPort) []netip.Ad
 }
 
 // Set replaces what to answer for.
-func (l *Layer2) Set(answers []reconcile.Answer) {
+func (l *Layer2) Set(answers []handover.Answer) {
 	want := make([]l2.Announcement, len(answers))
 	answering := false
 	for i, a := range answers {
@@ -141,7 +144,7 @@ func (l *Layer2) Ask(on bool) {
 }
 
 // Tell replaces what this agent answers to that question.
-func (l *Layer2) Tell(sent []reconcile.Sent) {
+func (l *Layer2) Tell(sent []announce.Sent) {
 	if l.members == nil {
 		return
 	}

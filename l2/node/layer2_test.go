@@ -10,16 +10,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 var values = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
 
 func TestPeers(t *testing.T) {
 	addr := netip.MustParseAddr
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Addrs: []netip.Addr{addr("10.0.0.1")}},
 		{Name: "n2", Addrs: []netip.Addr{addr("fd00::2"), addr("10.0.0.2"), addr("10.1.0.2")}},
 		{Name: "n3", Addrs: []netip.Addr{addr("fd00::3")}},

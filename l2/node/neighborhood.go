@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
@@ -26,7 +27,7 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 		return out
 	}
 	v := l.members.View()
-	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
+	out.Membership = announce.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 	out.Gaps, out.Asked, out.Leaving = v.Gaps, v.Asked, l.leaving() != nil
 	alive := map[string]bool{}
 	for _, m := range v.Members {
@@ -52,7 +53,7 @@ func (l *Layer2) Gone(node string) bool {
 
 // claims returns the addresses that were announced a moment ago by nodes which are
 // not alive, as far as gossip knows, and when the first of these claims is too old.
-func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool, now time.Time) (out map[netip.Addr]reconcile.Claim, until time.Time) {
+func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool, now time.Time) (out map[netip.Addr]announce.Claim, until time.Time) {
 	for _, a := range s.Addresses {
 		node := nodeOf(a.TakenBy.MAC)
 		end := a.TakenBy.At.Add(claimAge)
@@ -60,21 +61,21 @@ func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool, now t
 			continue
 		}
 		if out == nil {
-			out = map[netip.Addr]reconcile.Claim{}
+			out = map[netip.Addr]announce.Claim{}
 		}
-		out[a.Addr] = reconcile.Claim{Node: node, At: a.TakenBy.At}
+		out[a.Addr] = announce.Claim{Node: node, At: a.TakenBy.At}
 		until = wake.Earlier(until, end)
 	}
 	return out, until
 }
 
 // membersOf returns members as decisions know them.
-func membersOf(list []members.Member) []reconcile.Member {
-	out := make([]reconcile.Member, len(list))
+func membersOf(list []members.Member) []announce.Member {
+	out := make([]announce.Member, len(list))
 	for i, m := range list {
-		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
+		out[i] = announce.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
 		for _, s := range m.Sent {
-			out[i].Sent = append(out[i].Sent, reconcile.Sent(s))
+			out[i].Sent = append(out[i].Sent, announce.Sent(s))
 		}
 	}
 	return out

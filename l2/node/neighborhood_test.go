@@ -12,6 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
@@ -29,7 +32,7 @@ func TestClaims(t *testing.T) {
 		{Addr: addr(1)}, heard(2, 2, time.Second), heard(3, 3, 10*time.Second), heard(4, 3, 50*time.Second), heard(5, 9, time.Second), heard(6, 3, 2*time.Second),
 	}}
 	got, until := claims(s, func(mac l2.MAC) string { return known[mac] }, map[string]bool{"n1": true, "n2": true}, now)
-	want := map[netip.Addr]reconcile.Claim{
+	want := map[netip.Addr]announce.Claim{
 		addr(3): {Node: "n3", At: now.Add(-10 * time.Second)},
 		addr(6): {Node: "n3", At: now.Add(-2 * time.Second)},
 	}
@@ -61,7 +64,7 @@ func TestConflicts(t *testing.T) {
 // Without gossip every node counts as alive, and a node that stops waits for no other.
 func TestWithoutGossip(t *testing.T) {
 	l := New(Options{Node: "n1", Changed: func() {}, Logger: slog.New(slog.DiscardHandler)})
-	l.SetNodes([]*reconcile.Node{{Name: "n1"}, {Name: "n2"}})
+	l.SetNodes([]*cluster.Node{{Name: "n1"}, {Name: "n2"}})
 	l.Ask(true)
 	l.Tell(nil)
 	if n := l.Neighborhood(); !n.Disabled || n.Stale || n.Asked || n.Leaving {
@@ -82,7 +85,7 @@ func TestNeighborhood(t *testing.T) {
 	}
 	port := free.Addr().(*net.TCPAddr).AddrPort().Port()
 	free.Close()
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1")}},
 		{Name: "n2", Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.2")}},
 	}
@@ -127,7 +130,7 @@ func TestNeighborhood(t *testing.T) {
 
 	layers[0].Ask(true)
 	await("n2 is asked", layers[1].Asked)
-	sent := []reconcile.Sent{{Peers: []string{"tor"}, Runs: [][2]netip.Addr{{nodes[0].Addrs[0], nodes[0].Addrs[0]}}}}
+	sent := []announce.Sent{{Peers: []string{"tor"}, Runs: [][2]netip.Addr{{nodes[0].Addrs[0], nodes[0].Addrs[0]}}}}
 	layers[1].Tell(sent)
 	await("n2 has answered", func() bool {
 		m := layers[0].Neighborhood().Members[1]
@@ -148,7 +151,7 @@ func TestNeighborhood(t *testing.T) {
 		t.Error("n2 has left with addresses to answer for")
 	default:
 	}
-	layers[1].Set([]reconcile.Answer{{Addr: netip.MustParseAddr("192.0.2.1"), Silent: true}})
+	layers[1].Set([]handover.Answer{{Addr: netip.MustParseAddr("192.0.2.1"), Silent: true}})
 	select {
 	case <-left:
 	case <-time.After(time.Second):

@@ -8,9 +8,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 const (
@@ -27,8 +27,8 @@ const (
 // there. The announcer needs to know their hardware addresses.
 type rivals struct {
 	self      string
-	nodes     func() []*reconcile.Node // of the cluster
-	view      func() members.View      // not stale: there are nodes
+	nodes     func() []*cluster.Node // of the cluster
+	view      func() members.View    // not stale: there are nodes
 	agents    *agents
 	neighbors func() ([]l2.Neighbor, error)
 	set       func(map[l2.MAC]string) // of the announcer

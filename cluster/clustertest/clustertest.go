@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package clustertest
+
+import (
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/heraldlb/herald/cluster"
+	"net/netip"
+	"time"
+)
+
+func Service(namespace, name string) *cluster.Service {
+	return &cluster.Service{
+		Key:          cluster.Key{Namespace: namespace, Name: name},
+		UID:          name,
+		Created:      time.Unix(0, 0),
+		Annotations:  map[string]string{},
+		LoadBalancer: true,
+		ClusterIPs:   []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+		Ports:        []cluster.Port{{Protocol: "TCP", Number: 80}, {Protocol: "TCP", Number: 443}},
+	}
+}
+
+// Values compares net/netip's values.
+var Values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
