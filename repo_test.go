@@ -32,15 +32,24 @@ var imports = map[string][]string{
 	"diagnosis":   {"status"},
 	"kernel":      {},
 	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "manifest", "render", "status", "wake"},
+	"cluster":     {"config", "status"},
+	"source":      {"cluster", "config", "status"},
+	"assign":      {"alloc", "cluster", "config", "status"},
+	"announce":    {"cluster", "config", "render", "status"},
+	"handover":    {"announce", "cluster", "render", "status", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "manifest", "render", "source", "status", "wake"},
+
+	"announce/announcetest": {"announce", "cluster", "config"},
+	"cluster/clustertest":   {"cluster"},
+
 	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
-	"session":     {"diagnosis", "frr", "kernel", "reconcile", "status"},
-	"kube":        {"config", "reconcile", "status", "wake"},
+	"session":     {"cluster", "diagnosis", "frr", "kernel", "reconcile", "status"},
+	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
-	"l2/node":     {"l2", "l2/members", "reconcile", "status", "wake"},
+	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -70,6 +79,11 @@ var pure = map[string][]string{
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"cluster":  {"os", "net", "log", "log/slog", "sync", "context"},
+	"assign":   {"os", "net", "log", "log/slog", "sync", "context"},
+	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
+	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }

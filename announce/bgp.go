@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package announce decides what a node announces: its routes and BGP sessions, and
+// the addresses that it owns on layer 2. It is pure.
 package announce
 
 import (

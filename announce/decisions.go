@@ -4,8 +4,9 @@ package announce
 
 import (
 	"cmp"
-	"github.com/heraldlb/herald/status"
 	"strings"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // MergeDecisions returns both lists in order.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package assign decides which Service gets which addresses. It is pure: a Plan says
+// what is to be written, and the controller has it written.
 package assign
 
 import (

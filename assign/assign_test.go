@@ -25,7 +25,7 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-var updateAssign = flag.Bool("update-assign", false, "rewrite testdata/assign")
+var update = flag.Bool("update", false, "rewrite testdata/assign")
 
 // TestAssign plays the scripts in testdata/assign. Lines that start with "> "
 // change the world; a pass follows each group of them, and the lines below say
@@ -43,7 +43,7 @@ func TestAssign(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := newWorld(t).play(string(script))
-			if *updateAssign {
+			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}

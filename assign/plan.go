@@ -3,11 +3,12 @@
 package assign
 
 import (
+	"net/netip"
+	"time"
+
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
-	"net/netip"
-	"time"
 )
 
 // Names that Herald reads or writes on a Service.

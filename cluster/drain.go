@@ -5,10 +5,11 @@ package cluster
 import (
 	"cmp"
 	"fmt"
-	"github.com/heraldlb/herald/config"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/config"
 )
 
 // AnnotationDrain on a Node has the node hand over what it announces, and then

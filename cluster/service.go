@@ -3,9 +3,10 @@
 package cluster
 
 import (
-	"github.com/heraldlb/herald/status"
 	"net/netip"
 	"time"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // ParseIngress returns the addresses of a status; hostnames are left out.

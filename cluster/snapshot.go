@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reconcile decides who gets which address and who announces it, and
-// runs the loops that carry the decisions out.
+// Package cluster is the model of a cluster: what Herald needs to know of its
+// Services, Nodes and endpoints. It has values only.
 package cluster
 
 import (

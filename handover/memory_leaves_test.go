@@ -3,11 +3,12 @@
 package handover_test
 
 import (
+	"testing"
+	"time"
+
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/announce/announcetest"
 	"github.com/heraldlb/herald/config"
-	"testing"
-	"time"
 )
 
 // A node whose route is left to others says so, and withdraws it a moment after one

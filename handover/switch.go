@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package handover makes before it breaks: it decides how long a node goes on with what
+// it announced before, until what replaces that is seen to be in force. It is pure,
+// and remembers one node's past.
 package handover
 
 import (

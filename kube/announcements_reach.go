@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"

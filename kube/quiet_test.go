@@ -19,13 +19,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/rest"
-
-	"golang.org/x/sync/errgroup"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"

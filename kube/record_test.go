@@ -10,11 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"

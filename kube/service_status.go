@@ -8,10 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"

@@ -13,11 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"

@@ -3,9 +3,10 @@
 package reconcile
 
 import (
+	"time"
+
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
-	"time"
 )
 
 // A vanished remembers the Node that an agent is on. One that the cluster has no more

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package source decides which configuration is in force: where it comes from, which
+// of its versions, and which of its pools.
 package source
 
 import (

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package announcetest has the clusters that tests of several packages decide about.
 package announcetest
 
 import (
+	"net/netip"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"net/netip"
-	"testing"
 )
 
 // Selects returns the selector of objects whose label has this value.

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package clustertest has the objects that tests of several packages begin with.
 package clustertest
 
 import (
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/heraldlb/herald/cluster"
 	"net/netip"
 	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/heraldlb/herald/cluster"
 )
 
 func Service(namespace, name string) *cluster.Service {
