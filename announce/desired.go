@@ -14,11 +14,12 @@ import (
 // announcing anything.
 const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"
 
-// Options say what Announce leaves aside.
+// Options say how to decide.
 type Options struct {
 	Class           string // optional: spec.loadBalancerClass of the Services to announce
 	IgnoreExcludeLB bool   // optional: LabelExcludeNode has no meaning
-	Layer2          bool   // optional: layer 2 is decided about by AnnounceLayer2
+	Layer2          bool   // optional: layer 2 is decided about by Layer2
+	Index           *Index // optional: of the Snapshot's configuration; else one is made
 
 	// Members are required if a node may drain, or leave to others what it announces
 	// for another reason: it leaves that only to nodes that were seen to announce it.

@@ -34,7 +34,7 @@ func (a *announcer) drain(n cluster.Node) {
 // seen to announce it, or it has to. What it does not announce, because it has
 // withdrawn it before or has never announced it, it leaves to those that are able to
 // for a moment: they may be about to.
-func (a *announcer) drainRefusal(d *status.Decision, svc *cluster.Service, pool *PoolAds, endpoints []cluster.Endpoint) bool {
+func (a *announcer) drainRefusal(d *status.Decision, svc *cluster.Service, pool *Pool, endpoints []cluster.Endpoint) bool {
 	switch {
 	case a.drained == nil:
 		return false

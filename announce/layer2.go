@@ -64,7 +64,8 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 		node:       node,
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
-		pools:      NewIndex(*s.Config),
+		pools:      opts.Index.Of(s.Config),
+		made:       map[*Ads]*l2Class{},
 		groups:     make(map[netip.Addr]*group, len(s.Services)),
 		claims:     make([]layer2Claim, 0, len(s.Services)),
 	}
@@ -81,7 +82,8 @@ type layer2Election struct {
 	electorate
 	node   string
 	stale  bool
-	pools  Index
+	pools  *Index
+	made   map[*Ads]*l2Class
 	groups map[netip.Addr]*group
 	claims []layer2Claim
 }
@@ -122,7 +124,7 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			continue // Announce says so
 		}
 		addr = addr.Unmap()
-		pool := el.pools.Find(addr)
+		pool := el.pools.Pool(addr)
 		if pool == nil || len(pool.Layer2) == 0 {
 			continue
 		}
@@ -205,26 +207,12 @@ func addScores(a, b []int) []int {
 
 // class returns what the advertisements of a pool make of a Service with these
 // labels, once for each set of them that some Service has in common with others.
-func (el *layer2Election) class(pool *PoolAds, labels map[string]string) *l2Class {
-	var matching [8]byte // which of pool.layer2 select the Service, for the usual few
-	key := matching[:0]
-	for _, ad := range pool.Layer2 {
-		if config.AnyMatches(ad.ServiceSelectors, labels) {
-			key = append(key, 1)
-		} else {
-			key = append(key, 0)
-		}
-	}
-	c, ok := pool.l2Classes[string(key)]
-	if !ok {
-		var ads []*config.L2Advertisement
-		for i, ad := range pool.Layer2 {
-			if key[i] == 1 {
-				ads = append(ads, ad)
-			}
-		}
-		c = el.newClass(ads)
-		pool.l2Classes[string(key)] = c
+func (el *layer2Election) class(pool *Pool, labels map[string]string) *l2Class {
+	ads := pool.Ads(labels)
+	c := el.made[ads]
+	if c == nil {
+		c = el.newClass(ads.Layer2)
+		el.made[ads] = c
 	}
 	return c
 }
@@ -233,7 +221,7 @@ func (el *layer2Election) newClass(ads []*config.L2Advertisement) *l2Class {
 	c := &l2Class{none: len(ads) == 0, selected: newNodeSet(len(el.nodes)), eligible: newNodeSet(len(el.nodes))}
 	for i, n := range el.nodes {
 		for _, ad := range ads {
-			if !config.AnyMatches(ad.NodeSelectors, n.Labels) {
+			if !ad.AppliesToNode(n.Labels) {
 				continue
 			}
 			c.selected.add(i)

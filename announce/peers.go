@@ -92,7 +92,7 @@ func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (r
 	}
 	var late []int
 	for i, p := range cfg.Peers {
-		selected := config.AnyMatches(p.NodeSelectors, n.Labels)
+		selected := p.AppliesToNode(n.Labels)
 		if admit(i, selected); !selected && slices.Contains(kept, p.Name) {
 			late = append(late, i)
 		}

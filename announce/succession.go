@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -56,8 +55,7 @@ type successor struct {
 // A successionKey is what the nodes that may announce an address depend on, but for
 // endpoints.
 type successionKey struct {
-	pool *PoolAds
-	ads  string // which of pool.bgp select the Service
+	ads  *Ads
 	is4  bool
 	peer string // only sessions with this one; empty: any
 }
@@ -108,7 +106,7 @@ func newSuccession(s cluster.Snapshot, n cluster.Node, opts Options) *succession
 
 // of says who goes on announcing an address of a Service, to a peer if one is named
 // and else to any.
-func (x *succession) of(svc *cluster.Service, pool *PoolAds, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
+func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
 	h := x.heirs(svc, pool, addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
 	nodes, seen := h.nodes, h.seen
@@ -146,7 +144,7 @@ func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 // leave notes who goes on with an address that this node announces, and is not to
 // any more though it could serve it. What nobody is to announce goes at once, unless
 // it is this Node that has vanished, and may come back.
-func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *PoolAds, reach reach, endpoints []cluster.Endpoint) {
+func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) {
 	switch d.Reason {
 	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
 	case status.NoPeers:
@@ -171,7 +169,7 @@ func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *PoolAds
 }
 
 // keep notes who goes on to tell the peers that are kept of an address.
-func (a *announcer) keep(d status.Decision, svc *cluster.Service, pool *PoolAds, endpoints []cluster.Endpoint) {
+func (a *announcer) keep(d status.Decision, svc *cluster.Service, pool *Pool, endpoints []cluster.Endpoint) {
 	if !d.Announce {
 		return
 	}
@@ -202,17 +200,9 @@ func (n heir) hasSent(addr netip.Addr) bool {
 
 // heirs returns the nodes that have a session for addresses of a pool and of a
 // Service with these labels, by the same rules as this one.
-func (x *succession) heirs(svc *cluster.Service, pool *PoolAds, is4 bool, peer string) *heirs {
-	var matching [8]byte // for the usual few
-	ads := matching[:0]
-	for _, ad := range pool.BGP {
-		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-			ads = append(ads, 1)
-		} else {
-			ads = append(ads, 0)
-		}
-	}
-	key := successionKey{pool, string(ads), is4, peer}
+func (x *succession) heirs(svc *cluster.Service, pool *Pool, is4 bool, peer string) *heirs {
+	ads := pool.Ads(svc.Labels)
+	key := successionKey{ads, is4, peer}
 	h := x.classes[key]
 	if h != nil {
 		return h
@@ -222,8 +212,8 @@ func (x *succession) heirs(svc *cluster.Service, pool *PoolAds, is4 bool, peer s
 	for i := range x.nodes {
 		n := &x.nodes[i]
 		var peers []string
-		for j, ad := range pool.BGP {
-			if ads[j] == 0 || !config.AnyMatches(ad.NodeSelectors, n.labels) {
+		for _, ad := range ads.BGP {
+			if !ad.AppliesToNode(n.labels) {
 				continue
 			}
 			for _, s := range n.sessions {

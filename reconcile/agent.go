@@ -133,6 +133,7 @@ type Agent struct {
 	opts      AgentOptions
 	loader    source.Loader
 	memory    handover.Memory
+	index     *announce.Index // of the configuration in force; nil: there was none
 	hold      drainHold
 	known     announce.Membership // the newest that was not stale
 	drained   bool                // as of then the node had drained
@@ -210,6 +211,8 @@ func (a *Agent) around(s cluster.Snapshot) Neighborhood {
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
+	a.index = a.index.Of(s.Config)
+	opts.Index = a.index
 	a.node = a.node.next(s.Nodes, a.opts.Node, now)
 	n := a.node.last
 	opts.Gone = a.node.gone(now)
