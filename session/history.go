@@ -46,14 +46,15 @@ type history struct {
 	peers   map[status.PeerID]*record
 }
 
-// A record is what is remembered of a peer.
+// A record is what is remembered of a peer. Its session is down (in an outage), up,
+// or up without the BFD session that is to guard it (unguarded).
 type record struct {
-	name    string         // in the configuration that had it last
-	session status.Session // as of the last look
-	outage  outage         // zero while the session is up
-	alone   alone          // zero while the session is down, or BFD is up
-	events  budget
-	held    int // events that the budget did not allow
+	name      string         // in the configuration that had it last
+	session   status.Session // as of the last look
+	outage    outage         // zero while the session is up
+	unguarded unguarded      // zero while the session is down, or BFD is up
+	events    budget
+	held      int // events that the budget did not allow
 }
 
 // An outage is a time in which a session is down.
@@ -62,8 +63,8 @@ type outage struct {
 	reported []string // the reasons that events gave for it
 }
 
-// An alone is a time in which a session is up, and its BFD session is not.
-type alone struct {
+// An unguarded is a time in which a session is up, and its BFD session is not.
+type unguarded struct {
 	since    time.Time
 	reported bool
 }
@@ -166,11 +167,11 @@ func (r *record) next(s sighting) change {
 	case staysUp:
 		return r.staysUp(was, s)
 	case restarts:
-		r.alone = alone{}
+		r.unguarded = unguarded{}
 		return change{eventDown, true, fmt.Sprintf("was down and is up again, after %s: %s",
 			age(s.Since.Sub(was.Since)), cmp.Or(s.LastError, "FRR has restarted"))}
 	case goesDown:
-		r.alone, r.outage = alone{}, outage{since: s.at}
+		r.unguarded, r.outage = unguarded{}, outage{since: s.at}
 		return change{eventDown, s.there || s.wanted || !s.answered,
 			fmt.Sprintf("is down after %s: %s", age(s.at.Sub(was.Since)), s.end())}
 	case flickers:
@@ -198,16 +199,16 @@ func (r *record) staysUp(was status.Session, s sighting) change {
 	diagnostic := cmp.Or(s.BFDDiagnostic, "no reason given")
 	switch {
 	case s.BFD == "" || s.BFD == "up":
-		r.alone = alone{}
+		r.unguarded = unguarded{}
 	case was.BFD == "up":
-		r.alone = alone{s.at, true}
+		r.unguarded = unguarded{s.at, true}
 		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", s.BFD, diagnostic)}
-	case r.alone.since.IsZero():
-		r.alone.since = s.at
-	case !r.alone.reported && s.at.Sub(r.alone.since) >= failAfter:
-		r.alone.reported = true
+	case r.unguarded.since.IsZero():
+		r.unguarded.since = s.at
+	case !r.unguarded.reported && s.at.Sub(r.unguarded.since) >= failAfter:
+		r.unguarded.reported = true
 		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: enable BFD for this neighbor on the router, with single or multiple hops as here",
-			s.BFD, age(s.at.Sub(r.alone.since)))}
+			s.BFD, age(s.at.Sub(r.unguarded.since)))}
 	}
 	return change{}
 }
