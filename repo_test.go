@@ -50,10 +50,12 @@ var imports = map[string][]string{
 	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
 	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
+	"session":     {"cluster", "diagnosis", "frr", "frr/vty", "kernel", "reconcile", "status"},
 	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
+	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -200,10 +201,11 @@ func (obedient) Sent(netip.Prefix) bool              { return true }
 // A lonely node knows of no other on its network.
 type lonely struct{}
 
-func (lonely) Set([]handover.Answer) {}
-func (lonely) Ask(bool)              {}
-func (lonely) Tell([]announce.Sent)  {}
-func (lonely) Alone(int)             {}
+func (lonely) Set([]handover.Answer)    {}
+func (lonely) Ask(bool)                 {}
+func (lonely) Tell([]announce.Sent)     {}
+func (lonely) Alone(int)                {}
+func (lonely) SetNodes([]*cluster.Node) {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}}
 }

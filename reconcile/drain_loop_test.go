@@ -45,6 +45,8 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 
 func (*network) Set([]handover.Answer) {}
 
+func (*network) SetNodes([]*cluster.Node) {}
+
 // Ask has the others answer a moment later.
 func (n *network) Ask(on bool) {
 	n.mu.Lock()

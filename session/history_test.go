@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
 	"fmt"
@@ -37,7 +37,7 @@ func faulty(fault status.Reason, diagnosis string) *status.Session {
 	return &status.Session{State: "Active", LastError: "Cease/Other Configuration Change", Fault: fault, Diagnosis: diagnosis}
 }
 
-// A historyStep is a look and what it tells.
+// A historyStep is a look, and the events that it makes.
 type historyStep struct {
 	at       int             // seconds after the start
 	session  *status.Session // nil: FRR does not have it
@@ -127,6 +127,25 @@ func TestHistory(t *testing.T) {
 			{at: 64, session: guarded(upSince(3), "down", "x"), want: "! BFDSessionDown is up, and its BFD session is down: x"},
 			{at: 99, session: guarded(upSince(3), "down", "x")},
 		}},
+		{"comes up without its BFD session once more", []historyStep{
+			{at: 1, session: guarded(upSince(0), "down", "ok"), want: "BGPSessionUp is up"},
+			{at: 3, session: guarded(upSince(0), "down", "ok")},
+			{at: 5, session: guarded(downBy("x"), "down", "ok"), want: "! BGPSessionDown is down after 5s: x"},
+			{at: 15, session: guarded(upSince(15), "down", "ok"), want: "BGPSessionUp is up after 10s"},
+			{at: 17, session: guarded(upSince(15), "down", "ok")},
+			{at: 36, session: guarded(upSince(15), "down", "ok")}, // not yet 20 s of this session
+			{at: 37, session: guarded(upSince(15), "down", "ok"),
+				want: "! BFDSessionDown is up, and its BFD session is down after 20s: enable BFD for this neighbor on the router, with single or multiple hops as here"},
+		}},
+		{"comes up without its BFD session again", []historyStep{
+			{at: 1, session: guarded(upSince(-60), "up", "ok")},
+			{at: 3, session: guarded(upSince(-60), "down", "x"), want: "! BFDSessionDown is up, and its BFD session is down: x"},
+			{at: 5, session: guarded(downBy("x"), "down", "x"), want: "! BGPSessionDown is down after 1m5s: x"},
+			{at: 50, session: guarded(upSince(50), "down", "ok"), want: "BGPSessionUp is up after 45s"},
+			{at: 52, session: guarded(upSince(50), "down", "ok")},
+			{at: 72, session: guarded(upSince(50), "down", "ok"),
+				want: "! BFDSessionDown is up, and its BFD session is down after 20s: enable BFD for this neighbor on the router, with single or multiple hops as here"},
+		}},
 		{"its BFD session goes first", []historyStep{
 			{at: 1, session: guarded(upSince(-60), "up", "ok")},
 			{at: 3, session: guarded(upSince(-60), "down", "control detection time expired"),
@@ -135,15 +154,15 @@ func TestHistory(t *testing.T) {
 			{at: 7, session: guarded(downBy("BFD down received"), "down", "control detection time expired"),
 				want: "! BGPSessionDown is down after 1m7s: BFD down received"},
 		}},
-		{"is wanted no more", []historyStep{
+		{"is removed from the configuration", []historyStep{
 			{at: 1, session: upSince(-60)},
 			{at: 3, session: upSince(-60), unwanted: true},
 			{at: 5, unwanted: true, want: "BGPSessionDown is down after 1m5s: it is not configured any more"},
 			{at: 7, unwanted: true},
 		}},
-		{"FRR has started anew", []historyStep{
+		{"FRR has restarted", []historyStep{
 			{at: 1, session: upSince(-60)},
-			{at: 3, want: "! BGPSessionDown is down after 1m3s: FRR has started anew"},
+			{at: 3, want: "! BGPSessionDown is down after 1m3s: FRR has restarted"},
 			{at: 5, session: upSince(4), want: "BGPSessionUp is up after 1s"},
 		}},
 	}
@@ -159,18 +178,56 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// Two looks at a session are one of six transitions.
+func TestTransition(t *testing.T) {
+	dropped := func(s *status.Session) status.Session {
+		s.Dropped = 7
+		return *s
+	}
+	before := func(s *status.Session) status.Session {
+		s.Dropped = 6
+		return *s
+	}
+	tests := []struct {
+		name     string
+		was, now status.Session
+		want     transition
+	}{
+		{"up", *upSince(1), *upSince(1), staysUp},
+		{"up, rounded otherwise", *upSince(1), *upSince(4), staysUp},
+		{"up, and younger", *upSince(1), *upSince(5), restarts},
+		{"up, and dropped once", before(upSince(1)), dropped(upSince(1)), restarts},
+		{"up, of a neighbor that was configured again", dropped(upSince(1)), *upSince(2), staysUp},
+		{"down, then up", *downBy("x"), *upSince(1), comesUp},
+		{"new and up", status.Session{}, *upSince(1), comesUp},
+		{"up, then down", before(upSince(1)), dropped(downBy("x")), goesDown},
+		{"up, then not there", *upSince(1), status.Session{}, goesDown},
+		{"down", *downBy("x"), *downBy("y"), staysDown},
+		{"down, and dropped once", before(downBy("x")), dropped(downBy("x")), flickers},
+		{"new, and dropped long ago", status.Session{}, dropped(downBy("x")), staysDown},
+		{"not there", status.Session{}, status.Session{}, staysDown},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := transitionOf(tt.was, tt.now); got != tt.want {
+				t.Errorf("transition %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
 // take takes a step, and returns the events without what all have.
 func (h *history) take(s historyStep) []string {
 	l := look{at: historyStart.Add(time.Duration(s.at) * time.Second), answered: !s.silent, sessions: map[status.PeerID]status.Session{}}
 	if s.session != nil {
 		l.sessions[historyPeer] = *s.session
 	}
-	names := map[status.PeerID]string{historyPeer: "r1"}
+	wanted := map[status.PeerID]status.Peer{historyPeer: {Name: "r1"}}
 	if s.unwanted {
-		names = nil
+		wanted = nil
 	}
 	var out []string
-	for _, e := range h.next(l, names) {
+	for _, e := range h.next(l, wanted) {
 		text := e.Reason + " " + strings.TrimPrefix(e.Message, "BGP session with r1 (10.0.0.1) ")
 		if e.Warning {
 			text = "! " + text

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"log/slog"
@@ -15,8 +15,8 @@ import (
 	"github.com/heraldlb/herald/l2/members"
 )
 
-// Nodes without an agent are told to the announcer by their hardware addresses, once the
-// kernel has resolved them.
+// The announcer gets the hardware addresses of nodes without an agent once the kernel has
+// resolved them.
 func TestRivals(t *testing.T) {
 	mac := func(i byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, i} }
 	addr := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, i}) }
@@ -35,7 +35,7 @@ func TestRivals(t *testing.T) {
 		view  members.View
 		table []l2.Neighbor
 		want  map[l2.MAC]string
-		told  bool
+		isSet bool
 		next  time.Duration
 	}
 	for _, c := range []struct {
@@ -43,49 +43,49 @@ func TestRivals(t *testing.T) {
 		steps []step
 	}{
 		{"every node has an agent", []step{
-			{name: "at once", view: members.View{Members: []members.Member{alive(1, "n1"), alive(2, "n2"), alive(3, "n3")}}, told: true, next: rivalsInterval},
+			{name: "at once", view: members.View{Members: []members.Member{alive(1, "n1"), alive(2, "n2"), alive(3, "n3")}}, isSet: true, next: rivalsInterval},
 		}},
 		{"who is alive is not known yet", []step{
 			{name: "stale", view: members.View{Stale: true}, table: []l2.Neighbor{entry(2), entry(3)}, next: rivalsHurry},
 			{name: "known", after: rivalsHurry, view: members.View{Members: []members.Member{alive(1, "n1"), alive(2, "n2")}},
-				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{mac(3): "n3"}, told: true, next: rivalsInterval},
+				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{mac(3): "n3"}, isSet: true, next: rivalsInterval},
 		}},
 		{"addresses are resolved one after the other", []step{
 			{name: "none is", table: nil, next: rivalsHurry},
 			{name: "one is", after: rivalsHurry, table: []l2.Neighbor{entry(2), {Addr: addr(3)}}, next: rivalsHurry},
 			{name: "the other does not exist", after: 2 * rivalsHurry, table: []l2.Neighbor{entry(2), {Addr: addr(3), Failed: true}},
-				want: map[l2.MAC]string{mac(2): "n2"}, told: true, next: rivalsInterval},
+				want: map[l2.MAC]string{mac(2): "n2"}, isSet: true, next: rivalsInterval},
 		}},
 		{"an address that is never resolved is not waited for", []step{
 			{name: "at first", table: []l2.Neighbor{entry(2)}, next: rivalsHurry},
-			{name: "later", after: resolveWait, table: []l2.Neighbor{entry(2)}, want: map[l2.MAC]string{mac(2): "n2"}, told: true, next: rivalsInterval},
+			{name: "later", after: resolveWait, table: []l2.Neighbor{entry(2)}, want: map[l2.MAC]string{mac(2): "n2"}, isSet: true, next: rivalsInterval},
 		}},
 		{"where an agent was is no other load balancer", []step{
-			{name: "it runs", view: members.View{Members: []members.Member{alive(2, "n2"), alive(3, "n3")}}, told: true, next: rivalsInterval},
+			{name: "it runs", view: members.View{Members: []members.Member{alive(2, "n2"), alive(3, "n3")}}, isSet: true, next: rivalsInterval},
 			{name: "it has ended", after: time.Second, view: members.View{Members: []members.Member{alive(3, "n3")}},
-				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{}, told: true, next: rivalsInterval},
+				table: []l2.Neighbor{entry(2), entry(3)}, want: map[l2.MAC]string{}, isSet: true, next: rivalsInterval},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var now step
-			told, got := false, map[l2.MAC]string(nil)
+			isSet, got := false, map[l2.MAC]string(nil)
 			r := rivals{
-				node:      "n1",
-				cluster:   oneCluster(nodes),
+				self:      "n1",
+				nodes:     func() []*cluster.Node { return nodes },
 				view:      func() members.View { return now.view },
 				neighbors: func() ([]l2.Neighbor, error) { return now.table, nil },
-				set:       func(nodes map[l2.MAC]string) { told, got = true, nodes },
+				set:       func(nodes map[l2.MAC]string) { isSet, got = true, nodes },
 				log:       slog.New(slog.DiscardHandler),
-				agents:    map[l2.MAC]bool{},
+				agents:    new(agents),
 			}
 			start := time.Now()
 			for _, s := range c.steps {
-				now, told, got = s, false, nil
+				now, isSet, got = s, false, nil
 				if next := r.look(start.Add(s.after)); next != s.next {
 					t.Errorf("%s: looks again after %v, want %v", s.name, next, s.next)
 				}
-				if told != s.told {
-					t.Fatalf("%s: told %v, want %v", s.name, told, s.told)
+				if isSet != s.isSet {
+					t.Fatalf("%s: set %v, want %v", s.name, isSet, s.isSet)
 				}
 				if diff := cmp.Diff(s.want, got); diff != "" {
 					t.Errorf("%s: nodes (-want +got):\n%s", s.name, diff)

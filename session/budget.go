@@ -1,8 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import "time"
+
+const (
+	// changesAtOnce is how many events about one peer may follow each other, and
+	// changeEvery how often there may be another one after those. A session that
+	// flaps is reported, but not each time. The same limits what a
+	// ConfigurationState says of it.
+	changesAtOnce = 6
+	changeEvery   = 2 * time.Minute
+)
 
 // A budget allows changesAtOnce changes at once, and one each changeEvery after
 // those.

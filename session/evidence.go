@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
-	"context"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -14,97 +12,46 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// evidenceAge is how old a look may be that says why a session is not up: longer
-// than the 10 s between two calls of a router.
-const evidenceAge = 30 * time.Second
-
 const (
-	// pingWait is how long a router may take to answer a ping, and pingEvery how often
-	// one is sent to a router that answers no SYN, until it has answered one.
-	pingWait  = 500 * time.Millisecond
+	// evidenceAge is how long a look counts as evidence: longer than the 10 s between
+	// two attempts of bgpd to connect.
+	evidenceAge = 30 * time.Second
+
+	// pingEvery is the time between two pings to a router that answers no SYN, until
+	// it has answered one.
 	pingEvery = 10 * time.Second
-	// pingsAtOnce is how many pings there may be in one look, which waits for them.
+	// pingsAtOnce is how many pings one look may send. It waits for their answers.
 	pingsAtOnce = 3
 )
 
-// A sight is what the kernel says at one moment of connections that do not come
-// about.
-type sight struct {
-	signatures kernel.Signatures
-	sockets    bool // the rest is known
-	connecting []kernel.Connection
-	silent     map[netip.Addr]bool
-}
-
-// see asks the kernel. Connections are of interest only while a session is down.
-func see(down bool) sight {
-	var s sight
-	s.signatures, _ = kernel.ReadSignatures() // without, nothing is said of passwords
-	if !down {
-		return s
-	}
-	connecting, err := kernel.ReadConnecting()
-	if err != nil {
-		return s // as where a policy forbids it: a diagnosis does without
-	}
-	s.sockets, s.connecting = true, connecting
-	s.silent, _ = kernel.ReadSilent()
-	return s
-}
-
-// ping reports whether a router answers. Where that cannot be asked it does not.
-func ping(p status.Peer) bool {
-	alive, err := kernel.Ping(context.Background(), p.Address, p.VRF, pingWait)
-	return err == nil && alive
-}
-
-// connectionTo returns the connection that waits for a peer's answer.
-func (s sight) connectionTo(p status.Peer) (kernel.Connection, bool) {
-	port := p.Port
-	if port == 0 {
-		port = 179
-	}
-	i := slices.IndexFunc(s.connecting, func(c kernel.Connection) bool {
-		switch {
-		case c.Remote.Port() != port:
-			return false
-		case p.Address.IsValid():
-			return c.Remote.Addr() == p.Address.WithZone("")
-		}
-		return c.Remote.Addr().IsLinkLocalUnicast() && c.Interface != 0 && kernel.InterfaceName(c.Interface) == p.Interface
-	})
-	if i < 0 {
-		return kernel.Connection{}, false
-	}
-	return s.connecting[i], true
-}
-
-// evidence is kept of the sessions that are wanted and not up.
+// An evidence collects what is seen of wanted sessions that are down.
 type evidence struct {
 	trails map[status.PeerID]*trail
 	before kernel.Signatures // as of the last look
 	looked bool              // there was one
 
-	ping func(status.Peer) bool // reports whether a router answers; nil: nobody asks
+	ping func(status.Peer) bool // reports whether a router answers; nil: no ping is sent
 }
 
-// A trail is what was seen of one session since it is down.
+// A trail is what was seen of one session since it went down.
 type trail struct {
 	since      time.Time
-	signatures kernel.Signatures // as of the last look at which it was up
+	signatures kernel.Signatures // as of the last look at which the session was up
 	marks      []mark            // of the last evidenceAge, oldest first
-	pinged     time.Time         // when a ping was sent last
-	alive      bool              // one was answered since the session is down and the router answers no SYN
+	pinged     time.Time         // when the last ping was sent
+	alive      bool              // the router has answered a ping since it stopped answering SYNs
 }
 
 // A mark is one look at a session that is down.
 type mark struct {
-	at                        time.Time
-	sent, received, notified  int // messages since the neighbor exists
-	connecting, resent, known bool
+	at                       time.Time
+	sent, received, notified int  // messages since the neighbor exists
+	connecting               bool // a connection waits for an answer
+	resent                   bool // its SYN was sent again
+	known                    bool // the kernel has answered
 }
 
-// next takes in a look, and returns why those sessions are not up that are wanted.
+// next takes in a look, and returns why wanted sessions are not up.
 func (e *evidence) next(at time.Time, all []frr.Session, wanted map[status.PeerID]status.Peer, s sight) map[status.PeerID]diagnosis.Diagnosis {
 	if !e.looked {
 		e.before, e.looked = s.signatures, true
@@ -139,7 +86,7 @@ func (e *evidence) next(at time.Time, all []frr.Session, wanted map[status.PeerI
 	out := make(map[status.PeerID]diagnosis.Diagnosis, len(down))
 	pings := 0
 	for id, f := range down {
-		if pings < pingsAtOnce && e.look(at, e.trails[id], wanted[id], s) {
+		if pings < pingsAtOnce && e.probe(at, e.trails[id], wanted[id], s) {
 			pings++
 		}
 		ev := e.trails[id].evidence(at, f, wanted[id], s)
@@ -149,8 +96,8 @@ func (e *evidence) next(at time.Time, all []frr.Session, wanted map[status.PeerI
 	return out
 }
 
-// look sends a ping to a router that answers no SYN, and reports whether it did.
-func (e *evidence) look(at time.Time, t *trail, p status.Peer, s sight) bool {
+// probe sends a ping to a router that answers no SYN, and reports whether it did.
+func (e *evidence) probe(at time.Time, t *trail, p status.Peer, s sight) bool {
 	resent := slices.ContainsFunc(t.marks, func(m mark) bool { return m.resent })
 	if !resent {
 		t.alive = false // it answers, or refuses
@@ -162,13 +109,13 @@ func (e *evidence) look(at time.Time, t *trail, p status.Peer, s sight) bool {
 	return true
 }
 
-// evidence puts together what is known of a session.
+// evidence sums up what is known of a session.
 func (t *trail) evidence(at time.Time, f frr.Session, p status.Peer, s sight) diagnosis.Evidence {
 	first, last := t.marks[0], t.marks[len(t.marks)-1]
 	ev := diagnosis.Evidence{
 		Peer: p, Session: sessionOf(f, at), LocalASN: f.LocalASN, Shutdown: f.Shutdown, Looked: at.Sub(t.since),
 		Notification: f.Notification, Obstacle: f.Obstacle,
-		// A neighbor that FRR has again counts from nothing.
+		// FRR counts from zero when a neighbor is configured again.
 		OpensSent: max(last.sent-first.sent, 0), OpensReceived: max(last.received-first.received, 0),
 		Notifications: max(last.notified-first.notified, 0),
 		Sockets:       true, Silent: s.silent[p.Address], Alive: t.alive,
@@ -186,8 +133,8 @@ func (t *trail) evidence(at time.Time, f frr.Session, p status.Peer, s sight) di
 	return ev
 }
 
-// suspects returns the names of other peers that packets with such signatures may
-// be from as well, in order.
+// suspects returns the names of other peers that may have sent the packets with
+// wrong signatures, in order.
 func (e *evidence) suspects(id status.PeerID, wanted map[status.PeerID]status.Peer, s sight) []string {
 	var names []string
 	for other := range e.trails {

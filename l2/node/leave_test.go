@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"log/slog"
@@ -13,8 +13,8 @@ import (
 	"github.com/heraldlb/herald/frr/contract"
 )
 
-// An agent that stops tells FRR that no other node announces some of its routes, until
-// others do, and then takes it back.
+// An agent that stops holds FRR's sessions while no other node announces some of its
+// routes, and releases them then.
 func TestLeaveRoutes(t *testing.T) {
 	type report struct {
 		at    time.Duration
@@ -24,7 +24,7 @@ func TestLeaveRoutes(t *testing.T) {
 		name    string
 		reports []report
 		took    time.Duration
-		last    bool // half a second before the end FRR is told so
+		last    bool // the sessions are held before the end
 	}{
 		{"nothing is decided", nil, time.Second, false},
 		{"others announce all", []report{{0, 0}}, 0, false},
@@ -35,7 +35,7 @@ func TestLeaveRoutes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			synctest.Test(t, func(t *testing.T) {
-				l := &layer2{log: slog.New(slog.DiscardHandler), alone: make(chan int, 1)}
+				l := &Layer2{departure: newDeparture()}
 				start := time.Now()
 				last := false
 				go func() {
@@ -48,22 +48,27 @@ func TestLeaveRoutes(t *testing.T) {
 					time.Sleep(time.Until(start.Add(14 * time.Second)))
 					last = last || exists(dir)
 				}()
-				l.leaveRoutes(t.Context(), l.alone, dir)
+				l.departure.awaitRoutes(t.Context(), holder(dir), slog.New(slog.DiscardHandler))
 				if took := time.Since(start); took != tt.took {
 					t.Errorf("it took %v, want %v", took, tt.took)
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				if last != tt.last || exists(dir) {
-					t.Errorf("FRR was told: %v, want %v; in the end: %v", last, tt.last, exists(dir))
+					t.Errorf("FRR is held: %v, want %v; in the end: %v", last, tt.last, exists(dir))
 				}
 			})
 		})
 	}
 }
 
-// exists reports whether FRR is told that routes are announced here alone. The file's
-// time is of the kernel's clock.
+// A holder holds FRR by a file in a directory.
+type holder string
+
+func (h holder) Hold() error    { return contract.BeatLast(string(h)) }
+func (h holder) Release() error { return contract.EndLast(string(h)) }
+
+// exists reports whether FRR is held. The file's time is of the kernel's clock.
 func exists(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, contract.LastFile))
 	return err == nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
 	"net/netip"
@@ -13,8 +13,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Sessions that do not come up are told apart by what is seen of them, one look
-// after the other.
+// The reason why a session is down follows from what a row of looks has seen of it.
 func TestEvidence(t *testing.T) {
 	addr := func(s string) netip.Addr { return netip.MustParseAddr(s) }
 	keyed := status.Peer{Name: "keyed", Address: addr("10.0.0.1"), ASN: 64513, Wanted: true, Authenticated: true}
@@ -43,7 +42,7 @@ func TestEvidence(t *testing.T) {
 		opens   int // to elsewhere, and so many NOTIFICATIONs
 		wrong   uint64
 		waiting []kernel.Connection
-		want    map[string]status.Reason // by peer; none: it cannot be told, or is up
+		want    map[string]status.Reason // by peer; none: it is not known, or the session is up
 	}{
 		{0, up, 4, 5, nil, map[string]status.Reason{"elsewhere": status.SessionPeerAS}}, // it rests since then
 		{2, ended, 5, 9, []kernel.Connection{waits(keyed, 0), waits(away, 0)}, map[string]status.Reason{"elsewhere": status.SessionPeerAS}},
@@ -78,7 +77,7 @@ func TestEvidence(t *testing.T) {
 			}
 		}
 		if _, ok := got[unwanted.Peer]; ok {
-			t.Errorf("after %d s: a session that nobody wants is explained", s.at)
+			t.Errorf("after %d s: a session that is not wanted is explained", s.at)
 		}
 	}
 }

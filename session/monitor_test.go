@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,38 +23,38 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A fakeReader answers with one list after the other.
-type fakeReader struct {
+// A fakeSource answers with one list after the other.
+type fakeSource struct {
 	answers [][]frr.Session
 	reset   []status.PeerID
 }
 
-func (f *fakeReader) Sessions(context.Context) ([]frr.Session, error) {
+func (f *fakeSource) Sessions(context.Context) ([]frr.Session, error) {
 	answer := f.answers[0]
 	f.answers = f.answers[1:]
 	return answer, nil
 }
 
-func (f *fakeReader) Reset(_ context.Context, peer status.PeerID) error {
+func (f *fakeSource) Reset(_ context.Context, peer status.PeerID) error {
 	f.reset = append(f.reset, peer)
 	return nil
 }
 
-func (*fakeReader) Close() error { return nil }
+func (*fakeSource) Close() error { return nil }
 
-func TestSessions(t *testing.T) {
+func TestMonitor(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
 	up := frr.Session{Peer: status.PeerID{Address: peer}, State: "Established", Up: true, Uptime: time.Minute, PrefixesSent: 3, LastError: "Hold Timer Expired", BFD: &frr.BFD{Peer: "10.0.0.1", Status: "up"}}
 	down := frr.Session{Peer: status.PeerID{Address: peer}, State: "Active", Dropped: 1, LastError: "Hold Timer Expired"}
 	var log strings.Builder
 	changes := 0
 	var events, published []string
-	s := newSessions(sessionsOptions{
-		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
+	s := New(Options{
+		Source:  &fakeSource{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
-		Tell:    func(e cluster.Event) { events = append(events, e.Reason) },
-		See:     func(bool) sight { return sight{} },
+		Event:   func(e cluster.Event) { events = append(events, e.Reason) },
+		see:     func(bool) sight { return sight{} },
 		Publish: func(all []reconcile.SessionState) {
 			for _, a := range all {
 				published = append(published, fmt.Sprintf("%s %v", a.Peer, a.Up))
@@ -66,11 +67,11 @@ func TestSessions(t *testing.T) {
 		{Name: "b", Address: peer},
 		{Name: "c", Address: netip.MustParseAddr("10.0.0.2"), Wanted: true},
 	}
-	s.want(peers)
+	s.Want(peers)
 	var states []status.SessionState
 	for range 7 {
-		s.ask(t.Context())
-		got := s.in(peers)
+		s.look(t.Context())
+		got := s.In(peers)
 		states = append(states, got[0].Session.State)
 		if last := got[0].Session.LastError; (last == "Hold Timer Expired") != (got[0].Session.State == "Active") {
 			t.Errorf("the session is %s, its last error %q", got[0].Session.State, last)
@@ -102,7 +103,7 @@ func TestSessions(t *testing.T) {
 	if peers[0].Session != (status.Session{}) {
 		t.Error("the peers that were passed changed")
 	}
-	if diff := cmp.Diff([]string{eventSessionUp, eventSessionDown, eventSessionUp, eventSessionDown}, events); diff != "" {
+	if diff := cmp.Diff([]string{eventUp, eventDown, eventUp, eventDown}, events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	want = []string{"a false", "c false", "a true", "c false", "a false", "c false", "a true", "c false", "a false", "c false"}
@@ -110,13 +111,62 @@ func TestSessions(t *testing.T) {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 	if changes != 4 {
-		t.Errorf("told of %d changes, want 4", changes)
+		t.Errorf("%d changes, want 4", changes)
 	}
+}
+
+// A counter is a Source without sessions that counts the questions.
+type counter struct {
+	fakeSource
+	asked  atomic.Int32
+	closed bool
+}
+
+func (c *counter) Sessions(context.Context) ([]frr.Session, error) {
+	c.asked.Add(1)
+	return nil, nil
+}
+
+func (c *counter) Close() error {
+	c.closed = true
+	return nil
+}
+
+// The sessions are asked for every two seconds, and more often while other nodes rely
+// on them.
+func TestMonitorPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &counter{}
+		var hurry atomic.Bool
+		m := New(Options{
+			Source: source, Hurry: hurry.Load, Changed: func() {}, Event: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			see: func(bool) sight { return sight{} },
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+		for _, step := range []struct {
+			hurry bool
+			asked int32 // in ten seconds
+		}{{false, 5}, {true, 20}, {false, 5}} {
+			hurry.Store(step.hurry)
+			before := source.asked.Load()
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if n := source.asked.Load() - before; n < step.asked-1 || n > step.asked+1 {
+				t.Errorf("hurry %v: asked %d times in 10 s, want %d", step.hurry, n, step.asked)
+			}
+		}
+		stop()
+		if err := <-done; err != nil || !source.closed {
+			t.Errorf("%v, closed %v", err, source.closed)
+		}
+	})
 }
 
 // A session whose next hop is lost is reset once its address is there, and again
 // at longer and longer intervals unless it had one in between.
-func TestSessionsWithoutNextHop(t *testing.T) {
+func TestMonitorWithoutNextHop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		peer := status.PeerID{Address: netip.MustParseAddr("fd00::fe")}
 		local := netip.MustParseAddr("fd00::1")
@@ -140,18 +190,18 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 			{fine, true, 0, 3},
 			{lost, true, 0, 4},
 		}
-		reader := &fakeReader{}
+		reader := &fakeSource{}
 		there := false
-		s := newSessions(sessionsOptions{
-			Reader: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
-			Changed: func() {}, Tell: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
+		s := New(Options{
+			Source: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
+			Changed: func() {}, Event: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
-			See:     func(bool) sight { return sight{} },
+			see:     func(bool) sight { return sight{} },
 		})
 		for i, step := range steps {
 			time.Sleep(step.after)
 			reader.answers, there = [][]frr.Session{{step.session}}, step.there
-			s.ask(t.Context())
+			s.look(t.Context())
 			if len(reader.reset) != step.resets {
 				t.Fatalf("step %d: %d resets, want %d", i, len(reader.reset), step.resets)
 			}
@@ -164,7 +214,7 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 
 // BFD is restarted for a session that neither comes up nor has BFD, and the log says so
 // if there was BFD to begin.
-func TestSessionsWithoutBFD(t *testing.T) {
+func TestMonitorWithoutBFD(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		guarded := status.PeerID{Address: netip.MustParseAddr("10.0.0.1")}
 		plain := status.PeerID{Address: netip.MustParseAddr("10.0.0.2")}
@@ -172,9 +222,9 @@ func TestSessionsWithoutBFD(t *testing.T) {
 		down := []frr.Session{{Peer: guarded, State: "Idle"}, {Peer: plain, State: "Active"}, {Peer: broken, State: "Active"}}
 		var log strings.Builder
 		var reopened []string
-		s := newSessions(sessionsOptions{
-			See:    func(bool) sight { return sight{} },
-			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(cluster.Event) {},
+		s := New(Options{
+			see:    func(bool) sight { return sight{} },
+			Source: &fakeSource{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Event: func(cluster.Event) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
 			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
 				reopened = append(reopened, p.String())
@@ -185,7 +235,7 @@ func TestSessionsWithoutBFD(t *testing.T) {
 			},
 		})
 		for range 4 {
-			s.ask(t.Context())
+			s.look(t.Context())
 			time.Sleep(2 * time.Second)
 		}
 		if diff := cmp.Diff([]string{"10.0.0.1", "10.0.0.2", "eth1"}, reopened); diff != "" {

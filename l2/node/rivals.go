@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package node
 
 import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 const (
-	// rivalsInterval is how often the agent looks which nodes have no agent.
+	// rivalsInterval is the time between two looks for nodes without an agent.
 	rivalsInterval = time.Second
 
 	// rivalsHurry is the time between two looks at first, for resolveWait: gossip
@@ -24,23 +23,22 @@ const (
 	resolveWait = 400 * time.Millisecond
 )
 
-// rivals tells the announcer the hardware addresses of nodes without an agent of ours:
-// another load balancer may answer there.
+// rivals looks for nodes on which no agent runs, as another load balancer may answer
+// there. The announcer needs to know their hardware addresses.
 type rivals struct {
-	node      string
-	cluster   reconcile.Cluster
-	view      func() members.View
+	self      string
+	nodes     func() []*cluster.Node // of the cluster
+	view      func() members.View    // not stale: there are nodes
+	agents    *agents
 	neighbors func() ([]l2.Neighbor, error)
-	set       func(map[l2.MAC]string)
+	set       func(map[l2.MAC]string) // of the announcer
 	log       *slog.Logger
 
-	agents map[l2.MAC]bool // hardware addresses of nodes on which an agent was ever seen
-	since  time.Time       // of the first look that could tell who is alive
+	since time.Time // of the first look at a view that was not stale
 }
 
 // run looks until the context is canceled.
 func (r *rivals) run(ctx context.Context) error {
-	r.agents = map[l2.MAC]bool{}
 	for {
 		next := r.look(time.Now())
 		select {
@@ -51,27 +49,22 @@ func (r *rivals) run(ctx context.Context) error {
 	}
 }
 
-// look tells the announcer what is known now, and returns when to look again.
+// look looks once, and returns after which time to look again.
 func (r *rivals) look(now time.Time) time.Duration {
-	s, synced := r.cluster.Snapshot()
 	v := r.view()
-	if !synced || v.Stale {
+	if v.Stale {
 		return rivalsHurry
 	}
 	if r.since.IsZero() {
 		r.since = now
 	}
-	alive := map[string]bool{r.node: true}
+	r.agents.learn(v)
+	alive := map[string]bool{r.self: true}
 	for _, m := range v.Members {
 		alive[m.Name] = true
 	}
-	for _, m := range slices.Concat(v.Members, v.Departed) {
-		for _, mac := range m.MACs {
-			r.agents[l2.MAC(mac)] = true
-		}
-	}
 	without := map[netip.Addr]string{}
-	for _, n := range s.Nodes {
+	for _, n := range r.nodes() {
 		for _, addr := range n.Addrs {
 			if !alive[n.Name] {
 				without[addr] = n.Name
@@ -92,7 +85,7 @@ func (r *rivals) look(now time.Time) time.Duration {
 		node := without[e.Addr]
 		switch {
 		case node == "":
-		case e.MAC != (l2.MAC{}) && !r.agents[e.MAC]:
+		case e.MAC != (l2.MAC{}) && r.agents.node(e.MAC) == "":
 			nodes[e.MAC] = node
 			settled[node] = true
 		case e.MAC != (l2.MAC{}) || e.Failed:

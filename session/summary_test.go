@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package session
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// summarize takes a step, and returns what is said if it is news.
+// summarize takes a step. It returns the states to publish, and whether they are news.
 func (s *summary) summarize(step historyStep) (string, bool) {
 	l := look{at: historyStart.Add(time.Duration(step.at) * time.Second), answered: !step.silent, sessions: map[status.PeerID]status.Session{}}
 	if step.session != nil {
@@ -34,7 +34,7 @@ func (s *summary) summarize(step historyStep) (string, bool) {
 func TestSummary(t *testing.T) {
 	tests := []struct {
 		name  string
-		steps []historyStep // want: what is said if it is news
+		steps []historyStep // want: the states, if they are news
 	}{
 		{"comes up, goes, has one fault after the other, and comes back", []historyStep{
 			{at: 1, session: downBy(""), want: "r1 false since 1s Connecting FRR has not opened it yet"},
@@ -44,7 +44,7 @@ func TestSummary(t *testing.T) {
 			{at: 9, session: downBy("Hold Timer Expired"), want: "r1 false since 9s Connecting Hold Timer Expired"},
 			{at: 20, session: faulty(status.SessionNoAnswer, "no answer"), want: "r1 false since 9s NoAnswer no answer"},
 			{at: 22, session: faulty(status.SessionNoAnswer, "no answer, in other words")},
-			{at: 24, session: downBy("Hold Timer Expired")}, // not told for a moment
+			{at: 24, session: downBy("Hold Timer Expired")}, // bgpd connects again
 			{at: 26, session: faulty(status.SessionRefused, "refused"), want: "r1 false since 9s ConnectionRefused refused"},
 			{at: 28, session: upSince(27), want: "r1 true since 27s  "},
 		}},
@@ -60,7 +60,7 @@ func TestSummary(t *testing.T) {
 			{at: 21, silent: true, want: "r1 false since 21s NoFRR FRR does not answer"},
 			{at: 60, silent: true},
 		}},
-		{"is wanted no more", []historyStep{
+		{"is removed from the configuration", []historyStep{
 			{at: 1, session: upSince(-50), want: "r1 true since -50s  "},
 			{at: 3, session: upSince(-50), unwanted: true, want: "nothing"},
 			{at: 5, unwanted: true},
