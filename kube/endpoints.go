@@ -11,99 +11,86 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// endpoints holds what EndpointSlices say, by Service.
+// An endpointSlice is what Herald reads of an EndpointSlice: the usable endpoints.
+type endpointSlice struct {
+	reconcile.Key
+	service reconcile.Key
+	usable  []reconcile.Endpoint
+}
+
+var endpointSlices = kind[*discoveryv1.EndpointSlice, reconcile.Key, endpointSlice]{
+	name: "EndpointSlices",
+	from: func(c *Client) source { return c.endpointSlices() },
+	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
+		service, usable := reconcile.FromEndpointSlice(s)
+		return endpointSlice{reconcile.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
+	},
+	key:     func(s endpointSlice) reconcile.Key { return s.Key },
+	compare: reconcile.Key.Compare,
+	omit:    func(s endpointSlice) bool { return s.service == reconcile.Key{} },
+}
+
+// endpoints mirrors EndpointSlices and merges those of each Service.
 type endpoints struct {
-	service map[reconcile.Key]reconcile.Key                          // of each slice
-	slices  map[reconcile.Key]map[reconcile.Key][]reconcile.Endpoint // by Service, then slice
-
+	*mirror[reconcile.Key, endpointSlice]
+	names   index[reconcile.Key]                   // of the slices of each Service
 	merged  map[reconcile.Key][]reconcile.Endpoint // by Service; somebody may be reading it
-	changes map[reconcile.Key][]reconcile.Endpoint // since merged was made; empty is none
+	changed map[reconcile.Key][]reconcile.Endpoint // since merged was made; empty is none
 }
 
-func newEndpoints() *endpoints {
-	return &endpoints{
-		service: make(map[reconcile.Key]reconcile.Key),
-		slices:  make(map[reconcile.Key]map[reconcile.Key][]reconcile.Endpoint),
-		changes: make(map[reconcile.Key][]reconcile.Endpoint),
-	}
-}
-
-func sliceKey(slice *discoveryv1.EndpointSlice) reconcile.Key {
-	return reconcile.Key{Namespace: slice.Namespace, Name: slice.Name}
-}
-
-// set reports whether the usable endpoints of a Service change. Most changes of
-// a slice are about something else.
-func (e *endpoints) set(slice *discoveryv1.EndpointSlice) bool {
-	name := sliceKey(slice)
-	service, usable := reconcile.FromEndpointSlice(slice)
-	changed := false
-	if old, ok := e.service[name]; ok && old != service {
-		changed = e.delete(name)
-	}
-	if service == (reconcile.Key{}) {
-		return changed
-	}
-	e.service[name] = service
-	if e.slices[service] == nil {
-		e.slices[service] = make(map[reconcile.Key][]reconcile.Endpoint, 1)
-	}
-	e.slices[service][name] = usable
-	return e.merge(service) || changed
-}
-
-// delete reports whether the usable endpoints of a Service change.
-func (e *endpoints) delete(name reconcile.Key) bool {
-	service, ok := e.service[name]
-	if !ok {
-		return false
-	}
-	delete(e.service, name)
-	delete(e.slices[service], name)
-	if len(e.slices[service]) == 0 {
-		delete(e.slices, service)
-	}
-	return e.merge(service)
-}
-
-// replace makes these the only slices. It reports whether the usable endpoints
-// of a Service change.
-func (e *endpoints) replace(all []*discoveryv1.EndpointSlice) bool {
-	keep := make(map[reconcile.Key]bool, len(all))
-	changed := false
-	for _, slice := range all {
-		keep[sliceKey(slice)] = true
-		changed = e.set(slice) || changed
-	}
-	for _, name := range slices.Collect(maps.Keys(e.service)) {
-		if !keep[name] {
-			changed = e.delete(name) || changed
+// newEndpoints returns endpoints that know nothing. Most changes of a slice are about
+// something else than the usable endpoints of its Service. Those that are not matter,
+// if matters, which is optional, returns true for the Service.
+func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service reconcile.Key) bool) *endpoints {
+	e := &endpoints{names: index[reconcile.Key]{}, changed: map[reconcile.Key][]reconcile.Endpoint{}}
+	opts.news = func(changes []change[endpointSlice]) bool {
+		touched := map[reconcile.Key]bool{}
+		for _, c := range changes {
+			if c.old != nil {
+				e.names.remove(c.old.service, c.old.Key)
+				touched[c.old.service] = true
+			}
+			if c.now != nil {
+				e.names.add(c.now.service, c.now.Key)
+				touched[c.now.service] = true
+			}
 		}
+		is := false
+		for service := range touched {
+			is = e.merge(service) && (matters == nil || matters(service)) || is
+		}
+		return is
 	}
-	return changed
+	e.mirror = newMirror(endpointSlices, opts)
+	return e
 }
 
+// merge reports whether the usable endpoints of a Service have changed.
 func (e *endpoints) merge(service reconcile.Key) bool {
-	usable := reconcile.MergeEndpoints(slices.Collect(maps.Values(e.slices[service]))...)
-	old, ok := e.changes[service]
+	var all [][]reconcile.Endpoint
+	for _, name := range e.names[service] {
+		all = append(all, e.find(name).usable)
+	}
+	usable := reconcile.MergeEndpoints(all...)
+	old, ok := e.changed[service]
 	if !ok {
 		old = e.merged[service]
 	}
 	if slices.Equal(old, usable) {
 		return false
 	}
-	e.changes[service] = usable
+	e.changed[service] = usable
 	return true
 }
 
 // byService returns the usable endpoints of every Service that has one.
 func (e *endpoints) byService() map[reconcile.Key][]reconcile.Endpoint {
-	if len(e.changes) == 0 {
+	if len(e.changed) == 0 {
 		return e.merged
 	}
-	next := make(map[reconcile.Key][]reconcile.Endpoint, len(e.merged)+len(e.changes))
+	next := make(map[reconcile.Key][]reconcile.Endpoint, len(e.merged)+len(e.changed))
 	maps.Copy(next, e.merged)
-	for service, usable := range e.changes {
+	for service, usable := range e.changed {
 		if len(usable) == 0 {
 			delete(next, service)
 			continue
@@ -111,6 +98,6 @@ func (e *endpoints) byService() map[reconcile.Key][]reconcile.Endpoint {
 		next[service] = usable
 	}
 	e.merged = next
-	clear(e.changes)
+	clear(e.changed)
 	return e.merged
 }

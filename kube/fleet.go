@@ -29,13 +29,13 @@ func (f *fleet) run(ctx context.Context, c *Client, namespace string) {
 	f.mu.Lock()
 	f.listed, f.agents, f.sessions = false, reconcile.Fleet{}, nil
 	f.mu.Unlock()
-	states := &agentStates{client: c, namespace: namespace}
-	states.wake = func() {
+	var states *agentStates
+	states = newAgentStates(c, namespace, func() {
 		if links := f.hear(states.list()); links && f.links != nil {
 			f.links()
 		}
 		f.wake()
-	}
+	})
 	states.run(ctx)
 }
 

@@ -6,12 +6,36 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
+
+var nodes = kind[*corev1.Node, string, *reconcile.Node]{
+	name:    "Nodes",
+	from:    func(c *Client) source { return c.nodes() },
+	strip:   stripNode,
+	row:     reconcile.FromNode,
+	key:     func(n *reconcile.Node) string { return n.Name },
+	compare: strings.Compare,
+}
+
+// stripNode drops what the row of a Node does not need. The images of a node are
+// most of it.
+func stripNode(n *corev1.Node) {
+	for key := range n.Annotations {
+		if !config.IsAnnotation(key) {
+			delete(n.Annotations, key)
+		}
+	}
+	n.Status.Images = nil
+	n.Status.VolumesInUse = nil
+	n.Status.VolumesAttached = nil
+}
 
 // Node returns what Herald needs to know of a Node.
 func (c *Client) Node(ctx context.Context, name string) (*reconcile.Node, error) {
@@ -22,8 +46,7 @@ func (c *Client) Node(ctx context.Context, name string) (*reconcile.Node, error)
 	return reconcile.FromNode(&n), nil
 }
 
-// Drain has a node hand over what it announces; the zero Drain has it announce
-// again.
+// Drain asks a node to drain; the zero Drain ends that.
 func (c *Client) Drain(ctx context.Context, name string, d reconcile.Drain) error {
 	var value any // null removes the annotation
 	if !d.IsZero() {

@@ -220,7 +220,8 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 		tasks = append(tasks, t)
 	}
 	for _, kind := range serviceStatusKinds {
-		for name, have := range s.seen.all(kind) {
+		for _, have := range s.seen.all(kind) {
+			name := have.name
 			if keep[name] {
 				continue
 			}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// services are the Services of all namespaces.
+var services = kind[*corev1.Service, reconcile.Key, *reconcile.Service]{
+	name:    "Services",
+	from:    func(c *Client) source { return c.services(metav1.NamespaceAll) },
+	strip:   stripService,
+	row:     reconcile.FromService,
+	key:     func(s *reconcile.Service) reconcile.Key { return s.Key },
+	compare: reconcile.Key.Compare,
+}
+
+// stripService drops the copy of a Service that kubectl keeps in it.
+func stripService(s *corev1.Service) { delete(s.Annotations, corev1.LastAppliedConfigAnnotation) }
