@@ -74,7 +74,7 @@ func (p *parser) announce(m mapping, protocol, pool string, written []writtenRan
 	case protocol == "bgp":
 		p.readAdvertisements(ads, pool, written)
 	case protocol == "layer2":
-		p.cfg.L2Advertisements = append(p.cfg.L2Advertisements, L2Advertisement{Name: pool, Pools: []string{pool}})
+		p.cfg.L2Advertisements = append(p.cfg.L2Advertisements, L2Advertisement{Name: pool, Scope: Scope{Pools: []string{pool}}})
 		if !ads.missing() {
 			ads.fail("cannot have bgp-advertisements configuration element in a layer2 address pool")
 		}

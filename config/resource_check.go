@@ -246,26 +246,13 @@ func (s *set) checkAdvertisements() {
 	for _, p := range s.pools {
 		var of []*decodedBGP
 		for _, ad := range s.ads {
-			if ad.selects(&p.Pool) {
+			if ad.AppliesToPool(&p.Pool) {
 				of = append(of, ad)
 				s.checkAggregation(p, ad)
 			}
 		}
 		s.checkPreferences(p, of)
 	}
-}
-
-// selects reports whether an advertisement is about a pool.
-func (a BGPAdvertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
-
-// selects reports whether an advertisement is about a pool.
-func (a L2Advertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
-
-func selectsPool(names []string, selectors []Selector, p *Pool) bool {
-	if len(names) == 0 && len(selectors) == 0 {
-		return true
-	}
-	return slices.Contains(names, p.Name) || len(selectors) > 0 && AnyMatches(selectors, p.Labels)
 }
 
 // checkAggregation reports routes that would reach beyond the pool.
@@ -359,8 +346,8 @@ func (s *set) notes(v *version) []string {
 	var pools, peers []string
 	switch {
 	case v.pool != nil:
-		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.selects(&v.pool.Pool) }) &&
-			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.selects(&v.pool.Pool) }) {
+		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.AppliesToPool(&v.pool.Pool) }) &&
+			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.AppliesToPool(&v.pool.Pool) }) {
 			out = append(out, NoteUnadvertised)
 		}
 	case v.bgp != nil:

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -34,8 +35,8 @@ type Announcements struct {
 
 	mu      sync.Mutex // guards the fields below
 	kinds   []announcedKind
-	changed map[reconcile.Key]bool   // since words was made
-	words   map[reconcile.Key]string // by Service; somebody may be reading it
+	changed map[cluster.Key]bool   // since words was made
+	words   map[cluster.Key]string // by Service; somebody may be reading it
 	reach   *reach
 }
 
@@ -61,7 +62,7 @@ func NewAnnouncements(opts AnnouncementsOptions) *Announcements {
 }
 
 func (a *Announcements) forget() {
-	a.kinds, a.changed, a.words = nil, map[reconcile.Key]bool{}, nil
+	a.kinds, a.changed, a.words = nil, map[cluster.Key]bool{}, nil
 	for protocol, kind := range serviceStatusKinds {
 		a.kinds = append(a.kinds, a.newKind(protocol, kind))
 	}
@@ -71,7 +72,7 @@ func (a *Announcements) forget() {
 func (a *Announcements) newKind(protocol status.Protocol, name string) announcedKind {
 	names := index[string]{}
 	return announcedKind{names: names, mirror: newMirror(kind[*customResource, string, announcement]{
-		from:    func(c *Client) source { return c.customResources(name, a.opts.Namespace) },
+		from:    func(c *Client) lister { return c.customResources(name, a.opts.Namespace) },
 		strip:   func(o *customResource) { o.Annotations, o.Spec, o.OwnerReferences = nil, nil, nil },
 		row:     func(o *customResource) announcement { return announcementOf(protocol, o) },
 		key:     func(s announcement) string { return s.name },
@@ -101,7 +102,7 @@ func announcementOf(protocol status.Protocol, o *customResource) announcement {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
 	out := announcement{o.Name, reconcile.ServiceStatus{
-		Service: reconcile.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
+		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
 	}}
 	for _, i := range have.Interfaces {
@@ -148,7 +149,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 		return reconcile.Announced{}, false
 	}
 	if len(a.changed) > 0 {
-		words := make(map[reconcile.Key]string, len(a.words)+len(a.changed))
+		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
 		maps.Copy(words, a.words)
 		for key := range a.changed {
 			if text := reconcile.Words(a.of(key)); text != "" {
@@ -168,7 +169,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 }
 
 // of returns everything that is said of a Service.
-func (a *Announcements) of(service reconcile.Key) []reconcile.ServiceStatus {
+func (a *Announcements) of(service cluster.Key) []reconcile.ServiceStatus {
 	var out []reconcile.ServiceStatus
 	for _, k := range a.kinds {
 		for _, name := range k.names[service] {

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // configKey is the key of a ConfigMap that holds the configuration.
@@ -42,7 +42,7 @@ type ConfigMap struct {
 type configMap struct {
 	name string
 	uid  types.UID
-	doc  reconcile.Document
+	doc  source.Document
 }
 
 // NewConfigMap returns a ConfigMap that knows nothing until it runs.
@@ -50,7 +50,7 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	opts.Key = cmp.Or(opts.Key, configKey)
 	c := &ConfigMap{opts: opts}
 	c.maps = newMirror(kind[*corev1.ConfigMap, string, configMap]{
-		from:    func(client *Client) source { return client.configMaps(opts.Namespace).named(opts.Name) },
+		from:    func(client *Client) lister { return client.configMaps(opts.Namespace).named(opts.Name) },
 		row:     func(m *corev1.ConfigMap) configMap { return configMap{m.Name, m.UID, c.document(m)} },
 		key:     func(m configMap) string { return m.name },
 		compare: strings.Compare,
@@ -70,10 +70,10 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 }
 
 // document returns the document in a ConfigMap; nil is that there is none.
-func (c *ConfigMap) document(m *corev1.ConfigMap) reconcile.Document {
-	doc := reconcile.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
+func (c *ConfigMap) document(m *corev1.ConfigMap) source.Document {
+	doc := source.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
 	if m == nil {
-		doc.Err = reconcile.ErrNotFound
+		doc.Err = source.ErrNotFound
 		return doc
 	}
 	doc.Version = m.ResourceVersion
@@ -87,7 +87,7 @@ func (c *ConfigMap) document(m *corev1.ConfigMap) reconcile.Document {
 }
 
 // Document returns the newest version, and whether one was read yet.
-func (c *ConfigMap) Document() (doc reconcile.Document, read bool) {
+func (c *ConfigMap) Document() (doc source.Document, read bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.maps.reading == unread {

@@ -8,43 +8,44 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // An endpointSlice is what Herald reads of an EndpointSlice: the usable endpoints.
 type endpointSlice struct {
-	reconcile.Key
-	service reconcile.Key
-	usable  []reconcile.Endpoint
+	cluster.Key
+	service cluster.Key
+	usable  []cluster.Endpoint
 }
 
-var endpointSlices = kind[*discoveryv1.EndpointSlice, reconcile.Key, endpointSlice]{
+var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice]{
 	name: "EndpointSlices",
-	from: func(c *Client) source { return c.endpointSlices() },
+	from: func(c *Client) lister { return c.endpointSlices() },
 	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
 		service, usable := reconcile.FromEndpointSlice(s)
-		return endpointSlice{reconcile.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
+		return endpointSlice{cluster.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
 	},
-	key:     func(s endpointSlice) reconcile.Key { return s.Key },
-	compare: reconcile.Key.Compare,
-	omit:    func(s endpointSlice) bool { return s.service == reconcile.Key{} },
+	key:     func(s endpointSlice) cluster.Key { return s.Key },
+	compare: cluster.Key.Compare,
+	omit:    func(s endpointSlice) bool { return s.service == cluster.Key{} },
 }
 
 // endpoints mirrors EndpointSlices and merges those of each Service.
 type endpoints struct {
-	*mirror[reconcile.Key, endpointSlice]
-	names   index[reconcile.Key]                   // of the slices of each Service
-	merged  map[reconcile.Key][]reconcile.Endpoint // by Service; somebody may be reading it
-	changed map[reconcile.Key][]reconcile.Endpoint // since merged was made; empty is none
+	*mirror[cluster.Key, endpointSlice]
+	names   index[cluster.Key]                 // of the slices of each Service
+	merged  map[cluster.Key][]cluster.Endpoint // by Service; somebody may be reading it
+	changed map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
 }
 
 // newEndpoints returns endpoints that know nothing. Most changes of a slice are about
 // something else than the usable endpoints of its Service. Those that are not matter,
 // if matters, which is optional, returns true for the Service.
-func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service reconcile.Key) bool) *endpoints {
-	e := &endpoints{names: index[reconcile.Key]{}, changed: map[reconcile.Key][]reconcile.Endpoint{}}
+func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service cluster.Key) bool) *endpoints {
+	e := &endpoints{names: index[cluster.Key]{}, changed: map[cluster.Key][]cluster.Endpoint{}}
 	opts.news = func(changes []change[endpointSlice]) bool {
-		touched := map[reconcile.Key]bool{}
+		touched := map[cluster.Key]bool{}
 		for _, c := range changes {
 			if c.old != nil {
 				e.names.remove(c.old.service, c.old.Key)
@@ -66,8 +67,8 @@ func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service reconc
 }
 
 // merge reports whether the usable endpoints of a Service have changed.
-func (e *endpoints) merge(service reconcile.Key) bool {
-	var all [][]reconcile.Endpoint
+func (e *endpoints) merge(service cluster.Key) bool {
+	var all [][]cluster.Endpoint
 	for _, name := range e.names[service] {
 		all = append(all, e.find(name).usable)
 	}
@@ -84,11 +85,11 @@ func (e *endpoints) merge(service reconcile.Key) bool {
 }
 
 // byService returns the usable endpoints of every Service that has one.
-func (e *endpoints) byService() map[reconcile.Key][]reconcile.Endpoint {
+func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
 	if len(e.changed) == 0 {
 		return e.merged
 	}
-	next := make(map[reconcile.Key][]reconcile.Endpoint, len(e.merged)+len(e.changed))
+	next := make(map[cluster.Key][]cluster.Endpoint, len(e.merged)+len(e.changed))
 	maps.Copy(next, e.merged)
 	for service, usable := range e.changed {
 		if len(usable) == 0 {

@@ -5,17 +5,17 @@ package kube
 import (
 	"slices"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 )
 
 // An index holds the keys of rows by the Service that these are about.
-type index[K comparable] map[reconcile.Key][]K
+type index[K comparable] map[cluster.Key][]K
 
 // add adds the key of a row.
-func (x index[K]) add(service reconcile.Key, k K) { x[service] = append(x[service], k) }
+func (x index[K]) add(service cluster.Key, k K) { x[service] = append(x[service], k) }
 
 // remove removes the key of a row.
-func (x index[K]) remove(service reconcile.Key, k K) {
+func (x index[K]) remove(service cluster.Key, k K) {
 	rest := slices.DeleteFunc(x[service], func(other K) bool { return other == k })
 	if len(rest) == 0 {
 		delete(x, service)

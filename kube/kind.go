@@ -22,8 +22,8 @@ type object interface {
 	metav1.Object
 }
 
-// A source lists and watches objects of one kind.
-type source interface {
+// A lister lists and watches objects of one kind.
+type lister interface {
 	list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
 }
@@ -31,7 +31,7 @@ type source interface {
 // A kind declares where objects of one kind are, and which row Herald keeps of each.
 type kind[T object, K comparable, V any] struct {
 	name    string               // in messages, as in "Services"
-	from    func(*Client) source // the objects
+	from    func(*Client) lister // the objects
 	strip   func(T)              // optional: drops the bulk of an object that waits for the rest of its list
 	row     func(T) V            // the row of an object
 	key     func(V) K            // the key of a row

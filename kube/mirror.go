@@ -65,7 +65,7 @@ type mirror[K comparable, V any] struct {
 	opts mirrorOptions[V]
 
 	// The functions below know the type of the objects.
-	from  func(*Client) source
+	from  func(*Client) lister
 	row   func(obj any) (row V, kept bool, err error)
 	strip func(obj any)
 	model any // an object's type, for the reflector
@@ -240,7 +240,7 @@ func (m *mirror[K, V]) lost(err error) {
 }
 
 // follow reads until the context is canceled.
-func (m *mirror[K, V]) follow(ctx context.Context, from source) {
+func (m *mirror[K, V]) follow(ctx context.Context, from lister) {
 	lw := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.Watch}
 	cache.NewReflectorWithOptions(lw, m.model, m, cache.ReflectorOptions{
 		Name: fmt.Sprintf("%T", m.model),
@@ -250,14 +250,14 @@ func (m *mirror[K, V]) follow(ctx context.Context, from source) {
 	}).RunWithContext(ctx)
 }
 
-// A watchful source stops a reflector when the kind is gone.
+// A watchful lister stops a reflector when the kind is gone.
 type watchful struct {
-	source
+	lister
 	stop context.CancelCauseFunc
 }
 
 func (w watchful) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
-	l, err := w.source.list(ctx, opts)
+	l, err := w.lister.list(ctx, opts)
 	if unreadable(err) {
 		w.stop(err)
 	}

@@ -46,7 +46,9 @@ func benchSlice(i, nodes int) *discoveryv1.EndpointSlice {
 
 // benchStores returns the stores of a Watcher that reflectors of Services and
 // EndpointSlices fill.
-func benchStores(w *Watcher) (services, slices cache.ReflectorStore) { return w.services, w.endpoints.mirror }
+func benchStores(w *Watcher) (services, slices cache.ReflectorStore) {
+	return w.services, w.endpoints.mirror
+}
 
 func benchFill(b *testing.B) (w *Watcher, services, slices cache.ReflectorStore) {
 	b.Helper()

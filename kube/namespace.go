@@ -16,7 +16,7 @@ type namespace struct {
 
 var namespaces = kind[*corev1.Namespace, string, namespace]{
 	name:    "Namespaces",
-	from:    func(c *Client) source { return c.namespaces() },
+	from:    func(c *Client) lister { return c.namespaces() },
 	row:     func(n *corev1.Namespace) namespace { return namespace{n.Name, n.Labels} },
 	key:     func(n namespace) string { return n.name },
 	compare: strings.Compare,

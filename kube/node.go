@@ -11,16 +11,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
-var nodes = kind[*corev1.Node, string, *reconcile.Node]{
+var nodes = kind[*corev1.Node, string, *cluster.Node]{
 	name:    "Nodes",
-	from:    func(c *Client) source { return c.nodes() },
+	from:    func(c *Client) lister { return c.nodes() },
 	strip:   stripNode,
 	row:     reconcile.FromNode,
-	key:     func(n *reconcile.Node) string { return n.Name },
+	key:     func(n *cluster.Node) string { return n.Name },
 	compare: strings.Compare,
 }
 
@@ -38,7 +39,7 @@ func stripNode(n *corev1.Node) {
 }
 
 // Node returns what Herald needs to know of a Node.
-func (c *Client) Node(ctx context.Context, name string) (*reconcile.Node, error) {
+func (c *Client) Node(ctx context.Context, name string) (*cluster.Node, error) {
 	var n corev1.Node
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(&n); err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
@@ -47,13 +48,13 @@ func (c *Client) Node(ctx context.Context, name string) (*reconcile.Node, error)
 }
 
 // Drain asks a node to drain; the zero Drain ends that.
-func (c *Client) Drain(ctx context.Context, name string, d reconcile.Drain) error {
+func (c *Client) Drain(ctx context.Context, name string, d cluster.Drain) error {
 	var value any // null removes the annotation
 	if !d.IsZero() {
 		value = d.String()
 	}
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"annotations": map[string]any{reconcile.AnnotationDrain: value}},
+		"metadata": map[string]any{"annotations": map[string]any{cluster.AnnotationDrain: value}},
 	})
 	if err != nil {
 		return fmt.Errorf("node %s: %w", name, err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -15,7 +16,7 @@ const reachSettle = 500 * time.Millisecond
 
 // A reach mirrors where the endpoints of Services are.
 type reach struct {
-	nodes     *mirror[string, *reconcile.Node]
+	nodes     *mirror[string, *cluster.Node]
 	endpoints *endpoints
 }
 
@@ -23,14 +24,14 @@ func (a *Announcements) newReach() *reach {
 	const message = "why Services are not announced is not read"
 	wake := settling(a.opts.Wake)
 	return &reach{
-		nodes: newMirror(nodes, mirrorOptions[*reconcile.Node]{
+		nodes: newMirror(nodes, mirrorOptions[*cluster.Node]{
 			mu: &a.mu, wake: wake, absent: warnForbidden(a.opts.Logger, message, "Node"),
 		}),
 		// Agents report what they announce, and when that ends: the endpoints of
 		// other Services alone matter.
 		endpoints: newEndpoints(mirrorOptions[endpointSlice]{
 			mu: &a.mu, wake: wake, absent: warnForbidden(a.opts.Logger, message, "EndpointSlice"),
-		}, func(service reconcile.Key) bool { return a.words[service] == "" || a.changed[service] }),
+		}, func(service cluster.Key) bool { return a.words[service] == "" || a.changed[service] }),
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // RecordOptions say where a Record is.
@@ -34,8 +34,8 @@ type Record struct {
 // A recorded is what a Record reads of a ConfigurationState.
 type recorded struct {
 	name   string
-	source reconcile.Source
-	config reconcile.Recorded
+	source source.Source
+	config source.Recorded
 }
 
 // NewRecord returns a Record that reads nothing until it runs.
@@ -43,7 +43,7 @@ func NewRecord(opts RecordOptions) *Record {
 	r := &Record{opts: opts, asked: make(chan struct{})}
 	r.ask = sync.OnceFunc(func() { close(r.asked) })
 	r.states = newMirror(kind[*customResource, string, recorded]{
-		from:    func(c *Client) source { return c.customResources(kindState, opts.Namespace).named(controllerState) },
+		from:    func(c *Client) lister { return c.customResources(kindState, opts.Namespace).named(controllerState) },
 		row:     recordedOf,
 		key:     func(r recorded) string { return r.name },
 		compare: strings.Compare,
@@ -64,12 +64,12 @@ func NewRecord(opts RecordOptions) *Record {
 func recordedOf(o *customResource) recorded {
 	var says stateStatus
 	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	return recorded{o.Name, reconcile.Source(says.Source), reconcile.Recorded{Pools: []byte(says.InForce), Withheld: says.FailedConfiguration}}
+	return recorded{o.Name, source.Source(says.Source), source.Recorded{Pools: []byte(says.InForce), Withheld: says.FailedConfiguration}}
 }
 
 // Source returns the source of the configuration that the leading controller has,
 // or had, in force, and whether that was read yet; empty: it never said.
-func (r *Record) Source() (reconcile.Source, bool) {
+func (r *Record) Source() (source.Source, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,7 +78,7 @@ func (r *Record) Source() (reconcile.Source, bool) {
 
 // Recorded returns what the leading controller says of the ConfigMap, and whether
 // that was read yet.
-func (r *Record) Recorded() (reconcile.Recorded, bool) {
+func (r *Record) Recorded() (source.Recorded, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // ResourcesOptions say where MetalLB's custom resources are.
@@ -41,9 +41,9 @@ type Resources struct {
 	mu        sync.Mutex // guards the fields below
 	kinds     map[string]*mirror[string, observed]
 	passwords *mirror[string, config.PasswordSecret]
-	wanted    bool                // Secrets are read: some peer refers to one
-	doc       *reconcile.Document // what Document returns; nil: to be made
-	observer  func()              // optional: called when a status changes, too
+	wanted    bool             // Secrets are read: some peer refers to one
+	doc       *source.Document // what Document returns; nil: to be made
+	observer  func()           // optional: called when a status changes, too
 }
 
 // An observed is a custom resource as it was seen last.
@@ -78,7 +78,7 @@ func NewResources(opts ResourcesOptions) *Resources {
 // observedKind returns one kind of custom resource in a namespace.
 func observedKind(name, namespace string) kind[*customResource, string, observed] {
 	return kind[*customResource, string, observed]{
-		from:  func(c *Client) source { return c.customResources(name, namespace) },
+		from:  func(c *Client) lister { return c.customResources(name, namespace) },
 		strip: func(o *customResource) { o.Annotations = config.ReadAnnotations(name, o.Annotations) },
 		row: func(o *customResource) observed {
 			return observed{Object: objectOf(name, o), resourceVersion: o.ResourceVersion, finalizers: o.Finalizers, status: o.Status}
@@ -89,22 +89,22 @@ func observedKind(name, namespace string) kind[*customResource, string, observed
 }
 
 // Document returns the newest versions, and whether all were read yet.
-func (r *Resources) Document() (reconcile.Document, bool) {
+func (r *Resources) Document() (source.Document, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	installed := false
 	for _, kind := range r.kinds {
 		if kind.reading == unread {
-			return reconcile.Document{}, false
+			return source.Document{}, false
 		}
 		installed = installed || kind.reading == listed
 	}
 	if r.wanted && r.passwords.reading == unread {
-		return reconcile.Document{}, false
+		return source.Document{}, false
 	}
 	if !installed {
-		return reconcile.Document{
-			Source: r.source(), Err: fmt.Errorf("%w: no kind is installed that may be read", reconcile.ErrNotFound),
+		return source.Document{
+			Source: r.source(), Err: fmt.Errorf("%w: no kind is installed that may be read", source.ErrNotFound),
 		}, true
 	}
 	if r.doc == nil {
@@ -117,8 +117,8 @@ func (r *Resources) source() string {
 	return fmt.Sprintf("resources of %s in %s", customGroup, r.opts.Namespace)
 }
 
-func (r *Resources) newDocument() *reconcile.Document {
-	doc := &reconcile.Document{Source: r.source(), Resources: &config.Resources{}}
+func (r *Resources) newDocument() *source.Document {
+	doc := &source.Document{Source: r.source(), Resources: &config.Resources{}}
 	h := fnv.New64a()
 	for _, kind := range config.ResourceKinds {
 		for _, o := range r.kinds[kind].list() {

@@ -65,7 +65,7 @@ func (c *Client) createSecret(ctx context.Context, s *corev1.Secret) error {
 // passwordSecrets are the Secrets of a namespace, which may hold passwords of peers.
 func passwordSecrets(namespace string) kind[*corev1.Secret, string, config.PasswordSecret] {
 	return kind[*corev1.Secret, string, config.PasswordSecret]{
-		from:    func(c *Client) source { return c.secrets(namespace) },
+		from:    func(c *Client) lister { return c.secrets(namespace) },
 		strip:   stripSecret,
 		row:     passwordSecretOf,
 		key:     func(p config.PasswordSecret) string { return p.Name },

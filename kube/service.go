@@ -6,17 +6,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // services are the Services of all namespaces.
-var services = kind[*corev1.Service, reconcile.Key, *reconcile.Service]{
+var services = kind[*corev1.Service, cluster.Key, *cluster.Service]{
 	name:    "Services",
-	from:    func(c *Client) source { return c.services(metav1.NamespaceAll) },
+	from:    func(c *Client) lister { return c.services(metav1.NamespaceAll) },
 	strip:   stripService,
 	row:     reconcile.FromService,
-	key:     func(s *reconcile.Service) reconcile.Key { return s.Key },
-	compare: reconcile.Key.Compare,
+	key:     func(s *cluster.Service) cluster.Key { return s.Key },
+	compare: cluster.Key.Compare,
 }
 
 // stripService drops the copy of a Service that kubectl keeps in it.

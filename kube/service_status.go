@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -102,7 +102,7 @@ func (s *ServiceStatus) Run(ctx context.Context) error {
 // A serviceStatusTask is one object to write.
 type serviceStatusTask struct {
 	kind, name string
-	service    reconcile.Key
+	service    cluster.Key
 	want       string // the status; empty: delete it
 	create     bool
 	adopt      bool // it belongs to somebody else

@@ -25,7 +25,7 @@ func newSeenStatuses(c *Client, namespace, node string, wake func(), log *slog.L
 	var once sync.Once
 	for _, name := range serviceStatusKinds {
 		s.kinds[name] = newMirror(kind[*customResource, string, serviceStatusObject]{
-			from: func(c *Client) source {
+			from: func(c *Client) lister {
 				return c.customResources(name, namespace).labelled(labelNode + "=" + labelValue(node))
 			},
 			row:     objectSeen,

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -35,8 +36,8 @@ type Watcher struct {
 	opts WatcherOptions
 
 	mu         sync.Mutex // guards the fields below
-	services   *mirror[reconcile.Key, *reconcile.Service]
-	nodes      *mirror[string, *reconcile.Node]
+	services   *mirror[cluster.Key, *cluster.Service]
+	nodes      *mirror[string, *cluster.Node]
 	namespaces *mirror[string, namespace]
 	endpoints  *endpoints
 	byName     map[string]map[string]string // labels of namespaces, nil: to be made; somebody may be reading it
@@ -45,8 +46,8 @@ type Watcher struct {
 // NewWatcher returns a Watcher that knows nothing until it runs.
 func NewWatcher(opts WatcherOptions) *Watcher {
 	w := &Watcher{opts: opts}
-	w.services = newMirror(services, watching[*reconcile.Service](w, services.name))
-	w.nodes = newMirror(nodes, watching[*reconcile.Node](w, nodes.name))
+	w.services = newMirror(services, watching[*cluster.Service](w, services.name))
+	w.nodes = newMirror(nodes, watching[*cluster.Node](w, nodes.name))
 	ns := watching[namespace](w, namespaces.name)
 	ns.news = func([]change[namespace]) bool {
 		w.byName = nil
@@ -82,7 +83,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // Snapshot returns what the cluster looks like now, without a configuration, and
 // whether everything was read yet.
-func (w *Watcher) Snapshot() (s reconcile.Snapshot, synced bool) {
+func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.services.reading == unread || w.opts.Nodes && w.nodes.reading == unread ||
@@ -92,7 +93,7 @@ func (w *Watcher) Snapshot() (s reconcile.Snapshot, synced bool) {
 	if w.byName == nil && w.opts.Namespaces {
 		w.byName = labelsOf(w.namespaces.list())
 	}
-	return reconcile.Snapshot{
+	return cluster.Snapshot{
 		Services:   w.services.list(),
 		Nodes:      w.nodes.list(),
 		Namespaces: w.byName,
@@ -121,7 +122,7 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 }
 
 // add takes in those Services that are newer than what is known of them.
-func (w *Watcher) add(all []*reconcile.Service) {
+func (w *Watcher) add(all []*cluster.Service) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, svc := range all {
@@ -137,7 +138,7 @@ func (w *Watcher) add(all []*reconcile.Service) {
 
 // Read returns the Services and Namespaces that a cluster has now. It is for
 // programs that look once; a Watcher is for those that stay.
-func Read(ctx context.Context, c *Client) (s reconcile.Snapshot, err error) {
+func Read(ctx context.Context, c *Client) (s cluster.Snapshot, err error) {
 	if s.Services, err = services.read(ctx, c); err != nil {
 		return s, err
 	}
@@ -148,7 +149,7 @@ func Read(ctx context.Context, c *Client) (s reconcile.Snapshot, err error) {
 
 // ReadAll returns what an agent decides by: what Read does, and the Nodes and the
 // endpoints.
-func ReadAll(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
+func ReadAll(ctx context.Context, c *Client) (cluster.Snapshot, error) {
 	s, err := Read(ctx, c)
 	if err != nil {
 		return s, err
@@ -157,7 +158,7 @@ func ReadAll(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
 		return s, err
 	}
 	all, err := endpointSlices.read(ctx, c)
-	s.Endpoints = map[reconcile.Key][]reconcile.Endpoint{}
+	s.Endpoints = map[cluster.Key][]cluster.Endpoint{}
 	for _, slice := range all {
 		s.Endpoints[slice.service] = reconcile.MergeEndpoints(s.Endpoints[slice.service], slice.usable)
 	}

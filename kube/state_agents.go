@@ -31,7 +31,7 @@ type agentStates struct {
 func newAgentStates(c *Client, namespace string, wake func()) *agentStates {
 	a := &agentStates{client: c}
 	a.states = newMirror(kind[*customResource, string, agentState]{
-		from:    func(c *Client) source { return c.customResources(kindState, namespace) },
+		from:    func(c *Client) lister { return c.customResources(kindState, namespace) },
 		row:     agentStateOf,
 		key:     func(a agentState) string { return a.node },
 		compare: strings.Compare,

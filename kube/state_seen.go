@@ -22,7 +22,7 @@ type seenState struct {
 func newSeenState(c *Client, namespace, name string, wake func()) *seenState {
 	s := &seenState{client: c, name: name}
 	s.states = newMirror(kind[*customResource, string, *customResource]{
-		from:    func(c *Client) source { return c.customResources(kindState, namespace).named(name) },
+		from:    func(c *Client) lister { return c.customResources(kindState, namespace).named(name) },
 		row:     func(o *customResource) *customResource { return o },
 		key:     func(o *customResource) string { return o.Name },
 		compare: strings.Compare,

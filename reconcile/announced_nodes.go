@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
@@ -22,14 +24,14 @@ type lack struct {
 // advertisement selects the Service: status.NodeNotSelected, status.NodeExcluded,
 // status.NodeNetworkDown, status.NoInterface or status.NoPeers. The reason is empty
 // if some node may, or if it is not known which nodes there are.
-func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
+func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
 	if a.Reach == nil || len(a.Reach.Nodes) == 0 {
 		return "", ""
 	}
 	var reason status.Reason
 	var texts []string
 	for _, addr := range addrs {
-		pool := m.pools.find(addr)
+		pool := m.index.Pool(addr)
 		if pool == nil {
 			return "", ""
 		}
@@ -50,74 +52,41 @@ func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (statu
 	return reason, strings.Join(texts, "; ")
 }
 
-// A lackKey is a pool and which of its advertisements select a Service.
-type lackKey struct {
-	pool *poolAds
-	ads  string // a byte for each, 1 if it does
-}
-
-// lackIn returns what lackOf does for the advertisements of a pool that select a
+// lackIn returns what lackOf does for the advertisements of a pool that apply to a
 // Service, once in a pass for all Services that have them in common, and whether
 // there are any.
-func (m *announced) lackIn(p *poolAds, svc *Service, a Announced) (l lack, advertised bool) {
-	var matching [16]byte // for the usual few
-	key := matching[:0]
-	for _, ad := range p.bgp {
-		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
-	}
-	for _, ad := range p.layer2 {
-		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
-	}
-	if !slices.Contains(key, 1) {
+func (m *announced) lackIn(p *announce.Pool, svc *cluster.Service, a Announced) (l lack, advertised bool) {
+	ads := p.Ads(svc.Labels)
+	if ads.None() {
 		return lack{}, false
 	}
-	if l, known := m.lacks[lackKey{p, string(key)}]; known {
-		return l, true
+	l, known := m.lacks[ads]
+	if !known {
+		l = m.lackOf(ads, a)
+		m.lacks[ads] = l
 	}
-	var bgp []*config.BGPAdvertisement
-	var layer2 []*config.L2Advertisement
-	for i, selects := range key {
-		switch {
-		case selects == 0:
-		case i < len(p.bgp):
-			bgp = append(bgp, p.bgp[i])
-		default:
-			layer2 = append(layer2, p.layer2[i-len(p.bgp)])
-		}
-	}
-	l = m.lackOf(bgp, layer2, a)
-	m.lacks[lackKey{p, string(key)}] = l
 	return l, true
 }
 
-func digit(is bool) byte {
-	if is {
-		return 1
-	}
-	return 0
-}
-
 // lackOf says why no node announces what advertisements are about.
-func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement, a Announced) lack {
+func (m *announced) lackOf(ads *announce.Ads, a Announced) lack {
 	nodes := a.Reach.Nodes
 	var names []string
-	for _, ad := range bgp {
+	for _, ad := range ads.BGP {
 		names = append(names, ad.Name)
 	}
-	for _, ad := range layer2 {
+	for _, ad := range ads.Layer2 {
 		names = append(names, ad.Name)
 	}
 	selected := 0
-	var able []*Node // of those selected
+	var able []*cluster.Node // of those selected
 	forbidden := map[status.Reason][]string{}
 	for _, n := range nodes {
-		chosen := slices.ContainsFunc(layer2, func(ad *config.L2Advertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) ||
-			slices.ContainsFunc(bgp, func(ad *config.BGPAdvertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) })
-		if !chosen {
+		if !ads.ApplyToNode(n.Labels) {
 			continue
 		}
 		selected++
-		if why := refusal(*n, true, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
+		if why := announce.Refusal(*n, true, announce.Options{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
 			forbidden[why] = append(forbidden[why], n.Name)
 			continue
 		}
@@ -129,14 +98,14 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	deaf := a.deaf(layer2, able)
+	deaf := a.deaf(ads.Layer2, able)
 	switch {
-	case len(layer2) > 0 && deaf.reason == "":
+	case len(ads.Layer2) > 0 && deaf.reason == "":
 		return lack{}
-	case len(bgp) == 0:
+	case len(ads.BGP) == 0:
 		return deaf
 	}
-	l := m.peerless(bgp, able, names)
+	l := m.peerless(ads.BGP, able, names)
 	if l.reason != "" && deaf.reason == status.NoInterface {
 		l.text += "; " + deaf.text
 	}
@@ -145,10 +114,10 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 
 // deaf says why none of the nodes can answer as layer 2 advertisements have it; it
 // is empty if one may be able to.
-func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*Node) lack {
+func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
-		if !slices.ContainsFunc(able, func(n *Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
+		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return ad.AppliesToNode(n.Labels) }) {
 			continue
 		}
 		for _, name := range ad.Interfaces {
@@ -172,7 +141,7 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 	var out lack
 	var texts []string
 	for _, f := range []lack{
-		{status.NodeExcluded, "the label " + LabelExcludeNode + " is on "},
+		{status.NodeExcluded, "the label " + announce.LabelExcludeNode + " is on "},
 		{status.NodeNetworkDown, "the condition NetworkUnavailable is true on "},
 	} {
 		if nodes := forbidden[f.reason]; len(nodes) > 0 {
@@ -188,7 +157,7 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 
 // peerless says why none of the nodes has a BGP session that BGP advertisements
 // are for; it is empty if one is to have one.
-func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*Node, names []string) lack {
+func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*cluster.Node, names []string) lack {
 	meant := map[string]bool{}
 	for _, p := range m.config.Peers {
 		for _, ad := range ads {
@@ -196,8 +165,8 @@ func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*Node, names
 				continue
 			}
 			meant[p.Name] = true
-			if slices.ContainsFunc(able, func(n *Node) bool {
-				return config.AnyMatches(ad.NodeSelectors, n.Labels) && config.AnyMatches(p.NodeSelectors, n.Labels)
+			if slices.ContainsFunc(able, func(n *cluster.Node) bool {
+				return ad.AppliesToNode(n.Labels) && p.AppliesToNode(n.Labels)
 			}) {
 				return lack{}
 			}
