@@ -9,7 +9,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // An endpointSlice is what Herald reads of an EndpointSlice: the usable endpoints.
@@ -23,7 +23,7 @@ var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice
 	name: "EndpointSlices",
 	from: func(c *Client) lister { return c.endpointSlices() },
 	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
-		service, usable := reconcile.FromEndpointSlice(s)
+		service, usable := object.FromEndpointSlice(s)
 		return endpointSlice{cluster.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
 	},
 	key:     func(s endpointSlice) cluster.Key { return s.Key },
@@ -72,7 +72,7 @@ func (e *endpoints) merge(service cluster.Key) bool {
 	for _, name := range e.names[service] {
 		all = append(all, e.find(name).usable)
 	}
-	usable := reconcile.MergeEndpoints(all...)
+	usable := object.MergeEndpoints(all...)
 	old, ok := e.changed[service]
 	if !ok {
 		old = e.merged[service]

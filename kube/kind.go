@@ -16,8 +16,8 @@ import (
 // readPage is how many objects one request of read asks for.
 const readPage = 500
 
-// An object is a pointer to one of Kubernetes' types.
-type object interface {
+// An apiObject is a pointer to one of Kubernetes' types.
+type apiObject interface {
 	runtime.Object
 	metav1.Object
 }
@@ -29,7 +29,7 @@ type lister interface {
 }
 
 // A kind declares where objects of one kind are, and which row Herald keeps of each.
-type kind[T object, K comparable, V any] struct {
+type kind[T apiObject, K comparable, V any] struct {
 	name    string               // in messages, as in "Services"
 	from    func(*Client) lister // the objects
 	strip   func(T)              // optional: drops the bulk of an object that waits for the rest of its list

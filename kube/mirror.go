@@ -75,7 +75,7 @@ type mirror[K comparable, V any] struct {
 var errDoubt = errors.New("the list lacks most of what is known, and is read again")
 
 // newMirror returns a mirror that has read nothing.
-func newMirror[T object, K comparable, V any](k kind[T, K, V], opts mirrorOptions[V]) *mirror[K, V] {
+func newMirror[T apiObject, K comparable, V any](k kind[T, K, V], opts mirrorOptions[V]) *mirror[K, V] {
 	m := &mirror[K, V]{table: newTable(k.key, k.compare), opts: opts, from: k.from, model: *new(T)}
 	m.news = opts.news
 	if k.same != nil {

@@ -13,14 +13,14 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 var nodes = kind[*corev1.Node, string, *cluster.Node]{
 	name:    "Nodes",
 	from:    func(c *Client) lister { return c.nodes() },
 	strip:   stripNode,
-	row:     reconcile.FromNode,
+	row:     object.FromNode,
 	key:     func(n *cluster.Node) string { return n.Name },
 	compare: strings.Compare,
 }
@@ -44,7 +44,7 @@ func (c *Client) Node(ctx context.Context, name string) (*cluster.Node, error) {
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(&n); err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
-	return reconcile.FromNode(&n), nil
+	return object.FromNode(&n), nil
 }
 
 // Drain asks a node to drain; the zero Drain ends that.

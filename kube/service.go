@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // services are the Services of all namespaces.
@@ -15,7 +15,7 @@ var services = kind[*corev1.Service, cluster.Key, *cluster.Service]{
 	name:    "Services",
 	from:    func(c *Client) lister { return c.services(metav1.NamespaceAll) },
 	strip:   stripService,
-	row:     reconcile.FromService,
+	row:     object.FromService,
 	key:     func(s *cluster.Service) cluster.Key { return s.Key },
 	compare: cluster.Key.Compare,
 }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // refreshPoll is how often Refresh looks whether everything has been read.
@@ -160,7 +160,7 @@ func ReadAll(ctx context.Context, c *Client) (cluster.Snapshot, error) {
 	all, err := endpointSlices.read(ctx, c)
 	s.Endpoints = map[cluster.Key][]cluster.Endpoint{}
 	for _, slice := range all {
-		s.Endpoints[slice.service] = reconcile.MergeEndpoints(s.Endpoints[slice.service], slice.usable)
+		s.Endpoints[slice.service] = object.MergeEndpoints(s.Endpoints[slice.service], slice.usable)
 	}
 	return s, err
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 const (
@@ -199,7 +199,7 @@ func (w *Writer) write(ctx context.Context, u assign.Update) error {
 	if err != nil {
 		return fmt.Errorf("patch status: %w", err)
 	}
-	w.opts.Contests.wrote(subjectOf(u.Service), now.ResourceVersion, shownBy(reconcile.FromService(now)))
+	w.opts.Contests.wrote(subjectOf(u.Service), now.ResourceVersion, shownBy(object.FromService(now)))
 	return nil
 }
 

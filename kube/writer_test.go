@@ -24,7 +24,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // assigned is the Update that gives a version of a Service an address.
@@ -263,7 +263,7 @@ func TestWriterForeign(t *testing.T) {
 	h := newHarness(t, svc.DeepCopy())
 	run(t, h.writer.Run)
 	h.writer.Set([]assign.Update{{
-		Service: reconcile.FromService(svc), Foreign: true,
+		Service: object.FromService(svc), Foreign: true,
 		Condition: &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: assign.ReasonForeign, Message: "theirs"},
 	}})
 	eventually(t, "the condition is written", func() bool { return len(h.service(t, "a").Status.Conditions) == 1 })
