@@ -22,22 +22,23 @@ const module = "github.com/heraldlb/herald/"
 // imports says which of our packages a package may import. A package that is
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
+	"wake":        {},
 	"manifest":    {},
 	"config":      {"manifest"},
 	"deploy/crds": {},
 	"schema":      {"deploy/crds"},
-	"alloc":       {"config"},
+	"alloc":       {"config", "wake"},
 	"status":      {},
 	"diagnosis":   {"status"},
 	"kernel":      {},
 	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "manifest", "render", "status"},
-	"frr":         {"status"},
+	"reconcile":   {"alloc", "config", "manifest", "render", "status", "wake"},
+	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
-	"kube":        {"config", "reconcile", "status"},
+	"kube":        {"config", "reconcile", "status", "wake"},
 	"kube/lease":  {},
-	"l2":          {},
-	"l2/members":  {},
+	"l2":          {"wake"},
+	"l2/members":  {"wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -61,6 +62,7 @@ var restricted = []struct {
 // pure lists packages whose code, tests aside, has no I/O, clock, environment
 // or log.
 var pure = map[string][]string{
+	"wake":     {"os", "net", "log", "log/slog", "sync", "context"},
 	"manifest": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
