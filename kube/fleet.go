@@ -4,19 +4,15 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// A fleet reads what agents say in their ConfigurationStates.
+// A fleet judges what agents say in their ConfigurationStates.
 type fleet struct {
 	wake  func() // called after every change; must not block
 	links func() // optional: called when an agent says something else of interfaces; must not block
@@ -30,48 +26,33 @@ type fleet struct {
 
 // run reads until the context is canceled. It begins with nothing.
 func (f *fleet) run(ctx context.Context, c *Client, namespace string) {
-	forget := func() {
-		f.mu.Lock()
-		f.listed, f.agents, f.sessions = false, reconcile.Fleet{}, nil
-		f.mu.Unlock()
+	f.mu.Lock()
+	f.listed, f.agents, f.sessions = false, reconcile.Fleet{}, nil
+	f.mu.Unlock()
+	states := &agentStates{client: c, namespace: namespace}
+	states.wake = func() {
+		if links := f.hear(states.list()); links && f.links != nil {
+			f.links()
+		}
+		f.wake()
 	}
-	forget()
-	persist(ctx, c.customResources(kindState, namespace), fields.Everything(), &sink[*customResource]{
-		wake: f.wake,
-		mu:   &f.mu,
-		set:  f.hear,
-		remove: func(o *customResource) bool {
-			gone, _ := strings.CutPrefix(o.Name, statePrefix)
-			return f.agents.Keep(func(node string) bool { return node != gone })
-		},
-		replace: func(all []*customResource) bool {
-			f.listed = true
-			there := map[string]bool{}
-			for _, o := range all {
-				there[o.Name] = true
-				f.hear(o)
-			}
-			f.agents.Keep(func(node string) bool { return there[statePrefix+node] })
-			return true
-		},
-		synced: func() {},
-	}, func(error) { forget() })
+	states.run(ctx)
 }
 
-// hear takes in what an agent says, and reports whether that is news.
-func (f *fleet) hear(o *customResource) bool {
-	node, agent := strings.CutPrefix(o.Name, statePrefix)
-	if !agent {
-		return false
+// hear takes in what agents say, and reports whether one says something else of
+// interfaces.
+func (f *fleet) hear(all []agentState, listed bool) (links bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listed = listed
+	there := map[string]bool{}
+	for _, a := range all {
+		there[a.node] = true
+		links = links || !slices.Equal(f.agents.Lacking(a.node), a.state.Lacking)
+		f.agents.Hear(a.node, a.state, a.heard)
 	}
-	var says stateStatus
-	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	links := f.agents.Lacking(node)
-	news := f.agents.Hear(node, says.state(), time.Now())
-	if f.links != nil && !slices.Equal(links, says.LackingInterfaces) {
-		f.links()
-	}
-	return news
+	f.agents.Keep(func(node string) bool { return there[node] })
+	return links
 }
 
 // nowhere reports whether all agents that run a version of the configuration, or

@@ -5,11 +5,9 @@ package kube
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"golang.org/x/sync/errgroup"
 
@@ -52,9 +50,7 @@ type ServiceStatusOptions struct {
 type ServiceStatus struct {
 	opts ServiceStatusOptions
 	poke chan struct{}
-
-	mu   sync.Mutex                                // guards the fields below
-	seen map[string]map[string]serviceStatusObject // by kind and name; a kind that is not there cannot be written
+	seen *seenStatuses
 
 	// The fields below are the write loop's own.
 	owner    *metav1.OwnerReference // nil: none is known
@@ -75,10 +71,12 @@ func NewServiceStatus(opts ServiceStatusOptions) *ServiceStatus {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	return &ServiceStatus{
-		opts: opts, poke: make(chan struct{}, 1), seen: map[string]map[string]serviceStatusObject{},
+	s := &ServiceStatus{
+		opts: opts, poke: make(chan struct{}, 1),
 		unwanted: map[string]time.Time{}, tried: map[string]attempt{},
 	}
+	s.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, s.Wake, opts.Logger)
+	return s
 }
 
 // Wake says that something else may be wanted. It waits for nothing.
@@ -93,50 +91,12 @@ func (s *ServiceStatus) Wake() {
 // is not the end of what it announces.
 func (s *ServiceStatus) Run(ctx context.Context) error {
 	var g errgroup.Group
-	var once sync.Once
-	for _, kind := range serviceStatusKinds {
-		g.Go(func() error {
-			ours := labelled[*customResourceList]{
-				s.opts.Client.customResources(kind, s.opts.Namespace), labelNode + "=" + labelValue(s.opts.Node),
-			}
-			persist(ctx, ours, fields.Everything(), s.sinkOf(kind), func(err error) {
-				s.mu.Lock()
-				delete(s.seen, kind)
-				s.mu.Unlock()
-				once.Do(func() { s.opts.Logger.Info("service status not written", "reason", kind, "err", err) })
-			})
-			return nil
-		})
-	}
+	g.Go(func() error { return s.seen.run(ctx) })
 	g.Go(func() error {
 		s.writeLoop(ctx)
 		return nil
 	})
 	return g.Wait()
-}
-
-func (s *ServiceStatus) sinkOf(kind string) *sink[*customResource] {
-	set := func(o *customResource) bool {
-		if s.seen[kind] == nil {
-			s.seen[kind] = map[string]serviceStatusObject{}
-		}
-		s.seen[kind][o.Name] = objectSeen(o)
-		return true
-	}
-	return &sink[*customResource]{
-		wake:   s.Wake,
-		mu:     &s.mu,
-		set:    set,
-		remove: func(o *customResource) bool { delete(s.seen[kind], o.Name); return true },
-		replace: func(all []*customResource) bool {
-			s.seen[kind] = make(map[string]serviceStatusObject, len(all))
-			for _, o := range all {
-				set(o)
-			}
-			return true
-		},
-		synced: func() {},
-	}
 }
 
 // A serviceStatusTask is one object to write.
@@ -224,21 +184,18 @@ func (s *ServiceStatus) note(ctx context.Context, err error) {
 
 // plan compares what is wanted with what there is.
 func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []serviceStatusTask {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	var tasks []serviceStatusTask
 	var wait time.Duration // until there is more to do
 	keep := make(map[string]bool, len(wanted))
 	for _, w := range wanted {
 		kind := serviceStatusKinds[w.Protocol]
-		objects, installed := s.seen[kind]
-		if !installed {
+		if !s.seen.installed(kind) {
 			continue
 		}
 		t := serviceStatusTask{kind: kind, name: objectName(kind, s.opts.Node, w.Service), service: w.Service, want: contentOf(statusOf(w))}
 		keep[t.name] = true
 		delete(s.unwanted, t.name)
-		have, there := objects[t.name]
+		have, there := s.seen.get(kind, t.name)
 		last := s.tried[t.name]
 		t.create = !there
 		since := now.Sub(last.at)
@@ -262,8 +219,8 @@ func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []
 		}
 		tasks = append(tasks, t)
 	}
-	for kind, objects := range s.seen {
-		for name, have := range objects {
+	for _, kind := range serviceStatusKinds {
+		for name, have := range s.seen.all(kind) {
 			if keep[name] {
 				continue
 			}

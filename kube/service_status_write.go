@@ -22,10 +22,8 @@ func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error
 			return fmt.Errorf("delete %s: %w", t.name, err)
 		}
 		if t.stray {
-			s.mu.Lock()
-			version := s.seen[t.kind][t.name].version
-			s.mu.Unlock()
-			s.opts.Contests.wrote(s.strays(t), version, "")
+			have, _ := s.seen.get(t.kind, t.name)
+			s.opts.Contests.wrote(s.strays(t), have.version, "")
 		}
 		s.forget(t)
 		return nil
@@ -73,9 +71,7 @@ func (s *ServiceStatus) forget(t serviceStatusTask) {
 	delete(s.unwanted, t.name)
 	delete(s.tried, t.name)
 	s.opts.Contests.forget(s.subject(t.kind, t.name))
-	s.mu.Lock()
-	delete(s.seen[t.kind], t.name)
-	s.mu.Unlock()
+	s.seen.forget(t.kind, t.name)
 }
 
 // create makes an object, without a status.

@@ -15,7 +15,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"golang.org/x/sync/errgroup"
 
@@ -54,12 +53,10 @@ type StateOptions struct {
 type State struct {
 	opts StateOptions
 	poke chan struct{}
+	seen *seenState
 
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards wanted
 	wanted *reconcile.State
-	seen   *customResource // nil: there is none
-	gone   bool            // there was one, and somebody deleted it
-	listed bool
 }
 
 // NewState returns a State that has nothing to write.
@@ -67,7 +64,9 @@ func NewState(opts StateOptions) *State {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	return &State{opts: opts, poke: make(chan struct{}, 1)}
+	s := &State{opts: opts, poke: make(chan struct{}, 1)}
+	s.seen = newSeenState(opts.Client, opts.Namespace, s.name(), s.wake)
+	return s
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
@@ -98,9 +97,6 @@ func (s *State) name() string {
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
 func (s *State) Run(ctx context.Context) error {
-	s.mu.Lock()
-	s.seen, s.gone, s.listed = nil, false, false
-	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		s.wanted = nil
@@ -112,24 +108,7 @@ func (s *State) Run(ctx context.Context) error {
 		return nil
 	})
 	// What becomes of the object is followed, so that what others do is undone.
-	keep := func(o *customResource) bool {
-		s.seen, s.gone = o, o == nil && (s.gone || s.seen != nil)
-		return true
-	}
-	persist(ctx, s.opts.Client.customResources(kindState, s.opts.Namespace),
-		fields.OneTermEqualSelector("metadata.name", s.name()), &sink[*customResource]{
-			wake:   s.wake,
-			mu:     &s.mu,
-			set:    keep,
-			remove: func(*customResource) bool { return keep(nil) },
-			replace: func(all []*customResource) bool {
-				if len(all) == 0 {
-					return keep(nil)
-				}
-				return keep(all[0])
-			},
-			synced: func() { s.listed = true },
-		}, func(error) {})
+	s.seen.run(ctx)
 	return g.Wait()
 }
 
@@ -191,8 +170,9 @@ func (s stateStatus) state() reconcile.State {
 // to hold back, if that is to be.
 func (s *State) write(ctx context.Context) (hold time.Duration, err error) {
 	s.mu.Lock()
-	wanted, seen, gone, listed := s.wanted, s.seen, s.gone, s.listed
+	wanted := s.wanted
 	s.mu.Unlock()
+	seen, gone, listed := s.seen.get()
 	if wanted == nil || !listed {
 		return 0, nil
 	}
