@@ -33,21 +33,21 @@ type peerSessions struct {
 
 // judge decides what to say of the sessions with a peer, and returns how long to
 // wait until there may be more to say; 0: that time alone changes nothing.
-func (r *ResourceStatus) judge(s *said, sessions reconcile.NodeSessions, now time.Time) time.Duration {
+func (w *ResourceStatusWriter) judge(s *said, sessions reconcile.NodeSessions, now time.Time) time.Duration {
 	of, known := sessions.Of(s.Name)
 	if !known {
 		return 0
 	}
 	if of.Wanted > 0 {
-		delete(r.absent, s.ID)
+		delete(w.absent, s.ID)
 		if of.Settled() || s.have.Sessions != nil {
 			s.sessions = &of // at first sessions are being opened: that is no news
 		}
 		return 0
 	}
-	since, ok := r.absent[s.ID]
+	since, ok := w.absent[s.ID]
 	if !ok {
-		r.absent[s.ID], since = now, now
+		w.absent[s.ID], since = now, now
 	}
 	if left := sessionSettle - now.Sub(since); left > 0 {
 		return left
@@ -70,23 +70,23 @@ func (s *resourceStatus) setSessions(have resourceStatus, is said, now time.Time
 
 // Sessions returns the sessions of nodes, as agents say; nil if that is not known,
 // as while this does not run.
-func (r *ResourceStatus) Sessions() reconcile.NodeSessions { return r.fleet.getSessions() }
+func (w *ResourceStatusWriter) Sessions() reconcile.NodeSessions { return w.fleet.getSessions() }
 
 // tellSessions records an event where sessions with a peer do not come up, do so for
 // another reason, or are all up after that.
-func (r *ResourceStatus) tellSessions(s said) {
+func (w *ResourceStatusWriter) tellSessions(s said) {
 	p := s.sessions
 	if p == nil || !p.Settled() {
 		return
 	}
-	before, known := r.sessions[s.ID]
+	before, known := w.sessions[s.ID]
 	if !known { // the leader before this one may have told
 		if c := s.have.condition(conditionSessionsUp); c != nil {
 			before = c.Reason
 		}
 	}
 	now := string(p.Reason)
-	r.sessions[s.ID] = now
+	w.sessions[s.ID] = now
 	if now == before || p.AllUp() && before == "" {
 		return
 	}
@@ -94,5 +94,5 @@ func (r *ResourceStatus) tellSessions(s said) {
 	if p.AllUp() {
 		e = reconcile.Event{Reason: eventSessionsUp, Message: p.Message}
 	}
-	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
+	w.opts.Events.Resource(w.opts.Resources.opts.Namespace, s.Verdict, e)
 }

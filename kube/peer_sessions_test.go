@@ -53,11 +53,11 @@ func (a *api) peer(name string) string {
 }
 
 // newPeerStatus starts what writes the status of the BGPPeer tor, which is accepted.
-func newPeerStatus(t *testing.T, a *api, c *kube.Client, wake func()) *kube.ResourceStatus {
+func newPeerStatus(t *testing.T, a *api, c *kube.Client, wake func()) *kube.ResourceStatusWriter {
 	t.Helper()
 	a.set("bgppeers", "tor", `{}`, 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
 		Client: c, Resources: newResources(t, c, func() {}), Events: kube.NewRecorder(c, "test", log), Logger: log, Wake: wake,
 	})
 	run(t, w.Run)
@@ -116,7 +116,7 @@ func TestPeerSessionsDropped(t *testing.T) {
 	newPeerStatus(t, a, c, nil)
 	a.holds("n2", "tor", "")
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	say := func(up bool) {
 		s.Set(reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: up}}})
 	}
@@ -154,7 +154,7 @@ func TestStateSessions(t *testing.T) {
 	a, c := newAPI(t, append(allPlurals, "nodes")...)
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var sessions []reconcile.SessionState
 	for i := range 120 {

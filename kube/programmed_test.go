@@ -92,7 +92,7 @@ func TestProgrammed(t *testing.T) {
 
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
 	run(t, w.Run)
 	set := func() {
 		s := wanted
@@ -159,7 +159,7 @@ func TestStateOfAgent(t *testing.T) {
 	a.set("pods", "herald-agent-x", "", 1)
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Pod: "herald-agent-x", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Pod: "herald-agent-x", Logger: log})
 	s.Set(reconcile.State{Known: true, Version: "1", Failed: "2", Failure: "FRR does not answer: bgpd"})
 	run(t, s.Run)
 	says := func(what, want string) {

@@ -46,7 +46,7 @@ func TestResolvedRefs(t *testing.T) {
 	r := newResources(t, c, func() {})
 	events := kube.NewRecorder(c, "test", log)
 	run(t, events.Run)
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: events, Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: r, Events: events, Logger: log})
 	run(t, w.Run)
 	set := func() {
 		s := wanted
@@ -79,6 +79,7 @@ func TestResolvedRefs(t *testing.T) {
 		`!IPAddressPool/pool NoAdvertisement: `+config.NoteUnadvertised,
 		`!BGPAdvertisement/bgp RefsUnresolved: there is no pool "wbe"; nodeSelectors match 0 of 3 nodes`,
 		`!L2Advertisement/l2 RefsUnresolved: no node has an interface "eth9" that layer 2 can use`)
+	eventually(t, "all of the pool is said", func() bool { return a.conditionOf("ipaddresspools", "pool", "Programmed") != "" })
 	a.newWrites()
 
 	wanted.Refs[bgp] = reconcile.Refs{Empty: []string{"nodeSelectors match 0 of 3 nodes"}}
@@ -120,7 +121,7 @@ func TestResolvedRefsUnheard(t *testing.T) {
 	wanted.Refs[wanted.Verdicts[0].ID] = reconcile.Refs{Interfaces: []string{"eth9"}}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
 	run(t, w.Run)
 	w.Set(wanted)
 	eventually(t, "the other is written", func() bool { return a.conditionOf("l2advertisements", "everywhere", "ResolvedRefs")[:4] == "True" })

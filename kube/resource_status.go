@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"golang.org/x/sync/errgroup"
@@ -30,11 +29,6 @@ const (
 	conditionProgrammed = "Programmed"
 	// conditionResolved says whether all that a resource refers to exists.
 	conditionResolved = "ResolvedRefs"
-	// statusRound is how long a ResourceStatus leaves between two rounds, so that
-	// a burst of Services does not write the counters of a pool all the time.
-	statusRound = time.Second
-	// statusPause separates two writes of a round.
-	statusPause = 10 * time.Millisecond
 )
 
 // A resourceStatus is the status of a resource as far as Herald writes it.
@@ -67,172 +61,168 @@ func (s resourceStatus) condition(kind string) *condition {
 	return &s.Conditions[i]
 }
 
-// ResourceStatusOptions say whose status a ResourceStatus writes.
-type ResourceStatusOptions struct {
+// ResourceStatusWriterOptions say whose status a ResourceStatusWriter writes.
+type ResourceStatusWriterOptions struct {
 	Client    *Client      // required
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
 	Wake      func()       // optional: called when Nowhere or Sessions may have changed; must not block
-	Contests  *Contests    // optional: whom those are told to that undo what is written
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
-// A ResourceStatus makes the status of resources say what became of them. It
-// writes what differs and nothing else, at a bounded rate, and again if somebody
-// else changes it: soon at first, and more and more rarely if that goes on.
-type ResourceStatus struct {
-	opts  ResourceStatusOptions
-	poke  chan struct{}
-	fleet fleet
+// A ResourceStatusWriter makes the status of resources say what became of them.
+type ResourceStatusWriter struct {
+	opts   ResourceStatusWriterOptions
+	fleet  fleet
+	keeper *keeper[config.ID, resourceWant]
 
-	mu     sync.Mutex // guards wanted
+	mu     sync.Mutex // guards the field below
 	wanted reconcile.ResourceStatus
 
-	written  map[config.ID]write     // Run's own
-	sessions map[config.ID]string    // likewise: what an event has said last of the sessions with a peer
-	absent   map[config.ID]time.Time // likewise: since when no node holds a session with a peer
+	// The fields below are the keeper's one worker's.
+	sessions map[config.ID]string    // what an event has said last of the sessions with a peer
+	absent   map[config.ID]time.Time // since when no node holds a session with a peer
 }
 
-// A write is what was written last to an object, and onto which version. An
-// API server whose schema lacks a field drops it: to write it again is no use.
-type write struct{ resourceVersion, patch string }
+// A resourceWant is what there is to say of a resource.
+type resourceWant struct {
+	config.Verdict
+	version string          // of the resources that the controller uses
+	refs    *reconcile.Refs // nil: it refers to nothing, or that is not known yet
+	pool    *status.Pool    // nil: there are no counters
+	protect bool            // a pool stays until no Service has an address of it
+}
 
-// NewResourceStatus returns a ResourceStatus that wants nothing.
-func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+// NewResourceStatusWriter returns a ResourceStatusWriter that wants nothing.
+func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
-	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake, r.fleet.links = func() {
-		news := r.fleet.newSessions()
-		r.wake() // after that: a round reads what newSessions keeps
+	w := &ResourceStatusWriter{opts: opts}
+	w.keeper = newKeeper(keeperOptions[config.ID, resourceWant]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "resource status not updated", Compare: config.ID.Compare,
+		Diff: w.diff, Every: statusRound,
+	})
+	w.fleet.wake, w.fleet.links = func() {
+		news := w.fleet.newSessions()
+		w.keeper.Wake() // after that: a round reads what newSessions keeps
 		if news && opts.Wake != nil {
 			opts.Wake()
 		}
 	}, opts.Wake
-	return r
+	return w
 }
 
 // Nowhere reports whether all agents say that they lack an interface.
-func (r *ResourceStatus) Nowhere(iface string) bool {
-	r.mu.Lock()
-	version := r.wanted.Version
-	r.mu.Unlock()
-	return r.fleet.nowhere(version, iface)
+func (w *ResourceStatusWriter) Nowhere(iface string) bool {
+	w.mu.Lock()
+	version := w.wanted.Version
+	w.mu.Unlock()
+	return w.fleet.nowhere(version, iface)
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
-func (r *ResourceStatus) Set(s reconcile.ResourceStatus) {
-	r.mu.Lock()
-	r.wanted = s
-	r.mu.Unlock()
-	r.wake()
-}
-
-func (r *ResourceStatus) wake() {
-	select {
-	case r.poke <- struct{}{}:
-	default:
+func (w *ResourceStatusWriter) Set(s reconcile.ResourceStatus) {
+	w.mu.Lock()
+	w.wanted = s
+	w.mu.Unlock()
+	pools := map[string]status.Pool{}
+	for _, p := range s.Pools {
+		pools[p.Name] = p
 	}
+	wanted := make(map[config.ID]resourceWant, len(s.Verdicts))
+	for _, v := range s.Verdicts {
+		want := resourceWant{Verdict: v, version: s.Version, protect: s.Protect}
+		if refs, ok := s.Refs[v.ID]; ok {
+			want.refs = &refs
+		}
+		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
+			want.pool = &pool
+		}
+		wanted[v.ID] = want
+	}
+	w.keeper.Set(wanted)
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
-func (r *ResourceStatus) Run(ctx context.Context) error {
-	r.written, r.sessions, r.absent = map[config.ID]write{}, map[config.ID]string{}, map[config.ID]time.Time{}
-	r.opts.Resources.observe(r.wake)
-	defer func() {
-		r.opts.Resources.observe(nil)
-		r.mu.Lock()
-		r.wanted = reconcile.ResourceStatus{}
-		r.mu.Unlock()
-	}()
+func (w *ResourceStatusWriter) Run(ctx context.Context) error {
+	w.sessions, w.absent = map[config.ID]string{}, map[config.ID]time.Time{}
+	w.opts.Resources.observe(w.keeper.Wake)
+	defer w.opts.Resources.observe(nil)
 	var g errgroup.Group
 	g.Go(func() error {
-		r.fleet.run(ctx, r.opts.Client, r.opts.Resources.opts.Namespace)
+		w.fleet.run(ctx, w.opts.Client, w.opts.Resources.opts.Namespace)
 		return nil
 	})
-	g.Go(func() error {
-		r.writeLoop(ctx)
-		return nil
-	})
+	g.Go(func() error { return w.keeper.Run(ctx) })
 	return g.Wait()
 }
 
-// writeLoop writes whenever something changes, once a second at most.
-func (r *ResourceStatus) writeLoop(ctx context.Context) {
-	var later <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.poke:
-		case <-later:
-		}
-		later = nil
-		if wait := r.round(ctx); wait > 0 {
-			later = time.After(wait)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(statusRound):
+// diff returns the request that makes the status of a resource say what it should.
+func (w *ResourceStatusWriter) diff(id config.ID, want *resourceWant, now time.Time) (r *request, again time.Duration) {
+	if want == nil {
+		return nil, 0
+	}
+	o, ok := w.opts.Resources.get(id)
+	if !ok || o.UID != want.UID || o.Generation != want.Generation {
+		return nil, 0 // there is a newer version, which the next pass sees
+	}
+	s := said{Verdict: want.Verdict, pool: want.pool}
+	_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
+	progress, again, known := w.fleet.progress(want.version)
+	if known {
+		p := progress.Of(want.Verdict, s.have.programmed(want.Generation))
+		s.programmed = &p
+	}
+	if want.Kind == config.KindPeer {
+		if left := w.judge(&s, w.fleet.getSessions(), now); again == 0 || left > 0 && left < again {
+			again = left
 		}
 	}
+	// Until agents are heard, what was said of interfaces stays.
+	if want.refs != nil && (known || len(want.refs.Interfaces) == 0) {
+		refs := want.refs.Resolve(progress.Nowhere)
+		s.refs = &refs
+	}
+	// The finalizer first: an object that is deleted before it is there is gone.
+	if r := w.guard(o, *want); r != nil {
+		return r, again
+	}
+	status, changed := s.wanted(now)
+	if !changed {
+		return nil, again
+	}
+	return &request{
+		about:   subject{kind: id.Kind, namespace: w.opts.Resources.opts.Namespace, name: id.Name, uid: want.UID},
+		version: o.resourceVersion, has: s.have.String(), want: status.timeless(),
+		send: func(ctx context.Context) (result, error) { return w.patch(ctx, id, o.resourceVersion, status) },
+		sent: func() {
+			for _, e := range s.events() {
+				w.opts.Events.Resource(w.opts.Resources.opts.Namespace, s.Verdict, e)
+			}
+			w.tellSessions(s)
+		},
+	}, again
 }
 
-// round writes all that differs, but for what another writer contests. It returns
-// how long to wait until time alone may have changed something; 0: it will not.
-func (r *ResourceStatus) round(ctx context.Context) time.Duration {
-	r.mu.Lock()
-	wanted := r.wanted
-	r.mu.Unlock()
-	pools := map[string]status.Pool{}
-	for _, p := range wanted.Pools {
-		pools[p.Name] = p
+// patch writes the status of a version of an object.
+func (w *ResourceStatusWriter) patch(ctx context.Context, id config.ID, version string, want resourceStatus) (result, error) {
+	patch, err := json.Marshal(struct {
+		Metadata map[string]string `json:"metadata"`
+		Status   resourceStatus    `json:"status"`
+	}{map[string]string{"resourceVersion": version}, want})
+	if err != nil {
+		return result{}, err
 	}
-	progress, wait, known := r.fleet.progress(wanted.Version)
-	sessions := r.fleet.getSessions()
-	for _, v := range wanted.Verdicts {
-		o, ok := r.opts.Resources.get(v.ID)
-		if !ok || o.UID != v.UID || o.Generation != v.Generation {
-			continue // there is a newer version, and it is looked at
-		}
-		s := said{Verdict: v}
-		_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
-		if known {
-			p := progress.Of(v, s.have.programmed(v.Generation))
-			s.programmed = &p
-		}
-		if v.Kind == config.KindPeer {
-			left := r.judge(&s, sessions, time.Now())
-			if wait == 0 || left > 0 && left < wait {
-				wait = left
-			}
-		}
-		// Of interfaces agents tell, and until they are heard what was said stays.
-		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
-			r := refs.Resolve(progress.Nowhere)
-			s.refs = &r
-		}
-		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
-			s.pool = &pool
-		}
-		// The finalizer first: what is deleted before it is there is gone.
-		var hold time.Duration
-		patched, err := r.guard(ctx, o, v, wanted.Protect)
-		if err == nil && !patched {
-			hold, err = r.write(ctx, o, s)
-		}
-		if err != nil && ctx.Err() == nil {
-			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
-			r.wake()
-		}
-		if hold > 0 && (wait == 0 || hold < wait) {
-			wait = hold
-		}
+	now, err := w.opts.Client.patchCustomStatus(ctx, fieldManager, id.Kind, w.opts.Resources.opts.Namespace, id.Name, patch)
+	if err != nil {
+		return result{}, fmt.Errorf("%s: %w", id, err)
 	}
-	return wait
+	var left resourceStatus
+	_ = json.Unmarshal(now.Status, &left)
+	return result{version: now.ResourceVersion, has: left.String()}, nil
 }
 
 // A said is what there is to say of a resource.
@@ -246,71 +236,25 @@ type said struct {
 	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
 }
 
-// write writes the status of an object, unless it is as it should be, or is to be
-// held back, and then returns for how long.
-func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold time.Duration, err error) {
-	want, changed := s.wanted(time.Now())
-	if !changed {
-		return 0, nil
-	}
-	patch, err := json.Marshal(struct {
-		Metadata map[string]string `json:"metadata"`
-		Status   resourceStatus    `json:"status"`
-	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
-	if err != nil {
-		return 0, err
-	}
-	same := write{o.resourceVersion, s.text()}
-	if r.written[s.ID] == same {
-		return 0, nil
-	}
-	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name, uid: s.UID}
-	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
-		return hold, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	now, err := r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, about.namespace, s.Name, patch)
-	switch {
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return 0, nil // there is a newer version, or none
-	case err != nil:
-		return 0, err
-	}
-	r.written[s.ID] = same
-	var left resourceStatus
-	_ = json.Unmarshal(now.Status, &left)
-	r.opts.Contests.wrote(about, now.ResourceVersion, left.String())
-	for _, e := range s.events() {
-		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
-	}
-	r.tellSessions(s)
-	pause(ctx, statusPause)
-	return 0, nil
-}
-
 // String returns a text that is the same for equal statuses.
 func (s resourceStatus) String() string {
 	b, _ := json.Marshal(s) // strings and numbers always can be
 	return string(b)
 }
 
-// text returns all that is said, without the time.
-func (s said) text() string {
-	text := s.Reason + s.Message
-	if s.programmed != nil {
-		text += s.programmed.Reason + s.programmed.Message
+// timeless returns the same, without the times at which conditions became so.
+func (s resourceStatus) timeless() string {
+	s.Conditions = timeless(s.Conditions)
+	return s.String()
+}
+
+// timeless returns conditions without the times at which they became so.
+func timeless(conditions []condition) []condition {
+	out := slices.Clone(conditions)
+	for i := range out {
+		out[i].LastTransitionTime = ""
 	}
-	if s.sessions != nil {
-		text += fmt.Sprint(*s.sessions)
-	}
-	if s.refs != nil {
-		text += s.refs.Reason + s.refs.Message
-	}
-	if s.pool != nil {
-		text += fmt.Sprint(*s.pool)
-	}
-	return text
+	return out
 }
 
 // wanted returns the status that the object should have, and whether it has

@@ -63,7 +63,7 @@ func TestWantedStatus(t *testing.T) {
 }
 
 func TestStateStatus(t *testing.T) {
-	s := NewState(StateOptions{Node: "n1"})
+	s := NewStateWriter(StateWriterOptions{Node: "n1"})
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	var have stateStatus
 	for _, step := range []struct {
@@ -92,7 +92,7 @@ func TestStateStatus(t *testing.T) {
 
 // A round that begins when an agent has been heard sees what it says of its sessions.
 func TestSessionsBeforeRound(t *testing.T) {
-	r := NewResourceStatus(ResourceStatusOptions{})
+	r := NewResourceStatusWriter(ResourceStatusWriterOptions{})
 	r.fleet.mu.Lock()
 	r.fleet.listed = true
 	r.fleet.agents.Hear("n1", reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: true}}}, time.Now())
@@ -102,12 +102,12 @@ func TestSessionsBeforeRound(t *testing.T) {
 		r.fleet.wake()
 	}()
 	time.Sleep(50 * time.Millisecond)
-	if len(r.poke) > 0 {
+	if len(r.keeper.poke) > 0 {
 		t.Error("a round begins before the sessions are known")
 	}
 	r.fleet.mu.Unlock()
 	<-done
-	if len(r.poke) == 0 || len(r.Sessions()) != 1 {
-		t.Errorf("%d rounds are to begin, with the sessions %v", len(r.poke), r.Sessions())
+	if len(r.keeper.poke) == 0 || len(r.Sessions()) != 1 {
+		t.Errorf("%d rounds are to begin, with the sessions %v", len(r.keeper.poke), r.Sessions())
 	}
 }

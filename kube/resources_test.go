@@ -399,7 +399,7 @@ func TestResourceStatus(t *testing.T) {
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
 	run(t, w.Run)
 	verdict := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, UID: "u-p", Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"}
 	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
@@ -425,7 +425,7 @@ func TestResourceStatus(t *testing.T) {
 
 func TestState(t *testing.T) {
 	a, c := newAPI(t, allPlurals...)
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.Set(reconcile.State{Known: true, Errors: []string{"pool p overlaps"}})
 	run(t, s.Run)
 	says := func(what, want string) {

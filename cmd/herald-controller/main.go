@@ -103,7 +103,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	controllerOpts := reconcile.ControllerOptions{
 		Worker:  worker,
 		Cluster: watcher,
-		Writer: kube.NewWriter(kube.WriterOptions{
+		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
 			Client:  client,
 			Events:  events,
 			Logger:  log.With("component", "writer"),
@@ -124,14 +124,14 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
+		resources := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
 			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
 			Wake: worker.Wake, Contests: contests,
 		})
 		controllerOpts.Resources, sessions = resources, resources.Sessions
 	}
 	if o.ConfigFile == "" {
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
+		controllerOpts.State = kube.NewStateWriter(kube.StateWriterOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{

@@ -29,7 +29,7 @@ func TestGuard(t *testing.T) {
 	a.set("bgppeers", "r", `{}`, 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
 	run(t, w.Run)
 	pool := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, UID: "u-p", Generation: 1, Accepted: true, Reason: config.VerdictAccepted}
 	peer := config.Verdict{ID: config.ID{Kind: config.KindPeer, Name: "r"}, UID: "u-r", Generation: 1, Accepted: true, Reason: config.VerdictAccepted}
