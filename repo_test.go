@@ -32,10 +32,19 @@ var imports = map[string][]string{
 	"diagnosis":   {"status"},
 	"kernel":      {},
 	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "manifest", "render", "status", "wake"},
+	"cluster":     {"config", "status"},
+	"source":      {"cluster", "config", "status"},
+	"assign":      {"alloc", "cluster", "config", "status"},
+	"announce":    {"cluster", "config", "render", "status"},
+	"handover":    {"announce", "cluster", "render", "status", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "manifest", "render", "source", "status", "wake"},
+
+	"announce/announcetest": {"announce", "cluster", "config"},
+	"cluster/clustertest":   {"cluster"},
+
 	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
-	"kube":        {"config", "reconcile", "status", "wake"},
+	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
@@ -68,6 +77,11 @@ var pure = map[string][]string{
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"cluster":  {"os", "net", "log", "log/slog", "sync", "context"},
+	"assign":   {"os", "net", "log", "log/slog", "sync", "context"},
+	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
+	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }

@@ -11,10 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -66,7 +66,7 @@ func (a serviceStatusID) compare(b serviceStatusID) int {
 
 // A serviceStatusWant is what an object is to say.
 type serviceStatusWant struct {
-	service reconcile.Key
+	service cluster.Key
 	content string // see contentOf
 }
 

@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 )
 
 // create makes an object that says what is wanted.
@@ -83,7 +83,7 @@ func (w *ServiceStatusWriter) delete(ctx context.Context, kind, name string) err
 
 // succeed deletes what agents that are not alive any more have left behind about
 // a Service that this one now answers for.
-func (w *ServiceStatusWriter) succeed(ctx context.Context, id serviceStatusID, service reconcile.Key) error {
+func (w *ServiceStatusWriter) succeed(ctx context.Context, id serviceStatusID, service cluster.Key) error {
 	others, err := w.opts.Client.customResources(id.kind, w.opts.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labelServiceName + "=" + service.Name + "," + labelServiceNamespace + "=" + service.Namespace,
 	})

@@ -14,6 +14,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -36,15 +38,15 @@ type ServiceWriterOptions struct {
 // from it.
 type ServiceWriter struct {
 	opts   ServiceWriterOptions
-	keeper *keeper[reconcile.Key, reconcile.Update]
+	keeper *keeper[cluster.Key, assign.Update]
 
 	mu     sync.Mutex // guards the field below
-	events map[reconcile.Key]serviceEvents
+	events map[cluster.Key]serviceEvents
 }
 
 // serviceEvents are the events that go with the next write to a Service.
 type serviceEvents struct {
-	events []reconcile.Event
+	events []cluster.Event
 	told   string // the version of the Service that the last events went with
 }
 
@@ -54,16 +56,16 @@ func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
 	w := &ServiceWriter{opts: opts}
-	w.keeper = newKeeper(keeperOptions[reconcile.Key, reconcile.Update]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: reconcile.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
+	w.keeper = newKeeper(keeperOptions[cluster.Key, assign.Update]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
 	})
 	return w
 }
 
 // Set replaces what is wanted. It does not wait for anything to be written.
-func (w *ServiceWriter) Set(updates []reconcile.Update) {
-	wanted := make(map[reconcile.Key]reconcile.Update, len(updates))
-	events := make(map[reconcile.Key]serviceEvents)
+func (w *ServiceWriter) Set(updates []assign.Update) {
+	wanted := make(map[cluster.Key]assign.Update, len(updates))
+	events := make(map[cluster.Key]serviceEvents)
 	w.mu.Lock()
 	for _, u := range updates {
 		wanted[u.Service.Key] = u
@@ -90,7 +92,7 @@ func (w *ServiceWriter) Run(ctx context.Context) error { return w.keeper.Run(ctx
 
 // diff returns the request that carries out an Update. A Plan has none for a
 // Service that is as it should be.
-func (w *ServiceWriter) diff(_ reconcile.Key, u *reconcile.Update, _ time.Time) (*request, time.Duration) {
+func (w *ServiceWriter) diff(_ cluster.Key, u *assign.Update, _ time.Time) (*request, time.Duration) {
 	if u == nil {
 		return nil, 0
 	}
@@ -106,7 +108,7 @@ func (w *ServiceWriter) diff(_ reconcile.Key, u *reconcile.Update, _ time.Time) 
 }
 
 // takeEvents returns the events that go with an Update that was carried out.
-func (w *ServiceWriter) takeEvents(u reconcile.Update) []reconcile.Event {
+func (w *ServiceWriter) takeEvents(u assign.Update) []cluster.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, wanted := w.events[u.Service.Key]
@@ -118,7 +120,7 @@ func (w *ServiceWriter) takeEvents(u reconcile.Update) []reconcile.Event {
 }
 
 // write carries out an Update.
-func (w *ServiceWriter) write(ctx context.Context, u reconcile.Update) (result, error) {
+func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, error) {
 	patch, err := patchOf(u, time.Now())
 	if err != nil {
 		return result{}, err
@@ -133,15 +135,15 @@ func (w *ServiceWriter) write(ctx context.Context, u reconcile.Update) (result, 
 	return result{version: now.ResourceVersion, has: shownBy(reconcile.FromService(now))}, nil
 }
 
-func subjectOf(svc *reconcile.Service) subject {
+func subjectOf(svc *cluster.Service) subject {
 	return subject{kind: serviceSubject, namespace: svc.Namespace, name: svc.Name, uid: svc.UID}
 }
 
 // shownBy returns a text that differs between two versions of a Service if the
 // fields that Herald writes do.
-func shownBy(svc *reconcile.Service) string {
+func shownBy(svc *cluster.Service) string {
 	var b strings.Builder
-	b.WriteString(svc.Annotations[reconcile.AnnotationPool])
+	b.WriteString(svc.Annotations[assign.AnnotationPool])
 	for _, s := range svc.Ingress {
 		b.WriteString(" ")
 		b.WriteString(s)
