@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/reconcile"
 )
 
 // guardFinalizer keeps a pool that is deleted until no Service has an address of
@@ -18,12 +19,12 @@ const guardFinalizer = "heraldlb.io/protect-addresses"
 // guard returns the request that gives a pool the finalizer where pools are
 // protected, or takes it away where they are not or where the pool may go; nil if
 // the pool is as it should be.
-func (w *ResourceStatusWriter) guard(o observed, want resourceWant) *request {
+func (w *ResourceStatusWriter) guard(o observed, want reconcile.ResourceStatus) *request {
 	if want.Kind != config.KindPool {
 		return nil
 	}
 	has := slices.Contains(o.finalizers, guardFinalizer)
-	needed := want.protect && want.Reason != config.VerdictDeleted && want.Reason != config.VerdictIgnored && (has || !o.Deleting)
+	needed := want.Protect && want.Reason != config.VerdictDeleted && want.Reason != config.VerdictIgnored && (has || !o.Deleting)
 	if has == needed {
 		return nil
 	}

@@ -323,7 +323,8 @@ func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []f
 		Writer:    kube.NewServiceWriter(kube.ServiceWriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
 		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake, Contests: contests}),
+		Resources: kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: resources, Events: events, Logger: log, Contests: contests}),
+		Agents:    kube.NewAgentStates(kube.AgentStatesOptions{Client: c, Namespace: "ns", Wake: worker.WakeSoon}),
 		State:     kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})

@@ -10,16 +10,12 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
-	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -67,32 +63,18 @@ type ResourceStatusWriterOptions struct {
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
-	Wake      func()       // optional: called when Nowhere or Sessions may have changed; must not block
 	Contests  *Contests    // optional: shared with the process's other writers
 }
 
 // A ResourceStatusWriter makes the status of resources say what became of them.
 type ResourceStatusWriter struct {
 	opts   ResourceStatusWriterOptions
-	fleet  fleet
-	keeper *keeper[config.ID, resourceWant]
+	keeper *keeper[config.ID, reconcile.ResourceStatus]
 
-	mu     sync.Mutex // guards the field below
-	wanted reconcile.ResourceStatus
-
-	// The fields below are the keeper's one worker's.
-	sessions map[config.ID]string    // what an event has said last of the sessions with a peer
-	absent   map[config.ID]time.Time // since when no node holds a session with a peer
+	sessions map[config.ID]string // the reason in the last event about the sessions with a peer; the keeper's one worker has it
 }
 
-// A resourceWant is what there is to say of a resource.
-type resourceWant struct {
-	config.Verdict
-	version string          // of the resources that the controller uses
-	refs    *reconcile.Refs // nil: it refers to nothing, or that is not known yet
-	pool    *status.Pool    // nil: there are no counters
-	protect bool            // a pool stays until no Service has an address of it
-}
+var _ reconcile.ResourceWriter = (*ResourceStatusWriter)(nil)
 
 // NewResourceStatusWriter returns a ResourceStatusWriter that wants nothing.
 func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWriter {
@@ -100,68 +82,44 @@ func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWr
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
 	w := &ResourceStatusWriter{opts: opts}
-	w.keeper = newKeeper(keeperOptions[config.ID, resourceWant]{
+	w.keeper = newKeeper(keeperOptions[config.ID, reconcile.ResourceStatus]{
 		Contests: opts.Contests, Logger: opts.Logger, Failed: "resource status not updated", Compare: config.ID.Compare,
 		Diff: w.diff, Every: statusRound,
 	})
-	w.fleet.wake, w.fleet.links = func() {
-		news := w.fleet.newSessions()
-		w.keeper.Wake() // after that: a round reads what newSessions keeps
-		if news && opts.Wake != nil {
-			opts.Wake()
-		}
-	}, opts.Wake
 	return w
 }
 
-// Nowhere reports whether all agents say that they lack an interface.
-func (w *ResourceStatusWriter) Nowhere(iface string) bool {
-	w.mu.Lock()
-	version := w.wanted.Version
-	w.mu.Unlock()
-	return w.fleet.nowhere(version, iface)
-}
-
 // Set replaces what there is to say. It does not wait for it to be written.
-func (w *ResourceStatusWriter) Set(s reconcile.ResourceStatus) {
-	w.mu.Lock()
-	w.wanted = s
-	w.mu.Unlock()
-	pools := map[string]status.Pool{}
-	for _, p := range s.Pools {
-		pools[p.Name] = p
-	}
-	wanted := make(map[config.ID]resourceWant, len(s.Verdicts))
-	for _, v := range s.Verdicts {
-		want := resourceWant{Verdict: v, version: s.Version, protect: s.Protect}
-		if refs, ok := s.Refs[v.ID]; ok {
-			want.refs = &refs
-		}
-		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
-			want.pool = &pool
-		}
-		wanted[v.ID] = want
+func (w *ResourceStatusWriter) Set(all []reconcile.ResourceStatus) {
+	wanted := make(map[config.ID]reconcile.ResourceStatus, len(all))
+	for _, s := range all {
+		wanted[s.ID] = s
 	}
 	w.keeper.Set(wanted)
+}
+
+// Published returns what the status of a resource says of a version.
+func (w *ResourceStatusWriter) Published(v config.Verdict) reconcile.PublishedStatus {
+	o, ok := w.opts.Resources.get(v.ID)
+	if !ok || o.UID != v.UID {
+		return reconcile.PublishedStatus{}
+	}
+	var have resourceStatus
+	_ = json.Unmarshal(o.status, &have) // what is no status says nothing
+	return reconcile.PublishedStatus{Programmed: have.programmed(v.Generation), Sessions: have.Sessions != nil}
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
 func (w *ResourceStatusWriter) Run(ctx context.Context) error {
-	w.sessions, w.absent = map[config.ID]string{}, map[config.ID]time.Time{}
+	w.sessions = map[config.ID]string{}
 	w.opts.Resources.observe(w.keeper.Wake)
 	defer w.opts.Resources.observe(nil)
-	var g errgroup.Group
-	g.Go(func() error {
-		w.fleet.run(ctx, w.opts.Client, w.opts.Resources.opts.Namespace)
-		return nil
-	})
-	g.Go(func() error { return w.keeper.Run(ctx) })
-	return g.Wait()
+	return w.keeper.Run(ctx)
 }
 
 // diff returns the request that makes the status of a resource say what it should.
-func (w *ResourceStatusWriter) diff(id config.ID, want *resourceWant, now time.Time) (r *request, again time.Duration) {
+func (w *ResourceStatusWriter) diff(id config.ID, want *reconcile.ResourceStatus, now time.Time) (*request, time.Duration) {
 	if want == nil {
 		return nil, 0
 	}
@@ -169,42 +127,26 @@ func (w *ResourceStatusWriter) diff(id config.ID, want *resourceWant, now time.T
 	if !ok || o.UID != want.UID || o.Generation != want.Generation {
 		return nil, 0 // there is a newer version, which the next pass sees
 	}
-	s := said{Verdict: want.Verdict, pool: want.pool}
-	_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
-	progress, again, known := w.fleet.progress(want.version)
-	if known {
-		p := progress.Of(want.Verdict, s.have.programmed(want.Generation))
-		s.programmed = &p
-	}
-	if want.Kind == config.KindPeer {
-		if left := w.judge(&s, w.fleet.getSessions(), now); again == 0 || left > 0 && left < again {
-			again = left
-		}
-	}
-	// Until agents are heard, what was said of interfaces stays.
-	if want.refs != nil && (known || len(want.refs.Interfaces) == 0) {
-		refs := want.refs.Resolve(progress.Nowhere)
-		s.refs = &refs
-	}
 	// The finalizer first: an object that is deleted before it is there is gone.
 	if r := w.guard(o, *want); r != nil {
-		return r, again
+		return r, 0
 	}
-	status, changed := s.wanted(now)
+	var have resourceStatus
+	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
+	next, changed := have.next(*want, now)
 	if !changed {
-		return nil, again
+		return nil, 0
 	}
 	return &request{
 		about:   subject{kind: id.Kind, namespace: w.opts.Resources.opts.Namespace, name: id.Name, uid: want.UID},
-		version: o.resourceVersion, has: s.have.String(), want: status.timeless(),
-		send: func(ctx context.Context) (result, error) { return w.patch(ctx, id, o.resourceVersion, status) },
+		version: o.resourceVersion, has: have.String(), want: next.timeless(),
+		send: func(ctx context.Context) (result, error) { return w.patch(ctx, id, o.resourceVersion, next) },
 		sent: func() {
-			for _, e := range s.events() {
-				w.opts.Events.Resource(w.opts.Resources.opts.Namespace, s.Verdict, e)
+			for _, e := range append(have.events(*want), w.sessionEvents(have, *want)...) {
+				w.opts.Events.Resource(w.opts.Resources.opts.Namespace, want.Verdict, e)
 			}
-			w.tellSessions(s)
 		},
-	}, again
+	}, 0
 }
 
 // patch writes the status of a version of an object.
@@ -223,17 +165,6 @@ func (w *ResourceStatusWriter) patch(ctx context.Context, id config.ID, version 
 	var left resourceStatus
 	_ = json.Unmarshal(now.Status, &left)
 	return result{version: now.ResourceVersion, has: left.String()}, nil
-}
-
-// A said is what there is to say of a resource.
-type said struct {
-	config.Verdict
-	have       resourceStatus          // what its status says
-	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
-	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
-	pool       *status.Pool            // nil: there are no counters
-
-	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
 }
 
 // String returns a text that is the same for equal statuses.
@@ -257,28 +188,28 @@ func timeless(conditions []condition) []condition {
 	return out
 }
 
-// wanted returns the status that the object should have, and whether it has
-// another one. Conditions of others stay.
-func (s said) wanted(now time.Time) (resourceStatus, bool) {
-	have, want := s.have, resourceStatus{Conditions: slices.Clone(s.have.Conditions)}
-	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
-	if p := s.programmed; p != nil {
-		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
+// next returns the status that an object should have that has this one, and whether
+// they differ. Conditions of others stay.
+func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resourceStatus, bool) {
+	want := resourceStatus{Conditions: slices.Clone(s.Conditions)}
+	changed := want.set(conditionAccepted, is.Generation, is.Accepted, is.Reason, is.Message, now)
+	if p := is.Programmed; p != nil {
+		changed = want.set(conditionProgrammed, is.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
-	changed = want.setSessions(have, s, now) || changed
-	if p := s.refs; p != nil {
-		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
+	changed = want.setSessions(s, is, now) || changed
+	if p := is.Resolved; p != nil {
+		changed = want.set(conditionResolved, is.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
-	if len(s.InForce) > 0 {
-		text := string(s.InForce)
+	if len(is.InForce) > 0 {
+		text := string(is.InForce)
 		want.InForce = &text
 	}
-	changed = changed || !equalPtr(have.InForce, want.InForce)
-	if s.pool != nil {
-		want.AssignedIPv4, want.AvailableIPv4 = counters(s.pool.TotalV4, s.pool.InUseV4)
-		want.AssignedIPv6, want.AvailableIPv6 = counters(s.pool.TotalV6, s.pool.InUseV6)
-		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
-			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
+	changed = changed || !equalPtr(s.InForce, want.InForce)
+	if is.Pool != nil {
+		want.AssignedIPv4, want.AvailableIPv4 = counters(is.Pool.TotalV4, is.Pool.InUseV4)
+		want.AssignedIPv6, want.AvailableIPv6 = counters(is.Pool.TotalV6, is.Pool.InUseV6)
+		changed = changed || !equalPtr(s.AssignedIPv4, want.AssignedIPv4) || !equalPtr(s.AvailableIPv4, want.AvailableIPv4) ||
+			!equalPtr(s.AssignedIPv6, want.AssignedIPv6) || !equalPtr(s.AvailableIPv6, want.AvailableIPv6)
 	}
 	return want, changed
 }

@@ -136,7 +136,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	var applier *frr.Applier
-	progress := reconcile.NewProgress(reconcile.ProgressOptions{
+	progress := reconcile.NewAppliedState(reconcile.AppliedStateOptions{
 		Writer: kube.NewStateWriter(kube.StateWriterOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
 			Contests: contests,
