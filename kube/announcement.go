@@ -23,8 +23,6 @@ type AnnouncementsOptions struct {
 	Namespace string       // required
 	Wake      func()       // required: called after every change; must not block
 	Logger    *slog.Logger // required
-
-	Sessions func() reconcile.NodeSessions // optional: what agents say of their sessions; must not block
 }
 
 // Announcements holds what agents say they announce: the status of every
@@ -162,9 +160,6 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 		clear(a.changed)
 	}
 	out.Words = a.words
-	if a.opts.Sessions != nil {
-		out.Sessions = a.opts.Sessions()
-	}
 	return out, true
 }
 

@@ -397,24 +397,25 @@ func TestResourcesNotInstalled(t *testing.T) {
 func TestResourceStatus(t *testing.T) {
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
+		Client: c, Resources: newResources(t, c, func() {}), Events: kube.NewRecorder(c, "test", slog.New(slog.DiscardHandler)),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
 	run(t, w.Run)
 	verdict := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, UID: "u-p", Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"}
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written := func(what, want string) {
 		t.Helper()
 		eventually(t, what, func() bool { return strings.Contains(a.status("ipaddresspools", "p"), want) })
 	}
 	written("it is accepted", `"status":"True"`)
 	verdict.Accepted, verdict.Reason, verdict.Message = false, "Conflict", "overlaps"
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written("it is refused", `"message":"overlaps"`)
 	// Whoever else writes it is corrected.
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1, `"status":{"conditions":[]}`)
 	written("it is refused again", `"message":"overlaps"`)
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	// Only what differs is written: by now that were three writes.
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -425,7 +426,7 @@ func TestResourceStatus(t *testing.T) {
 
 func TestState(t *testing.T) {
 	a, c := newAPI(t, allPlurals...)
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.Set(reconcile.State{Known: true, Errors: []string{"pool p overlaps"}})
 	run(t, s.Run)
 	says := func(what, want string) {

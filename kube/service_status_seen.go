@@ -59,13 +59,6 @@ func (s *seenStatuses) all(kind string) []serviceStatusObject {
 	return s.kinds[kind].list()
 }
 
-// forget drops an object that was deleted, before the watch reports that.
-func (s *seenStatuses) forget(kind, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.kinds[kind].delete(name)
-}
-
 // run reads until the context is canceled.
 func (s *seenStatuses) run(ctx context.Context) error {
 	var g errgroup.Group

@@ -12,58 +12,62 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// An agentState is what the agent of a node says in its ConfigurationState.
-type agentState struct {
-	node  string
-	state reconcile.State
-	heard time.Time // when it began to say so
+// AgentStatesOptions say where AgentStates are read.
+type AgentStatesOptions struct {
+	Client    *Client // required
+	Namespace string  // required
+	Wake      func()  // required: called after every change; must not block
 }
 
-// agentStates mirrors what all agents say in their ConfigurationStates.
-type agentStates struct {
-	client *Client
+// AgentStates hold what all agents report in their ConfigurationStates.
+type AgentStates struct {
+	opts AgentStatesOptions
 
 	mu     sync.Mutex // guards states
-	states *mirror[string, agentState]
+	states *mirror[string, reconcile.AgentState]
 }
 
-// newAgentStates returns agentStates that know nothing until they run.
-func newAgentStates(c *Client, namespace string, wake func()) *agentStates {
-	a := &agentStates{client: c}
-	a.states = newMirror(kind[*customResource, string, agentState]{
-		from:    func(c *Client) lister { return c.customResources(kindState, namespace) },
+var _ reconcile.AgentStates = (*AgentStates)(nil)
+
+// NewAgentStates returns AgentStates that know nothing until they run.
+func NewAgentStates(opts AgentStatesOptions) *AgentStates {
+	a := &AgentStates{opts: opts}
+	a.states = newMirror(kind[*customResource, string, reconcile.AgentState]{
+		from:    func(c *Client) lister { return c.customResources(kindState, opts.Namespace) },
 		row:     agentStateOf,
-		key:     func(a agentState) string { return a.node },
+		key:     func(s reconcile.AgentState) string { return s.Node },
 		compare: strings.Compare,
-		omit:    func(a agentState) bool { return a.node == "" }, // the controller's
-		same:    func(a, b agentState) bool { return a.state.Equal(b.state) },
-	}, mirrorOptions[agentState]{mu: &a.mu, wake: wake, absent: func(error) {}})
+		omit:    func(s reconcile.AgentState) bool { return s.Node == "" }, // the controller's
+		same:    func(x, y reconcile.AgentState) bool { return x.State.Equal(y.State) },
+	}, mirrorOptions[reconcile.AgentState]{mu: &a.mu, wake: opts.Wake, absent: func(error) {}})
 	return a
 }
 
 // agentStateOf returns what an object says; that of no agent has no node.
-func agentStateOf(o *customResource) agentState {
+func agentStateOf(o *customResource) reconcile.AgentState {
 	node, agent := strings.CutPrefix(o.Name, statePrefix)
 	if !agent {
-		return agentState{}
+		return reconcile.AgentState{}
 	}
 	var says stateStatus
 	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	return agentState{node, says.state(), time.Now()}
+	return reconcile.AgentState{Node: node, State: says.state(), Since: time.Now()}
 }
 
-// list returns what agents say, in the order of their nodes, and whether that was
-// read.
-func (a *agentStates) list() ([]agentState, bool) {
+// States returns what each agent reports, in the order of the nodes, and whether
+// that was read. It returns the same slice until something changes.
+func (a *AgentStates) States() ([]reconcile.AgentState, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.states.list(), a.states.reading == listed
 }
 
-// run reads until the context is canceled. It begins with nothing.
-func (a *agentStates) run(ctx context.Context) {
+// Run reads until the context is canceled, and then forgets everything. It may be
+// called again, but not twice at a time.
+func (a *AgentStates) Run(ctx context.Context) error {
+	a.states.run(ctx, a.opts.Client)
 	a.mu.Lock()
 	a.states.reset()
 	a.mu.Unlock()
-	a.states.run(ctx, a.client)
+	return nil
 }

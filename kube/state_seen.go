@@ -13,9 +13,8 @@ type seenState struct {
 	client *Client
 	name   string
 
-	mu     sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards states
 	states *mirror[string, *customResource]
-	gone   bool // there was one, and somebody deleted it
 }
 
 // newSeenState returns a seenState that knows nothing until it runs.
@@ -26,30 +25,22 @@ func newSeenState(c *Client, namespace, name string, wake func()) *seenState {
 		row:     func(o *customResource) *customResource { return o },
 		key:     func(o *customResource) string { return o.Name },
 		compare: strings.Compare,
-	}, mirrorOptions[*customResource]{
-		mu: &s.mu, wake: wake, absent: func(error) {}, stays: true,
-		news: func(changes []change[*customResource]) bool {
-			s.gone = changes[len(changes)-1].now == nil
-			return true
-		},
-	})
+	}, mirrorOptions[*customResource]{mu: &s.mu, wake: wake, absent: func(error) {}, stays: true})
 	return s
 }
 
-// get returns the object, nil if there is none; whether there was one before that
-// somebody deleted; and whether it was read yet.
-func (s *seenState) get() (o *customResource, gone, read bool) {
+// get returns the object, nil if there is none, and whether it was read yet.
+func (s *seenState) get() (o *customResource, read bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o, _ = s.states.get(s.name)
-	return o, s.gone, s.states.reading == listed
+	return o, s.states.reading == listed
 }
 
 // run reads until the context is canceled. It begins with nothing.
 func (s *seenState) run(ctx context.Context) {
 	s.mu.Lock()
 	s.states.reset()
-	s.gone = false
 	s.mu.Unlock()
 	s.states.run(ctx, s.client)
 }

@@ -136,8 +136,8 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
 	var applier *frr.Applier
-	progress := reconcile.NewProgress(reconcile.ProgressOptions{
-		Writer: kube.NewState(kube.StateOptions{
+	progress := reconcile.NewAppliedState(reconcile.AppliedStateOptions{
+		Writer: kube.NewStateWriter(kube.StateWriterOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod, Logger: log.With("component", "status"),
 			Contests: contests,
 		}),
@@ -193,7 +193,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		tasks = append(tasks, daemon.Task{Name: "state", Run: progress.Run})
 	}
 	if o.ServiceStatus {
-		statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
+		statuses := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod,
 			Wanted: func() ([]reconcile.ServiceStatus, bool) {
 				r := board.Report()

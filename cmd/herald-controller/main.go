@@ -107,7 +107,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	controllerOpts := reconcile.ControllerOptions{
 		Worker:  worker,
 		Cluster: watcher,
-		Writer: kube.NewWriter(kube.WriterOptions{
+		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
 			Client:  client,
 			Events:  events,
 			Logger:  log.With("component", "writer"),
@@ -126,20 +126,18 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if documents.ConfigMap != nil {
 		controllerOpts.ConfigEvents = func(e cluster.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}
-	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
-			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
-			Wake: worker.Wake, Contests: contests,
+		controllerOpts.Resources = kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
+			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"), Contests: contests,
 		})
-		controllerOpts.Resources, sessions = resources, resources.Sessions
+		controllerOpts.Agents = kube.NewAgentStates(kube.AgentStatesOptions{Client: client, Namespace: o.Namespace, Wake: worker.WakeSoon})
 	}
 	if o.ConfigFile == "" {
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
+		controllerOpts.State = kube.NewStateWriter(kube.StateWriterOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
 	}
 	if o.ServiceStatus {
 		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"), Sessions: sessions,
+			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"),
 		})
 	}
 	controller := reconcile.NewController(controllerOpts)

@@ -44,7 +44,7 @@ func assigned(name, version, addr string) assign.Update {
 // A harness is a Writer, its Recorder, and an API server that counts.
 type harness struct {
 	client *fake.Clientset
-	writer *kube.Writer
+	writer *kube.ServiceWriter
 
 	mu      sync.Mutex // guards the fields below
 	patches []string   // names of the Services patched, in order
@@ -68,7 +68,7 @@ func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	client := newClient(t, h.client)
 	events := kube.NewRecorder(client, "herald-controller", log)
-	h.writer = kube.NewWriter(kube.WriterOptions{Client: client, Events: events, Logger: log})
+	h.writer = kube.NewServiceWriter(kube.ServiceWriterOptions{Client: client, Events: events, Logger: log})
 	run(t, events.Run)
 	return h
 }
