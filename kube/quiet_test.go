@@ -218,6 +218,7 @@ func (l listener) Set(r status.Report) { l(r) }
 // While nothing changes, a controller and an agent write nothing, however often they
 // look again at what there is, and are made to read all of it again.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
 		a.set("namespaces", "ns", "", 1)
@@ -322,11 +323,12 @@ func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []f
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
-		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
+		Writer:    kube.NewServiceWriter(kube.ServiceWriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
 		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake, Contests: contests}),
-		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
+		Resources: kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: resources, Events: events, Logger: log, Contests: contests}),
+		Agents:    kube.NewAgentStates(kube.AgentStatesOptions{Client: c, Namespace: "ns", Wake: worker.WakeSoon}),
+		State:     kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, controller.Lead}
@@ -338,10 +340,10 @@ func agentOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(c
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
-	state := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
+	state := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
 	var mu sync.Mutex
 	var last status.Report
-	statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
+	statuses := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 		Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests,
 		Wanted: func() ([]reconcile.ServiceStatus, bool) {
 			mu.Lock()

@@ -35,7 +35,7 @@ func (a *announcing) wanted() ([]reconcile.ServiceStatus, bool) {
 	return a.all, a.known
 }
 
-func (a *announcing) set(w *kube.ServiceStatus, all ...reconcile.ServiceStatus) {
+func (a *announcing) set(w *kube.ServiceStatusWriter, all ...reconcile.ServiceStatus) {
 	a.mu.Lock()
 	a.all, a.known = all, true
 	a.mu.Unlock()
@@ -103,6 +103,7 @@ func (a *api) left(plural, name, node, service string) {
 }
 
 func TestServiceStatus(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes", "pods")
 	a.set("nodes", "n1", "", 1)
 	a.set("pods", "agent-1", "", 1)
@@ -111,7 +112,7 @@ func TestServiceStatus(t *testing.T) {
 	a.left(l2Plural, "l2-alive", "n9", "web")     // of one that is: the other address of the Service
 	a.left(l2Plural, "l2-elsewhere", "n8", "www") // of another Service
 	n := &announcing{}
-	w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 		Client: c, Namespace: "ns", Node: "n1", Pod: "agent-1", Wanted: n.wanted,
 		Gone: func(node string) bool { return node == "n8" }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
@@ -148,12 +149,13 @@ func TestServiceStatus(t *testing.T) {
 
 // A new agent takes over what the one before it on the node has written.
 func TestServiceStatusTakeover(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	start := func(pod string) (*kube.ServiceStatus, *announcing) {
+	start := func(pod string) (*kube.ServiceStatusWriter, *announcing) {
 		n := &announcing{}
-		w := kube.NewServiceStatus(kube.ServiceStatusOptions{Client: c, Namespace: "ns", Node: "n1", Pod: pod, Wanted: n.wanted, Logger: log})
+		w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Pod: pod, Wanted: n.wanted, Logger: log})
 		run(t, w.Run)
 		return w, n
 	}
@@ -187,9 +189,10 @@ func TestServiceStatusTakeover(t *testing.T) {
 // A change is as many writes among a thousand Services as among none, and without
 // one there are none.
 func TestServiceStatusWrites(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	n := &announcing{}
-	w := kube.NewServiceStatus(kube.ServiceStatusOptions{Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	run(t, w.Run)
 	var all []reconcile.ServiceStatus
 	for i := range 150 {
@@ -224,7 +227,7 @@ func TestServiceStatusMany(t *testing.T) {
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
 			a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 			var agents []*announcing
-			var writers []*kube.ServiceStatus
+			var writers []*kube.ServiceStatusWriter
 			on := func(node, service string, peers ...string) reconcile.ServiceStatus {
 				s := viaBGP(service, peers...)
 				s.Node = node
@@ -239,7 +242,7 @@ func TestServiceStatusMany(t *testing.T) {
 					a.objects[bgpPlural][name]["metadata"].(map[string]any)["labels"] = map[string]any{"metallb.io/node": node}
 					n.all = append(n.all, s)
 				}
-				w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+				w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 					Client: c, Namespace: "ns", Node: node, Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 				})
 				agents, writers = append(agents, n), append(writers, w)
@@ -275,11 +278,12 @@ func TestServiceStatusMany(t *testing.T) {
 }
 
 func TestServiceStatusNotInstalled(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, "nodes")
 	var log strings.Builder
 	var mu sync.Mutex
 	n := &announcing{}
-	w := kube.NewServiceStatus(kube.ServiceStatusOptions{
+	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 		Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)),
 	})
 	run(t, w.Run)
@@ -309,6 +313,7 @@ func (l locked) Write(p []byte) (int, error) {
 }
 
 func TestAnnouncements(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural)
 	wakes := make(chan struct{}, 100)
 	all := kube.NewAnnouncements(kube.AnnouncementsOptions{
@@ -343,6 +348,7 @@ func TestAnnouncements(t *testing.T) {
 }
 
 func TestCountWrites(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	counts := map[string]int{}
 	config := &rest.Config{Host: "http://127.0.0.1:1", QPS: -1}

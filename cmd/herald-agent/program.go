@@ -89,7 +89,7 @@ type program struct {
 	events    *kube.Recorder
 	contests  *kube.Contests
 
-	state     *reconcile.Progress
+	state     *reconcile.AppliedState
 	applier   *frr.Applier
 	peers     *frr.Poller
 	routes    *frr.Verifier
@@ -99,7 +99,7 @@ type program struct {
 	sessions  *session.Monitor
 
 	board    *status.Board
-	statuses *kube.ServiceStatus // nil: not wanted
+	statuses *kube.ServiceStatusWriter // nil: not wanted
 }
 
 // part returns the logger of a part.
@@ -118,8 +118,8 @@ func (p *program) watch() (err error) {
 
 // drive makes the parts that drive the network, and those that watch it.
 func (p *program) drive(layer2 node.Options) {
-	p.state = reconcile.NewProgress(reconcile.ProgressOptions{
-		Writer: kube.NewState(kube.StateOptions{
+	p.state = reconcile.NewAppliedState(reconcile.AppliedStateOptions{
+		Writer: kube.NewStateWriter(kube.StateWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod, Logger: p.part("status"), Contests: p.contests,
 		}),
 		FRR: func() reconcile.Running { return running(p.applier.State()) },
@@ -149,7 +149,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 		Live:       p.live,
 	})
 	if p.ServiceStatus {
-		p.statuses = kube.NewServiceStatus(kube.ServiceStatusOptions{
+		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod,
 			Wanted: func() ([]reconcile.ServiceStatus, bool) {
 				r := p.board.Report()

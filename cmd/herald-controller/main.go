@@ -154,7 +154,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 		Cluster:   p.watcher,
 		Documents: documents,
 		Protect:   documents.Protect,
-		Writer: kube.NewWriter(kube.WriterOptions{
+		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
 			Client:  p.client,
 			Events:  p.events,
 			Logger:  p.log.With("component", "writer"),
@@ -172,20 +172,18 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 	if documents.ConfigMap != nil {
 		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
 	}
-	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
-			Client: p.client, Resources: documents.Resources, Events: p.events, Logger: statusLog,
-			Wake: p.worker.Wake, Contests: p.contests,
+		opts.Resources = kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
+			Client: p.client, Resources: documents.Resources, Events: p.events, Logger: statusLog, Contests: p.contests,
 		})
-		opts.Resources, sessions = resources, resources.Sessions
+		opts.Agents = kube.NewAgentStates(kube.AgentStatesOptions{Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon})
 	}
 	if p.ConfigFile == "" {
-		opts.State = kube.NewState(kube.StateOptions{Client: p.client, Namespace: p.Namespace, Logger: statusLog, Contests: p.contests})
+		opts.State = kube.NewStateWriter(kube.StateWriterOptions{Client: p.client, Namespace: p.Namespace, Logger: statusLog, Contests: p.contests})
 	}
 	if p.ServiceStatus {
 		opts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog, Sessions: sessions,
+			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog,
 		})
 	}
 	return opts

@@ -18,17 +18,17 @@ type Running struct {
 	Trouble string // why not; empty if it is on its way
 }
 
-// ProgressOptions are what a Progress works with.
-type ProgressOptions struct {
+// AppliedStateOptions are what an AppliedState works with.
+type AppliedStateOptions struct {
 	Writer StateWriter    // required
 	FRR    func() Running // required: must not block
 }
 
-// A Progress is a StateWriter for an agent: it holds back the version of a
+// An AppliedState is a StateWriter for an agent: it holds back the version of a
 // configuration until FRR runs what follows from it. Its methods are safe for
 // concurrent use.
-type Progress struct {
-	opts ProgressOptions
+type AppliedState struct {
+	opts AppliedStateOptions
 
 	mu      sync.Mutex // guards the fields below
 	wanted  *State     // nil: nothing was said yet
@@ -39,14 +39,14 @@ type Progress struct {
 	sessions []SessionState // nil: nothing was said yet
 }
 
-var _ StateWriter = (*Progress)(nil)
+var _ StateWriter = (*AppliedState)(nil)
 
-// NewProgress returns a Progress. It starts nothing.
-func NewProgress(opts ProgressOptions) *Progress { return &Progress{opts: opts} }
+// NewAppliedState returns an AppliedState. It starts nothing.
+func NewAppliedState(opts AppliedStateOptions) *AppliedState { return &AppliedState{opts: opts} }
 
 // Set replaces what there is to say, after FRR was given what follows from it. A
 // Failure is why FRR was not.
-func (p *Progress) Set(s State) {
+func (p *AppliedState) Set(s State) {
 	p.mu.Lock()
 	p.wanted = &s
 	p.mu.Unlock()
@@ -55,7 +55,7 @@ func (p *Progress) Set(s State) {
 
 // SetSessions replaces what there is to say of the node's BGP sessions. It does not
 // block.
-func (p *Progress) SetSessions(sessions []SessionState) {
+func (p *AppliedState) SetSessions(sessions []SessionState) {
 	p.mu.Lock()
 	p.sessions = sessions
 	p.mu.Unlock()
@@ -63,7 +63,7 @@ func (p *Progress) SetSessions(sessions []SessionState) {
 }
 
 // Changed says that FRR may have come further. It does not block.
-func (p *Progress) Changed() {
+func (p *AppliedState) Changed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.wanted == nil {
@@ -102,4 +102,4 @@ func (p *Progress) Changed() {
 }
 
 // Run writes until the context is canceled.
-func (p *Progress) Run(ctx context.Context) error { return p.opts.Writer.Run(ctx) }
+func (p *AppliedState) Run(ctx context.Context) error { return p.opts.Writer.Run(ctx) }

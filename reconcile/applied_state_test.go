@@ -58,10 +58,10 @@ func (s *saying) runs(r reconcile.Running) {
 	s.frr = r
 }
 
-func TestProgress(t *testing.T) {
+func TestAppliedState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w saying
-		p := reconcile.NewProgress(reconcile.ProgressOptions{Writer: &w, FRR: w.running})
+		p := reconcile.NewAppliedState(reconcile.AppliedStateOptions{Writer: &w, FRR: w.running})
 		step := func(what string, f func(), after time.Duration, want ...reconcile.State) {
 			t.Helper()
 			f()
@@ -104,7 +104,7 @@ func TestProgress(t *testing.T) {
 		step("a version that FRR is not told of", func() {
 			p.Set(reconcile.State{Known: true, Version: "5", Failure: "no AS number"})
 		}, 6*time.Second, reconcile.State{Known: true, Version: "4", Failed: "5", Failure: "no AS number"})
-		p = reconcile.NewProgress(reconcile.ProgressOptions{Writer: &w, FRR: w.running})
+		p = reconcile.NewAppliedState(reconcile.AppliedStateOptions{Writer: &w, FRR: w.running})
 		step("a new agent", wants("5"), 0)
 		step("whose FRR does not come up", comes(down), 6*time.Second, reconcile.State{Known: true, Failed: "5", Failure: down.Trouble})
 		down1 := []reconcile.SessionState{{Peer: "tor", Reason: "NoAnswer"}}

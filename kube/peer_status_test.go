@@ -53,15 +53,11 @@ func (a *api) peer(name string) string {
 }
 
 // newPeerStatus starts what writes the status of the BGPPeer tor, which is accepted.
-func newPeerStatus(t *testing.T, a *api, c *kube.Client, wake func()) *kube.ResourceStatus {
+func newPeerStatus(t *testing.T, a *api, c *kube.Client) *resourceLoop {
 	t.Helper()
 	a.set("bgppeers", "tor", `{}`, 1)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{
-		Client: c, Resources: newResources(t, c, func() {}), Events: kube.NewRecorder(c, "test", log), Logger: log, Wake: wake,
-	})
-	run(t, w.Run)
-	w.Set(reconcile.ResourceStatus{Version: "1", Verdicts: []config.Verdict{{
+	w := newResourceLoop(t, c, newResources(t, c, func() {}), nil)
+	w.set(verdicts{version: "1", all: []config.Verdict{{
 		ID: config.ID{Kind: config.KindPeer, Name: "tor"}, UID: "u-tor", Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force",
 	}}})
 	return w
@@ -72,8 +68,7 @@ func newPeerStatus(t *testing.T, a *api, c *kube.Client, wake func()) *kube.Reso
 func TestPeerSessions(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
-	woken := make(chan struct{}, 100)
-	w := newPeerStatus(t, a, c, func() { woken <- struct{}{} })
+	w := newPeerStatus(t, a, c)
 	is := func(what, want string) {
 		t.Helper()
 		eventually(t, what, func() bool { return a.peer("tor") == want })
@@ -95,11 +90,8 @@ func TestPeerSessions(t *testing.T) {
 	if got := a.newWrites(); len(got) > 5 {
 		t.Errorf("%d writes of 4 changes: %v", len(got), got)
 	}
-	if got := w.Sessions(); len(got) != 2 || !got["n2"][0].Up || got["n1"][0].Up {
+	if got, _ := w.agents.States(); len(got) != 2 || !got[1].Sessions[0].Up || got[0].Sessions[0].Up {
 		t.Errorf("what is told to others is %+v", got)
-	}
-	if len(woken) == 0 {
-		t.Error("nobody was told that there is news")
 	}
 	a.holds("n1", "other", "")
 	a.holds("n2", "other", "")
@@ -113,10 +105,10 @@ func TestPeerSessionsDropped(t *testing.T) {
 	a, c := newAPI(t, append(allPlurals, "nodes")...)
 	a.schema = map[string][]string{"bgppeers": {}, "configurationstates": {"result", "errorSummary", "conditions"}}
 	a.set("nodes", "n1", "", 1)
-	newPeerStatus(t, a, c, nil)
+	newPeerStatus(t, a, c)
 	a.holds("n2", "tor", "")
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	say := func(up bool) {
 		s.Set(reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: up}}})
 	}
@@ -154,7 +146,7 @@ func TestStateSessions(t *testing.T) {
 	a, c := newAPI(t, append(allPlurals, "nodes")...)
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var sessions []reconcile.SessionState
 	for i := range 120 {

@@ -4,13 +4,10 @@ package kube_test
 
 import (
 	"fmt"
-	"log/slog"
 	"maps"
 	"testing"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // finalizers returns those of an object.
@@ -27,15 +24,12 @@ func TestGuard(t *testing.T) {
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	a.set("bgppeers", "r", `{}`, 1)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
-	run(t, w.Run)
+	w := newResourceLoop(t, c, newResources(t, c, func() {}), nil)
 	pool := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, UID: "u-p", Generation: 1, Accepted: true, Reason: config.VerdictAccepted}
 	peer := config.Verdict{ID: config.ID{Kind: config.KindPeer, Name: "r"}, UID: "u-r", Generation: 1, Accepted: true, Reason: config.VerdictAccepted}
 	set := func(reason string, protect bool) {
 		pool.Reason, pool.Accepted = reason, reason == config.VerdictAccepted
-		w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{pool, peer}, Protect: protect})
+		w.set(verdicts{all: []config.Verdict{pool, peer}, protect: protect})
 	}
 	is := func(what, want string) {
 		t.Helper()
