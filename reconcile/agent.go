@@ -131,6 +131,7 @@ type Agent struct {
 	opts      AgentOptions
 	loader    source.Loader
 	memory    handover.Memory
+	index     *announce.Index // of the configuration in force; nil: there was none
 	hold      drainHold
 	known     announce.Membership // the newest that was not stale
 	drained   bool                // as of then the node had drained
@@ -202,6 +203,8 @@ func (a *Agent) pass() {
 // announce decides, hands over what follows, and returns what may be seen of it.
 func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) Seen {
 	opts := a.opts.Announce
+	a.index = a.index.Of(s.Config)
+	opts.Index = a.index
 	around := Neighborhood{Membership: announce.Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
