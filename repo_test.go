@@ -37,15 +37,16 @@ var imports = map[string][]string{
 	"assign":      {"alloc", "cluster", "config", "status"},
 	"announce":    {"cluster", "config", "render", "status"},
 	"handover":    {"announce", "cluster", "render", "status", "wake"},
-	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "manifest", "render", "source", "status", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "render", "source", "status", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config"},
 	"cluster/clustertest":   {"cluster"},
 
 	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
-	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
+	"kube":        {"assign", "cluster", "config", "kube/object", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
+	"kube/object": {"cluster", "config", "manifest", "status"},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
 }
@@ -56,6 +57,7 @@ var restricted = []struct {
 	in     []string
 	why    string
 }{
+	{"k8s.io/api", []string{"kube", "lab", "cmd"}, "Kubernetes' types are decoded in kube alone"},
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
 	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
@@ -82,6 +84,8 @@ var pure = map[string][]string{
 	"assign":   {"os", "net", "log", "log/slog", "sync", "context"},
 	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
 	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"kube/object": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }

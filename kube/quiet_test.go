@@ -219,6 +219,7 @@ func (l listener) Set(r status.Report) { l(r) }
 // While nothing changes, a controller and an agent write nothing, however often they
 // look again at what there is, and are made to read all of it again.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
 		a.set("namespaces", "ns", "", 1)

@@ -143,13 +143,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.watch(w, r, plural)
 	case r.Method == http.MethodGet:
 		a.mu.Lock()
-		defer a.mu.Unlock()
 		if t.name != "" {
-			if all[t.name] == nil {
+			o := all[t.name]
+			a.mu.Unlock()
+			if o == nil {
 				fail(http.StatusNotFound, "NotFound")
 				return
 			}
-			json.NewEncoder(w).Encode(all[t.name])
+			json.NewEncoder(w).Encode(o)
 			return
 		}
 		items := []map[string]any{}
@@ -158,9 +159,11 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				items = append(items, o)
 			}
 		}
+		version := a.version
+		a.mu.Unlock()
 		json.NewEncoder(w).Encode(map[string]any{
 			"kind": apiKinds[plural] + "List", "apiVersion": apiVersion(plural),
-			"metadata": map[string]any{"resourceVersion": fmt.Sprint(a.version)}, "items": items,
+			"metadata": map[string]any{"resourceVersion": fmt.Sprint(version)}, "items": items,
 		})
 	case r.Method == http.MethodDelete:
 		a.mu.Lock()
@@ -314,6 +317,7 @@ func newResources(t *testing.T, c *kube.Client, wake func()) *kube.Resources {
 }
 
 func TestResources(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	a.set("secrets", "key", "", 1, `"type":"kubernetes.io/basic-auth"`, `"data":{"password":"c2VjcmV0","other":"eA=="}`)
@@ -345,6 +349,7 @@ func TestResources(t *testing.T) {
 // TestResourcesAnnotations changes annotations of a pool, which gives it no
 // other generation.
 func TestResourcesAnnotations(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	annotate := func(annotations map[string]any) {
 		a.mu.Lock()
@@ -379,6 +384,7 @@ func TestResourcesAnnotations(t *testing.T) {
 }
 
 func TestResourcesNotInstalled(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t)
 	r := newResources(t, c, func() {})
 	if doc, _ := r.Document(); doc.Err == nil || doc.Resources != nil {
@@ -395,6 +401,7 @@ func TestResourcesNotInstalled(t *testing.T) {
 }
 
 func TestResourceStatus(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
@@ -425,6 +432,7 @@ func TestResourceStatus(t *testing.T) {
 }
 
 func TestState(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.Set(reconcile.State{Known: true, Errors: []string{"pool p overlaps"}})

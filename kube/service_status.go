@@ -134,8 +134,8 @@ func (w *ServiceStatusWriter) wanted(ctx context.Context) (map[serviceStatusID]s
 func (w *ServiceStatusWriter) there() []serviceStatusID {
 	var out []serviceStatusID
 	for _, kind := range serviceStatusKinds {
-		for name := range w.seen.all(kind) {
-			out = append(out, serviceStatusID{kind, name})
+		for _, o := range w.seen.all(kind) {
+			out = append(out, serviceStatusID{kind, o.name})
 		}
 	}
 	return out

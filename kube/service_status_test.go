@@ -89,6 +89,7 @@ func (a *api) left(plural, name, node, service string) {
 }
 
 func TestServiceStatus(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes", "pods")
 	a.set("nodes", "n1", "", 1)
 	a.set("pods", "agent-1", "", 1)
@@ -136,6 +137,7 @@ func TestServiceStatus(t *testing.T) {
 
 // A new agent takes over what the one before it on the node has written.
 func TestServiceStatusTakeover(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -180,6 +182,7 @@ func TestServiceStatusTakeover(t *testing.T) {
 // A change is as many writes among a thousand Services as among none, and without
 // one there are none.
 func TestServiceStatusWrites(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	run(t, w.Run)
@@ -262,6 +265,7 @@ func TestServiceStatusMany(t *testing.T) {
 }
 
 func TestServiceStatusNotInstalled(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, "nodes")
 	var log strings.Builder
 	var mu sync.Mutex
@@ -295,6 +299,7 @@ func (l locked) Write(p []byte) (int, error) {
 }
 
 func TestAnnouncements(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural)
 	wakes := make(chan struct{}, 100)
 	all := kube.NewAnnouncements(kube.AnnouncementsOptions{
@@ -329,6 +334,7 @@ func TestAnnouncements(t *testing.T) {
 }
 
 func TestCountWrites(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	counts := map[string]int{}
 	config := &rest.Config{Host: "http://127.0.0.1:1", QPS: -1}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // serviceWorkers is how many Services are written at a time: enough to give a
@@ -132,7 +132,7 @@ func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, err
 	if err != nil {
 		return result{}, fmt.Errorf("service %s: patch status: %w", u.Service.Key, err)
 	}
-	return result{version: now.ResourceVersion, has: shownBy(reconcile.FromService(now))}, nil
+	return result{version: now.ResourceVersion, has: shownBy(object.FromService(now))}, nil
 }
 
 func subjectOf(svc *cluster.Service) subject {

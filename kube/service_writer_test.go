@@ -24,7 +24,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 // assigned is the Update that gives a version of a Service an address.
@@ -103,6 +103,7 @@ func (h *harness) service(t *testing.T, name string) *corev1.Service {
 }
 
 func TestWriter(t *testing.T) {
+	t.Parallel()
 	a := newService("ns", "a")
 	a.Status.Conditions = []metav1.Condition{{Type: "other.example/Ready", Status: "True", Reason: "Theirs"}}
 	h := newHarness(t, a, newService("ns", "b"))
@@ -145,6 +146,7 @@ func TestWriter(t *testing.T) {
 }
 
 func TestWriterFailures(t *testing.T) {
+	t.Parallel()
 	services := schema.GroupResource{Resource: "services"}
 	h := newHarness(t, newService("ns", "conflict"), newService("ns", "flaky"))
 	failures := 0
@@ -185,6 +187,7 @@ func TestWriterFailures(t *testing.T) {
 // What nobody wants any more is not written, nor anything by one who has
 // stopped.
 func TestWriterStopped(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t, newService("ns", "a"), newService("ns", "b"))
 	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
 	h.writer.Set([]assign.Update{assigned("b", "1", "192.0.2.2")})
@@ -205,6 +208,7 @@ func TestWriterStopped(t *testing.T) {
 }
 
 func TestWriterPatch(t *testing.T) {
+	t.Parallel()
 	old := cluster.Condition{Type: assign.ConditionAddressAssigned, True: true, Reason: assign.ReasonAssigned, Message: "before"}
 	same := assigned("a", "7", "192.0.2.1")
 	same.Service.Conditions = []cluster.Condition{old}
@@ -254,6 +258,7 @@ func TestWriterPatch(t *testing.T) {
 
 // A status that another load balancer wrote gets a condition, and stays as it is.
 func TestWriterForeign(t *testing.T) {
+	t.Parallel()
 	svc := newService("ns", "a")
 	svc.Annotations = map[string]string{assign.AnnotationPool: "theirs"}
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{
@@ -263,7 +268,7 @@ func TestWriterForeign(t *testing.T) {
 	h := newHarness(t, svc.DeepCopy())
 	run(t, h.writer.Run)
 	h.writer.Set([]assign.Update{{
-		Service: reconcile.FromService(svc), Foreign: true,
+		Service: object.FromService(svc), Foreign: true,
 		Condition: &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: assign.ReasonForeign, Message: "theirs"},
 	}})
 	eventually(t, "the condition is written", func() bool { return len(h.service(t, "a").Status.Conditions) == 1 })
@@ -278,6 +283,7 @@ func TestWriterForeign(t *testing.T) {
 
 // An event about a Node is where kubectl describe looks for it.
 func TestNodeEvent(t *testing.T) {
+	t.Parallel()
 	api := fake.NewClientset()
 	events := kube.NewRecorder(newClient(t, api), "herald-agent", slog.New(slog.DiscardHandler))
 	run(t, events.Run)

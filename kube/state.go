@@ -99,7 +99,7 @@ func (w *StateWriter) manager() string {
 
 // diff returns the request that makes the object say what it should.
 func (w *StateWriter) diff(name string, state *reconcile.State, now time.Time) (*request, time.Duration) {
-	seen, _, listed := w.seen.get()
+	seen, listed := w.seen.get()
 	if state == nil || !listed {
 		return nil, 0
 	}

@@ -4,56 +4,43 @@ package kube
 
 import (
 	"context"
+	"strings"
 	"sync"
-
-	"k8s.io/apimachinery/pkg/fields"
 )
 
-// A seenState is one ConfigurationState as the API server has it.
+// A seenState mirrors one ConfigurationState.
 type seenState struct {
-	client          *Client
-	namespace, name string
-	wake            func() // called after every change; must not block
+	client *Client
+	name   string
 
-	mu     sync.Mutex      // guards the fields below
-	seen   *customResource // nil: there is none
-	gone   bool            // there was one, and somebody deleted it
-	listed bool
+	mu     sync.Mutex // guards states
+	states *mirror[string, *customResource]
 }
 
+// newSeenState returns a seenState that knows nothing until it runs.
 func newSeenState(c *Client, namespace, name string, wake func()) *seenState {
-	return &seenState{client: c, namespace: namespace, name: name, wake: wake}
+	s := &seenState{client: c, name: name}
+	s.states = newMirror(kind[*customResource, string, *customResource]{
+		from:    func(c *Client) lister { return c.customResources(kindState, namespace).named(name) },
+		row:     func(o *customResource) *customResource { return o },
+		key:     func(o *customResource) string { return o.Name },
+		compare: strings.Compare,
+	}, mirrorOptions[*customResource]{mu: &s.mu, wake: wake, absent: func(error) {}, stays: true})
+	return s
 }
 
-// get returns the object, nil if there is none; whether there was one before that
-// somebody deleted; and whether it was read yet.
-func (s *seenState) get() (o *customResource, gone, listed bool) {
+// get returns the object, nil if there is none, and whether it was read yet.
+func (s *seenState) get() (o *customResource, read bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.seen, s.gone, s.listed
+	o, _ = s.states.get(s.name)
+	return o, s.states.reading == listed
 }
 
 // run reads until the context is canceled. It begins with nothing.
 func (s *seenState) run(ctx context.Context) {
 	s.mu.Lock()
-	s.seen, s.gone, s.listed = nil, false, false
+	s.states.reset()
 	s.mu.Unlock()
-	keep := func(o *customResource) bool {
-		s.seen, s.gone = o, o == nil && (s.gone || s.seen != nil)
-		return true
-	}
-	persist(ctx, s.client.customResources(kindState, s.namespace),
-		fields.OneTermEqualSelector("metadata.name", s.name), &sink[*customResource]{
-			wake:   s.wake,
-			mu:     &s.mu,
-			set:    keep,
-			remove: func(*customResource) bool { return keep(nil) },
-			replace: func(all []*customResource) bool {
-				if len(all) == 0 {
-					return keep(nil)
-				}
-				return keep(all[0])
-			},
-			synced: func() { s.listed = true },
-		}, func(error) {})
+	s.states.run(ctx, s.client)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/manifest"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // twoSources reports a ConfigMap beside resources. A cluster has one of them in
@@ -131,7 +131,7 @@ func (s source) objects(cmd *cobra.Command, files []string, draft bool,
 		found, mistakes := manifest.Read(t.name, t.data)
 		objects, findings = append(objects, found...), append(findings, mistakes...)
 	}
-	snapshot, mistakes := reconcile.ReadManifests(objects, draft)
+	snapshot, mistakes := object.ReadManifests(objects, draft)
 	findings = append(findings, mistakes...)
 	manifest.Sort(findings, names(texts))
 	for _, f := range findings {

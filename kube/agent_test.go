@@ -18,6 +18,7 @@ import (
 )
 
 func TestAgents(t *testing.T) {
+	t.Parallel()
 	pod := func(name, node string, phase corev1.PodPhase, port int32) corev1.Pod {
 		p := corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Name: name},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile_test
+package object_test
 
 import (
 	"net/netip"
@@ -14,7 +14,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cluster/clustertest"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 func TestReadObjects(t *testing.T) {
@@ -98,7 +98,7 @@ items:
   addressType: IPv4
   endpoints: [{addresses: [10.244.1.9], nodeName: n9}]
 `
-	got, err := reconcile.ReadObjects(strings.NewReader(manifests))
+	got, err := object.Read(strings.NewReader(manifests))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestReadObjectsMistakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := reconcile.ReadObjects(strings.NewReader(tt.manifests))
+			_, err := object.Read(strings.NewReader(tt.manifests))
 			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 				t.Errorf("error: want %q, got %v", tt.want, err)
 			}

@@ -22,10 +22,13 @@ import (
 	"github.com/heraldlb/herald/kube"
 )
 
+// limit is how long eventually waits. A busy machine needs more than the tests say.
+const limit = 30 * time.Second
+
 // eventually fails the test if a condition does not come true in time.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
@@ -33,7 +36,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-look.C:
 		case <-deadline.C:
-			t.Fatalf("not in 10 s: %s", what)
+			t.Fatalf("not in %v: %s", limit, what)
 		}
 	}
 }
@@ -79,6 +82,7 @@ func serviceNames(s cluster.Snapshot) []string {
 }
 
 func TestWatcher(t *testing.T) {
+	t.Parallel()
 	client := fake.NewClientset(
 		newService("ns", "b"),
 		newService("ns", "a"),
@@ -160,6 +164,7 @@ func TestWatcher(t *testing.T) {
 
 // An outage of the API server ends watches; then everything is listed again.
 func TestWatcherReconnect(t *testing.T) {
+	t.Parallel()
 	client := fake.NewClientset(newService("ns", "a"), newService("ns", "b"))
 	watches := make(chan *watch.FakeWatcher, 10)
 	client.PrependWatchReactor("services", func(clienttesting.Action) (bool, watch.Interface, error) {
@@ -204,6 +209,7 @@ func TestWatcherReconnect(t *testing.T) {
 
 // A new leader sees what the old one wrote, though no watch has told it yet.
 func TestWatcherRefresh(t *testing.T) {
+	t.Parallel()
 	written := func(name, version, addr string) *corev1.Service {
 		s := newService("ns", name)
 		s.ResourceVersion = version
@@ -248,6 +254,7 @@ func TestWatcherRefresh(t *testing.T) {
 }
 
 func TestConfigMap(t *testing.T) {
+	t.Parallel()
 	client := fake.NewClientset()
 	var wakes atomic.Int64
 	c := kube.NewConfigMap(kube.ConfigMapOptions{

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+// Package object decodes Kubernetes objects, as the API server has them and as kubectl
+// prints them, into the model of the cluster.
+package object
 
 import (
 	"cmp"

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+package object
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -18,11 +17,11 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/manifest"
-) // ReadObjects reads Services, Nodes, Namespaces and EndpointSlices from
+) // Read reads Services, Nodes, Namespaces and EndpointSlices from
 // manifests, as kubectl prints them: YAML documents or JSON, lists too. It
 // ignores other kinds. The Snapshot has no configuration. Its error is a
 // manifest.Errors with all mistakes.
-func ReadObjects(r io.Reader) (cluster.Snapshot, error) {
+func Read(r io.Reader) (cluster.Snapshot, error) {
 	s, err := readText(r, false)
 	sortSnapshot(&s)
 	return s, err
@@ -234,7 +233,7 @@ func fieldError(err error) error {
 	return err
 }
 
-// ReadDraft reads Services and Namespaces for a Preview, as ReadObjects does,
+// ReadDraft reads Services and Namespaces for a Preview, as Read does,
 // but leaves them in the order of the text. A Service without cluster IPs, which
 // no API server has seen, is taken to have those that its families call for.
 func ReadDraft(r io.Reader) (cluster.Snapshot, error) { return readText(r, true) }
@@ -258,14 +257,10 @@ func supposeClusterIPs(svc *corev1.Service) {
 		families = append(families, other)
 	}
 	for _, f := range families {
-		ip := supposed[0]
+		ip := cluster.SupposedClusterIPs[0]
 		if f == corev1.IPv6Protocol {
-			ip = supposed[1]
+			ip = cluster.SupposedClusterIPs[1]
 		}
 		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, ip.String())
 	}
 }
-
-// supposed are the cluster IPs of Services that no API server gave any, of the
-// blocks for documentation (RFC 5737, RFC 3849): which they are does not matter.
-var supposed = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
