@@ -76,7 +76,8 @@ type Neighborhood struct {
 	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 
-	ClaimsUntil time.Time // when the first of the Claims is too old to count; zero: there is none
+	AnsweredOn  func(netip.Addr) []string // on which interfaces; nil: on none
+	ClaimsUntil time.Time                 // when the first of the Claims is too old to count; zero: there is none
 }
 
 // A Conflict is a host, none of ours, that has an address of a Service.
@@ -125,6 +126,7 @@ type AgentOptions struct {
 	NodeEvents func(cluster.Event)                   // optional: tells of this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
 	State      StateWriter                           // optional: told whether all is in force here
+	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
 }
 
@@ -182,12 +184,16 @@ func (a *Agent) pass() {
 	}
 	s.Config = a.loader.Loaded.Config
 	r := status.Report{Synced: true, Config: a.loader.Report()}
+	var seen Seen
 	if s.Config != nil {
 		around := a.around(s)
 		if a.unsettled(s, around, start) {
 			return
 		}
-		a.announce(s, around, start, &r)
+		seen = a.announce(s, around, start, &r)
+	}
+	if a.opts.Statuses != nil {
+		a.opts.Statuses.Set(seen.ServiceStatuses)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
@@ -208,8 +214,8 @@ func (a *Agent) around(s cluster.Snapshot) Neighborhood {
 	return a.opts.Layer2.Neighborhood()
 }
 
-// announce decides, and hands over what follows.
-func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) {
+// announce decides, hands over what follows, and returns what may be seen of it.
+func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) Seen {
 	opts := a.opts.Announce
 	a.index = a.index.Of(s.Config)
 	opts.Index = a.index
@@ -259,6 +265,10 @@ func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time,
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
 	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
+	return Seen{
+		Node: a.opts.Node, Decisions: out.Decisions, Peers: desired.Peers,
+		SentTo: a.opts.Routers.SentTo, Answered: around.Answered, AnsweredOn: around.AnsweredOn,
+	}
 }
 
 // sent reports whether routers were sent all these routes.

@@ -151,10 +151,6 @@ func (p *program) report(metrics prometheus.Registerer) {
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod,
-			Wanted: func() ([]reconcile.ServiceStatus, bool) {
-				r := p.board.Report()
-				return reconcile.ServiceStatuses(r), r.Synced
-			},
 			Gone: p.layer2.Gone, Contests: p.contests, Logger: p.part("status"),
 		})
 	}
@@ -171,6 +167,9 @@ func (p *program) agent() reconcile.AgentOptions {
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state
+	}
+	if p.statuses != nil {
+		opts.Statuses = p.statuses
 	}
 	return opts
 }
@@ -202,9 +201,6 @@ func (p *program) tasks() []daemon.Task {
 func (p *program) Set(r status.Report) {
 	p.board.Set(r)
 	p.sessions.Want(r.Peers)
-	if p.statuses != nil {
-		p.statuses.Wake()
-	}
 }
 
 // live adds to a report what changes between two passes.

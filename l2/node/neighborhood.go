@@ -21,7 +21,7 @@ const claimAge = 45 * time.Second
 // Neighborhood returns what is known of the network. It changes nothing.
 func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 	state := l.announcer.State()
-	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state)}
+	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state), AnsweredOn: state.AnsweredOn}
 	if l.members == nil {
 		out.Disabled = true
 		return out
