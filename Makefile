@@ -41,7 +41,7 @@ lab-bin: ## build what the lab runs: the binaries, and a Kubernetes in one (minu
 	@echo "build: $(DAEMONS) herald-lab"
 	@go build -ldflags "$(LDFLAGS)" -o bin/ $(DAEMONS:%=./cmd/%) ./cmd/herald-lab
 	@[[ -x bin/lab/herald-kube ]] || echo "build: lab/herald-kube, which is etcd, an API server, controllers and kube-proxy; minutes when nothing is cached"
-	@go build -C lab/kube -gcflags=all="-N -l" -ldflags "-s -w" -o ../../bin/lab/herald-kube .
+	@go build -C lab/kube -gcflags='k8s.io/kubernetes/...=-N -l -dwarf=false' -ldflags "-s -w" -o ../../bin/lab/herald-kube .
 
 .PHONY: check
 check: ## what CI runs before the tests: formats, tidy modules, generated files, vet, staticcheck
