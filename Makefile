@@ -60,7 +60,7 @@ test: ## set up, then run every test, the lab's end-to-end tests included
 .PHONY: test-packages
 test-packages:
 	@echo "test: packages, with the race detector"
-	@CGO_ENABLED=1 go test -json -race $(UNIT) | $(REPORT)
+	@CGO_ENABLED=1 go test -json -race -parallel 4 $(UNIT) | $(REPORT)
 
 .PHONY: test-lab
 test-lab:
