@@ -26,7 +26,7 @@ setup: ## install what the demo and the lab need (Debian 12, as root)
 
 .PHONY: build
 build: ## build the binaries into bin/
-	@for b in $(DAEMONS); do echo "build bin/$$b"; $(GO_BUILD) -o bin/$$b ./cmd/$$b; done
+	@$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(DAEMONS))
 
 .PHONY: lab-bin
 lab-bin: build ## build what the lab runs: a Kubernetes in one binary (minutes when cold)

@@ -214,6 +214,12 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.Topology.Down(ctx)
 }
 
+// Root returns the root of the source tree that the working directory is in.
+func Root() (string, error) {
+	makefile, err := findAbove("Makefile")
+	return filepath.Dir(makefile), err
+}
+
 // findAbove returns the path of a file of the source tree, looked up from the
 // working directory upwards.
 func findAbove(name string) (string, error) {

@@ -27,6 +27,7 @@ type Options struct {
 	NodeFRR     []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
 	Router      RouterOptions // optional: how r1 is set up
 	NoFRR       bool          // optional: start FRR neither on the nodes nor on r1
+	NoMachines  bool          // optional: only the host's end of the management network, for a control plane
 	Sidecar     bool          // optional: run FRR and the agents on the nodes as the containers of their pod
 	SidecarArgs []string      // optional: more arguments for herald-frr
 }
@@ -51,6 +52,7 @@ type Topology struct {
 
 	opts   Options
 	slot   *slot
+	life   context.Context // ends when the lab is taken down
 	cancel context.CancelFunc
 }
 
@@ -87,16 +89,16 @@ func Up(ctx context.Context, opts Options) (*Topology, error) {
 	}
 	// Its programs outlive the building of it.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &Topology{Name: s.Name, Dir: s.Dir, Management: s.Management, opts: opts, slot: s, cancel: cancel}
-	if err := t.build(ctx, life); err != nil {
-		return nil, fmt.Errorf("build lab %s: %w", s.Name, errors.Join(err, t.Down(life)))
+	t := &Topology{Name: s.Name, Dir: s.Dir, Management: s.Management, opts: opts, slot: s, life: life, cancel: cancel}
+	if err := t.build(ctx); err != nil {
+		return nil, fmt.Errorf("build lab %s: %w", s.Name, errors.Join(err, t.Down(ctx)))
 	}
 	return t, nil
 }
 
 // build makes the machines, wires them and starts FRR. The order matters: see
 // [Machine.unshareMounts].
-func (t *Topology) build(ctx, life context.Context) error {
+func (t *Topology) build(ctx context.Context) error {
 	if err := os.Mkdir(t.Dir, 0o755); err != nil {
 		return err
 	}
@@ -107,7 +109,11 @@ func (t *Topology) build(ctx, life context.Context) error {
 	if err := unix.Mount("", t.Dir, "", unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mount %s private: %w", t.Dir, err)
 	}
-	if err := t.machines(life); err != nil {
+	if t.opts.NoMachines {
+		_, err := t.addManagement()
+		return err
+	}
+	if err := t.machines(); err != nil {
 		return err
 	}
 	if err := t.prepareFRR(ctx); err != nil {
@@ -179,6 +185,9 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 
 // frrs returns the FRR of every machine that has one.
 func (t *Topology) frrs() []*FRR {
+	if t.opts.NoMachines {
+		return nil
+	}
 	all := []*FRR{t.Router.FRR}
 	for _, n := range t.Nodes {
 		all = append(all, n.FRR)
@@ -205,6 +214,9 @@ func (t *Topology) Down(ctx context.Context) error {
 
 // Machines returns every machine of the lab.
 func (t *Topology) Machines() []*Machine {
+	if t.opts.NoMachines {
+		return nil
+	}
 	var all []*Machine
 	for _, n := range t.Nodes {
 		all = append(all, n.Machine)
@@ -223,10 +235,10 @@ func (t *Topology) Node(name string) *Node {
 }
 
 // machines decides names and addresses.
-func (t *Topology) machines(life context.Context) error {
+func (t *Topology) machines() error {
 	for i := range t.opts.Nodes {
 		n := i + 1
-		m, err := t.machine(life, fmt.Sprintf("n%d", n), lan4(n), lan6(n))
+		m, err := t.machine(fmt.Sprintf("n%d", n), lan4(n), lan6(n))
 		if err != nil {
 			return err
 		}
@@ -238,7 +250,7 @@ func (t *Topology) machines(life context.Context) error {
 			Management: t.management(10 + n),
 		})
 	}
-	router, err := t.machine(life, "r1", lan4(254), lan6(254))
+	router, err := t.machine("r1", lan4(254), lan6(254))
 	if err != nil {
 		return err
 	}
@@ -247,19 +259,19 @@ func (t *Topology) machines(life context.Context) error {
 		Client4: netip.MustParseAddr("10.20.0.254"),
 		Client6: netip.MustParseAddr("fd00:10:20::254"),
 	}
-	if t.Client, err = t.machine(life, "c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1")); err != nil {
+	if t.Client, err = t.machine("c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1")); err != nil {
 		return err
 	}
-	if t.LANClient, err = t.machine(life, "c2", lan4(100), lan6(100)); err != nil {
+	if t.LANClient, err = t.machine("c2", lan4(100), lan6(100)); err != nil {
 		return err
 	}
-	t.Collector, err = t.machine(life, "g1", lan4(200), lan6(200))
+	t.Collector, err = t.machine("g1", lan4(200), lan6(200))
 	return err
 }
 
 // machine makes a machine with a directory, but no namespace yet.
-func (t *Topology) machine(life context.Context, name string, addr4, addr6 netip.Addr) (*Machine, error) {
-	m := &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: life}
+func (t *Topology) machine(name string, addr4, addr6 netip.Addr) (*Machine, error) {
+	m := &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: t.life}
 	return m, os.Mkdir(m.Dir, 0o755)
 }
 
