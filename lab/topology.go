@@ -113,8 +113,11 @@ func (t *Topology) build(ctx context.Context) error {
 		_, err := t.addManagement()
 		return err
 	}
-	if err := t.machines(); err != nil {
-		return err
+	t.machines()
+	for _, m := range t.Machines() {
+		if err := os.Mkdir(m.Dir, 0o755); err != nil {
+			return err
+		}
 	}
 	if err := t.prepareFRR(ctx); err != nil {
 		return err
@@ -153,17 +156,8 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 	var g errgroup.Group
 	for _, n := range t.Nodes {
 		g.Go(func() (err error) {
-			var choice NodeFRR
-			if n.Number <= len(t.opts.NodeFRR) {
-				choice = t.opts.NodeFRR[n.Number-1]
-			}
-			var args []string
-			if !choice.Listens {
-				// A node's bgpd never listens, as in a cluster, where another
-				// process of the host may own the port.
-				args = []string{"-p", "0"}
-			}
-			n.FRR, err = newFRR(ctx, n.Machine, cmp.Or(choice.Root, t.opts.FRRRoot), args...)
+			n.FRR = t.nodeFRR(n)
+			err = n.FRR.prepare(ctx)
 			if err == nil && t.opts.Sidecar {
 				n.Sidecar, err = newSidecar(n, t.opts.SidecarArgs)
 			}
@@ -175,12 +169,28 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.Router.FRR, err = newFRR(ctx, t.Router.Machine, t.opts.FRRRoot); err != nil {
+		t.Router.FRR = newFRR(t.Router.Machine, t.opts.FRRRoot)
+		if err := t.Router.FRR.prepare(ctx); err != nil {
 			return err
 		}
 		return t.Router.FRR.Configure(conf)
 	})
 	return g.Wait()
+}
+
+// nodeFRR returns the FRR of a node as the options want it.
+func (t *Topology) nodeFRR(n *Node) *FRR {
+	var choice NodeFRR
+	if n.Number <= len(t.opts.NodeFRR) {
+		choice = t.opts.NodeFRR[n.Number-1]
+	}
+	var args []string
+	if !choice.Listens {
+		// A node's bgpd never listens, as in a cluster, where another process of the
+		// host may own the port.
+		args = []string{"-p", "0"}
+	}
+	return newFRR(n.Machine, cmp.Or(choice.Root, t.opts.FRRRoot), args...)
 }
 
 // frrs returns the FRR of every machine that has one.
@@ -235,44 +245,30 @@ func (t *Topology) Node(name string) *Node {
 }
 
 // machines decides names and addresses.
-func (t *Topology) machines() error {
+func (t *Topology) machines() {
 	for i := range t.opts.Nodes {
 		n := i + 1
-		m, err := t.machine(fmt.Sprintf("n%d", n), lan4(n), lan6(n))
-		if err != nil {
-			return err
-		}
 		t.Nodes = append(t.Nodes, &Node{
-			Machine:    m,
+			Machine:    t.machine(fmt.Sprintf("n%d", n), lan4(n), lan6(n)),
 			Number:     n,
 			Pod4:       netip.AddrFrom4([4]byte{10, 244, byte(n), 10}),
 			Pod6:       netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::10", n)),
 			Management: t.management(10 + n),
 		})
 	}
-	router, err := t.machine("r1", lan4(254), lan6(254))
-	if err != nil {
-		return err
-	}
 	t.Router = &Router{
-		Machine: router,
+		Machine: t.machine("r1", lan4(254), lan6(254)),
 		Client4: netip.MustParseAddr("10.20.0.254"),
 		Client6: netip.MustParseAddr("fd00:10:20::254"),
 	}
-	if t.Client, err = t.machine("c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1")); err != nil {
-		return err
-	}
-	if t.LANClient, err = t.machine("c2", lan4(100), lan6(100)); err != nil {
-		return err
-	}
-	t.Collector, err = t.machine("g1", lan4(200), lan6(200))
-	return err
+	t.Client = t.machine("c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1"))
+	t.LANClient = t.machine("c2", lan4(100), lan6(100))
+	t.Collector = t.machine("g1", lan4(200), lan6(200))
 }
 
-// machine makes a machine with a directory, but no namespace yet.
-func (t *Topology) machine(name string, addr4, addr6 netip.Addr) (*Machine, error) {
-	m := &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: t.life}
-	return m, os.Mkdir(m.Dir, 0o755)
+// machine returns a machine that has neither a directory nor a namespace yet.
+func (t *Topology) machine(name string, addr4, addr6 netip.Addr) *Machine {
+	return &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: t.life}
 }
 
 // management returns a host's address on the management network.
