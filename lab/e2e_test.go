@@ -91,15 +91,10 @@ func (s *sharedStack) e2e(t *testing.T, opts lab.StackOptions) *e2e {
 // same time.
 func (e *e2e) onVersions(test func(e *e2e, n *lab.Node)) {
 	e.t.Helper()
-	e.t.Run("FRR", func(t *testing.T) {
-		for _, v := range lab.Versions(t) {
-			t.Run(v.Name, func(t *testing.T) {
-				t.Parallel()
-				part := *e
-				part.t = t
-				test(&part, part.nodeWith(v))
-			})
-		}
+	versionsAtOnce(e.t, func(t *testing.T, v lab.Version) {
+		part := *e
+		part.t = t
+		test(&part, part.nodeWith(v))
 	})
 }
 
@@ -111,16 +106,15 @@ func eachVersion(t *testing.T, test func(t *testing.T, v lab.Version)) {
 	}
 }
 
-// versionsAtOnce runs a test that has a network of its own with each version of FRR, at
-// the same time.
+// versionsAtOnce runs a test with each version of FRR, at the same time: on networks of
+// their own, or on different nodes.
 func versionsAtOnce(t *testing.T, test func(t *testing.T, v lab.Version)) {
 	t.Helper()
+	var all sync.WaitGroup
 	for _, v := range lab.Versions(t) {
-		t.Run(v.Name, func(t *testing.T) {
-			t.Parallel()
-			test(t, v)
-		})
+		all.Go(func() { t.Run(v.Name, func(t *testing.T) { test(t, v) }) })
 	}
+	all.Wait()
 }
 
 // nodeWith returns the first node with a version of FRR.
@@ -227,6 +221,19 @@ func (e *e2e) eventually(what string, check func(ctx context.Context) error) {
 	if err := lab.Poll(ctx, 20*time.Millisecond, func() error { return check(ctx) }); err != nil {
 		e.t.Fatalf("%s: %v", what, err)
 	}
+}
+
+// versionNodes returns a node with each version of FRR, and a list of node selectors in
+// YAML that selects them, with this key for labels.
+func (e *e2e) versionNodes(labels string) (nodes []*lab.Node, selectors string) {
+	e.t.Helper()
+	var each []string
+	for _, v := range lab.Versions(e.t) {
+		n := e.nodeWith(v)
+		nodes = append(nodes, n)
+		each = append(each, fmt.Sprintf("{%s: {kubernetes.io/hostname: %s}}", labels, n.Name))
+	}
+	return nodes, "[" + strings.Join(each, ", ") + "]"
 }
 
 // othersThan returns the nodes but for the first with a version of FRR.

@@ -25,7 +25,7 @@ import (
 
 // newSidecarE2E returns the Stack in which the agents and herald-frr run as the
 // containers of their pod. The pods are new ones, with these arguments of herald-frr,
-// and there is no configuration. r1 runs the last version of FRR.
+// there is no configuration, and r1 knows no neighbor. r1 runs the last version of FRR.
 func newSidecarE2E(t *testing.T, args ...string) *e2e {
 	t.Helper()
 	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3")
@@ -47,6 +47,7 @@ func newSidecarE2E(t *testing.T, args ...string) *e2e {
 		e.dropConfigMap(name)
 	}
 	var g errgroup.Group
+	g.Go(func() error { return e.Router.FRR.Restart(t.Context()) }) // it would wait for sessions with graceful restart
 	for _, n := range e.Nodes {
 		n.Sidecar.Args = args
 		g.Go(func() error {
