@@ -12,10 +12,6 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list 
 UNIT     := $(shell go list ./... | grep -v '/lab$$')
 FUZZTIME ?= 1m
 
-# The lab's tests without a part of FRR's. All others run with two versions of FRR:
-# the machine's and that of Debian 13.
-NO_FRR_TESTS := ^Test(Allocation|Cluster|Layer2|Manifests|Poll|Process|Resources(Adopt|EveryRule|OverOthers|Pools|Rules|Schema|ServiceL2Status|ServiceStatusWrites|Sources|States)$$)
-
 .PHONY: help
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,13 +43,12 @@ check: ## what CI runs before the tests: formats, tidy modules, generated files,
 test: setup lab-bin ## set up, then run every test, the lab's end-to-end tests included
 	@echo "test: packages, with the race detector"
 	@go test -race $(UNIT)
+	@hack/frr-root >/dev/null
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
 	@git -c safe.directory='*' rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null || echo "test: no commit before HEAD in this checkout: agent and herald-frr are not run with the other of the version before, its golden files stand for it"
 	@go test -count=1 -timeout 75m ./lab
 	@echo "test: the demo, step by step"
 	@bin/herald-lab demo
-	@echo "test: lab, what drives FRR, with the FRR of Debian 13"
-	@root=$$(hack/frr-root); HERALD_LAB_FRR_ROOT=$$root go test -count=1 -timeout 45m -skip '$(NO_FRR_TESTS)' ./lab -apply.seed=3
 
 .PHONY: demo
 demo: setup lab-bin ## set up, start three nodes and a router, and show the main job end to end

@@ -32,14 +32,16 @@ var (
 // the sockets, and checks after each that FRR runs what a fresh FRR that
 // started with it runs, that there is nothing left to apply, and that no
 // session was reset with a peer that was there before and still is.
-func TestBGPApplierProperty(t *testing.T) {
+func TestBGPApplierProperty(t *testing.T) { versionsAtOnce(t, testBGPApplierProperty) }
+
+func testBGPApplierProperty(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
 	seed := *applySeed
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed: -apply.seed=%d", seed)
-	top := lab.New(t, lab.Options{Nodes: 2})
+	top := lab.New(t, lab.Options{Nodes: 2, FRRRoot: v.Root})
 	driven, fresh := top.Nodes[0], top.Nodes[1]
 	host, err := os.Hostname()
 	if err != nil {

@@ -134,9 +134,10 @@ func TestBGPBFDPassive(t *testing.T) {
 	t.Cleanup(begin)
 	e.configure(bfdPeers + "bfd-profiles: [{name: fast, passive-mode: true}]\n")
 	want := bfdPeer{Status: "down", ReceiveInterval: 300, TransmitInterval: 300, DetectMultiplier: 3, EchoReceive: 50, Passive: true}
-	// waiting reports a session of a node that is not there yet, or not waiting.
-	waiting := func(ctx context.Context) error {
-		for _, n := range e.Nodes {
+	// waiting reports a session of one of the nodes that is not there yet, or not
+	// waiting.
+	waiting := func(ctx context.Context, nodes []*lab.Node) error {
+		for _, n := range nodes {
 			near, err := bfdSessions(ctx, n.FRR)
 			if err != nil {
 				return err
@@ -149,16 +150,15 @@ func TestBGPBFDPassive(t *testing.T) {
 		}
 		return nil
 	}
-	e.eventually("nodes wait", waiting)
-	// FRR 10.3 makes its BFD session anew with each attempt at BGP, which waits for it,
+	e.eventually("nodes wait", func(ctx context.Context) error { return waiting(ctx, e.Nodes) })
+	// FRR 10.3 makes another BFD session with each attempt at BGP, which waits for it,
 	// and the new one may say something before it has its profile.
-	if !slices.Contains(e.Router.FRR.Daemons(), "mgmtd") {
-		e.stays(3*time.Second, func() { // an active end says something every second
-			if err := waiting(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	steady := slices.DeleteFunc(slices.Clone(e.Nodes), func(n *lab.Node) bool { return slices.Contains(n.FRR.Daemons(), "mgmtd") })
+	e.stays(3*time.Second, func() { // an active end says something every second
+		if err := waiting(t.Context(), steady); err != nil {
+			t.Error(err)
+		}
+	})
 	begin()
 	e.guarded(want, e.Router.Addr4, e.Router.Addr6)
 }
@@ -258,9 +258,11 @@ func (e *e2e) bfdUps() map[string][2]int {
 
 // BFD over several hops takes packets that came a longer way only as far as the
 // profile's minimum TTL allows. RFC 5883, Section 5.
-func TestBGPBFDMultihop(t *testing.T) {
+func TestBGPBFDMultihop(t *testing.T) { versionsAtOnce(t, testBGPBFDMultihop) }
+
+func testBGPBFDMultihop(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{})
+	top := lab.New(t, lab.Options{FRRRoot: v.Root})
 	n1, n2, n3, r1 := top.Nodes[0], top.Nodes[1], top.Nodes[2], top.Router
 	// r1's packets to n1 pass two other nodes, which say nothing of a shorter way.
 	script := func(m *lab.Machine, via netip.Addr) {

@@ -28,15 +28,12 @@ import (
 // two options are there, between all versions of FRR that the lab has.
 func TestBGPPeerOptions(t *testing.T) {
 	lab.Need(t, network...)
-	versions := []string{"/"}
-	if root := os.Getenv("HERALD_LAB_FRR_ROOT"); root != "" && root != "/" {
-		versions = append(versions, root)
-	}
+	versions := lab.Versions(t)
 	// A node, a router outside the nodes' AS and one inside, of each version.
 	var frrs []lab.NodeFRR
 	for _, kind := range []bool{false, true, true} {
-		for _, root := range versions {
-			frrs = append(frrs, lab.NodeFRR{Root: root, Listens: kind})
+		for _, v := range versions {
+			frrs = append(frrs, lab.NodeFRR{Root: v.Root, Listens: kind})
 		}
 	}
 	top := lab.New(t, lab.Options{Nodes: len(frrs), NodeFRR: frrs, NoFRR: true})

@@ -62,17 +62,20 @@ func TestBGPPeerAdded(t *testing.T) {
 	}
 }
 
-func TestBGPRouterID(t *testing.T) {
+func TestBGPRouterID(t *testing.T) { eachVersion(t, testBGPRouterID) }
+
+func testBGPRouterID(t *testing.T, v lab.Version) {
 	e := newE2E(t)
-	const one = "peers:\n- {my-asn: 64512, peer-asn: 64512, peer-address: %q, router-id: 10.10.10.1, node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}\n"
+	n := e.nodeWith(v)
+	const one = "peers:\n- {my-asn: 64512, peer-asn: 64512, peer-address: %q, router-id: 10.10.10.1, node-selectors: [{match-labels: {kubernetes.io/hostname: %s}}]}\n"
 	for _, peer := range []netip.Addr{ibgp4, ibgp6} {
-		e.configure(fmt.Sprintf(one, peer))
+		e.configure(fmt.Sprintf(one, peer, n.Name))
 		e.eventually("router ID", func(context.Context) error {
-			s := e.sessions(e.Nodes[0])[peer.String()]
+			s := e.sessions(n)[peer.String()]
 			if s.State != "Established" || s.LocalRouterID != "10.10.10.1" {
 				return fmt.Errorf("session with %s: %+v", peer, s)
 			}
-			for _, other := range e.Nodes[1:] {
+			for _, other := range e.othersThan(v) {
 				if s, ok := e.sessions(other)[peer.String()]; ok {
 					return fmt.Errorf("%s, which is not selected, has a session: %+v", other.Name, s)
 				}
@@ -82,61 +85,69 @@ func TestBGPRouterID(t *testing.T) {
 	}
 }
 
-// Every key of a peer reaches the session.
+// Every key of a peer reaches the session, with each version of FRR.
 func TestBGPPeerKeys(t *testing.T) {
 	e := newE2E(t)
-	router, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{
-		Name: "keys", ASN: 64515, Port: 1179, Password: "tops3cret",
-		Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202"), netip.MustParseAddr("fd00:10:10::202")},
-		Peers:  []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := router.Stop(); err != nil {
-			t.Error(err)
+	routers := map[*lab.Node]*lab.GoBGP{} // of each node its own
+	doc := "peers:\n"
+	for i, v := range lab.Versions(t) {
+		n := e.nodeWith(v)
+		g, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{
+			Name: "keys-" + n.Name, ASN: 64515, Port: 1179, Password: "tops3cret",
+			Listen: []netip.Addr{onLAN(202 + i), onLAN6(202 + i)}, Peers: []netip.Addr{n.Addr4, n.Addr6},
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
-	var doc = "peers:\n"
-	for i, addr := range router.Addrs {
-		source := []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6}[i]
-		doc += fmt.Sprintf(`- {my-asn: 64512, peer-asn: 64515, peer-address: %q, peer-port: 1179, source-address: %q, hold-time: 30s,
-   keepalive-time: 5s, router-id: 10.10.0.1, password: tops3cret, ebgp-multihop: true,
-   node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}
-`, addr, source)
+		t.Cleanup(func() {
+			if err := g.Stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		routers[n] = g
+		for _, addr := range g.Addrs {
+			doc += fmt.Sprintf(`- {my-asn: 64512, peer-asn: 64515, peer-address: %q, peer-port: 1179, source-address: %q, hold-time: 30s,
+   keepalive-time: 5s, router-id: 10.10.0.%d, password: tops3cret, ebgp-multihop: true,
+   node-selectors: [{match-labels: {kubernetes.io/hostname: %s}}]}
+`, addr, lanAddr(n, route(addr)), 100+n.Number, n.Name)
+		}
 	}
 	e.configure(doc)
-	e.eventually("sessions", func(context.Context) error {
-		for i, addr := range router.Addrs {
-			s := e.sessions(e.Nodes[0])[addr.String()]
-			source := []netip.Addr{e.Nodes[0].Addr4, e.Nodes[0].Addr6}[i]
-			if s.State != "Established" || s.RemotePort != 1179 || s.LocalHost != source.String() || s.LocalRouterID != "10.10.0.1" {
-				return fmt.Errorf("session with %s: %+v", addr, s)
+	for n, g := range routers {
+		e.eventually("sessions of "+n.Name, func(context.Context) error {
+			for _, addr := range g.Addrs {
+				s := e.sessions(n)[addr.String()]
+				source, id := lanAddr(n, route(addr)), fmt.Sprint("10.10.0.", 100+n.Number)
+				if s.State != "Established" || s.RemotePort != 1179 || s.LocalHost != source.String() || s.LocalRouterID != id {
+					return fmt.Errorf("session with %s: %+v", addr, s)
+				}
+				// GoBGP offers 9 s, the lower of the two counts. RFC 4271, Section 4.2.
+				if s.HoldTimeMs != 9000 {
+					return fmt.Errorf("session with %s: hold time is %d ms", addr, s.HoldTimeMs)
+				}
 			}
-			// GoBGP offers 9 s, the lower of the two counts. RFC 4271, Section 4.2.
-			if s.HoldTimeMs != 9000 {
-				return fmt.Errorf("session with %s: hold time is %d ms", addr, s.HoldTimeMs)
-			}
+			return nil
+		})
+		out, err := n.FRR.Vtysh(t.Context(), "show running-config")
+		if err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-
-	out, err := e.Nodes[0].FRR.Vtysh(t.Context(), "show running-config")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"timers 5 30\n", "ebgp-multihop ", "update-source 10.10.0.1\n"} {
-		if !strings.Contains(out, " neighbor 10.10.0.202 "+want) {
-			t.Errorf("FRR's configuration of 10.10.0.202 has no line %q", want)
+		for _, want := range []string{"timers 5 30\n", "ebgp-multihop ", fmt.Sprintf("update-source %s\n", n.Addr4)} {
+			if !strings.Contains(out, fmt.Sprintf(" neighbor %s ", g.Addrs[0])+want) {
+				t.Errorf("FRR's configuration of %s on %s has no line %q", g.Addrs[0], n.Name, want)
+			}
 		}
 	}
 
 	// A wrong password ends the sessions, and the right one brings them back.
 	e.configure(strings.ReplaceAll(doc, "tops3cret", "wrong"))
-	e.established(router, nil)
+	for _, g := range routers {
+		e.established(g, nil)
+	}
 	e.configure(doc)
-	e.established(router, e.Nodes[:1])
+	for n, g := range routers {
+		e.established(g, []*lab.Node{n})
+	}
 }
 
 // Peers of one node may have different AS numbers of ours.

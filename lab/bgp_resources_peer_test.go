@@ -28,11 +28,13 @@ const peerPool = `
 // A peer by its interface gets the routes of each family that there is, alone.
 //
 // Acceptance: B138-B140.
-func TestBGPResourcesUnnumbered(t *testing.T) {
+func TestBGPResourcesUnnumbered(t *testing.T) { eachVersion(t, testBGPResourcesUnnumbered) }
+
+func testBGPResourcesUnnumbered(t *testing.T, v lab.Version) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
-	n1, r1 := r.Nodes[0], r.Router
-	if err := lab.Cable(n1.Machine, r1.Machine, "p2p"); err != nil {
+	n, r1 := r.nodeWith(v), r.Router
+	if err := lab.Cable(n.Machine, r1.Machine, "p2p"); err != nil {
 		t.Fatal(err)
 	}
 	router := func(ctx context.Context, commands ...string) {
@@ -47,7 +49,7 @@ func TestBGPResourcesUnnumbered(t *testing.T) {
 		router(ctx, "no neighbor p2p interface")
 		r.deleteAll(ctx, config.KindPeer) // not all: no configuration takes nothing away
 		// FRR 10.3's zebra crashes if a link goes on which it sends advertisements.
-		for _, f := range []*lab.FRR{n1.FRR, r1.FRR} {
+		for _, f := range []*lab.FRR{n.FRR, r1.FRR} {
 			for sends := true; sends && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 				out, err := f.Vtysh(ctx, "show interface p2p")
 				if err != nil {
@@ -57,7 +59,7 @@ func TestBGPResourcesUnnumbered(t *testing.T) {
 				sends = strings.Contains(out, "ND router advertisements are sent")
 			}
 		}
-		if _, err := n1.Run(context.Background(), "ip", "link", "del", "p2p"); err != nil {
+		if _, err := n.Run(context.Background(), "ip", "link", "del", "p2p"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -65,7 +67,7 @@ func TestBGPResourcesUnnumbered(t *testing.T) {
 		"address-family ipv4 unicast", "neighbor p2p activate", "exit-address-family",
 		"address-family ipv6 unicast", "neighbor p2p activate")
 	r.apply(peerPool + "---\n{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: link}, spec: {myASN: 64512, dynamicASN: external, " +
-		"interface: p2p, connectTime: 1s, nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]}}")
+		"interface: p2p, connectTime: 1s, nodeSelectors: [{matchLabels: {kubernetes.io/hostname: " + n.Name + "}}]}}")
 	r.accepted(config.KindPeer, "link")
 	for _, family := range []corev1.IPFamily{v4, v6} {
 		name := strings.ToLower(string(family))

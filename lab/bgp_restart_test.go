@@ -21,9 +21,11 @@ import (
 // has graceful restart and that was there when it was opened.
 //
 // Acceptance: B028, B029.
-func TestBGPGracefulRestart(t *testing.T) {
+func TestBGPGracefulRestart(t *testing.T) { versionsAtOnce(t, testBGPGracefulRestart) }
+
+func testBGPGracefulRestart(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Nodes: 1})
+	top := lab.New(t, lab.Options{Nodes: 1, FRRRoot: v.Root})
 	n1 := top.Nodes[0]
 	s := newSessionTest(t, top, n1)
 	p := config.Peer{Name: "r1", MyASN: 64512, PeerASN: 64513, Address: top.Router.Addr4, ConnectTime: new(time.Second)}

@@ -13,9 +13,11 @@ import (
 )
 
 // Between which addresses a session is, and how far away they may be.
-func TestBGPSessionAddresses(t *testing.T) {
+func TestBGPSessionAddresses(t *testing.T) { versionsAtOnce(t, testBGPSessionAddresses) }
+
+func testBGPSessionAddresses(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Nodes: 1})
+	top := lab.New(t, lab.Options{Nodes: 1, FRRRoot: v.Root})
 	n1, r1 := top.Nodes[0], top.Router
 	ip := func(t *testing.T, commands ...string) {
 		t.Helper()

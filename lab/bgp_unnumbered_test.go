@@ -24,9 +24,11 @@ import (
 // and a change of its profile does not flap it.
 //
 // Acceptance: B135-B137, B140.
-func TestBGPUnnumbered(t *testing.T) {
+func TestBGPUnnumbered(t *testing.T) { versionsAtOnce(t, testBGPUnnumbered) }
+
+func testBGPUnnumbered(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Nodes: 1})
+	top := lab.New(t, lab.Options{Nodes: 1, FRRRoot: v.Root})
 	n1, r1 := top.Nodes[0], top.Router
 	if err := lab.Cable(n1.Machine, r1.Machine, "p2p"); err != nil {
 		t.Fatal(err)

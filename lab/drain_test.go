@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -171,24 +172,25 @@ address-pools:
 	if err := e.SetBackends(t.Context(), local, others[0]); err != nil {
 		t.Fatal(err)
 	}
-	e.ctl(1, []string{"drain", others[0].Name, "--wait"}, service("handed over", "web", web), service("handed over", "six", six),
+	e.ctl(1, []string{"drain", others[0].Name, "--wait", "--hold=2s"}, service("handed over", "web", web), service("handed over", "six", six),
 		service("kept", "local", here)+" the node drains, but no other announces the address")
 	e.announced(route(web), others[1])
 	e.announced(route(here), others[0])
-	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--force"}, service("withdrawn", "local", here), "node "+others[0].Name+" announces nothing any more")
+	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--force", "--hold=2s"}, service("withdrawn", "local", here), "node "+others[0].Name+" announces nothing any more")
 	e.withdrawn(route(here))
 
 	// And the last of nodes that all drain.
 	e.ctl(1, []string{"drain", others[1].Name, "--wait", "--hold=2s"},
 		"node "+others[1].Name+" still announces what no other node does: 2 of its addresses")
-	e.stays(2*time.Second, func() { e.learned(e.ibgp, route(web), others[1:]) })
+	e.laterPass()
+	e.learned(e.ibgp, route(web), others[1:])
 
 	// Others are back: it stays until routers have followed them, as long as it was
 	// told to.
-	e.ctl(0, []string{"drain", others[1].Name, "--hold=10s"})
+	e.ctl(0, []string{"drain", others[1].Name, "--hold=5s"})
 	e.ctl(0, []string{"undrain", drained.Name})
 	e.inKernel(route(web), e.Nodes[:1])
-	e.stays(4*time.Second, func() { e.learned(e.ibgp, route(web), []*lab.Node{drained, others[1]}) })
+	e.stays(2*time.Second, func() { e.learned(e.ibgp, route(web), []*lab.Node{drained, others[1]}) })
 	e.learned(e.ibgp, route(web), e.Nodes[:1])
 
 	for _, n := range others {
@@ -277,7 +279,8 @@ func TestLayer2Drain(t *testing.T) {
 	e.patch(owner, map[string]any{"spec": map[string]any{"unschedulable": true}})
 	e.annotate(owner, "true") // the agent has seen the Node once it tells of this
 	e.tells(owner, start, "Warning "+reconcile.EventDrainInvalid)
-	e.stays(2*time.Second, func() { steady(owner) })
+	e.laterPass()
+	steady(owner)
 	e.patch(owner, map[string]any{"spec": map[string]any{"unschedulable": nil}})
 
 	e.annotate(owner, time.Now().Add(-5*time.Minute).UTC().Format(time.RFC3339)) // by a slow clock
@@ -305,7 +308,8 @@ func TestLayer2Drain(t *testing.T) {
 	others := slices.DeleteFunc(slices.Clone(e.Nodes), func(n *lab.Node) bool { return n == owner })
 	e.ctl(0, []string{"drain", others[0].Name, "--wait", "--hold=1s"})
 	e.ctl(1, []string{"drain", others[1].Name, "--wait", "--hold=1s"})
-	e.stays(2*time.Second, func() { e.owner(w, a) })
+	e.laterPass()
+	e.owner(w, a)
 	for _, n := range e.Nodes {
 		e.ctl(0, []string{"drain", n.Name, "--wait", "--force"}, "node "+n.Name+" announces nothing any more")
 	}
@@ -410,6 +414,36 @@ func (e *e2e) stays(d time.Duration, check func()) {
 	defer tick.Stop()
 	for end := time.Now().Add(d); time.Now().Before(end); <-tick.C {
 		check()
+	}
+}
+
+// laterPass waits until the agents of nodes, no nodes meaning all, have decided again:
+// a label that means nothing wakes them.
+func (e *e2e) laterPass(nodes ...*lab.Node) {
+	e.t.Helper()
+	if len(nodes) == 0 {
+		nodes = e.Nodes
+	}
+	before := map[*lab.Node]uint64{}
+	for _, n := range nodes {
+		e.eventually("passes of "+n.Name, func(ctx context.Context) error {
+			r, err := e.agentReport(ctx, n)
+			before[n] = r.Passes
+			return err
+		})
+	}
+	const label = "lab.heraldlb.io/pass"
+	if err := e.Cluster.LabelNode(e.t.Context(), e.Nodes[len(e.Nodes)-1].Name, label, strconv.FormatInt(time.Now().UnixNano(), 36)); err != nil {
+		e.t.Fatal(err)
+	}
+	for _, n := range nodes {
+		e.eventually("a later pass of "+n.Name, func(ctx context.Context) error {
+			r, err := e.agentReport(ctx, n)
+			if err == nil && r.Passes == before[n] {
+				err = fmt.Errorf("it has made %d", r.Passes)
+			}
+			return err
+		})
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -67,7 +66,8 @@ func TestBGPDrainUnseen(t *testing.T) {
 				return nil
 			})
 		}
-		e.stays(time.Second, func() { e.inKernel(p, e.Nodes[:1]) })
+		e.laterPass()
+		e.inKernel(p, e.Nodes[:1])
 		refuse(n3)
 	}
 

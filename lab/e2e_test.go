@@ -21,15 +21,18 @@ import (
 // a tenth of a second is measured by the benchmark, not by tests.
 const patience = time.Minute
 
-// shared is the Stack that most end-to-end tests run on, one after the other:
+// A sharedStack is a Stack that end-to-end tests run on, one after the other:
 // building one takes longer than most tests.
-var shared struct {
+type sharedStack struct {
 	once  sync.Once
 	stack *lab.Stack
 	ibgp  *lab.GoBGP // AS 64512, as the nodes
 	ebgp  *lab.GoBGP // AS 64514
 	err   error
 }
+
+// shared is what most tests run on, sidecars has agents and FRR in containers.
+var shared, sidecars sharedStack
 
 // Addresses of the routers that the nodes may peer with.
 var (
@@ -61,20 +64,62 @@ type e2e struct {
 	namespace  string
 }
 
-// newE2E returns the shared Stack for a test.
+// newE2E returns the shared Stack for a test. Its nodes run different versions of FRR.
 func newE2E(t *testing.T) *e2e {
 	t.Helper()
 	lab.Need(t, "zebra", "bgpd", "bfdd", "nft")
-	shared.once.Do(func() { shared.err = startShared(context.Background()) })
-	if shared.err != nil {
-		t.Fatal(shared.err)
+	versions := lab.Versions(t)
+	return shared.e2e(t, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Controllers: 2})
+}
+
+// e2e returns the Stack for a test, the first of which starts it.
+func (s *sharedStack) e2e(t *testing.T, opts lab.StackOptions) *e2e {
+	t.Helper()
+	s.once.Do(func() { s.err = s.start(context.Background(), opts) })
+	if s.err != nil {
+		t.Fatal(s.err)
 	}
 	e := &e2e{
-		Stack: shared.stack, t: t, ibgp: shared.ibgp, ebgp: shared.ebgp,
-		namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "#", "-").Replace(t.Name())),
+		Stack: s.stack, t: t, ibgp: s.ibgp, ebgp: s.ebgp,
+		namespace: strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "#", "-", ".", "-").Replace(t.Name())),
 	}
 	e.watch()
 	return e
+}
+
+// onVersions runs a part of a test on a node with each version of FRR, on all at the
+// same time.
+func (e *e2e) onVersions(test func(e *e2e, n *lab.Node)) {
+	e.t.Helper()
+	versionsAtOnce(e.t, func(t *testing.T, v lab.Version) {
+		part := *e
+		part.t = t
+		test(&part, part.nodeWith(v))
+	})
+}
+
+// eachVersion runs a test with each version of FRR, one after the other.
+func eachVersion(t *testing.T, test func(t *testing.T, v lab.Version)) {
+	t.Helper()
+	for _, v := range lab.Versions(t) {
+		t.Run(v.Name, func(t *testing.T) { test(t, v) })
+	}
+}
+
+// versionsAtOnce runs a test with each version of FRR, at the same time: on networks of
+// their own, or on different nodes.
+func versionsAtOnce(t *testing.T, test func(t *testing.T, v lab.Version)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, v := range lab.Versions(t) {
+		all.Go(func() { t.Run(v.Name, func(t *testing.T) { test(t, v) }) })
+	}
+	all.Wait()
+}
+
+// nodeWith returns the first node with a version of FRR.
+func (e *e2e) nodeWith(v lab.Version) *lab.Node {
+	return e.Nodes[slices.IndexFunc(e.Nodes, func(n *lab.Node) bool { return n.FRR.Runs(v) })]
 }
 
 // watch starts the watch of r1's routes and arranges for the end of the test.
@@ -99,35 +144,30 @@ func (e *e2e) watch() {
 	})
 }
 
-func startShared(ctx context.Context) (err error) {
-	if shared.stack, err = lab.UpStack(ctx, lab.StackOptions{Controllers: 2}); err != nil {
+// start builds the Stack, with a backend on each node and the two GoBGPs.
+func (s *sharedStack) start(ctx context.Context, opts lab.StackOptions) (err error) {
+	if s.stack, err = lab.UpStack(ctx, opts); err != nil {
 		return err
 	}
-	shared.ibgp, shared.ebgp, err = furnish(ctx, shared.stack)
+	for _, n := range s.stack.Nodes {
+		if _, err := n.StartBackend(ctx); err != nil {
+			return err
+		}
+	}
+	s.ibgp, err = s.stack.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ibgp", ASN: 64512, Listen: []netip.Addr{ibgp4, ibgp6}})
+	if err != nil {
+		return err
+	}
+	s.ebgp, err = s.stack.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ebgp", ASN: 64514, Listen: []netip.Addr{ebgp4, ebgp6}})
 	return err
 }
 
-// furnish starts a backend on each node, and the two GoBGPs.
-func furnish(ctx context.Context, s *lab.Stack) (ibgp, ebgp *lab.GoBGP, err error) {
-	for _, n := range s.Nodes {
-		if _, err := n.StartBackend(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	ibgp, err = s.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ibgp", ASN: 64512, Listen: []netip.Addr{ibgp4, ibgp6}})
-	if err != nil {
-		return nil, nil, err
-	}
-	ebgp, err = s.StartGoBGP(ctx, lab.GoBGPOptions{Name: "ebgp", ASN: 64514, Listen: []netip.Addr{ebgp4, ebgp6}})
-	return ibgp, ebgp, err
-}
-
-// stopShared takes the shared Stack down, if a test has started it.
-func stopShared() error {
-	if shared.stack == nil {
+// stop takes the Stack down, if a test has started it.
+func (s *sharedStack) stop() error {
+	if s.stack == nil {
 		return nil
 	}
-	return shared.stack.Down(context.Background())
+	return s.stack.Down(context.Background())
 }
 
 // cleanUp deletes the test's Services and waits until their routes are gone.
@@ -181,6 +221,25 @@ func (e *e2e) eventually(what string, check func(ctx context.Context) error) {
 	if err := lab.Poll(ctx, 20*time.Millisecond, func() error { return check(ctx) }); err != nil {
 		e.t.Fatalf("%s: %v", what, err)
 	}
+}
+
+// versionNodes returns a node with each version of FRR, and a list of node selectors in
+// YAML that selects them, with this key for labels.
+func (e *e2e) versionNodes(labels string) (nodes []*lab.Node, selectors string) {
+	e.t.Helper()
+	var each []string
+	for _, v := range lab.Versions(e.t) {
+		n := e.nodeWith(v)
+		nodes = append(nodes, n)
+		each = append(each, fmt.Sprintf("{%s: {kubernetes.io/hostname: %s}}", labels, n.Name))
+	}
+	return nodes, "[" + strings.Join(each, ", ") + "]"
+}
+
+// othersThan returns the nodes but for the first with a version of FRR.
+func (e *e2e) othersThan(v lab.Version) []*lab.Node {
+	first := e.nodeWith(v)
+	return slices.DeleteFunc(slices.Clone(e.Nodes), func(n *lab.Node) bool { return n == first })
 }
 
 // route is the route to one address.

@@ -106,37 +106,39 @@ func TestFaultAgentKilled(t *testing.T) {
 
 // FRR that crashes and starts again has its sessions and routes back within
 // five seconds.
-func TestFaultFRRKilled(t *testing.T) {
+func TestFaultFRRKilled(t *testing.T) { eachVersion(t, testFaultFRRKilled) }
+
+func testFaultFRRKilled(t *testing.T, v lab.Version) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.208/28]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
-	n1 := e.Nodes[0]
+	n, others := e.nodeWith(v), e.othersThan(v)
 	for _, test := range []struct {
 		daemons []string
 		start   func(context.Context) error
 	}{
-		{[]string{"bgpd"}, n1.FRR.StartEmpty},
-		{nil, n1.FRR.StartEmpty},
+		{[]string{"bgpd"}, n.FRR.StartEmpty},
+		{nil, n.FRR.StartEmpty},
 		// While the agent applies its configuration, FRR's own start script loads
 		// the same from frr.conf.
-		{[]string{"bgpd"}, n1.FRR.Start},
-		{nil, n1.FRR.Start},
+		{[]string{"bgpd"}, n.FRR.Start},
+		{nil, n.FRR.Start},
 	} {
 		daemons := test.daemons
-		if err := n1.FRR.Kill(daemons...); err != nil {
+		if err := n.FRR.Kill(daemons...); err != nil {
 			t.Fatal(err)
 		}
-		e.inKernel(route(addr), e.Nodes[1:])
+		e.inKernel(route(addr), others)
 		start := time.Now()
 		if err := test.start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		e.inKernel(route(addr), e.Nodes)
 		took := time.Since(start)
-		t.Logf("killed %v: the route via n1 is back after %v", daemons, took.Round(time.Millisecond))
+		t.Logf("killed %v: the route via %s is back after %v", daemons, n.Name, took.Round(time.Millisecond))
 		if took > 5*time.Second {
-			t.Errorf("killed %v: the route via n1 took %v to be back, want 5 s", daemons, took)
+			t.Errorf("killed %v: the route via %s took %v to be back, want 5 s", daemons, n.Name, took)
 		}
 		e.announced(route(addr))
 		// A route of this very moment is withdrawn like any other.
@@ -151,27 +153,29 @@ func TestFaultFRRKilled(t *testing.T) {
 
 // FRR that starts while there is no agent has its routes from frr.conf, and an
 // agent that comes later leaves its sessions alone.
-func TestFaultFRRWithoutAgent(t *testing.T) {
+func TestFaultFRRWithoutAgent(t *testing.T) { eachVersion(t, testFaultFRRWithoutAgent) }
+
+func testFaultFRRWithoutAgent(t *testing.T, v lab.Version) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.216/29]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.announced(route(addr))
-	n1 := e.Nodes[0]
-	if err := e.Agent(n1).Kill(); err != nil {
+	n, others := e.nodeWith(v), e.othersThan(v)
+	if err := e.Agent(n).Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n1.FRR.Kill(); err != nil {
+	if err := n.FRR.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	e.inKernel(route(addr), e.Nodes[1:])
+	e.inKernel(route(addr), others)
 	start := time.Now()
-	if err := n1.FRR.Start(t.Context()); err != nil {
+	if err := n.FRR.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	e.announced(route(addr))
-	t.Logf("the route via n1 is back after %v", time.Since(start).Round(time.Millisecond))
+	t.Logf("the route via %s is back after %v", n.Name, time.Since(start).Round(time.Millisecond))
 	before := e.connections()
-	if err := e.Agent(n1).Start(); err != nil {
+	if err := e.Agent(n).Start(); err != nil {
 		t.Fatal(err)
 	}
 	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
@@ -182,23 +186,25 @@ func TestFaultFRRWithoutAgent(t *testing.T) {
 }
 
 // A node whose bgpd hangs delays nobody else, and catches up.
-func TestFaultFRRHung(t *testing.T) {
+func TestFaultFRRHung(t *testing.T) { eachVersion(t, testFaultFRRHung) }
+
+func testFaultFRRHung(t *testing.T, v lab.Version) {
 	e := newE2E(t)
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.224/28]}"))
 	first := e.expose(lab.ServiceOptions{Name: "first"})[0]
 	e.announced(route(first))
-	n1 := e.Nodes[0]
-	if err := n1.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
+	n, others := e.nodeWith(v), e.othersThan(v)
+	if err := n.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
 		t.Fatal(err)
 	}
 	resume := func() {
-		if err := n1.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
+		if err := n.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Cleanup(resume)
 	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
-	e.learned(e.ebgp, route(second), e.Nodes[1:])
+	e.learned(e.ebgp, route(second), others)
 	resume()
 	e.announced(route(second))
 	e.announced(route(first))

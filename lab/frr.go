@@ -197,11 +197,16 @@ func (f *FRR) Vtysh(ctx context.Context, commands ...string) (string, error) {
 
 // inRoot returns the command line that runs a program of FRR's file system.
 func (f *FRR) inRoot(name string, args ...string) []string {
+	return inRoot(f.root, name, args...)
+}
+
+// inRoot returns the command line that runs a program of a file system.
+func inRoot(root, name string, args ...string) []string {
 	line := append([]string{name}, args...)
-	if f.root == "/" {
+	if root == "/" {
 		return line
 	}
-	return append([]string{"chroot", f.root}, line...)
+	return append([]string{"chroot", root}, line...)
 }
 
 // Socket returns the path of a daemon's vty socket.

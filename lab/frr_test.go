@@ -125,9 +125,11 @@ func routed(t *testing.T, w *lab.RouteWatch, what string, p netip.Prefix, since 
 	t.Logf("%s: %v", what, at.Sub(since).Round(10*time.Microsecond))
 }
 
-func TestLabRouter(t *testing.T) {
+func TestLabRouter(t *testing.T) { versionsAtOnce(t, testLabRouter) }
+
+func testLabRouter(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Router: lab.RouterOptions{BFD: true, Password: "lab-password"}})
+	top := lab.New(t, lab.Options{FRRRoot: v.Root, Router: lab.RouterOptions{BFD: true, Password: "lab-password"}})
 	n1, n2, n3 := top.Nodes[0], top.Nodes[1], top.Nodes[2]
 	routes, err := top.Router.WatchRoutes()
 	if err != nil {
@@ -217,9 +219,11 @@ func awaitBFD(t *testing.T, r *lab.Router, node netip.Addr) {
 	}
 }
 
-func TestLabGoBGP(t *testing.T) {
+func TestLabGoBGP(t *testing.T) { versionsAtOnce(t, testLabGoBGP) }
+
+func testLabGoBGP(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Nodes: 2})
+	top := lab.New(t, lab.Options{Nodes: 2, FRRRoot: v.Root})
 	n1, n2 := top.Nodes[0], top.Nodes[1]
 	internal, err := top.StartGoBGP(deadline(t), lab.GoBGPOptions{Name: "internal", ASN: 64512})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,23 +64,30 @@ func TestLayer2Conflict(t *testing.T) {
 // Told to refuse, no node announces an address that a foreign host has, until that
 // host is silent.
 func TestLayer2ConflictRefused(t *testing.T) {
-	lab.Need(t, "zebra", "bgpd", "nft")
-	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: 2}, AgentArgs: []string{"--l2-conflict=refuse"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
+	e := newE2E(t)
+	restart := func(args ...string) {
+		t.Helper()
+		for _, a := range e.Agents {
+			a.Args = args
+			if err := a.Restart(); err != nil {
+				t.Error(err)
+			}
 		}
-	})
-	e := &e2e{Stack: s, t: t, namespace: "refused"}
+	}
+	restart("--l2-conflict=refuse")
+	t.Cleanup(func() { restart() })
 	w := e.neighbors()
 	const address = "10.10.0.60"
 	a := netip.MustParseAddr(address)
 	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "add", address+"/24", "dev", "eth0"); err != nil {
 		t.Fatal(err)
 	}
+	silent := sync.OnceFunc(func() {
+		if _, err := e.Collector.Run(context.Background(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(silent)
 	e.configure("address-pools: [{name: lan, protocol: layer2, addresses: [10.10.0.60/31]}]")
 	e.expose(lab.ServiceOptions{Name: "web", Address: address})
 	free := e.expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
@@ -93,9 +101,7 @@ func TestLayer2ConflictRefused(t *testing.T) {
 	if err != nil || !slices.Equal(macs, []l2.MAC{foreign}) {
 		t.Errorf("%v answer for %s, %v; want %v alone", macs, a, err, foreign)
 	}
-	if _, err := e.Collector.Run(t.Context(), "ip", "addr", "del", address+"/24", "dev", "eth0"); err != nil {
-		t.Fatal(err)
-	}
+	silent()
 	// It is asked for again within half a minute, give or take a fifth.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

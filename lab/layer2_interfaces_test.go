@@ -114,7 +114,8 @@ func TestLayer2ResourcesInterfaces(t *testing.T) {
 	const nowhere = "no node has an interface %s that layer 2 can use"
 	r.says("web", string(status.NoInterface), fmt.Sprintf(nowhere, "eth7"))
 	r.resolved(config.KindL2Advertisement, "ad", "False RefNotFound "+fmt.Sprintf(nowhere, `"eth7"`))
-	r.stays(time.Second, func() { r.answers("nobody") })
+	r.laterPass()
+	r.answers("nobody")
 	for _, n := range r.Nodes {
 		page, err := r.Agent(n).Get(t.Context(), "/metrics")
 		if err != nil || strings.Contains(page, r.namespace+`/web"} 1`) {

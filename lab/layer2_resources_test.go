@@ -312,9 +312,10 @@ func TestLayer2ResourcesSelection(t *testing.T) {
 					change(r)
 				}
 				r.haveOwners(step.owners)
-				// That it is as before shows nothing, unless it stays.
+				// That it is as before shows nothing, unless all agents have decided.
 				if maps.Equal(step.owners, before) || slices.Contains(slices.Collect(maps.Values(step.owners)), "") {
-					r.stays(time.Second, func() { r.haveOwners(step.owners) })
+					r.laterPass()
+					r.haveOwners(step.owners)
 				}
 				before = step.owners
 			}

@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func TestMain(m *testing.M) {
 	lab.Reexec()
 	code := m.Run()
-	if err := stopShared(); err != nil {
+	if err := errors.Join(shared.stop(), sidecars.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}

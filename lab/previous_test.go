@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
@@ -57,62 +58,83 @@ func buildPrevious(t *testing.T) string {
 
 // An agent works with the herald-frr of the commit before, and the other way round:
 // docs/frr-contract.md. Without one both are of this commit, and that the version
-// before is understood is left to the golden files of the contract in package frr.
+// before is understood is left to the golden files of the contract in package frr. It is
+// so with each version of FRR.
 func TestPreviousVersion(t *testing.T) {
 	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3", "git", "tar")
 	previous := buildPrevious(t)
-	whole := newSidecarE2E(t, 1)
-	whole.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	n1, agent := whole.Nodes[0], whole.Agents[0]
 	for _, test := range []struct{ name, agent, frr string }{
 		{"agent", previous, ""},
 		{"herald-frr", "", previous},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := *whole
-			e.t = t
-			agent.Stop()
-			n1.Sidecar.Stop()
-			agent.Bin, n1.Sidecar.Bin = test.agent, test.frr
-			start := time.Now()
-			if err := errors.Join(n1.Sidecar.Empty(), n1.Sidecar.Start(), agent.Start()); err != nil {
-				t.Fatal(err)
+			e := newSidecarE2E(t)
+			nodes, _ := e.versionNodes("matchLabels")
+			each := func(do func(agent *lab.Daemon, n *lab.Node) error) {
+				t.Helper()
+				var g errgroup.Group
+				for _, n := range nodes {
+					g.Go(func() error { return do(e.Agent(n), n) })
+				}
+				if err := g.Wait(); err != nil {
+					t.Fatal(err)
+				}
 			}
+			t.Cleanup(func() {
+				for _, n := range nodes {
+					e.Agent(n).Bin, n.Sidecar.Bin = "", ""
+				}
+			})
+			e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+			each(func(agent *lab.Daemon, n *lab.Node) error {
+				agent.Stop()
+				n.Sidecar.Stop()
+				agent.Bin, n.Sidecar.Bin = test.agent, test.frr
+				return nil
+			})
+			start := time.Now()
+			each(func(agent *lab.Daemon, n *lab.Node) error {
+				return errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), agent.Start())
+			})
 			addr := e.expose(lab.ServiceOptions{Name: "web-" + test.name})[0]
 			e.announced(route(addr))
-			e.eventually("both are ready", func(ctx context.Context) error {
-				_, err1 := n1.Sidecar.Get(ctx, "/readyz")
-				_, err2 := agent.Get(ctx, "/readyz")
-				return errors.Join(err1, err2)
-			})
-			if at, err := frr.LastBeat(n1.FRR.EtcDir); err != nil || at.Before(start) {
-				t.Errorf("the agent's last sign of life is of %v, %v", at, err)
+			for _, n := range nodes {
+				e.eventually("both are ready on "+n.Name, func(ctx context.Context) error {
+					_, err1 := n.Sidecar.Get(ctx, "/readyz")
+					_, err2 := e.Agent(n).Get(ctx, "/readyz")
+					return errors.Join(err1, err2)
+				})
+				if at, err := frr.LastBeat(n.FRR.EtcDir); err != nil || at.Before(start) {
+					t.Errorf("the last sign of life of the agent on %s is of %v, %v", n.Name, at, err)
+				}
 			}
-			if r := e.extras(n1, "ip prefix-list "+test.name+" seq 5 permit 198.51.100.0/24\n"); !r.Applied {
-				t.Errorf("raw configuration refused: %+v", r)
+			for _, n := range nodes {
+				if r := e.extras(n, "ip prefix-list "+test.name+" seq 5 permit 198.51.100.0/24\n"); !r.Applied {
+					t.Errorf("%s: raw configuration refused: %+v", n.Name, r)
+				}
 			}
-			if r := e.extras(n1, "ip prefix-lost x\n"); r.Applied || !strings.Contains(r.Error, "prefix-lost") {
-				t.Errorf("a mistake is answered by %+v", r)
+			for _, n := range nodes {
+				if r := e.extras(n, "ip prefix-lost x\n"); r.Applied || !strings.Contains(r.Error, "prefix-lost") {
+					t.Errorf("%s: a mistake is answered by %+v", n.Name, r)
+				}
 			}
 			before := e.connections()
-			if err := agent.Restart(); err != nil {
-				t.Fatal(err)
-			}
+			each(func(agent *lab.Daemon, _ *lab.Node) error { return agent.Restart() })
 			e.announced(route(e.expose(lab.ServiceOptions{Name: "second-" + test.name})[0]))
 			if diff := cmp.Diff(before, e.connections()); diff != "" {
 				t.Errorf("sessions were reset (-before +after):\n%s", diff)
 			}
 			// Without the agent, FRR comes back with what was left for it.
-			agent.Stop()
-			if err := n1.Sidecar.Restart(); err != nil {
-				t.Fatal(err)
-			}
+			each(func(agent *lab.Daemon, n *lab.Node) error {
+				agent.Stop()
+				return n.Sidecar.Restart()
+			})
 			e.announced(route(addr))
-			if err := agent.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if page, err := n1.Sidecar.Get(t.Context(), "/metrics"); err != nil || !strings.Contains(page, "\nherald_frr_withdrawn 0\n") {
-				t.Errorf("/metrics: %v: %s", err, page)
+			each(func(agent *lab.Daemon, _ *lab.Node) error { return agent.Start() })
+			for _, n := range nodes {
+				if page, err := n.Sidecar.Get(t.Context(), "/metrics"); err != nil || !strings.Contains(page, "\nherald_frr_withdrawn 0\n") {
+					t.Errorf("/metrics of %s: %v: %s", n.Name, err, page)
+				}
 			}
 		})
 	}

@@ -87,24 +87,26 @@ func TestResourcesProgrammed(t *testing.T) {
 	r.delete(config.KindPeer, "a")
 	r.programmed(config.KindPeer, "b", "True Programmed", everywhere)
 
-	// FRR on n2 hangs. What was in force stays so.
-	n2 := r.Nodes[1]
-	if err := n2.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
-		t.Fatal(err)
-	}
-	resume := func() {
-		if err := n2.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
-			t.Error(err)
+	// FRR on a node hangs. What was in force stays so.
+	nodes, _ := r.versionNodes("matchLabels")
+	for _, n := range nodes {
+		if err := n.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
+			t.Fatal(err)
 		}
+		resume := func() {
+			if err := n.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
+				t.Error(err)
+			}
+		}
+		t.Cleanup(resume)
+		r.apply(newPeer("late", fmt.Sprint("10.10.0.", 80+n.Number), ""))
+		r.programmed(config.KindPeer, "late", "False DataPlane", n.Name+": FRR does not answer: bgpd")
+		for kind, name := range kinds {
+			r.programmed(kind, name, "True Programmed", everywhere)
+		}
+		resume()
+		r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
 	}
-	t.Cleanup(resume)
-	r.apply(newPeer("late", "10.10.0.79", ""))
-	r.programmed(config.KindPeer, "late", "False DataPlane", "n2: FRR does not answer: bgpd")
-	for kind, name := range kinds {
-		r.programmed(kind, name, "True Programmed", everywhere)
-	}
-	resume()
-	r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
 
 	// An agent that is gone is waited for once, and not for long.
 	n3 := r.Agent(r.Nodes[2])
@@ -132,5 +134,6 @@ func TestResourcesProgrammed(t *testing.T) {
 		r.programmed(kind, name, "True Programmed", everywhere)
 	}
 	r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
-	r.quiet(5 * time.Second)
+	r.laterPass()
+	r.quiet(2 * time.Second)
 }

@@ -42,23 +42,33 @@ type resourceTest struct {
 // them, and no ConfigMap.
 func newResourceTest(t *testing.T) *resourceTest {
 	t.Helper()
-	r := &resourceTest{e2e: newE2E(t)}
-	var err error
-	if r.dynamic, err = dynamic.NewForConfig(r.Cluster.RESTConfig(lab.Admin)); err != nil {
-		t.Fatal(err)
-	}
-	r.installCRDs()
+	r := newE2E(t).resources()
 	r.clear(t.Context())
 	t.Cleanup(func() { r.clear(context.Background()) })
 	return r
 }
 
+// resources returns the test with MetalLB's kinds installed.
+func (e *e2e) resources() *resourceTest {
+	e.t.Helper()
+	client, err := dynamic.NewForConfig(e.Cluster.RESTConfig(lab.Admin))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	r := &resourceTest{e2e: e, dynamic: client}
+	r.installCRDs()
+	return r
+}
+
 // deleteConfigMap makes the resources count.
-func (r *resourceTest) deleteConfigMap() {
-	r.t.Helper()
-	err := r.Cluster.Client().CoreV1().ConfigMaps(lab.HeraldNamespace).Delete(r.t.Context(), lab.HeraldConfigMap, metav1.DeleteOptions{})
+func (r *resourceTest) deleteConfigMap() { r.dropConfigMap(lab.HeraldConfigMap) }
+
+// dropConfigMap deletes a ConfigMap of Herald's, if it is there.
+func (e *e2e) dropConfigMap(name string) {
+	e.t.Helper()
+	err := e.Cluster.Client().CoreV1().ConfigMaps(lab.HeraldNamespace).Delete(e.t.Context(), name, metav1.DeleteOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
-		r.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 }
 

@@ -35,13 +35,15 @@ var ours = strings.NewReplacer(
 // applies each to a real FRR, after the one before: FRR accepts it, a second
 // Apply finds nothing to do, and each peer learns exactly the routes that are
 // meant for it, with their attributes.
-func TestBGPScenarios(t *testing.T) {
+func TestBGPScenarios(t *testing.T) { versionsAtOnce(t, testBGPScenarios) }
+
+func testBGPScenarios(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
 	files, err := filepath.Glob("../testdata/scenarios/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scenarios: %v", err)
 	}
-	top := lab.New(t, lab.Options{Nodes: 3})
+	top := lab.New(t, lab.Options{Nodes: 3, FRRRoot: v.Root})
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
 		t.Run(name, func(t *testing.T) {

@@ -98,11 +98,11 @@ func (r *resourceTest) peerEvent(name, words string) {
 func TestSessionDiagnosis(t *testing.T) {
 	r := newResourceTest(t)
 	r.deleteConfigMap()
-	n1 := r.Nodes[0]
+	nodes, _ := r.versionNodes("matchLabels")
 	at := func(host int) netip.Addr { return netip.AddrFrom4([4]byte{10, 10, 0, byte(host)}) }
 	start := func(opts lab.GoBGPOptions) *lab.GoBGP {
 		t.Helper()
-		opts.Peers = []netip.Addr{n1.Addr4}
+		opts.Peers = addrs4(nodes)
 		g, err := r.StartGoBGP(t.Context(), opts)
 		if err != nil {
 			t.Fatal(err)
@@ -131,26 +131,37 @@ func TestSessionDiagnosis(t *testing.T) {
 		{"nobody", "peerASN: 64605, peerAddress: 10.10.0.213", "NoAnswer", "10.10.0.213:179: the address does not answer ARP"},
 		{"keyed", "peerASN: 64601, peerAddress: 10.10.0.214, password: ours", "WrongPassword", "no TCP connection to 10.10.0.214:179: the router answers ping, and no packet that is signed with the password (TCP MD5, RFC 2385): check the password on both sides"},
 	}
-	const onN1 = "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]"
+	// Each node has its own peer of each kind, pool and Service.
 	pool := 0
 	var objects []string
 	for _, p := range peers {
-		objects = append(objects, fmt.Sprintf(`
+		for _, n := range nodes {
+			objects = append(objects, fmt.Sprintf(`
 {apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %[1]s}, spec: {myASN: 64512, %[2]s, %[3]s}}
 ---
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: %[1]s}, spec: {addresses: [198.51.100.%[4]d/32], autoAssign: false}}
 ---
 {apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: %[1]s}, spec: {ipAddressPools: [%[1]s], peers: [%[1]s], %[3]s}}`,
-			p.name, p.spec, onN1, 160+pool))
-		pool++
+				p.name+"-"+n.Name, p.spec, "nodeSelectors: [{matchLabels: {kubernetes.io/hostname: "+n.Name+"}}]", 160+pool))
+			pool++
+		}
 	}
 	begin := time.Now()
 	r.apply(strings.Join(objects, "\n---\n"))
 	for _, p := range peers {
-		r.expose(lab.ServiceOptions{Name: p.name, Annotations: map[string]string{"metallb.io/address-pool": p.name}})
+		for _, n := range nodes {
+			name := p.name + "-" + n.Name
+			r.expose(lab.ServiceOptions{Name: name, Annotations: map[string]string{"metallb.io/address-pool": name}})
+		}
 	}
-	r.sessionsUp("keyed", "1/1", "Established", "1 of 1 sessions are up")
-	r.condition("keyed", "Announced", "bgp from n1 to keyed")
+	keyedUp := func() {
+		t.Helper()
+		for _, n := range nodes {
+			r.sessionsUp("keyed-"+n.Name, "1/1", "Established", "1 of 1 sessions are up")
+			r.condition("keyed-"+n.Name, "Announced", "bgp from "+n.Name+" to keyed")
+		}
+	}
+	keyedUp()
 
 	// The router of the session that is up has another password from now on.
 	rekeyed := time.Now()
@@ -162,11 +173,14 @@ func TestSessionDiagnosis(t *testing.T) {
 		if p.name == "keyed" {
 			since = rekeyed
 		}
-		r.e2e.tells(n1, since, "Warning BGPSessionNotUp", "BGP session with "+p.name+" ", " is not up after ", p.words)
-		r.sessionsUp(p.name, "0/1", p.reason, "0 of 1 sessions are up; n1: ")
-		r.sessionsUp(p.name, "0/1", p.reason, p.words)
-		r.peerEvent(p.name, p.words)
-		r.condition(p.name, "NotAnnounced", "no BGP session is up on n1: "+p.name+": ", p.words)
+		for _, n := range nodes {
+			name := p.name + "-" + n.Name
+			r.e2e.tells(n, since, "Warning BGPSessionNotUp", "BGP session with "+name+" ", " is not up after ", p.words)
+			r.sessionsUp(name, "0/1", p.reason, "0 of 1 sessions are up; "+n.Name+": ")
+			r.sessionsUp(name, "0/1", p.reason, p.words)
+			r.peerEvent(name, p.words)
+			r.condition(name, "NotAnnounced", "no BGP session is up on "+n.Name+": "+name+": ", p.words)
+		}
 		if d := time.Since(since); d > told {
 			t.Errorf("%s: told everywhere after %v, want %v at most", p.name, d, told)
 		}
@@ -176,9 +190,10 @@ func TestSessionDiagnosis(t *testing.T) {
 	stop(router)
 	keyed.Name, keyed.Password = "diagnosis-keyed-again", "ours"
 	router = start(keyed)
-	r.sessionsUp("keyed", "1/1", "Established", "1 of 1 sessions are up")
-	r.condition("keyed", "Announced", "bgp from n1 to keyed")
-	if p, err := r.peerOf(t.Context(), n1, at(214)); err != nil || p.Session.LastError+p.Session.Diagnosis != "" || p.Session.Fault != "" {
-		t.Errorf("%v: the session that is up says %+v", err, p.Session)
+	keyedUp()
+	for _, n := range nodes {
+		if p, err := r.peerOf(t.Context(), n, at(214)); err != nil || p.Session.LastError+p.Session.Diagnosis != "" || p.Session.Fault != "" {
+			t.Errorf("%v: the session of %s that is up says %+v", err, n.Name, p.Session)
+		}
 	}
 }

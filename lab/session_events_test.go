@@ -87,14 +87,14 @@ func (e *e2e) peerOf(ctx context.Context, n *lab.Node, a netip.Addr) (status.Pee
 // reason; and is in the agent's status.
 func TestSessionEvents(t *testing.T) {
 	e := newE2E(t)
-	n1 := e.Nodes[0]
+	nodes, selectors := e.versionNodes("match-labels")
 	var routers []*lab.GoBGP
 	for i, opts := range []lab.GoBGPOptions{
-		{Name: "comes", ASN: 64601, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.203")}, Peers: []netip.Addr{n1.Addr4}},
-		{Name: "other-as", ASN: 64602, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.204")}, Peers: []netip.Addr{n1.Addr4}},
-		{Name: "other-password", ASN: 64603, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.205")}, Peers: []netip.Addr{n1.Addr4}, Password: "theirs"},
+		{Name: "comes", ASN: 64601, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.203")}},
+		{Name: "other-as", ASN: 64602, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.204")}},
+		{Name: "other-password", ASN: 64603, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.205")}, Password: "theirs"},
 	} {
-		opts.HoldTime = 6 * time.Second
+		opts.HoldTime, opts.Peers = 6*time.Second, addrs4(nodes)
 		g, err := e.StartGoBGP(t.Context(), opts)
 		if err != nil {
 			t.Fatal(err)
@@ -108,43 +108,55 @@ func TestSessionEvents(t *testing.T) {
 	}
 	comes, at := routers[0], routers[0].Addrs[0]
 	start := time.Now()
-	const onN1 = "node-selectors: [{match-labels: {kubernetes.io/hostname: n1}}]}\n"
-	e.configure(allPeers + "- {my-asn: 64512, peer-asn: 64601, peer-address: 10.10.0.203, hold-time: 6s, keepalive-time: 2s, " + onN1 +
-		"- {my-asn: 64512, peer-asn: 64999, peer-address: 10.10.0.204, " + onN1 +
-		"- {my-asn: 64512, peer-asn: 64603, peer-address: 10.10.0.205, password: ours, " + onN1 + `
+	on := "node-selectors: " + selectors + "}\n"
+	e.configure(allPeers + "- {my-asn: 64512, peer-asn: 64601, peer-address: 10.10.0.203, hold-time: 6s, keepalive-time: 2s, " + on +
+		"- {my-asn: 64512, peer-asn: 64999, peer-address: 10.10.0.204, " + on +
+		"- {my-asn: 64512, peer-asn: 64603, peer-address: 10.10.0.205, password: ours, " + on + `
 address-pools:
 - {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
 `)
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
 	e.inKernel(route(addr), e.Nodes)
-	e.tells(n1, start, "Normal BGPSessionUp", "(10.10.0.203) is up")
+	tell := func(since time.Time, words ...string) {
+		t.Helper()
+		for _, n := range nodes {
+			e.tells(n, since, words...)
+		}
+	}
+	tell(start, "Normal BGPSessionUp", "(10.10.0.203) is up")
 
 	// An agent that starts has no news of what goes on as before.
-	if err := e.Agent(n1).Restart(); err != nil {
-		t.Fatal(err)
-	}
-	e.eventually("session in the status", func(ctx context.Context) error {
-		p, err := e.peerOf(ctx, n1, at)
-		if err == nil && (!p.Session.Up() || p.Session.PrefixesSent != 1 || p.Session.Since.Before(start.Add(-time.Minute))) {
-			err = fmt.Errorf("it is %+v", p.Session)
+	for _, n := range nodes {
+		if err := e.Agent(n).Restart(); err != nil {
+			t.Fatal(err)
 		}
-		return err
-	})
+	}
+	for _, n := range nodes {
+		e.eventually("session in the status of "+n.Name, func(ctx context.Context) error {
+			p, err := e.peerOf(ctx, n, at)
+			if err == nil && (!p.Session.Up() || p.Session.PrefixesSent != 1 || p.Session.Since.Before(start.Add(-time.Minute))) {
+				err = fmt.Errorf("it is %+v", p.Session)
+			}
+			return err
+		})
+	}
 
 	// It is frozen: nothing is heard of it until the hold time is over.
 	frozen := time.Now()
 	if err := comes.Process().Kill(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	e.tells(n1, frozen, "Warning BGPSessionDown", "(10.10.0.203) is down after ", "Hold Timer Expired")
-	if p, err := e.peerOf(t.Context(), n1, at); err != nil || p.Session.Up() || p.Session.LastError != "Hold Timer Expired" {
-		t.Errorf("%v: the session is %+v", err, p.Session)
+	for _, n := range nodes {
+		e.tells(n, frozen, "Warning BGPSessionDown", "(10.10.0.203) is down after ", "Hold Timer Expired")
+		if p, err := e.peerOf(t.Context(), n, at); err != nil || p.Session.Up() || p.Session.LastError != "Hold Timer Expired" {
+			t.Errorf("%v: the session of %s is %+v", err, n.Name, p.Session)
+		}
 	}
 	thawed := time.Now()
 	if err := comes.Process().Kill(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	e.tells(n1, thawed, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
+	tell(thawed, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
 
 	// It goes, and another one takes its place.
 	gone := time.Now()
@@ -152,31 +164,33 @@ address-pools:
 		t.Fatal(err)
 	}
 	routers[0] = nil
-	e.tells(n1, gone, "Warning BGPSessionDown", "(10.10.0.203) is down after ")
+	tell(gone, "Warning BGPSessionDown", "(10.10.0.203) is down after ")
 	back := time.Now()
-	again, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{Name: "comes-again", ASN: 64601, Listen: []netip.Addr{at}, Peers: []netip.Addr{n1.Addr4}})
+	again, err := e.StartGoBGP(t.Context(), lab.GoBGPOptions{Name: "comes-again", ASN: 64601, Listen: []netip.Addr{at}, Peers: addrs4(nodes)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	routers[0] = again
-	e.tells(n1, back, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
+	tell(back, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
 
 	// Those that cannot come up say why.
-	e.tells(n1, start, "Warning BGPSessionNotUp", "(10.10.0.204) is not up after ", "Bad Peer AS")
-	e.tells(n1, start, "Warning BGPSessionNotUp", "(10.10.0.205) is not up after ")
+	tell(start, "Warning BGPSessionNotUp", "(10.10.0.204) is not up after ", "Bad Peer AS")
+	tell(start, "Warning BGPSessionNotUp", "(10.10.0.205) is not up after ")
 
-	all, err := e.nodeEvents(t.Context(), n1, start)
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for _, ev := range all {
-		if strings.Contains(ev, "(10.10.0.203)") {
-			count[strings.Join(strings.Fields(ev)[:2], " ")]++
+	for _, n := range nodes {
+		all, err := e.nodeEvents(t.Context(), n, start)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if count["Normal BGPSessionUp"] != 3 || count["Warning BGPSessionDown"] != 2 || len(count) != 2 {
-		t.Errorf("events about %s: %v, want 3 of it coming up and 2 of it going down\n%s", at, count, strings.Join(all, "\n"))
+		count := map[string]int{}
+		for _, ev := range all {
+			if strings.Contains(ev, "(10.10.0.203)") {
+				count[strings.Join(strings.Fields(ev)[:2], " ")]++
+			}
+		}
+		if count["Normal BGPSessionUp"] != 3 || count["Warning BGPSessionDown"] != 2 || len(count) != 2 {
+			t.Errorf("events of %s about %s: %v, want 3 of it coming up and 2 of it going down\n%s", n.Name, at, count, strings.Join(all, "\n"))
+		}
 	}
 }
 

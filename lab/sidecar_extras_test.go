@@ -109,24 +109,25 @@ func (e *e2e) extrasEvent(since time.Time, kind, reason string, words ...string)
 }
 
 func TestSidecarExtras(t *testing.T) {
-	e := newSidecarE2E(t, 1)
-	n1 := e.Nodes[0]
-	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	before := e.connections()
-	has := func(line string, want bool) {
-		t.Helper()
-		text, err := n1.FRR.Vtysh(t.Context(), "show running-config")
-		if err != nil {
-			t.Fatal(err)
+	eachVersion(t, func(t *testing.T, v lab.Version) {
+		e := newSidecarE2E(t)
+		n := e.nodeWith(v)
+		e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+		addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
+		e.announced(route(addr))
+		before := e.connections()
+		has := func(line string, want bool) {
+			t.Helper()
+			text, err := n.FRR.Vtysh(t.Context(), "show running-config")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(text, line) != want {
+				t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
+			}
 		}
-		if strings.Contains(text, line) != want {
-			t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
-		}
-	}
 
-	const first = `ip prefix-list operators seq 5 permit 198.51.100.0/24
+		const first = `ip prefix-list operators seq 5 permit 198.51.100.0/24
 ip route 198.51.100.0/24 blackhole
 router bgp 64512
  neighbor 10.10.0.254 description rack 7
@@ -134,106 +135,107 @@ router bgp 64512
  neighbor 10.10.0.99 password verys3cret
 exit
 `
-	start := time.Now()
-	if r := e.extras(n1, first); !r.Applied || r.Remark != "" {
-		t.Fatalf("refused, or with a remark: %+v", r)
-	}
-	t.Logf("added after %v", time.Since(start).Round(time.Millisecond))
-	lines := []string{"ip prefix-list operators", "ip route 198.51.100.0/24 blackhole", "neighbor 10.10.0.254 description rack 7", "neighbor 10.10.0.99 remote-as 64999"}
-	for _, l := range lines {
-		has(l, true)
-	}
-	// What the agent checks and repairs leaves the operator's lines alone, and a
-	// daemon that was started again gets them again.
-	if err := n1.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	e.eventually("the lines are back", func(ctx context.Context) error {
-		text, err := n1.FRR.Vtysh(ctx, "show running-config")
-		if err == nil && !strings.Contains(text, "neighbor 10.10.0.99 remote-as 64999") {
-			err = errors.New("not yet")
+		start := time.Now()
+		if r := e.extras(n, first); !r.Applied || r.Remark != "" {
+			t.Fatalf("refused, or with a remark: %+v", r)
 		}
-		return err
-	})
-	e.announced(route(addr))
-	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
-	e.announced(route(second))
-	e.readsBack(n1, second)
-	for _, l := range lines {
-		has(l, true)
-	}
+		t.Logf("added after %v", time.Since(start).Round(time.Millisecond))
+		lines := []string{"ip prefix-list operators", "ip route 198.51.100.0/24 blackhole", "neighbor 10.10.0.254 description rack 7", "neighbor 10.10.0.99 remote-as 64999"}
+		for _, l := range lines {
+			has(l, true)
+		}
+		// What the agent checks and repairs leaves the operator's lines alone, and a
+		// daemon that was started again gets them again.
+		if err := n.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		e.eventually("the lines are back", func(ctx context.Context) error {
+			text, err := n.FRR.Vtysh(ctx, "show running-config")
+			if err == nil && !strings.Contains(text, "neighbor 10.10.0.99 remote-as 64999") {
+				err = errors.New("not yet")
+			}
+			return err
+		})
+		e.announced(route(addr))
+		second := e.expose(lab.ServiceOptions{Name: "second"})[0]
+		e.announced(route(second))
+		e.readsBack(n, second)
+		for _, l := range lines {
+			has(l, true)
+		}
 
-	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied })
-	since := time.Now()
-	bad := strings.Replace(first, "description", "descripshun", 1)
-	r := e.extras(n1, bad)
-	if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
-		t.Errorf("a mistake is answered by %+v", r)
-	}
-	e.extrasAre(n1, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
-	e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node n1", "line 4", "descripshun")
-	third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
-	e.announced(route(third))
-	// What was in force before the mistake stays, through the agent's repairs and a
-	// daemon's start too.
-	e.readsBack(n1, third)
-	for _, l := range lines {
-		has(l, true)
-	}
-	if err := n1.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	e.eventually("the lines are back beside a mistake", func(ctx context.Context) error {
-		text, err := n1.FRR.Vtysh(ctx, "show running-config")
-		if err == nil && !strings.Contains(text, lines[len(lines)-1]) {
-			err = errors.New("not yet")
+		e.extrasAre(n, "1", func(x status.Extras) bool { return x.Applied })
+		since := time.Now()
+		bad := strings.Replace(first, "description", "descripshun", 1)
+		r := e.extras(n, bad)
+		if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
+			t.Errorf("a mistake is answered by %+v", r)
 		}
-		return err
-	})
-	e.announced(route(third))
-	r = e.extras(n1, strings.Replace(first, "password", "pasword password", 1))
-	if r.Applied || strings.Contains(r.Error, "s3cret") {
-		t.Errorf("a mistake beside a password is answered by %+v", r)
-	}
-	for _, l := range lines {
-		has(l, true)
-	}
+		e.extrasAre(n, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
+		e.extrasEvent(since, "Warning", "RawConfigurationRefused", "node "+n.Name, "line 4", "descripshun")
+		third := e.expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
+		e.announced(route(third))
+		// What was in force before the mistake stays, through the agent's repairs and a
+		// daemon's start too.
+		e.readsBack(n, third)
+		for _, l := range lines {
+			has(l, true)
+		}
+		if err := n.Sidecar.Signal("bgpd", unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		e.eventually("the lines are back beside a mistake", func(ctx context.Context) error {
+			text, err := n.FRR.Vtysh(ctx, "show running-config")
+			if err == nil && !strings.Contains(text, lines[len(lines)-1]) {
+				err = errors.New("not yet")
+			}
+			return err
+		})
+		e.announced(route(third))
+		r = e.extras(n, strings.Replace(first, "password", "pasword password", 1))
+		if r.Applied || strings.Contains(r.Error, "s3cret") {
+			t.Errorf("a mistake beside a password is answered by %+v", r)
+		}
+		for _, l := range lines {
+			has(l, true)
+		}
 
-	start = time.Now()
-	if r := e.extras(n1, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
-		t.Fatalf("refused: %+v", r)
-	}
-	e.extrasAre(n1, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
-	e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node n1")
-	t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
-	has(lines[0], true)
-	for _, l := range lines[1:] {
-		has(l, false)
-	}
-	// FRR takes what it shows in another place, where the agent does not know it.
-	if r := e.extras(n1, "router bgp 64512\n maximum-paths 8\nexit\n"); !r.Applied || !strings.Contains(r.Remark, "maximum-paths 8") {
-		t.Errorf("a line that FRR shows in another place is answered by %+v", r)
-	}
-	e.extrasEvent(since, "Warning", "RawConfigurationUnlike", "node n1", "maximum-paths 8")
-	if r := e.extras(n1, ""); !r.Applied {
-		t.Fatalf("refused: %+v", r)
-	}
-	has(lines[0], false)
-	e.extrasAre(n1, "", nil)
-	e.announced(route(addr))
-	// bgpd was killed; nothing else reset a session.
-	for s, n := range e.connections() {
-		if n > before[s] {
-			t.Errorf("session %s was reset: %d times up, then %d", s, before[s], n)
+		start = time.Now()
+		if r := e.extras(n, "ip prefix-list operators seq 5 permit 198.51.100.0/24\n"); !r.Applied {
+			t.Fatalf("refused: %+v", r)
 		}
-	}
-	log, err := os.ReadFile(n1.LogFile("frr-n1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(log), "s3cret") {
-		t.Error("a password is in the log of herald-frr")
-	}
+		e.extrasAre(n, "1", func(x status.Extras) bool { return x.Applied && x.Error == "" })
+		e.extrasEvent(since, "Normal", "RawConfigurationApplied", "node "+n.Name)
+		t.Logf("removed after %v", time.Since(start).Round(time.Millisecond))
+		has(lines[0], true)
+		for _, l := range lines[1:] {
+			has(l, false)
+		}
+		// FRR takes what it shows in another place, where the agent does not know it.
+		if r := e.extras(n, "router bgp 64512\n maximum-paths 8\nexit\n"); !r.Applied || !strings.Contains(r.Remark, "maximum-paths 8") {
+			t.Errorf("a line that FRR shows in another place is answered by %+v", r)
+		}
+		e.extrasEvent(since, "Warning", "RawConfigurationUnlike", "node "+n.Name, "maximum-paths 8")
+		if r := e.extras(n, ""); !r.Applied {
+			t.Fatalf("refused: %+v", r)
+		}
+		has(lines[0], false)
+		e.extrasAre(n, "", nil)
+		e.announced(route(addr))
+		// bgpd was killed; nothing else reset a session.
+		for s, ups := range e.connections() {
+			if ups > before[s] {
+				t.Errorf("session %s was reset: %d times up, then %d", s, before[s], ups)
+			}
+		}
+		log, err := os.ReadFile(n.LogFile(n.Sidecar.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(log), "s3cret") {
+			t.Error("a password is in the log of herald-frr")
+		}
+	})
 }
 
 // Raw configuration can have the nodes accept what routers announce, whether it is
@@ -241,10 +243,11 @@ exit
 //
 // Acceptance: B063-B066.
 func TestSidecarExtrasAccept(t *testing.T) {
-	e := newSidecarE2E(t, 1)
-	n1 := e.Nodes[0]
-	const pools = "address-pools:\n- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"
-	const accept = `ip prefix-list accepted seq 5 permit 100.64.0.0/16 le 24
+	eachVersion(t, func(t *testing.T, v lab.Version) {
+		e := newSidecarE2E(t)
+		n := e.nodeWith(v)
+		const pools = "address-pools:\n- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n"
+		const accept = `ip prefix-list accepted seq 5 permit 100.64.0.0/16 le 24
 ipv6 prefix-list accepted seq 5 permit fd00:b::/48 le 64
 route-map herald-in permit 4
  match ip address prefix-list accepted
@@ -253,58 +256,64 @@ route-map herald-in permit 5
  match ipv6 address prefix-list accepted
 exit
 `
-	routes := map[netip.Prefix]bool{ // whether it is one to accept
-		netip.MustParsePrefix("100.64.1.0/24"): true, netip.MustParsePrefix("fd00:b::/64"): true,
-		netip.MustParsePrefix("100.65.1.0/24"): false, netip.MustParsePrefix("fd00:c::/64"): false,
-	}
-	for p := range routes {
-		if err := e.ebgp.Inject(t.Context(), p, injectedHop(p)); err != nil {
-			t.Fatal(err)
+		routes := map[netip.Prefix]bool{ // whether it is one to accept
+			netip.MustParsePrefix("100.64.1.0/24"): true, netip.MustParsePrefix("fd00:b::/64"): true,
+			netip.MustParsePrefix("100.65.1.0/24"): false, netip.MustParsePrefix("fd00:c::/64"): false,
 		}
-	}
-	accepted := func(what string, want bool) {
-		t.Helper()
-		e.eventually(what, func(ctx context.Context) error {
-			have, err := n1.Routes()
-			if err != nil {
-				return err
+		for p := range routes {
+			if err := e.ebgp.Inject(t.Context(), p, injectedHop(p)); err != nil {
+				t.Fatal(err)
 			}
-			for p, wanted := range routes {
-				if _, ok := have[p]; ok != (wanted && want) {
-					return fmt.Errorf("%s is there: %v", p, ok)
+			t.Cleanup(func() {
+				if err := e.ebgp.Retract(context.Background(), p, injectedHop(p)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		accepted := func(what string, want bool) {
+			t.Helper()
+			e.eventually(what, func(ctx context.Context) error {
+				have, err := n.Routes()
+				if err != nil {
+					return err
+				}
+				for p, wanted := range routes {
+					if _, ok := have[p]; ok != (wanted && want) {
+						return fmt.Errorf("%s is there: %v", p, ok)
+					}
+				}
+				return nil
+			})
+		}
+		for _, order := range []string{"after", "before"} {
+			if order == "after" {
+				e.configure(allPeers + pools)
+				e.established(e.ebgp, e.Nodes)
+				accepted("nothing without", false)
+			} else {
+				e.configure("peers: []\n" + pools)
+				e.established(e.ebgp, nil)
+			}
+			if r := e.extras(n, accept); !r.Applied {
+				t.Fatalf("refused: %+v", r)
+			}
+			e.configure(allPeers + pools)
+			accepted(order+" the peers", true)
+			addr := e.expose(lab.ServiceOptions{Name: "web-" + order})[0]
+			e.announced(route(addr))
+			paths, err := e.ibgp.Paths(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, path := range paths {
+				if _, ok := routes[path.Prefix]; ok {
+					t.Errorf("%s passed %s on", path.Peer, path.Prefix)
 				}
 			}
-			return nil
-		})
-	}
-	for _, order := range []string{"after", "before"} {
-		if order == "after" {
-			e.configure(allPeers + pools)
-			e.established(e.ebgp, e.Nodes)
-			accepted("nothing without", false)
-		} else {
-			e.configure("peers: []\n" + pools)
-			e.established(e.ebgp, nil)
-		}
-		if r := e.extras(n1, accept); !r.Applied {
-			t.Fatalf("refused: %+v", r)
-		}
-		e.configure(allPeers + pools)
-		accepted(order+" the peers", true)
-		addr := e.expose(lab.ServiceOptions{Name: "web-" + order})[0]
-		e.announced(route(addr))
-		paths, err := e.ibgp.Paths(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			if _, ok := routes[path.Prefix]; ok {
-				t.Errorf("%s passed %s on", path.Peer, path.Prefix)
+			if r := e.extras(n, ""); !r.Applied {
+				t.Fatalf("refused: %+v", r)
 			}
+			accepted("nothing again", false)
 		}
-		if r := e.extras(n1, ""); !r.Applied {
-			t.Fatalf("refused: %+v", r)
-		}
-		accepted("nothing again", false)
-	}
+	})
 }

@@ -9,57 +9,79 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
-	"k8s.io/client-go/dynamic"
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
 )
 
-// newSidecarE2E builds a Stack in which the agents and herald-frr run as the
-// containers of their pod.
-func newSidecarE2E(t *testing.T, nodes int, args ...string) *e2e {
+// newSidecarE2E returns the Stack in which the agents and herald-frr run as the
+// containers of their pod. The pods are new ones, with these arguments of herald-frr,
+// there is no configuration, and r1 knows no neighbor. r1 runs the last version of FRR.
+func newSidecarE2E(t *testing.T, args ...string) *e2e {
 	t.Helper()
 	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3")
-	s, err := lab.UpStack(t.Context(), lab.StackOptions{Network: lab.Options{Nodes: nodes, Sidecar: true, SidecarArgs: args}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	versions := lab.Versions(t)
+	network := lab.Mixed(versions, versions[len(versions)-1])
+	network.Sidecar = true
+	e := sidecars.e2e(t, lab.StackOptions{Network: network})
 	t.Cleanup(func() {
-		if t.Failed() {
-			for _, a := range append(s.Controllers, s.Agents...) {
-				log, _ := os.ReadFile(s.LogFile(a.Name))
-				fmt.Fprintf(t.Output(), "---- %s\n%s\n", a.Name, log[max(0, len(log)-8<<10):])
-			}
+		if !t.Failed() {
+			return
 		}
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
+		for _, a := range append(slices.Clone(e.Controllers), e.Agents...) {
+			log, _ := os.ReadFile(e.LogFile(a.Name))
+			fmt.Fprintf(t.Output(), "---- %s\n%s\n", a.Name, log[max(0, len(log)-8<<10):])
 		}
 	})
-	e := &e2e{Stack: s, t: t, namespace: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-"))}
-	if e.ibgp, e.ebgp, err = furnish(t.Context(), s); err != nil {
+	e.resources().clear(t.Context())
+	for _, name := range []string{lab.HeraldConfigMap, "bgpextras"} {
+		e.dropConfigMap(name)
+	}
+	var g errgroup.Group
+	g.Go(func() error { return e.Router.FRR.Restart(t.Context()) }) // it would wait for sessions with graceful restart
+	for _, n := range e.Nodes {
+		n.Sidecar.Args = args
+		g.Go(func() error {
+			_ = e.Agent(n).Kill() // an error is that it has ended
+			_ = n.Sidecar.Kill()
+			if err := errors.Join(n.Sidecar.Empty(), n.Sidecar.Start()); err != nil {
+				return err
+			}
+			return errors.Join(n.Sidecar.Ready(t.Context()), e.Agent(n).Start())
+		})
+	}
+	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	e.watch()
 	return e
+}
+
+// exposeOn makes a Service that one node alone announces, and waits until it does.
+func (e *e2e) exposeOn(n *lab.Node, name string) netip.Addr {
+	e.t.Helper()
+	addr := e.expose(lab.ServiceOptions{Name: name + "-" + n.Name, Local: true}, n)[0]
+	e.announced(route(addr), n)
+	return addr
 }
 
 // The pod announces a Service, with the users and capabilities that it is meant
 // to have, whichever of FRR's daemons is killed or hangs.
 func TestSidecar(t *testing.T) {
-	e := newSidecarE2E(t, 1, "--hang-timeout=3s")
-	n1 := e.Nodes[0]
+	e := newSidecarE2E(t, "--hang-timeout=3s")
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n" +
 		"- {name: lan, protocol: layer2, addresses: [10.10.0.150-10.10.0.159], auto-assign: false}"))
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	e.reached(addr)
+	web := e.expose(lab.ServiceOptions{Name: "web"})[0]
+	e.announced(route(web))
+	e.reached(web)
 	lan := e.expose(lab.ServiceOptions{Name: "lan", Annotations: map[string]string{"metallb.universe.tf/address-pool": "lan"}})[0]
 	e.eventually("answer on layer 2", func(ctx context.Context) error {
 		_, err := e.LANClient.Get(ctx, "http://"+netip.AddrPortFrom(lan, 80).String()+"/")
@@ -68,126 +90,127 @@ func TestSidecar(t *testing.T) {
 
 	e.probed()
 	e.confined(e.Controllers[0], "65534", "", "dev", "herald-controller", "proc", "var")
-	e.confined(e.Agents[0], "0", "2000", "dev", "etc", "herald-agent", "proc", "var") // NET_RAW
-	users, err := n1.Sidecar.Users()
-	if err != nil {
-		t.Fatal(err)
+	for _, a := range e.Agents {
+		e.confined(a, "0", "2000", "dev", "etc", "herald-agent", "proc", "var") // NET_RAW
 	}
-	for _, d := range n1.FRR.Daemons() {
-		uid, text, _ := strings.Cut(users[d], " ")
-		caps, err := strconv.ParseUint(text, 16, 64)
-		const allowed = 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SYS_ADMIN
-		if err != nil || uid == "0" || uid == "" || caps&^allowed != 0 {
-			t.Errorf("%s runs as user %q with capabilities %q", d, uid, text)
+	e.onVersions(func(e *e2e, n *lab.Node) {
+		addr := e.exposeOn(n, "web")
+		users, err := n.Sidecar.Users()
+		if err != nil {
+			e.t.Fatal(err)
 		}
-	}
-	for _, d := range n1.FRR.Daemons() {
-		for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
-			pid := n1.Sidecar.PID(d)
-			start := time.Now()
-			if err := n1.Sidecar.Signal(d, sig); err != nil {
-				t.Fatal(err)
+		for _, d := range n.FRR.Daemons() {
+			uid, text, _ := strings.Cut(users[d], " ")
+			caps, err := strconv.ParseUint(text, 16, 64)
+			const allowed = 1<<unix.CAP_NET_BIND_SERVICE | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_NET_RAW | 1<<unix.CAP_SYS_ADMIN
+			if err != nil || uid == "0" || uid == "" || caps&^allowed != 0 {
+				e.t.Errorf("%s runs as user %q with capabilities %q", d, uid, text)
 			}
-			e.eventually(d+" is started again", func(ctx context.Context) error {
-				if p := n1.Sidecar.PID(d); p == pid || p == 0 {
-					return fmt.Errorf("process %d", p)
-				}
-				_, err := n1.Sidecar.Get(ctx, "/readyz")
-				return err
-			})
-			e.announced(route(addr))
-			t.Logf("%s after %v: ready and announced after %v", d, sig, time.Since(start).Round(time.Millisecond))
 		}
-	}
-	second := e.expose(lab.ServiceOptions{Name: "second"})[0]
-	e.announced(route(second))
+		for _, d := range n.FRR.Daemons() {
+			for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
+				pid := n.Sidecar.PID(d)
+				start := time.Now()
+				if err := n.Sidecar.Signal(d, sig); err != nil {
+					e.t.Fatal(err)
+				}
+				e.eventually(d+" is started again", func(ctx context.Context) error {
+					if p := n.Sidecar.PID(d); p == pid || p == 0 {
+						return fmt.Errorf("process %d", p)
+					}
+					_, err := n.Sidecar.Get(ctx, "/readyz")
+					return err
+				})
+				e.announced(route(addr), n)
+				e.t.Logf("%s after %v: ready and announced after %v", d, sig, time.Since(start).Round(time.Millisecond))
+			}
+		}
+		e.exposeOn(n, "second")
+	})
+	e.announced(route(web))
 }
 
 func TestSidecarAgentTimeout(t *testing.T) {
 	const timeout = 12 * time.Second // above the agent's interval
-	e := newSidecarE2E(t, 1, "--agent-timeout="+timeout.String())
-	n1 := e.Nodes[0]
+	e := newSidecarE2E(t, "--agent-timeout="+timeout.String())
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
+	e.onVersions(func(e *e2e, n *lab.Node) {
+		t := e.t
+		addr := e.exposeOn(n, "web")
 
-	since := time.Now()
-	if err := e.Agents[0].Process().Kill(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	e.inKernel(route(addr), nil)
-	took := time.Since(since)
-	t.Logf("withdrawn %v after the agent was stopped", took.Round(time.Millisecond))
-	if took < timeout-frr.HeartbeatInterval || took > timeout+5*time.Second {
-		t.Errorf("withdrawn after %v, want %v to %v", took, timeout-frr.HeartbeatInterval, timeout+5*time.Second)
-	}
-	e.withdrawn(route(addr))
-	// FRR lives, and waits.
-	if page, err := n1.Sidecar.Get(t.Context(), "/livez"); err != nil || !strings.Contains(page, "bgpd: stopped, no agent") {
-		t.Errorf("/livez: %v: %s", err, page)
-	}
-	if page, err := n1.Sidecar.Get(t.Context(), "/metrics"); err != nil || !strings.Contains(page, "\nherald_frr_withdrawn 1\n") {
-		t.Errorf("/metrics: %v: %s", err, page)
-	}
-	// So it does when its container is started anew.
-	if err := n1.Sidecar.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := n1.Sidecar.Start(); err != nil {
-		t.Fatal(err)
-	}
-	e.eventually("FRR is up without bgpd", func(ctx context.Context) error {
-		_, err := n1.Sidecar.Get(ctx, "/livez")
-		return err
+		since := time.Now()
+		if err := e.Agent(n).Process().Kill(unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		e.inKernel(route(addr), nil)
+		took := time.Since(since)
+		t.Logf("withdrawn %v after the agent was stopped", took.Round(time.Millisecond))
+		if took < timeout-frr.HeartbeatInterval || took > timeout+5*time.Second {
+			t.Errorf("withdrawn after %v, want %v to %v", took, timeout-frr.HeartbeatInterval, timeout+5*time.Second)
+		}
+		e.withdrawn(route(addr))
+		// FRR lives, and waits.
+		if page, err := n.Sidecar.Get(t.Context(), "/livez"); err != nil || !strings.Contains(page, "bgpd: stopped, no agent") {
+			t.Errorf("/livez: %v: %s", err, page)
+		}
+		if page, err := n.Sidecar.Get(t.Context(), "/metrics"); err != nil || !strings.Contains(page, "\nherald_frr_withdrawn 1\n") {
+			t.Errorf("/metrics: %v: %s", err, page)
+		}
+		// So it does when its container is started again.
+		if err := n.Sidecar.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Sidecar.Start(); err != nil {
+			t.Fatal(err)
+		}
+		e.eventually("FRR is up without bgpd", func(ctx context.Context) error {
+			_, err := n.Sidecar.Get(ctx, "/livez")
+			return err
+		})
+		if pid := n.Sidecar.PID("bgpd"); pid != 0 {
+			t.Errorf("bgpd runs without an agent, as process %d", pid)
+		}
+		if err := e.Agent(n).Process().Kill(unix.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		e.announced(route(addr), n)
 	})
-	if pid := n1.Sidecar.PID("bgpd"); pid != 0 {
-		t.Errorf("bgpd runs without an agent, as process %d", pid)
-	}
-	if err := e.Agents[0].Process().Kill(unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	e.announced(route(addr))
 }
 
 // When the pod ends, the peers have left before its sessions do, even if bfdd hangs
 // just then.
 func TestSidecarStop(t *testing.T) {
-	e := newSidecarE2E(t, 1, "--stop-wait=3s")
-	n1 := e.Nodes[0]
+	e := newSidecarE2E(t, "--stop-wait=3s")
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.announced(route(addr))
-	e.Agents[0].Stop()
-	if err := n1.Sidecar.Signal("bfdd", unix.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	stopped := make(chan time.Time, 1)
-	go func() {
-		n1.Sidecar.Stop()
-		stopped <- time.Now()
-	}()
-	var marked time.Time
-	e.eventually("GSHUT at the peer", func(ctx context.Context) error {
-		return hasCommunity(ctx, e.Router, route(addr), "graceful-shutdown")
+	e.onVersions(func(e *e2e, n *lab.Node) {
+		t := e.t
+		addr := e.exposeOn(n, "web")
+		e.Agent(n).Stop()
+		if err := n.Sidecar.Signal("bfdd", unix.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		stopped := make(chan time.Time, 1)
+		go func() {
+			n.Sidecar.Stop()
+			stopped <- time.Now()
+		}()
+		var marked time.Time
+		e.eventually("GSHUT at the peer", func(ctx context.Context) error {
+			return hasCommunity(ctx, e.Router, route(addr), "graceful-shutdown")
+		})
+		marked = time.Now()
+		end := <-stopped
+		e.withdrawn(route(addr))
+		t.Logf("marked %v before the end", end.Sub(marked).Round(time.Millisecond))
+		if end.Sub(marked) < 2*time.Second {
+			t.Errorf("the peers had %v to move traffic away, want about 3 s", end.Sub(marked))
+		}
+		// The next pod starts with empty folders.
+		if err := errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agent(n).Start()); err != nil {
+			t.Fatal(err)
+		}
+		e.announced(route(addr), n)
 	})
-	marked = time.Now()
-	end := <-stopped
-	e.withdrawn(route(addr))
-	t.Logf("marked %v before the end", end.Sub(marked).Round(time.Millisecond))
-	if end.Sub(marked) < 2*time.Second {
-		t.Errorf("the peers had %v to move traffic away, want about 3 s", end.Sub(marked))
-	}
-	// The next pod starts with empty folders.
-	if err := n1.Sidecar.Empty(); err != nil {
-		t.Fatal(err)
-	}
-	if err := n1.Sidecar.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Agents[0].Start(); err != nil {
-		t.Fatal(err)
-	}
-	e.announced(route(addr))
 }
 
 // A pod whose sessions have graceful restart ends without a word, and the next one
@@ -195,41 +218,37 @@ func TestSidecarStop(t *testing.T) {
 //
 // Acceptance: B006.
 func TestSidecarStopGracefulRestart(t *testing.T) {
-	e := newSidecarE2E(t, 1)
-	n1 := e.Nodes[0]
-	r := &resourceTest{e2e: e}
-	var err error
-	if r.dynamic, err = dynamic.NewForConfig(e.Cluster.RESTConfig(lab.Admin)); err != nil {
-		t.Fatal(err)
-	}
-	r.installCRDs()
-	r.apply(routerPeer("four", "10.10.0.254", "enableGracefulRestart: true, connectTime: 1s") + "\n---\n" + `
+	whole := newSidecarE2E(t)
+	whole.resources().apply(routerPeer("four", "10.10.0.254", "enableGracefulRestart: true, connectTime: 1s") + "\n---\n" + `
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [192.0.2.0/26]}}
 ---
 {apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`)
-	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]
-	e.inKernel(route(addr), e.Nodes)
-	since := time.Now()
-	stop := e.load(addr)
-	e.Agents[0].Stop()
-	n1.Sidecar.Stop()
-	awaitStale(t, e.Router.FRR, route(addr))
-	if err := errors.Join(n1.Sidecar.Empty(), n1.Sidecar.Start(), e.Agents[0].Start()); err != nil {
-		t.Fatal(err)
-	}
-	awaitFresh(t, e.Router.FRR, route(addr))
-	e.reached(addr)
-	stop()
-	if away := absence(e.routes.History(route(addr)), since); away > time.Millisecond {
-		t.Errorf("r1 had no route for %v", away)
-	}
+	whole.onVersions(func(e *e2e, n *lab.Node) {
+		t := e.t
+		addr := e.expose(lab.ServiceOptions{Name: "web-" + n.Name, Local: true}, n)[0]
+		e.inKernel(route(addr), []*lab.Node{n})
+		since := time.Now()
+		stop := e.loadOf(100, addr, n)
+		e.Agent(n).Stop()
+		n.Sidecar.Stop()
+		awaitStale(t, e.Router.FRR, route(addr))
+		if err := errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), e.Agent(n).Start()); err != nil {
+			t.Fatal(err)
+		}
+		awaitFresh(t, e.Router.FRR, route(addr))
+		e.reached(addr, n)
+		stop()
+		if away := absence(e.routes.History(route(addr)), since); away > time.Millisecond {
+			t.Errorf("r1 had no route for %v", away)
+		}
+	})
 }
 
 // FRR's containers are replaced one after the other, while the agents stay, and
 // then whole pods, as a DaemonSet does; and no request is lost. A pod that is ready
 // announces again well before the DaemonSet goes on to the next.
 func TestSidecarRolling(t *testing.T) {
-	e := newSidecarE2E(t, 3)
+	e := newSidecarE2E(t)
 	refuse := e.refusals()
 	e.configure(bgpPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.expose(lab.ServiceOptions{Name: "web"})[0]

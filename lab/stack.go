@@ -31,7 +31,6 @@ type StackOptions struct {
 	Controllers int      // optional: 0 means 1
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
-	AgentArgs   []string // optional: more arguments for agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
 }
 

@@ -97,31 +97,28 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		return nil, err
 	}
 	where = netip.AddrPortFrom(where.Addr(), where.Port()+uint16(i))
-	return &Daemon{
-		Name:   name,
-		url:    "http://" + where.String(),
-		client: http.DefaultClient,
-		start: func() (*Process, error) {
-			opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
-			if err != nil {
-				return nil, err
-			}
-			opts.Name, opts.LogFile = name, s.LogFile(name)
-			opts.Path = filepath.Join(s.opts.Bin, "herald-controller")
-			opts.Args = append(append(opts.Args, s.args()...), "--bind-address="+where.Addr().String())
-			if i > 0 {
-				opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
-			}
-			if err := s.serviceAccount(&opts, Controller); err != nil {
-				return nil, err
-			}
-			process, err := opts.process()
-			if err != nil {
-				return nil, err
-			}
-			return Start(s.life, process)
-		},
-	}, nil
+	d := &Daemon{Name: name, url: "http://" + where.String(), client: http.DefaultClient}
+	d.start = func() (*Process, error) {
+		opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
+		if err != nil {
+			return nil, err
+		}
+		opts.Name, opts.LogFile = name, s.LogFile(name)
+		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-controller")
+		opts.Args = append(append(append(opts.Args, s.args()...), d.Args...), "--bind-address="+where.Addr().String())
+		if i > 0 {
+			opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
+		}
+		if err := s.serviceAccount(&opts, Controller); err != nil {
+			return nil, err
+		}
+		process, err := opts.process()
+		if err != nil {
+			return nil, err
+		}
+		return Start(s.life, process)
+	}
+	return d, nil
 }
 
 // agentPod returns the name of the agent's pod on a node.
@@ -161,7 +158,7 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 		}
 		opts.Name, opts.LogFile = name, s.LogFile(name)
 		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent")
-		opts.Args = append(append(opts.Args, s.args()...), s.opts.AgentArgs...)
+		opts.Args = append(append(opts.Args, s.args()...), d.Args...)
 		if d.Bin != "" {
 			if opts.Args, err = supported(opts.Path, opts.Args); err != nil {
 				return nil, err

@@ -14,19 +14,20 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
-// switches is how often a pool is switched, to and fro.
+// switches is how often pools are switched, to and fro.
 const switches = 10
 
-// A pool's protocol, of one address on the nodes' LAN: there a router asks for it
-// while nobody has told it a route.
-func switchPool(protocol, address string) string {
-	return layer2Pools(fmt.Sprintf("- {name: lan, protocol: %s, addresses: [%s/32]}", protocol, address))
+// Pools of one address each on the nodes' LAN, of these protocols: there a router asks
+// for the address while nobody has told it a route.
+func switchPools(protocols, addresses [2]string) string {
+	const pool = "- {name: lan%d, protocol: %s, addresses: [%s/32]}\n"
+	return layer2Pools(fmt.Sprintf(pool+pool, 0, protocols[0], addresses[0], 1, protocols[1], addresses[1]))
 }
 
 // switched waits until an address is announced over exactly one protocol.
 func (e *e2e) switched(w *lab.NeighborWatch, a netip.Addr, protocol string) {
 	e.t.Helper()
-	e.t.Logf("%s: switched to %s", time.Now().Format(time.StampMilli), protocol)
+	e.t.Logf("%s: %s switched to %s", time.Now().Format(time.StampMilli), a, protocol)
 	defer func() { e.t.Logf("%s: it is %s alone", time.Now().Format(time.StampMilli), protocol) }()
 	if protocol == "bgp" {
 		e.announced(route(a))
@@ -64,18 +65,20 @@ echo 3 >ucast_solicit`
 	}
 }
 
-// A pool that is switched between layer2 and bgp, ten times under load, loses
-// nothing, whatever is done to the neighbors' memory or to the agents meanwhile.
+// A pool that is switched between layer2 and bgp loses nothing under load, whatever is
+// done to the neighbors' memory or to the agents meanwhile. Two pools are switched at
+// once, ten times together: each goes where the other comes from.
 func TestSwitchPool(t *testing.T) {
 	tests := []struct {
-		name, address string
+		name      string
+		addresses [2]string
 		// disturb is done after each change, until the switch is over.
 		disturb func(ctx context.Context, e *e2e) error
 	}{
-		{"undisturbed", "10.10.0.160", func(context.Context, *e2e) error { return nil }},
+		{"undisturbed", [2]string{"10.10.0.160", "10.10.0.174"}, func(context.Context, *e2e) error { return nil }},
 		// The router asks for its neighbors anew all the time: whoever does not
 		// answer is given up within half a second.
-		{"neighbors forgotten", "10.10.0.161", func(ctx context.Context, e *e2e) error {
+		{"neighbors forgotten", [2]string{"10.10.0.161", "10.10.0.175"}, func(ctx context.Context, e *e2e) error {
 			if err := e.forgetful(ctx); err != nil {
 				return err
 			}
@@ -86,7 +89,7 @@ func TestSwitchPool(t *testing.T) {
 			}
 			return nil
 		}},
-		{"agents restarted", "10.10.0.162", func(ctx context.Context, e *e2e) error {
+		{"agents restarted", [2]string{"10.10.0.162", "10.10.0.176"}, func(ctx context.Context, e *e2e) error {
 			for _, a := range e.Agents {
 				if err := a.Restart(); err != nil {
 					return err
@@ -94,7 +97,7 @@ func TestSwitchPool(t *testing.T) {
 			}
 			return nil
 		}},
-		{"agents killed", "10.10.0.163", func(ctx context.Context, e *e2e) error {
+		{"agents killed", [2]string{"10.10.0.163", "10.10.0.177"}, func(ctx context.Context, e *e2e) error {
 			for _, a := range e.Agents {
 				if err := a.Kill(); err != nil {
 					return err
@@ -110,25 +113,39 @@ func TestSwitchPool(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := newE2E(t)
 			w := e.neighbors()
-			e.configure(switchPool("layer2", test.address))
-			a := e.expose(lab.ServiceOptions{Name: "web"})[0]
-			e.switched(w, a, "layer2")
+			forth, back := [2]string{"layer2", "bgp"}, [2]string{"bgp", "layer2"}
+			e.configure(switchPools(forth, test.addresses))
+			var addrs [2]netip.Addr
+			switched := func(protocols [2]string) {
+				for i, a := range addrs {
+					e.switched(w, a, protocols[i])
+				}
+			}
+			for i, address := range test.addresses {
+				addrs[i] = e.expose(lab.ServiceOptions{Name: fmt.Sprint("web-", i), Address: address})[0]
+			}
+			switched(forth)
 			before := e.connections()
 			t.Cleanup(e.remember)
-			stop := e.loadFrom(e.Client, a)
-			for i := range switches {
-				protocol := []string{"bgp", "layer2"}[i%2]
+			var stops []func()
+			for _, a := range addrs {
+				stops = append(stops, e.loadFrom(e.Client, a))
+			}
+			for i := range switches / 2 {
+				protocols := [][2]string{back, forth}[i%2]
 				ctx, cancel := context.WithCancel(t.Context())
 				var g errgroup.Group
-				e.configure(switchPool(protocol, test.address))
+				e.configure(switchPools(protocols, test.addresses))
 				g.Go(func() error { return test.disturb(ctx, e) })
-				e.switched(w, a, protocol)
+				switched(protocols)
 				cancel()
 				if err := g.Wait(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			stop()
+			for _, stop := range stops {
+				stop()
+			}
 			for peer, n := range e.connections() {
 				if n != before[peer] {
 					t.Errorf("the session of %s was established %d times, before %d", peer, n, before[peer])

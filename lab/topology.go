@@ -21,15 +21,14 @@ const downTimeout = 10 * time.Second
 
 // Options says which network to build. The zero value is the default topology.
 type Options struct {
-	Nodes       int           // optional: how many nodes, 1 to 99; 0 means 3
-	NodeASN     uint32        // optional: the AS of the nodes; 0 means 64512
-	FRRRoot     string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
-	NodeFRR     []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
-	Router      RouterOptions // optional: how r1 is set up
-	NoFRR       bool          // optional: start FRR neither on the nodes nor on r1
-	NoMachines  bool          // optional: only the host's end of the management network, for a control plane
-	Sidecar     bool          // optional: run FRR and the agents on the nodes as the containers of their pod
-	SidecarArgs []string      // optional: more arguments for herald-frr
+	Nodes      int           // optional: how many nodes, 1 to 99; 0 means 3
+	NodeASN    uint32        // optional: the AS of the nodes; 0 means 64512
+	FRRRoot    string        // optional: file system with the FRR of r1 and of nodes without one of their own; empty means this machine's
+	NodeFRR    []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
+	Router     RouterOptions // optional: how r1 is set up
+	NoFRR      bool          // optional: start FRR neither on the nodes nor on r1
+	NoMachines bool          // optional: only the host's end of the management network, for a control plane
+	Sidecar    bool          // optional: run FRR and the agents on the nodes as the containers of their pod
 }
 
 // NodeFRR says which FRR a node has, and whether it serves as a router of the test.
@@ -79,7 +78,7 @@ type Router struct {
 func Up(ctx context.Context, opts Options) (*Topology, error) {
 	opts.Nodes = cmp.Or(opts.Nodes, 3)
 	opts.NodeASN = cmp.Or(opts.NodeASN, 64512)
-	opts.FRRRoot = cmp.Or(opts.FRRRoot, os.Getenv(frrRootVariable), "/")
+	opts.FRRRoot = cmp.Or(opts.FRRRoot, "/")
 	if opts.Nodes < 1 || opts.Nodes > 99 {
 		return nil, fmt.Errorf("build lab: %d nodes, want 1 to 99", opts.Nodes)
 	}
@@ -159,7 +158,7 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 			n.FRR = t.nodeFRR(n)
 			err = n.FRR.prepare(ctx)
 			if err == nil && t.opts.Sidecar {
-				n.Sidecar, err = newSidecar(n, t.opts.SidecarArgs)
+				n.Sidecar, err = newSidecar(n)
 			}
 			return err
 		})

@@ -69,10 +69,12 @@ func left(t *testing.T, name, dir string) []string {
 	return found
 }
 
-func TestLabUpDown(t *testing.T) {
+func TestLabUpDown(t *testing.T) { versionsAtOnce(t, testLabUpDown) }
+
+func testLabUpDown(t *testing.T, v lab.Version) {
 	lab.Need(t, network...)
 	start := time.Now()
-	top, err := lab.Up(t.Context(), lab.Options{})
+	top, err := lab.Up(t.Context(), lab.Options{FRRRoot: v.Root})
 	if err != nil {
 		t.Fatal(err)
 	}
