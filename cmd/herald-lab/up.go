@@ -123,7 +123,11 @@ func hold(ctx context.Context, bare bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(pidFile)) }()
-	s, err := lab.UpStandard(ctx, lab.StackOptions{Bare: bare, Controllers: 2})
+	versions, err := lab.FindVersions()
+	if len(versions) == 0 {
+		return err
+	}
+	s, err := lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Bare: bare, Controllers: 2})
 	if err != nil {
 		return err
 	}
