@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -405,11 +406,17 @@ func TestLayer2Spread(t *testing.T) {
 	if err := e.SetBackends(t.Context(), lab.ServiceOptions{Namespace: e.namespace, Name: "all"}); err != nil {
 		t.Fatal(err)
 	}
+	var g errgroup.Group
+	g.SetLimit(8)
 	for i := range services {
 		opts := lab.ServiceOptions{Namespace: e.namespace, Name: fmt.Sprintf("s%d", i), Backends: "all", NoNodePorts: true}
-		if _, err := e.Cluster.CreateService(t.Context(), opts); err != nil {
-			t.Fatal(err)
-		}
+		g.Go(func() error {
+			_, err := e.Cluster.CreateService(t.Context(), opts)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	held := func(nodes ...*lab.Node) {
 		t.Helper()
