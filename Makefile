@@ -64,7 +64,7 @@ lab-down: ## stop what lab-up started
 
 .PHONY: bench
 bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running lab as a table
-	@go test -run '^$$' -bench . -benchmem ./alloc ./reconcile ./render ./frr
+	@go test -run '^$$' -bench . -benchmem ./alloc ./assign ./announce ./reconcile ./render ./frr
 	@bin/herald-lab bench
 
 .PHONY: images
@@ -81,7 +81,7 @@ manifests: ## make what is generated in deploy/ anew; read the diff before commi
 
 .PHONY: golden
 golden: ## rewrite golden files; read the diff before committing it
-	@go test ./config ./reconcile ./render ./status ./cmd/... -update
+	@go test ./config ./assign ./reconcile ./render ./status ./cmd/... -update
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME (1m)

@@ -21,6 +21,8 @@ import (
 var wordsIn = map[string]*regexp.Regexp{
 	"alloc":            regexp.MustCompile(`^[A-Z]`), // of type Reason
 	"status":           regexp.MustCompile(`^[A-Z]`), // of type Reason
+	"assign":           regexp.MustCompile(`^(Reason|Event|Condition)[A-Z]`),
+	"source":           regexp.MustCompile(`^Event[A-Z]`),
 	"reconcile":        regexp.MustCompile(`^(Reason|Event|Condition)[A-Z]`),
 	"config":           regexp.MustCompile(`^Verdict[A-Z]`),
 	"kube":             regexp.MustCompile(`^([eE]vent|condition)[A-Z]`),

@@ -22,22 +22,32 @@ const module = "github.com/heraldlb/herald/"
 // imports says which of our packages a package may import. A package that is
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
+	"wake":        {},
 	"manifest":    {},
 	"config":      {"manifest"},
 	"deploy/crds": {},
 	"schema":      {"deploy/crds"},
-	"alloc":       {"config"},
+	"alloc":       {"config", "wake"},
 	"status":      {},
 	"diagnosis":   {"status"},
 	"kernel":      {},
 	"render":      {"config"},
-	"reconcile":   {"alloc", "config", "manifest", "render", "status"},
-	"frr":         {"status"},
+	"cluster":     {"config", "status"},
+	"source":      {"cluster", "config", "status"},
+	"assign":      {"alloc", "cluster", "config", "status"},
+	"announce":    {"cluster", "config", "render", "status"},
+	"handover":    {"announce", "cluster", "render", "status", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "manifest", "render", "source", "status", "wake"},
+
+	"announce/announcetest": {"announce", "cluster", "config"},
+	"cluster/clustertest":   {"cluster"},
+
+	"frr":         {"status", "wake"},
 	"frr/frrtest": {},
-	"kube":        {"config", "reconcile", "status"},
+	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
-	"l2":          {},
-	"l2/members":  {},
+	"l2":          {"wake"},
+	"l2/members":  {"wake"},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -61,11 +71,17 @@ var restricted = []struct {
 // pure lists packages whose code, tests aside, has no I/O, clock, environment
 // or log.
 var pure = map[string][]string{
+	"wake":     {"os", "net", "log", "log/slog", "sync", "context"},
 	"manifest": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"config": {"os", "net", "log", "log/slog", "sync", "context"},
 	"alloc":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"render": {"os", "net", "log", "log/slog", "sync", "context"},
+
+	"cluster":  {"os", "net", "log", "log/slog", "sync", "context"},
+	"assign":   {"os", "net", "log", "log/slog", "sync", "context"},
+	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
+	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
 
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }

@@ -10,11 +10,11 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -37,8 +37,8 @@ type Announcements struct {
 
 	mu      sync.Mutex // guards the fields below
 	kinds   map[string]*announcedKind
-	changed map[reconcile.Key]bool   // since words was made
-	words   map[reconcile.Key]string // by Service; somebody may be reading it
+	changed map[cluster.Key]bool   // since words was made
+	words   map[cluster.Key]string // by Service; somebody may be reading it
 	reach   reach
 }
 
@@ -47,7 +47,7 @@ type announcedKind struct {
 	read      bool // or known not to be installed
 	installed bool
 	objects   map[string]reconcile.ServiceStatus // by name
-	byService map[reconcile.Key]map[string]bool  // names
+	byService map[cluster.Key]map[string]bool    // names
 }
 
 var _ reconcile.Announcements = (*Announcements)(nil)
@@ -60,7 +60,7 @@ func NewAnnouncements(opts AnnouncementsOptions) *Announcements {
 }
 
 func (a *Announcements) forget() {
-	a.kinds, a.changed, a.words = map[string]*announcedKind{}, map[reconcile.Key]bool{}, nil
+	a.kinds, a.changed, a.words = map[string]*announcedKind{}, map[cluster.Key]bool{}, nil
 	for _, kind := range serviceStatusKinds {
 		a.kinds[kind] = &announcedKind{}
 		a.kinds[kind].clear()
@@ -69,7 +69,7 @@ func (a *Announcements) forget() {
 }
 
 func (k *announcedKind) clear() {
-	k.objects, k.byService = map[string]reconcile.ServiceStatus{}, map[reconcile.Key]map[string]bool{}
+	k.objects, k.byService = map[string]reconcile.ServiceStatus{}, map[cluster.Key]map[string]bool{}
 }
 
 // Announced returns what nodes announce, and whether all was read.
@@ -88,7 +88,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 		return reconcile.Announced{}, false
 	}
 	if len(a.changed) > 0 {
-		words := make(map[reconcile.Key]string, len(a.words)+len(a.changed))
+		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
 		maps.Copy(words, a.words)
 		for key := range a.changed {
 			if text := reconcile.Words(a.of(key)); text != "" {
@@ -108,7 +108,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 }
 
 // of returns all there is to say of a Service.
-func (a *Announcements) of(service reconcile.Key) []reconcile.ServiceStatus {
+func (a *Announcements) of(service cluster.Key) []reconcile.ServiceStatus {
 	var out []reconcile.ServiceStatus
 	for _, k := range a.kinds {
 		for name := range k.byService[service] {
@@ -170,7 +170,7 @@ func announcementOf(protocol status.Protocol, o *customResource) reconcile.Servi
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
 	out := reconcile.ServiceStatus{
-		Service: reconcile.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
+		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
 	}
 	for _, i := range have.Interfaces {

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/fields"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -22,7 +22,7 @@ const reachSettle = 500 * time.Millisecond
 
 // A reach holds where the endpoints of Services are.
 type reach struct {
-	nodes     *table[string, *reconcile.Node]
+	nodes     *table[string, *cluster.Node]
 	endpoints *endpoints
 
 	readNodes, readEndpoints reading
@@ -41,7 +41,7 @@ const (
 
 func newReach() reach {
 	return reach{
-		nodes:     newTable(func(n *reconcile.Node) string { return n.Name }, strings.Compare),
+		nodes:     newTable(func(n *cluster.Node) string { return n.Name }, strings.Compare),
 		endpoints: newEndpoints(),
 	}
 }

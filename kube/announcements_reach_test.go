@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,8 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -37,8 +37,8 @@ func TestAnnouncementsReach(t *testing.T) {
 	run(t, all.Run)
 	var got reconcile.Announced
 	eventually(t, "all is read", func() (read bool) { got, read = all.Announced(); return read })
-	a := reconcile.Key{Namespace: "ns", Name: "a"}
-	want := &reconcile.Reach{Nodes: []*reconcile.Node{{Name: "n1"}}, Endpoints: map[reconcile.Key][]reconcile.Endpoint{a: {{Node: "n1"}}}}
+	a := cluster.Key{Namespace: "ns", Name: "a"}
+	want := &reconcile.Reach{Nodes: []*cluster.Node{{Name: "n1"}}, Endpoints: map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}}
 	if diff := cmp.Diff(want, got.Reach); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

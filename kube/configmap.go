@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // configKey is the key of a ConfigMap that holds the configuration.
@@ -34,9 +34,9 @@ type ConfigMapOptions struct {
 type ConfigMap struct {
 	opts ConfigMapOptions
 
-	mu  sync.Mutex          // guards the fields below
-	doc *reconcile.Document // nil: not read yet
-	uid types.UID           // of the last one there was
+	mu  sync.Mutex       // guards the fields below
+	doc *source.Document // nil: not read yet
+	uid types.UID        // of the last one there was
 }
 
 // NewConfigMap returns a ConfigMap that knows nothing until it runs.
@@ -46,7 +46,7 @@ func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 }
 
 // Document returns the newest version, and whether one was read yet.
-func (c *ConfigMap) Document() (doc reconcile.Document, read bool) {
+func (c *ConfigMap) Document() (doc source.Document, read bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.doc == nil {
@@ -79,7 +79,7 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 		doubt: &doubter[*corev1.ConfigMap]{
 			what: "ConfigMap " + c.opts.Name,
 			known: func() int {
-				if c.doc == nil || errors.Is(c.doc.Err, reconcile.ErrNotFound) {
+				if c.doc == nil || errors.Is(c.doc.Err, source.ErrNotFound) {
 					return 0
 				}
 				return 1
@@ -95,10 +95,10 @@ func (c *ConfigMap) Run(ctx context.Context) error {
 
 // set keeps what a version of the ConfigMap says; nil is that there is none.
 func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
-	doc := reconcile.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
+	doc := source.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
 	switch {
 	case m == nil:
-		doc.Err = reconcile.ErrNotFound
+		doc.Err = source.ErrNotFound
 	default:
 		c.uid, doc.Version = m.UID, m.ResourceVersion
 		text, ok := m.Data[c.opts.Key]

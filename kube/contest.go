@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -248,7 +248,7 @@ func (c *Contests) say(ctx context.Context, s subject) {
 	c.opts.Logger.Warn("status contested", "kind", s.kind, "object", s.String(), "writer", writer,
 		"reason", "another controller undoes what this one writes, which therefore writes more rarely")
 	if c.opts.Events != nil && uid != "" {
-		c.opts.Events.add(s.reference(uid), reconcile.Event{Warning: true, Reason: EventContested, Message: s.message(writer)})
+		c.opts.Events.add(s.reference(uid), cluster.Event{Warning: true, Reason: EventContested, Message: s.message(writer)})
 	}
 }
 

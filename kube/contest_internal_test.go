@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 )
 
 // TestContestsCount follows what counts as an undone write, and how long Herald
@@ -67,7 +67,7 @@ func TestContestsCount(t *testing.T) {
 		}},
 		{"an object that is created again is another one", func(t *testing.T, c *Contests, _ func(string, string, time.Duration)) {
 			for i := range 20 {
-				svc := &reconcile.Service{Key: reconcile.Key{Namespace: "a", Name: "b"}, UID: strconv.Itoa(i)}
+				svc := &cluster.Service{Key: cluster.Key{Namespace: "a", Name: "b"}, UID: strconv.Itoa(i)}
 				if hold := c.hold(subjectOf(svc), strconv.Itoa(2*i+2), ""); hold != 0 {
 					t.Errorf("creation %d is held back for %s", i, hold)
 				}

@@ -8,28 +8,29 @@ import (
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // endpoints holds what EndpointSlices say, by Service.
 type endpoints struct {
-	service map[reconcile.Key]reconcile.Key                          // of each slice
-	slices  map[reconcile.Key]map[reconcile.Key][]reconcile.Endpoint // by Service, then slice
+	service map[cluster.Key]cluster.Key                        // of each slice
+	slices  map[cluster.Key]map[cluster.Key][]cluster.Endpoint // by Service, then slice
 
-	merged  map[reconcile.Key][]reconcile.Endpoint // by Service; somebody may be reading it
-	changes map[reconcile.Key][]reconcile.Endpoint // since merged was made; empty is none
+	merged  map[cluster.Key][]cluster.Endpoint // by Service; somebody may be reading it
+	changes map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
 }
 
 func newEndpoints() *endpoints {
 	return &endpoints{
-		service: make(map[reconcile.Key]reconcile.Key),
-		slices:  make(map[reconcile.Key]map[reconcile.Key][]reconcile.Endpoint),
-		changes: make(map[reconcile.Key][]reconcile.Endpoint),
+		service: make(map[cluster.Key]cluster.Key),
+		slices:  make(map[cluster.Key]map[cluster.Key][]cluster.Endpoint),
+		changes: make(map[cluster.Key][]cluster.Endpoint),
 	}
 }
 
-func sliceKey(slice *discoveryv1.EndpointSlice) reconcile.Key {
-	return reconcile.Key{Namespace: slice.Namespace, Name: slice.Name}
+func sliceKey(slice *discoveryv1.EndpointSlice) cluster.Key {
+	return cluster.Key{Namespace: slice.Namespace, Name: slice.Name}
 }
 
 // set reports whether the usable endpoints of a Service change. Most changes of
@@ -41,19 +42,19 @@ func (e *endpoints) set(slice *discoveryv1.EndpointSlice) bool {
 	if old, ok := e.service[name]; ok && old != service {
 		changed = e.delete(name)
 	}
-	if service == (reconcile.Key{}) {
+	if service == (cluster.Key{}) {
 		return changed
 	}
 	e.service[name] = service
 	if e.slices[service] == nil {
-		e.slices[service] = make(map[reconcile.Key][]reconcile.Endpoint, 1)
+		e.slices[service] = make(map[cluster.Key][]cluster.Endpoint, 1)
 	}
 	e.slices[service][name] = usable
 	return e.merge(service) || changed
 }
 
 // delete reports whether the usable endpoints of a Service change.
-func (e *endpoints) delete(name reconcile.Key) bool {
+func (e *endpoints) delete(name cluster.Key) bool {
 	service, ok := e.service[name]
 	if !ok {
 		return false
@@ -69,7 +70,7 @@ func (e *endpoints) delete(name reconcile.Key) bool {
 // replace makes these the only slices. It reports whether the usable endpoints
 // of a Service change.
 func (e *endpoints) replace(all []*discoveryv1.EndpointSlice) bool {
-	keep := make(map[reconcile.Key]bool, len(all))
+	keep := make(map[cluster.Key]bool, len(all))
 	changed := false
 	for _, slice := range all {
 		keep[sliceKey(slice)] = true
@@ -83,7 +84,7 @@ func (e *endpoints) replace(all []*discoveryv1.EndpointSlice) bool {
 	return changed
 }
 
-func (e *endpoints) merge(service reconcile.Key) bool {
+func (e *endpoints) merge(service cluster.Key) bool {
 	usable := reconcile.MergeEndpoints(slices.Collect(maps.Values(e.slices[service]))...)
 	old, ok := e.changes[service]
 	if !ok {
@@ -97,11 +98,11 @@ func (e *endpoints) merge(service reconcile.Key) bool {
 }
 
 // byService returns the usable endpoints of every Service that has one.
-func (e *endpoints) byService() map[reconcile.Key][]reconcile.Endpoint {
+func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
 	if len(e.changes) == 0 {
 		return e.merged
 	}
-	next := make(map[reconcile.Key][]reconcile.Endpoint, len(e.merged)+len(e.changes))
+	next := make(map[cluster.Key][]cluster.Endpoint, len(e.merged)+len(e.changes))
 	maps.Copy(next, e.merged)
 	for service, usable := range e.changes {
 		if len(usable) == 0 {

@@ -10,14 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 )
 
 func TestDrain(t *testing.T) {
 	other := map[string]string{"example.com/x": "y"}
 	objects := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: other}})
 	c := newClient(t, objects)
-	for _, want := range []reconcile.Drain{
+	for _, want := range []cluster.Drain{
 		{Since: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Force: true},
 		{},
 	} {
@@ -39,7 +39,7 @@ func TestDrain(t *testing.T) {
 	if len(n.Annotations) != 1 || n.Annotations["example.com/x"] != "y" {
 		t.Errorf("annotations after all: %v", n.Annotations)
 	}
-	if err := c.Drain(t.Context(), "n2", reconcile.Drain{}); err == nil {
+	if err := c.Drain(t.Context(), "n2", cluster.Drain{}); err == nil {
 		t.Error("a node that is not there drains")
 	}
 }

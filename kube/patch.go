@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -51,20 +53,20 @@ type conditionPatch struct {
 }
 
 // patchOf returns the patch that carries out an update at the given time.
-func patchOf(u reconcile.Update, now time.Time) ([]byte, error) {
+func patchOf(u assign.Update, now time.Time) ([]byte, error) {
 	var p servicePatch
 	p.Metadata.ResourceVersion = u.Service.ResourceVersion
 	if !u.Foreign {
-		p.Metadata.Annotations = map[string]*string{reconcile.AnnotationPool: nil}
+		p.Metadata.Annotations = map[string]*string{assign.AnnotationPool: nil}
 		if u.Pool != "" {
-			p.Metadata.Annotations[reconcile.AnnotationPool] = &u.Pool
+			p.Metadata.Annotations[assign.AnnotationPool] = &u.Pool
 		}
 		p.Status.LoadBalancer = &loadBalancerPatch{}
 		for _, addr := range u.Ingress {
 			p.Status.LoadBalancer.Ingress = append(p.Status.LoadBalancer.Ingress, ingressPatch{addr.String()})
 		}
 	}
-	p.Status.Conditions = []conditionPatch{{Directive: "delete", Type: reconcile.ConditionAddressAssigned}}
+	p.Status.Conditions = []conditionPatch{{Directive: "delete", Type: assign.ConditionAddressAssigned}}
 	if u.Condition != nil {
 		p.Status.Conditions[0] = conditionOf(*u.Condition, u.Service.Conditions, now)
 	}
@@ -81,11 +83,11 @@ func patchOf(u reconcile.Update, now time.Time) ([]byte, error) {
 	return b, nil
 }
 
-func hasCondition(svc *reconcile.Service, typ string) bool {
-	return slices.ContainsFunc(svc.Conditions, func(c reconcile.Condition) bool { return c.Type == typ })
+func hasCondition(svc *cluster.Service, typ string) bool {
+	return slices.ContainsFunc(svc.Conditions, func(c cluster.Condition) bool { return c.Type == typ })
 }
 
-func conditionOf(c reconcile.Condition, old []reconcile.Condition, now time.Time) conditionPatch {
+func conditionOf(c cluster.Condition, old []cluster.Condition, now time.Time) conditionPatch {
 	p := conditionPatch{Type: c.Type, Status: "False", Reason: string(c.Reason), Message: c.Message}
 	if c.True {
 		p.Status = "True"

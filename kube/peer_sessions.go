@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -90,9 +91,9 @@ func (r *ResourceStatus) tellSessions(s said) {
 	if now == before || p.AllUp() && before == "" {
 		return
 	}
-	e := reconcile.Event{Warning: true, Reason: eventSessionsDown, Message: p.Message}
+	e := cluster.Event{Warning: true, Reason: eventSessionsDown, Message: p.Message}
 	if p.AllUp() {
-		e = reconcile.Event{Reason: eventSessionsUp, Message: p.Message}
+		e = cluster.Event{Reason: eventSessionsUp, Message: p.Message}
 	}
 	r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
 }

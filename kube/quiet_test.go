@@ -19,14 +19,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 	"k8s.io/client-go/rest"
 
-	"golang.org/x/sync/errgroup"
-
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -200,12 +200,12 @@ func (obedient) Sent(netip.Prefix) bool              { return true }
 // A lonely node knows of no other on its network.
 type lonely struct{}
 
-func (lonely) Set([]reconcile.Answer) {}
-func (lonely) Ask(bool)               {}
-func (lonely) Tell([]reconcile.Sent)  {}
-func (lonely) Alone(int)              {}
+func (lonely) Set([]handover.Answer) {}
+func (lonely) Ask(bool)              {}
+func (lonely) Tell([]announce.Sent)  {}
+func (lonely) Alone(int)             {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}}
 }
 
 // A listener is told what came of every pass.

@@ -15,14 +15,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // Read returns the Services and Namespaces that a cluster has now. It is for
 // programs that look once; a Watcher is for those that stay.
-func Read(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
-	s := reconcile.Snapshot{Namespaces: map[string]map[string]string{}}
+func Read(ctx context.Context, c *Client) (cluster.Snapshot, error) {
+	s := cluster.Snapshot{Namespaces: map[string]map[string]string{}}
 	err := pages(ctx, c.services(metav1.NamespaceAll), "Services", func(page *corev1.ServiceList) {
 		for i := range page.Items {
 			s.Services = append(s.Services, reconcile.FromService(&page.Items[i]))
@@ -36,13 +37,13 @@ func Read(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
 			s.Namespaces[n.Name] = n.Labels
 		}
 	})
-	slices.SortFunc(s.Services, func(a, b *reconcile.Service) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(s.Services, func(a, b *cluster.Service) int { return a.Key.Compare(b.Key) })
 	return s, err
 }
 
 // ReadAll returns what an agent decides by: what Read does, and the Nodes and the
 // endpoints.
-func ReadAll(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
+func ReadAll(ctx context.Context, c *Client) (cluster.Snapshot, error) {
 	s, err := Read(ctx, c)
 	if err != nil {
 		return s, err
@@ -55,15 +56,15 @@ func ReadAll(ctx context.Context, c *Client) (reconcile.Snapshot, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Endpoints = map[reconcile.Key][]reconcile.Endpoint{}
+	s.Endpoints = map[cluster.Key][]cluster.Endpoint{}
 	err = pages(ctx, c.endpointSlices(), "EndpointSlices", func(page *discoveryv1.EndpointSliceList) {
 		for i := range page.Items {
-			if key, endpoints := reconcile.FromEndpointSlice(&page.Items[i]); key != (reconcile.Key{}) {
+			if key, endpoints := reconcile.FromEndpointSlice(&page.Items[i]); key != (cluster.Key{}) {
 				s.Endpoints[key] = reconcile.MergeEndpoints(s.Endpoints[key], endpoints)
 			}
 		}
 	})
-	slices.SortFunc(s.Nodes, func(a, b *reconcile.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
 	return s, err
 }
 

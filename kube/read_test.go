@@ -6,15 +6,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 func TestRead(t *testing.T) {
@@ -64,7 +63,7 @@ func TestReadAll(t *testing.T) {
 	if diff := cmp.Diff([]string{"n1", "n2"}, nodes); diff != "" {
 		t.Errorf("Nodes (-want +got):\n%s", diff)
 	}
-	want := map[reconcile.Key][]reconcile.Endpoint{{Namespace: "shop", Name: "a"}: {{Node: "n1"}, {Node: "n1", IPv6: true}}}
+	want := map[cluster.Key][]cluster.Endpoint{{Namespace: "shop", Name: "a"}: {{Node: "n1"}, {Node: "n1", IPv6: true}}}
 	if diff := cmp.Diff(want, s.Endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/fields"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // RecordOptions say where a Record is.
@@ -41,20 +41,20 @@ func NewRecord(opts RecordOptions) *Record {
 
 // Source returns the source of the configuration that the leading controller has,
 // or had, in force, and whether that was read yet; empty: it never said.
-func (r *Record) Source() (reconcile.Source, bool) {
+func (r *Record) Source() (source.Source, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return reconcile.Source(r.says.Source), r.read
+	return source.Source(r.says.Source), r.read
 }
 
 // Recorded returns what the leading controller says of the ConfigMap, and whether
 // that was read yet.
-func (r *Record) Recorded() (reconcile.Recorded, bool) {
+func (r *Record) Recorded() (source.Recorded, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return reconcile.Recorded{Pools: []byte(r.says.InForce), Withheld: r.says.FailedConfiguration}, r.read
+	return source.Recorded{Pools: []byte(r.says.InForce), Withheld: r.says.FailedConfiguration}, r.read
 }
 
 // Run reads until the context is canceled.

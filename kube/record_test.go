@@ -10,14 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // conditionOf returns the status, the reason and the message of a condition; empty
@@ -49,7 +49,7 @@ func TestRecord(t *testing.T) {
 		run(t, r.Run)
 		return r
 	}
-	says := func(r *kube.Record, want reconcile.Source) {
+	says := func(r *kube.Record, want source.Source) {
 		t.Helper()
 		eventually(t, "the record says "+string(want), func() bool {
 			got, read := r.Source()
@@ -58,12 +58,12 @@ func TestRecord(t *testing.T) {
 	}
 	first := start()
 	says(first, "")
-	controller.Set(reconcile.State{Known: true, Source: reconcile.SourceConfigMap, Notice: "3 objects are ignored"})
-	says(first, reconcile.SourceConfigMap)
+	controller.Set(reconcile.State{Known: true, Source: source.SourceConfigMap, Notice: "3 objects are ignored"})
+	says(first, source.SourceConfigMap)
 	eventually(t, "the condition", func() bool {
 		return conditionOf(a.status("configurationstates", "controller"), "heraldlb.io/OneSource") == "False ConfigAmbiguous 3 objects are ignored"
 	})
-	controller.Set(reconcile.State{Known: true, Source: reconcile.SourceConfigMap, InForce: "address-pools: []", Failed: "7"})
+	controller.Set(reconcile.State{Known: true, Source: source.SourceConfigMap, InForce: "address-pools: []", Failed: "7"})
 	eventually(t, "the pools in force", func() bool {
 		got, _ := first.Recorded()
 		return string(got.Pools) == "address-pools: []" && got.Withheld == "7"
@@ -73,15 +73,15 @@ func TestRecord(t *testing.T) {
 		return conditionOf(a.status("configurationstates", "controller"), "poolReconcilerValid") == "Unknown Reconciled "
 	})
 	second := start()
-	says(second, reconcile.SourceConfigMap)
+	says(second, source.SourceConfigMap)
 	if got, _ := second.Recorded(); string(got.Pools) != "address-pools: []" {
 		t.Errorf("the pools that were in force are %q", got.Pools)
 	}
 	if got := conditionOf(a.status("configurationstates", "controller"), "heraldlb.io/OneSource"); got != "" {
 		t.Errorf("the condition %q is still there", got)
 	}
-	controller.Set(reconcile.State{Known: true, Source: reconcile.SourceResources})
-	says(first, reconcile.SourceResources)
+	controller.Set(reconcile.State{Known: true, Source: source.SourceResources})
+	says(first, source.SourceResources)
 	if got, _ := first.Recorded(); len(got.Pools) > 0 {
 		t.Errorf("the ConfigMap's pools are %q still", got.Pools)
 	}

@@ -16,8 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // A Recorder writes events, which kubectl describe shows below the object they
@@ -88,7 +88,7 @@ func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 }
 
 // Service records an event about a Service.
-func (r *Recorder) Service(s *reconcile.Service, e reconcile.Event) {
+func (r *Recorder) Service(s *cluster.Service, e cluster.Event) {
 	r.add(corev1.ObjectReference{
 		APIVersion: "v1", Kind: "Service",
 		Namespace: s.Namespace, Name: s.Name, UID: types.UID(s.UID), ResourceVersion: s.ResourceVersion,
@@ -98,18 +98,18 @@ func (r *Recorder) Service(s *reconcile.Service, e reconcile.Event) {
 // Node records an event about a Node. It has the Node's name for a UID, as the
 // kubelet's have, by which kubectl describe finds it; and as it must be of some
 // namespace, that is default.
-func (r *Recorder) Node(name string, e reconcile.Event) {
+func (r *Recorder) Node(name string, e cluster.Event) {
 	r.add(corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: name, UID: types.UID(name)}, e)
 }
 
 // Namespace records an event about a Namespace. Like a Node's, it is of namespace
 // default.
-func (r *Recorder) Namespace(name string, e reconcile.Event) {
+func (r *Recorder) Namespace(name string, e cluster.Event) {
 	r.add(corev1.ObjectReference{APIVersion: "v1", Kind: "Namespace", Name: name}, e)
 }
 
 // ConfigMap records an event about the ConfigMap with the configuration.
-func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
+func (r *Recorder) ConfigMap(c *ConfigMap, e cluster.Event) {
 	r.add(corev1.ObjectReference{
 		APIVersion: "v1", Kind: "ConfigMap",
 		Namespace: c.opts.Namespace, Name: c.opts.Name, UID: c.UID(),
@@ -117,7 +117,7 @@ func (r *Recorder) ConfigMap(c *ConfigMap, e reconcile.Event) {
 }
 
 // Resource records an event about one of MetalLB's custom resources.
-func (r *Recorder) Resource(namespace string, v config.Verdict, e reconcile.Event) {
+func (r *Recorder) Resource(namespace string, v config.Verdict, e cluster.Event) {
 	r.add(corev1.ObjectReference{
 		APIVersion: customGroup + "/" + customKinds[v.Kind].version, Kind: v.Kind,
 		Namespace: namespace, Name: v.Name, UID: types.UID(v.UID),
@@ -125,7 +125,7 @@ func (r *Recorder) Resource(namespace string, v config.Verdict, e reconcile.Even
 }
 
 // add has an event wait for its turn.
-func (r *Recorder) add(about corev1.ObjectReference, e reconcile.Event) {
+func (r *Recorder) add(about corev1.ObjectReference, e cluster.Event) {
 	now := metav1.Now()
 	id := eventID{about: about, warning: e.Warning, reason: e.Reason, message: e.Message}
 	id.about.ResourceVersion = ""

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // record keeps an event in words, "Kind/name Reason: message".
@@ -61,8 +61,8 @@ func TestRecorderCounts(t *testing.T) {
 		return false, nil, nil
 	})
 	events := kube.NewRecorder(newClient(t, api), "herald-controller", slog.New(slog.NewTextHandler(t.Output(), nil)))
-	svc := &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: "a"}, UID: "u", ResourceVersion: "1"}
-	up, down := reconcile.Event{Reason: "Announced", Message: "announced"}, reconcile.Event{Warning: true, Reason: "NoEndpoints", Message: "none"}
+	svc := &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "a"}, UID: "u", ResourceVersion: "1"}
+	up, down := cluster.Event{Reason: "Announced", Message: "announced"}, cluster.Event{Warning: true, Reason: "NoEndpoints", Message: "none"}
 	written := func(namespace string) []string {
 		list, err := api.CoreV1().Events(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
@@ -109,15 +109,15 @@ func TestRecorderOrder(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	events := kube.NewRecorder(c, "herald-controller", slog.New(slog.DiscardHandler))
-	service := func(i int) *reconcile.Service {
-		return &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: fmt.Sprint("s", i)}, UID: fmt.Sprint(i)}
+	service := func(i int) *cluster.Service {
+		return &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: fmt.Sprint("s", i)}, UID: fmt.Sprint(i)}
 	}
 	const many = 16384
 	for i := range many + 2 {
-		events.Service(service(i), reconcile.Event{Reason: "Announced", Message: "announced"})
+		events.Service(service(i), cluster.Event{Reason: "Announced", Message: "announced"})
 	}
 	for range 2 * many { // they are one, and take no other's place
-		events.Service(service(2), reconcile.Event{Reason: "Announced", Message: "announced"})
+		events.Service(service(2), cluster.Event{Reason: "Announced", Message: "announced"})
 	}
 	run(t, events.Run)
 	var got []string

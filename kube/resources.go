@@ -16,16 +16,15 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // While a kind is not installed, or Herald may not read it, it looks again after
@@ -55,11 +54,11 @@ type Resources struct {
 	mu        sync.Mutex // guards the fields below
 	objects   map[config.ID]observed
 	passwords map[string]config.PasswordSecret
-	unread    map[string]bool     // kinds of which it is not known what there is
-	installed map[string]bool     // kinds that were listed
-	reading   bool                // Secrets are to be read
-	doc       *reconcile.Document // what Document returns; nil: to be made
-	observer  func()              // called when a status changes, too; nil: nobody cares
+	unread    map[string]bool  // kinds of which it is not known what there is
+	installed map[string]bool  // kinds that were listed
+	reading   bool             // Secrets are to be read
+	doc       *source.Document // what Document returns; nil: to be made
+	observer  func()           // called when a status changes, too; nil: nobody cares
 }
 
 // An observed is a custom resource as it was seen last.
@@ -86,11 +85,11 @@ func NewResources(opts ResourcesOptions) *Resources {
 }
 
 // Document returns the newest versions, and whether all were read yet.
-func (r *Resources) Document() (reconcile.Document, bool) {
+func (r *Resources) Document() (source.Document, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.unread) > 0 {
-		return reconcile.Document{}, false
+		return source.Document{}, false
 	}
 	if r.doc == nil {
 		r.doc = r.newDocument()
@@ -98,10 +97,10 @@ func (r *Resources) Document() (reconcile.Document, bool) {
 	return *r.doc, true
 }
 
-func (r *Resources) newDocument() *reconcile.Document {
-	doc := &reconcile.Document{Source: fmt.Sprintf("resources of %s in %s", customGroup, r.opts.Namespace)}
+func (r *Resources) newDocument() *source.Document {
+	doc := &source.Document{Source: fmt.Sprintf("resources of %s in %s", customGroup, r.opts.Namespace)}
 	if len(r.installed) == 0 {
-		doc.Err = fmt.Errorf("%w: no kind is installed that may be read", reconcile.ErrNotFound)
+		doc.Err = fmt.Errorf("%w: no kind is installed that may be read", source.ErrNotFound)
 		return doc
 	}
 	doc.Resources = &config.Resources{}

@@ -8,11 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -142,7 +142,7 @@ func (s *ServiceStatus) sinkOf(kind string) *sink[*customResource] {
 // A serviceStatusTask is one object to write.
 type serviceStatusTask struct {
 	kind, name string
-	service    reconcile.Key
+	service    cluster.Key
 	want       string // the status; empty: delete it
 	create     bool
 	adopt      bool // it belongs to somebody else

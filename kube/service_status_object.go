@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -27,7 +28,7 @@ type serviceStatusObject struct {
 	content string // see contentOf
 	owner   string // UID
 	version string
-	service reconcile.Key
+	service cluster.Key
 }
 
 // serviceStatus is the status of either kind.
@@ -47,7 +48,7 @@ func objectSeen(o *customResource) serviceStatusObject {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // what is no status is replaced
 	out := serviceStatusObject{content: contentOf(have), version: o.ResourceVersion}
-	out.service = reconcile.Key{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
+	out.service = cluster.Key{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
 	if len(o.OwnerReferences) == 1 {
 		out.owner = string(o.OwnerReferences[0].UID)
 	}
@@ -77,7 +78,7 @@ func statusOf(w reconcile.ServiceStatus) serviceStatus {
 
 // objectName returns the name of the object for a Service on a node. It is always
 // the same, so that no second one can come to be.
-func objectName(kind, node string, service reconcile.Key) string {
+func objectName(kind, node string, service cluster.Key) string {
 	prefix := "bgp-"
 	if kind == kindL2Status {
 		prefix = "l2-"

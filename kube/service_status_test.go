@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -82,11 +83,11 @@ func (a *api) written() int {
 }
 
 func viaBGP(name string, peers ...string) reconcile.ServiceStatus {
-	return reconcile.ServiceStatus{Service: reconcile.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.BGP, Peers: peers}
+	return reconcile.ServiceStatus{Service: cluster.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.BGP, Peers: peers}
 }
 
 func viaLayer2(name string, interfaces ...string) reconcile.ServiceStatus {
-	return reconcile.ServiceStatus{Service: reconcile.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.Layer2, Interfaces: interfaces}
+	return reconcile.ServiceStatus{Service: cluster.Key{Namespace: "shop", Name: name}, Node: "n1", Protocol: status.Layer2, Interfaces: interfaces}
 }
 
 const l2Plural, bgpPlural = "servicel2statuses", "servicebgpstatuses"
@@ -317,7 +318,7 @@ func TestAnnouncements(t *testing.T) {
 		t.Error("read before anything was")
 	}
 	run(t, all.Run)
-	web := reconcile.Key{Namespace: "shop", Name: "web"}
+	web := cluster.Key{Namespace: "shop", Name: "web"}
 	says := func(what, want string) {
 		t.Helper()
 		eventually(t, what, func() bool {

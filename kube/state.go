@@ -13,13 +13,13 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // Labels of a ConfigurationState, and how an agent's name begins: MetalLB's.
@@ -272,7 +272,7 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 	want.Conditions = []condition{c}
 	if state.Notice != "" {
 		n := condition{
-			Type: conditionOneSource, Status: string(metav1.ConditionFalse), Reason: reconcile.EventConfigAmbiguous,
+			Type: conditionOneSource, Status: string(metav1.ConditionFalse), Reason: source.EventConfigAmbiguous,
 			Message: clipMessage(state.Notice), LastTransitionTime: now.UTC().Format(time.RFC3339),
 		}
 		if i := slices.IndexFunc(have.Conditions, func(c condition) bool { return c.Type == n.Type }); i >= 0 {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,8 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -48,8 +48,8 @@ type Watcher struct {
 	opts WatcherOptions
 
 	mu         sync.Mutex // guards the fields below
-	services   *table[reconcile.Key, *reconcile.Service]
-	nodes      *table[string, *reconcile.Node]
+	services   *table[cluster.Key, *cluster.Service]
+	nodes      *table[string, *cluster.Node]
 	namespaces *table[string, namespace]
 	endpoints  *endpoints
 	byName     map[string]map[string]string // of namespaces; somebody may be reading it
@@ -72,8 +72,8 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 	return &Watcher{
 		unread:     unread,
 		opts:       opts,
-		services:   newTable(func(s *reconcile.Service) reconcile.Key { return s.Key }, reconcile.Key.Compare),
-		nodes:      newTable(func(n *reconcile.Node) string { return n.Name }, strings.Compare),
+		services:   newTable(func(s *cluster.Service) cluster.Key { return s.Key }, cluster.Key.Compare),
+		nodes:      newTable(func(n *cluster.Node) string { return n.Name }, strings.Compare),
 		namespaces: newTable(func(n namespace) string { return n.name }, strings.Compare),
 		endpoints:  newEndpoints(),
 	}
@@ -113,7 +113,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // Snapshot returns what the cluster looks like now, without a configuration, and
 // whether all that is to be read has been read.
-func (w *Watcher) Snapshot() (s reconcile.Snapshot, synced bool) {
+func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.unread > 0 {
@@ -125,7 +125,7 @@ func (w *Watcher) Snapshot() (s reconcile.Snapshot, synced bool) {
 			w.byName[n.name] = n.labels
 		}
 	}
-	return reconcile.Snapshot{
+	return cluster.Snapshot{
 		Services:   w.services.list(),
 		Nodes:      w.nodes.list(),
 		Namespaces: w.byName,

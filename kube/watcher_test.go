@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,10 +18,8 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // eventually fails the test if a condition does not come true in time.
@@ -71,7 +70,7 @@ func newSlice(name, service string, nodes ...string) *discoveryv1.EndpointSlice 
 	return s
 }
 
-func serviceNames(s reconcile.Snapshot) []string {
+func serviceNames(s cluster.Snapshot) []string {
 	var out []string
 	for _, svc := range s.Services {
 		out = append(out, svc.Key.String())
@@ -108,8 +107,8 @@ func TestWatcher(t *testing.T) {
 	if diff := cmp.Diff(map[string]map[string]string{"ns": {"team": "red"}}, first.Namespaces); diff != "" {
 		t.Errorf("Namespaces (-want +got):\n%s", diff)
 	}
-	a := reconcile.Key{Namespace: "ns", Name: "a"}
-	want := map[reconcile.Key][]reconcile.Endpoint{a: {{Node: "n1"}, {Node: "n2"}}}
+	a := cluster.Key{Namespace: "ns", Name: "a"}
+	want := map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}, {Node: "n2"}}}
 	if diff := cmp.Diff(want, first.Endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
 	}
@@ -145,7 +144,7 @@ func TestWatcher(t *testing.T) {
 	eventually(t, "all changes are seen", func() bool {
 		s, _ := w.Snapshot()
 		return cmp.Equal([]string{"ns/a", "ns/c"}, serviceNames(s)) &&
-			cmp.Equal([]reconcile.Endpoint{{Node: "n2"}, {Node: "n3"}}, s.Endpoints[a]) &&
+			cmp.Equal([]cluster.Endpoint{{Node: "n2"}, {Node: "n3"}}, s.Endpoints[a]) &&
 			s.Namespaces["ns"]["team"] == "blue"
 	})
 	if wakes.Load() == before {

@@ -11,11 +11,12 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
 
-	"golang.org/x/sync/errgroup"
-
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -50,13 +51,13 @@ type Writer struct {
 	opts WriterOptions
 
 	mu      sync.Mutex // guards the fields below
-	wanted  map[reconcile.Key]reconcile.Update
-	written map[reconcile.Key]string            // the version of each wanted Service that is dealt with
-	events  map[reconcile.Key][]reconcile.Event // of each wanted Service, for when it is written
-	queue   queue                               // nil: not running
+	wanted  map[cluster.Key]assign.Update
+	written map[cluster.Key]string          // the version of each wanted Service that is dealt with
+	events  map[cluster.Key][]cluster.Event // of each wanted Service, for when it is written
+	queue   queue                           // nil: not running
 }
 
-type queue = workqueue.TypedRateLimitingInterface[reconcile.Key]
+type queue = workqueue.TypedRateLimitingInterface[cluster.Key]
 
 // NewWriter returns a Writer that wants nothing.
 func NewWriter(opts WriterOptions) *Writer {
@@ -68,12 +69,12 @@ func NewWriter(opts WriterOptions) *Writer {
 
 // Set replaces what is wanted. It does not wait for anything to be written, and
 // what is no longer wanted, and has not been written yet, never is.
-func (w *Writer) Set(updates []reconcile.Update) {
+func (w *Writer) Set(updates []assign.Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := make(map[reconcile.Key]reconcile.Update, len(updates))
-	written := make(map[reconcile.Key]string)
-	events := make(map[reconcile.Key][]reconcile.Event)
+	wanted := make(map[cluster.Key]assign.Update, len(updates))
+	written := make(map[cluster.Key]string)
+	events := make(map[cluster.Key][]cluster.Event)
 	for _, u := range updates {
 		key := u.Service.Key
 		wanted[key] = u
@@ -100,7 +101,7 @@ func (w *Writer) Set(updates []reconcile.Update) {
 // be called again, but not twice at a time.
 func (w *Writer) Run(ctx context.Context) error {
 	q := workqueue.NewTypedRateLimitingQueue(
-		workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Key](minRetry, maxRetry))
+		workqueue.NewTypedItemExponentialFailureRateLimiter[cluster.Key](minRetry, maxRetry))
 	w.mu.Lock()
 	w.queue = q
 	for key := range w.wanted {
@@ -132,7 +133,7 @@ func (w *Writer) Run(ctx context.Context) error {
 }
 
 // process writes what is wanted of one Service, unless that is done.
-func (w *Writer) process(ctx context.Context, q queue, key reconcile.Key) {
+func (w *Writer) process(ctx context.Context, q queue, key cluster.Key) {
 	w.mu.Lock()
 	u, ok := w.wanted[key]
 	done := !ok || w.written[key] == u.Service.ResourceVersion
@@ -167,7 +168,7 @@ func (w *Writer) process(ctx context.Context, q queue, key reconcile.Key) {
 }
 
 // finish takes note that this version of a Service is dealt with.
-func (w *Writer) finish(u reconcile.Update) {
+func (w *Writer) finish(u assign.Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, ok := w.wanted[u.Service.Key]; ok {
@@ -176,7 +177,7 @@ func (w *Writer) finish(u reconcile.Update) {
 }
 
 // takeEvents returns what is to be told about a Service that was written.
-func (w *Writer) takeEvents(u reconcile.Update) []reconcile.Event {
+func (w *Writer) takeEvents(u assign.Update) []cluster.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	events, ok := w.events[u.Service.Key]
@@ -187,7 +188,7 @@ func (w *Writer) takeEvents(u reconcile.Update) []reconcile.Event {
 	return events
 }
 
-func (w *Writer) write(ctx context.Context, u reconcile.Update) error {
+func (w *Writer) write(ctx context.Context, u assign.Update) error {
 	patch, err := patchOf(u, time.Now())
 	if err != nil {
 		return err
@@ -202,15 +203,15 @@ func (w *Writer) write(ctx context.Context, u reconcile.Update) error {
 	return nil
 }
 
-func subjectOf(svc *reconcile.Service) subject {
+func subjectOf(svc *cluster.Service) subject {
 	return subject{kind: serviceSubject, namespace: svc.Namespace, name: svc.Name, uid: svc.UID}
 }
 
 // shownBy returns a text that is another when somebody has changed what Herald
 // writes to a Service.
-func shownBy(svc *reconcile.Service) string {
+func shownBy(svc *cluster.Service) string {
 	var b strings.Builder
-	b.WriteString(svc.Annotations[reconcile.AnnotationPool])
+	b.WriteString(svc.Annotations[assign.AnnotationPool])
 	for _, s := range svc.Ingress {
 		b.WriteString(" ")
 		b.WriteString(s)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,23 +21,23 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // assigned is the Update that gives a version of a Service an address.
-func assigned(name, version, addr string) reconcile.Update {
-	u := reconcile.Update{
-		Service: &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: name}, ResourceVersion: version},
+func assigned(name, version, addr string) assign.Update {
+	u := assign.Update{
+		Service: &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: name}, ResourceVersion: version},
 		Ingress: []netip.Addr{netip.MustParseAddr(addr)},
 		Pool:    "web",
-		Condition: &reconcile.Condition{
-			Type: reconcile.ConditionAddressAssigned, True: true, Reason: reconcile.ReasonAssigned, Message: addr + " from pool web",
+		Condition: &cluster.Condition{
+			Type: assign.ConditionAddressAssigned, True: true, Reason: assign.ReasonAssigned, Message: addr + " from pool web",
 		},
 	}
-	u.Events = []reconcile.Event{{Reason: reconcile.EventAssigned, Message: "Assigned IP " + addr}}
+	u.Events = []cluster.Event{{Reason: assign.EventAssigned, Message: "Assigned IP " + addr}}
 	return u
 }
 
@@ -107,13 +108,13 @@ func TestWriter(t *testing.T) {
 	h := newHarness(t, a, newService("ns", "b"))
 	run(t, h.writer.Run)
 
-	h.writer.Set([]reconcile.Update{assigned("a", "1", "192.0.2.1")})
+	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
 	eventually(t, "the event is written", func() bool { return len(h.events(t)) == 1 })
 	// The Plan comes again until the snapshot shows what was written.
 	again := assigned("a", "1", "192.0.2.1")
 	again.Events = nil
-	h.writer.Set([]reconcile.Update{again})
-	h.writer.Set([]reconcile.Update{again, assigned("b", "1", "192.0.2.2")})
+	h.writer.Set([]assign.Update{again})
+	h.writer.Set([]assign.Update{again, assigned("b", "1", "192.0.2.2")})
 	eventually(t, "both events are written", func() bool { return len(h.events(t)) == 2 })
 	if diff := cmp.Diff([]string{"a", "b"}, h.patched()); diff != "" {
 		t.Errorf("patched (-want +got):\n%s", diff)
@@ -125,17 +126,17 @@ func TestWriter(t *testing.T) {
 	if diff := cmp.Diff([]corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}, svc.Status.LoadBalancer.Ingress); diff != "" {
 		t.Errorf("ingress (-want +got):\n%s", diff)
 	}
-	if got := svc.Annotations[reconcile.AnnotationPool]; got != "web" {
+	if got := svc.Annotations[assign.AnnotationPool]; got != "web" {
 		t.Errorf("the annotation is %q", got)
 	}
 	if n := len(svc.Status.Conditions); n != 2 {
 		t.Errorf("%d conditions, want ours and theirs: %+v", n, svc.Status.Conditions)
 	}
 
-	h.writer.Set([]reconcile.Update{{Service: &reconcile.Service{Key: reconcile.Key{Namespace: "ns", Name: "a"}, ResourceVersion: "2"}}})
+	h.writer.Set([]assign.Update{{Service: &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "a"}, ResourceVersion: "2"}}})
 	eventually(t, "everything of ours is removed", func() bool {
 		svc := h.service(t, "a")
-		_, annotated := svc.Annotations[reconcile.AnnotationPool]
+		_, annotated := svc.Annotations[assign.AnnotationPool]
 		return len(svc.Status.LoadBalancer.Ingress) == 0 && !annotated && len(svc.Status.Conditions) == 1
 	})
 	if got := h.service(t, "a").Status.Conditions[0].Type; got != "other.example/Ready" {
@@ -158,7 +159,7 @@ func TestWriterFailures(t *testing.T) {
 		return nil
 	}
 	run(t, h.writer.Run)
-	h.writer.Set([]reconcile.Update{
+	h.writer.Set([]assign.Update{
 		assigned("conflict", "1", "192.0.2.1"),
 		assigned("flaky", "1", "192.0.2.2"),
 		assigned("gone", "1", "192.0.2.3"),
@@ -177,7 +178,7 @@ func TestWriterFailures(t *testing.T) {
 	h.mu.Unlock()
 	newer := assigned("conflict", "2", "192.0.2.1")
 	newer.Events = nil
-	h.writer.Set([]reconcile.Update{newer})
+	h.writer.Set([]assign.Update{newer})
 	eventually(t, "the newer version is written", func() bool { return len(h.events(t)) == 2 })
 }
 
@@ -185,8 +186,8 @@ func TestWriterFailures(t *testing.T) {
 // stopped.
 func TestWriterStopped(t *testing.T) {
 	h := newHarness(t, newService("ns", "a"), newService("ns", "b"))
-	h.writer.Set([]reconcile.Update{assigned("a", "1", "192.0.2.1")})
-	h.writer.Set([]reconcile.Update{assigned("b", "1", "192.0.2.2")})
+	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
+	h.writer.Set([]assign.Update{assigned("b", "1", "192.0.2.2")})
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- h.writer.Run(ctx) }()
@@ -195,7 +196,7 @@ func TestWriterStopped(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatalf("run: %v", err)
 	}
-	h.writer.Set([]reconcile.Update{assigned("a", "1", "192.0.2.1")})
+	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
 	if diff := cmp.Diff([]string{"b"}, h.patched()); diff != "" {
 		t.Errorf("patched (-want +got):\n%s", diff)
 	}
@@ -204,15 +205,15 @@ func TestWriterStopped(t *testing.T) {
 }
 
 func TestWriterPatch(t *testing.T) {
-	old := reconcile.Condition{Type: reconcile.ConditionAddressAssigned, True: true, Reason: reconcile.ReasonAssigned, Message: "before"}
+	old := cluster.Condition{Type: assign.ConditionAddressAssigned, True: true, Reason: assign.ReasonAssigned, Message: "before"}
 	same := assigned("a", "7", "192.0.2.1")
-	same.Service.Conditions = []reconcile.Condition{old}
+	same.Service.Conditions = []cluster.Condition{old}
 	other := assigned("a", "7", "192.0.2.1")
-	other.Service.Conditions = []reconcile.Condition{old}
-	other.Condition = &reconcile.Condition{Type: reconcile.ConditionAddressAssigned, Reason: "PoolExhausted", Message: "none"}
+	other.Service.Conditions = []cluster.Condition{old}
+	other.Condition = &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: "PoolExhausted", Message: "none"}
 	tests := []struct {
 		name       string
-		update     reconcile.Update
+		update     assign.Update
 		transition bool
 	}{
 		{"a new condition has a transition time", assigned("a", "7", "192.0.2.1"), true},
@@ -223,7 +224,7 @@ func TestWriterPatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHarness(t, newService("ns", "a"))
 			run(t, h.writer.Run)
-			h.writer.Set([]reconcile.Update{tt.update})
+			h.writer.Set([]assign.Update{tt.update})
 			eventually(t, "it is written", func() bool { return len(h.events(t)) == 1 })
 			var patch struct {
 				Metadata struct{ ResourceVersion string }
@@ -254,23 +255,23 @@ func TestWriterPatch(t *testing.T) {
 // A status that another load balancer wrote gets a condition, and stays as it is.
 func TestWriterForeign(t *testing.T) {
 	svc := newService("ns", "a")
-	svc.Annotations = map[string]string{reconcile.AnnotationPool: "theirs"}
+	svc.Annotations = map[string]string{assign.AnnotationPool: "theirs"}
 	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{
 		{Hostname: "lb.example.com", Ports: []corev1.PortStatus{{Port: 80, Protocol: corev1.ProtocolTCP}}},
 		{IP: "10.0.0.5", IPMode: new(corev1.LoadBalancerIPModeProxy)},
 	}
 	h := newHarness(t, svc.DeepCopy())
 	run(t, h.writer.Run)
-	h.writer.Set([]reconcile.Update{{
+	h.writer.Set([]assign.Update{{
 		Service: reconcile.FromService(svc), Foreign: true,
-		Condition: &reconcile.Condition{Type: reconcile.ConditionAddressAssigned, Reason: reconcile.ReasonForeign, Message: "theirs"},
+		Condition: &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: assign.ReasonForeign, Message: "theirs"},
 	}})
 	eventually(t, "the condition is written", func() bool { return len(h.service(t, "a").Status.Conditions) == 1 })
 	now := h.service(t, "a")
 	if diff := cmp.Diff(svc.Status.LoadBalancer, now.Status.LoadBalancer); diff != "" {
 		t.Errorf("the addresses (-want +got):\n%s", diff)
 	}
-	if got := now.Annotations[reconcile.AnnotationPool]; got != "theirs" {
+	if got := now.Annotations[assign.AnnotationPool]; got != "theirs" {
 		t.Errorf("the annotation says %q", got)
 	}
 }
@@ -280,7 +281,7 @@ func TestNodeEvent(t *testing.T) {
 	api := fake.NewClientset()
 	events := kube.NewRecorder(newClient(t, api), "herald-agent", slog.New(slog.DiscardHandler))
 	run(t, events.Run)
-	events.Node("n1", reconcile.Event{Warning: true, Reason: "BGPSessionDown", Message: "it is down"})
+	events.Node("n1", cluster.Event{Warning: true, Reason: "BGPSessionDown", Message: "it is down"})
 	var list *corev1.EventList
 	eventually(t, "the event is written", func() bool {
 		var err error

@@ -16,10 +16,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -61,7 +62,7 @@ func newSessionTest(t *testing.T, top *lab.Topology, nodes ...*lab.Node) *sessio
 }
 
 // decide returns what a node is to do.
-func (s *sessionTest) decide(n *lab.Node, c config.Config) reconcile.Desired {
+func (s *sessionTest) decide(n *lab.Node, c config.Config) announce.Desired {
 	s.t.Helper()
 	for i, prefix := range []netip.Prefix{service, service6} {
 		r, err := config.ParseRange(prefix.String())
@@ -73,19 +74,19 @@ func (s *sessionTest) decide(n *lab.Node, c config.Config) reconcile.Desired {
 	if c.BGPAdvertisements == nil {
 		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "all"}}
 	}
-	key := reconcile.Key{Namespace: "lab", Name: "web"}
-	snapshot := reconcile.Snapshot{
-		Config:    reconcile.Loaded{Config: &c},
-		Services:  []*reconcile.Service{{Key: key, LoadBalancer: true, Ingress: []string{service.Addr().String(), service6.Addr().String()}}},
-		Endpoints: map[reconcile.Key][]reconcile.Endpoint{},
+	key := cluster.Key{Namespace: "lab", Name: "web"}
+	snapshot := cluster.Snapshot{
+		Config:    &c,
+		Services:  []*cluster.Service{{Key: key, LoadBalancer: true, Ingress: []string{service.Addr().String(), service6.Addr().String()}}},
+		Endpoints: map[cluster.Key][]cluster.Endpoint{},
 	}
 	for _, node := range s.Nodes {
-		snapshot.Nodes = append(snapshot.Nodes, &reconcile.Node{
+		snapshot.Nodes = append(snapshot.Nodes, &cluster.Node{
 			Name: node.Name, Labels: map[string]string{"kubernetes.io/hostname": node.Name}, Addrs: []netip.Addr{node.Addr4, node.Addr6},
 		})
-		snapshot.Endpoints[key] = append(snapshot.Endpoints[key], reconcile.Endpoint{Node: node.Name}, reconcile.Endpoint{Node: node.Name, IPv6: true})
+		snapshot.Endpoints[key] = append(snapshot.Endpoints[key], cluster.Endpoint{Node: node.Name}, cluster.Endpoint{Node: node.Name, IPv6: true})
 	}
-	return reconcile.Announce(snapshot, n.Name, reconcile.AnnounceOptions{})
+	return announce.BGP(snapshot, n.Name, announce.Options{})
 }
 
 // configure has the nodes run a configuration.

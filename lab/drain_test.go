@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -65,7 +66,7 @@ func (e draining) says(args []string, code, want int, out string, lines ...strin
 // annotate changes the annotation that drains a node, by hand; nil removes it.
 func (e draining) annotate(n *lab.Node, value any) {
 	e.t.Helper()
-	e.patch(n, map[string]any{"metadata": map[string]any{"annotations": map[string]any{reconcile.AnnotationDrain: value}}})
+	e.patch(n, map[string]any{"metadata": map[string]any{"annotations": map[string]any{cluster.AnnotationDrain: value}}})
 }
 
 func (e draining) patch(n *lab.Node, patch any) {
@@ -157,12 +158,12 @@ address-pools:
 	withdrawn := time.Since(start)
 	t.Logf("asked for other paths after %v, r1 has moved after %v, withdrawn after %v",
 		asked.Round(time.Millisecond), moved.Round(time.Millisecond), withdrawn.Round(time.Millisecond))
-	if withdrawn < reconcile.DefaultDrainHold {
-		t.Errorf("want the routes withdrawn %v after routers were asked", reconcile.DefaultDrainHold)
+	if withdrawn < cluster.DefaultDrainHold {
+		t.Errorf("want the routes withdrawn %v after routers were asked", cluster.DefaultDrainHold)
 	}
 	r := <-finished
 	e.says(args, r.code, 0, r.out, "node "+drained.Name+" announces nothing any more")
-	if r.took < reconcile.DefaultDrainHold {
+	if r.took < cluster.DefaultDrainHold {
 		t.Errorf("heraldctl drain --wait returns after %v", r.took)
 	}
 	stopSix()

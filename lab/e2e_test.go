@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/heraldlb/herald/lab"
 )
 
@@ -176,10 +178,13 @@ func (e *e2e) cleanUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var g errgroup.Group
+	g.SetLimit(8)
 	for _, name := range list {
-		if err := e.Cluster.DeleteService(ctx, e.namespace, name); err != nil {
-			return err
-		}
+		g.Go(func() error { return e.Cluster.DeleteService(ctx, e.namespace, name) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
 	}
 	_, err = e.ibgp.WaitPaths(ctx, func(paths []lab.Path) error {
 		if len(paths) > 0 {

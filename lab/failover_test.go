@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // failures is how often each kind of failure is tried.
@@ -33,11 +33,11 @@ func failover(t *testing.T, pool string) (e *e2e, w *lab.NeighborWatch, a netip.
 	w = e.neighbors()
 	e.configure(layer2Pool(pool))
 	backend := e.Nodes[2]
-	if err := e.Cluster.LabelNode(t.Context(), backend.Name, reconcile.LabelExcludeNode, ""); err != nil {
+	if err := e.Cluster.LabelNode(t.Context(), backend.Name, announce.LabelExcludeNode, ""); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := e.Cluster.UnlabelNode(context.Background(), backend.Name, reconcile.LabelExcludeNode); err != nil {
+		if err := e.Cluster.UnlabelNode(context.Background(), backend.Name, announce.LabelExcludeNode); err != nil {
 			t.Error(err)
 		}
 	})

@@ -36,9 +36,9 @@ type neighbor struct {
 	accept   bool // take its routes
 }
 
-// announce has a node's FRR announce the service prefixes to neighbors, with
+// announceFrom has a node's FRR announce the service prefixes to neighbors, with
 // communities.
-func announce(t *testing.T, n *lab.Node, neighbors ...neighbor) {
+func announceFrom(t *testing.T, n *lab.Node, neighbors ...neighbor) {
 	t.Helper()
 	var b strings.Builder
 	// Without the first line, FRR would wait 5 seconds for more route-maps
@@ -143,7 +143,7 @@ func testLabRouter(t *testing.T, v lab.Version) {
 
 	start := time.Now()
 	serve(t, n1)
-	announce(t, n1, router...)
+	announceFrom(t, n1, router...)
 	routed(t, routes, "first node configured", service, start, lab.Via(n1.Addr4))
 	routed(t, routes, "first node configured, IPv6", service6, start, lab.Via(n1.LinkLocal))
 	for _, p := range []netip.Prefix{service, service6} {
@@ -158,7 +158,7 @@ func testLabRouter(t *testing.T, v lab.Version) {
 
 	for _, n := range []*lab.Node{n2, n3} {
 		serve(t, n)
-		announce(t, n, router...)
+		announceFrom(t, n, router...)
 	}
 	routed(t, routes, "all nodes configured", service, start, lab.Via(n1.Addr4, n2.Addr4, n3.Addr4))
 	routed(t, routes, "all nodes configured, IPv6", service6, start, lab.Via(n1.LinkLocal, n2.LinkLocal, n3.LinkLocal))
@@ -244,11 +244,11 @@ func testLabGoBGP(t *testing.T, v lab.Version) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	announce(t, n1,
+	announceFrom(t, n1,
 		neighbor{addr: top.Collector.Addr4, asn: 64512},
 		neighbor{addr: top.Collector.Addr6, asn: 64512},
 		neighbor{addr: second, asn: 64999, password: "lab-password"})
-	announce(t, n2,
+	announceFrom(t, n2,
 		neighbor{addr: top.Collector.Addr4, asn: 64512, accept: true},
 		neighbor{addr: second, asn: 64999, password: "lab-password"}) // which does not want it
 

@@ -14,9 +14,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // A foreign host that has the address of a Service is reported; the address is
@@ -58,7 +58,7 @@ func TestLayer2Conflict(t *testing.T) {
 		}
 		return nil
 	})
-	e.event("web", reconcile.EventConflict, foreign.String()+" on eth0 has the address")
+	e.event("web", assign.EventConflict, foreign.String()+" on eth0 has the address")
 }
 
 // Told to refuse, no node announces an address that a foreign host has, until that
@@ -92,7 +92,7 @@ func TestLayer2ConflictRefused(t *testing.T) {
 	e.expose(lab.ServiceOptions{Name: "web", Address: address})
 	free := e.expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
 	e.owner(w, free)
-	e.event("web", reconcile.EventConflict, "has the address")
+	e.event("web", assign.EventConflict, "has the address")
 	foreign, err := e.Collector.MAC()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
@@ -80,8 +82,8 @@ func TestLayer2ResourcesService(t *testing.T) {
 		},
 		{
 			"excluded",
-			func(ctx context.Context) error { return r.Cluster.LabelNode(ctx, "n2", reconcile.LabelExcludeNode, "") },
-			func(ctx context.Context) error { return r.Cluster.UnlabelNode(ctx, "n2", reconcile.LabelExcludeNode) },
+			func(ctx context.Context) error { return r.Cluster.LabelNode(ctx, "n2", announce.LabelExcludeNode, "") },
+			func(ctx context.Context) error { return r.Cluster.UnlabelNode(ctx, "n2", announce.LabelExcludeNode) },
 		},
 		{
 			"tainted, and its agent gone",
@@ -239,7 +241,7 @@ func TestLayer2ResourcesLocal(t *testing.T) {
 	}{
 		{advertise("ad", "{"+on1+"}"), ""},
 		{advertise("ad", "{}"), "n3"},
-		{label("n3", reconcile.LabelExcludeNode, ""), ""},
+		{label("n3", announce.LabelExcludeNode, ""), ""},
 	} {
 		step.edit(r)
 		r.haveOwners(only(step.owner))
@@ -317,8 +319,8 @@ func TestLayer2ResourcesPickedPool(t *testing.T) {
 				t.Error(err)
 			}
 			svc, err := r.Cluster.WaitService(t.Context(), r.namespace, opts.Name, func(*corev1.Service) bool { return true })
-			if err != nil || svc.Annotations[reconcile.AnnotationPool] != name {
-				t.Errorf("%s is annotated with pool %q, %v", opts.Name, svc.Annotations[reconcile.AnnotationPool], err)
+			if err != nil || svc.Annotations[assign.AnnotationPool] != name {
+				t.Errorf("%s is annotated with pool %q, %v", opts.Name, svc.Annotations[assign.AnnotationPool], err)
 			}
 			r.owner(r.w, a)
 			r.reachedFrom(r.LANClient, a)

@@ -17,9 +17,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // layer2Ranges are where the addresses of these tests are: a range and prefixes.
@@ -56,7 +56,7 @@ func newLayer2Resources(t *testing.T) *layer2Resources {
 func elects2(t *testing.T, a netip.Addr) (found []netip.Addr) {
 	t.Helper()
 	for range 32 {
-		if reconcile.Owner(a.String(), []string{"n1", "n2", "n3"}) == "n2" && reconcile.Owner(a.String(), []string{"n1", "n3"}) == "n3" {
+		if announce.Owner(a.String(), []string{"n1", "n2", "n3"}) == "n2" && announce.Owner(a.String(), []string{"n1", "n3"}) == "n3" {
 			found = append(found, a)
 		}
 		a = a.Next()
@@ -229,8 +229,8 @@ var layer2Selections = []struct {
 	}},
 	{name: "a preferred node is excluded", steps: []layer2Step{
 		{[]edit{label("n1", "fast", ""), advertise("ad", "{"+preferred("fast")+"}")}, only("n1")},
-		{[]edit{label("n1", reconcile.LabelExcludeNode, "")}, only("n2")},
-		{[]edit{unlabel("n1", reconcile.LabelExcludeNode)}, only("n1")},
+		{[]edit{label("n1", announce.LabelExcludeNode, "")}, only("n2")},
+		{[]edit{unlabel("n1", announce.LabelExcludeNode)}, only("n1")},
 	}},
 	{name: "another preference, and none", steps: []layer2Step{
 		{[]edit{label("n1", "fast", ""), label("n3", "big", ""), advertise("ad", "{"+preferred("fast")+"}")}, only("n1")},

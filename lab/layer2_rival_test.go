@@ -12,9 +12,9 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -117,7 +117,7 @@ func TestLayer2Rival(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, ev := range events.Items {
-		if ev.Reason == reconcile.EventConflict {
+		if ev.Reason == assign.EventConflict {
 			t.Errorf("a conflict was reported: %s", ev.Message)
 		}
 	}

@@ -10,12 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // layer2Pools is a configuration of layer 2 pools on the nodes' LAN, and of
@@ -252,8 +254,8 @@ func TestLayer2PickedPool(t *testing.T) {
 				t.Error(err)
 			}
 			svc, err := e.Cluster.WaitService(t.Context(), e.namespace, opts.Name, func(*corev1.Service) bool { return true })
-			if err != nil || svc.Annotations[reconcile.AnnotationPool] != name {
-				t.Errorf("%s is annotated with pool %q, %v", opts.Name, svc.Annotations[reconcile.AnnotationPool], err)
+			if err != nil || svc.Annotations[assign.AnnotationPool] != name {
+				t.Errorf("%s is annotated with pool %q, %v", opts.Name, svc.Annotations[assign.AnnotationPool], err)
 			}
 			e.owner(w, a)
 			e.reachedFrom(e.LANClient, a)
@@ -339,10 +341,10 @@ func TestLayer2Node(t *testing.T) {
 		return e.Cluster.SetNodeCondition(ctx, first.Name, corev1.NodeNetworkUnavailable, false)
 	})
 	moves("excluded", func(ctx context.Context) error {
-		return e.Cluster.LabelNode(ctx, first.Name, reconcile.LabelExcludeNode, "")
+		return e.Cluster.LabelNode(ctx, first.Name, announce.LabelExcludeNode, "")
 	})
 	returns("excluded no more", func(ctx context.Context) error {
-		return e.Cluster.UnlabelNode(ctx, first.Name, reconcile.LabelExcludeNode)
+		return e.Cluster.UnlabelNode(ctx, first.Name, announce.LabelExcludeNode)
 	})
 }
 
@@ -405,11 +407,17 @@ func TestLayer2Spread(t *testing.T) {
 	if err := e.SetBackends(t.Context(), lab.ServiceOptions{Namespace: e.namespace, Name: "all"}); err != nil {
 		t.Fatal(err)
 	}
+	var g errgroup.Group
+	g.SetLimit(8)
 	for i := range services {
 		opts := lab.ServiceOptions{Namespace: e.namespace, Name: fmt.Sprintf("s%d", i), Backends: "all", NoNodePorts: true}
-		if _, err := e.Cluster.CreateService(t.Context(), opts); err != nil {
-			t.Fatal(err)
-		}
+		g.Go(func() error {
+			_, err := e.Cluster.CreateService(t.Context(), opts)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	held := func(nodes ...*lab.Node) {
 		t.Helper()

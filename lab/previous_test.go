@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,13 +21,11 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
-// buildPrevious builds the agent and herald-frr of the commit before this one and
-// returns where they are. It is empty if this checkout has no such commit, as one
-// without history has none: make test says so, as the log of a test that passes is
-// not read.
-func buildPrevious(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
+// buildPrevious builds the agent and herald-frr of the commit before this one in a folder
+// and returns where they are. It is empty if this checkout has no such commit, as one
+// without history has none: make test says so, as the log of a test that passes is not
+// read.
+func buildPrevious(t *testing.T, dir string) (bin string, err error) {
 	run := func(name string, args ...string) error {
 		cmd := exec.CommandContext(t.Context(), name, args...)
 		cmd.Dir = ".."
@@ -41,19 +40,20 @@ func buildPrevious(t *testing.T) string {
 	trust := []string{"-c", "safe.directory=*"}
 	if err := run("git", append(trust, "rev-parse", "--verify", "HEAD~1^{commit}")...); err != nil {
 		t.Log("no previous version, so both programs are of this commit:", err)
-		return ""
+		return "", nil
 	}
 	archive := filepath.Join(dir, "previous.tar")
 	for _, command := range [][]string{
 		append(append([]string{"git"}, trust...), "archive", "--output", archive, "HEAD~1"),
 		{"tar", "-C", dir, "-xf", archive},
-		{"go", "build", "-C", dir, "-trimpath", "-o", "bin/", "./cmd/herald-agent", "./cmd/herald-frr"},
+		// Paths are left out, as in bin/: most packages are compiled already.
+		{"go", "build", "-C", dir, "-trimpath", "-ldflags=-s -w", "-o", "bin/", "./cmd/herald-agent", "./cmd/herald-frr"},
 	} {
 		if err := run(command[0], command[1:]...); err != nil {
-			t.Fatal(err)
+			return "", err
 		}
 	}
-	return filepath.Join(dir, "bin")
+	return filepath.Join(dir, "bin"), nil
 }
 
 // An agent works with the herald-frr of the commit before, and the other way round:
@@ -62,13 +62,25 @@ func buildPrevious(t *testing.T) string {
 // so with each version of FRR.
 func TestPreviousVersion(t *testing.T) {
 	lab.Need(t, "zebra", "bgpd", "bfdd", "staticd", "nft", "python3", "git", "tar")
-	previous := buildPrevious(t)
-	for _, test := range []struct{ name, agent, frr string }{
-		{"agent", previous, ""},
-		{"herald-frr", "", previous},
+	dir := t.TempDir()
+	build := sync.OnceValues(func() (string, error) { return buildPrevious(t, dir) })
+	var builder sync.WaitGroup
+	defer builder.Wait()
+	builder.Go(func() { _, _ = build() }) // while pods start
+	for _, test := range []struct {
+		name       string
+		agent, frr bool // is of the previous version
+	}{
+		{name: "agent", agent: true},
+		{name: "herald-frr", frr: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := newSidecarE2E(t)
+			previous, err := build()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bin := map[bool]string{true: previous} // otherwise with the others
 			nodes, _ := e.versionNodes("matchLabels")
 			each := func(do func(agent *lab.Daemon, n *lab.Node) error) {
 				t.Helper()
@@ -89,7 +101,7 @@ func TestPreviousVersion(t *testing.T) {
 			each(func(agent *lab.Daemon, n *lab.Node) error {
 				agent.Stop()
 				n.Sidecar.Stop()
-				agent.Bin, n.Sidecar.Bin = test.agent, test.frr
+				agent.Bin, n.Sidecar.Bin = bin[test.agent], bin[test.frr]
 				return nil
 			})
 			start := time.Now()

@@ -16,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
@@ -118,11 +119,11 @@ func decide(t *testing.T, file string) (render.Config, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Config.Config, err = config.Parse([]byte(ours.Replace(string(in["config.yaml"])))); err != nil {
+	if s.Config, err = config.Parse([]byte(ours.Replace(string(in["config.yaml"])))); err != nil {
 		t.Fatal(err)
 	}
 	node := strings.TrimSpace(string(in["node"]))
-	return reconcile.Announce(s, node, reconcile.AnnounceOptions{}).BGP, node
+	return announce.BGP(s, node, announce.Options{}).BGP, node
 }
 
 // startPeers starts a GoBGP for each neighbor, by its address.

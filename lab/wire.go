@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // lanLink is the name of every machine's first link.
@@ -241,7 +244,25 @@ func addAddresses(nl *netlink.Handle, name string, addrs ...netip.Prefix) error 
 			return fmt.Errorf("add address %s to link %s: %w", a, name, err)
 		}
 	}
-	return nil
+	if len(addrs) == 0 {
+		return nil
+	}
+	return usable(nl, link)
+}
+
+// usable waits until a link's IPv6 addresses can be used. Even without duplicate address
+// detection the kernel leaves that to a worker.
+func usable(nl *netlink.Handle, link netlink.Link) error {
+	for start := time.Now(); time.Since(start) < readyTimeout; time.Sleep(time.Millisecond) {
+		addrs, err := nl.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return fmt.Errorf("list addresses of link %s: %w", link.Attrs().Name, err)
+		}
+		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("addresses of link %s are still tentative", link.Attrs().Name)
 }
 
 // linkLocal returns the IPv6 address that the kernel gave a link by itself.

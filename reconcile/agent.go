@@ -8,12 +8,16 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // FRR runs a configuration.
@@ -48,13 +52,13 @@ type Layer2 interface {
 	// Neighborhood returns what is known of the network.
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
-	Set(answers []Answer)
+	Set(answers []handover.Answer)
 	// Ask says whether the Neighborhood is to tell what other nodes have sent to
 	// routers. It must not block.
 	Ask(on bool)
 	// Tell replaces what other nodes are told that this one has sent. It is needed
 	// while the Neighborhood says Asked, and must not block.
-	Tell(sent []Sent)
+	Tell(sent []announce.Sent)
 	// Alone says how many addresses an agent that is Leaving announces over BGP that
 	// others are able to announce, and were not seen to. It must not block.
 	Alone(n int)
@@ -62,7 +66,7 @@ type Layer2 interface {
 
 // A Neighborhood is what an agent knows of its network.
 type Neighborhood struct {
-	Membership
+	announce.Membership
 	Gaps      int          // how often the agent did not run for a while
 	Asked     bool         // other nodes want to know what this one has sent
 	Leaving   bool         // this agent stops
@@ -103,51 +107,51 @@ func (c Conflict) loud() bool { return c.Node == "" || !c.Refused }
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
-	Node       string                // required: this node's name
-	Worker     *Worker               // required: woken by whatever changes
-	Cluster    Cluster               // required
-	Documents  Documents             // required
-	FRR        FRR                   // required
-	Routers    Routers               // required
-	Reporter   Reporter              // required
-	Logger     *slog.Logger          // required
-	Layer2     Layer2                // optional: nil announces nothing on layer 2
-	Events     func(*Service, Event) // optional: tells of Services that are seen to be announced from this node, as far as the first pass did not want them
-	NodeEvents func(Event)           // optional: tells of this node
-	Announce   AnnounceOptions       // optional: without Layer2, which is set
-	State      StateWriter           // optional: told whether all is in force here
-	Protect    *ProtectOptions       // optional: nil protects nothing
+	Node       string                                // required: this node's name
+	Worker     *Worker                               // required: woken by whatever changes
+	Cluster    Cluster                               // required
+	Documents  source.Documents                      // required
+	FRR        FRR                                   // required
+	Routers    Routers                               // required
+	Reporter   Reporter                              // required
+	Logger     *slog.Logger                          // required
+	Layer2     Layer2                                // optional: nil announces nothing on layer 2
+	Events     func(*cluster.Service, cluster.Event) // optional: tells of Services that are seen to be announced from this node, as far as the first pass did not want them
+	NodeEvents func(cluster.Event)                   // optional: tells of this node
+	Announce   announce.Options                      // optional: without Layer2, which is set
+	State      StateWriter                           // optional: told whether all is in force here
+	Protect    *source.ProtectOptions                // optional: nil protects nothing
 }
 
 // An Agent announces the addresses of Services from one node.
 type Agent struct {
 	opts      AgentOptions
-	loader    loader
-	memory    Memory
+	loader    source.Loader
+	memory    handover.Memory
 	hold      drainHold
-	known     Membership        // the newest that was not stale
-	drained   bool              // as of then the node had drained
-	unseen    overdue           // what others should have announced by now
-	asked     time.Time         // since when others ask; zero: they do not
-	kept      keptPeers         // whose sessions stay though they do not select the node any more
-	node      vanished          // the Node, and since when there is none
-	started   time.Time         // the first pass that was put off; zero: none was
-	misread   string            // why the Node's annotation was not understood, in the last pass
-	unknown   string            // which of the Node's annotations mean nothing, in the last pass
-	failed    string            // why the last pass came to nothing
-	applied   render.Config     // what was handed over to FRR last
-	madeID    netip.Addr        // that was told of; zero: none
-	decisions []status.Decision // of the last pass
-	unheard   []netip.Addr      // likewise
-	passed    bool              // there was one
-	untold    untold            // what is announced since then, and was not told yet
-	again     *time.Timer       // wakes the worker for what time alone brings about
+	known     announce.Membership // the newest that was not stale
+	drained   bool                // as of then the node had drained
+	unseen    overdue             // what others should have announced by now
+	asked     time.Time           // since when others ask; zero: they do not
+	kept      keptPeers           // whose sessions stay though they do not select the node any more
+	node      vanished            // the Node, and since when there is none
+	started   time.Time           // the first pass that was put off; zero: none was
+	misread   string              // why the Node's annotation was not understood, in the last pass
+	unknown   string              // which of the Node's annotations mean nothing, in the last pass
+	failed    string              // why the last pass came to nothing
+	applied   render.Config       // what was handed over to FRR last
+	madeID    netip.Addr          // that was told of; zero: none
+	decisions []status.Decision   // of the last pass
+	unheard   []netip.Addr        // likewise
+	passed    bool                // there was one
+	untold    untold              // what is announced since then, and was not told yet
+	again     *time.Timer         // wakes the worker for what time alone brings about
 }
 
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
 	opts.Announce.Layer2 = opts.Layer2 != nil
-	return &Agent{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, false)}}
+	return &Agent{opts: opts, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, false)}}
 }
 
 // Run announces until the context is canceled. That withdraws nothing: FRR goes
@@ -166,22 +170,22 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) pass() {
 	start := time.Now()
 	s, synced := a.opts.Cluster.Snapshot()
-	read := a.loader.next(start, s, synced)
+	read := a.loader.Next(start, s, synced)
 	if !synced || !read {
 		return
 	}
-	s.Config = a.loader.loaded
-	if s.Config.Config != nil && a.unsettled(s, start) {
+	s.Config = a.loader.Loaded.Config
+	if s.Config != nil && a.unsettled(s, start) {
 		return
 	}
-	r := status.Report{Synced: true, Config: a.loader.report()}
-	if s.Config.Config != nil {
+	r := status.Report{Synced: true, Config: a.loader.Report()}
+	if s.Config != nil {
 		a.announce(s, start, &r)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
 		state.Failure = r.Error
-		state.Lacking = lackingInterfaces(s.Config.Config, a.opts.Node, a.known)
+		state.Lacking = lackingInterfaces(s.Config, a.opts.Node, a.known)
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
@@ -189,9 +193,9 @@ func (a *Agent) pass() {
 }
 
 // announce decides, and hands over what follows.
-func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
+func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
-	around := Neighborhood{Membership: Membership{Disabled: true}}
+	around := Neighborhood{Membership: announce.Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()
 	}
@@ -210,9 +214,9 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	desired, keptUntil := a.decide(s, n, opts, now)
 	var overdueAt time.Time
 	a.unseen, overdueAt = a.unseen.next(desired.Unseen, now)
-	var layer2 DesiredLayer2
+	var layer2 announce.DesiredLayer2
 	if a.opts.Layer2 != nil {
-		layer2 = AnnounceLayer2(s, a.opts.Node, around.Membership, opts)
+		layer2 = announce.Layer2(s, a.opts.Node, around.Membership, opts)
 	}
 	out := a.memory.Next(desired, layer2, around.Gaps, a.sent, now)
 	noteConflicts(out.Decisions, around.Conflicts)
@@ -228,14 +232,10 @@ func (a *Agent) announce(s Snapshot, now time.Time, r *status.Report) {
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
 	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
-		if !t.IsZero() {
-			next = earliest(next, t)
-		}
+		next = wake.Earlier(next, t)
 	}
 	if a.opts.Events != nil && a.passed {
-		if due := a.tell(s, out.Decisions, around, now); !due.IsZero() {
-			next = earliest(next, due)
-		}
+		next = wake.Earlier(next, a.tell(s, out.Decisions, around, now))
 		a.tellUnheard(s, layer2)
 	}
 	if next.IsZero() {
@@ -259,12 +259,12 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 
 // state says what is not in force here: what is refused, and peers that this
 // node cannot have beside others.
-func (a *Agent) state(s Snapshot, peers []status.Peer) State {
-	var node *Node
-	if i := slices.IndexFunc(s.Nodes, func(n *Node) bool { return n.Name == a.opts.Node }); i >= 0 {
-		node = s.Nodes[i]
+func (a *Agent) state(s cluster.Snapshot, peers []status.Peer) State {
+	var node *cluster.Node
+	if n, known := cluster.FindNode(s.Nodes, a.opts.Node); known {
+		node = &n
 	}
-	state := agentState(s.Config, node)
+	state := agentState(a.loader.Loaded, node)
 	for _, p := range peers {
 		if !p.Wanted && p.Reason != status.NodeNotSelected && p.Reason != status.NodeUnknown {
 			state.Errors = append(state.Errors, fmt.Sprintf("%s/%s: %s", config.KindPeer, p.Name, p.Detail))

@@ -8,15 +8,18 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
-// Reasons of an agent's events about Services, the first two as MetalLB spells
+// Reasons of an agent's events about Services, as MetalLB spells
 // them.
 const (
 	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed"  // warning: no node has an interface that the advertisements ask for
-	EventConflict   = "AddressConflict" // warning: a host that is none of ours has the address
+	EventUnheard    = "announceFailed" // warning: no node has an interface that the advertisements ask for
 )
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
@@ -76,7 +79,7 @@ func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool
 			u[id], since = at, at
 		}
 		if ready := since.Add(announcingSettle); at.Before(ready) {
-			due = earliest(due, ready)
+			due = wake.Earlier(due, ready)
 			continue
 		}
 		delete(u, id)
@@ -87,19 +90,19 @@ func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool
 
 // tell sends an event for each Service that was not announced once and is seen to
 // be, and for each whose address is another host's. It returns when to look again.
-func (a *Agent) tell(s Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
-	news := func(service string, e Event) {
-		if svc := findService(s.Services, service); svc != nil {
+func (a *Agent) tell(s cluster.Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
+	news := func(service string, e cluster.Event) {
+		if svc := cluster.FindService(s.Services, service); svc != nil {
 			a.opts.Events(svc, e)
 		}
 	}
 	before := a.decisions
 	for _, d := range now {
-		for len(before) > 0 && compareDecisions(before[0], d) < 0 {
+		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
 			before = before[1:]
 		}
 		was := status.Decision{}
-		if len(before) > 0 && compareDecisions(before[0], d) == 0 {
+		if len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 {
 			was = before[0]
 		}
 		if d.Announce && !was.Announce {
@@ -111,12 +114,12 @@ func (a *Agent) tell(s Snapshot, now []status.Decision, around Neighborhood, at 
 			}
 		}
 		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
-			news(d.Service, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
+			news(d.Service, cluster.Event{Warning: true, Reason: assign.EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
 		}
 	}
 	told, due := a.untold.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
 	for _, id := range told {
-		news(id.service, Event{Reason: EventAnnouncing,
+		news(id.service, cluster.Event{Reason: EventAnnouncing,
 			Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, id.protocol)})
 	}
 	return due
@@ -135,13 +138,13 @@ func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 // tellUnheard sends an event for each Service with an address that nobody can
 // answer for on the interfaces that are asked for, and that was not so in the last
 // pass.
-func (a *Agent) tellUnheard(s Snapshot, now DesiredLayer2) {
+func (a *Agent) tellUnheard(s cluster.Snapshot, now announce.DesiredLayer2) {
 	for _, d := range now.Decisions {
 		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.unheard, d.Addr) {
 			continue
 		}
-		if svc := findService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
+		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
+			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
 				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}

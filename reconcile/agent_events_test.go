@@ -10,6 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -43,14 +46,14 @@ func (s *street) Set([]byte) {}
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set([]reconcile.Answer) {}
-func (lane) Ask(bool)               {}
-func (lane) Tell([]reconcile.Sent)  {}
-func (lane) Alone(int)              {}
+func (lane) Set([]handover.Answer) {}
+func (lane) Ask(bool)              {}
+func (lane) Tell([]announce.Sent)  {}
+func (lane) Alone(int)             {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Disabled: true}, Answered: l.answered}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: l.answered}
 }
 
 // A node tells that it announces a Service once it was seen to do so, for a
@@ -68,17 +71,17 @@ address-pools:
 		worker := reconcile.NewWorker()
 		w.wake = worker.Wake
 		old := services("old=198.51.100.9")
-		endpoints := map[reconcile.Key][]reconcile.Endpoint{}
+		endpoints := map[cluster.Key][]cluster.Endpoint{}
 		all := append(old, services("bgp=198.51.100.1", "lan=192.0.2.1")...)
 		for _, s := range all {
-			endpoints[s.Key] = []reconcile.Endpoint{{Node: "n1"}}
+			endpoints[s.Key] = []cluster.Endpoint{{Node: "n1"}}
 		}
-		w.snapshot = reconcile.Snapshot{Nodes: []*reconcile.Node{{Name: "n1"}}, Services: old, Endpoints: endpoints}
+		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}}, Services: old, Endpoints: endpoints}
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Events: func(svc *reconcile.Service, e reconcile.Event) {
+			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
 				told = append(told, eventText(svc, e))
@@ -112,7 +115,7 @@ address-pools:
 		layer2 := `lan nodeAssigned: announcing from node "n1" with protocol "layer2"`
 
 		w.write(settings)
-		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[2], all[0]} })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[2], all[0]} })
 		news("it is wanted", time.Hour)
 		sees([]netip.Prefix{route})
 		news("a router was sent the route", 500*time.Millisecond)
@@ -124,8 +127,8 @@ address-pools:
 		news("not any more", time.Minute)
 		sees([]netip.Prefix{route, netip.MustParsePrefix("198.51.100.9/32")}, addr)
 		news("again, which the controller tells", time.Minute)
-		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[0]} })
-		w.change(func() { w.snapshot.Services = []*reconcile.Service{all[1], all[2], all[0]} })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[0]} })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[2], all[0]} })
 		news("one is new again", time.Minute, layer2)
 	})
 }

@@ -10,12 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // ConditionAnnounced says whether some node was seen to announce the Service.
-const ConditionAnnounced = ownPrefix + "Announced"
+const ConditionAnnounced = cluster.OwnPrefix + "Announced"
 
 // ReasonNotAnnounced is the reason of a ConditionAnnounced that is False though
 // the Service has an address, an advertisement and, as far as is known, an
@@ -44,9 +48,9 @@ type Announcements interface {
 
 // Announced is what nodes were seen to announce. It is immutable.
 type Announced struct {
-	Told  bool           // nodes can tell
-	Words map[Key]string // by Service, who announces it; none: nobody
-	Reach *Reach         // nil: that is not known
+	Told  bool                   // nodes can tell
+	Words map[cluster.Key]string // by Service, who announces it; none: nobody
+	Reach *Reach                 // nil: that is not known
 
 	Sessions NodeSessions // nil: that is not known
 
@@ -57,8 +61,8 @@ type Announced struct {
 
 // A Reach is where the endpoints of Services are.
 type Reach struct {
-	Nodes     []*Node            // in the order of their names
-	Endpoints map[Key][]Endpoint // usable ones, by Service
+	Nodes     []*cluster.Node                    // in the order of their names
+	Endpoints map[cluster.Key][]cluster.Endpoint // usable ones, by Service
 }
 
 // announced is what a controller remembers of ConditionAnnounced from pass to
@@ -66,11 +70,11 @@ type Reach struct {
 type announced struct {
 	ignoreExclude bool // LabelExcludeNode has no meaning
 
-	stale map[Key]stale // Services whose condition is not as it should be
-	limit eventLimit    // of the events that go with changes of the condition
+	stale map[cluster.Key]stale // Services whose condition is not as it should be
+	limit eventLimit            // of the events that go with changes of the condition
 
 	config *config.Config // that pools was made from
-	pools  poolIndex
+	pools  announce.Index
 
 	down map[string]string // in this pass: what sessionsDown has said, by advertisements
 
@@ -79,28 +83,28 @@ type announced struct {
 
 // A stale condition waits to be written.
 type stale struct {
-	since time.Time // it was not as it should be for the first time
-	want  Condition // what it should be, zero for none
-	heard time.Time // that became so
-	told  bool      // it is being written
-	event *Event    // that goes with the write; nil: none does
+	since time.Time         // it was not as it should be for the first time
+	want  cluster.Condition // what it should be, zero for none
+	heard time.Time         // that became so
+	told  bool              // it is being written
+	event *cluster.Event    // that goes with the write; nil: none does
 }
 
 // complete adds to a Plan what Services are to say of who announces them.
-func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, now time.Time) Plan {
-	if s.Config.Config == nil {
+func (m *announced) complete(plan assign.Plan, s cluster.Snapshot, a Announced, class string, now time.Time) assign.Plan {
+	if s.Config == nil {
 		return plan
 	}
-	if m.config != s.Config.Config {
-		m.config, m.pools = s.Config.Config, newPoolIndex(*s.Config.Config)
+	if m.config != s.Config {
+		m.config, m.pools = s.Config, announce.NewIndex(*s.Config)
 	}
 	m.down = map[string]string{}
-	updates, rest := make([]Update, 0, len(plan.Updates)), plan.Updates
-	left := make(map[Key]stale)
+	updates, rest := make([]assign.Update, 0, len(plan.Updates)), plan.Updates
+	left := make(map[cluster.Key]stale)
 	m.limit.sweep(now)
 	m.lacks = map[lackKey]lack{}
 	for _, svc := range s.Services {
-		var u *Update
+		var u *assign.Update
 		if len(rest) > 0 && rest[0].Service == svc {
 			updates = append(updates, rest[0])
 			u, rest = &updates[len(updates)-1], rest[1:]
@@ -108,7 +112,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 		if !svc.LoadBalancer || svc.Class != class {
 			continue
 		}
-		next := Update{Service: svc, Condition: svc.condition(ConditionAddressAssigned)}
+		next := assign.Update{Service: svc, Condition: svc.Condition(assign.ConditionAddressAssigned)}
 		if u != nil {
 			next.Condition, next.Ingress = u.Condition, u.Ingress
 		}
@@ -116,24 +120,24 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 			continue // it is not Herald's, or not any more
 		}
 		if u == nil {
-			next.Ingress, next.Pool = parseIngress(svc.Ingress), svc.Annotations[AnnotationPool]
+			next.Ingress, next.Pool = cluster.ParseIngress(svc.Ingress), svc.Annotations[assign.AnnotationPool]
 		}
-		next.Foreign = next.Condition.Reason == ReasonForeign
-		have, want := svc.condition(ConditionAnnounced), m.verdict(svc, next.Ingress, a)
+		next.Foreign = next.Condition.Reason == assign.ReasonForeign
+		have, want := svc.Condition(ConditionAnnounced), m.verdict(svc, next.Ingress, a)
 		if next.Foreign {
 			want = nil
 		}
 		if have == nil && want == nil || have != nil && want != nil && *have == *want {
 			if e, due := m.limit.late(svc.Key, have, now); e != nil {
-				plan.Events = append(plan.Events, ServiceEvent{svc, *e})
+				plan.Events = append(plan.Events, assign.ServiceEvent{Service: svc, Event: *e})
 			} else if !due.IsZero() {
-				plan.Next = earliest(plan.Next, due)
+				plan.Next = wake.Earlier(plan.Next, due)
 			}
 			continue
 		}
 		w := m.wait(svc.Key, want, now)
 		if due := w.due(have, want); now.Before(due) {
-			plan.Next = earliest(plan.Next, due)
+			plan.Next = wake.Earlier(plan.Next, due)
 			left[svc.Key] = w
 			continue
 		}
@@ -156,7 +160,7 @@ func (m *announced) complete(plan Plan, s Snapshot, a Announced, class string, n
 }
 
 // wait returns since when a Service waits for this condition.
-func (m *announced) wait(svc Key, want *Condition, now time.Time) stale {
+func (m *announced) wait(svc cluster.Key, want *cluster.Condition, now time.Time) stale {
 	next := stale{since: now, heard: now}
 	if want != nil {
 		next.want = *want
@@ -174,7 +178,7 @@ func (m *announced) wait(svc Key, want *Condition, now time.Time) stale {
 // due returns when a condition is to be written: once nodes have said nothing new
 // for a moment, or for long. What the configuration alone says of a Service need
 // not wait, unless it was announced.
-func (w stale) due(have, want *Condition) time.Time {
+func (w stale) due(have, want *cluster.Condition) time.Time {
 	late := w.since.Add(announcedDoubt)
 	switch {
 	case want == nil:
@@ -192,55 +196,55 @@ func (w stale) due(have, want *Condition) time.Time {
 
 // verdict returns the condition that a Service with these addresses should have;
 // nil if that cannot be told.
-func (m *announced) verdict(svc *Service, addrs []netip.Addr, a Announced) *Condition {
+func (m *announced) verdict(svc *cluster.Service, addrs []netip.Addr, a Announced) *cluster.Condition {
 	if len(addrs) == 0 {
-		return &Condition{Type: ConditionAnnounced, Reason: status.NoAddress, Message: "the Service has no address"}
+		return &cluster.Condition{Type: ConditionAnnounced, Reason: status.NoAddress, Message: "the Service has no address"}
 	}
 	if words := a.Words[svc.Key]; words != "" {
-		return &Condition{Type: ConditionAnnounced, True: true, Reason: status.Announced, Message: words}
+		return &cluster.Condition{Type: ConditionAnnounced, True: true, Reason: status.Announced, Message: words}
 	}
 	if lack := m.unadvertised(svc, addrs); lack != "" {
-		return &Condition{Type: ConditionAnnounced, Reason: status.NoAdvertisement, Message: lack}
+		return &cluster.Condition{Type: ConditionAnnounced, Reason: status.NoAdvertisement, Message: lack}
 	}
 	if !a.Told {
 		return nil
 	}
 	if reason, lack := m.unable(svc, addrs, a); reason != "" {
-		return &Condition{Type: ConditionAnnounced, Reason: reason, Message: lack}
+		return &cluster.Condition{Type: ConditionAnnounced, Reason: reason, Message: lack}
 	}
 	if lack := m.unreachable(svc, addrs, a.Reach); lack != "" {
-		return &Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}
+		return &cluster.Condition{Type: ConditionAnnounced, Reason: status.NoEndpoints, Message: lack}
 	}
 	if lack := m.unconnected(svc, addrs, a); lack != "" {
-		return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: lack}
+		return &cluster.Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: lack}
 	}
-	return &Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: "no node announces it"}
+	return &cluster.Condition{Type: ConditionAnnounced, Reason: ReasonNotAnnounced, Message: "no node announces it"}
 }
 
 // unadvertised says why no node may announce any of the addresses; it is empty if
 // one may.
-func (m *announced) unadvertised(svc *Service, addrs []netip.Addr) string {
+func (m *announced) unadvertised(svc *cluster.Service, addrs []netip.Addr) string {
 	var lacks []string
 	for _, addr := range addrs {
-		pool := m.pools.find(addr)
+		pool := m.pools.Find(addr)
 		switch {
 		case pool == nil:
 			return ""
-		case len(pool.bgp)+len(pool.layer2) == 0:
-			lacks = append(lacks, fmt.Sprintf("pool %s has no advertisement", pool.name))
+		case len(pool.BGP)+len(pool.Layer2) == 0:
+			lacks = append(lacks, fmt.Sprintf("pool %s has no advertisement", pool.Name))
 			continue
 		}
-		for _, ad := range pool.bgp {
+		for _, ad := range pool.BGP {
 			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
 				return ""
 			}
 		}
-		for _, ad := range pool.layer2 {
+		for _, ad := range pool.Layer2 {
 			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
 				return ""
 			}
 		}
-		lacks = append(lacks, fmt.Sprintf("no advertisement of pool %s selects the Service", pool.name))
+		lacks = append(lacks, fmt.Sprintf("no advertisement of pool %s selects the Service", pool.Name))
 	}
 	if len(lacks) == 2 && lacks[0] == lacks[1] {
 		lacks = lacks[:1]
@@ -250,13 +254,13 @@ func (m *announced) unadvertised(svc *Service, addrs []netip.Addr) string {
 
 // unreachable says that no node has reason to announce any of the addresses,
 // because there is nothing behind them; it is empty if one has.
-func (m *announced) unreachable(svc *Service, addrs []netip.Addr, r *Reach) string {
+func (m *announced) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Reach) string {
 	if r == nil {
 		return ""
 	}
 	lack := "the Service has no usable endpoint"
 	for _, addr := range addrs {
-		pool := m.pools.find(addr)
+		pool := m.pools.Find(addr)
 		if pool == nil {
 			return ""
 		}
@@ -275,17 +279,17 @@ func (m *announced) unreachable(svc *Service, addrs []netip.Addr, r *Reach) stri
 
 // mayAnnounce reports whether an advertisement of the pool has a node announce a
 // Service, and nothing is known of the node that forbids it.
-func (m *announced) mayAnnounce(p *poolAds, svc *Service, nodes []*Node, node string) bool {
-	n, known := findNode(nodes, node)
-	if refusal(n, known, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}) != "" {
+func (m *announced) mayAnnounce(p *announce.PoolAds, svc *cluster.Service, nodes []*cluster.Node, node string) bool {
+	n, known := cluster.FindNode(nodes, node)
+	if announce.Refusal(n, known, announce.Options{IgnoreExcludeLB: m.ignoreExclude}) != "" {
 		return false
 	}
-	for _, ad := range p.bgp {
+	for _, ad := range p.BGP {
 		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
 			return true
 		}
 	}
-	for _, ad := range p.layer2 {
+	for _, ad := range p.Layer2 {
 		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
 			return true
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -21,8 +22,8 @@ const (
 // An eventLimit bounds the events of Services whose ConditionAnnounced changes
 // all the time. It remembers nothing of a Service that has been quiet for long.
 type eventLimit struct {
-	spent map[Key]allowance
-	owed  map[Key]Condition // what the newest event says of Services that it is not true of any more
+	spent map[cluster.Key]allowance
+	owed  map[cluster.Key]cluster.Condition // what the newest event says of Services that it is not true of any more
 	swept time.Time
 }
 
@@ -40,7 +41,7 @@ func (a allowance) earn(now time.Time) allowance {
 }
 
 // spend reports whether there may be an event about a Service now, and counts it.
-func (l *eventLimit) spend(svc Key, now time.Time) bool {
+func (l *eventLimit) spend(svc cluster.Key, now time.Time) bool {
 	a, known := l.spent[svc]
 	if a = a.earn(now); !known {
 		a = allowance{announcedAtOnce, now}
@@ -49,7 +50,7 @@ func (l *eventLimit) spend(svc Key, now time.Time) bool {
 		return false
 	}
 	if a.left--; l.spent == nil {
-		l.spent = map[Key]allowance{}
+		l.spent = map[cluster.Key]allowance{}
 	}
 	l.spent[svc] = a
 	return true
@@ -57,7 +58,7 @@ func (l *eventLimit) spend(svc Key, now time.Time) bool {
 
 // take returns the event about a change of a condition; nil if there is nothing
 // to tell, or not now.
-func (l *eventLimit) take(svc Key, have, want *Condition, now time.Time) *Event {
+func (l *eventLimit) take(svc cluster.Key, have, want *cluster.Condition, now time.Time) *cluster.Event {
 	before, owed := l.owed[svc]
 	if owed {
 		have = &before
@@ -68,9 +69,9 @@ func (l *eventLimit) take(svc Key, have, want *Condition, now time.Time) *Event 
 		return e
 	}
 	if l.owed == nil {
-		l.owed = map[Key]Condition{}
+		l.owed = map[cluster.Key]cluster.Condition{}
 	}
-	l.owed[svc] = Condition{}
+	l.owed[svc] = cluster.Condition{}
 	if have != nil {
 		l.owed[svc] = *have
 	}
@@ -79,7 +80,7 @@ func (l *eventLimit) take(svc Key, have, want *Condition, now time.Time) *Event 
 
 // late returns the event that was held back about a Service whose condition is now
 // as it should be, or nil and when that may be; the zero Time is never.
-func (l *eventLimit) late(svc Key, have *Condition, now time.Time) (*Event, time.Time) {
+func (l *eventLimit) late(svc cluster.Key, have *cluster.Condition, now time.Time) (*cluster.Event, time.Time) {
 	before, owed := l.owed[svc]
 	if !owed {
 		return nil, time.Time{}
@@ -99,7 +100,7 @@ func (l *eventLimit) sweep(now time.Time) {
 		return
 	}
 	l.swept = now
-	maps.DeleteFunc(l.spent, func(svc Key, a allowance) bool {
+	maps.DeleteFunc(l.spent, func(svc cluster.Key, a allowance) bool {
 		if a.earn(now).left < announcedAtOnce {
 			return false
 		}
@@ -111,19 +112,19 @@ func (l *eventLimit) sweep(now time.Time) {
 // announcedEvent returns the event that tells of a change of ConditionAnnounced:
 // its reason is that of the condition. It is nil where another event tells: of an
 // address that is not assigned.
-func announcedEvent(before, now *Condition) *Event {
+func announcedEvent(before, now *cluster.Condition) *cluster.Event {
 	was := before != nil && before.True
 	switch {
 	case now == nil, before != nil && *before == *now:
 		return nil
 	case now.True && was:
-		return &Event{Reason: string(status.Announced), Message: fmt.Sprintf("announced: %s; before: %s", now.Message, before.Message)}
+		return &cluster.Event{Reason: string(status.Announced), Message: fmt.Sprintf("announced: %s; before: %s", now.Message, before.Message)}
 	case now.True:
-		return &Event{Reason: string(status.Announced), Message: "announced: " + now.Message}
+		return &cluster.Event{Reason: string(status.Announced), Message: "announced: " + now.Message}
 	case was:
-		return &Event{Warning: true, Reason: string(now.Reason), Message: fmt.Sprintf("no longer announced: %s; before: %s", now.Message, before.Message)}
+		return &cluster.Event{Warning: true, Reason: string(now.Reason), Message: fmt.Sprintf("no longer announced: %s; before: %s", now.Message, before.Message)}
 	case now.Reason == status.NoAddress:
 		return nil
 	}
-	return &Event{Warning: true, Reason: string(now.Reason), Message: "not announced: " + now.Message}
+	return &cluster.Event{Warning: true, Reason: string(now.Reason), Message: "not announced: " + now.Message}
 }

@@ -10,12 +10,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // eventText shows an event as "a Reason: message", with a ! before a warning.
-func eventText(svc *reconcile.Service, e reconcile.Event) string {
+func eventText(svc *cluster.Service, e cluster.Event) string {
 	mark := ""
 	if e.Warning {
 		mark = "!"
@@ -35,7 +38,7 @@ func (s *stage) heard(d time.Duration) []string {
 }
 
 // condition returns ConditionAnnounced of the Service a.
-func (s *stage) condition() reconcile.Condition {
+func (s *stage) condition() cluster.Condition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, svc := range s.snapshot.Services {
@@ -45,7 +48,7 @@ func (s *stage) condition() reconcile.Condition {
 			}
 		}
 	}
-	return reconcile.Condition{}
+	return cluster.Condition{}
 }
 
 // Each change of the condition is one event, and none is repeated by a controller
@@ -138,9 +141,9 @@ func TestAnnouncedEventsFlapping(t *testing.T) {
 // Why nodes do not announce a Service is said where the configuration and the
 // Nodes tell.
 func TestAnnouncedUnable(t *testing.T) {
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Labels: map[string]string{"rack": "a"}},
-		{Name: "n2", Labels: map[string]string{"rack": "b", reconcile.LabelExcludeNode: ""}},
+		{Name: "n2", Labels: map[string]string{"rack": "b", announce.LabelExcludeNode: ""}},
 		{Name: "n3", Labels: map[string]string{"rack": "b"}, NetworkUnavailable: true},
 	}
 	rack := func(name string) string { return `"nodeSelectors":[{"matchLabels":{"rack":"` + name + `"}}]` }
@@ -157,7 +160,7 @@ func TestAnnouncedUnable(t *testing.T) {
 		{"no node of two", [][2]string{{layer2, "{" + rack("y") + "}"}, {bgp, "{" + rack("z") + "}"}},
 			"NodeNotSelected: the nodeSelectors of the advertisements x2, x1 match 0 of 3 nodes"},
 		{"excluded and without network", [][2]string{{layer2, "{" + rack("b") + "}"}},
-			"NodeExcluded: no node may announce it, of 3 nodes 2 are selected: the label " + reconcile.LabelExcludeNode +
+			"NodeExcluded: no node may announce it, of 3 nodes 2 are selected: the label " + announce.LabelExcludeNode +
 				" is on n2; the condition NetworkUnavailable is true on n3"},
 		{"no peers", [][2]string{{bgp, "{}"}}, "NoPeers: there are no BGP peers"},
 		{"unknown peers", [][2]string{{bgp, `{"peers":["y"]}`}, {tor, peer(rack("a"))}}, "NoPeers: none of the peers of advertisement x1 exists"},
@@ -183,8 +186,8 @@ func TestAnnouncedUnable(t *testing.T) {
 				for i, o := range test.objects {
 					r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: o[0], Name: fmt.Sprint("x", i+1)}, Spec: []byte(o[1])})
 				}
-				s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[reconcile.Key][]reconcile.Endpoint{a.Key: {{Node: "n1"}}}}
-				s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
+				s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}}}
+				s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
 				wants(t, "at first", s.wrote(100*time.Millisecond), "a Assigned")
 				told := s.heard(time.Minute)
 				wants(t, "then", s.wrote(0), "a Assigned "+test.want)

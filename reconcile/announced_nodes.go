@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
@@ -22,14 +24,14 @@ type lack struct {
 // advertisement selects the Service: status.NodeNotSelected, status.NodeExcluded,
 // status.NodeNetworkDown, status.NoInterface or status.NoPeers. The reason is empty
 // if some node may, or if it is not known which nodes there are.
-func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
+func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
 	if a.Reach == nil || len(a.Reach.Nodes) == 0 {
 		return "", ""
 	}
 	var reason status.Reason
 	var texts []string
 	for _, addr := range addrs {
-		pool := m.pools.find(addr)
+		pool := m.pools.Find(addr)
 		if pool == nil {
 			return "", ""
 		}
@@ -52,20 +54,20 @@ func (m *announced) unable(svc *Service, addrs []netip.Addr, a Announced) (statu
 
 // A lackKey is a pool and which of its advertisements select a Service.
 type lackKey struct {
-	pool *poolAds
+	pool *announce.PoolAds
 	ads  string // a byte for each, 1 if it does
 }
 
 // lackIn returns what lackOf does for the advertisements of a pool that select a
 // Service, once in a pass for all Services that have them in common, and whether
 // there are any.
-func (m *announced) lackIn(p *poolAds, svc *Service, a Announced) (l lack, advertised bool) {
+func (m *announced) lackIn(p *announce.PoolAds, svc *cluster.Service, a Announced) (l lack, advertised bool) {
 	var matching [16]byte // for the usual few
 	key := matching[:0]
-	for _, ad := range p.bgp {
+	for _, ad := range p.BGP {
 		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
 	}
-	for _, ad := range p.layer2 {
+	for _, ad := range p.Layer2 {
 		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
 	}
 	if !slices.Contains(key, 1) {
@@ -79,10 +81,10 @@ func (m *announced) lackIn(p *poolAds, svc *Service, a Announced) (l lack, adver
 	for i, selects := range key {
 		switch {
 		case selects == 0:
-		case i < len(p.bgp):
-			bgp = append(bgp, p.bgp[i])
+		case i < len(p.BGP):
+			bgp = append(bgp, p.BGP[i])
 		default:
-			layer2 = append(layer2, p.layer2[i-len(p.bgp)])
+			layer2 = append(layer2, p.Layer2[i-len(p.BGP)])
 		}
 	}
 	l = m.lackOf(bgp, layer2, a)
@@ -108,7 +110,7 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 		names = append(names, ad.Name)
 	}
 	selected := 0
-	var able []*Node // of those selected
+	var able []*cluster.Node // of those selected
 	forbidden := map[status.Reason][]string{}
 	for _, n := range nodes {
 		chosen := slices.ContainsFunc(layer2, func(ad *config.L2Advertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) ||
@@ -117,7 +119,7 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 			continue
 		}
 		selected++
-		if why := refusal(*n, true, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
+		if why := announce.Refusal(*n, true, announce.Options{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
 			forbidden[why] = append(forbidden[why], n.Name)
 			continue
 		}
@@ -145,10 +147,10 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 
 // deaf says why none of the nodes can answer as layer 2 advertisements have it; it
 // is empty if one may be able to.
-func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*Node) lack {
+func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
-		if !slices.ContainsFunc(able, func(n *Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
+		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
 			continue
 		}
 		for _, name := range ad.Interfaces {
@@ -172,7 +174,7 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 	var out lack
 	var texts []string
 	for _, f := range []lack{
-		{status.NodeExcluded, "the label " + LabelExcludeNode + " is on "},
+		{status.NodeExcluded, "the label " + announce.LabelExcludeNode + " is on "},
 		{status.NodeNetworkDown, "the condition NetworkUnavailable is true on "},
 	} {
 		if nodes := forbidden[f.reason]; len(nodes) > 0 {
@@ -188,7 +190,7 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 
 // peerless says why none of the nodes has a BGP session that BGP advertisements
 // are for; it is empty if one is to have one.
-func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*Node, names []string) lack {
+func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*cluster.Node, names []string) lack {
 	meant := map[string]bool{}
 	for _, p := range m.config.Peers {
 		for _, ad := range ads {
@@ -196,7 +198,7 @@ func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*Node, names
 				continue
 			}
 			meant[p.Name] = true
-			if slices.ContainsFunc(able, func(n *Node) bool {
+			if slices.ContainsFunc(able, func(n *cluster.Node) bool {
 				return config.AnyMatches(ad.NodeSelectors, n.Labels) && config.AnyMatches(p.NodeSelectors, n.Labels)
 			}) {
 				return lack{}

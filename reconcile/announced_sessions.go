@@ -9,28 +9,30 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 )
 
 // unconnected says that no BGP session is up over which a Service could be
 // announced, and why; it is empty if one is, if nothing is known of sessions, or if
 // the Service is announced on layer 2 as well.
-func (m *announced) unconnected(svc *Service, addrs []netip.Addr, a Announced) string {
+func (m *announced) unconnected(svc *cluster.Service, addrs []netip.Addr, a Announced) string {
 	if a.Sessions == nil {
 		return ""
 	}
 	var ads []*config.BGPAdvertisement
 	for _, addr := range addrs {
-		pool := m.pools.find(addr)
+		pool := m.pools.Find(addr)
 		if pool == nil {
 			return ""
 		}
-		for _, ad := range pool.layer2 {
+		for _, ad := range pool.Layer2 {
 			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
 				return ""
 			}
 		}
-		for _, ad := range pool.bgp {
+		for _, ad := range pool.BGP {
 			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && !slices.Contains(ads, ad) {
 				ads = append(ads, ad)
 			}
@@ -98,8 +100,8 @@ func (m *announced) mayFrom(node string, ad *config.BGPAdvertisement, r *Reach) 
 	if r == nil {
 		return true
 	}
-	n, known := findNode(r.Nodes, node)
-	return known && refusal(n, known, AnnounceOptions{IgnoreExcludeLB: m.ignoreExclude}) == "" && config.AnyMatches(ad.NodeSelectors, n.Labels)
+	n, known := cluster.FindNode(r.Nodes, node)
+	return known && announce.Refusal(n, known, announce.Options{IgnoreExcludeLB: m.ignoreExclude}) == "" && config.AnyMatches(ad.NodeSelectors, n.Labels)
 }
 
 // sessionFaults gathers why sessions are down: what several nodes say of a peer is

@@ -8,8 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -22,15 +25,15 @@ func TestAnnouncedSessions(t *testing.T) {
 	}
 	const everywhere, racked = `{}`, `{"peers":["tor"],"nodeSelectors":[{"matchLabels":{"rack":"a"}}]}`
 	reach := func(endpoints ...string) *reconcile.Reach {
-		r := &reconcile.Reach{Nodes: []*reconcile.Node{
+		r := &reconcile.Reach{Nodes: []*cluster.Node{
 			{Name: "n1", Labels: map[string]string{"rack": "a"}},
 			{Name: "n2", Labels: map[string]string{"rack": "a"}},
 			{Name: "n3"},
-			{Name: "n4", Labels: map[string]string{"rack": "a", reconcile.LabelExcludeNode: ""}},
-		}, Endpoints: map[reconcile.Key][]reconcile.Endpoint{}}
+			{Name: "n4", Labels: map[string]string{"rack": "a", announce.LabelExcludeNode: ""}},
+		}, Endpoints: map[cluster.Key][]cluster.Endpoint{}}
 		for _, node := range endpoints {
-			key := reconcile.Key{Namespace: "default", Name: "a"}
-			r.Endpoints[key] = append(r.Endpoints[key], reconcile.Endpoint{Node: node})
+			key := cluster.Key{Namespace: "default", Name: "a"}
+			r.Endpoints[key] = append(r.Endpoints[key], cluster.Endpoint{Node: node})
 		}
 		return r
 	}
@@ -82,7 +85,7 @@ func TestAnnouncedSessions(t *testing.T) {
 				if tt.layer2 {
 					add(config.KindL2Advertisement, "{}")
 				}
-				s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
+				s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
 				s.nodes.mu.Lock()
 				s.nodes.announced.Reach, s.nodes.announced.Sessions = tt.reach, tt.sessions
 				s.nodes.mu.Unlock()

@@ -14,8 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // tellers are nodes that say what they announce.
@@ -49,20 +54,20 @@ type stage struct {
 const unread = "unread"
 
 // newStage starts a controller.
-func newStage(t *testing.T, config string, services ...*reconcile.Service) *stage {
+func newStage(t *testing.T, config string, services ...*cluster.Service) *stage {
 	return newStageWith(t, reconcile.ControllerOptions{}, config, services...)
 }
 
 // newStageWith starts a controller with options.
-func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string, services ...*reconcile.Service) *stage {
+func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string, services ...*cluster.Service) *stage {
 	worker := reconcile.NewWorker()
 	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: reconcile.Announced{Told: true}}}
 	s.snapshot.Services = services
 	if config != unread {
-		s.doc = &reconcile.Document{Source: "configmap x", Text: []byte(config)}
+		s.doc = &source.Document{Source: "configmap x", Text: []byte(config)}
 	}
 	opts.Worker, opts.Cluster, opts.Documents, opts.Writer, opts.Reporter = worker, s, s, stageWriter{s}, reporter{s.scene}
-	opts.Events = func(svc *reconcile.Service, e reconcile.Event) {
+	opts.Events = func(svc *cluster.Service, e cluster.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.told = append(s.told, eventText(svc, e))
@@ -87,7 +92,7 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 // tell changes what nodes say of the Service a.
 func (s *stage) tell(words string) {
 	s.nodes.mu.Lock()
-	s.nodes.announced.Words = map[reconcile.Key]string{{Namespace: "default", Name: "a"}: words}
+	s.nodes.announced.Words = map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}
 	s.nodes.mu.Unlock()
 	s.wake()
 }
@@ -107,13 +112,13 @@ func (s *stage) wrote(d time.Duration) []string {
 // A stageWriter carries out Plans at once.
 type stageWriter struct{ *stage }
 
-func (w stageWriter) Set(updates []reconcile.Update) {
+func (w stageWriter) Set(updates []assign.Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(updates) == 0 {
 		return
 	}
-	next := append([]*reconcile.Service(nil), w.snapshot.Services...)
+	next := append([]*cluster.Service(nil), w.snapshot.Services...)
 	for _, u := range updates {
 		for i, svc := range next {
 			if svc != u.Service {
@@ -125,7 +130,7 @@ func (w stageWriter) Set(updates []reconcile.Update) {
 				changed.Ingress = append(changed.Ingress, a.String())
 			}
 			if u.Pool != "" {
-				changed.Annotations = map[string]string{reconcile.AnnotationPool: u.Pool}
+				changed.Annotations = map[string]string{assign.AnnotationPool: u.Pool}
 			}
 			text := "nothing"
 			if u.Condition != nil {
@@ -228,9 +233,9 @@ func TestAnnouncedUnread(t *testing.T) {
 // condition left.
 func TestAnnouncedForeign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		other := service("default", "a")
+		other := clustertest.Service("default", "a")
 		other.Class = "example.com/other"
-		kept := service("default", "k")
+		kept := clustertest.Service("default", "k")
 		kept.Ingress = []string{"203.0.113.9"} // in no pool, and Herald did not write it
 		s := newStage(t, goodConfig, other, kept)
 		defer s.stop()
@@ -250,7 +255,7 @@ func TestAnnouncedNoAdvertisement(t *testing.T) {
 			for i, spec := range specs {
 				r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: config.KindL2Advertisement, Name: fmt.Sprint(i)}, Spec: []byte(spec)})
 			}
-			s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
+			s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
 		}
 		resources()
 		wants(t, "none at all", s.wrote(time.Minute), "a Assigned NoAdvertisement: pool p0 has no advertisement")
@@ -284,16 +289,16 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		} {
 			r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: config.KindL2Advertisement, Name: fmt.Sprint(len(r.Objects))}, Spec: []byte(spec)})
 		}
-		s.change(func() { s.doc = &reconcile.Document{Source: "resources", Resources: r} })
-		nodes := []*reconcile.Node{
+		s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
+		nodes := []*cluster.Node{
 			{Name: "n1", Labels: map[string]string{"rack": "a"}},
 			{Name: "n2"},
-			{Name: "n3", Labels: map[string]string{"rack": "a", reconcile.LabelExcludeNode: ""}},
+			{Name: "n3", Labels: map[string]string{"rack": "a", announce.LabelExcludeNode: ""}},
 			{Name: "n4", Labels: map[string]string{"rack": "a"}, NetworkUnavailable: true},
 		}
-		on := func(endpoints ...reconcile.Endpoint) {
+		on := func(endpoints ...cluster.Endpoint) {
 			s.nodes.mu.Lock()
-			s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[reconcile.Key][]reconcile.Endpoint{a.Key: endpoints, l.Key: endpoints}}
+			s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: endpoints, l.Key: endpoints}}
 			s.nodes.mu.Unlock()
 			s.wake()
 		}
@@ -304,18 +309,18 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		)
 		on()
 		wants(t, "no endpoint", s.wrote(time.Minute), "a Assigned", "l Assigned", "a"+nowhere, "l"+nowhere)
-		on(reconcile.Endpoint{Node: "n2"}, reconcile.Endpoint{Node: "n3"}, reconcile.Endpoint{Node: "n4"}, reconcile.Endpoint{Node: "gone"}, reconcile.Endpoint{Node: "n1", IPv6: true})
+		on(cluster.Endpoint{Node: "n2"}, cluster.Endpoint{Node: "n3"}, cluster.Endpoint{Node: "n4"}, cluster.Endpoint{Node: "gone"}, cluster.Endpoint{Node: "n1", IPv6: true})
 		wants(t, "some, not on a node that may", s.wrote(time.Minute), "a"+nobody, "l"+elsewhere)
-		on(reconcile.Endpoint{Node: "n1"})
+		on(cluster.Endpoint{Node: "n1"})
 		wants(t, "one there", s.wrote(time.Minute), "l"+nobody)
 		s.tell("layer2 from n1")
 		wants(t, "a node tells", s.wrote(time.Minute), "a Assigned Announced: layer2 from n1")
-		on(reconcile.Endpoint{Node: "n1", IPv6: true})
+		on(cluster.Endpoint{Node: "n1", IPv6: true})
 		wants(t, "it goes on without an endpoint of the family", s.wrote(time.Minute), "l"+nowhere)
 		s.tell("")
 		on()
 		wants(t, "none for a moment", s.wrote(1900*time.Millisecond))
-		on(reconcile.Endpoint{Node: "n1"})
+		on(cluster.Endpoint{Node: "n1"})
 		s.tell("layer2 from n1")
 		wants(t, "and one again", s.wrote(time.Minute), "l"+nobody)
 	})
@@ -328,7 +333,7 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 		ignore bool
 		want   string
 	}{
-		{false, "a Assigned NodeExcluded: no node may announce it, of 1 nodes 1 are selected: the label " + reconcile.LabelExcludeNode + " is on n1"},
+		{false, "a Assigned NodeExcluded: no node may announce it, of 1 nodes 1 are selected: the label " + announce.LabelExcludeNode + " is on n1"},
 		{true, "a Assigned NotAnnounced: no node announces it"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -338,8 +343,8 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 			defer s.stop()
 			s.nodes.mu.Lock()
 			s.nodes.announced.Reach = &reconcile.Reach{
-				Nodes:     []*reconcile.Node{{Name: "n1", Labels: map[string]string{reconcile.LabelExcludeNode: ""}}},
-				Endpoints: map[reconcile.Key][]reconcile.Endpoint{a.Key: {{Node: "n1"}}},
+				Nodes:     []*cluster.Node{{Name: "n1", Labels: map[string]string{announce.LabelExcludeNode: ""}}},
+				Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}},
 			}
 			s.nodes.mu.Unlock()
 			wants(t, fmt.Sprintf("ignored: %t", test.ignore), s.wrote(time.Minute), "a Assigned", test.want)

@@ -5,12 +5,14 @@ package reconcile
 import (
 	"fmt"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
 // tellClashes logs clashes that are new, and tells the other load balancer's
 // Service. That Herald's has an event goes with the condition that says so.
-func (c *Controller) tellClashes(t *term, services []*Service, clashes []status.Clash) {
+func (c *Controller) tellClashes(t *term, services []*cluster.Service, clashes []status.Clash) {
 	before := t.clashes
 	t.clashes = nil
 	for _, clash := range clashes {
@@ -23,8 +25,8 @@ func (c *Controller) tellClashes(t *term, services []*Service, clashes []status.
 		}
 		c.opts.Logger.Warn("another load balancer gave out the address of a service",
 			"service", clash.Service, "addr", clash.Addr, "other", clash.Other)
-		if other := findService(services, clash.Other); other != nil && c.opts.Events != nil {
-			c.opts.Events(other, Event{Warning: true, Reason: EventConflict, Message: fmt.Sprintf(
+		if other := cluster.FindService(services, clash.Other); other != nil && c.opts.Events != nil {
+			c.opts.Events(other, cluster.Event{Warning: true, Reason: assign.EventConflict, Message: fmt.Sprintf(
 				"%s is an address of Service %s, too, which Herald gave it: give one of the two Services another address", clash.Addr, clash.Service)})
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -23,7 +25,7 @@ func TestControllerClash(t *testing.T) {
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			Events: func(svc *reconcile.Service, e reconcile.Event) { told = append(told, svc.Key.String()+" "+e.Reason) },
+			Events: func(svc *cluster.Service, e cluster.Event) { told = append(told, svc.Key.String()+" "+e.Reason) },
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -35,7 +37,7 @@ func TestControllerClash(t *testing.T) {
 			}
 		}()
 		w.write(goodConfig)
-		other := service("default", "b")
+		other := clustertest.Service("default", "b")
 		other.Class = "example.com/other"
 		pass := func(what string, ingress []string, clashes, lines int) {
 			t.Helper()

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // overdueAfter is how long a node that drains leaves an address, which it does not
@@ -32,7 +35,7 @@ func (o overdue) next(unseen []netip.Addr, now time.Time) (overdue, time.Time) {
 			since = now
 		}
 		next[addr] = since
-		first = earliest(first, since.Add(overdueAfter))
+		first = wake.Earlier(first, since.Add(overdueAfter))
 	}
 	return next, first
 }
@@ -48,7 +51,7 @@ func (o overdue) long(now time.Time) func(netip.Addr) bool {
 
 // confer asks other nodes what they have sent, if that is of interest, and answers
 // those that ask with what was seen after they did. It says what was withdrawn though nobody was seen to take it.
-func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome, now time.Time) {
+func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handover.Outcome, now time.Time) {
 	for _, addr := range out.GivenUp {
 		a.opts.Logger.Warn("withdrawn, though no other was seen to announce the address", "addr", addr)
 	}
@@ -73,7 +76,7 @@ func (a *Agent) confer(around Neighborhood, desired Desired, out Outcome, now ti
 
 // sentOf returns what was sent of these decisions, to the peers of which sentTo has
 // the IDs.
-func sentOf(decisions []status.Decision, peers []status.Peer, sentTo func(netip.Prefix) []status.PeerID) []Sent {
+func sentOf(decisions []status.Decision, peers []status.Peer, sentTo func(netip.Prefix) []status.PeerID) []announce.Sent {
 	r := status.Report{Decisions: decisions, Peers: peers}
 	r.Confirm(sentTo)
 	groups := map[string]*sentGroup{}
@@ -92,9 +95,9 @@ func sentOf(decisions []status.Decision, peers []status.Peer, sentTo func(netip.
 		g.addrs = append(g.addrs, d.Addr)
 	}
 	slices.Sort(order)
-	var out []Sent
+	var out []announce.Sent
 	for _, key := range order {
-		out = append(out, Sent{Peers: groups[key].peers, Runs: runsOf(groups[key].addrs)})
+		out = append(out, announce.Sent{Peers: groups[key].peers, Runs: runsOf(groups[key].addrs)})
 	}
 	return out
 }

@@ -47,7 +47,7 @@ func TestSentOf(t *testing.T) {
 		t.Errorf("got:\n%s\nwant:\n%s", text, want)
 	}
 	for text, want := range map[string]bool{"192.0.2.0": false, "192.0.2.1": true, "192.0.2.2": true, "192.0.2.3": true, "192.0.2.4": false, "192.0.2.5": true, "192.0.2.6": false, "2001:db8:0:1::": true, "2001:db8:0:1::1": false} {
-		if in := got[0].contains(netip.MustParseAddr(text)); in != want {
+		if in := got[0].Contains(netip.MustParseAddr(text)); in != want {
 			t.Errorf("%s is in: %v, want %v", text, in, want)
 		}
 	}

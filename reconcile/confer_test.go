@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/announce/announcetest"
+	"github.com/heraldlb/herald/cluster"
 )
 
 // A node that drains while no other session is up goes on announcing, says why, and
@@ -22,7 +24,7 @@ func TestAgentDrainsUnseen(t *testing.T) {
 		w.network.members[1].Sent = nil
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		asks := func(when string, want bool) {
 			t.Helper()
 			w.look(func() {
@@ -32,7 +34,7 @@ func TestAgentDrainsUnseen(t *testing.T) {
 			})
 		}
 		asks("a node that does not drain", false)
-		w.node(reconcile.Drain{Since: time.Now()})
+		w.node(cluster.Drain{Since: time.Now()})
 		time.Sleep(time.Hour)
 		w.is("no other session is up", true, true, true)
 		asks("a node that drains", true)
@@ -41,8 +43,8 @@ func TestAgentDrainsUnseen(t *testing.T) {
 				t.Errorf("decision %+v", d)
 			}
 		})
-		w.change(func() { w.network.members[1] = sends("n2", "peer1", "198.51.100.1") })
-		time.Sleep(reconcile.DefaultDrainHold - 2*time.Second)
+		w.change(func() { w.network.members[1] = announcetest.Sends("n2", "peer1", "198.51.100.1") })
+		time.Sleep(cluster.DefaultDrainHold - 2*time.Second)
 		w.is("routers may not have followed", true, true, true)
 		time.Sleep(2 * time.Second)
 		w.is("routers have followed", false, false, true)
@@ -51,7 +53,7 @@ func TestAgentDrainsUnseen(t *testing.T) {
 		w.is("the other session is down for a second", false, false, true)
 		time.Sleep(3 * time.Second)
 		w.is("the other session is down for long", true, true, true)
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		asks("a node that drains no more", false)
 	})
 }
@@ -64,20 +66,20 @@ func TestAgentLeavesRoutes(t *testing.T) {
 		w.network.members[1].Sent = nil
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		exclude := func(on bool) {
 			w.change(func() {
-				w.set(reconcile.Drain{})
+				w.set(cluster.Drain{})
 				w.snapshot.Nodes[0].Labels = map[string]string{}
 				if on {
-					w.snapshot.Nodes[0].Labels[reconcile.LabelExcludeNode] = ""
+					w.snapshot.Nodes[0].Labels[announce.LabelExcludeNode] = ""
 				}
 			})
 		}
 		exclude(true)
 		time.Sleep(4 * time.Minute)
 		w.is("no other session is up", true, false, false)
-		w.change(func() { w.network.members[1] = sends("n2", "peer1", "198.51.100.1") })
+		w.change(func() { w.network.members[1] = announcetest.Sends("n2", "peer1", "198.51.100.1") })
 		time.Sleep(time.Second)
 		w.is("another has sent it", false, false, false)
 		w.look(func() {
@@ -86,7 +88,7 @@ func TestAgentLeavesRoutes(t *testing.T) {
 			}
 		})
 		exclude(false)
-		w.change(func() { w.network.members[1] = reconcile.Member{Node: "n2"} })
+		w.change(func() { w.network.members[1] = announce.Member{Node: "n2"} })
 		exclude(true)
 		time.Sleep(4 * time.Minute)
 		w.is("the other does not answer", true, false, false)
@@ -101,14 +103,14 @@ func TestAgentTells(t *testing.T) {
 		w := newDrainScene(t)
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		w.look(func() {
 			if w.network.told != nil {
 				t.Errorf("told %v though nobody asks", w.network.told)
 			}
 		})
 		addr := netip.MustParseAddr("198.51.100.1")
-		says := func(when string, want []reconcile.Sent) {
+		says := func(when string, want []announce.Sent) {
 			t.Helper()
 			w.look(func() {
 				if diff := cmp.Diff(want, w.network.told, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
@@ -123,7 +125,7 @@ func TestAgentTells(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		says("before a look at what was sent", nil)
 		settle()
-		says("asked", []reconcile.Sent{{Peers: []string{"peer1"}, Runs: [][2]netip.Addr{{addr, addr}}}})
+		says("asked", []announce.Sent{{Peers: []string{"peer1"}, Runs: [][2]netip.Addr{{addr, addr}}}})
 		w.change(func() { w.snapshot.Endpoints = nil })
 		says("without endpoints", nil)
 	})
@@ -136,7 +138,7 @@ func TestAgentStartsDrainedUnanswered(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newDrainScene(t)
 			w.network.members[1].Answered = false
-			w.set(reconcile.Drain{Since: time.Now().Add(-time.Hour)})
+			w.set(cluster.Drain{Since: time.Now().Add(-time.Hour)})
 			stop := runAgentOn(t, w.scene)
 			defer stop()
 			time.Sleep(9 * time.Second)
@@ -161,20 +163,20 @@ func TestAgentStartsDrainedUnanswered(t *testing.T) {
 func TestAgentAlone(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		others []reconcile.Member
+		others []announce.Member
 		last   int
 	}{
-		{"another has sent the route", []reconcile.Member{sends("n2", "peer1", "198.51.100.1")}, 0},
-		{"another has not", []reconcile.Member{sends("n2", "peer1")}, 1},
+		{"another has sent the route", []announce.Member{announcetest.Sends("n2", "peer1", "198.51.100.1")}, 0},
+		{"another has not", []announce.Member{announcetest.Sends("n2", "peer1")}, 1},
 		{"there is no other", nil, 0},
-		{"the other stops as well", []reconcile.Member{{Node: "n2", Leaving: true}}, 0},
+		{"the other stops as well", []announce.Member{{Node: "n2", Leaving: true}}, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newDrainScene(t)
-			w.network.members = append([]reconcile.Member{{Node: "n1"}}, tt.others...)
+			w.network.members = append([]announce.Member{{Node: "n1"}}, tt.others...)
 			stop := runAgent(t, w.scene)
 			defer stop()
-			w.node(reconcile.Drain{})
+			w.node(cluster.Drain{})
 			w.look(func() {
 				if w.network.alone != nil {
 					t.Errorf("%s: says %v before it stops", tt.name, w.network.alone)

@@ -11,14 +11,17 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/alloc"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
 // A Cluster says what the cluster looks like now, without a configuration, and
 // whether all that is to be read has been read.
 type Cluster interface {
-	Snapshot() (s Snapshot, synced bool)
+	Snapshot() (s cluster.Snapshot, synced bool)
 }
 
 // A LeaderCluster is a Cluster whose snapshots can be brought up to date.
@@ -32,7 +35,7 @@ type LeaderCluster interface {
 // A Writer makes Services as a Plan wants them.
 type Writer interface {
 	// Set replaces what is wanted. It must not block.
-	Set(updates []Update)
+	Set(updates []assign.Update)
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
 }
@@ -64,19 +67,19 @@ type ResourceWriter interface {
 
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
-	Worker       *Worker               // required: woken by whatever changes
-	Cluster      LeaderCluster         // required
-	Documents    Documents             // required
-	Writer       Writer                // required
-	Reporter     Reporter              // required
-	Logger       *slog.Logger          // required
-	ConfigEvents func(Event)           // optional: tells of a text that is refused, and when one is accepted again
-	Events       func(*Service, Event) // optional: tells of Services that are not written at the moment
-	Resources    ResourceWriter        // optional: told what became of resources
-	State        StateWriter           // optional: told whether all is in force
-	Announced    Announcements         // optional: what nodes announce; nil: Services say of it only what the configuration tells
-	Assign       AssignOptions         // optional; Now is set for each pass
-	Protect      *ProtectOptions       // optional: nil protects nothing
+	Worker       *Worker                               // required: woken by whatever changes
+	Cluster      LeaderCluster                         // required
+	Documents    source.Documents                      // required
+	Writer       Writer                                // required
+	Reporter     Reporter                              // required
+	Logger       *slog.Logger                          // required
+	ConfigEvents func(cluster.Event)                   // optional: tells of a text that is refused, and when one is accepted again
+	Events       func(*cluster.Service, cluster.Event) // optional: tells of Services that are not written at the moment
+	Resources    ResourceWriter                        // optional: told what became of resources
+	State        StateWriter                           // optional: told whether all is in force
+	Announced    Announcements                         // optional: what nodes announce; nil: Services say of it only what the configuration tells
+	Assign       assign.Options                        // optional; Now is set for each pass
+	Protect      *source.ProtectOptions                // optional: nil protects nothing
 
 	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
 }
@@ -85,13 +88,13 @@ type ControllerOptions struct {
 // the same time.
 type Controller struct {
 	opts   ControllerOptions
-	loader loader
+	loader source.Loader
 }
 
 // NewController returns a Controller that does nothing until it leads or
 // follows.
 func NewController(opts ControllerOptions) *Controller {
-	return &Controller{opts: opts, loader: loader{docs: opts.Documents, log: opts.Logger, protect: newProtector(opts.Protect, true)}}
+	return &Controller{opts: opts, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, true)}}
 }
 
 // Lead assigns addresses until the context is canceled. What Services hold it
@@ -132,7 +135,7 @@ func (c *Controller) Follow(ctx context.Context) error {
 type term struct {
 	allocator *alloc.Allocator
 	announced announced
-	told      Event // about the configuration, last; zero: nothing is wrong with it
+	told      cluster.Event // about the configuration, last; zero: nothing is wrong with it
 	overlaps  overlaps
 	timer     *time.Timer
 	clashes   map[status.Clash]bool // of the last pass
@@ -156,17 +159,18 @@ func (t *term) again(w *Worker, at time.Time) {
 func (c *Controller) pass(t *term) {
 	start := time.Now()
 	s, synced := c.opts.Cluster.Snapshot()
-	read := c.loader.next(start, s, synced)
+	read := c.loader.Next(start, s, synced)
 	if !synced || !read {
 		return // before everything is read, an address in use may look free
 	}
-	s.Config = c.loader.loaded
-	r := status.Report{Synced: true, Config: c.loader.report()}
+	l := c.loader.Loaded
+	s.Config = l.Config
+	r := status.Report{Synced: true, Config: c.loader.Report()}
 	if t != nil {
 		opts := c.opts.Assign
 		opts.Now = start
-		plan := Assign(s, t.allocator, opts)
-		plan = t.configure(plan, s, opts.Class, start)
+		plan := assign.Assign(s, t.allocator, opts)
+		plan = t.configure(plan, s, l.Err, opts.Class, start)
 		a, read := c.announced()
 		if read {
 			if c.opts.Resources != nil {
@@ -179,21 +183,21 @@ func (c *Controller) pass(t *term) {
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
-		c.tell(t, s.Config)
+		c.tell(t, l)
 		if c.opts.Events != nil {
 			for _, e := range plan.Events {
 				c.opts.Events(e.Service, e.Event)
 			}
 		}
 		if c.opts.Resources != nil {
-			rs := ResourceStatus{Verdicts: s.Config.Verdicts, Pools: plan.Pools, Version: versionOf(s.Config), Protect: c.opts.Protect != nil}
+			rs := ResourceStatus{Verdicts: l.Verdicts, Pools: plan.Pools, Version: versionOf(l), Protect: c.opts.Protect != nil}
 			if read {
-				rs.Refs = resolveRefs(s.Config.Verdicts, a.Reach)
+				rs.Refs = resolveRefs(l.Verdicts, a.Reach)
 			}
 			c.opts.Resources.Set(rs)
 		}
 		if c.opts.State != nil {
-			c.opts.State.Set(controllerState(s.Config))
+			c.opts.State.Set(controllerState(l))
 		}
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
@@ -215,32 +219,32 @@ func (c *Controller) announced() (Announced, bool) {
 // tell sends an event about the ConfigMap when its text is refused, when that is
 // over, and when one of two sources does not count. Of resources their own events
 // tell.
-func (c *Controller) tell(t *term, l Loaded) {
-	var e Event
+func (c *Controller) tell(t *term, l source.Loaded) {
+	var e cluster.Event
 	switch {
-	case l.Document.Resources == nil && l.Config == nil && errors.Is(l.Err, ErrNotFound):
+	case l.Document.Resources == nil && l.Config == nil && errors.Is(l.Err, source.ErrNotFound):
 		// There is nothing that an event could be about: Services tell of it.
 	case l.Document.Resources == nil && l.Err != nil:
-		e = Event{Warning: true, Reason: EventConfigRejected, Message: l.Err.Error()}
+		e = cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: l.Err.Error()}
 	case l.Document.Notice != "":
-		e = Event{Warning: true, Reason: EventConfigAmbiguous, Message: l.Document.Notice}
+		e = cluster.Event{Warning: true, Reason: source.EventConfigAmbiguous, Message: l.Document.Notice}
 	}
 	before := t.told
 	if t.told = e; e == before || c.opts.ConfigEvents == nil {
 		return
 	}
-	if e == (Event{}) {
-		e = Event{Reason: EventConfigAccepted, Message: "the configuration is in force"}
+	if e == (cluster.Event{}) {
+		e = cluster.Event{Reason: source.EventConfigAccepted, Message: "the configuration is in force"}
 	}
 	c.opts.ConfigEvents(e)
 }
 
 // unassigned counts the Services without the addresses they ask for, as they
 // will be once the updates are written.
-func unassigned(services []*Service, updates []Update) map[status.Reason]int {
+func unassigned(services []*cluster.Service, updates []assign.Update) map[status.Reason]int {
 	count := make(map[status.Reason]int)
 	for _, svc := range services {
-		condition := svc.condition(ConditionAddressAssigned)
+		condition := svc.Condition(assign.ConditionAddressAssigned)
 		if len(updates) > 0 && updates[0].Service == svc {
 			condition, updates = updates[0].Condition, updates[1:]
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -35,7 +36,7 @@ func TestDoubtfulConfiguration(t *testing.T) {
 		defer s.stop()
 		s.change(func() {})
 		s.nodes.mu.Lock()
-		s.nodes.announced.Reach = &reconcile.Reach{Nodes: []*reconcile.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("192.168.100.194")}}}}
+		s.nodes.announced.Reach = &reconcile.Reach{Nodes: []*cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("192.168.100.194")}}}}
 		s.nodes.mu.Unlock()
 		s.change(func() {})
 		s.change(func() {})
@@ -54,7 +55,7 @@ func TestMadeRouterID(t *testing.T) {
 		var log bytes.Buffer
 		worker := reconcile.NewWorker()
 		w := &scene{wake: worker.Wake, synced: true}
-		w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("fd00:10::1")}}}
+		w.snapshot.Nodes = []*cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("fd00:10::1")}}}
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),

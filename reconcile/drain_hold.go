@@ -4,18 +4,17 @@ package reconcile
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
 const (
 	// drainLook is the time between two looks for whether FRR asks for other paths.
 	drainLook = 100 * time.Millisecond
-	// drainDoubt is by how much the clock that an annotation is from may be wrong,
-	// where there is nothing else to go by.
-	drainDoubt = time.Minute
 	// drainSettle is how long an agent that starts on a drained node waits to know
 	// who else is alive, and what they have sent.
 	drainSettle = 10 * time.Second
@@ -38,17 +37,17 @@ type drainHold struct {
 // before it did. It begins the hold anew, which costs little, unless the
 // annotation is so old that the hold must be over whoever's clock it is from:
 // it would announce again what was withdrawn long ago.
-func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold, holdState) {
+func (h drainHold) next(d cluster.Drain, first, applied bool, now time.Time) (drainHold, holdState) {
 	if d.IsZero() {
 		return drainHold{}, holdState{}
 	}
 	switch {
-	case first && d.long(now):
+	case first && d.Expired(now):
 		h.done = true
 	case h.asked.IsZero() && h.handed && applied:
 		h.asked = now
 	}
-	until := h.asked.Add(d.hold())
+	until := h.asked.Add(d.HoldTime())
 	switch {
 	case h.done:
 		return h, holdState{over: true}
@@ -60,9 +59,6 @@ func (h drainHold) next(d Drain, first, applied bool, now time.Time) (drainHold,
 	return h, holdState{over: true, until: until}
 }
 
-// long reports whether the hold must be over, whoever's clock Since is from.
-func (d Drain) long(now time.Time) bool { return !now.Before(d.Since.Add(d.hold() + drainDoubt)) }
-
 // A holdState says how far a node that drains has come.
 type holdState struct {
 	over  bool      // routes are withdrawn
@@ -71,7 +67,7 @@ type holdState struct {
 }
 
 // report puts it into words.
-func (s holdState) report(n Node) *status.Drain {
+func (s holdState) report(n cluster.Node) *status.Drain {
 	switch {
 	case n.DrainError != "":
 		return &status.Drain{Error: n.DrainError}
@@ -82,7 +78,7 @@ func (s holdState) report(n Node) *status.Drain {
 }
 
 // tellDrain says once that the Node's annotation means nothing.
-func (a *Agent) tellDrain(n Node) {
+func (a *Agent) tellDrain(n cluster.Node) {
 	if n.DrainError == a.misread {
 		return
 	}
@@ -92,13 +88,13 @@ func (a *Agent) tellDrain(n Node) {
 	}
 	a.opts.Logger.Warn("node does not drain", "node", n.Name, "err", n.DrainError)
 	if a.opts.NodeEvents != nil {
-		a.opts.NodeEvents(Event{Warning: true, Reason: EventDrainInvalid,
-			Message: fmt.Sprintf("annotation %s: the node does not drain: %s", AnnotationDrain, n.DrainError)})
+		a.opts.NodeEvents(cluster.Event{Warning: true, Reason: EventDrainInvalid,
+			Message: fmt.Sprintf("annotation %s: the node does not drain: %s", cluster.AnnotationDrain, n.DrainError)})
 	}
 }
 
 // tellUnknown says once that annotations of the Node mean nothing.
-func (a *Agent) tellUnknown(n Node) {
+func (a *Agent) tellUnknown(n cluster.Node) {
 	if n.Unknown == a.unknown {
 		return
 	}
@@ -107,20 +103,20 @@ func (a *Agent) tellUnknown(n Node) {
 	}
 	a.opts.Logger.Warn("annotation without a meaning", "node", n.Name, "reason", n.Unknown)
 	if a.opts.NodeEvents != nil {
-		a.opts.NodeEvents(Event{Warning: true, Reason: EventUnknown, Message: n.Unknown})
+		a.opts.NodeEvents(cluster.Event{Warning: true, Reason: assign.EventUnknown, Message: n.Unknown})
 	}
 }
 
 // unsettled reports whether this agent, which has just started, should leave FRR as
 // it is for a moment: on a node that was drained long ago it would announce again
 // what others do, until it knows of them, and what they have sent.
-func (a *Agent) unsettled(s Snapshot, now time.Time) bool {
-	n, _ := findNode(s.Nodes, a.opts.Node)
-	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.long(now) {
+func (a *Agent) unsettled(s cluster.Snapshot, now time.Time) bool {
+	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
+	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.Expired(now) {
 		return false
 	}
 	a.opts.Layer2.Ask(true)
-	if a.opts.Layer2.Neighborhood().answered(n.Name) {
+	if a.opts.Layer2.Neighborhood().AllAnswered(n.Name) {
 		return false
 	}
 	if a.started.IsZero() {
@@ -136,7 +132,7 @@ func (a *Agent) unsettled(s Snapshot, now time.Time) bool {
 // steady returns what a node that drains goes by while it does not know for a
 // moment who is alive, as after it was frozen: it withdraws nothing more, and
 // announces nothing again.
-func (a *Agent) steady(m Membership, held holdState) (Membership, holdState) {
+func (a *Agent) steady(m announce.Membership, held holdState) (announce.Membership, holdState) {
 	switch {
 	case !m.Stale:
 		a.known, a.drained = m, held.over
@@ -144,12 +140,4 @@ func (a *Agent) steady(m Membership, held holdState) (Membership, holdState) {
 		m, held.over = a.known, held.over && a.drained
 	}
 	return m, held
-}
-
-// answered reports whether it is known who is alive, and what all others have sent.
-func (m Membership) answered(self string) bool {
-	if m.Disabled || m.Stale {
-		return m.Disabled
-	}
-	return !slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node != self && !o.Leaving && !o.Answered })
 }

@@ -12,19 +12,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/announce/announcetest"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // A network is one that some nodes' agents are alive on.
 type network struct {
 	*scene
-	members []reconcile.Member
+	members []announce.Member
 	stale   bool
-	asks    bool             // the agent does
-	asked   bool             // the agent is
-	told    []reconcile.Sent // what it said
-	leaving bool             // the agent stops
-	alone   []int            // what it said of that
+	asks    bool            // the agent does
+	asked   bool            // the agent is
+	told    []announce.Sent // what it said
+	leaving bool            // the agent stops
+	alone   []int           // what it said of that
 }
 
 func (n *network) Neighborhood() reconcile.Neighborhood {
@@ -34,10 +40,10 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 	for i := range members {
 		members[i].Answered = members[i].Answered && n.asks
 	}
-	return reconcile.Neighborhood{Membership: reconcile.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
+	return reconcile.Neighborhood{Membership: announce.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
 }
 
-func (*network) Set([]reconcile.Answer) {}
+func (*network) Set([]handover.Answer) {}
 
 // Ask has the others answer a moment later.
 func (n *network) Ask(on bool) {
@@ -55,7 +61,7 @@ func (n *network) Alone(count int) {
 	n.alone = append(n.alone, count)
 }
 
-func (n *network) Tell(sent []reconcile.Sent) {
+func (n *network) Tell(sent []announce.Sent) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.told = sent
@@ -70,19 +76,19 @@ type drainScene struct {
 
 func newDrainScene(t *testing.T) drainScene {
 	scene := &scene{synced: true}
-	w := drainScene{scene, t, &network{scene: scene, members: []reconcile.Member{{Node: "n1"}, sends("n2", "peer1", "198.51.100.1")}}}
+	w := drainScene{scene, t, &network{scene: scene, members: []announce.Member{{Node: "n1"}, announcetest.Sends("n2", "peer1", "198.51.100.1")}}}
 	scene.network = w.network
-	w.scene.doc = &reconcile.Document{Source: "configmap x", Text: []byte(goodConfig)}
+	w.scene.doc = &source.Document{Source: "configmap x", Text: []byte(goodConfig)}
 	return w
 }
 
 // node changes the annotation.
-func (w drainScene) node(d reconcile.Drain) { w.change(func() { w.set(d) }) }
+func (w drainScene) node(d cluster.Drain) { w.change(func() { w.set(d) }) }
 
-func (w drainScene) set(d reconcile.Drain) {
-	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
+func (w drainScene) set(d cluster.Drain) {
+	w.snapshot.Nodes = []*cluster.Node{{Name: "n1", Drain: d}, {Name: "n2"}}
 	w.snapshot.Services = services("web=198.51.100.1")
-	w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
+	w.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{w.snapshot.Services[0].Key: {{Node: "n2"}}}
 }
 
 // look reads what the agent has done, once it is quiet.
@@ -119,16 +125,16 @@ func TestAgentDrains(t *testing.T) {
 				w := newDrainScene(t)
 				stop := runAgent(t, w.scene)
 				defer stop()
-				w.node(reconcile.Drain{})
+				w.node(cluster.Drain{})
 				w.is("before", true, false, false)
-				d := reconcile.Drain{Since: time.Now().Add(skew)}
+				d := cluster.Drain{Since: time.Now().Add(skew)}
 				w.node(d)
 				w.is("at first", true, true, false)
-				time.Sleep(reconcile.DefaultDrainHold - 2*time.Second)
+				time.Sleep(cluster.DefaultDrainHold - 2*time.Second)
 				w.is("shortly before its time is over", true, true, false)
 				time.Sleep(3 * time.Second)
 				w.is("after it", false, false, true)
-				w.node(reconcile.Drain{})
+				w.node(cluster.Drain{})
 				w.is("undrained", true, false, false)
 
 				d.Hold = time.Minute
@@ -149,14 +155,14 @@ func TestAgentDrainsHungFRR(t *testing.T) {
 		w := newDrainScene(t)
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
-		w.change(func() { w.hung = true; w.set(reconcile.Drain{Since: time.Now()}) })
+		w.node(cluster.Drain{})
+		w.change(func() { w.hung = true; w.set(cluster.Drain{Since: time.Now()}) })
 		time.Sleep(time.Hour)
 		w.is("FRR hangs", true, true, false)
 		w.mu.Lock()
 		w.hung = false
 		w.mu.Unlock()
-		time.Sleep(reconcile.DefaultDrainHold - time.Second)
+		time.Sleep(cluster.DefaultDrainHold - time.Second)
 		w.is("shortly before its time is over", true, true, false)
 		time.Sleep(2 * time.Second)
 		w.is("after it", false, false, true)
@@ -169,13 +175,13 @@ func TestAgentStartsDrained(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		ago  time.Duration
-		d    reconcile.Drain
+		d    cluster.Drain
 		over bool
 	}{
-		{"just begun", 5 * time.Second, reconcile.Drain{}, false},
-		{"a minute ago", time.Minute, reconcile.Drain{}, false},
-		{"long ago", 2 * time.Minute, reconcile.Drain{}, true},
-		{"long ago, but to be held for long", 2 * time.Minute, reconcile.Drain{Hold: 5 * time.Minute}, false},
+		{"just begun", 5 * time.Second, cluster.Drain{}, false},
+		{"a minute ago", time.Minute, cluster.Drain{}, false},
+		{"long ago", 2 * time.Minute, cluster.Drain{}, true},
+		{"long ago, but to be held for long", 2 * time.Minute, cluster.Drain{Hold: 5 * time.Minute}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -186,7 +192,7 @@ func TestAgentStartsDrained(t *testing.T) {
 				defer stop()
 				settle()
 				w.is("at first", !tt.over, !tt.over, tt.over)
-				time.Sleep(max(tt.d.Hold, reconcile.DefaultDrainHold) + time.Second)
+				time.Sleep(max(tt.d.Hold, cluster.DefaultDrainHold) + time.Second)
 				w.is("at last", false, false, true)
 			})
 		})
@@ -200,10 +206,10 @@ func TestAgentDrainsStale(t *testing.T) {
 		stop := runAgent(t, w.scene)
 		defer stop()
 		stale := func(on bool) { w.change(func() { w.network.stale = on }) }
-		w.node(reconcile.Drain{})
-		w.node(reconcile.Drain{Since: time.Now()})
+		w.node(cluster.Drain{})
+		w.node(cluster.Drain{Since: time.Now()})
 		stale(true)
-		time.Sleep(reconcile.DefaultDrainHold)
+		time.Sleep(cluster.DefaultDrainHold)
 		w.is("frozen at the end of the hold", true, true, false)
 		stale(false)
 		w.is("it knows again", false, false, true)
@@ -223,7 +229,7 @@ func TestAgentStartsDrainedStale(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newDrainScene(t)
 			w.network.stale = true
-			w.set(reconcile.Drain{Since: time.Now().Add(-time.Hour)})
+			w.set(cluster.Drain{Since: time.Now().Add(-time.Hour)})
 			stop := runAgentOn(t, w.scene)
 			defer stop()
 			time.Sleep(9 * time.Second)
@@ -249,18 +255,18 @@ func TestAgentUnknownAnnotation(t *testing.T) {
 		w := newDrainScene(t)
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		for _, step := range []struct {
 			key  string
 			want []string
 		}{
 			{"example.com/drain", nil},
-			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
-			{"heraldlb.io/drains", []string{reconcile.EventUnknown}},
-			{"metallb.io/address-pool", []string{reconcile.EventUnknown, reconcile.EventUnknown}},
+			{"heraldlb.io/drains", []string{assign.EventUnknown}},
+			{"heraldlb.io/drains", []string{assign.EventUnknown}},
+			{"metallb.io/address-pool", []string{assign.EventUnknown, assign.EventUnknown}},
 		} {
 			w.change(func() {
-				w.set(reconcile.Drain{})
+				w.set(cluster.Drain{})
 				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
 					Name: "n1", Annotations: map[string]string{step.key: "now"},
 				}})
@@ -279,12 +285,12 @@ func TestAgentDrainInvalid(t *testing.T) {
 		w := newDrainScene(t)
 		stop := runAgent(t, w.scene)
 		defer stop()
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		annotate := func(value string) {
 			w.change(func() {
-				w.set(reconcile.Drain{})
+				w.set(cluster.Drain{})
 				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
-					Name: "n1", Annotations: map[string]string{reconcile.AnnotationDrain: value},
+					Name: "n1", Annotations: map[string]string{cluster.AnnotationDrain: value},
 				}})
 			})
 		}
@@ -301,7 +307,7 @@ func TestAgentDrainInvalid(t *testing.T) {
 		says(`drain "true": want a time`, 1)
 		annotate("2026-05-01T12:00:00Z hold=1d")
 		says("hold=1d", 2)
-		w.node(reconcile.Drain{})
+		w.node(cluster.Drain{})
 		if w.report.Drain != nil {
 			t.Errorf("without an annotation the report says %+v", w.report.Drain)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/source"
 )
 
 // Reasons of the condition Programmed of a resource.
@@ -184,7 +185,7 @@ func clipList(all []string, separator string) string {
 
 // versionOf returns which resources a configuration is made of; empty if it is
 // made of a text.
-func versionOf(l Loaded) string {
+func versionOf(l source.Loaded) string {
 	if l.Config == nil || l.Accepted.Resources == nil {
 		return ""
 	}

@@ -7,7 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/wake"
 )
 
 // keptPeers are the peers that a node has, or had until a moment ago. A session with
@@ -23,7 +27,7 @@ type keptPeer struct {
 
 // next returns the peers that are kept, those included that select the node, before
 // it is known who tells them what.
-func (k keptPeers) next(peers []config.Peer, n Node, now time.Time) keptPeers {
+func (k keptPeers) next(peers []config.Peer, n cluster.Node, now time.Time) keptPeers {
 	out := make(keptPeers, len(k))
 	for _, p := range peers {
 		was, had := k[p.Name]
@@ -53,13 +57,13 @@ func (k keptPeers) names() (out []string) {
 
 // decide decides what the node announces, and with which peers it keeps sessions. It
 // returns when to decide about these again; zero: no need.
-func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) (Desired, time.Time) {
-	a.kept = a.kept.next(s.Config.Config.Peers, n, now)
+func (a *Agent) decide(s cluster.Snapshot, n cluster.Node, opts announce.Options, now time.Time) (announce.Desired, time.Time) {
+	a.kept = a.kept.next(s.Config.Peers, n, now)
 	if opts.Members.Disabled {
 		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })
 	}
 	opts.Kept = a.kept.names()
-	d := Announce(s, a.opts.Node, opts)
+	d := announce.BGP(s, a.opts.Node, opts)
 	if len(opts.Kept) == 0 {
 		return d, time.Time{}
 	}
@@ -73,12 +77,12 @@ func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) 
 		case p.taken.IsZero():
 			p.taken = now
 		}
-		until := p.left.Add(DefaultSwitchTimes.Leave)
+		until := p.left.Add(handover.DefaultTimes.Leave)
 		if !p.taken.IsZero() {
-			until = earliest(until, p.taken.Add(DefaultSwitchTimes.Follow))
+			until = wake.Earlier(until, p.taken.Add(handover.DefaultTimes.Follow))
 		}
 		if due && now.Before(until) {
-			a.kept[name], next = p, earliest(next, until)
+			a.kept[name], next = p, wake.Earlier(next, until)
 			continue
 		}
 		delete(a.kept, name)
@@ -88,7 +92,7 @@ func (a *Agent) decide(s Snapshot, n Node, opts AnnounceOptions, now time.Time) 
 	}
 	if kept := a.kept.names(); len(kept) != len(opts.Kept) {
 		opts.Kept = kept
-		d = Announce(s, a.opts.Node, opts)
+		d = announce.BGP(s, a.opts.Node, opts)
 	}
 	for i := range d.Peers {
 		if p := &d.Peers[i]; p.Wanted && slices.Contains(opts.Kept, p.Name) {

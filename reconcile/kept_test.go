@@ -8,7 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/announce/announcetest"
+	"github.com/heraldlb/herald/cluster"
 )
 
 // selective is a configuration with a peer for nodes of one rack, beside others.
@@ -20,7 +21,7 @@ address-pools: [{name: web, protocol: bgp, addresses: [198.51.100.1-198.51.100.1
 
 // rack puts the nodes of a scene into racks of their own.
 func (w drainScene) rack() {
-	w.set(reconcile.Drain{})
+	w.set(cluster.Drain{})
 	w.snapshot.Nodes[0].Labels = map[string]string{"rack": "a"}
 	w.snapshot.Nodes[1].Labels = map[string]string{"rack": "b"}
 }
@@ -64,7 +65,7 @@ func TestAgentKeepsSessions(t *testing.T) {
 				w.is("before", true, false, false)
 				w.change(func() {
 					if tt.sent {
-						w.network.members[1] = sends("n2", "peer1", "198.51.100.1")
+						w.network.members[1] = announcetest.Sends("n2", "peer1", "198.51.100.1")
 					}
 				})
 				w.write(tt.then)
@@ -114,7 +115,7 @@ func TestAgentNodeVanishes(t *testing.T) {
 		w.is("the Node is back", true, false, false)
 		vanish()
 		w.write(strings.Replace(selective("a"), "{rack: a}", "{}", 1))
-		w.change(func() { w.network.members[1] = sends("n2", "peer1", "198.51.100.1") })
+		w.change(func() { w.network.members[1] = announcetest.Sends("n2", "peer1", "198.51.100.1") })
 		time.Sleep(time.Second)
 		w.is("another node sends the route", false, false, false)
 		w.change(func() { w.network.members[1].Sent = nil })

@@ -17,8 +17,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -28,9 +32,9 @@ type scene struct {
 
 	mu       sync.Mutex // guards the fields below
 	synced   bool
-	snapshot reconcile.Snapshot
-	doc      *reconcile.Document
-	updates  []reconcile.Update
+	snapshot cluster.Snapshot
+	doc      *source.Document
+	updates  []assign.Update
 	writing  bool
 	conf     []byte // nil: FRR was told nothing
 	report   status.Report
@@ -45,7 +49,7 @@ type scene struct {
 	refs map[config.ID]reconcile.Refs // what was said of resources
 }
 
-func (w *scene) Snapshot() (reconcile.Snapshot, bool) {
+func (w *scene) Snapshot() (cluster.Snapshot, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.snapshot, w.synced
@@ -61,11 +65,11 @@ func (w *scene) Refresh(context.Context) error {
 	return nil
 }
 
-func (w *scene) Document() (reconcile.Document, bool) {
+func (w *scene) Document() (source.Document, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.doc == nil {
-		return reconcile.Document{}, false
+		return source.Document{}, false
 	}
 	return *w.doc, true
 }
@@ -88,10 +92,10 @@ func settle() {
 
 // write puts another text in the place of the configuration.
 func (w *scene) write(text string) {
-	w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Text: []byte(text)} })
+	w.change(func() { w.doc = &source.Document{Source: "configmap x", Text: []byte(text)} })
 }
 
-func (w *scene) configEvent(e reconcile.Event) {
+func (w *scene) configEvent(e cluster.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e.Reason)
@@ -100,7 +104,7 @@ func (w *scene) configEvent(e reconcile.Event) {
 // A writer is a scene to write to.
 type writer struct{ *scene }
 
-func (w writer) Set(updates []reconcile.Update) {
+func (w writer) Set(updates []assign.Update) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.updates = updates
@@ -185,17 +189,17 @@ address-pools: [{name: web, protocol: bgp, addresses: [198.51.100.1-198.51.100.1
 
 // services returns Services of these names that want an address; a name may be
 // followed by = and the address that the Service has.
-func services(names ...string) []*reconcile.Service {
-	var out []*reconcile.Service
+func services(names ...string) []*cluster.Service {
+	var out []*cluster.Service
 	for _, name := range names {
 		name, addr, has := strings.Cut(name, "=")
-		svc := service("default", name)
+		svc := clustertest.Service("default", name)
 		if has {
 			svc.Ingress = []string{addr}
-			svc.Annotations = map[string]string{reconcile.AnnotationPool: "web"}
-			svc.Conditions = []reconcile.Condition{{
-				Type: reconcile.ConditionAddressAssigned, True: true,
-				Reason: reconcile.ReasonAssigned, Message: addr + " from pool web",
+			svc.Annotations = map[string]string{assign.AnnotationPool: "web"}
+			svc.Conditions = []cluster.Condition{{
+				Type: assign.ConditionAddressAssigned, True: true,
+				Reason: assign.ReasonAssigned, Message: addr + " from pool web",
 			}}
 		}
 		out = append(out, svc)
@@ -204,7 +208,7 @@ func services(names ...string) []*reconcile.Service {
 }
 
 // ingresses shows updates as "name=addresses".
-func ingresses(updates []reconcile.Update) []string {
+func ingresses(updates []assign.Update) []string {
 	var out []string
 	for _, u := range updates {
 		var addrs []string
@@ -252,13 +256,13 @@ func TestController(t *testing.T) {
 			t.Errorf("the report says %+v of a bad configuration", w.report.Config)
 		}
 		w.write(badConfig)
-		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		w.change(func() { w.doc = &source.Document{Source: "configmap x", Err: errors.New("not found")} })
 		wantUpdates("nor does none", "b=")
 		w.write(goodConfig)
 		if w.report.Config.Error != "" {
 			t.Errorf("the report says %q of a good configuration", w.report.Config.Error)
 		}
-		want := []string{reconcile.EventConfigRejected, reconcile.EventConfigRejected, reconcile.EventConfigAccepted}
+		want := []string{source.EventConfigRejected, source.EventConfigRejected, source.EventConfigAccepted}
 		if diff := cmp.Diff(want, w.events); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -292,17 +296,17 @@ func TestControllerGrace(t *testing.T) {
 		w := &scene{wake: worker.Wake, synced: true}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
-			Logger: slog.New(slog.DiscardHandler), Assign: reconcile.AssignOptions{Grace: time.Minute},
+			Logger: slog.New(slog.DiscardHandler), Assign: assign.Options{Grace: time.Minute},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Lead(ctx) }()
-		old, young := service("shop", "old"), service("shop", "young")
+		old, young := clustertest.Service("shop", "old"), clustertest.Service("shop", "young")
 		w.write(`address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.1/32]}]`)
-		w.change(func() { w.snapshot.Services = []*reconcile.Service{old} })
-		w.change(func() { w.snapshot.Services = []*reconcile.Service{young} })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{old} })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{young} })
 		// The timer wakes the loop at a time of its own: look with the lock.
-		updates := func() ([]reconcile.Update, int) {
+		updates := func() ([]assign.Update, int) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			return w.updates, w.report.Pools[0].RetainedV4
@@ -330,7 +334,7 @@ func TestControllerGrace(t *testing.T) {
 func TestControllerFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		worker := reconcile.NewWorker()
-		w := &scene{wake: worker.Wake, synced: true, snapshot: reconcile.Snapshot{Services: services("a")}}
+		w := &scene{wake: worker.Wake, synced: true, snapshot: cluster.Snapshot{Services: services("a")}}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
 			ConfigEvents: w.configEvent, Logger: slog.New(slog.DiscardHandler),
@@ -355,7 +359,7 @@ func TestControllerFollow(t *testing.T) {
 
 // runAgent runs an agent on node n1 until the test ends it.
 func runAgent(t *testing.T, w *scene) (stop func()) {
-	w.snapshot.Nodes = []*reconcile.Node{{Name: "n1"}}
+	w.snapshot.Nodes = []*cluster.Node{{Name: "n1"}}
 	return runAgentOn(t, w)
 }
 
@@ -383,7 +387,7 @@ func TestAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &scene{synced: true}
 		stop := runAgent(t, w)
-		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		w.change(func() { w.doc = &source.Document{Source: "configmap x", Err: errors.New("not found")} })
 		w.write(badConfig)
 		if w.conf != nil {
 			t.Errorf("FRR was told without a configuration:\n%s", w.conf)
@@ -400,7 +404,7 @@ func TestAgent(t *testing.T) {
 		}
 		before := string(w.conf)
 		w.write(badConfig)
-		w.change(func() { w.doc = &reconcile.Document{Source: "configmap x", Err: errors.New("not found")} })
+		w.change(func() { w.doc = &source.Document{Source: "configmap x", Err: errors.New("not found")} })
 		if string(w.conf) != before {
 			t.Errorf("no good configuration changed what FRR was told to:\n%s", w.conf)
 		}
@@ -419,9 +423,9 @@ func TestAgentRepointed(t *testing.T) {
 		pools := "address-pools: [{name: web, protocol: bgp, addresses: [198.51.100.1-198.51.100.1], bgp-advertisements: [{%s}]}, {name: more, protocol: bgp, addresses: [198.51.100.2-198.51.100.2]}]"
 		w := &scene{synced: true}
 		w.snapshot.Services = services("a=198.51.100.1", "b=198.51.100.2")
-		w.snapshot.Endpoints = map[reconcile.Key][]reconcile.Endpoint{}
+		w.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{}
 		for _, s := range w.snapshot.Services {
-			w.snapshot.Endpoints[s.Key] = []reconcile.Endpoint{{Node: "n1"}}
+			w.snapshot.Endpoints[s.Key] = []cluster.Endpoint{{Node: "n1"}}
 		}
 		defer runAgent(t, w)()
 		w.write(peers + fmt.Sprintf(pools, ""))

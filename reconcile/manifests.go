@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -15,37 +16,36 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/manifest"
-)
-
-// ReadObjects reads Services, Nodes, Namespaces and EndpointSlices from
+) // ReadObjects reads Services, Nodes, Namespaces and EndpointSlices from
 // manifests, as kubectl prints them: YAML documents or JSON, lists too. It
 // ignores other kinds. The Snapshot has no configuration. Its error is a
 // manifest.Errors with all mistakes.
-func ReadObjects(r io.Reader) (Snapshot, error) {
+func ReadObjects(r io.Reader) (cluster.Snapshot, error) {
 	s, err := readText(r, false)
-	s.sort()
+	sortSnapshot(&s)
 	return s, err
 }
 
 // readText reads the objects of a text, in its order.
-func readText(r io.Reader, draft bool) (Snapshot, error) {
+func readText(r io.Reader, draft bool) (cluster.Snapshot, error) {
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return Snapshot{}, err
+		return cluster.Snapshot{}, err
 	}
 	objects, mistakes := manifest.Read("", text)
 	s, findings := ReadManifests(objects, draft)
 	if err := manifest.ErrorsIn(append(mistakes, findings...)); err != nil {
-		return Snapshot{}, err
+		return cluster.Snapshot{}, err
 	}
 	return s, nil
 }
 
-// sort orders objects by name, as those of a cluster are.
-func (s *Snapshot) sort() {
-	slices.SortFunc(s.Services, func(a, b *Service) int { return a.Key.Compare(b.Key) })
-	slices.SortFunc(s.Nodes, func(a, b *Node) int { return strings.Compare(a.Name, b.Name) })
+// sortSnapshot orders objects by name, as those of a cluster are.
+func sortSnapshot(s *cluster.Snapshot) {
+	slices.SortFunc(s.Services, func(a, b *cluster.Service) int { return a.Key.Compare(b.Key) })
+	slices.SortFunc(s.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // ReadManifests chooses Services, Nodes, Namespaces and EndpointSlices from
@@ -54,9 +54,9 @@ func (s *Snapshot) sort() {
 // two that are the same. In a draft, Services may be as somebody wrote them, and
 // no API server has seen them yet: they are given the cluster IPs that they call
 // for.
-func ReadManifests(objects []*manifest.Object, draft bool) (Snapshot, []manifest.Finding) {
+func ReadManifests(objects []*manifest.Object, draft bool) (cluster.Snapshot, []manifest.Finding) {
 	m := &manifests{
-		snapshot: Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[Key][]Endpoint{}},
+		snapshot: cluster.Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[cluster.Key][]cluster.Endpoint{}},
 		seen:     map[string]bool{},
 		draft:    draft,
 	}
@@ -68,7 +68,7 @@ func ReadManifests(objects []*manifest.Object, draft bool) (Snapshot, []manifest
 
 // manifests is what has been read so far.
 type manifests struct {
-	snapshot Snapshot
+	snapshot cluster.Snapshot
 	findings []manifest.Finding
 	seen     map[string]bool // names that identify returned
 	draft    bool
@@ -198,7 +198,7 @@ func (m *manifests) slice(o *manifest.Object) (metav1.Object, []string, error) {
 		return nil, nil, fieldMistake{"addressType", fmt.Sprintf("%q is none of IPv4, IPv6 and FQDN", slice.AddressType)}
 	}
 	slice.Namespace = namespace(slice.Namespace)
-	if key, endpoints := FromEndpointSlice(slice); key != (Key{}) {
+	if key, endpoints := FromEndpointSlice(slice); key != (cluster.Key{}) {
 		m.snapshot.Endpoints[key] = MergeEndpoints(m.snapshot.Endpoints[key], endpoints)
 	}
 	return slice, unknown, nil
@@ -233,3 +233,39 @@ func fieldError(err error) error {
 	}
 	return err
 }
+
+// ReadDraft reads Services and Namespaces for a Preview, as ReadObjects does,
+// but leaves them in the order of the text. A Service without cluster IPs, which
+// no API server has seen, is taken to have those that its families call for.
+func ReadDraft(r io.Reader) (cluster.Snapshot, error) { return readText(r, true) }
+
+// supposeClusterIPs gives a Service cluster IPs if it has none, as an API
+// server would: of spec.ipFamilies, else one of IPv4 and, if the Service is to
+// be of two families, one of IPv6.
+func supposeClusterIPs(svc *corev1.Service) {
+	if svc.Spec.ClusterIP != "" || len(svc.Spec.ClusterIPs) > 0 || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return
+	}
+	families := slices.Clone(svc.Spec.IPFamilies)
+	if len(families) == 0 {
+		families = []corev1.IPFamily{corev1.IPv4Protocol}
+	}
+	if p := svc.Spec.IPFamilyPolicy; p != nil && *p != corev1.IPFamilyPolicySingleStack && len(families) == 1 {
+		other := corev1.IPv6Protocol
+		if families[0] == corev1.IPv6Protocol {
+			other = corev1.IPv4Protocol
+		}
+		families = append(families, other)
+	}
+	for _, f := range families {
+		ip := supposed[0]
+		if f == corev1.IPv6Protocol {
+			ip = supposed[1]
+		}
+		svc.Spec.ClusterIPs = append(svc.Spec.ClusterIPs, ip.String())
+	}
+}
+
+// supposed are the cluster IPs of Services that no API server gave any, of the
+// blocks for documentation (RFC 5737, RFC 3849): which they are does not matter.
+var supposed = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}

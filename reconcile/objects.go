@@ -12,25 +12,23 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
-// ownPrefix starts the names that are Herald's own.
-const ownPrefix = "heraldlb.io/"
-
 // FromService returns what Herald needs to know of a Service. It keeps no
 // reference to svc but its labels.
-func FromService(svc *corev1.Service) *Service {
-	s := &Service{
-		Key:             Key{svc.Namespace, svc.Name},
+func FromService(svc *corev1.Service) *cluster.Service {
+	s := &cluster.Service{
+		Key:             cluster.Key{Namespace: svc.Namespace, Name: svc.Name},
 		UID:             string(svc.UID),
 		ResourceVersion: svc.ResourceVersion,
 		Created:         svc.CreationTimestamp.Time,
 		Labels:          svc.Labels,
 		LoadBalancer:    svc.Spec.Type == corev1.ServiceTypeLoadBalancer,
 		ClusterIPs:      clusterIPs(svc),
-		FamilyPolicy:    SingleStack,
+		FamilyPolicy:    cluster.SingleStack,
 		PreferIPv6:      len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol,
 		LoadBalancerIP:  svc.Spec.LoadBalancerIP,
 		Local:           svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
@@ -40,7 +38,7 @@ func FromService(svc *corev1.Service) *Service {
 		s.Class = *svc.Spec.LoadBalancerClass
 	}
 	if svc.Spec.IPFamilyPolicy != nil {
-		s.FamilyPolicy = FamilyPolicy(*svc.Spec.IPFamilyPolicy)
+		s.FamilyPolicy = cluster.FamilyPolicy(*svc.Spec.IPFamilyPolicy)
 	}
 	for k, v := range svc.Annotations {
 		if !config.IsAnnotation(k) {
@@ -53,7 +51,7 @@ func FromService(svc *corev1.Service) *Service {
 	}
 	s.Unknown = config.UnknownAnnotations(config.KindService, s.Annotations)
 	for _, p := range svc.Spec.Ports {
-		s.Ports = append(s.Ports, Port{
+		s.Ports = append(s.Ports, cluster.Port{
 			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)),
 			Number:   uint16(p.Port),
 		})
@@ -62,8 +60,8 @@ func FromService(svc *corev1.Service) *Service {
 		s.Ingress = append(s.Ingress, cmp.Or(in.IP, in.Hostname))
 	}
 	for _, c := range svc.Status.Conditions {
-		if strings.HasPrefix(c.Type, ownPrefix) {
-			s.Conditions = append(s.Conditions, Condition{
+		if strings.HasPrefix(c.Type, cluster.OwnPrefix) {
+			s.Conditions = append(s.Conditions, cluster.Condition{
 				Type:    c.Type,
 				True:    c.Status == "True",
 				Reason:  status.Reason(c.Reason),
@@ -92,11 +90,11 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 
 // FromNode returns what Herald needs to know of a Node. It keeps no reference
 // to n but its labels.
-func FromNode(n *corev1.Node) *Node {
-	node := &Node{Name: n.Name, Labels: n.Labels, Unknown: config.UnknownAnnotations(config.KindNode, n.Annotations)}
+func FromNode(n *corev1.Node) *cluster.Node {
+	node := &cluster.Node{Name: n.Name, Labels: n.Labels, Unknown: config.UnknownAnnotations(config.KindNode, n.Annotations)}
 	// What cannot be read takes nothing away.
-	if text, asked := n.Annotations[AnnotationDrain]; asked {
-		d, err := ParseDrain(text)
+	if text, asked := n.Annotations[cluster.AnnotationDrain]; asked {
+		d, err := cluster.ParseDrain(text)
 		if node.Drain = d; err != nil {
 			node.DrainError = err.Error()
 		}
@@ -125,21 +123,21 @@ func FromNode(n *corev1.Node) *Node {
 // FromEndpointSlice returns the Service that a slice belongs to, and its usable
 // endpoints: sorted, and one for all that are alike. It returns the zero Key if
 // the slice belongs to no Service.
-func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (Key, []Endpoint) {
+func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster.Endpoint) {
 	name := slice.Labels[discoveryv1.LabelServiceName]
 	if name == "" {
-		return Key{}, nil
+		return cluster.Key{}, nil
 	}
-	key := Key{slice.Namespace, name}
+	key := cluster.Key{Namespace: slice.Namespace, Name: name}
 	if slice.AddressType != discoveryv1.AddressTypeIPv4 && slice.AddressType != discoveryv1.AddressTypeIPv6 {
 		return key, nil // a ClusterIP is of one of these families; so are its endpoints
 	}
-	var out []Endpoint
+	var out []cluster.Endpoint
 	for _, ep := range slice.Endpoints {
 		if !usable(ep.Conditions) {
 			continue
 		}
-		e := Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6}
+		e := cluster.Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6}
 		if ep.NodeName != nil {
 			e.Node = *ep.NodeName
 		}
@@ -156,9 +154,9 @@ func usable(c discoveryv1.EndpointConditions) bool {
 
 // MergeEndpoints returns the endpoints of all the slices of one Service, sorted,
 // and one for all that are alike.
-func MergeEndpoints(slicesOf ...[]Endpoint) []Endpoint {
+func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
 	all := slices.Concat(slicesOf...)
-	slices.SortFunc(all, func(a, b Endpoint) int {
+	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
 		if c := cmp.Compare(a.Node, b.Node); c != 0 || a.IPv6 == b.IPv6 {
 			return c
 		}

@@ -11,11 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/reconcile"
 )
-
-// values compares net/netip's values.
-var values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 func TestReadObjects(t *testing.T) {
 	const manifests = `
@@ -102,10 +102,10 @@ items:
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := reconcile.Key{Namespace: "shop", Name: "web"}
-	want := reconcile.Snapshot{
-		Services: []*reconcile.Service{
-			{Key: reconcile.Key{Namespace: "default", Name: "headless"}, FamilyPolicy: reconcile.SingleStack},
+	web := cluster.Key{Namespace: "shop", Name: "web"}
+	want := cluster.Snapshot{
+		Services: []*cluster.Service{
+			{Key: cluster.Key{Namespace: "default", Name: "headless"}, FamilyPolicy: cluster.SingleStack},
 			{
 				Key:             web,
 				UID:             "4f1c",
@@ -121,26 +121,26 @@ items:
 				LoadBalancer:   true,
 				Class:          "example.com/mine",
 				ClusterIPs:     []netip.Addr{netip.MustParseAddr("10.96.0.1"), netip.MustParseAddr("fd00:96::1")},
-				FamilyPolicy:   reconcile.PreferDualStack,
+				FamilyPolicy:   cluster.PreferDualStack,
 				PreferIPv6:     true,
 				LoadBalancerIP: "192.0.2.9",
 				Local:          true,
 				Selector:       "app=web,tier=front",
-				Ports:          []reconcile.Port{{Protocol: "TCP", Number: 80}, {Protocol: "UDP", Number: 53}},
+				Ports:          []cluster.Port{{Protocol: "TCP", Number: 80}, {Protocol: "UDP", Number: 53}},
 				Ingress:        []string{"192.0.2.1", "web.example.com"},
-				Conditions:     []reconcile.Condition{{Type: reconcile.ConditionAddressAssigned, True: true, Reason: "Assigned", Message: "from pool wan"}},
+				Conditions:     []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true, Reason: "Assigned", Message: "from pool wan"}},
 			},
 		},
-		Nodes: []*reconcile.Node{
+		Nodes: []*cluster.Node{
 			{Name: "n1", Labels: map[string]string{"rack": "a"}, Addrs: []netip.Addr{netip.MustParseAddr("10.10.0.1"), netip.MustParseAddr("fd00:10::1")}},
 			{Name: "n2", NetworkUnavailable: true},
 		},
 		Namespaces: map[string]map[string]string{"shop": {"team": "blue"}},
-		Endpoints: map[reconcile.Key][]reconcile.Endpoint{
+		Endpoints: map[cluster.Key][]cluster.Endpoint{
 			web: {{IPv6: true}, {Node: "n1"}, {Node: "n1", IPv6: true}, {Node: "n2"}, {Node: "n4"}},
 		},
 	}
-	if diff := cmp.Diff(want, got, values, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
+	if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 )
 
@@ -14,16 +16,16 @@ import (
 // of Nodes, of pods and of Services inside the cluster. It names the first of
 // each kind in a pool, in the order of pools. A Service with such an address
 // takes it from its owner, or is not reached.
-func Overlaps(cfg *config.Config, nodes []*Node, services []*Service) []string {
-	pools := newPoolIndex(*cfg)
+func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Service) []string {
+	pools := announce.NewIndex(*cfg)
 	node, pod, cluster := map[string]string{}, map[string]string{}, map[string]string{} // by pool
 	note := func(in map[string]string, addr netip.Addr, format string, args ...any) {
-		p := pools.find(addr)
+		p := pools.Find(addr)
 		if p == nil {
 			return
 		}
-		if _, noted := in[p.name]; !noted {
-			in[p.name] = fmt.Sprintf("pool %q: contains %s, ", p.name, addr) + fmt.Sprintf(format, args...)
+		if _, noted := in[p.Name]; !noted {
+			in[p.Name] = fmt.Sprintf("pool %q: contains %s, ", p.Name, addr) + fmt.Sprintf(format, args...)
 		}
 	}
 	for _, n := range nodes {
@@ -31,7 +33,7 @@ func Overlaps(cfg *config.Config, nodes []*Node, services []*Service) []string {
 			note(node, a, "the address of Node %s", n.Name)
 		}
 		for _, prefix := range n.PodCIDRs {
-			for _, r := range pools.ranges {
+			for _, r := range pools.Ranges {
 				if prefix.Overlaps(netip.PrefixFrom(r.First, r.First.BitLen())) {
 					note(pod, r.First, "an address of the pod network of Node %s, %s", n.Name, prefix)
 				} else if r.Contains(prefix.Addr()) {
@@ -67,13 +69,13 @@ type overlaps struct {
 }
 
 // next returns what it has not told before.
-func (o *overlaps) next(s Snapshot, a Announced) []string {
-	cfg, known := s.Config.Config, a.Reach != nil
+func (o *overlaps) next(s cluster.Snapshot, a Announced) []string {
+	cfg, known := s.Config, a.Reach != nil
 	if cfg == nil || cfg == o.config && known == o.nodes {
 		return nil
 	}
 	o.config, o.nodes = cfg, known
-	var nodes []*Node
+	var nodes []*cluster.Node
 	if known {
 		nodes = a.Reach.Nodes
 	}

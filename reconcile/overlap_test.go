@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -23,14 +25,14 @@ address-pools:
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("10.10.0.1")}, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.1.0/24")}},
 		{Name: "n2", Addrs: []netip.Addr{netip.MustParseAddr("10.10.0.2")}, PodCIDRs: []netip.Prefix{netip.MustParsePrefix("10.244.3.0/24")}},
 	}
-	services := []*reconcile.Service{
-		{Key: reconcile.Key{Namespace: "default", Name: "kubernetes"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}},
+	services := []*cluster.Service{
+		{Key: cluster.Key{Namespace: "default", Name: "kubernetes"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}},
 		// What a Service of a file is taken to have, and no API server gave it.
-		{Key: reconcile.Key{Namespace: "shop", Name: "web"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
+		{Key: cluster.Key{Namespace: "shop", Name: "web"}, ClusterIPs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}},
 	}
 	want := []string{
 		`pool "lan": contains 10.10.0.1, the address of Node n1`,
@@ -54,17 +56,17 @@ address-pools:
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := reconcile.Snapshot{
-		Nodes: []*reconcile.Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
-		Services: []*reconcile.Service{{
-			Key: reconcile.Key{Namespace: "shop", Name: "web"}, LoadBalancer: true, Ingress: []string{"192.0.2.1", "198.51.100.1"},
+	s := cluster.Snapshot{
+		Nodes: []*cluster.Node{{Name: "n1"}, {Name: "n2"}, {Name: "n3"}},
+		Services: []*cluster.Service{{
+			Key: cluster.Key{Namespace: "shop", Name: "web"}, LoadBalancer: true, Ingress: []string{"192.0.2.1", "198.51.100.1"},
 		}},
-		Endpoints: map[reconcile.Key][]reconcile.Endpoint{{Namespace: "shop", Name: "web"}: {{Node: "n1"}}},
+		Endpoints: map[cluster.Key][]cluster.Endpoint{{Namespace: "shop", Name: "web"}: {{Node: "n1"}}},
 	}
-	s.Config.Config = cfg
+	s.Config = cfg
 	answers, routes := 0, 0
 	for _, n := range s.Nodes {
-		d := reconcile.Foresee(s, n.Name, reconcile.AnnounceOptions{})
+		d := announce.Foresee(s, n.Name, announce.Options{})
 		if len(d.Decisions) != 2 {
 			t.Fatalf("%s decides %+v", n.Name, d.Decisions)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // An edit of the ConfigMap leaves those pools as they were that would take something
@@ -54,7 +55,7 @@ func TestLoadedProtected(t *testing.T) {
 		{"it moves", "14", moved, "", web, "one[192.0.2.0/28] three[203.0.113.128/28]", "its pools one stay", 1},
 		{"the Service goes", "14", moved, "", none, "one[203.0.113.0/28] three[203.0.113.128/28]", "", 1},
 	}
-	pools := func(l reconcile.Loaded) string {
+	pools := func(l source.Loaded) string {
 		if l.Config == nil {
 			return ""
 		}
@@ -64,14 +65,14 @@ func TestLoadedProtected(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	var l reconcile.Loaded
-	var recorded reconcile.Recorded
+	var l source.Loaded
+	var recorded source.Recorded
 	for _, step := range steps {
-		d := reconcile.Document{
+		d := source.Document{
 			Source: "configmap x", Version: step.version, Text: []byte(step.text), Release: step.release,
 			Protection: &config.Protection{InUse: step.uses, Judge: true},
 		}
-		check := func(who string, l reconcile.Loaded) {
+		check := func(who string, l source.Loaded) {
 			t.Helper()
 			if got := pools(l); got != step.want {
 				t.Errorf("%s: %s has %q in force, want %q", step.name, who, got, step.want)
@@ -94,16 +95,16 @@ func TestLoadedProtected(t *testing.T) {
 		}
 		// With what the leader had recorded before, and with what it records now.
 		d.Recorded = recorded
-		check("who starts before the leader says so", reconcile.Loaded{}.Next(d))
-		recorded = reconcile.Recorded{Pools: l.Pools}
+		check("who starts before the leader says so", source.Loaded{}.Next(d))
+		recorded = source.Recorded{Pools: l.Pools}
 		if l.Withheld {
 			recorded.Withheld = step.version
 		}
 		d.Recorded = recorded
-		check("who starts", reconcile.Loaded{}.Next(d))
+		check("who starts", source.Loaded{}.Next(d))
 		// Who has not seen the Service yet believes the edit, and then follows.
 		unseen := d
-		unseen.Protection, unseen.Recorded = &config.Protection{}, reconcile.Recorded{}
+		unseen.Protection, unseen.Recorded = &config.Protection{}, source.Recorded{}
 		check("who follows", before.Next(unseen).Next(d))
 	}
 }
@@ -117,7 +118,7 @@ func TestControllerProtect(t *testing.T) {
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
 			ConfigEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-			Protect: &reconcile.ProtectOptions{Recorded: func() (reconcile.Recorded, bool) { return reconcile.Recorded{}, true }},
+			Protect: &source.ProtectOptions{Recorded: func() (source.Recorded, bool) { return source.Recorded{}, true }},
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)

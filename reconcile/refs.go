@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 )
 
@@ -41,7 +43,7 @@ func resolveRefs(verdicts []config.Verdict, r *Reach) map[config.ID]Refs {
 			continue
 		}
 		refs := Refs{Missing: v.Missing, Empty: v.Empty, Interfaces: v.Interfaces}
-		if r != nil && len(r.Nodes) > 0 && !slices.ContainsFunc(r.Nodes, func(n *Node) bool { return config.AnyMatches(v.Nodes, n.Labels) }) {
+		if r != nil && len(r.Nodes) > 0 && !slices.ContainsFunc(r.Nodes, func(n *cluster.Node) bool { return config.AnyMatches(v.Nodes, n.Labels) }) {
 			refs.Empty = append(slices.Clip(refs.Empty), fmt.Sprintf("nodeSelectors match 0 of %d nodes", len(r.Nodes)))
 		}
 		out[v.ID] = refs
@@ -79,8 +81,8 @@ func (r Refs) Resolve(nowhere func(iface string) bool) ResolvedRefs {
 // lackingInterfaces returns the interfaces that advertisements name and that a node
 // cannot answer on, sorted. While it is not known which it can answer on, it lacks
 // none.
-func lackingInterfaces(c *config.Config, node string, m Membership) []string {
-	i := slices.IndexFunc(m.Members, func(m Member) bool { return m.Node == node })
+func lackingInterfaces(c *config.Config, node string, m announce.Membership) []string {
+	i := slices.IndexFunc(m.Members, func(m announce.Member) bool { return m.Node == node })
 	if c == nil || m.Disabled || i < 0 || len(m.Members[i].Interfaces) == 0 {
 		return nil
 	}

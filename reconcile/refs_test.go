@@ -8,8 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // A shelf has what a controller says of resources.
@@ -63,7 +65,7 @@ func TestControllerRefs(t *testing.T) {
 		s.nodes.read = false
 		s.nodes.mu.Unlock()
 		s.change(func() {
-			s.doc = &reconcile.Document{Source: "resources", Resources: &config.Resources{Objects: objects}}
+			s.doc = &source.Document{Source: "resources", Resources: &config.Resources{Objects: objects}}
 		})
 		if got := resolved(); got != nil {
 			t.Errorf("before all is read they say %v", got)
@@ -98,7 +100,7 @@ func TestControllerRefs(t *testing.T) {
 		const none = "nodeSelectors match 0 of 2 nodes"
 		want["BGPPeer/tor"], want["L2Advertisement/nowhere"] = "SelectsNothing: "+none, "SelectsNothing: "+none
 		want["BGPAdvertisement/nowhere"] += "; " + none
-		nodes := []*reconcile.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}}
+		nodes := []*cluster.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}}
 		same("two nodes", read(&reconcile.Reach{Nodes: nodes}), want)
 	})
 }

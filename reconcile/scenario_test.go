@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
@@ -43,12 +44,12 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatalf("objects.yaml: %v", err)
 			}
-			s.Config.Config, err = config.Parse(in["config.yaml"])
+			s.Config, err = config.Parse(in["config.yaml"])
 			if err != nil {
 				t.Fatalf("config.yaml: %v", err)
 			}
 			node := strings.TrimSpace(string(in["node"]))
-			d := reconcile.Foresee(s, node, reconcile.AnnounceOptions{})
+			d := announce.Foresee(s, node, announce.Options{})
 
 			decisions, err := json.MarshalIndent(struct {
 				Peers     []status.Peer     `json:"peers"`

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -16,7 +17,7 @@ const shownNames = 5
 // A ServiceStatus says that a node was seen to announce a Service over a
 // protocol.
 type ServiceStatus struct {
-	Service    Key
+	Service    cluster.Key
 	Node       string
 	Protocol   status.Protocol
 	Peers      []string // BGP: names of the peers that were sent a route, sorted
@@ -43,7 +44,7 @@ func ServiceStatuses(r status.Report) []ServiceStatus {
 			i = len(out)
 			index[id{d.Service, d.Protocol}] = i
 			namespace, name, _ := strings.Cut(d.Service, "/")
-			out = append(out, ServiceStatus{Service: Key{namespace, name}, Node: r.Node, Protocol: d.Protocol})
+			out = append(out, ServiceStatus{Service: cluster.Key{Namespace: namespace, Name: name}, Node: r.Node, Protocol: d.Protocol})
 		}
 		s := &out[i]
 		if layer2 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -19,7 +20,7 @@ func TestServiceStatuses(t *testing.T) {
 	network := &status.Network{Addresses: []status.Address{
 		{Addr: a4, On: []status.Presence{{Interface: "eth0", Phase: "Announced"}, {Interface: "eth1", Phase: "Probing"}, {Interface: "eth2", Phase: "Quiet"}, {Interface: "eth3", Phase: "Announced"}}},
 	}}
-	web := reconcile.Key{Namespace: "ns", Name: "web"}
+	web := cluster.Key{Namespace: "ns", Name: "web"}
 	tests := []struct {
 		name      string
 		decisions []status.Decision
@@ -42,7 +43,7 @@ func TestServiceStatuses(t *testing.T) {
 			}, []reconcile.ServiceStatus{
 				{Service: web, Node: "n1", Protocol: status.BGP, Peers: []string{"a"}},
 				{Service: web, Node: "n1", Protocol: status.Layer2},
-				{Service: reconcile.Key{Namespace: "ns", Name: "zzz"}, Node: "n1", Protocol: status.Layer2},
+				{Service: cluster.Key{Namespace: "ns", Name: "zzz"}, Node: "n1", Protocol: status.Layer2},
 			},
 		},
 		{

@@ -9,16 +9,16 @@ import (
 	"testing"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // A fixed source of documents.
 type fixed struct {
-	doc  reconcile.Document
+	doc  source.Document
 	read bool
 }
 
-func (f *fixed) Document() (reconcile.Document, bool) { return f.doc, f.read }
+func (f *fixed) Document() (source.Document, bool) { return f.doc, f.read }
 
 func poolResources(specs ...string) *config.Resources {
 	r := &config.Resources{}
@@ -33,19 +33,19 @@ func poolResources(specs ...string) *config.Resources {
 
 func TestSourcesAuto(t *testing.T) {
 	const text = "address-pools: [{name: text, protocol: bgp, addresses: [192.0.2.0/28]}]"
-	gone := reconcile.Document{Source: "configmap x", Err: reconcile.ErrNotFound}
-	there := reconcile.Document{Source: "configmap x", Text: []byte(text)}
-	resources := func(r *config.Resources) reconcile.Document {
-		return reconcile.Document{Source: "resources x", Resources: r}
+	gone := source.Document{Source: "configmap x", Err: source.ErrNotFound}
+	there := source.Document{Source: "configmap x", Text: []byte(text)}
+	resources := func(r *config.Resources) source.Document {
+		return source.Document{Source: "resources x", Resources: r}
 	}
-	none := reconcile.Document{Source: "resources x", Err: reconcile.ErrNotFound} // not installed
-	broken := reconcile.Document{Source: "configmap x", Err: fmt.Errorf("no key")}
+	none := source.Document{Source: "resources x", Err: source.ErrNotFound} // not installed
+	broken := source.Document{Source: "configmap x", Err: fmt.Errorf("no key")}
 	peers := &config.Resources{Objects: []config.Object{{ID: config.ID{Kind: config.KindBFDProfile, Name: "b"}}}}
 	one, other, empty := poolResources("10.0.0.0/24"), poolResources("10.1.0.0/24", "bad/24"), poolResources()
 	steps := []struct {
 		name      string
-		configMap *reconcile.Document // nil: not read yet
-		resources *reconcile.Document
+		configMap *source.Document // nil: not read yet
+		resources *source.Document
 		pools     string // in force
 		err       string // contained
 		notice    bool
@@ -73,8 +73,8 @@ func TestSourcesAuto(t *testing.T) {
 		{name: "a ConfigMap without a document, alone", configMap: &broken, resources: ptr(resources(empty)), pools: "", err: "no key"},
 	}
 	configMap, res := &fixed{}, &fixed{}
-	s := &reconcile.Sources{ConfigMap: configMap, Resources: res}
-	var l reconcile.Loaded
+	s := &source.Sources{ConfigMap: configMap, Resources: res}
+	var l source.Loaded
 	for _, step := range steps {
 		*configMap, *res = fixed{}, fixed{}
 		if step.configMap != nil {
@@ -125,22 +125,22 @@ func TestFirstSource(t *testing.T) {
 	const pool, peer = config.KindPool, config.KindPeer
 	tests := []struct {
 		name     string
-		recorded reconcile.Source
+		recorded source.Source
 		objects  []config.Object
-		want     reconcile.Source
+		want     source.Source
 	}{
-		{"a pool that nobody has judged", "", []config.Object{object(pool, "")}, reconcile.SourceResources},
-		{"no pool", "", []config.Object{object(peer, "")}, reconcile.SourceConfigMap},
-		{"a pool that was ignored", "", []config.Object{object(pool, config.VerdictIgnored)}, reconcile.SourceConfigMap},
-		{"one was ignored, one is new", "", []config.Object{object(pool, config.VerdictIgnored), object(pool, "")}, reconcile.SourceConfigMap},
-		{"one was in force, the rest not yet", "", []config.Object{object(peer, config.VerdictIgnored), object(pool, config.VerdictAccepted)}, reconcile.SourceResources},
-		{"a peer was refused for what it says", "", []config.Object{object(peer, config.VerdictConflict)}, reconcile.SourceResources},
-		{"the record says ConfigMap", reconcile.SourceConfigMap, []config.Object{object(pool, config.VerdictAccepted)}, reconcile.SourceConfigMap},
-		{"the record says resources", reconcile.SourceResources, []config.Object{object(peer, "")}, reconcile.SourceResources},
+		{"a pool that nobody has judged", "", []config.Object{object(pool, "")}, source.SourceResources},
+		{"no pool", "", []config.Object{object(peer, "")}, source.SourceConfigMap},
+		{"a pool that was ignored", "", []config.Object{object(pool, config.VerdictIgnored)}, source.SourceConfigMap},
+		{"one was ignored, one is new", "", []config.Object{object(pool, config.VerdictIgnored), object(pool, "")}, source.SourceConfigMap},
+		{"one was in force, the rest not yet", "", []config.Object{object(peer, config.VerdictIgnored), object(pool, config.VerdictAccepted)}, source.SourceResources},
+		{"a peer was refused for what it says", "", []config.Object{object(peer, config.VerdictConflict)}, source.SourceResources},
+		{"the record says ConfigMap", source.SourceConfigMap, []config.Object{object(pool, config.VerdictAccepted)}, source.SourceConfigMap},
+		{"the record says resources", source.SourceResources, []config.Object{object(peer, "")}, source.SourceResources},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := reconcile.FirstSource(tt.recorded, tt.objects); got != tt.want {
+			if got := source.FirstSource(tt.recorded, tt.objects); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -150,43 +150,43 @@ func TestFirstSource(t *testing.T) {
 // A process that starts waits for the record of the leading controller where both
 // sources exist, and all follow it, in whichever order they saw what happened.
 func TestSourcesFollowTheRecord(t *testing.T) {
-	gone := reconcile.Document{Source: "configmap x", Err: reconcile.ErrNotFound}
-	there := reconcile.Document{Source: "configmap x", Text: []byte("address-pools: []")}
-	some := reconcile.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
-	empty := reconcile.Document{Source: "resources x", Resources: poolResources()}
+	gone := source.Document{Source: "configmap x", Err: source.ErrNotFound}
+	there := source.Document{Source: "configmap x", Text: []byte("address-pools: []")}
+	some := source.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
+	empty := source.Document{Source: "resources x", Resources: poolResources()}
 	steps := []struct {
 		name                 string
-		configMap, resources reconcile.Document
-		record               reconcile.Source
-		unread               bool             // the record is not read
-		want                 reconcile.Source // empty: it is not known yet
-		asked                bool             // for the record
+		configMap, resources source.Document
+		record               source.Source
+		unread               bool          // the record is not read
+		want                 source.Source // empty: it is not known yet
+		asked                bool          // for the record
 	}{
 		{"both, and no record yet", there, some, "", true, "", true},
-		{"the ConfigMap was in force", there, some, reconcile.SourceConfigMap, false, reconcile.SourceConfigMap, true},
-		{"the record is lost", there, some, "", false, reconcile.SourceConfigMap, true},
-		{"the leader saw it otherwise", there, some, reconcile.SourceResources, false, reconcile.SourceResources, true},
-		{"the resources are deleted", there, empty, reconcile.SourceResources, false, reconcile.SourceConfigMap, false},
-		{"they are back, and the leader has written that", there, some, reconcile.SourceConfigMap, false, reconcile.SourceConfigMap, true},
-		{"the ConfigMap is deleted", gone, some, reconcile.SourceConfigMap, false, reconcile.SourceResources, false},
+		{"the ConfigMap was in force", there, some, source.SourceConfigMap, false, source.SourceConfigMap, true},
+		{"the record is lost", there, some, "", false, source.SourceConfigMap, true},
+		{"the leader saw it otherwise", there, some, source.SourceResources, false, source.SourceResources, true},
+		{"the resources are deleted", there, empty, source.SourceResources, false, source.SourceConfigMap, false},
+		{"they are back, and the leader has written that", there, some, source.SourceConfigMap, false, source.SourceConfigMap, true},
+		{"the ConfigMap is deleted", gone, some, source.SourceConfigMap, false, source.SourceResources, false},
 	}
 	configMap, resources := &fixed{read: true}, &fixed{read: true}
-	var record reconcile.Source
+	var record source.Source
 	read, asked := false, false
-	s := &reconcile.Sources{ConfigMap: configMap, Resources: resources, Record: func() (reconcile.Source, bool) {
+	s := &source.Sources{ConfigMap: configMap, Resources: resources, Record: func() (source.Source, bool) {
 		asked = true
 		return record, read
 	}}
 	for _, step := range steps {
 		configMap.doc, resources.doc, record, read, asked = step.configMap, step.resources, step.record, !step.unread, false
 		doc, known := s.Document()
-		var got reconcile.Source
+		var got source.Source
 		switch {
 		case !known:
 		case doc.Resources != nil:
-			got = reconcile.SourceResources
+			got = source.SourceResources
 		default:
-			got = reconcile.SourceConfigMap
+			got = source.SourceConfigMap
 		}
 		if got != step.want {
 			t.Errorf("%s: %q counts, want %q", step.name, got, step.want)
@@ -201,34 +201,34 @@ func TestSourcesFollowTheRecord(t *testing.T) {
 // they miss, all come to the same one; and the one in force is left only where it is
 // deleted.
 func TestSourcesAgree(t *testing.T) {
-	gone := reconcile.Document{Source: "configmap x", Err: reconcile.ErrNotFound}
-	there := reconcile.Document{Source: "configmap x", Text: []byte("address-pools: []")}
-	some := reconcile.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
-	empty := reconcile.Document{Source: "resources x", Resources: poolResources()}
+	gone := source.Document{Source: "configmap x", Err: source.ErrNotFound}
+	there := source.Document{Source: "configmap x", Text: []byte("address-pools: []")}
+	some := source.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
+	empty := source.Document{Source: "resources x", Resources: poolResources()}
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		configMap, resources := &fixed{gone, true}, &fixed{empty, true}
-		var record reconcile.Source
-		start := func() *reconcile.Sources {
-			return &reconcile.Sources{ConfigMap: configMap, Resources: resources, Record: func() (reconcile.Source, bool) { return record, true }}
+		var record source.Source
+		start := func() *source.Sources {
+			return &source.Sources{ConfigMap: configMap, Resources: resources, Record: func() (source.Source, bool) { return record, true }}
 		}
 		// The first leads; what it has in force it writes.
-		all := []*reconcile.Sources{start(), start(), start()}
-		look := func(i int) (got reconcile.Source) {
+		all := []*source.Sources{start(), start(), start()}
+		look := func(i int) (got source.Source) {
 			switch doc, _ := all[i].Document(); {
 			case doc.Err != nil:
 				return ""
 			case doc.Resources != nil:
-				got = reconcile.SourceResources
+				got = source.SourceResources
 			default:
-				got = reconcile.SourceConfigMap
+				got = source.SourceConfigMap
 			}
 			if i == 0 {
 				record = got
 			}
 			return got
 		}
-		var inForce reconcile.Source
+		var inForce source.Source
 		for step := range 40 {
 			before := [2]bool{configMap.doc.Err == nil, len(resources.doc.Resources.Objects) > 0}
 			switch r.IntN(5) {
@@ -247,7 +247,7 @@ func TestSourcesAgree(t *testing.T) {
 			if seed%2 == 0 || r.IntN(2) == 0 {
 				got := look(0)
 				if seed%2 == 0 && got != inForce &&
-					(inForce == reconcile.SourceConfigMap && before[0] && now[0] || inForce == reconcile.SourceResources && before[1] && now[1]) {
+					(inForce == source.SourceConfigMap && before[0] && now[0] || inForce == source.SourceResources && before[1] && now[1]) {
 					t.Fatalf("seed %d, step %d: %q was in force and still exists, and %q took its place", seed, step, inForce, got)
 				}
 				if got != "" {
@@ -275,11 +275,11 @@ func TestSourcesAgree(t *testing.T) {
 
 // Without a configuration the reason names the ConfigMaps that hold one.
 func TestSourcesSimilar(t *testing.T) {
-	gone := &fixed{reconcile.Document{Source: "configmap ns/config", Err: reconcile.ErrNotFound}, true}
-	none := &fixed{reconcile.Document{Source: "resources of metallb.io in ns", Resources: poolResources()}, true}
+	gone := &fixed{source.Document{Source: "configmap ns/config", Err: source.ErrNotFound}, true}
+	none := &fixed{source.Document{Source: "resources of metallb.io in ns", Resources: poolResources()}, true}
 	asked := 0
 	for _, tt := range []struct {
-		resources reconcile.Documents
+		resources source.Documents
 		names     []string
 		want      string
 	}{
@@ -287,14 +287,14 @@ func TestSourcesSimilar(t *testing.T) {
 		{none, []string{"metallb"}, "configmap ns/config: not found, nor are there resources of metallb.io in ns; ConfigMap metallb of the same namespace holds a configuration: set --config=metallb for controller and agents"},
 		{nil, []string{"a", "b"}, "configmap ns/config: not found; ConfigMaps a, b of the same namespace hold one: set --config=NAME for controller and agents"},
 	} {
-		s := &reconcile.Sources{ConfigMap: gone, Resources: tt.resources, Similar: func() []string { asked++; return tt.names }}
+		s := &source.Sources{ConfigMap: gone, Resources: tt.resources, Similar: func() []string { asked++; return tt.names }}
 		doc, _ := s.Document()
-		if got := (reconcile.Loaded{}).Next(doc).Err; got == nil || got.Error() != tt.want {
+		if got := (source.Loaded{}).Next(doc).Err; got == nil || got.Error() != tt.want {
 			t.Errorf("the reason is %v, want %s", got, tt.want)
 		}
 	}
 	asked = 0
-	s := &reconcile.Sources{ConfigMap: &fixed{reconcile.Document{Text: []byte("x")}, true}, Resources: none, Similar: func() []string { asked++; return nil }}
+	s := &source.Sources{ConfigMap: &fixed{source.Document{Text: []byte("x")}, true}, Resources: none, Similar: func() []string { asked++; return nil }}
 	if s.Document(); asked > 0 {
 		t.Error("asked for other ConfigMaps though there is a configuration")
 	}
@@ -302,8 +302,8 @@ func TestSourcesSimilar(t *testing.T) {
 
 // The same resources are the same *Config, also when they are read anew.
 func TestLoadedResources(t *testing.T) {
-	doc := reconcile.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
-	first := reconcile.Loaded{}.Next(doc)
+	doc := source.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
+	first := source.Loaded{}.Next(doc)
 	if again := first.Next(doc); again.Config != first.Config || len(again.Verdicts) != 1 {
 		t.Error("the same document makes another Config")
 	}

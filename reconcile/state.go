@@ -7,21 +7,23 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/source"
 )
 
 // A State is what a component makes of the configuration, as MetalLB's
 // ConfigurationState has it.
 type State struct {
-	Known   bool     // there is a configuration
-	Source  Source   // where it is from; empty: from a file, or there is none
-	Notice  string   // the other source is there, too, and does not count; empty: it is not, or others say so
-	Errors  []string // what is not in force, for this component; empty: all is
-	Version string   // of the resources that are in force; empty: none are
-	Failed  string   // the version that is not, for Failure
-	Failure string   // why FRR does not run what follows from it; empty: nothing is known to be wrong
-	InForce string   // of a ConfigMap whose pools are protected: these, as they are in force
-	Lacking []string // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
+	Known   bool          // there is a configuration
+	Source  source.Source // where it is from; empty: from a file, or there is none
+	Notice  string        // the other source is there, too, and does not count; empty: it is not, or others say so
+	Errors  []string      // what is not in force, for this component; empty: all is
+	Version string        // of the resources that are in force; empty: none are
+	Failed  string        // the version that is not, for Failure
+	Failure string        // why FRR does not run what follows from it; empty: nothing is known to be wrong
+	InForce string        // of a ConfigMap whose pools are protected: these, as they are in force
+	Lacking []string      // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
 
 	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
@@ -44,7 +46,7 @@ type StateWriter interface {
 
 // controllerState is about what assigning addresses depends on, as MetalLB's
 // controller tells of pools and communities.
-func controllerState(l Loaded) State {
+func controllerState(l source.Loaded) State {
 	s := stateOf(l, func(v config.Verdict) bool { return v.Kind == config.KindPool || v.Kind == config.KindCommunity })
 	s.Notice, s.InForce = l.Document.Notice, string(l.Pools)
 	if l.Withheld && l.Document.Resources == nil {
@@ -55,14 +57,14 @@ func controllerState(l Loaded) State {
 
 // agentState is about all that one node is concerned with: not about peers for
 // others.
-func agentState(l Loaded, node *Node) State {
+func agentState(l source.Loaded, node *cluster.Node) State {
 	return stateOf(l, func(v config.Verdict) bool {
 		return v.Kind != config.KindPeer || node == nil || config.AnyMatches(v.Nodes, node.Labels)
 	})
 }
 
-func stateOf(l Loaded, concerns func(config.Verdict) bool) State {
-	s := State{Known: l.Config != nil, Source: l.source(), Version: versionOf(l)}
+func stateOf(l source.Loaded, concerns func(config.Verdict) bool) State {
+	s := State{Known: l.Config != nil, Source: l.Source(), Version: versionOf(l)}
 	if l.Document.Resources == nil {
 		if l.Err != nil {
 			s.Errors = []string{l.Err.Error()}

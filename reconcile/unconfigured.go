@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -18,9 +20,9 @@ const ReasonNoConfiguration status.Reason = "NoConfiguration"
 const configurationDoubt = 2 * time.Second
 
 // configure adds to a Plan that Services without an address wait for a
-// configuration.
-func (t *term) configure(plan Plan, s Snapshot, class string, now time.Time) Plan {
-	if s.Config.Config != nil {
+// configuration, and why one is refused if one is.
+func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, class string, now time.Time) assign.Plan {
+	if s.Config != nil {
 		t.unconfigured = time.Time{}
 		return plan
 	}
@@ -32,20 +34,20 @@ func (t *term) configure(plan Plan, s Snapshot, class string, now time.Time) Pla
 		return plan
 	}
 	why := "there is no configuration"
-	if s.Config.Err != nil {
-		why += ": " + s.Config.Err.Error()
+	if refused != nil {
+		why += ": " + refused.Error()
 	}
 	for _, svc := range s.Services {
 		if !svc.LoadBalancer || svc.Class != class || len(svc.Ingress) > 0 {
 			continue
 		}
-		want := Condition{Type: ConditionAddressAssigned, Reason: ReasonNoConfiguration, Message: why}
-		if have := svc.condition(ConditionAddressAssigned); have != nil && *have == want {
+		want := cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: ReasonNoConfiguration, Message: why}
+		if have := svc.Condition(assign.ConditionAddressAssigned); have != nil && *have == want {
 			continue
 		}
-		plan.Updates = append(plan.Updates, Update{
-			Service: svc, Pool: svc.Annotations[AnnotationPool], Condition: &want,
-			Events: []Event{{true, EventNoAddress, fmt.Sprintf("Failed to allocate IP for %q: %s: %s", svc.Key, ReasonNoConfiguration, why)}},
+		plan.Updates = append(plan.Updates, assign.Update{
+			Service: svc, Pool: svc.Annotations[assign.AnnotationPool], Condition: &want,
+			Events: []cluster.Event{{Warning: true, Reason: assign.EventNoAddress, Message: fmt.Sprintf("Failed to allocate IP for %q: %s: %s", svc.Key, ReasonNoConfiguration, why)}},
 		})
 	}
 	return plan

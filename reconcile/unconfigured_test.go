@@ -8,23 +8,26 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 // A Service that waits for an address while there is no configuration says so, and
 // nobody tells of a ConfigMap that does not exist.
 func TestNoConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		other := service("default", "other")
+		other := clustertest.Service("default", "other")
 		other.Class = "example.com/other"
-		plain := service("default", "plain")
+		plain := clustertest.Service("default", "plain")
 		plain.LoadBalancer = false
 		kept := services("kept=192.0.2.1")[0]
-		var told []reconcile.Event
-		opts := reconcile.ControllerOptions{ConfigEvents: func(e reconcile.Event) { told = append(told, e) }}
+		var told []cluster.Event
+		opts := reconcile.ControllerOptions{ConfigEvents: func(e cluster.Event) { told = append(told, e) }}
 		s := newStageWith(t, opts, unread, services("a")[0], kept, other, plain)
 		s.change(func() {
-			s.doc = &reconcile.Document{Source: "configmap x", Err: fmt.Errorf("%w, nor are there resources", reconcile.ErrNotFound)}
+			s.doc = &source.Document{Source: "configmap x", Err: fmt.Errorf("%w, nor are there resources", source.ErrNotFound)}
 		})
 		wants(t, "for a moment", s.heard(0))
 		const why = "there is no configuration: configmap x: not found, nor are there resources"
@@ -45,7 +48,7 @@ func TestNoConfiguration(t *testing.T) {
 		wants(t, "another controller", next.heard(time.Hour))
 		next.write(badConfig)
 		events := next.heard(time.Minute)
-		if len(events) != 1 || len(told) != 1 || told[0].Reason != reconcile.EventConfigRejected {
+		if len(events) != 1 || len(told) != 1 || told[0].Reason != source.EventConfigRejected {
 			t.Errorf("of a configuration that is refused, events %q and %v", events, told)
 		}
 		next.write(goodConfig)

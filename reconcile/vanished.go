@@ -2,20 +2,25 @@
 
 package reconcile
 
-import "time"
+import (
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
+)
 
 // A vanished remembers the Node that an agent is on. One that the cluster has no more
 // may be registered again in a moment, and its agent goes by it for a while, to leave
 // its routes to others. The loop that announces owns it.
 type vanished struct {
-	last  Node      // without labels if the cluster never had it
-	since time.Time // when it was found to be gone; zero: it is there, or never was
-	known bool      // the cluster has had it
+	last  cluster.Node // without labels if the cluster never had it
+	since time.Time    // when it was found to be gone; zero: it is there, or never was
+	known bool         // the cluster has had it
 }
 
 // next looks for the Node.
-func (v vanished) next(nodes []*Node, name string, now time.Time) vanished {
-	n, there := findNode(nodes, name)
+func (v vanished) next(nodes []*cluster.Node, name string, now time.Time) vanished {
+	n, there := cluster.FindNode(nodes, name)
 	switch {
 	case there:
 		return vanished{last: n, known: true}
@@ -30,10 +35,10 @@ func (v vanished) next(nodes []*Node, name string, now time.Time) vanished {
 }
 
 // end is when the Node counts no more.
-func (v vanished) end() time.Time { return v.since.Add(DefaultSwitchTimes.Leave) }
+func (v vanished) end() time.Time { return v.since.Add(handover.DefaultTimes.Leave) }
 
 // gone returns the Node as it was, while it counts; else nil.
-func (v vanished) gone(now time.Time) *Node {
+func (v vanished) gone(now time.Time) *cluster.Node {
 	if v.since.IsZero() || !now.Before(v.end()) {
 		return nil
 	}

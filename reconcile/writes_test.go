@@ -9,7 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 )
 
 // TestWrites counts what the controller writes to Services, among few and among
@@ -22,10 +23,10 @@ address-pools: [{name: web, protocol: bgp, addresses: [10.0.0.0/16]}]`
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var names []string
-				words := map[reconcile.Key]string{}
+				words := map[cluster.Key]string{}
 				for i := range many {
 					names = append(names, fmt.Sprintf("s%05d", i))
-					words[service("default", names[i]).Key] = "bgp from n1, n2, n3 to r"
+					words[clustertest.Service("default", names[i]).Key] = "bgp from n1, n2, n3 to r"
 				}
 				s := newStage(t, config, services(names...)...)
 				defer s.stop()
@@ -53,7 +54,7 @@ address-pools: [{name: web, protocol: bgp, addresses: [10.0.0.0/16]}]`
 				s.mu.Unlock()
 				s.wake()
 				is("one more gets an address", 1, 100*time.Millisecond)
-				key := service("default", "x").Key
+				key := clustertest.Service("default", "x").Key
 				for i, from := range []string{"n1", "n1, n2", "n1, n2, n3"} {
 					tell(func() { words[key] = "bgp from " + from + " to r" })
 					if i < 2 {

@@ -9,9 +9,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -37,10 +38,10 @@ const resultEvery = 2 * time.Second
 // says what becomes of it.
 type extrasSource struct {
 	opts  extrasSourceOptions
-	text  reconcile.Documents
+	text  source.Documents
 	watch func(context.Context) error
-	tell  func(reconcile.Event) // about the ConfigMap
-	wake  chan struct{}         // capacity 1
+	tell  func(cluster.Event) // about the ConfigMap
+	wake  chan struct{}       // capacity 1
 
 	said frr.ExtrasResult // the last result that was told, without its time
 
@@ -70,7 +71,7 @@ func newExtrasSource(opts extrasSourceOptions) *extrasSource {
 		},
 	})
 	s.text, s.watch = m, m.Run
-	s.tell = func(e reconcile.Event) { opts.Events.ConfigMap(m, e) }
+	s.tell = func(e cluster.Event) { opts.Events.ConfigMap(m, e) }
 	return s
 }
 
@@ -136,17 +137,17 @@ func (s *extrasSource) result() {
 	s.said = r
 	if !r.Applied {
 		s.opts.Logger.Warn("raw configuration refused", "reason", r.Error)
-		s.tell(reconcile.Event{Warning: true, Reason: eventExtrasRefused,
+		s.tell(cluster.Event{Warning: true, Reason: eventExtrasRefused,
 			Message: fmt.Sprintf("node %s: what was in force stays: %s", s.opts.Node, r.Error)})
 		return
 	}
 	s.opts.Logger.Info("raw configuration applied")
 	if r.Remark != "" {
-		s.tell(reconcile.Event{Warning: true, Reason: eventExtrasUnlike,
+		s.tell(cluster.Event{Warning: true, Reason: eventExtrasUnlike,
 			Message: fmt.Sprintf("node %s: it may not stay; write it as \"show running-config\" prints it: %s", s.opts.Node, r.Remark)})
 	}
 	if before.Error != "" {
-		s.tell(reconcile.Event{Reason: eventExtrasApplied, Message: fmt.Sprintf("node %s: FRR runs all of it", s.opts.Node)})
+		s.tell(cluster.Event{Reason: eventExtrasApplied, Message: fmt.Sprintf("node %s: FRR runs all of it", s.opts.Node)})
 	}
 }
 

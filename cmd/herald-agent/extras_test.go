@@ -16,17 +16,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
 type fakeDocument struct {
-	doc  reconcile.Document
+	doc  source.Document
 	read bool
 }
 
-func (f *fakeDocument) Document() (reconcile.Document, bool) { return f.doc, f.read }
+func (f *fakeDocument) Document() (source.Document, bool) { return f.doc, f.read }
 
 func TestExtrasSource(t *testing.T) {
 	dir := t.TempDir()
@@ -37,7 +38,7 @@ func TestExtrasSource(t *testing.T) {
 		s := &extrasSource{
 			opts: extrasSourceOptions{Dir: dir, Node: "n1", Logger: slog.New(slog.NewTextHandler(&log, nil))},
 			text: text, wake: make(chan struct{}, 1),
-			tell: func(e reconcile.Event) { events = append(events, fmt.Sprint(e)) },
+			tell: func(e cluster.Event) { events = append(events, fmt.Sprint(e)) },
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -51,9 +52,9 @@ func TestExtrasSource(t *testing.T) {
 			want string
 		}{
 			{"not read yet", fakeDocument{}, "of the agent before\n"},
-			{"a text", fakeDocument{reconcile.Document{Text: []byte("hostname n1\n")}, true}, "hostname n1\n"},
-			{"another", fakeDocument{reconcile.Document{Text: []byte("hostname n2\n")}, true}, "hostname n2\n"},
-			{"gone", fakeDocument{reconcile.Document{Err: errors.New("not found")}, true}, ""},
+			{"a text", fakeDocument{source.Document{Text: []byte("hostname n1\n")}, true}, "hostname n1\n"},
+			{"another", fakeDocument{source.Document{Text: []byte("hostname n2\n")}, true}, "hostname n2\n"},
+			{"gone", fakeDocument{source.Document{Err: errors.New("not found")}, true}, ""},
 		}
 		for _, step := range steps {
 			*text = step.text
@@ -66,7 +67,7 @@ func TestExtrasSource(t *testing.T) {
 		if got := s.status(); got != nil {
 			t.Errorf("the status of no raw configuration is %+v", got)
 		}
-		*text = fakeDocument{reconcile.Document{Text: []byte("hostname n3\n")}, true}
+		*text = fakeDocument{source.Document{Text: []byte("hostname n3\n")}, true}
 		s.wake <- struct{}{}
 		synctest.Wait()
 		sum := frr.Sum(text.doc.Text)
@@ -90,9 +91,9 @@ func TestExtrasSource(t *testing.T) {
 			}
 		}
 		want := []string{
-			fmt.Sprint(reconcile.Event{Warning: true, Reason: "RawConfigurationRefused", Message: "node n1: what was in force stays: line 2: % Unknown command"}),
-			fmt.Sprint(reconcile.Event{Reason: "RawConfigurationApplied", Message: "node n1: FRR runs all of it"}),
-			fmt.Sprint(reconcile.Event{Warning: true, Reason: "RawConfigurationUnlike", Message: "node n1: it may not stay; write it as \"show running-config\" prints it: FRR shows no a"}),
+			fmt.Sprint(cluster.Event{Warning: true, Reason: "RawConfigurationRefused", Message: "node n1: what was in force stays: line 2: % Unknown command"}),
+			fmt.Sprint(cluster.Event{Reason: "RawConfigurationApplied", Message: "node n1: FRR runs all of it"}),
+			fmt.Sprint(cluster.Event{Warning: true, Reason: "RawConfigurationUnlike", Message: "node n1: it may not stay; write it as \"show running-config\" prints it: FRR shows no a"}),
 		}
 		if diff := cmp.Diff(want, events); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)

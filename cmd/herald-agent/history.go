@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -72,7 +72,7 @@ func newHistory(started time.Time) *history {
 
 // next returns what has changed. Names has the peers that the configuration wants
 // sessions with, and what it calls them.
-func (h *history) next(l look, names map[status.PeerID]string) []reconcile.Event {
+func (h *history) next(l look, names map[status.PeerID]string) []cluster.Event {
 	if !h.seen && !l.answered {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (h *history) next(l look, names map[status.PeerID]string) []reconcile.Event
 		}
 	}
 	slices.SortFunc(ids, status.PeerID.Compare)
-	var events []reconcile.Event
+	var events []cluster.Event
 	for _, id := range ids {
 		p := h.peers[id]
 		name, wanted := names[id]
@@ -186,7 +186,7 @@ func (p *past) guard(at time.Time, was, now status.Session) change {
 
 // limit puts a change into words, unless there were too many of late. What was
 // kept back is made up for by what is true when there may be another event.
-func (p *past) limit(at time.Time, now status.Session, name string, c change) []reconcile.Event {
+func (p *past) limit(at time.Time, now status.Session, name string, c change) []cluster.Event {
 	if c == (change{}) && p.untold == 0 {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (p *past) limit(at time.Time, now status.Session, name string, c change) []
 		c.text += fmt.Sprintf(" (it has changed %d times since the last event)", p.untold)
 		p.untold = 0
 	}
-	return []reconcile.Event{{Warning: c.warning, Reason: c.reason, Message: "BGP session with " + name + " " + c.text}}
+	return []cluster.Event{{Warning: c.warning, Reason: c.reason, Message: "BGP session with " + name + " " + c.text}}
 }
 
 // label returns what people call a peer.

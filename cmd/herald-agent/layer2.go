@@ -15,6 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
@@ -133,7 +136,7 @@ func (l *layer2) Neighborhood() reconcile.Neighborhood {
 		l.members.SetPeers(l.peers(s.Nodes))
 	}
 	v := l.members.View()
-	out.Membership = reconcile.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
+	out.Membership = announce.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 	out.Gaps, out.Asked = v.Gaps, v.Asked
 	l.mu.Lock()
 	out.Leaving = l.leaving
@@ -168,7 +171,7 @@ const claimAge = 45 * time.Second
 
 // claims returns which addresses nodes that are not alive, as far as gossip tells,
 // were heard to announce, and when the first of these claims is too old.
-func claims(s l2.State, known map[l2.MAC]string, alive map[string]bool, now time.Time) (out map[netip.Addr]reconcile.Claim, until time.Time) {
+func claims(s l2.State, known map[l2.MAC]string, alive map[string]bool, now time.Time) (out map[netip.Addr]announce.Claim, until time.Time) {
 	for _, a := range s.Addresses {
 		node, ok := known[a.TakenBy.MAC]
 		end := a.TakenBy.At.Add(claimAge)
@@ -176,9 +179,9 @@ func claims(s l2.State, known map[l2.MAC]string, alive map[string]bool, now time
 			continue
 		}
 		if out == nil {
-			out = map[netip.Addr]reconcile.Claim{}
+			out = map[netip.Addr]announce.Claim{}
 		}
-		out[a.Addr] = reconcile.Claim{Node: node, At: a.TakenBy.At}
+		out[a.Addr] = announce.Claim{Node: node, At: a.TakenBy.At}
 		if until.IsZero() || end.Before(until) {
 			until = end
 		}
@@ -188,7 +191,7 @@ func claims(s l2.State, known map[l2.MAC]string, alive map[string]bool, now time
 
 // peers returns where the agents of other Nodes are. They are in the network of
 // their node, so that its address is theirs.
-func (l *layer2) peers(nodes []*reconcile.Node) []netip.AddrPort {
+func (l *layer2) peers(nodes []*cluster.Node) []netip.AddrPort {
 	var out []netip.AddrPort
 	for _, n := range nodes {
 		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == l.bind.Addr().Is4() })
@@ -213,12 +216,12 @@ func (l *layer2) gone(node string) bool {
 	return !v.Stale && (i < 0 || v.Members[i].Leaving)
 }
 
-func membersOf(list []members.Member) []reconcile.Member {
-	out := make([]reconcile.Member, len(list))
+func membersOf(list []members.Member) []announce.Member {
+	out := make([]announce.Member, len(list))
 	for i, m := range list {
-		out[i] = reconcile.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
+		out[i] = announce.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
 		for _, s := range m.Sent {
-			out[i].Sent = append(out[i].Sent, reconcile.Sent(s))
+			out[i].Sent = append(out[i].Sent, announce.Sent(s))
 		}
 	}
 	return out
@@ -247,7 +250,7 @@ func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
 }
 
 // Set replaces what to answer for.
-func (l *layer2) Set(answers []reconcile.Answer) {
+func (l *layer2) Set(answers []handover.Answer) {
 	want := make([]l2.Announcement, len(answers))
 	for i, a := range answers {
 		want[i] = l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Silent: a.Silent, Round: a.Round}
@@ -255,7 +258,7 @@ func (l *layer2) Set(answers []reconcile.Answer) {
 	l.announcer.Set(want)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	answering := slices.ContainsFunc(answers, func(a reconcile.Answer) bool { return !a.Silent })
+	answering := slices.ContainsFunc(answers, func(a handover.Answer) bool { return !a.Silent })
 	if !answering && l.idle != nil {
 		close(l.idle)
 		l.idle = nil
@@ -270,7 +273,7 @@ func (l *layer2) Ask(on bool) {
 }
 
 // Tell replaces what other agents are answered.
-func (l *layer2) Tell(sent []reconcile.Sent) {
+func (l *layer2) Tell(sent []announce.Sent) {
 	if l.members == nil {
 		return
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
@@ -23,10 +25,10 @@ import (
 
 var values = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
 
-// A cluster that has nodes and nothing else.
-type cluster []*reconcile.Node
+// A oneCluster that has nodes and nothing else.
+type oneCluster []*cluster.Node
 
-func (c cluster) Snapshot() (reconcile.Snapshot, bool) { return reconcile.Snapshot{Nodes: c}, true }
+func (c oneCluster) Snapshot() (cluster.Snapshot, bool) { return cluster.Snapshot{Nodes: c}, true }
 
 func TestLayer2Misuse(t *testing.T) {
 	dir := t.TempDir()
@@ -41,7 +43,7 @@ func TestLayer2Misuse(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := newLayer2(tt.opts, cluster{}, func() {}, slog.New(slog.DiscardHandler))
+			_, err := newLayer2(tt.opts, oneCluster{}, func() {}, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 				t.Errorf("%v, want %s", err, tt.want)
 			}
@@ -74,7 +76,7 @@ func TestReadKey(t *testing.T) {
 
 func TestPeers(t *testing.T) {
 	addr := netip.MustParseAddr
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Addrs: []netip.Addr{addr("10.0.0.1")}},
 		{Name: "n2", Addrs: []netip.Addr{addr("fd00::2"), addr("10.0.0.2"), addr("10.1.0.2")}},
 		{Name: "n3", Addrs: []netip.Addr{addr("fd00::3")}},
@@ -122,7 +124,7 @@ func TestClaims(t *testing.T) {
 		{Addr: addr(1)}, heard(2, 2, time.Second), heard(3, 3, 10*time.Second), heard(4, 3, 50*time.Second), heard(5, 9, time.Second), heard(6, 3, 2*time.Second),
 	}}
 	got, until := claims(s, known, map[string]bool{"n1": true, "n2": true}, now)
-	want := map[netip.Addr]reconcile.Claim{
+	want := map[netip.Addr]announce.Claim{
 		addr(3): {Node: "n3", At: now.Add(-10 * time.Second)},
 		addr(6): {Node: "n3", At: now.Add(-2 * time.Second)},
 	}

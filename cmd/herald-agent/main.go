@@ -15,8 +15,10 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
@@ -44,7 +46,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, which the statuses of Services go with; empty: the Node's")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
 	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with it; empty: there is no FRR")
-	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+reconcile.LabelExcludeNode+" too")
+	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node to gossip on, about which agents are alive; empty: do not, and hold all to be alive")
 	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` to gossip on, UDP and TCP, the same on all nodes")
 	fs.StringVar(&opts.keyDir, "ml-secret-key-path", env("METALLB_ML_SECRET_KEY_PATH"), "`directory` with the secret that gossip is encrypted with, in a file secretkey; empty: clear text")
@@ -127,7 +129,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	// The controllers tell of it in an event: a thousand agents need not.
 	doubt := func(d kube.Doubt) { log.Warn("list in doubt", "reason", d.String()) }
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Nodes: true, EndpointSlices: true})
-	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
+	documents, err := configsource.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -147,7 +149,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	routers := frr.NewVerifier(frr.VerifierOptions{
 		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
-	about := func(e reconcile.Event) { events.Node(o.node, e) }
+	about := func(e cluster.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
 		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
 		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
@@ -182,7 +184,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		Logger:     log,
 		Events:     events.Service,
 		NodeEvents: about,
-		Announce:   reconcile.AnnounceOptions{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
+		Announce:   announce.Options{Class: o.Class, IgnoreExcludeLB: o.ignoreExclude},
 		Protect:    documents.Protect,
 	}
 	var tasks []daemon.Task

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // Nodes without an agent are told to the announcer by their hardware addresses, once the
@@ -21,7 +21,7 @@ func TestRivals(t *testing.T) {
 	mac := func(i byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, i} }
 	addr := func(i byte) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, i}) }
 	entry := func(i byte) l2.Neighbor { return l2.Neighbor{Addr: addr(i), MAC: mac(i)} }
-	nodes := []*reconcile.Node{
+	nodes := []*cluster.Node{
 		{Name: "n1", Addrs: []netip.Addr{addr(1)}},
 		{Name: "n2", Addrs: []netip.Addr{addr(2)}},
 		{Name: "n3", Addrs: []netip.Addr{addr(3)}},
@@ -71,7 +71,7 @@ func TestRivals(t *testing.T) {
 			told, got := false, map[l2.MAC]string(nil)
 			r := rivals{
 				node:      "n1",
-				cluster:   cluster(nodes),
+				cluster:   oneCluster(nodes),
 				view:      func() members.View { return now.view },
 				neighbors: func() ([]l2.Neighbor, error) { return now.table, nil },
 				set:       func(nodes map[l2.MAC]string) { told, got = true, nodes },

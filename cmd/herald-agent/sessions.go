@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -42,7 +43,7 @@ type sessionsOptions struct {
 	Reader  reader
 	Reopen  func(context.Context, status.PeerID) (bool, error) // restarts BFD with a peer, if it has BFD
 	Changed func()                                             // called when a session has come up or gone down
-	Tell    func(reconcile.Event)                              // called with each event about the node
+	Tell    func(cluster.Event)                                // called with each event about the node
 	Present func(netip.Addr) bool                              // whether an interface that is up has an address
 	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
 	See     func(down bool) sight                              // asks the kernel about connections, those that wait too while a session is down

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -51,7 +52,7 @@ func TestSessions(t *testing.T) {
 		Reader:  &fakeReader{answers: [][]frr.Session{nil, {down}, {up}, {up}, {down}, {up}, nil}},
 		Reopen:  func(context.Context, status.PeerID) (bool, error) { return false, nil },
 		Changed: func() { changes++ },
-		Tell:    func(e reconcile.Event) { events = append(events, e.Reason) },
+		Tell:    func(e cluster.Event) { events = append(events, e.Reason) },
 		See:     func(bool) sight { return sight{} },
 		Publish: func(all []reconcile.SessionState) {
 			for _, a := range all {
@@ -143,7 +144,7 @@ func TestSessionsWithoutNextHop(t *testing.T) {
 		there := false
 		s := newSessions(sessionsOptions{
 			Reader: reader, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
-			Changed: func() {}, Tell: func(reconcile.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Changed: func() {}, Tell: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
 			Present: func(a netip.Addr) bool { return there && a == local },
 			See:     func(bool) sight { return sight{} },
 		})
@@ -173,7 +174,7 @@ func TestSessionsWithoutBFD(t *testing.T) {
 		var reopened []string
 		s := newSessions(sessionsOptions{
 			See:    func(bool) sight { return sight{} },
-			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(reconcile.Event) {},
+			Reader: &fakeReader{answers: slices.Repeat([][]frr.Session{down}, 8)}, Changed: func() {}, Tell: func(cluster.Event) {},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)), Present: func(netip.Addr) bool { return true },
 			Reopen: func(_ context.Context, p status.PeerID) (bool, error) {
 				reopened = append(reopened, p.String())

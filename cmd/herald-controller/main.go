@@ -14,11 +14,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/cmd/internal/source"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -44,7 +48,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a Service that was deleted is kept for a new one of the same name; 0: not at all")
-	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "agents have this flag too: announcing from nodes labelled "+reconcile.LabelExcludeNode)
+	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "agents have this flag too: announcing from nodes labelled "+announce.LabelExcludeNode)
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -86,7 +90,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	events := kube.NewRecorder(client, name, log.With("component", "events"))
 	doubt := func(d kube.Doubt) {
 		log.Warn("list in doubt", "reason", d.String())
-		events.Namespace(o.Namespace, reconcile.Event{Warning: true, Reason: reconcile.EventListInDoubt, Message: d.String()})
+		events.Namespace(o.Namespace, cluster.Event{Warning: true, Reason: source.EventListInDoubt, Message: d.String()})
 	}
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
 	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
@@ -96,7 +100,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Live:       func(r *status.Report) { r.Contests = contests.List() },
 	})
 
-	documents, err := source.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
+	documents, err := configsource.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
@@ -114,13 +118,13 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		Events:   events.Service,
 		Reporter: board,
 		Logger:   log,
-		Assign:   reconcile.AssignOptions{Class: o.Class, Grace: o.grace},
+		Assign:   assign.Options{Class: o.Class, Grace: o.grace},
 
 		IgnoreExcludeLB: o.ignoreExclude,
 	}
 	controllerOpts.Documents, controllerOpts.Protect = documents, documents.Protect
 	if documents.ConfigMap != nil {
-		controllerOpts.ConfigEvents = func(e reconcile.Event) { events.ConfigMap(documents.ConfigMap, e) }
+		controllerOpts.ConfigEvents = func(e cluster.Event) { events.ConfigMap(documents.ConfigMap, e) }
 	}
 	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {

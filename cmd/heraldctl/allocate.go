@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -23,7 +25,7 @@ type allocateJob struct {
 	source
 	services []string // files and folders; none: the cluster's
 	format   format
-	assign   reconcile.AssignOptions
+	assign   assign.Options
 }
 
 func allocateCommand() *cobra.Command {
@@ -82,7 +84,7 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 		return err
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
-	results := reconcile.NewPreview(s, j.assign).Apply(cfg)
+	results := assign.NewPreview(s, j.assign).Apply(cfg)
 	if j.format == asJSON {
 		list := []allocation{}
 		for _, o := range results {
@@ -109,7 +111,7 @@ type allocation struct {
 
 // warnOverlaps prints which pools have addresses that the cluster itself uses, as
 // far as the objects of a file tell.
-func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s reconcile.Snapshot) {
+func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s cluster.Snapshot) {
 	for _, text := range reconcile.Overlaps(cfg, s.Nodes, s.Services) {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/manifest"
@@ -111,18 +112,18 @@ func (s source) config(cmd *cobra.Command) (*config.Config, error) {
 // the cluster. It prints what is wrong, and returns errInvalid if that is an
 // error.
 func (s source) objects(cmd *cobra.Command, files []string, draft bool,
-	fromCluster func(context.Context, *kube.Client) (reconcile.Snapshot, error),
-) (reconcile.Snapshot, error) {
+	fromCluster func(context.Context, *kube.Client) (cluster.Snapshot, error),
+) (cluster.Snapshot, error) {
 	if len(files) == 0 {
 		client, err := connect(s.kubeconfig)
 		if err != nil {
-			return reconcile.Snapshot{}, err
+			return cluster.Snapshot{}, err
 		}
 		return fromCluster(cmd.Context(), client)
 	}
 	texts, err := source{files: files, recursive: s.recursive}.texts(cmd)
 	if err != nil {
-		return reconcile.Snapshot{}, err
+		return cluster.Snapshot{}, err
 	}
 	var objects []*manifest.Object
 	var findings []manifest.Finding
@@ -137,7 +138,7 @@ func (s source) objects(cmd *cobra.Command, files []string, draft bool,
 		cmd.PrintErrln(f)
 	}
 	if has(findings, manifest.Error) {
-		return reconcile.Snapshot{}, errInvalid
+		return cluster.Snapshot{}, errInvalid
 	}
 	return snapshot, nil
 }

@@ -11,8 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // A diffJob is what heraldctl diff was asked for.
@@ -22,7 +23,7 @@ type diffJob struct {
 	from     []string // files and folders; none: what the statuses say
 	fromNow  bool     // in place of from: what the cluster's configuration says
 	format   format
-	assign   reconcile.AssignOptions
+	assign   assign.Options
 }
 
 func diffCommand() *cobra.Command {
@@ -87,8 +88,8 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	}
 	// By age, as the controller takes them; in the file's order where that is
 	// not known.
-	slices.SortStableFunc(s.Services, func(a, b *reconcile.Service) int { return a.Created.Compare(b.Created) })
-	preview := reconcile.NewPreview(s, j.assign)
+	slices.SortStableFunc(s.Services, func(a, b *cluster.Service) int { return a.Created.Compare(b.Created) })
+	preview := assign.NewPreview(s, j.assign)
 	before := preview.Results()
 	if len(j.from) > 0 || j.fromNow {
 		old := j.source
@@ -104,7 +105,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	if err := j.write(cmd, changes); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(changes, func(c change) bool { return c.Change != reconcile.Keep }) {
+	if slices.ContainsFunc(changes, func(c change) bool { return c.Change != assign.Keep }) {
 		return errChanges
 	}
 	return nil
@@ -112,22 +113,22 @@ func (j diffJob) run(cmd *cobra.Command) error {
 
 // A change is an item of the JSON list.
 type change struct {
-	Service string           `json:"service"`
-	Change  reconcile.Change `json:"change"`
-	From    []netip.Addr     `json:"from"` // never null
-	To      []netip.Addr     `json:"to"`   // never null
-	Pool    string           `json:"pool"`
-	Reason  string           `json:"reason"`
-	Message string           `json:"message"`
+	Service string        `json:"service"`
+	Change  assign.Change `json:"change"`
+	From    []netip.Addr  `json:"from"` // never null
+	To      []netip.Addr  `json:"to"`   // never null
+	Pool    string        `json:"pool"`
+	Reason  string        `json:"reason"`
+	Message string        `json:"message"`
 }
 
 // compare says what becomes of each Service, in the order of both lists.
-func compare(before, after []reconcile.Result) []change {
+func compare(before, after []assign.Result) []change {
 	list := []change{}
 	for i, o := range after {
 		c := change{
 			Service: o.Service.String(),
-			Change:  reconcile.ChangeOf(before[i].Addrs, o.Addrs),
+			Change:  assign.ChangeOf(before[i].Addrs, o.Addrs),
 			From:    addressList(before[i].Addrs), To: addressList(o.Addrs),
 			Pool: o.Pool, Reason: string(o.Reason), Message: o.Message,
 		}
@@ -143,14 +144,14 @@ func (j diffJob) write(cmd *cobra.Command, changes []change) error {
 	if j.format == asJSON {
 		return writeJSON(cmd.OutOrStdout(), changes)
 	}
-	count := map[reconcile.Change]int{}
+	count := map[assign.Change]int{}
 	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	for _, c := range changes {
 		count[c.Change]++
-		if c.Change == reconcile.Keep {
+		if c.Change == assign.Keep {
 			continue
 		}
-		if count[reconcile.Lose]+count[reconcile.Move]+count[reconcile.Gain] == 1 {
+		if count[assign.Lose]+count[assign.Move]+count[assign.Gain] == 1 {
 			fmt.Fprintf(tab, "CHANGE\tSERVICE\tFROM\tTO\tPOOL\tWHY\n")
 		}
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
@@ -159,6 +160,6 @@ func (j diffJob) write(cmd *cobra.Command, changes []change) error {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d keep, %d lose, %d move, %d gain\n",
-		count[reconcile.Keep], count[reconcile.Lose], count[reconcile.Move], count[reconcile.Gain])
+		count[assign.Keep], count[assign.Lose], count[assign.Move], count[assign.Gain])
 	return nil
 }

@@ -14,9 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -32,8 +33,8 @@ var errKept = errors.New("the node still announces addresses")
 
 // A drainer has nodes drain.
 type drainer interface {
-	Node(ctx context.Context, name string) (*reconcile.Node, error)
-	Drain(ctx context.Context, name string, d reconcile.Drain) error
+	Node(ctx context.Context, name string) (*cluster.Node, error)
+	Drain(ctx context.Context, name string, d cluster.Drain) error
 	reporter
 }
 
@@ -61,14 +62,14 @@ func drainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
 		Short: "Have a node hand over what it announces",
-		Long: `Drain sets the annotation ` + reconcile.AnnotationDrain + ` of a Node. Its agent then tells
+		Long: `Drain sets the annotation ` + cluster.AnnotationDrain + ` of a Node. Its agent then tells
 routers to prefer other paths (RFC 8326), hands over what it answers for on layer 2, and
-withdraws its routes once FRR has asked for other paths for ` + reconcile.DefaultDrainHold.String() + `, or as long as
+withdraws its routes once FRR has asked for other paths for ` + cluster.DefaultDrainHold.String() + `, or as long as
 --hold says. What no other node was seen to announce (a router was sent the route, or the
 node has answered) it goes on announcing until one is, unless --force is given.
 The node stays so until "undrain". A node that drains already is left as it is, but for
 --force and --hold, which count from when it began: whoever sees that routers have moved
-ends the wait with --hold ` + reconcile.MinDrainHold.String() + `.
+ends the wait with --hold ` + cluster.MinDrainHold.String() + `.
 
 With --wait it asks the node's agent, by way of the API server, until that announces
 nothing any more, or only what no other node was seen to announce, and lists what was
@@ -81,7 +82,7 @@ time.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed(holdFlag) {
 				job.hold = 0
-			} else if err := reconcile.CheckDrainHold(job.hold); err != nil {
+			} else if err := cluster.CheckDrainHold(job.hold); err != nil {
 				return err
 			}
 			d, err := connect(job.kubeconfig)
@@ -95,7 +96,7 @@ time.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in; with --wait")
 	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node was seen to announce")
-	flags.DurationVar(&job.hold, holdFlag, reconcile.DefaultDrainHold, "how long to ask for other paths before routes are withdrawn")
+	flags.DurationVar(&job.hold, holdFlag, cluster.DefaultDrainHold, "how long to ask for other paths before routes are withdrawn")
 	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only what no other node does")
 	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait; besides --hold")
 	return cmd
@@ -112,7 +113,7 @@ func undrainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := d.Drain(cmd.Context(), args[0], reconcile.Drain{}); err != nil {
+			if err := d.Drain(cmd.Context(), args[0], cluster.Drain{}); err != nil {
 				return err
 			}
 			cmd.Printf("node %s announces again\n", args[0])
@@ -159,12 +160,12 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 }
 
 // begin has a node drain, unless it does so already, and returns how it does.
-func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (reconcile.Drain, error) {
+func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (cluster.Drain, error) {
 	n, err := d.Node(ctx, node)
 	if err != nil {
-		return reconcile.Drain{}, err
+		return cluster.Drain{}, err
 	}
-	want := reconcile.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
+	want := cluster.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
 	if !n.Drain.IsZero() { // it has asked for other paths already
 		want.Since, want.Hold = n.Drain.Since, cmp.Or(j.hold, n.Drain.Hold)
 	}
@@ -175,11 +176,11 @@ func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Ti
 }
 
 // holdOf returns how long a node asks for other paths.
-func holdOf(d reconcile.Drain) time.Duration { return cmp.Or(d.Hold, reconcile.DefaultDrainHold) }
+func holdOf(d cluster.Drain) time.Duration { return cmp.Or(d.Hold, cluster.DefaultDrainHold) }
 
 // await asks the node's agent until the drain is over. An agent that does not
 // answer may be one that has just been started.
-func (j drainJob) await(ctx context.Context, d drainer, node string, drain reconcile.Drain) (reconcile.Drainage, error) {
+func (j drainJob) await(ctx context.Context, d drainer, node string, drain cluster.Drain) (announce.DrainProgress, error) {
 	limit := j.timeout + holdOf(drain)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
 	defer cancel()
@@ -189,7 +190,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain recon
 		r, err := j.report(ctx, d, node)
 		left := ""
 		if err == nil {
-			g, over := reconcile.DrainageOf(r, drain)
+			g, over := announce.DrainProgressOf(r, drain)
 			if over {
 				return g, nil
 			}
@@ -200,7 +201,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain recon
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return reconcile.Drainage{}, fmt.Errorf("wait for node %s: %w: %s", node, context.Cause(ctx), left)
+			return announce.DrainProgress{}, fmt.Errorf("wait for node %s: %w: %s", node, context.Cause(ctx), left)
 		}
 	}
 }
@@ -220,7 +221,7 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 
 // printDrainage lists what became of what a node has announced. Handed over is only
 // what another node was seen to announce.
-func printDrainage(out io.Writer, node string, before []status.Decision, g reconcile.Drainage, drain reconcile.Drain) {
+func printDrainage(out io.Writer, node string, before []status.Decision, g announce.DrainProgress, drain cluster.Drain) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	in := func(list []status.Decision, d status.Decision) bool {
 		return slices.ContainsFunc(list, func(l status.Decision) bool {

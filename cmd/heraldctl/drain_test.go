@@ -15,22 +15,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
 // A fakeNode is a cluster of one Node, whose agent says something else each time
 // that it is asked, and goes on saying the last of it.
 type fakeNode struct {
-	node    reconcile.Node
+	node    cluster.Node
 	drained time.Time // since when
 	writes  int
 	reports []status.Report // Node "" is that the agent does not answer
 	absent  []string        // agents' pods that do not run
 }
 
-func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error) {
+func (f *fakeNode) Node(_ context.Context, name string) (*cluster.Node, error) {
 	if name != f.node.Name {
 		return nil, errors.New("not found")
 	}
@@ -38,7 +38,7 @@ func (f *fakeNode) Node(_ context.Context, name string) (*reconcile.Node, error)
 	return &n, nil
 }
 
-func (f *fakeNode) Drain(_ context.Context, _ string, d reconcile.Drain) error {
+func (f *fakeNode) Drain(_ context.Context, _ string, d cluster.Drain) error {
 	f.node.Drain, f.drained = d, time.Now()
 	f.writes++
 	return nil
@@ -70,7 +70,7 @@ func (f *fakeNode) Report(_ context.Context, a kube.Agent) (status.Report, error
 
 func TestDrainBegins(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 500, time.UTC)
-	f := &fakeNode{node: reconcile.Node{Name: "n1"}}
+	f := &fakeNode{node: cluster.Node{Name: "n1"}}
 	steps := []struct {
 		name   string
 		force  bool
@@ -91,7 +91,7 @@ func TestDrainBegins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := reconcile.Drain{Since: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Hold: s.want, Force: s.force}
+		want := cluster.Drain{Since: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), Hold: s.want, Force: s.force}
 		if f.node.Drain != want || got != want || f.writes != s.writes {
 			t.Errorf("%s: %v, said to be %v, after %d writes, want %v after %d", s.name, f.node.Drain, got, f.writes, want, s.writes)
 		}
@@ -151,7 +151,7 @@ func TestDrainWaits(t *testing.T) {
 		{
 			name:    "all goes",
 			reports: []status.Report{announcing("yes", "yes"), announcing("yes", "yes"), silent, announcing("no", "yes"), announcing("no", "no")},
-			after:   reconcile.DefaultDrainHold,
+			after:   cluster.DefaultDrainHold,
 			want: []string{
 				"handed over  ns/a  192.0.2.1  bgp",
 				"handed over  ns/b  192.0.2.2  bgp",
@@ -168,7 +168,7 @@ func TestDrainWaits(t *testing.T) {
 		{
 			name:    "one goes for another reason",
 			reports: []status.Report{announcing("yes", "yes"), announcing("dead", "no")},
-			after:   reconcile.DefaultDrainHold,
+			after:   cluster.DefaultDrainHold,
 			want: []string{
 				"withdrawn    ns/a  192.0.2.1  bgp",
 				"handed over  ns/b  192.0.2.2  bgp",
@@ -179,14 +179,14 @@ func TestDrainWaits(t *testing.T) {
 			name:    "by force, all of it",
 			force:   true,
 			reports: []status.Report{announcing("no", "yes"), announcing("no", "no")},
-			after:   reconcile.DefaultDrainHold,
+			after:   cluster.DefaultDrainHold,
 			want:    []string{"withdrawn  ns/b  192.0.2.2  bgp", "node n1 announces nothing any more"},
 		},
 		{
 			name:    "one stays",
 			reports: []status.Report{announcing("yes", "yes"), announcing("last", "no")},
 			err:     errKept.Error(),
-			after:   reconcile.DefaultDrainHold,
+			after:   cluster.DefaultDrainHold,
 			want: []string{
 				"handed over  ns/b  192.0.2.2  bgp",
 				"kept         ns/a  192.0.2.1  bgp  the node drains, but no other announces the address",
@@ -197,19 +197,19 @@ func TestDrainWaits(t *testing.T) {
 			name:    "never over",
 			reports: []status.Report{announcing("yes", "yes"), announcing("no", "yes")},
 			err:     "wait for node n1: not over after 1m10s: the node still announces 1 addresses",
-			after:   time.Minute + reconcile.DefaultDrainHold,
+			after:   time.Minute + cluster.DefaultDrainHold,
 		},
 		{
 			name:    "the agent is gone",
 			reports: []status.Report{announcing("yes", "yes"), silent},
 			err:     "wait for node n1: not over after 1m10s: agent of n1: refused",
-			after:   time.Minute + reconcile.DefaultDrainHold,
+			after:   time.Minute + cluster.DefaultDrainHold,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: tt.reports}
+				f := &fakeNode{node: cluster.Node{Name: "n1"}, reports: tt.reports}
 				var out bytes.Buffer
 				start := time.Now()
 				err := drainJob{namespace: "ours", hold: tt.hold, force: tt.force, wait: true, timeout: time.Minute}.run(t.Context(), f, "n1", &out)
@@ -232,7 +232,7 @@ func TestDrainWaits(t *testing.T) {
 // waited for.
 func TestDrainNobodyToAsk(t *testing.T) {
 	for _, job := range []drainJob{{namespace: "ours", wait: true}, {namespace: "theirs", wait: true}} {
-		f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: []status.Report{{}}}
+		f := &fakeNode{node: cluster.Node{Name: "n1"}, reports: []status.Report{{}}}
 		if err := job.run(t.Context(), f, "n1", new(bytes.Buffer)); err == nil || !strings.HasPrefix(err.Error(), "agent of n1: ") {
 			t.Errorf("in %s: %v, want that the agent cannot be asked", job.namespace, err)
 		}
@@ -240,7 +240,7 @@ func TestDrainNobodyToAsk(t *testing.T) {
 			t.Errorf("in %s: the node drains", job.namespace)
 		}
 	}
-	f := &fakeNode{node: reconcile.Node{Name: "n1"}}
+	f := &fakeNode{node: cluster.Node{Name: "n1"}}
 	if err := (drainJob{}).run(t.Context(), f, "n1", new(bytes.Buffer)); err != nil || f.writes != 1 {
 		t.Errorf("without waiting: %v after %d writes", err, f.writes)
 	}

@@ -11,8 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -22,7 +23,7 @@ type renderJob struct {
 	source
 	manifests   []string // files and folders; none: the cluster's objects
 	node        string
-	announce    reconcile.AnnounceOptions
+	announce    announce.Options
 	showSecrets bool
 	decisions   bool
 }
@@ -60,7 +61,7 @@ mistake, 2 if one cannot be read.`,
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.node, "node", "", "name of the node")
 	flags.StringVar(&job.announce.Class, "lb-class", "", "as the agent's flag: spec.loadBalancerClass of the Services to announce")
-	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "as the agent's flag: announce from nodes labelled "+reconcile.LabelExcludeNode)
+	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "as the agent's flag: announce from nodes labelled "+announce.LabelExcludeNode)
 	flags.BoolVar(&job.showSecrets, "show-secrets", false, "print passwords")
 	flags.BoolVar(&job.decisions, "decisions", false, "print as JSON what is announced and why, instead of frr.conf")
 	if err := cmd.MarkFlagRequired("node"); err != nil {
@@ -84,13 +85,13 @@ func (j renderJob) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(s.Nodes, func(n *reconcile.Node) bool { return n.Name == j.node }) {
+	if !slices.ContainsFunc(s.Nodes, func(n *cluster.Node) bool { return n.Name == j.node }) {
 		cmd.PrintErrf("%s: no Node %q\n", together(j.manifests), j.node)
 		return errInvalid
 	}
 	warnOverlaps(cmd, together(j.manifests), cfg, s)
-	s.Config.Config = cfg
-	d := reconcile.Foresee(s, j.node, j.announce)
+	s.Config = cfg
+	d := announce.Foresee(s, j.node, j.announce)
 	if j.decisions {
 		return writeDecisions(cmd.OutOrStdout(), d)
 	}
@@ -107,7 +108,7 @@ func (j renderJob) run(cmd *cobra.Command) error {
 }
 
 // writeDecisions prints who is announced what, and why not, as JSON.
-func writeDecisions(w io.Writer, d reconcile.Desired) error {
+func writeDecisions(w io.Writer, d announce.Desired) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	err := enc.Encode(struct {

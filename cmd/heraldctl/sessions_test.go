@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -30,7 +30,7 @@ func TestSessions(t *testing.T) {
 		{Name: "r4", Address: netip.MustParseAddr("10.0.0.1"), ASN: 64513, Reason: status.AddressConflict, Detail: "r1 has the same address"},
 		{Name: "r5", Address: netip.MustParseAddr("10.0.0.5"), ASN: 64513, Reason: status.NodeNotSelected},
 	}}
-	f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: []status.Report{r}}
+	f := &fakeNode{node: cluster.Node{Name: "n1"}, reports: []status.Report{r}}
 	all, err := sessionsOf(t.Context(), f, "ours", nil)
 	if err == nil || err.Error() != "agent of n0: refused" {
 		t.Errorf("an agent that does not answer: %v", err)
@@ -86,7 +86,7 @@ func TestNoSessions(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &fakeNode{node: reconcile.Node{Name: "n1"}, reports: []status.Report{tt.report}, absent: tt.absent}
+			f := &fakeNode{node: cluster.Node{Name: "n1"}, reports: []status.Report{tt.report}, absent: tt.absent}
 			all, err := sessionsOf(t.Context(), only{f}, tt.namespace, nil)
 			if len(all) > 0 || err == nil || err.Error() != tt.want {
 				t.Errorf("%v, %d peers, want %s", err, len(all), tt.want)

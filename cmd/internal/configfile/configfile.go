@@ -18,7 +18,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/source"
 )
 
 const (
@@ -39,8 +39,8 @@ type File struct {
 	path string
 	wake func()
 
-	mu  sync.Mutex          // guards doc
-	doc *reconcile.Document // nil: not read yet
+	mu  sync.Mutex       // guards doc
+	doc *source.Document // nil: not read yet
 }
 
 // New returns a File that has not been read until it runs. The path is of a
@@ -49,7 +49,7 @@ type File struct {
 func New(path string, wake func()) *File { return &File{path: path, wake: wake} }
 
 // Document returns the newest content, and whether any was read yet.
-func (f *File) Document() (doc reconcile.Document, read bool) {
+func (f *File) Document() (doc source.Document, read bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.doc == nil {
@@ -106,7 +106,7 @@ func (f *File) file() string {
 }
 
 func (f *File) read() {
-	doc := reconcile.Document{Source: f.path}
+	doc := source.Document{Source: f.path}
 	text, err := os.ReadFile(f.file())
 	var pathErr *fs.PathError
 	switch {
@@ -126,7 +126,7 @@ func (f *File) read() {
 }
 
 // replace reports whether doc says anything new.
-func (f *File) replace(doc reconcile.Document) bool {
+func (f *File) replace(doc source.Document) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.doc

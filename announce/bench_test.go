@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"testing"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+)
+
+// BenchmarkAnnounce measures one pass over a cluster of three nodes with two
+// peers and that many Services in one pool.
+func BenchmarkAnnounce(b *testing.B) {
+	for _, services := range []int{1000, 10000} {
+		b.Run(strconv.Itoa(services), func(b *testing.B) {
+			s := bigCluster(b, services)
+			b.ReportAllocs()
+			for b.Loop() {
+				d := announce.BGP(s, "n2", announce.Options{})
+				if len(d.BGP.Networks) != services {
+					b.Fatalf("%d networks", len(d.BGP.Networks))
+				}
+			}
+		})
+	}
+}
+
+// bigCluster returns a cluster of three nodes, two peers and that many Services
+// with an endpoint on each node.
+func bigCluster(tb testing.TB, services int) cluster.Snapshot {
+	tb.Helper()
+	pool, err := config.ParseRange("10.32.0.0/12")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s := cluster.Snapshot{
+		Config: &config.Config{
+			Pools: []config.Pool{{Name: "pool", Addresses: []config.Range{pool}}},
+			Peers: []config.Peer{
+				{Name: "r1", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.254")},
+				{Name: "r2", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.253")},
+			},
+			BGPAdvertisements: []config.BGPAdvertisement{{AggregationLength: 32, AggregationLengthV6: 128}},
+		},
+		Endpoints: map[cluster.Key][]cluster.Endpoint{},
+	}
+	for i := range 3 {
+		s.Nodes = append(s.Nodes, &cluster.Node{
+			Name:  fmt.Sprintf("n%d", i+1),
+			Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})},
+		})
+	}
+	for i := range services {
+		key := cluster.Key{Namespace: "default", Name: fmt.Sprintf("service-%05d", i)}
+		// Addresses that are not in the order of the names, as in a cluster
+		// where Services come and go.
+		n := i * 7919 % services
+		s.Services = append(s.Services, &cluster.Service{
+			Key:          key,
+			LoadBalancer: true,
+			Ingress:      []string{netip.AddrFrom4([4]byte{10, 32, byte(n >> 8), byte(n)}).String()},
+		})
+		s.Endpoints[key] = []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	}
+	return s
+}
+
+// BenchmarkAnnounceDrained measures one pass of a node that drains, in a cluster of
+// 1,000 nodes and 10,000 Services: all others were seen to announce all of it, or none
+// of them.
+func BenchmarkAnnounceDrained(b *testing.B) {
+	const services, nodes = 10_000, 1000
+	s := bigCluster(b, services)
+	s.Nodes = nil
+	runs := [][2]netip.Addr{{netip.MustParseAddr("10.32.0.0"), netip.MustParseAddr("10.32.255.255")}}
+	all := []announce.Sent{{Peers: []string{"r1", "r2"}, Runs: runs}}
+	var m announce.Membership
+	for i := range nodes {
+		name := fmt.Sprintf("n%03d", i)
+		s.Nodes = append(s.Nodes, &cluster.Node{Name: name})
+		m.Members = append(m.Members, announce.Member{Node: name, Answered: true})
+	}
+	s.Nodes[0].Drain.Since = began
+	for _, seen := range []bool{true, false} {
+		b.Run("seen="+strconv.FormatBool(seen), func(b *testing.B) {
+			for i := range m.Members {
+				if m.Members[i].Sent = nil; seen {
+					m.Members[i].Sent = all
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				d := announce.BGP(s, "n000", announce.Options{Members: m, Drained: true})
+				if (len(d.BGP.Networks) == 0) != seen {
+					b.Fatalf("%d networks", len(d.BGP.Networks))
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package announce decides what a node announces: its routes and BGP sessions, and
+// the addresses that it owns on layer 2. It is pure.
+package announce
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// BGP decides what a node announces: which routes, to which peers, with
+// which attributes, and for every address of a Service why it is announced or
+// not. Sessions are wanted on every node that its peers select, with routes to
+// announce or without, so that the first route does not wait for one. Without a
+// configuration the result is zero.
+func BGP(s cluster.Snapshot, node string, opts Options) Desired {
+	if s.Config == nil {
+		return Desired{}
+	}
+	cfg := *s.Config
+	n, known := cluster.FindNode(s.Nodes, node)
+	d := Desired{}
+	var sessions []session
+	if !known && opts.Gone != nil {
+		n = *opts.Gone
+	}
+	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
+	d.MadeID = madeID(d.BGP, n)
+	a := announcer{
+		snapshot:  s,
+		opts:      opts,
+		refused:   Refusal(n, known, opts),
+		node:      node,
+		layer2:    opts.Layer2,
+		pools:     NewIndex(cfg),
+		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
+		decisions: make([]status.Decision, 0, len(s.Services)),
+	}
+	a.drain(n)
+	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
+	for _, svc := range s.Services {
+		if svc.LoadBalancer && svc.Class == opts.Class {
+			a.service(svc, s.Endpoints[svc.Key])
+		}
+	}
+	d.Decisions, d.Last, d.Unseen, d.Drain = a.decisions, a.last, a.unseen, n.Drain
+	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
+	d.BGP.Classes, d.BGP.Networks = a.routes.render()
+	return d
+}
+
+// Refusal says why a node announces nothing at all; it is empty if it may.
+func Refusal(n cluster.Node, known bool, opts Options) status.Reason {
+	_, excluded := n.Labels[LabelExcludeNode]
+	switch {
+	case !known:
+		return status.NodeUnknown
+	case n.NetworkUnavailable:
+		return status.NodeNetworkDown
+	case excluded && !opts.IgnoreExcludeLB:
+		return status.NodeExcluded
+	}
+	return ""
+}
+
+// An announcer collects the decisions of one pass.
+type announcer struct {
+	snapshot  cluster.Snapshot
+	opts      Options
+	node      string
+	refused   status.Reason // why this node announces nothing; empty if it may
+	layer2    bool          // AnnounceLayer2 decides about layer 2
+	pools     Index
+	policies  policies
+	drained   *withdrawal  // nil: the node does not drain
+	others    *succession  // nil: not needed yet
+	last      []netip.Addr // that no other node was seen to announce, though this one drains
+	unseen    []netip.Addr // likewise, but this one does not announce it either
+	left      map[netip.Addr]Succession
+	kept      map[string]Succession
+	alone     int
+	routes    routes
+	decisions []status.Decision
+	prefixes  []netip.Prefix // holds the Routes of all decisions
+}
+
+// service decides about all addresses of a Service.
+func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) {
+	name := svc.String()
+	if len(svc.Ingress) == 0 {
+		a.decisions = append(a.decisions, status.Decision{Service: name, Reason: status.NoAddress})
+		return
+	}
+	first := len(a.decisions)
+	reach := newReach(endpoints, a.node)
+	for i, text := range svc.Ingress {
+		addr, err := netip.ParseAddr(text)
+		switch {
+		case slices.Contains(svc.Ingress[:i], text):
+		case err != nil || addr.Zone() != "":
+			a.decisions = append(a.decisions, status.Decision{
+				Service: name,
+				Reason:  status.InvalidAddress,
+				Detail:  fmt.Sprintf("status has %q", text),
+			})
+		default:
+			a.address(svc, name, addr.Unmap(), reach, endpoints)
+		}
+	}
+	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
+		return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
+	})
+}
+
+// address decides about one address of a Service.
+func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, reach reach, endpoints []cluster.Endpoint) {
+	d := status.Decision{Service: name, Addr: addr}
+	pool := a.pools.Find(addr)
+	if pool == nil {
+		d.Reason = status.NotInPool
+		a.decisions = append(a.decisions, d)
+		return
+	}
+	d.Pool = pool.Name
+	if len(pool.BGP) > 0 {
+		d := a.overBGP(d, svc, pool, reach, endpoints)
+		a.leave(d, svc, pool, reach, endpoints)
+		a.keep(d, svc, pool, endpoints)
+		if a.opts.Leaving && d.Announce {
+			if s := a.succession().of(svc, pool, addr, endpoints, ""); s.Able && !s.Confirmed {
+				a.alone++
+			}
+		}
+		a.decisions = append(a.decisions, d)
+	}
+	if len(pool.Layer2) > 0 && !a.layer2 {
+		d := d
+		d.Protocol, d.Reason = status.Layer2, status.Layer2Unsupported
+		a.decisions = append(a.decisions, d)
+	}
+	if len(pool.BGP) == 0 && len(pool.Layer2) == 0 {
+		d.Reason = status.NoAdvertisement
+		a.decisions = append(a.decisions, d)
+	}
+}
+
+// overBGP completes the decision about an address of a pool, and adds its
+// routes.
+func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *PoolAds, reach reach, endpoints []cluster.Endpoint) status.Decision {
+	d.Protocol = status.BGP
+	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
+	if p.reason != "" {
+		d.Reason, d.Detail = p.reason, p.detail
+		return d
+	}
+	if reason := cmp.Or(a.refused, reach.refusal(d.Addr.Is4(), svc.Local)); reason != "" {
+		d.Reason = reason
+		return d
+	}
+	if len(p.routes) == 0 {
+		d.Reason = status.NoPeers
+		return d
+	}
+	if a.drainRefusal(&d, svc, pool, endpoints) {
+		return d
+	}
+	d.Peers = p.peers
+	first := len(a.prefixes)
+	var kept []conflict
+	for _, r := range p.routes {
+		prefix := netip.PrefixFrom(d.Addr, r.bits).Masked()
+		conflicts, added := a.routes.add(prefix, r.class, svc.Key)
+		kept = append(kept, conflicts...)
+		if added {
+			a.prefixes = append(a.prefixes, prefix)
+		}
+	}
+	d.Routes = a.prefixes[first:len(a.prefixes):len(a.prefixes)]
+	if len(kept) > 0 {
+		d.Detail = kept[0].String()
+		d.Peers = a.policies.told(p, d.Addr, kept)
+	}
+	if len(d.Routes) == 0 {
+		d.Reason, d.Routes, d.Peers = kept[0].reason, nil, nil
+		return d
+	}
+	d.Announce, d.Reason = true, status.Announced
+	return d
+}
+
+// A reach says where the usable endpoints of a Service are. Traffic to an
+// address goes to endpoints of its own family.
+type reach struct{ anywhere, here struct{ v4, v6 bool } }
+
+func newReach(endpoints []cluster.Endpoint, node string) reach {
+	var r reach
+	for _, e := range endpoints {
+		here := e.Node == node
+		if e.IPv6 {
+			r.anywhere.v6 = true
+			r.here.v6 = r.here.v6 || here
+		} else {
+			r.anywhere.v4 = true
+			r.here.v4 = r.here.v4 || here
+		}
+	}
+	return r
+}
+
+// refusal says why a node must not attract traffic for the Service; it is empty
+// if it may. A node without endpoints of its own may, unless traffic has to
+// stay local: it passes it on.
+func (r reach) refusal(is4, local bool) status.Reason {
+	anywhere, here := r.anywhere.v6, r.here.v6
+	if is4 {
+		anywhere, here = r.anywhere.v4, r.here.v4
+	}
+	switch {
+	case local && !here:
+		return status.NoLocalEndpoints
+	case !anywhere:
+		return status.NoEndpoints
+	}
+	return ""
+}
+
+// A Index finds the pool of an address.
+type Index struct {
+	Ranges []poolRange // by first address; none overlap
+}
+
+type poolRange struct {
+	config.Range
+	pool *PoolAds
+}
+
+// A PoolAds is a pool with the advertisements that select it.
+type PoolAds struct {
+	Name   string
+	BGP    []*config.BGPAdvertisement // in document order
+	Layer2 []*config.L2Advertisement  // in document order
+
+	policies  map[string][2]policy // see policies.of
+	l2Classes map[string]*l2Class  // see layer2Election.class
+}
+
+func NewIndex(cfg config.Config) Index {
+	var x Index
+	for _, p := range cfg.Pools {
+		ads := &PoolAds{Name: p.Name, policies: map[string][2]policy{}, l2Classes: map[string]*l2Class{}}
+		for i := range cfg.BGPAdvertisements {
+			if ad := &cfg.BGPAdvertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
+				ads.BGP = append(ads.BGP, ad)
+			}
+		}
+		for i := range cfg.L2Advertisements {
+			if ad := &cfg.L2Advertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
+				ads.Layer2 = append(ads.Layer2, ad)
+			}
+		}
+		for _, r := range p.Addresses {
+			x.Ranges = append(x.Ranges, poolRange{r, ads})
+		}
+	}
+	slices.SortFunc(x.Ranges, func(a, b poolRange) int { return a.First.Compare(b.First) })
+	return x
+}
+
+// selectsPool reports whether an advertisement with these names and selectors
+// is for p.
+func selectsPool(p config.Pool, names []string, selectors []config.Selector) bool {
+	if len(names) == 0 && len(selectors) == 0 {
+		return true
+	}
+	return slices.Contains(names, p.Name) ||
+		slices.ContainsFunc(selectors, func(s config.Selector) bool { return s.Matches(p.Labels) })
+}
+
+// Find returns the pool that contains addr, or nil.
+func (x Index) Find(addr netip.Addr) *PoolAds {
+	after, exact := slices.BinarySearchFunc(x.Ranges, addr, func(r poolRange, a netip.Addr) int { return r.First.Compare(a) })
+	if exact {
+		return x.Ranges[after].pool
+	}
+	if after == 0 || !x.Ranges[after-1].Contains(addr) {
+		return nil
+	}
+	return x.Ranges[after-1].pool
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// DesiredLayer2 is what is to be true of layer 2 on one node.
+type DesiredLayer2 struct {
+	Announce  []Ownership             // in address order
+	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
+	Held      map[netip.Addr][]string // which members have announced an address, sorted
+	Nobody    map[netip.Addr]bool     // that no other node may answer for by the rules, whether its agent runs or not, and nobody is elected for
+	Heard     map[netip.Addr]Claim    // who was heard to announce an address, though gossip does not reach that node
+	Unheard   []netip.Addr            // in order: this node is elected, and neither it nor another has an interface to answer on
+	Decisions []status.Decision       // by Service and address
+	Stale     bool                    // the Membership was; nobody is elected
+}
+
+// HandedOver reports whether the node that is elected for an address holds it.
+func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
+	owner, ok := d.Owners[addr]
+	return ok && slices.Contains(d.Held[addr], owner)
+}
+
+// GivesWay reports whether the node that owns an address was heard to announce it,
+// though gossip does not reach that node.
+func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
+	owner, ok := d.Owners[addr]
+	return ok && d.Heard[addr].Node == owner
+}
+
+// An Ownership is an address that this node is to answer for.
+type Ownership struct {
+	Addr       netip.Addr
+	Interfaces []string  // names, sorted; none: every suitable one
+	Fresh      bool      // no other agent of the cluster is known to have announced it
+	Rivals     []string  // other members that have announced it too, sorted: it is being handed over, or a partition has healed
+	Silent     bool      // a node that gossip does not reach owns it: listen, to take over when it is heard no more
+	Challenged time.Time // when such a node was last heard to announce it; zero: it was not
+}
+
+// Layer2 decides which addresses a node answers for on its own network:
+// those that it is elected for, of all nodes that are alive and may announce
+// them. It needs nothing but what every agent knows, so that they agree without
+// a word. There is a decision for every address of a pool that is advertised on
+// layer 2.
+//
+// Each address is elected for by itself, also where a Service has one of each
+// family. Services that share an address have one owner: a node that may
+// announce it for all of them, else, if there is none, for any of them.
+func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) DesiredLayer2 {
+	if s.Config == nil {
+		return DesiredLayer2{Stale: m.Stale}
+	}
+	el := layer2Election{
+		node:       node,
+		stale:      m.Stale,
+		electorate: newElectorate(s.Nodes, node, m, opts),
+		pools:      NewIndex(*s.Config),
+		groups:     make(map[netip.Addr]*group, len(s.Services)),
+		claims:     make([]layer2Claim, 0, len(s.Services)),
+	}
+	for _, svc := range s.Services {
+		if svc.LoadBalancer && svc.Class == opts.Class {
+			el.service(svc, s.Endpoints[svc.Key])
+		}
+	}
+	return el.result()
+}
+
+// A layer2Election collects the candidates for each address of one pass.
+type layer2Election struct {
+	electorate
+	node   string
+	stale  bool
+	pools  Index
+	groups map[netip.Addr]*group
+	claims []layer2Claim
+}
+
+// A layer2Claim is an address of one Service.
+type layer2Claim struct {
+	decision status.Decision
+	group    *group
+}
+
+// A group is the Services that share an address.
+type group struct {
+	all, any   nodeSet // that may announce it for all, and for any, of the Services
+	deaf       nodeSet // that may announce it for any, but for their interfaces
+	scores     []int   // by node: of those that may, the highest are preferred; nil: all are alike
+	interfaces []string
+	everywhere bool // on all suitable interfaces
+	owner      int  // of electorate.nodes, or -1; set last
+}
+
+// An l2Class is what some advertisements of a pool together make of an address.
+type l2Class struct {
+	none       bool // no advertisement
+	selected   nodeSet
+	eligible   nodeSet
+	scores     []int    // by node; nil: no advertisement prefers any
+	interfaces []string // on this node, with everywhere
+	everywhere bool
+}
+
+// service enters the addresses of a Service.
+func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endpoint) {
+	name, first := "", len(el.claims)
+	var here reach
+	for i, text := range svc.Ingress {
+		addr, err := netip.ParseAddr(text)
+		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
+			continue // Announce says so
+		}
+		addr = addr.Unmap()
+		pool := el.pools.Find(addr)
+		if pool == nil || len(pool.Layer2) == 0 {
+			continue
+		}
+		if name == "" {
+			name = svc.String()
+			here = newReach(endpoints, el.node)
+		}
+		c := el.class(pool, svc.Labels)
+		selected, eligible := c.selected, c.eligible
+		if svc.Local {
+			local := el.with(endpoints, addr.Is6())
+			selected, eligible = selected.and(local), eligible.and(local)
+		}
+		if here.refusal(addr.Is4(), false) != "" {
+			selected, eligible = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
+		}
+		claim := layer2Claim{
+			decision: status.Decision{
+				Service: name, Addr: addr, Pool: pool.Name, Protocol: status.Layer2,
+				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
+			},
+			group: el.enter(addr, selected, eligible, c),
+		}
+		el.claims = append(el.claims, claim)
+	}
+	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
+}
+
+// with returns the nodes that have endpoints of a family.
+func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) nodeSet {
+	out := newNodeSet(len(el.nodes))
+	for _, e := range endpoints {
+		if i, ok := el.index[e.Node]; ok && e.IPv6 == is6 {
+			out.add(i)
+		}
+	}
+	return out
+}
+
+// enter adds a Service's eligible nodes to those of its address. A Service that
+// no node may announce has no say.
+func (el *layer2Election) enter(addr netip.Addr, selected, eligible nodeSet, c *l2Class) *group {
+	g := el.groups[addr]
+	if g == nil {
+		g = &group{}
+		el.groups[addr] = g
+	}
+	if eligible.empty() {
+		if g.deaf != nil {
+			selected = selected.or(g.deaf)
+		}
+		g.deaf = selected
+		return g
+	}
+	if g.any == nil {
+		g.all, g.any, g.scores = eligible, eligible, c.scores
+		g.interfaces, g.everywhere = c.interfaces, c.everywhere
+		return g
+	}
+	g.all, g.any, g.scores = g.all.and(eligible), g.any.or(eligible), addScores(g.scores, c.scores)
+	g.interfaces = slices.Concat(g.interfaces, c.interfaces)
+	g.everywhere = g.everywhere || c.everywhere
+	return g
+}
+
+// addScores returns the sums of two lists of scores, either of which may be nil.
+func addScores(a, b []int) []int {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	sum := make([]int, len(a))
+	for i := range a {
+		sum[i] = a[i] + b[i]
+	}
+	return sum
+}
+
+// class returns what the advertisements of a pool make of a Service with these
+// labels, once for each set of them that some Service has in common with others.
+func (el *layer2Election) class(pool *PoolAds, labels map[string]string) *l2Class {
+	var matching [8]byte // which of pool.layer2 select the Service, for the usual few
+	key := matching[:0]
+	for _, ad := range pool.Layer2 {
+		if config.AnyMatches(ad.ServiceSelectors, labels) {
+			key = append(key, 1)
+		} else {
+			key = append(key, 0)
+		}
+	}
+	c, ok := pool.l2Classes[string(key)]
+	if !ok {
+		var ads []*config.L2Advertisement
+		for i, ad := range pool.Layer2 {
+			if key[i] == 1 {
+				ads = append(ads, ad)
+			}
+		}
+		c = el.newClass(ads)
+		pool.l2Classes[string(key)] = c
+	}
+	return c
+}
+
+func (el *layer2Election) newClass(ads []*config.L2Advertisement) *l2Class {
+	c := &l2Class{none: len(ads) == 0, selected: newNodeSet(len(el.nodes)), eligible: newNodeSet(len(el.nodes))}
+	for i, n := range el.nodes {
+		for _, ad := range ads {
+			if !config.AnyMatches(ad.NodeSelectors, n.Labels) {
+				continue
+			}
+			c.selected.add(i)
+			if el.answersOn(i, ad.Interfaces) {
+				c.eligible.add(i)
+			}
+			for _, p := range ad.PreferredNodes {
+				if p.Selector.Matches(n.Labels) {
+					if c.scores == nil {
+						c.scores = make([]int, len(el.nodes))
+					}
+					c.scores[i] += p.Weight
+				}
+			}
+			if i == el.self {
+				c.interfaces = append(c.interfaces, ad.Interfaces...)
+				c.everywhere = c.everywhere || len(ad.Interfaces) == 0
+			}
+		}
+	}
+	return c
+}
+
+// refusal says why this node does not answer for an address whoever is alive;
+// it is empty if it may.
+func (el *layer2Election) refusal(c *l2Class, unreachable status.Reason) status.Reason {
+	switch {
+	case c.none:
+		return status.NoAdvertisement
+	case el.self < 0:
+		return status.NodeUnknown
+	case !c.selected.has(el.self):
+		return status.NodeNotSelected
+	case el.refused[el.self] != "":
+		return el.refused[el.self]
+	case unreachable != "":
+		return unreachable
+	case !el.stale && !c.eligible.has(el.self):
+		return status.NoInterface
+	}
+	return ""
+}
+
+// result elects.
+func (el *layer2Election) result() DesiredLayer2 {
+	d := DesiredLayer2{
+		Owners:    make(map[netip.Addr]string, len(el.groups)),
+		Held:      el.held,
+		Heard:     el.heard,
+		Decisions: make([]status.Decision, len(el.claims)),
+		Stale:     el.stale,
+	}
+	for addr, g := range el.groups {
+		g.owner = -1
+		if g.any != nil && !el.stale {
+			g.owner = el.elect(addr, g.all, g.scores)
+			if g.owner < 0 {
+				g.owner = el.elect(addr, g.any, g.scores)
+			}
+		}
+		elected := g.owner
+		if elected < 0 && el.self >= 0 && !el.stale && el.unheard(addr, g) {
+			d.Unheard = append(d.Unheard, addr)
+		}
+		if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
+			g.owner = i
+		}
+		if g.owner >= 0 {
+			d.Owners[addr] = el.nodes[g.owner].Name
+		} else if !el.stale && !el.due(g) {
+			if d.Nobody == nil {
+				d.Nobody = map[netip.Addr]bool{}
+			}
+			d.Nobody[addr] = true
+		}
+		if elected >= 0 && elected == el.self {
+			l := el.announcement(addr, g)
+			l.Silent = g.owner != elected
+			d.Announce = append(d.Announce, l)
+		}
+	}
+	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(d.Unheard, netip.Addr.Compare)
+	for i, c := range el.claims {
+		d.Decisions[i] = el.decide(c)
+	}
+	return d
+}
+
+// due reports whether another node may answer for an address by the rules, whether its
+// agent runs or not.
+func (el *layer2Election) due(g *group) bool {
+	for i := range el.nodes {
+		may := g.any != nil && g.any.has(i) || g.deaf != nil && g.deaf.has(i)
+		if may && i != el.self && el.refused[i] == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// unheard reports whether this node would be elected for an address that nobody
+// is elected for, if interfaces did not matter: it is the one to say so.
+func (el *layer2Election) unheard(addr netip.Addr, g *group) bool {
+	return g.any == nil && g.deaf != nil && el.elect(addr, g.deaf, nil) == el.self
+}
+
+func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
+	l := Ownership{Addr: addr}
+	if !g.everywhere {
+		l.Interfaces = slices.Compact(slices.Sorted(slices.Values(g.interfaces)))
+	}
+	for _, name := range el.held[addr] {
+		if name != el.node {
+			l.Rivals = append(l.Rivals, name)
+		}
+	}
+	// That this node holds it on one interface says nothing about the others.
+	l.Fresh = len(l.Rivals) == 0 && !el.departed[addr]
+	l.Challenged = el.heard[addr].At
+	return l
+}
+
+// decide completes the decision about an address of a Service.
+func (el *layer2Election) decide(c layer2Claim) status.Decision {
+	d := c.decision
+	owner := ""
+	if c.group.owner >= 0 {
+		owner = el.nodes[c.group.owner].Name
+	}
+	switch {
+	case d.Reason != "":
+	case owner == "" && el.self >= 0 && el.nodes[el.self].Drain.Force && !el.stale:
+		d.Reason = status.NodeDraining // and there is no other
+	case owner == "":
+		d.Reason = status.MembersUnknown
+	case owner == el.node:
+		d.Announce, d.Reason = true, status.Announced
+		if !el.nodes[el.self].Drain.IsZero() {
+			d.Detail, d.Last = LastAnnouncer(noOther), true
+		}
+		return d
+	case el.members[el.self].Leaving:
+		d.Reason = status.NodeLeaving
+	case !el.nodes[el.self].Drain.IsZero():
+		d.Reason = status.NodeDraining
+	case el.members[el.self].Damped && !el.members[c.group.owner].Damped:
+		d.Reason = status.NodeDamped
+	default:
+		d.Reason = status.NotOwner
+	}
+	if owner != "" {
+		d.Detail = "the owner is " + owner
+	}
+	return d
+}

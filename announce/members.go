@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/status"
+)
+
+// A Membership is who is alive, as the agent of one node sees it. It is
+// immutable: whoever holds one may share it.
+type Membership struct {
+	Disabled bool     // nobody watches: every Node of the cluster counts as alive
+	Stale    bool     // the agent does not know, or not any more; it announces nothing
+	Members  []Member // alive, this node included
+	Departed []Member // not alive any more; what they held is Held
+
+	// Claims are the addresses that a node which does not count as alive was heard
+	// to announce a moment ago: only gossip fails to reach it.
+	Claims map[netip.Addr]Claim
+}
+
+// A Claim is what was heard of a node on the network itself.
+type Claim struct {
+	Node string
+	At   time.Time // when last
+}
+
+// A Member is a node whose agent is alive, and what it says of itself.
+type Member struct {
+	Node       string
+	Leaving    bool         // it stops soon
+	Damped     bool         // it came and went too often lately
+	Interfaces []string     // those it can answer on
+	Held       []netip.Addr // those it has announced
+
+	Answered bool   // it has said what it has sent
+	Sent     []Sent // that
+}
+
+// An electorate is who may own addresses in one pass.
+type electorate struct {
+	disabled bool
+	nodes    []*cluster.Node // in the order of their names
+	hashes   []uint64
+	index    map[string]int
+	refused  []status.Reason // why the node announces nothing at all; empty if it may
+	members  []Member        // zero: not alive
+	tiers    []nodeSet       // the first that has a candidate elects
+	self     int             // -1: the cluster has no such Node
+	held     map[netip.Addr][]string
+	departed map[netip.Addr]bool // held by members that are not alive any more
+	heard    map[netip.Addr]Claim
+}
+
+func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Options) electorate {
+	e := electorate{
+		disabled: m.Disabled,
+		nodes:    nodes,
+		hashes:   make([]uint64, len(nodes)),
+		index:    make(map[string]int, len(nodes)),
+		refused:  make([]status.Reason, len(nodes)),
+		members:  make([]Member, len(nodes)),
+		self:     -1,
+		held:     map[netip.Addr][]string{},
+		departed: map[netip.Addr]bool{},
+		heard:    m.Claims,
+	}
+	for i, n := range nodes {
+		e.hashes[i] = hashText([]byte(n.Name))
+		e.index[n.Name] = i
+		e.refused[i] = Refusal(*n, true, opts)
+		if n.Name == self {
+			e.self = i
+		}
+	}
+	alive, staying, steady := newNodeSet(len(nodes)), newNodeSet(len(nodes)), newNodeSet(len(nodes))
+	add := func(i int, m Member) {
+		e.members[i] = m
+		if e.refused[i] != "" || nodes[i].Drain.Force {
+			return // not even as the last
+		}
+		alive.add(i)
+		if !m.Leaving && nodes[i].Drain.IsZero() {
+			staying.add(i)
+			if !m.Damped {
+				steady.add(i)
+			}
+		}
+	}
+	if m.Disabled {
+		for i, n := range nodes {
+			add(i, Member{Node: n.Name})
+		}
+	}
+	damped := 0
+	for _, member := range m.Members {
+		if i, ok := e.index[member.Node]; ok && !m.Disabled {
+			add(i, member)
+		}
+		if member.Damped {
+			damped++
+		}
+		for _, a := range member.Held {
+			e.held[a] = append(e.held[a], member.Node)
+		}
+	}
+	for _, holders := range e.held {
+		slices.Sort(holders)
+	}
+	for _, member := range m.Departed {
+		for _, a := range member.Held {
+			e.departed[a] = true
+		}
+	}
+	// Damping is for the odd one out. When most nodes come and go it is the
+	// network, and all that it would do is to crowd the addresses.
+	if 2*damped <= len(m.Members) {
+		e.tiers = append(e.tiers, steady)
+	}
+	e.tiers = append(e.tiers, staying, alive)
+	return e
+}
+
+// elect returns the index of the owner among the eligible, or -1. Of those that
+// are of the same tier it is one with the highest score.
+func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int {
+	key := hashAddr(addr)
+	for _, tier := range e.tiers {
+		candidates := tier
+		if scores != nil {
+			candidates = best(tier.and(eligible), scores)
+		}
+		if i := winner(key, e.hashes, eligible, candidates); i >= 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// claimant returns the index of a node that owns an address because it was heard to
+// announce it, and would be elected before the owner if it counted as alive; or -1.
+// It comes to the same result by itself, so that one of the two remains.
+func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
+	c, ok := e.heard[addr]
+	if !ok || owner < 0 {
+		return -1
+	}
+	i, known := e.index[c.Node]
+	if !known || i == owner || e.refused[i] != "" || e.nodes[i].Drain.Force {
+		return -1
+	}
+	if scores != nil && scores[i] != scores[owner] {
+		if scores[i] > scores[owner] {
+			return i
+		}
+		return -1
+	}
+	both := newNodeSet(len(e.nodes))
+	both.add(i)
+	both.add(owner)
+	if winner(hashAddr(addr), e.hashes, both, both) == i {
+		return i
+	}
+	return -1
+}
+
+// best returns those nodes of a set that have the highest score.
+func best(set nodeSet, scores []int) nodeSet {
+	out := newNodeSet(len(scores))
+	highest := 0
+	for i, score := range scores {
+		switch {
+		case !set.has(i) || score < highest:
+		case score > highest:
+			highest = score
+			clear(out)
+			out.add(i)
+		default:
+			out.add(i)
+		}
+	}
+	return out
+}
+
+// answersOn reports whether a node can answer on one of these interfaces, or on
+// any if there are none. Without gossip a node is believed to have them.
+func (e *electorate) answersOn(i int, interfaces []string) bool {
+	has := e.members[i].Interfaces
+	if e.disabled {
+		return true
+	}
+	if len(interfaces) == 0 {
+		return len(has) > 0
+	}
+	return slices.ContainsFunc(interfaces, func(name string) bool { return slices.Contains(has, name) })
+}
+
+// AllAnswered reports whether it is known who is alive, and what all others have sent.
+func (m Membership) AllAnswered(self string) bool {
+	if m.Disabled || m.Stale {
+		return m.Disabled
+	}
+	return !slices.ContainsFunc(m.Members, func(o Member) bool { return o.Node != self && !o.Leaving && !o.Answered })
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// A Sent is what a node was seen to have sent to some of its BGP peers: the routes
+// of these addresses are in the Adj-RIB-Out of a session that is up with each.
+type Sent struct {
+	Peers []string        // names
+	Runs  [][2]netip.Addr // first and last address of each run, in order; a run stays within one /64
+}
+
+// Contains reports whether an address is in one of the runs.
+func (s Sent) Contains(a netip.Addr) bool {
+	after, exact := slices.BinarySearchFunc(s.Runs, a, func(run [2]netip.Addr, a netip.Addr) int { return run[0].Compare(a) })
+	return exact || after > 0 && a.Compare(s.Runs[after-1][1]) <= 0
+}
+
+// A Succession says what is known of the nodes that are to announce over BGP what
+// this node announces, and leaves to them.
+type Succession struct {
+	Due       bool   // some node is to announce it by the rules, whether its agent runs or not
+	Able      bool   // one of them has an agent that is alive, and stays
+	Confirmed bool   // one of those was seen to have sent a route of it to a peer
+	Detail    string // why not; empty: it was
+}
+
+// A succession works them out for one pass.
+type succession struct {
+	unknown bool // who is alive is not known: nobody is
+	nodes   []successor
+	classes map[successionKey]*heirs
+}
+
+// A successor is another node that may announce something and is to go on with it,
+// with the peers that run there.
+type successor struct {
+	name     string
+	labels   map[string]string
+	sessions []session
+	alive    bool // and does not stop
+	answered bool
+	sent     []Sent
+}
+
+// A successionKey is what the nodes that may announce an address depend on, but for
+// endpoints.
+type successionKey struct {
+	pool *PoolAds
+	ads  string // which of pool.bgp select the Service
+	is4  bool
+	peer string // only sessions with this one; empty: any
+}
+
+// heirs are the nodes that may announce addresses of one key, if they have the
+// endpoints that are needed.
+type heirs struct {
+	nodes  []heir
+	able   bool   // one is alive
+	seen   []heir // those that are, and were seen to have sent something
+	detail string // for Services that any of them may announce; empty: not made yet
+}
+
+type heir struct {
+	*successor
+	peers []string
+}
+
+// newSuccession looks at all nodes but n.
+func newSuccession(s cluster.Snapshot, n cluster.Node, opts Options) *succession {
+	x := &succession{
+		unknown: opts.Members.Disabled || opts.Members.Stale,
+		classes: map[successionKey]*heirs{},
+	}
+	members := make(map[string]*Member, len(opts.Members.Members))
+	for i := range opts.Members.Members {
+		members[opts.Members.Members[i].Node] = &opts.Members.Members[i]
+	}
+	for _, other := range s.Nodes {
+		if other.Name == n.Name || !other.Outlasts(n) || Refusal(*other, true, opts) != "" {
+			continue
+		}
+		_, _, sessions := sessionsOf(*s.Config, *other, true, nil)
+		if len(sessions) == 0 {
+			continue
+		}
+		next := successor{name: other.Name, labels: other.Labels, sessions: sessions}
+		if m := members[other.Name]; m != nil && !m.Leaving && !x.unknown {
+			next.alive, next.answered = true, m.Answered
+			if m.Answered {
+				next.sent = m.Sent
+			}
+		}
+		x.nodes = append(x.nodes, next)
+	}
+	return x
+}
+
+// of says who goes on announcing an address of a Service, to a peer if one is named
+// and else to any.
+func (x *succession) of(svc *cluster.Service, pool *PoolAds, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
+	h := x.heirs(svc, pool, addr.Is4(), peer)
+	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
+	nodes, seen := h.nodes, h.seen
+	if svc.Local {
+		nodes, seen = local(h.nodes, addr, endpoints), local(h.seen, addr, endpoints)
+		out.Due, out.Able = len(nodes) > 0, slices.ContainsFunc(nodes, func(n heir) bool { return n.alive })
+	}
+	if slices.ContainsFunc(seen, func(n heir) bool { return n.hasSent(addr) }) {
+		out.Confirmed = true
+		return out
+	}
+	switch {
+	case x.unknown:
+		out.Detail = aliveUnknown
+	case !out.Able:
+		out.Detail = noOther
+	case svc.Local:
+		out.Detail = unseen(nodes)
+	default:
+		if h.detail == "" {
+			h.detail = unseen(nodes)
+		}
+		out.Detail = h.detail
+	}
+	return out
+}
+
+// local returns those nodes that have endpoints for an address.
+func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
+	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool {
+		return newReach(endpoints, n.name).refusal(addr.Is4(), true) != ""
+	})
+}
+
+// leave notes who goes on with an address that this node announces, and is not to
+// any more though it could serve it. What nobody is to announce goes at once, unless
+// it is this Node that has vanished, and may come back.
+func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *PoolAds, reach reach, endpoints []cluster.Endpoint) {
+	switch d.Reason {
+	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
+	case status.NoPeers:
+		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
+			return // whoever was told of it is no neighbor any more
+		}
+	default:
+		return
+	}
+	if a.opts.Announces == nil || a.opts.Members.Disabled || !a.opts.Announces(d.Addr) || reach.refusal(d.Addr.Is4(), svc.Local) != "" {
+		return
+	}
+	s := a.succession().of(svc, pool, d.Addr, endpoints, "")
+	s.Due = s.Due || d.Reason == status.NodeUnknown
+	if !s.Due {
+		return
+	}
+	if a.left == nil {
+		a.left = map[netip.Addr]Succession{}
+	}
+	a.left[d.Addr] = s
+}
+
+// keep notes who goes on to tell the peers that are kept of an address.
+func (a *announcer) keep(d status.Decision, svc *cluster.Service, pool *PoolAds, endpoints []cluster.Endpoint) {
+	if !d.Announce {
+		return
+	}
+	for _, peer := range a.opts.Kept {
+		if !slices.Contains(d.Peers, peer) {
+			continue
+		}
+		s := a.succession().of(svc, pool, d.Addr, endpoints, peer)
+		if !s.Due {
+			continue // nobody is to
+		}
+		if a.kept == nil {
+			a.kept = map[string]Succession{}
+		}
+		if all, ok := a.kept[peer]; !ok || all.Confirmed {
+			a.kept[peer] = s
+		}
+	}
+}
+
+// hasSent reports whether the node was seen to have sent a route of the address to a
+// peer that the advertisements are for.
+func (n heir) hasSent(addr netip.Addr) bool {
+	return slices.ContainsFunc(n.sent, func(s Sent) bool {
+		return slices.ContainsFunc(s.Peers, func(p string) bool { return slices.Contains(n.peers, p) }) && s.Contains(addr)
+	})
+}
+
+// heirs returns the nodes that have a session for addresses of a pool and of a
+// Service with these labels, by the same rules as this one.
+func (x *succession) heirs(svc *cluster.Service, pool *PoolAds, is4 bool, peer string) *heirs {
+	var matching [8]byte // for the usual few
+	ads := matching[:0]
+	for _, ad := range pool.BGP {
+		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
+			ads = append(ads, 1)
+		} else {
+			ads = append(ads, 0)
+		}
+	}
+	key := successionKey{pool, string(ads), is4, peer}
+	h := x.classes[key]
+	if h != nil {
+		return h
+	}
+	h = &heirs{}
+	x.classes[key] = h
+	for i := range x.nodes {
+		n := &x.nodes[i]
+		var peers []string
+		for j, ad := range pool.BGP {
+			if ads[j] == 0 || !config.AnyMatches(ad.NodeSelectors, n.labels) {
+				continue
+			}
+			for _, s := range n.sessions {
+				if s.carries(is4) && (len(ad.Peers) == 0 || slices.Contains(ad.Peers, s.name)) && (peer == "" || s.name == peer) {
+					peers = append(peers, s.name)
+				}
+			}
+		}
+		if len(peers) > 0 {
+			h.nodes = append(h.nodes, heir{n, peers})
+			h.able = h.able || n.alive
+			if len(n.sent) > 0 {
+				h.seen = append(h.seen, heir{n, peers})
+			}
+		}
+	}
+	return h
+}
+
+// What is said of an address that a node goes on announcing.
+const (
+	noOther      = "no other announces the address"
+	aliveUnknown = "which other nodes are alive is not known"
+)
+
+// unseen says why none of those nodes of a list that are alive was seen to announce an
+// address.
+func unseen(nodes []heir) string {
+	var silent, idle, late []string
+	for _, n := range nodes {
+		switch {
+		case !n.alive:
+		case !n.answered:
+			silent = append(silent, n.name)
+		case len(n.sent) == 0:
+			idle = append(idle, n.name)
+		default:
+			late = append(late, n.name)
+		}
+	}
+	var parts []string
+	say := func(text string, names []string) {
+		if len(names) > 0 {
+			parts = append(parts, text+some(names))
+		}
+	}
+	say("no other node's session that carries it is up: ", idle)
+	say("no route of it was sent yet from ", late)
+	say("no answer yet from ", silent)
+	return strings.Join(parts, "; ")
+}
+
+// some returns the first names of a list, and how many there are besides.
+func some(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// LeftWhy says why a route stays for a while that a node is not to announce.
+func LeftWhy(refusal status.Reason, s Succession) string {
+	if s.Confirmed {
+		return string(refusal) + ": another node announces it, and routers follow"
+	}
+	return string(refusal) + ", but " + s.Detail
+}

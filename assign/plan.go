@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// Names that Herald reads or writes on a Service.
+const (
+	// ConditionAddressAssigned says whether the Service has the addresses it
+	// asks for.
+	ConditionAddressAssigned = "heraldlb.io/AddressAssigned"
+	// AnnotationPool names the pool that the addresses are from.
+	AnnotationPool = config.AnnotationAllocatedFrom
+)
+
+// Reasons of ConditionAddressAssigned, besides those of an alloc.Refusal.
+const (
+	ReasonAssigned       status.Reason = "Assigned"       // the condition is True
+	ReasonInvalidRequest status.Reason = "InvalidRequest" // what the Service asks for makes no sense
+	ReasonNoClusterIP    status.Reason = "NoClusterIP"    // it has no cluster IP to tell its families by
+	ReasonNotDualStack   status.Reason = "NotDualStack"   // it requires two families and has one cluster IP
+	ReasonForeign        status.Reason = "Foreign"        // its status is another load balancer's and is left alone
+)
+
+// Reasons of the events about a Service's addresses, as MetalLB spells them.
+const (
+	EventAssigned   = "IPAllocated"
+	EventNoAddress  = "AllocationFailed"       // warning
+	EventLost       = "ClearAssignment"        // the configuration or another Service took the address
+	EventBadRequest = "LoadBalancerFailed"     // warning; the Service keeps what it holds
+	EventNotBoth    = "AdditionalAssignFailed" // PreferDualStack got one family
+	EventDeprecated = "deprecatedAnnotation"   // warning
+)
+
+// Reasons of the events about what Services of others, and people, write.
+const (
+	EventForeign   = "ForeignAddress"    // the status is another load balancer's
+	EventTakenOver = "TakenOver"         // it was, and now the Service has an address of a pool
+	EventUnknown   = "UnknownAnnotation" // warning; of a Node and a Service
+)
+
+// A Plan is what the controller wants to be true of Services and pools. It
+// names only Services that differ from their snapshot.
+type Plan struct {
+	Updates []Update       // in the order of the snapshot's Services
+	Pools   []status.Pool  // in document order
+	Clashes []status.Clash // in the order of the snapshot's Services
+	Events  []ServiceEvent // that go with no update
+	Next    time.Time      // decide again then, should nothing change before; zero: no need
+}
+
+// A ServiceEvent is an Event and the Service that it is about.
+type ServiceEvent struct {
+	Service *cluster.Service
+	cluster.Event
+}
+
+// An Update is the whole of what the controller writes to one Service.
+type Update struct {
+	Service   *cluster.Service   // as it was in the snapshot
+	Ingress   []netip.Addr       // status.loadBalancer.ingress; empty clears it
+	Pool      string             // value of AnnotationPool; empty removes it
+	Condition *cluster.Condition // ConditionAddressAssigned; nil removes it, and ConditionAnnounced with it
+	Foreign   bool               // Ingress and Pool are another load balancer's: they are not written
+	Lost      string             // why the Service may not keep all that it had; empty: it may, or had nothing
+	Events    []cluster.Event
+
+	Announced   *cluster.Condition // ConditionAnnounced; nil leaves it as it is
+	Unannounced bool               // removes ConditionAnnounced
+}
+
+// EventConflict is the reason of an event about a Service, a warning: a host that is
+// none of Herald's, or another load balancer's Service, has its address.
+const EventConflict = "AddressConflict"

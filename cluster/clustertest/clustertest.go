@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package clustertest has the objects that tests of several packages begin with.
+package clustertest
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/heraldlb/herald/cluster"
+)
+
+func Service(namespace, name string) *cluster.Service {
+	return &cluster.Service{
+		Key:          cluster.Key{Namespace: namespace, Name: name},
+		UID:          name,
+		Created:      time.Unix(0, 0),
+		Annotations:  map[string]string{},
+		LoadBalancer: true,
+		ClusterIPs:   []netip.Addr{netip.MustParseAddr("10.96.0.1")},
+		Ports:        []cluster.Port{{Protocol: "TCP", Number: 80}, {Protocol: "TCP", Number: 443}},
+	}
+}
+
+// Values compares net/netip's values.
+var Values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})

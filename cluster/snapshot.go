@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster is the model of a cluster: what Herald needs to know of its
+// Services, Nodes and endpoints. It has values only.
+package cluster
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// A Snapshot is what the cluster looked like at one moment. It is immutable:
+// whoever holds one may share it.
+type Snapshot struct {
+	Config     *config.Config               // in force; nil: none was accepted yet
+	Services   []*Service                   // in the order of their keys
+	Nodes      []*Node                      // in the order of their names
+	Namespaces map[string]map[string]string // labels by name
+	Endpoints  map[Key][]Endpoint           // by Service
+}
+
+// FindService returns the Service of that key as text; nil if there is none.
+func FindService(services []*Service, key string) *Service {
+	namespace, name, _ := strings.Cut(key, "/")
+	i, ok := slices.BinarySearchFunc(services, Key{namespace, name}, func(s *Service, k Key) int { return s.Key.Compare(k) })
+	if !ok {
+		return nil
+	}
+	return services[i]
+}
+
+// A Key names a Service.
+type Key struct{ Namespace, Name string }
+
+// Compare orders keys by namespace, then name.
+func (k Key) Compare(o Key) int {
+	return cmp.Or(cmp.Compare(k.Namespace, o.Namespace), cmp.Compare(k.Name, o.Name))
+}
+
+// String returns "namespace/name".
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// A Node is what Herald needs to know of a Node.
+type Node struct {
+	Name               string
+	Labels             map[string]string
+	NetworkUnavailable bool         // condition NetworkUnavailable is True
+	Addrs              []netip.Addr // InternalIPs
+	PodCIDRs           []netip.Prefix
+	Drain              Drain  // annotation AnnotationDrain; zero: it has none that can be read
+	DrainError         string // why it cannot be read; empty: it can, or there is none
+	Unknown            string // which annotations mean nothing, see config.UnknownAnnotations
+}
+
+// An Endpoint is a usable endpoint of a Service: ready, or serving while it
+// terminates.
+type Endpoint struct {
+	Node string // empty: not on a Node
+	IPv6 bool
+}
+
+// FindNode returns the Node of that name; one that the cluster does not have
+// has no labels.
+func FindNode(nodes []*Node, name string) (Node, bool) {
+	i, ok := slices.BinarySearchFunc(nodes, name, func(n *Node, name string) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return Node{Name: name}, false
+	}
+	return *nodes[i], true
+}
+
+// An Event is a Kubernetes event about a Service or the configuration.
+type Event struct {
+	Warning bool
+	Reason  string // as metallb's, see Event* constants
+	Message string
+}

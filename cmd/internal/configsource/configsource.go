@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package source finds out where a daemon's configuration comes from.
+package configsource
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/cmd/internal/configfile"
+	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/source"
+)
+
+// A Source is where the configuration comes from.
+type Source struct {
+	source.Documents
+	ConfigMap *kube.ConfigMap // nil: it is not read
+	Resources *kube.Resources // nil: they are not read
+
+	// Protect is how addresses in use are protected; nil: they are not.
+	Protect *source.ProtectOptions
+
+	tasks []func(context.Context) error
+}
+
+// New returns the Source that the flags ask for. Wake is called after every
+// change, doubt for a list that is read again before it is believed; neither may
+// block.
+func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt), log *slog.Logger) (*Source, error) {
+	s := &Source{}
+	if f.Protect {
+		s.Protect = &source.ProtectOptions{Class: f.Class}
+	}
+	if f.ConfigFile != "" {
+		file := configfile.New(f.ConfigFile, wake)
+		s.Documents, s.tasks = file, []func(context.Context) error{file.Run}
+		return s, nil
+	}
+	switch f.Source {
+	case "auto", "configmap", "resources":
+	default:
+		return nil, fmt.Errorf("--config-source %q: want auto, configmap or resources", f.Source)
+	}
+	if f.Source != "configmap" {
+		s.Resources = kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: f.Namespace, Wake: wake, Doubt: doubt, Logger: log})
+		s.Documents, s.tasks = s.Resources, append(s.tasks, s.Resources.Run)
+	}
+	if f.Source != "resources" {
+		s.addConfigMap(f, client, wake, doubt)
+	}
+	return s, nil
+}
+
+// addConfigMap makes the ConfigMap a source, beside the resources if they are one.
+func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt)) {
+	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake, Doubt: doubt})
+	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+	sources := &source.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
+	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
+	record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
+	s.tasks = append(s.tasks, record.Run)
+	if s.Resources != nil {
+		sources.Resources, sources.Record = s.Resources, record.Source
+	}
+	if s.Protect != nil {
+		s.Protect.Recorded = record.Recorded
+	}
+	s.Documents = sources
+}
+
+// Run reads until the context is canceled.
+func (s *Source) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, task := range s.tasks {
+		g.Go(func() error { return task(ctx) })
+	}
+	return g.Wait()
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handover
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+)
+
+// An Answer is an address that a node is to answer for on layer 2.
+type Answer struct {
+	Addr       netip.Addr
+	Interfaces []string // names, sorted; none: every suitable one
+	Fresh      bool     // no agent of the cluster is known to have announced it before
+	Quiet      bool     // answer, but announce nothing unasked: another node is elected
+	Silent     bool     // do not answer either, but listen for who announces it
+	Round      uint64   // another number than before: announce it from the beginning
+}
+
+// An Outcome is what a node does: what it is to do by the newest decisions, and
+// for a while also what it did before them, until that has been replaced.
+type Outcome struct {
+	BGP       render.Config
+	Answers   []Answer          // in address order
+	Decisions []status.Decision // by Service, address and protocol
+	Next      time.Time         // decide again then, should nothing change before; zero: no need
+	Ask       bool              // what other nodes have sent is of interest
+	GivenUp   []netip.Addr      // in order: not announced any more though nobody was seen to announce it instead
+}
+
+// A Memory is what a node's loop has to remember from one Outcome to the next.
+// The zero value is that of a node that announces nothing. It is not safe for
+// concurrent use: the loop owns it.
+type Memory struct {
+	Times Times // zero: DefaultSwitchTimes
+
+	switches  Switches
+	bgp       render.Config
+	answers   []Answer
+	decisions []status.Decision
+	rounds    map[netip.Addr]round
+	gaps      int
+}
+
+// A round is how often an address was announced from the beginning.
+type round struct {
+	number     uint64
+	rivals     []string  // other members that had announced it too, in the last pass
+	challenged time.Time // when a node that gossip does not reach was last heard to
+}
+
+// Next decides what the node does now, so that nothing is broken before what
+// replaces it is made. Sent says whether routers were sent all these routes;
+// gaps is how often the agent did not run for a while, after which all that it
+// answers for is announced from the beginning.
+func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps int, sent func([]netip.Prefix) bool, now time.Time) Outcome {
+	if m.switches == nil {
+		m.switches, m.rounds = Switches{}, map[netip.Addr]round{}
+	}
+	if m.Times == (Times{}) {
+		m.Times = DefaultTimes
+	}
+	m.gaps = gaps
+	times := m.Times
+	times.Drain = cmp.Or(bgp.Drain.Hold, times.Drain)
+	steps, next := m.switches.Step(Inputs(bgp, layer2, sent), now, times)
+	over := m.overdue(bgp, layer2, steps)
+	out := Outcome{
+		BGP:       announce.KeepRoutes(bgp.BGP, m.bgp, over.routes),
+		Answers:   m.answer(layer2, steps, over.answers),
+		Decisions: decisionsOf(announce.MergeDecisions(bgp.Decisions, layer2.Decisions), m.decisions, steps, over, bgp.Left),
+		Next:      next,
+		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(bgp.Kept) > 0,
+	}
+	for addr, step := range steps {
+		if step.GivenUp != 0 {
+			out.GivenUp = append(out.GivenUp, addr)
+		}
+	}
+	slices.SortFunc(out.GivenUp, netip.Addr.Compare)
+	noteInterfaces(out.Decisions, out.Answers)
+	m.bgp, m.answers, m.decisions = out.BGP, out.Answers, out.Decisions
+	return out
+}
+
+// Announces reports whether the node announces an address, over any protocol, by
+// the newest Outcome.
+func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
+
+// leaves reports whether the node still announces something that it leaves to others.
+func (m *Memory) leaves(bgp announce.Desired) bool {
+	for addr := range bgp.Left {
+		if m.switches.announces(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// noteInterfaces says of what is announced on layer 2 on which interfaces alone.
+func noteInterfaces(decisions []status.Decision, answers []Answer) {
+	restricted := map[netip.Addr][]string{}
+	for _, a := range answers {
+		if len(a.Interfaces) > 0 {
+			restricted[a.Addr] = a.Interfaces
+		}
+	}
+	if len(restricted) == 0 {
+		return
+	}
+	for i := range decisions {
+		if d := &decisions[i]; d.Announce && d.Protocol == status.Layer2 {
+			d.Interfaces = restricted[d.Addr]
+		}
+	}
+}
+
+// An overtime lists the addresses, in order, that are announced though the
+// newest decisions do not say so.
+type overtime struct{ routes, answers []netip.Addr }
+
+// overdue compares the steps of the switches with the decisions.
+func (m *Memory) overdue(bgp announce.Desired, layer2 announce.DesiredLayer2, steps map[netip.Addr]Output) overtime {
+	announced := make(map[netip.Addr]Protocols, len(steps))
+	for _, d := range bgp.Decisions {
+		if d.Announce && d.Protocol == status.BGP {
+			announced[d.Addr] |= ViaBGP
+		}
+	}
+	for _, l := range layer2.Announce {
+		if !l.Silent {
+			announced[l.Addr] |= ViaLayer2
+		}
+	}
+	var over overtime
+	for addr, step := range steps {
+		more := step.Announce &^ announced[addr]
+		if more.Has(ViaBGP) {
+			over.routes = append(over.routes, addr)
+		}
+		if more.Has(ViaLayer2) {
+			over.answers = append(over.answers, addr)
+		}
+	}
+	slices.SortFunc(over.routes, netip.Addr.Compare)
+	slices.SortFunc(over.answers, netip.Addr.Compare)
+	return over
+}
+
+// answer returns what to answer for: what this node is elected for, and what it
+// answered for before in its overtime.
+func (m *Memory) answer(layer2 announce.DesiredLayer2, steps map[netip.Addr]Output, over []netip.Addr) []Answer {
+	out := make([]Answer, 0, len(layer2.Announce)+len(over))
+	rounds := make(map[netip.Addr]round, len(layer2.Announce))
+	for _, l := range layer2.Announce {
+		has := steps[l.Addr].Announce.Has(ViaLayer2)
+		if l.Silent && !has && !layer2.Stale {
+			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Silent: true})
+		}
+		if l.Silent || !has {
+			continue
+		}
+		r := m.rounds[l.Addr]
+		if lost(r.rivals, l.Rivals) || l.Challenged.After(r.challenged) {
+			r.number++ // who has gone, or gives way, may have been the last one heard
+		}
+		r.rivals, r.challenged = l.Rivals, l.Challenged
+		rounds[l.Addr] = r
+		out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(m.gaps)})
+	}
+	for _, addr := range over {
+		i, ok := slices.BinarySearchFunc(m.answers, addr, func(a Answer, addr netip.Addr) int { return a.Addr.Compare(addr) })
+		if !ok {
+			continue
+		}
+		a := m.answers[i]
+		a.Fresh, a.Quiet = false, steps[addr].Quiet
+		rounds[addr] = m.rounds[addr]
+		out = append(out, a)
+	}
+	m.rounds = rounds
+	slices.SortFunc(out, func(a, b Answer) int { return a.Addr.Compare(b.Addr) })
+	return out
+}
+
+// lost reports whether one of before is not in after.
+func lost(before, after []string) bool {
+	return slices.ContainsFunc(before, func(name string) bool { return !slices.Contains(after, name) })
+}
+
+// decisionsOf says of those decisions that are in overtime that they are announced, as
+// they were before.
+func decisionsOf(all, before []status.Decision, steps map[netip.Addr]Output, over overtime, left map[netip.Addr]announce.Succession) []status.Decision {
+	if len(over.routes)+len(over.answers) == 0 {
+		return all
+	}
+	out := make([]status.Decision, 0, len(all)+len(over.routes)+len(over.answers))
+	for len(all) > 0 {
+		n := 1 // decisions about the same address of the same Service
+		for n < len(all) && all[n].Service == all[0].Service && all[n].Addr == all[0].Addr {
+			n++
+		}
+		out = appendOvertime(out, all[:n], before, steps[all[0].Addr], over, left)
+		all = all[n:]
+	}
+	return out
+}
+
+// appendOvertime appends the decisions about one address of one Service to out.
+func appendOvertime(out, about, before []status.Decision, step Output, over overtime, left map[netip.Addr]announce.Succession) []status.Decision {
+	addr := about[0].Addr
+	_, routes := slices.BinarySearchFunc(over.routes, addr, netip.Addr.Compare)
+	_, answers := slices.BinarySearchFunc(over.answers, addr, netip.Addr.Compare)
+	if !routes && !answers {
+		return append(out, about...)
+	}
+	for _, p := range []struct {
+		protocol status.Protocol
+		over     bool
+		reason   status.Reason
+	}{
+		{status.BGP, routes, status.Switching},
+		{status.Layer2, answers, status.Switching},
+	} {
+		d := status.Decision{Service: about[0].Service, Addr: addr, Pool: about[0].Pool, Protocol: p.protocol}
+		i := slices.IndexFunc(about, func(d status.Decision) bool { return d.Protocol == p.protocol })
+		if i >= 0 {
+			d = about[i]
+		} else if !p.over {
+			continue
+		}
+		if p.over {
+			successors, leaves := left[addr]
+			leaves = leaves && p.protocol == status.BGP && i >= 0
+			quiet := p.protocol == status.Layer2 && step.Quiet
+			handing := d.Reason == status.NodeDraining || quiet || leaves
+			if leaves {
+				d.Detail = announce.LeftWhy(d.Reason, successors)
+			}
+			if quiet && step.Last {
+				d.Detail, d.Last = announce.LastAnnouncer("no answer was heard yet of the other: "+d.Detail), true
+			}
+			if i, ok := slices.BinarySearchFunc(before, d, announce.CompareDecisions); ok && len(d.Routes) == 0 {
+				d.Routes, d.Peers = before[i].Routes, before[i].Peers
+			}
+			d.Announce, d.Reason = true, p.reason
+			if handing {
+				d.Reason = status.HandingOver
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
