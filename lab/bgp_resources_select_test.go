@@ -2,11 +2,7 @@
 
 package lab_test
 
-import (
-	"testing"
-
-	corev1 "k8s.io/api/core/v1"
-)
+import "testing"
 
 // What an advertisement says of peers and attributes, as objects are edited.
 //
@@ -88,7 +84,7 @@ func TestBGPResourcesAttributes(t *testing.T) {
 				want: routing{ibgp: []string{all + " with 65010:1 65010:3"}, ebgp: []string{all + " with 65010:2 65010:3"}, r1: []string{all}},
 			},
 		}},
-	}, []corev1.IPFamily{v4}, []corev1.IPFamily{v6}, []corev1.IPFamily{v4, v6})
+	}, oneFamily, dualStack)
 }
 
 // Which nodes announce for an advertisement, as it and their labels are edited.
@@ -160,7 +156,7 @@ func TestBGPResourcesNodes(t *testing.T) {
 			{name: "another value", zones: map[string]string{"n2": "core"}, want: everywhere("web from n3")},
 			{name: "none again", zones: map[string]string{"n2": "", "n3": ""}},
 		}},
-	}, []corev1.IPFamily{v4}, []corev1.IPFamily{v6})
+	}, oneFamily)
 }
 
 // Which Services an advertisement is about, as it and their labels are edited.
@@ -229,5 +225,5 @@ func TestBGPResourcesServices(t *testing.T) {
 				want: everywhere("other from n1 n2 n3 with 65010:2", "web from n1 n2 n3 with 65010:1"),
 			},
 		}},
-	}, []corev1.IPFamily{v4}, []corev1.IPFamily{v6})
+	}, oneFamily)
 }

@@ -181,7 +181,7 @@ func TestBGPResourcesDualStack(t *testing.T) {
 			keep = append(keep, names[over]...)
 		}
 		r.keepOnly(config.KindPeer, keep)
-		r.serve("web", "one", "", test.families)
+		r.serve("web", routeService{name: "web", pool: "one"}, test.families)
 		w := routing{}
 		for _, l := range test.lines {
 			w.ebgp = append(w.ebgp, l+" with 65010:1")

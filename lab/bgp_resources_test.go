@@ -124,22 +124,23 @@ func canary(step int) string {
 	return fmt.Sprintf(`{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: canary}, spec: {ipAddressPools: [canary], communities: ["65000:%d"]}}`, step)
 }
 
-// serve makes a Service with an address of a pool for each family.
-func (r *routeTest) serve(name, pool, app string, families []corev1.IPFamily) {
+// serve makes a Service with an address of a pool for each family. Its routes are called
+// by the name of s.
+func (r *routeTest) serve(service string, s routeService, families []corev1.IPFamily) {
 	r.t.Helper()
-	opts := lab.ServiceOptions{Name: name, Families: families, Annotations: map[string]string{"metallb.io/address-pool": pool}}
-	if app != "" {
-		opts.Labels = map[string]string{"app": app}
+	opts := lab.ServiceOptions{Name: service, Families: families, Annotations: map[string]string{"metallb.io/address-pool": s.pool}}
+	if s.app != "" {
+		opts.Labels = map[string]string{"app": s.app}
 	}
 	if len(families) > 1 {
 		opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 	}
 	addrs := r.expose(opts)
 	if len(addrs) != len(families) {
-		r.t.Fatalf("%s has %v, want %v", name, addrs, families)
+		r.t.Fatalf("%s has %v, want %v", service, addrs, families)
 	}
 	for _, a := range addrs {
-		r.names[route(a)] = name
+		r.names[route(a)] = s.name
 	}
 }
 
@@ -338,26 +339,51 @@ type routeStep struct {
 	want  routing           // the same for each family
 }
 
-// run goes through cases for each of these sets of families, while a Service that
-// none of them is about is under load.
-func (r *routeTest) run(cases []routeCase, each ...[]corev1.IPFamily) {
+// A familyRound is the sets of families of Services that are there at the same time. No
+// two have a family in common.
+type familyRound [][]corev1.IPFamily
+
+var (
+	oneFamily = familyRound{{v4}, {v6}}
+	dualStack = familyRound{{v4, v6}}
+)
+
+// services returns the names of the Services that a Service of a case is in a round.
+func (f familyRound) services(name string) (all []string) {
+	for _, families := range f {
+		service := name
+		for _, family := range families {
+			service += "-" + strings.ToLower(string(family))
+		}
+		all = append(all, service)
+	}
+	return all
+}
+
+// run goes through cases in these rounds, while a Service that none of them is about is
+// under load.
+func (r *routeTest) run(cases []routeCase, rounds ...familyRound) {
 	r.t.Helper()
 	before := r.connections()
 	stop := r.load(r.canary.Addr())
-	for _, families := range each {
+	for _, round := range rounds {
 		for _, c := range cases {
-			name := fmt.Sprintf("%s %v", c.name, families)
+			name := fmt.Sprintf("%s %v", c.name, round)
 			for _, s := range c.services {
-				r.serve(s.name, s.pool, s.app, families)
+				for i, service := range round.services(s.name) {
+					r.serve(service, s, round[i])
+				}
 			}
 			for _, s := range c.steps {
-				r.edit(s)
+				r.edit(s, round)
 				r.settle()
-				r.routes(name+": "+s.name, s.want.of(families))
+				r.routes(name+": "+s.name, s.want.of(slices.Concat(round...)))
 			}
 			for _, s := range c.services {
-				if err := r.Cluster.DeleteService(r.t.Context(), r.namespace, s.name); err != nil {
-					r.t.Fatal(err)
+				for _, service := range round.services(s.name) {
+					if err := r.Cluster.DeleteService(r.t.Context(), r.namespace, service); err != nil {
+						r.t.Fatal(err)
+					}
 				}
 			}
 			r.advertise(nil)
@@ -371,7 +397,7 @@ func (r *routeTest) run(cases []routeCase, each ...[]corev1.IPFamily) {
 	}
 }
 
-func (r *routeTest) edit(s routeStep) {
+func (r *routeTest) edit(s routeStep, round familyRound) {
 	r.t.Helper()
 	if s.alias != "" {
 		r.apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: Community, metadata: {name: names}, spec: {communities: [{name: mine, value: %q}]}}", s.alias))
@@ -379,8 +405,10 @@ func (r *routeTest) edit(s routeStep) {
 	if s.ads != nil {
 		r.advertise(s.ads)
 	}
-	for service, app := range s.apps {
-		r.label(service, app)
+	for name, app := range s.apps {
+		for _, service := range round.services(name) {
+			r.label(service, app)
+		}
 	}
 	for node, zone := range s.zones {
 		set := r.Cluster.LabelNode

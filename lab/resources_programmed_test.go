@@ -87,26 +87,28 @@ func TestResourcesProgrammed(t *testing.T) {
 	r.delete(config.KindPeer, "a")
 	r.programmed(config.KindPeer, "b", "True Programmed", everywhere)
 
-	// FRR on a node hangs. What was in force stays so.
+	// FRR hangs, on a node of each version. What was in force stays so.
 	nodes, _ := r.versionNodes("matchLabels")
-	for _, n := range nodes {
-		if err := n.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
-			t.Fatal(err)
-		}
-		resume := func() {
-			if err := n.FRR.Signal(unix.SIGCONT, "bgpd"); err != nil {
+	signal := func(sig unix.Signal) {
+		for _, n := range nodes {
+			if err := n.FRR.Signal(sig, "bgpd"); err != nil {
 				t.Error(err)
 			}
 		}
-		t.Cleanup(resume)
-		r.apply(newPeer("late", fmt.Sprint("10.10.0.", 80+n.Number), ""))
-		r.programmed(config.KindPeer, "late", "False DataPlane", n.Name+": FRR does not answer: bgpd")
-		for kind, name := range kinds {
-			r.programmed(kind, name, "True Programmed", everywhere)
-		}
-		resume()
-		r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
 	}
+	t.Cleanup(func() { signal(unix.SIGCONT) })
+	signal(unix.SIGSTOP)
+	var hung []string
+	for _, n := range nodes {
+		hung = append(hung, n.Name+": FRR does not answer: bgpd")
+	}
+	r.apply(newPeer("late", "10.10.0.79", ""))
+	r.programmed(config.KindPeer, "late", "False DataPlane", strings.Join(hung, "; "))
+	for kind, name := range kinds {
+		r.programmed(kind, name, "True Programmed", everywhere)
+	}
+	signal(unix.SIGCONT)
+	r.programmed(config.KindPeer, "late", "True Programmed", everywhere)
 
 	// An agent that is gone is waited for once, and not for long.
 	n3 := r.Agent(r.Nodes[2])
