@@ -110,7 +110,7 @@ func TestBGPPeerKeys(t *testing.T) {
 			doc += fmt.Sprintf(`- {my-asn: 64512, peer-asn: 64515, peer-address: %q, peer-port: 1179, source-address: %q, hold-time: 30s,
    keepalive-time: 5s, router-id: 10.10.0.%d, password: tops3cret, ebgp-multihop: true,
    node-selectors: [{match-labels: {kubernetes.io/hostname: %s}}]}
-`, addr, e2e.LanAddr(n, e2e.Route(addr)), 100+n.Number, n.Name)
+`, addr, e2e.LANAddr(n, e2e.Route(addr)), 100+n.Number, n.Name)
 		}
 	}
 	e.Configure(doc)
@@ -118,7 +118,7 @@ func TestBGPPeerKeys(t *testing.T) {
 		e.Eventually("sessions of "+n.Name, func(context.Context) error {
 			for _, addr := range g.Addrs {
 				s := e.Sessions(n)[addr.String()]
-				source, id := e2e.LanAddr(n, e2e.Route(addr)), fmt.Sprint("10.10.0.", 100+n.Number)
+				source, id := e2e.LANAddr(n, e2e.Route(addr)), fmt.Sprint("10.10.0.", 100+n.Number)
 				if s.State != "Established" || s.RemotePort != 1179 || s.LocalHost != source.String() || s.LocalRouterID != id {
 					return fmt.Errorf("session with %s: %+v", addr, s)
 				}

@@ -53,7 +53,7 @@ func TestBGPResourcesReset(t *testing.T) {
 			if got := slices.Sorted(maps.Keys(active)); !slices.Equal(got, families[i:i+1]) {
 				t.Errorf("the session of %s with %s is for %q, want %q", n.Name, a, got, families[i:i+1])
 			}
-			if seen := e2e.NeighborJSON(t, r.Router.FRR, e2e.LanAddr(n, e2e.Route(a)).String())["remoteRouterId"]; seen != routerID {
+			if seen := e2e.NeighborJSON(t, r.Router.FRR, e2e.LANAddr(n, e2e.Route(a)).String())["remoteRouterId"]; seen != routerID {
 				t.Errorf("r1 sees the router ID %v of %s by %s, want %s", seen, n.Name, a, routerID)
 			}
 			want[fmt.Sprintf("%s to %s", n.Name, a)]++

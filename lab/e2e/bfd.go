@@ -66,7 +66,7 @@ func (e *Test) Guarded(want BFDPeer, at ...netip.Addr) {
 				return err
 			}
 			for _, router := range at {
-				node := LanAddr(n, Route(router))
+				node := LANAddr(n, Route(router))
 				if diff := cmp.Diff(want, near[router].BFDPeer); diff != "" {
 					return fmt.Errorf("%s to %s (-want +got):\n%s", n.Name, router, diff)
 				}

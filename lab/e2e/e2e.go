@@ -232,7 +232,7 @@ func (e *Test) Learned(g *lab.GoBGP, p netip.Prefix, nodes []*lab.Node) []lab.Pa
 	e.T.Helper()
 	var want []netip.Addr
 	for _, n := range nodes {
-		want = append(want, LanAddr(n, p))
+		want = append(want, LANAddr(n, p))
 	}
 	slices.SortFunc(want, netip.Addr.Compare)
 	var found []lab.Path
@@ -256,8 +256,8 @@ func (e *Test) Learned(g *lab.GoBGP, p netip.Prefix, nodes []*lab.Node) []lab.Pa
 	return found
 }
 
-// LanAddr is a node's address in the family of a prefix.
-func LanAddr(n *lab.Node, p netip.Prefix) netip.Addr {
+// LANAddr is a node's address in the family of a prefix.
+func LANAddr(n *lab.Node, p netip.Prefix) netip.Addr {
 	if p.Addr().Is4() {
 		return n.Addr4
 	}
@@ -307,8 +307,8 @@ func (e *Test) Established(g *lab.GoBGP, nodes []*lab.Node) {
 	})
 }
 
-// A session is what a node's bgpd says of one of its sessions.
-type session struct {
+// A Session is what a node's bgpd says of one of its sessions.
+type Session struct {
 	State         string `json:"bgpState"`
 	Established   int    `json:"connectionsEstablished"` // how often
 	LocalAS       uint32 `json:"localAs"`
@@ -320,13 +320,13 @@ type session struct {
 }
 
 // Sessions returns a node's sessions by the peer's address.
-func (e *Test) Sessions(n *lab.Node) map[string]session {
+func (e *Test) Sessions(n *lab.Node) map[string]Session {
 	e.T.Helper()
 	out, err := n.FRR.Vtysh(e.T.Context(), "show bgp neighbors json")
 	if err != nil {
 		e.T.Fatal(err)
 	}
-	all := map[string]session{}
+	all := map[string]Session{}
 	if err := json.Unmarshal([]byte(out), &all); err != nil {
 		e.T.Fatalf("sessions of %s: %v in %s", n.Name, err, out)
 	}

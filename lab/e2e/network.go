@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ func Eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
+// Service and Service6 are routes of a service that nodes serve without Kubernetes.
 var (
 	Service  = netip.MustParsePrefix("198.51.100.7/32")
 	Service6 = netip.MustParsePrefix("2001:db8:7::1/128")
@@ -90,3 +92,9 @@ func Deadline(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+// OnLAN returns an address of the nodes' LAN.
+func OnLAN(host int) netip.Addr { return netip.AddrFrom4([4]byte{10, 10, 0, byte(host)}) }
+
+// OnLAN6 returns the IPv6 address of the same host.
+func OnLAN6(host int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd00:10:10::%d", host)) }

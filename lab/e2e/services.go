@@ -16,21 +16,21 @@ import (
 	"github.com/heraldlb/herald/lab"
 )
 
-func intOrString(port int32) intstr.IntOrString { return intstr.FromInt32(port) }
-
-// Addresses of the pools of these tests. No two tests share one, so that a
-// route that one leaves behind cannot pass for another's.
+// The families of a Service.
 const (
 	IPv4 = corev1.IPv4Protocol
 	IPv6 = corev1.IPv6Protocol
 )
 
+// BGPPools is a configuration of these pools and of sessions with all routers. No two
+// tests share an address, so that a route that one leaves behind cannot pass for
+// another's.
 func BGPPools(pools string) string { return AllPeers + "address-pools:\n" + pools }
 
 // ServicePort is a TCP port that leads to the backends.
 func ServicePort(port int32) corev1.ServicePort {
 	return corev1.ServicePort{
-		Name: fmt.Sprintf("p%d", port), Port: port, TargetPort: intOrString(lab.BackendPort), Protocol: corev1.ProtocolTCP,
+		Name: fmt.Sprintf("p%d", port), Port: port, TargetPort: intstr.FromInt32(lab.BackendPort), Protocol: corev1.ProtocolTCP,
 	}
 }
 

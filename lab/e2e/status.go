@@ -67,8 +67,8 @@ func (r *Resources) Resolved(kind, name, want string) {
 	})
 }
 
-// A statusObject is a ServiceL2Status or a ServiceBGPStatus.
-type statusObject struct {
+// A StatusObject is a ServiceL2Status or a ServiceBGPStatus.
+type StatusObject struct {
 	Name   string
 	labels map[string]string
 	owner  metav1.OwnerReference
@@ -83,7 +83,7 @@ type statusObject struct {
 
 // Statuses returns the objects of a kind about a Service of the test, in the order
 // of their nodes.
-func (r *Resources) Statuses(ctx context.Context, kind, service string) ([]statusObject, error) {
+func (r *Resources) Statuses(ctx context.Context, kind, service string) ([]StatusObject, error) {
 	o := new(unstructured.Unstructured)
 	o.SetGroupVersionKind(KindOf(kind))
 	list, err := r.Of(o).List(ctx, metav1.ListOptions{
@@ -92,9 +92,9 @@ func (r *Resources) Statuses(ctx context.Context, kind, service string) ([]statu
 	if err != nil {
 		return nil, err
 	}
-	var out []statusObject
+	var out []StatusObject
 	for _, item := range list.Items {
-		s := statusObject{Name: item.GetName(), labels: item.GetLabels()}
+		s := StatusObject{Name: item.GetName(), labels: item.GetLabels()}
 		if owners := item.GetOwnerReferences(); len(owners) == 1 {
 			s.owner = owners[0]
 		}
@@ -107,15 +107,15 @@ func (r *Resources) Statuses(ctx context.Context, kind, service string) ([]statu
 		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b statusObject) int { return strings.Compare(a.status.Node, b.status.Node) })
+	slices.SortFunc(out, func(a, b StatusObject) int { return strings.Compare(a.status.Node, b.status.Node) })
 	return out, nil
 }
 
 // HasStatuses waits until the statuses of a Service are these: "node: peers" or
 // "node: interfaces".
-func (r *Resources) HasStatuses(kind, service string, want ...string) []statusObject {
+func (r *Resources) HasStatuses(kind, service string, want ...string) []StatusObject {
 	r.T.Helper()
-	var all []statusObject
+	var all []StatusObject
 	r.Eventually(kind+" of "+service, func(ctx context.Context) (err error) {
 		if all, err = r.Statuses(ctx, kind, service); err != nil {
 			return err
@@ -169,6 +169,7 @@ func (r *Resources) Condition(service, reason string, words ...string) *corev1.S
 	return svc
 }
 
+// AnnouncedOf returns the condition Announced of a Service, nil if it has none.
 func AnnouncedOf(svc *corev1.Service) *metav1.Condition {
 	for i := range svc.Status.Conditions {
 		if svc.Status.Conditions[i].Type == reconcile.ConditionAnnounced {

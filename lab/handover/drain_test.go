@@ -90,7 +90,7 @@ func (e draining) asked(p netip.Prefix, n *lab.Node) {
 			if err != nil {
 				return err
 			}
-			i := slices.IndexFunc(paths, func(path lab.Path) bool { return path.Prefix == p && path.NextHop == e2e.LanAddr(n, p) })
+			i := slices.IndexFunc(paths, func(path lab.Path) bool { return path.Prefix == p && path.NextHop == e2e.LANAddr(n, p) })
 			if i < 0 {
 				return fmt.Errorf("no path to %s from %s", p, n.Name)
 			}

@@ -32,15 +32,6 @@ import (
 func newSidecarE2E(t *testing.T, args ...string) *e2e.Test {
 	t.Helper()
 	e := e2e.NewInPods(t)
-	t.Cleanup(func() {
-		if !t.Failed() {
-			return
-		}
-		for _, a := range append(slices.Clone(e.Controllers), e.Agents...) {
-			log, _ := os.ReadFile(e.LogFile(a.Name))
-			fmt.Fprintf(t.Output(), "---- %s\n%s\n", a.Name, log[max(0, len(log)-8<<10):])
-		}
-	})
 	e.Resources().Clear(t.Context())
 	for _, name := range []string{lab.HeraldConfigMap, "bgpextras"} {
 		e.DropConfigMap(name)
