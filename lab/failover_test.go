@@ -49,9 +49,8 @@ func failover(t *testing.T, pool string) (e *e2e, w *lab.NeighborWatch, a netip.
 
 // fail makes the owner fail, and measures the gap. The repair comes when another
 // node has taken over.
-func (e *e2e) fail(w *lab.NeighborWatch, a netip.Addr, fail, repair func(owner *lab.Node) error) gap {
+func (e *e2e) fail(w *lab.NeighborWatch, a netip.Addr, owner *lab.Node, fail, repair func(owner *lab.Node) error) gap {
 	e.t.Helper()
-	owner := e.owner(w, a)
 	mac, err := owner.MAC()
 	if err != nil {
 		e.t.Fatal(err)
@@ -135,10 +134,11 @@ func TestLayer2Failover(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e, w, a := failover(t, test.pool)
 			var wire, client []time.Duration
+			owner := e.owner(w, a)
 			for range failures {
-				g := e.fail(w, a, test.fail(e), test.repair(e))
+				g := e.fail(w, a, owner, test.fail(e), test.repair(e))
 				wire, client = append(wire, g.wire), append(client, g.client)
-				e.settled(w, a)
+				owner = e.settled(w, a)
 			}
 			t.Logf("until a new owner is on the wire: %s", summary(wire))
 			t.Logf("without answers to the client: %s", summary(client))
@@ -150,8 +150,8 @@ func TestLayer2Failover(t *testing.T) {
 }
 
 // settled waits until all agents are alive for each other again, and none is held
-// to be unreliable.
-func (e *e2e) settled(w *lab.NeighborWatch, a netip.Addr) {
+// to be unreliable, and returns who answers then.
+func (e *e2e) settled(w *lab.NeighborWatch, a netip.Addr) (owner *lab.Node) {
 	e.t.Helper()
 	e.eventually("all agents are alive", func(ctx context.Context) error {
 		for _, n := range e.Nodes {
@@ -165,7 +165,7 @@ func (e *e2e) settled(w *lab.NeighborWatch, a netip.Addr) {
 		}
 		return nil
 	})
-	e.owner(w, a)
+	return e.owner(w, a)
 }
 
 // A planned stop of the owner loses nothing, nor does its return.
@@ -262,8 +262,7 @@ func TestLayer2Partition(t *testing.T) {
 			})
 			start = time.Now()
 			heal()
-			e.settled(w, a)
-			left = e.owner(w, a)
+			left = e.settled(w, a)
 			t.Logf("%s is the one owner %v after the healing", left.Name, time.Since(start).Round(time.Millisecond))
 			mac, err := left.MAC()
 			if err != nil {
