@@ -107,11 +107,20 @@ func newCluster(opts ClusterOptions) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, port)}
-	if c.access, err = newAccess(opts.Dir, c.server); err != nil {
+	opts.Port = port
+	server := netip.AddrPortFrom(opts.ListenAddr, port)
+	access, err := newAccess(opts.Dir, server)
+	if err != nil {
 		return nil, err
 	}
+	return connectCluster(opts, access)
+}
+
+// connectCluster returns a Cluster with clients of its API server, which need not run.
+func connectCluster(opts ClusterOptions, access *access) (*Cluster, error) {
+	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, opts.Port), access: access}
 	config := c.RESTConfig(Admin)
+	var err error
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ const (
 // ends the lab is taken down, and if the test failed it is dumped first.
 func New(t testing.TB, opts Options) *Topology {
 	t.Helper()
+	NotAttached(t)
 	top, err := Up(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)

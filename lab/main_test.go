@@ -3,20 +3,9 @@
 package lab_test
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"testing"
 
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
 
-func TestMain(m *testing.M) {
-	lab.Reexec()
-	code := m.Run()
-	if err := errors.Join(shared.stop(), sidecars.stop()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { e2e.Main(m) }

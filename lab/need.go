@@ -34,6 +34,19 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// Attached reports whether tests are to use the lab that `make lab-up` holds, instead
+// of starting one: HERALD_LAB=attach says so.
+func Attached() bool { return os.Getenv("HERALD_LAB") == "attach" }
+
+// NotAttached skips a test that needs a lab of its own where tests are to attach to
+// one that is up.
+func NotAttached(t testing.TB) {
+	t.Helper()
+	if Attached() {
+		t.Skip("lab: this test needs a lab of its own and cannot attach; run it without HERALD_LAB=attach")
+	}
+}
+
 // findProgram returns the path of a program in PATH or among FRR's daemons.
 func findProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {

@@ -116,7 +116,7 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		if err != nil {
 			return nil, err
 		}
-		return Start(s.Client.life, process)
+		return Start(s.life, process)
 	}
 	return d, nil
 }

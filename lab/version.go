@@ -26,7 +26,7 @@ type Version struct {
 func Versions(t testing.TB) []Version {
 	t.Helper()
 	Need(t, "bgpd")
-	all, err := findVersions()
+	all, err := FindVersions()
 	if err == nil {
 		return all
 	}
@@ -37,8 +37,8 @@ func Versions(t testing.TB) []Version {
 	return all
 }
 
-// findVersions returns the versions that are there, and an error if one is not.
-func findVersions() ([]Version, error) {
+// FindVersions returns the versions that are there, and an error if one is not.
+func FindVersions() ([]Version, error) {
 	system, err := versionIn("/")
 	if err != nil {
 		return nil, err

@@ -36,11 +36,6 @@ var kernel = map[string]string{
 
 // wire connects the machines and gives them addresses and routes.
 func (t *Topology) wire() error {
-	host, err := netlink.NewHandle()
-	if err != nil {
-		return fmt.Errorf("open netlink: %w", err)
-	}
-	defer host.Close()
 	space, err := newNamespace(t.Name + "-sw")
 	if err != nil {
 		return err
@@ -58,10 +53,15 @@ func (t *Topology) wire() error {
 	if err != nil {
 		return err
 	}
-	mgmt, err := addBridge(host, t.slot.bridge(), t.Management)
+	mgmt, err := t.addManagement()
 	if err != nil {
 		return err
 	}
+	host, err := netlink.NewHandle()
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	defer host.Close()
 
 	for _, m := range t.Machines() {
 		if err := m.Namespace.sysctls(kernel); err != nil {
@@ -85,6 +85,16 @@ func (t *Topology) wire() error {
 		return err
 	}
 	return t.route()
+}
+
+// addManagement makes the management bridge, with the host's address.
+func (t *Topology) addManagement() (netlink.Link, error) {
+	host, err := netlink.NewHandle()
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	defer host.Close()
+	return addBridge(host, t.slot.bridge(), t.Management)
 }
 
 // wireClient connects c1 to the router.
