@@ -37,9 +37,9 @@ func Failover(t *testing.T, pool string) (e *Test, w *lab.NeighborWatch, a netip
 	return e, w, a
 }
 
-// Settled waits until all agents are alive for each other again, and none is held
-// to be unreliable.
-func (e *Test) Settled(w *lab.NeighborWatch, a netip.Addr) {
+// Settled waits until all agents are alive for each other again, and returns who answers
+// then.
+func (e *Test) Settled(w *lab.NeighborWatch, a netip.Addr) (owner *lab.Node) {
 	e.T.Helper()
 	e.Eventually("all agents are alive", func(ctx context.Context) error {
 		for _, n := range e.Nodes {
@@ -53,7 +53,7 @@ func (e *Test) Settled(w *lab.NeighborWatch, a netip.Addr) {
 		}
 		return nil
 	})
-	e.Owner(w, a)
+	return e.Owner(w, a)
 }
 
 // Decided reports whether a node's agent decided about an address for one of these

@@ -109,8 +109,7 @@ func TestLayer2Partition(t *testing.T) {
 			})
 			start = time.Now()
 			heal()
-			e.Settled(w, a)
-			left = e.Owner(w, a)
+			left = e.Settled(w, a)
 			t.Logf("%s is the one owner %v after the healing", left.Name, time.Since(start).Round(time.Millisecond))
 			mac, err := left.MAC()
 			if err != nil {

@@ -25,9 +25,8 @@ type gap struct{ wire, client time.Duration }
 
 // fail makes the owner fail, and measures the gap. The repair comes when another
 // node has taken over.
-func fail(e *e2e.Test, w *lab.NeighborWatch, a netip.Addr, fail, repair func(owner *lab.Node) error) gap {
+func fail(e *e2e.Test, w *lab.NeighborWatch, a netip.Addr, owner *lab.Node, fail, repair func(owner *lab.Node) error) gap {
 	e.T.Helper()
-	owner := e.Owner(w, a)
 	mac, err := owner.MAC()
 	if err != nil {
 		e.T.Fatal(err)
@@ -103,10 +102,11 @@ func TestLayer2Failover(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e, w, a := e2e.Failover(t, test.pool)
 			var wire, client []time.Duration
+			owner := e.Owner(w, a)
 			for range failures {
-				g := fail(e, w, a, test.fail(e), test.repair(e))
+				g := fail(e, w, a, owner, test.fail(e), test.repair(e))
 				wire, client = append(wire, g.wire), append(client, g.client)
-				e.Settled(w, a)
+				owner = e.Settled(w, a)
 			}
 			t.Logf("until a new owner is on the wire: %s", summary(wire))
 			t.Logf("without answers to the client: %s", summary(client))
