@@ -12,9 +12,9 @@ GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list 
 UNIT     := $(shell go list ./... | grep -v '/lab$$\|/lab/')
 FUZZTIME ?= 1m
 
-# How many areas of the lab are tested at once. One that measures time waits until it
-# is alone, and takes the place of another meanwhile.
-AREAS    ?= 4
+# How many areas of the lab are tested at once: tests wait more than they compute. The
+# area that measures time waits until it is alone.
+AREAS    ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: help
 help: ## show this help
