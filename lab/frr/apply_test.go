@@ -33,7 +33,7 @@ var (
 // the sockets, and checks after each that FRR runs what a fresh FRR that
 // started with it runs, that there is nothing left to apply, and that no
 // session was reset with a peer that was there before and still is.
-func TestBGPApplierProperty(t *testing.T) { e2e.VersionsAtOnce(t, testBGPApplierProperty) }
+func TestBGPApplierProperty(t *testing.T) { e2e.EachVersion(t, testBGPApplierProperty) }
 
 func testBGPApplierProperty(t *testing.T, v lab.Version) {
 	lab.Need(t, e2e.Network...)
