@@ -11,15 +11,14 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
 // BGP decides what a node announces: which routes, to which peers, with
 // which attributes, and for every address of a Service why it is announced or
-// not. Sessions are wanted on every node that its peers select, with routes to
-// announce or without, so that the first route does not wait for one. Without a
-// configuration the result is zero.
+// not. A node has sessions with all peers that select it, with or without routes to
+// announce, so that the first route waits for none. Without a configuration the result is
+// zero.
 func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	if s.Config == nil {
 		return Desired{}
@@ -39,8 +38,8 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 		refused:   Refusal(n, known, opts),
 		node:      node,
 		layer2:    opts.Layer2,
-		pools:     NewIndex(cfg),
-		policies:  policies{node: n, sessions: sessions, classes: newClasses()},
+		index:     opts.Index.Of(s.Config),
+		policies:  policies{node: n, sessions: sessions, classes: newClasses(), made: map[*Ads][2]policy{}},
 		decisions: make([]status.Decision, 0, len(s.Services)),
 	}
 	a.drain(n)
@@ -56,7 +55,7 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	return d
 }
 
-// Refusal says why a node announces nothing at all; it is empty if it may.
+// Refusal returns why a node announces nothing at all. Empty: it may announce.
 func Refusal(n cluster.Node, known bool, opts Options) status.Reason {
 	_, excluded := n.Labels[LabelExcludeNode]
 	switch {
@@ -76,12 +75,12 @@ type announcer struct {
 	opts      Options
 	node      string
 	refused   status.Reason // why this node announces nothing; empty if it may
-	layer2    bool          // AnnounceLayer2 decides about layer 2
-	pools     Index
+	layer2    bool          // Layer2 decides about layer 2
+	index     *Index
 	policies  policies
 	drained   *withdrawal  // nil: the node does not drain
 	others    *succession  // nil: not needed yet
-	last      []netip.Addr // that no other node was seen to announce, though this one drains
+	last      []netip.Addr // this node drains, and no other was seen to announce them
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
 	kept      map[string]Succession
@@ -122,7 +121,7 @@ func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) 
 // address decides about one address of a Service.
 func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, reach reach, endpoints []cluster.Endpoint) {
 	d := status.Decision{Service: name, Addr: addr}
-	pool := a.pools.Find(addr)
+	pool := a.index.Pool(addr)
 	if pool == nil {
 		d.Reason = status.NotInPool
 		a.decisions = append(a.decisions, d)
@@ -153,7 +152,7 @@ func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, 
 
 // overBGP completes the decision about an address of a pool, and adds its
 // routes.
-func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *PoolAds, reach reach, endpoints []cluster.Endpoint) status.Decision {
+func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) status.Decision {
 	d.Protocol = status.BGP
 	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
 	if p.reason != "" {
@@ -214,8 +213,7 @@ func newReach(endpoints []cluster.Endpoint, node string) reach {
 	return r
 }
 
-// refusal says why a node must not attract traffic for the Service; it is empty
-// if it may. A node without endpoints of its own may, unless traffic has to
+// refusal returns why a node must not attract traffic for the Service. Empty: it may. A node without endpoints of its own may, unless traffic has to
 // stay local: it passes it on.
 func (r reach) refusal(is4, local bool) status.Reason {
 	anywhere, here := r.anywhere.v6, r.here.v6
@@ -229,68 +227,4 @@ func (r reach) refusal(is4, local bool) status.Reason {
 		return status.NoEndpoints
 	}
 	return ""
-}
-
-// A Index finds the pool of an address.
-type Index struct {
-	Ranges []poolRange // by first address; none overlap
-}
-
-type poolRange struct {
-	config.Range
-	pool *PoolAds
-}
-
-// A PoolAds is a pool with the advertisements that select it.
-type PoolAds struct {
-	Name   string
-	BGP    []*config.BGPAdvertisement // in document order
-	Layer2 []*config.L2Advertisement  // in document order
-
-	policies  map[string][2]policy // see policies.of
-	l2Classes map[string]*l2Class  // see layer2Election.class
-}
-
-func NewIndex(cfg config.Config) Index {
-	var x Index
-	for _, p := range cfg.Pools {
-		ads := &PoolAds{Name: p.Name, policies: map[string][2]policy{}, l2Classes: map[string]*l2Class{}}
-		for i := range cfg.BGPAdvertisements {
-			if ad := &cfg.BGPAdvertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
-				ads.BGP = append(ads.BGP, ad)
-			}
-		}
-		for i := range cfg.L2Advertisements {
-			if ad := &cfg.L2Advertisements[i]; selectsPool(p, ad.Pools, ad.PoolSelectors) {
-				ads.Layer2 = append(ads.Layer2, ad)
-			}
-		}
-		for _, r := range p.Addresses {
-			x.Ranges = append(x.Ranges, poolRange{r, ads})
-		}
-	}
-	slices.SortFunc(x.Ranges, func(a, b poolRange) int { return a.First.Compare(b.First) })
-	return x
-}
-
-// selectsPool reports whether an advertisement with these names and selectors
-// is for p.
-func selectsPool(p config.Pool, names []string, selectors []config.Selector) bool {
-	if len(names) == 0 && len(selectors) == 0 {
-		return true
-	}
-	return slices.Contains(names, p.Name) ||
-		slices.ContainsFunc(selectors, func(s config.Selector) bool { return s.Matches(p.Labels) })
-}
-
-// Find returns the pool that contains addr, or nil.
-func (x Index) Find(addr netip.Addr) *PoolAds {
-	after, exact := slices.BinarySearchFunc(x.Ranges, addr, func(r poolRange, a netip.Addr) int { return r.First.Compare(a) })
-	if exact {
-		return x.Ranges[after].pool
-	}
-	if after == 0 || !x.Ranges[after-1].Contains(addr) {
-		return nil
-	}
-	return x.Ranges[after-1].pool
 }

@@ -120,7 +120,7 @@ func TestAnnounce(t *testing.T) {
 		},
 		{
 			name:     "each address of a Service for itself",
-			ads:      []config.BGPAdvertisement{{Pools: []string{"six"}}, {PoolSelectors: announcetest.Selects(t, "tier", "api"), Peers: []string{"in"}}},
+			ads:      []config.BGPAdvertisement{{Scope: config.Scope{Pools: []string{"six"}}}, {Scope: config.Scope{PoolSelectors: announcetest.Selects(t, "tier", "api")}, Peers: []string{"in"}}},
 			services: map[string][]string{"a": {"2001:db8::1", "198.51.100.1", "192.0.2.1", "203.0.113.1"}},
 			decisions: []status.Decision{
 				{Service: "ns/a", Addr: netip.MustParseAddr("192.0.2.1"), Pool: "web", Reason: status.NoAdvertisement},
@@ -146,7 +146,7 @@ func TestAnnounce(t *testing.T) {
 		},
 		{
 			name:      "another node",
-			ads:       []config.BGPAdvertisement{{NodeSelectors: announcetest.Selects(t, "rack", "b")}},
+			ads:       []config.BGPAdvertisement{{Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "b")}}},
 			services:  one("192.0.2.1"),
 			decisions: []status.Decision{no("a", "web", "192.0.2.1", status.NodeNotSelected)},
 			paths:     map[string]string{},
@@ -154,8 +154,8 @@ func TestAnnounce(t *testing.T) {
 		{
 			name: "this node by one advertisement of two",
 			ads: []config.BGPAdvertisement{
-				{NodeSelectors: announcetest.Selects(t, "rack", "b"), Communities: []config.Community{community(t, "1:1")}},
-				{NodeSelectors: announcetest.Selects(t, "rack", "a"), Peers: []string{"in"}},
+				{Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "b")}, Communities: []config.Community{community(t, "1:1")}},
+				{Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "a")}, Peers: []string{"in"}},
 			},
 			services:  one("192.0.2.1"),
 			decisions: []status.Decision{yes("a", "web", "192.0.2.1", []string{"in"}, "192.0.2.1/32")},
@@ -163,7 +163,7 @@ func TestAnnounce(t *testing.T) {
 		},
 		{
 			name:     "selected Services",
-			ads:      []config.BGPAdvertisement{{ServiceSelectors: announcetest.Selects(t, "app", "b"), Peers: []string{"in"}}},
+			ads:      []config.BGPAdvertisement{{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, Peers: []string{"in"}}},
 			services: map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}},
 			decisions: []status.Decision{
 				no("a", "web", "192.0.2.1", status.NoAdvertisement),
@@ -212,8 +212,8 @@ func TestAnnounce(t *testing.T) {
 		{
 			name: "an aggregate with the attributes of all its Services",
 			ads: []config.BGPAdvertisement{
-				{ServiceSelectors: announcetest.Selects(t, "app", "a"), AggregationLength: 24, Communities: []config.Community{community(t, "1:1")}},
-				{ServiceSelectors: announcetest.Selects(t, "app", "b"), AggregationLength: 24, Communities: []config.Community{community(t, "1:2")}, Peers: []string{"in"}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "a")}, AggregationLength: 24, Communities: []config.Community{community(t, "1:1")}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, AggregationLength: 24, Communities: []config.Community{community(t, "1:2")}, Peers: []string{"in"}},
 			},
 			services: map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}},
 			decisions: []status.Decision{
@@ -225,9 +225,9 @@ func TestAnnounce(t *testing.T) {
 		{
 			name: "an aggregate with local preferences in conflict",
 			ads: []config.BGPAdvertisement{
-				{ServiceSelectors: announcetest.Selects(t, "app", "a"), AggregationLength: 24, LocalPref: 100, Peers: []string{"in"}},
-				{ServiceSelectors: announcetest.Selects(t, "app", "b"), AggregationLength: 24, LocalPref: 200, Peers: []string{"in"}},
-				{ServiceSelectors: announcetest.Selects(t, "app", "c"), AggregationLength: 24, LocalPref: 200},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "a")}, AggregationLength: 24, LocalPref: 100, Peers: []string{"in"}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, AggregationLength: 24, LocalPref: 200, Peers: []string{"in"}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "c")}, AggregationLength: 24, LocalPref: 200},
 			},
 			services: map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}, "c": {"192.0.2.3"}},
 			decisions: []status.Decision{
@@ -245,9 +245,9 @@ func TestAnnounce(t *testing.T) {
 		{
 			name: "an aggregate in conflict beside a route that is not",
 			ads: []config.BGPAdvertisement{
-				{ServiceSelectors: announcetest.Selects(t, "app", "a"), AggregationLength: 24, LocalPref: 100},
-				{ServiceSelectors: announcetest.Selects(t, "app", "b"), AggregationLength: 24, LocalPref: 200, Peers: []string{"in"}},
-				{ServiceSelectors: announcetest.Selects(t, "app", "b"), LocalPref: 300, Peers: []string{"in"}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "a")}, AggregationLength: 24, LocalPref: 100},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, AggregationLength: 24, LocalPref: 200, Peers: []string{"in"}},
+				{Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, LocalPref: 300, Peers: []string{"in"}},
 			},
 			services: map[string][]string{"a": {"192.0.2.1"}, "b": {"192.0.2.2"}},
 			decisions: []status.Decision{
@@ -291,8 +291,8 @@ func TestAnnounceAgain(t *testing.T) {
 	ads := []config.BGPAdvertisement{
 		{Name: "w", LocalPref: 100},
 		{Name: "x", AggregationLength: 24, Communities: []config.Community{community(t, "1:1")}},
-		{Name: "y", AggregationLength: 16, ServiceSelectors: announcetest.Selects(t, "app", "b"), Peers: []string{"out"}},
-		{Name: "z", AggregationLengthV6: 64, LocalPref: 100, ServiceSelectors: announcetest.Selects(t, "app", "c")},
+		{Name: "y", AggregationLength: 16, Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "b")}, Peers: []string{"out"}},
+		{Name: "z", AggregationLengthV6: 64, LocalPref: 100, Scope: config.Scope{ServiceSelectors: announcetest.Selects(t, "app", "c")}},
 	}
 	services := map[string][]string{
 		"a": {"192.0.2.1", "2001:db8::1"}, "b": {"192.0.2.2", "198.51.100.1"}, "c": {"2001:db8::2", "192.0.2.3"},

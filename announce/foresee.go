@@ -9,6 +9,9 @@ import "github.com/heraldlb/herald/cluster"
 // advertisements name. Its Decisions are those of both protocols.
 func Foresee(s cluster.Snapshot, node string, opts Options) Desired {
 	opts.Layer2 = true
+	if s.Config != nil {
+		opts.Index = opts.Index.Of(s.Config)
+	}
 	d := BGP(s, node, opts)
 	layer2 := Layer2(s, node, Membership{Disabled: true}, opts)
 	d.Decisions = MergeDecisions(d.Decisions, layer2.Decisions)

@@ -300,9 +300,9 @@ func TestAnnounceLayer2(t *testing.T) {
 func TestLayer2Announcement(t *testing.T) {
 	s, m := announcetest.Layer2Cluster(t)
 	s.Config.L2Advertisements = []config.L2Advertisement{
-		{Name: "x", Interfaces: []string{"eth1", "eth0"}, NodeSelectors: announcetest.Selects(t, "rack", "a")},
-		{Name: "y", Interfaces: []string{"eth9", "eth0"}, NodeSelectors: announcetest.Selects(t, "rack", "a")},
-		{Name: "z", NodeSelectors: announcetest.Selects(t, "rack", "a"), ServiceSelectors: announcetest.Selects(t, "app", "everywhere")},
+		{Name: "x", Interfaces: []string{"eth1", "eth0"}, Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "a")}},
+		{Name: "y", Interfaces: []string{"eth9", "eth0"}, Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "a")}},
+		{Name: "z", Scope: config.Scope{NodeSelectors: announcetest.Selects(t, "rack", "a"), ServiceSelectors: announcetest.Selects(t, "app", "everywhere")}},
 	}
 	announcetest.AddService(&s, "a", false, []string{"192.0.2.1", "2001:db8::1", "192.0.2.1"}, "n2")
 	announcetest.AddService(&s, "everywhere", false, []string{"192.0.2.2", "203.0.113.1", "host.example"}, "n2")

@@ -34,31 +34,18 @@ type policies struct {
 	node     cluster.Node
 	sessions []session
 	classes  *classes
-	shutdown bool // the node drains: all that it announces asks for another path
+	made     map[*Ads][2]policy // of IPv4 and IPv6
+	shutdown bool               // the node drains: all its routes carry graceful shutdown
 }
 
 // of returns the policy for an address of a pool and of a Service with these
 // labels.
-func (p policies) of(pool *PoolAds, labels map[string]string, is4 bool) policy {
-	var matching [8]byte // which of pool.bgp select the Service, for the usual few
-	key := matching[:0]
-	for _, ad := range pool.BGP {
-		if config.AnyMatches(ad.ServiceSelectors, labels) {
-			key = append(key, 1)
-		} else {
-			key = append(key, 0)
-		}
-	}
-	both, ok := pool.policies[string(key)]
+func (p policies) of(pool *Pool, labels map[string]string, is4 bool) policy {
+	ads := pool.Ads(labels)
+	both, ok := p.made[ads]
 	if !ok {
-		var ads []*config.BGPAdvertisement
-		for i, ad := range pool.BGP {
-			if key[i] == 1 {
-				ads = append(ads, ad)
-			}
-		}
-		both = [2]policy{p.newPolicy(ads, true), p.newPolicy(ads, false)}
-		pool.policies[string(key)] = both
+		both = [2]policy{p.newPolicy(ads.BGP, true), p.newPolicy(ads.BGP, false)}
+		p.made[ads] = both
 	}
 	if is4 {
 		return both[0]
@@ -71,7 +58,7 @@ func (p policies) newPolicy(ads []*config.BGPAdvertisement, is4 bool) policy {
 		return policy{reason: status.NoAdvertisement}
 	}
 	ads = slices.DeleteFunc(slices.Clone(ads), func(ad *config.BGPAdvertisement) bool {
-		return !config.AnyMatches(ad.NodeSelectors, p.node.Labels)
+		return !ad.AppliesToNode(p.node.Labels)
 	})
 	if len(ads) == 0 {
 		return policy{reason: status.NodeNotSelected}

@@ -73,7 +73,7 @@ func TestPreferredNodes(t *testing.T) {
 		}, others[1]},
 		{"of an advertisement for other Services", func(ads *[]config.L2Advertisement, _ *cluster.Snapshot, _ *announce.Membership) {
 			*ads = append(*ads, config.L2Advertisement{
-				Name: "more", ServiceSelectors: []config.Selector{labelled("app", "other")}, PreferredNodes: []config.PreferredNode{prefer(100, others[0])},
+				Name: "more", Scope: config.Scope{ServiceSelectors: []config.Selector{labelled("app", "other")}}, PreferredNodes: []config.PreferredNode{prefer(100, others[0])},
 			})
 		}, natural},
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // A Config is everything the operator wrote, validated. Its shape is that of
-// MetalLB's custom resources, whichever front end filled it. It is immutable:
-// whoever holds one may share it.
+// MetalLB's custom resources, whichever front end filled it. It is immutable and may be
+// shared.
 type Config struct {
 	Pools             []Pool // in document order; no two overlap
 	Peers             []Peer // in document order
@@ -53,7 +53,7 @@ type Peer struct {
 	DynamicASN      DynamicASN     // empty unless PeerASN is 0
 	LocalASN        uint32         // 0: MyASN; else what an external peer is shown instead
 	Address         netip.Addr     // zero: Interface is set
-	Interface       string         // unnumbered: the peer is whoever is at the other end; RFC 5549
+	Interface       string         // unnumbered: the peer is the router at the other end; RFC 5549
 	Port            uint16         // 0: 179
 	SourceAddress   netip.Addr     // zero: the kernel chooses
 	VRF             string         // empty: the default one
@@ -85,16 +85,13 @@ const (
 
 // A BGPAdvertisement says how addresses of pools are announced over BGP.
 type BGPAdvertisement struct {
-	Name                string     // unique; of pool wan in a ConfigMap "wan-1", "wan-2"…
-	Pools               []string   // pool names, with PoolSelectors; both empty: every pool
-	PoolSelectors       []Selector // on pool labels
-	Peers               []string   // peer names; empty: every peer
-	NodeSelectors       []Selector // empty: every node
-	ServiceSelectors    []Selector // empty: every Service
-	AggregationLength   int        // prefix length of IPv4 routes, 32 for one route an address
-	AggregationLengthV6 int        // prefix length of IPv6 routes, 128 for one route an address
-	LocalPref           uint32     // 0: not set; sent to iBGP peers only
-	LocalPrefV6         *uint32    // that of IPv6 routes; nil: LocalPref is, too; of a ConfigMap alone
+	Scope
+	Name                string   // unique; of pool wan in a ConfigMap "wan-1", "wan-2"…
+	Peers               []string // peer names; empty: every peer
+	AggregationLength   int      // prefix length of IPv4 routes, 32 for one route an address
+	AggregationLengthV6 int      // prefix length of IPv6 routes, 128 for one route an address
+	LocalPref           uint32   // 0: not set; sent to iBGP peers only
+	LocalPrefV6         *uint32  // that of IPv6 routes; nil: LocalPref is, too; of a ConfigMap alone
 	Communities         []Community
 	MED                 *uint32 // nil: not set; RFC 4271, Section 5.1.4
 	Prepend             int     // how often our AS number is put in front of the path once more, 0 to 10
@@ -111,13 +108,10 @@ func (a BGPAdvertisement) Preference(is4 bool) uint32 {
 
 // An L2Advertisement says how addresses of pools are announced on layer 2.
 type L2Advertisement struct {
-	Name             string     // unique; the pool's in a ConfigMap
-	Pools            []string   // pool names, with PoolSelectors; both empty: every pool
-	PoolSelectors    []Selector // on pool labels
-	NodeSelectors    []Selector // empty: every node
-	ServiceSelectors []Selector // empty: every Service
-	Interfaces       []string   // exact names; empty: every suitable interface
-	PreferredNodes   []PreferredNode
+	Scope
+	Name           string   // unique; the pool's in a ConfigMap
+	Interfaces     []string // exact names; empty: every suitable interface
+	PreferredNodes []PreferredNode
 }
 
 // A PreferredNode makes some of the nodes that may announce an address more

@@ -42,9 +42,9 @@ func (p *parser) readPools(v value) {
 	}
 }
 
-// addresses reads the addresses of a pool. Those that no Service can have are
-// left out with a remark, and are no mistake: MetalLB takes them, and whoever
-// comes from there would lose the whole document.
+// addresses reads the addresses of a pool. Addresses that no Service can have are left
+// out with a remark. They are no error: MetalLB accepts them, and a migration would lose
+// the whole document.
 func (p *parser) addresses(v value, pool *Pool) []writtenRange {
 	var written []writtenRange
 	items := v.list()
@@ -74,7 +74,7 @@ func (p *parser) announce(m mapping, protocol, pool string, written []writtenRan
 	case protocol == "bgp":
 		p.readAdvertisements(ads, pool, written)
 	case protocol == "layer2":
-		p.cfg.L2Advertisements = append(p.cfg.L2Advertisements, L2Advertisement{Name: pool, Pools: []string{pool}})
+		p.cfg.L2Advertisements = append(p.cfg.L2Advertisements, L2Advertisement{Name: pool, Scope: Scope{Pools: []string{pool}}})
 		if !ads.missing() {
 			ads.fail("cannot have bgp-advertisements configuration element in a layer2 address pool")
 		}

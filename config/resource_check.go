@@ -16,7 +16,7 @@ type problem struct {
 	reason    string
 	reference bool // it is about what the one object of it refers to
 	of        []ID
-	say       func(loser ID) string // what the one that has to give way is told
+	say       func(loser ID) string // the message of the object that yields
 }
 
 // A set is versions that are to be in force together.
@@ -124,7 +124,7 @@ func (s *set) checkOverlaps() {
 }
 
 // checkPeers reports peers that cannot run on one node, where it is certain
-// that some node is meant to run both. Others are told apart on the node.
+// that some node is meant to run both. The node decides about others.
 func (s *set) checkPeers() {
 	type endpoint struct{ vrf, to string }
 	seen := map[endpoint][]*decodedPeer{}
@@ -246,26 +246,13 @@ func (s *set) checkAdvertisements() {
 	for _, p := range s.pools {
 		var of []*decodedBGP
 		for _, ad := range s.ads {
-			if ad.selects(&p.Pool) {
+			if ad.AppliesToPool(&p.Pool) {
 				of = append(of, ad)
 				s.checkAggregation(p, ad)
 			}
 		}
 		s.checkPreferences(p, of)
 	}
-}
-
-// selects reports whether an advertisement is about a pool.
-func (a BGPAdvertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
-
-// selects reports whether an advertisement is about a pool.
-func (a L2Advertisement) selects(p *Pool) bool { return selectsPool(a.Pools, a.PoolSelectors, p) }
-
-func selectsPool(names []string, selectors []Selector, p *Pool) bool {
-	if len(names) == 0 && len(selectors) == 0 {
-		return true
-	}
-	return slices.Contains(names, p.Name) || len(selectors) > 0 && AnyMatches(selectors, p.Labels)
 }
 
 // checkAggregation reports routes that would reach beyond the pool.
@@ -294,8 +281,8 @@ func (s *set) checkAggregation(p *decodedPool, ad *decodedBGP) {
 }
 
 // checkPreferences reports advertisements that give one route two local
-// preferences. With service selectors that depends on the Service, and is told
-// there.
+// preferences. With service selectors that depends on the Service, where it is
+// reported.
 func (s *set) checkPreferences(p *decodedPool, ads []*decodedBGP) {
 	preferences := map[uint32]bool{}
 	for _, ad := range ads {
@@ -350,7 +337,7 @@ func sharePeer(a, b *decodedBGP) bool {
 // NoteUnadvertised is the note of a pool that no advertisement selects.
 const NoteUnadvertised = "no advertisement selects it, so that its addresses are not announced"
 
-// notes says of an object that is in force what is probably not meant.
+// notes returns what an object in force says that is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
 	if unknown := UnknownAnnotations(v.object.Kind, v.object.Annotations); unknown != "" {
@@ -359,8 +346,8 @@ func (s *set) notes(v *version) []string {
 	var pools, peers []string
 	switch {
 	case v.pool != nil:
-		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.selects(&v.pool.Pool) }) &&
-			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.selects(&v.pool.Pool) }) {
+		if !slices.ContainsFunc(s.ads, func(a *decodedBGP) bool { return a.AppliesToPool(&v.pool.Pool) }) &&
+			!slices.ContainsFunc(s.l2, func(a *L2Advertisement) bool { return a.AppliesToPool(&v.pool.Pool) }) {
 			out = append(out, NoteUnadvertised)
 		}
 	case v.bgp != nil:

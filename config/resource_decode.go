@@ -159,7 +159,7 @@ func typeName(t reflect.Type) string {
 	return "a whole number in the range of " + t.String()
 }
 
-// annotations reads what the annotations of a pool say of it.
+// annotations reads the annotations of a pool.
 func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
 	good := len(d.errs) == 0
 	var err error
@@ -296,12 +296,15 @@ func (d *decoder) aliases(o Object) []CommunityAlias {
 	return out
 }
 
-// scope reads what both kinds of advertisements say of whom they are about.
-func (d *decoder) scope(raw rawScope) (pools, nodes, services []Selector) {
+// scope reads what both kinds of advertisements apply to.
+func (d *decoder) scope(raw rawScope) Scope {
 	d.unique("spec.ipAddressPools", raw.Pools)
-	return d.selectors("spec.ipAddressPoolSelectors", raw.PoolSelectors),
-		d.selectors("spec.nodeSelectors", raw.NodeSelectors),
-		d.selectors("spec.serviceSelectors", raw.ServiceSelectors)
+	return Scope{
+		Pools:            raw.Pools,
+		PoolSelectors:    d.selectors("spec.ipAddressPoolSelectors", raw.PoolSelectors),
+		NodeSelectors:    d.selectors("spec.nodeSelectors", raw.NodeSelectors),
+		ServiceSelectors: d.selectors("spec.serviceSelectors", raw.ServiceSelectors),
+	}
 }
 
 func (d *decoder) bgp(o Object) *decodedBGP {
@@ -310,8 +313,8 @@ func (d *decoder) bgp(o Object) *decodedBGP {
 		return nil
 	}
 	ad := &decodedBGP{BGPAdvertisement: BGPAdvertisement{
+		Scope:               d.scope(raw.rawScope),
 		Name:                o.Name,
-		Pools:               raw.Pools,
 		Peers:               raw.Peers,
 		AggregationLength:   d.aggregation("aggregationLength", "IPv4", raw.AggregationLength, 32),
 		AggregationLengthV6: d.aggregation("aggregationLengthV6", "IPv6", raw.AggregationLengthV6, 128),
@@ -320,7 +323,6 @@ func (d *decoder) bgp(o Object) *decodedBGP {
 		Prepend:             raw.Prepend,
 		GracefulShutdown:    raw.GracefulShutdown,
 	}, communities: raw.Communities}
-	ad.PoolSelectors, ad.NodeSelectors, ad.ServiceSelectors = d.scope(raw.rawScope)
 	d.unique("spec.peers", raw.Peers)
 	if s, dup := duplicate(raw.Communities); dup {
 		d.fail("spec.communities", "duplicate definition of community %q", s)
@@ -357,8 +359,7 @@ func (d *decoder) l2(o Object) *L2Advertisement {
 	if !d.read(o, &raw) {
 		return nil
 	}
-	ad := &L2Advertisement{Name: o.Name, Pools: raw.Pools, Interfaces: raw.Interfaces}
-	ad.PoolSelectors, ad.NodeSelectors, ad.ServiceSelectors = d.scope(raw.rawScope)
+	ad := &L2Advertisement{Scope: d.scope(raw.rawScope), Name: o.Name, Interfaces: raw.Interfaces}
 	for i, p := range raw.PreferredNodes {
 		path := index("spec.preferredNodeSelectors", i)
 		if p.Weight < 1 || p.Weight > 100 {

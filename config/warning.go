@@ -91,7 +91,7 @@ func (c *Config) routerIDWarnings() []warning {
 	return all
 }
 
-// routerASNWarnings reports peers that cannot run beside an earlier one, where
+// routerASNWarnings reports peers that cannot run together with an earlier one, where
 // it is certain that some node is meant to run both.
 func (c *Config) routerASNWarnings() []warning {
 	var all []warning
@@ -146,7 +146,7 @@ func (c *Config) poolWarnings() []warning {
 func (c *Config) carrierWarnings(pool Pool) []warning {
 	var ads []BGPAdvertisement
 	for _, a := range c.BGPAdvertisements {
-		if a.selects(&pool) {
+		if a.AppliesToPool(&pool) {
 			ads = append(ads, a)
 		}
 	}
@@ -183,7 +183,7 @@ func (c *Config) carrierWarnings(pool Pool) []warning {
 // anycastWarnings reports ranges that begin with an address which routers
 // answer for, where Herald is to answer for it.
 func (c *Config) anycastWarnings(pool Pool) []warning {
-	if !slices.ContainsFunc(c.L2Advertisements, func(a L2Advertisement) bool { return a.selects(&pool) }) {
+	if !slices.ContainsFunc(c.L2Advertisements, func(a L2Advertisement) bool { return a.AppliesToPool(&pool) }) {
 		return nil
 	}
 	var all []warning

@@ -22,7 +22,7 @@ func TestMemoryLeaves(t *testing.T) {
 	const route = "route to 192.0.2.0/28"
 	select3 := func(label, value string) {
 		c := *x.s.Config
-		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "b", AggregationLength: 28, NodeSelectors: announcetest.Selects(t, label, value)}}
+		c.BGPAdvertisements = []config.BGPAdvertisement{{Name: "b", AggregationLength: 28, Scope: config.Scope{NodeSelectors: announcetest.Selects(t, label, value)}}}
 		x.s.Config = &c
 	}
 	x.s.Nodes[1].Labels = map[string]string{"rack": "b"}

@@ -128,6 +128,7 @@ type Agent struct {
 	opts      AgentOptions
 	loader    source.Loader
 	memory    handover.Memory
+	index     *announce.Index // of the configuration in force; nil: there was none
 	hold      drainHold
 	known     announce.Membership // the newest that was not stale
 	drained   bool                // as of then the node had drained
@@ -195,6 +196,8 @@ func (a *Agent) pass() {
 // announce decides, and hands over what follows.
 func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
 	opts := a.opts.Announce
+	a.index = a.index.Of(s.Config)
+	opts.Index = a.index
 	around := Neighborhood{Membership: announce.Membership{Disabled: true}}
 	if a.opts.Layer2 != nil {
 		around = a.opts.Layer2.Neighborhood()

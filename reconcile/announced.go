@@ -73,12 +73,12 @@ type announced struct {
 	stale map[cluster.Key]stale // Services whose condition is not as it should be
 	limit eventLimit            // of the events that go with changes of the condition
 
-	config *config.Config // that pools was made from
-	pools  announce.Index
+	config *config.Config  // in force
+	index  *announce.Index // of config; nil: there was none yet
 
 	down map[string]string // in this pass: what sessionsDown has said, by advertisements
 
-	lacks map[lackKey]lack // of one pass
+	lacks map[*announce.Ads]lack // of one pass
 }
 
 // A stale condition waits to be written.
@@ -95,14 +95,12 @@ func (m *announced) complete(plan assign.Plan, s cluster.Snapshot, a Announced, 
 	if s.Config == nil {
 		return plan
 	}
-	if m.config != s.Config {
-		m.config, m.pools = s.Config, announce.NewIndex(*s.Config)
-	}
+	m.config, m.index = s.Config, m.index.Of(s.Config)
 	m.down = map[string]string{}
 	updates, rest := make([]assign.Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[cluster.Key]stale)
 	m.limit.sweep(now)
-	m.lacks = map[lackKey]lack{}
+	m.lacks = map[*announce.Ads]lack{}
 	for _, svc := range s.Services {
 		var u *assign.Update
 		if len(rest) > 0 && rest[0].Service == svc {
@@ -226,25 +224,17 @@ func (m *announced) verdict(svc *cluster.Service, addrs []netip.Addr, a Announce
 func (m *announced) unadvertised(svc *cluster.Service, addrs []netip.Addr) string {
 	var lacks []string
 	for _, addr := range addrs {
-		pool := m.pools.Find(addr)
+		pool := m.index.Pool(addr)
 		switch {
 		case pool == nil:
 			return ""
 		case len(pool.BGP)+len(pool.Layer2) == 0:
 			lacks = append(lacks, fmt.Sprintf("pool %s has no advertisement", pool.Name))
-			continue
+		case pool.Ads(svc.Labels).None():
+			lacks = append(lacks, fmt.Sprintf("no advertisement of pool %s selects the Service", pool.Name))
+		default:
+			return ""
 		}
-		for _, ad := range pool.BGP {
-			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-				return ""
-			}
-		}
-		for _, ad := range pool.Layer2 {
-			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-				return ""
-			}
-		}
-		lacks = append(lacks, fmt.Sprintf("no advertisement of pool %s selects the Service", pool.Name))
 	}
 	if len(lacks) == 2 && lacks[0] == lacks[1] {
 		lacks = lacks[:1]
@@ -260,7 +250,7 @@ func (m *announced) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Rea
 	}
 	lack := "the Service has no usable endpoint"
 	for _, addr := range addrs {
-		pool := m.pools.Find(addr)
+		pool := m.index.Pool(addr)
 		if pool == nil {
 			return ""
 		}
@@ -279,20 +269,10 @@ func (m *announced) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Rea
 
 // mayAnnounce reports whether an advertisement of the pool has a node announce a
 // Service, and nothing is known of the node that forbids it.
-func (m *announced) mayAnnounce(p *announce.PoolAds, svc *cluster.Service, nodes []*cluster.Node, node string) bool {
+func (m *announced) mayAnnounce(p *announce.Pool, svc *cluster.Service, nodes []*cluster.Node, node string) bool {
 	n, known := cluster.FindNode(nodes, node)
 	if announce.Refusal(n, known, announce.Options{IgnoreExcludeLB: m.ignoreExclude}) != "" {
 		return false
 	}
-	for _, ad := range p.BGP {
-		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
-			return true
-		}
-	}
-	for _, ad := range p.Layer2 {
-		if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && config.AnyMatches(ad.NodeSelectors, n.Labels) {
-			return true
-		}
-	}
-	return false
+	return p.Ads(svc.Labels).ApplyToNode(n.Labels)
 }

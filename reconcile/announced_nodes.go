@@ -31,7 +31,7 @@ func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced
 	var reason status.Reason
 	var texts []string
 	for _, addr := range addrs {
-		pool := m.pools.Find(addr)
+		pool := m.index.Pool(addr)
 		if pool == nil {
 			return "", ""
 		}
@@ -52,70 +52,37 @@ func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced
 	return reason, strings.Join(texts, "; ")
 }
 
-// A lackKey is a pool and which of its advertisements select a Service.
-type lackKey struct {
-	pool *announce.PoolAds
-	ads  string // a byte for each, 1 if it does
-}
-
-// lackIn returns what lackOf does for the advertisements of a pool that select a
+// lackIn returns what lackOf does for the advertisements of a pool that apply to a
 // Service, once in a pass for all Services that have them in common, and whether
 // there are any.
-func (m *announced) lackIn(p *announce.PoolAds, svc *cluster.Service, a Announced) (l lack, advertised bool) {
-	var matching [16]byte // for the usual few
-	key := matching[:0]
-	for _, ad := range p.BGP {
-		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
-	}
-	for _, ad := range p.Layer2 {
-		key = append(key, digit(config.AnyMatches(ad.ServiceSelectors, svc.Labels)))
-	}
-	if !slices.Contains(key, 1) {
+func (m *announced) lackIn(p *announce.Pool, svc *cluster.Service, a Announced) (l lack, advertised bool) {
+	ads := p.Ads(svc.Labels)
+	if ads.None() {
 		return lack{}, false
 	}
-	if l, known := m.lacks[lackKey{p, string(key)}]; known {
-		return l, true
+	l, known := m.lacks[ads]
+	if !known {
+		l = m.lackOf(ads, a)
+		m.lacks[ads] = l
 	}
-	var bgp []*config.BGPAdvertisement
-	var layer2 []*config.L2Advertisement
-	for i, selects := range key {
-		switch {
-		case selects == 0:
-		case i < len(p.BGP):
-			bgp = append(bgp, p.BGP[i])
-		default:
-			layer2 = append(layer2, p.Layer2[i-len(p.BGP)])
-		}
-	}
-	l = m.lackOf(bgp, layer2, a)
-	m.lacks[lackKey{p, string(key)}] = l
 	return l, true
 }
 
-func digit(is bool) byte {
-	if is {
-		return 1
-	}
-	return 0
-}
-
 // lackOf says why no node announces what advertisements are about.
-func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Advertisement, a Announced) lack {
+func (m *announced) lackOf(ads *announce.Ads, a Announced) lack {
 	nodes := a.Reach.Nodes
 	var names []string
-	for _, ad := range bgp {
+	for _, ad := range ads.BGP {
 		names = append(names, ad.Name)
 	}
-	for _, ad := range layer2 {
+	for _, ad := range ads.Layer2 {
 		names = append(names, ad.Name)
 	}
 	selected := 0
 	var able []*cluster.Node // of those selected
 	forbidden := map[status.Reason][]string{}
 	for _, n := range nodes {
-		chosen := slices.ContainsFunc(layer2, func(ad *config.L2Advertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) ||
-			slices.ContainsFunc(bgp, func(ad *config.BGPAdvertisement) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) })
-		if !chosen {
+		if !ads.ApplyToNode(n.Labels) {
 			continue
 		}
 		selected++
@@ -131,14 +98,14 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	deaf := a.deaf(layer2, able)
+	deaf := a.deaf(ads.Layer2, able)
 	switch {
-	case len(layer2) > 0 && deaf.reason == "":
+	case len(ads.Layer2) > 0 && deaf.reason == "":
 		return lack{}
-	case len(bgp) == 0:
+	case len(ads.BGP) == 0:
 		return deaf
 	}
-	l := m.peerless(bgp, able, names)
+	l := m.peerless(ads.BGP, able, names)
 	if l.reason != "" && deaf.reason == status.NoInterface {
 		l.text += "; " + deaf.text
 	}
@@ -150,7 +117,7 @@ func (m *announced) lackOf(bgp []*config.BGPAdvertisement, layer2 []*config.L2Ad
 func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
-		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return config.AnyMatches(ad.NodeSelectors, n.Labels) }) {
+		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return ad.AppliesToNode(n.Labels) }) {
 			continue
 		}
 		for _, name := range ad.Interfaces {
@@ -199,7 +166,7 @@ func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*cluster.Nod
 			}
 			meant[p.Name] = true
 			if slices.ContainsFunc(able, func(n *cluster.Node) bool {
-				return config.AnyMatches(ad.NodeSelectors, n.Labels) && config.AnyMatches(p.NodeSelectors, n.Labels)
+				return ad.AppliesToNode(n.Labels) && p.AppliesToNode(n.Labels)
 			}) {
 				return lack{}
 			}

@@ -23,17 +23,16 @@ func (m *announced) unconnected(svc *cluster.Service, addrs []netip.Addr, a Anno
 	}
 	var ads []*config.BGPAdvertisement
 	for _, addr := range addrs {
-		pool := m.pools.Find(addr)
+		pool := m.index.Pool(addr)
 		if pool == nil {
 			return ""
 		}
-		for _, ad := range pool.Layer2 {
-			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) {
-				return ""
-			}
+		apply := pool.Ads(svc.Labels)
+		if len(apply.Layer2) > 0 {
+			return ""
 		}
-		for _, ad := range pool.BGP {
-			if config.AnyMatches(ad.ServiceSelectors, svc.Labels) && !slices.Contains(ads, ad) {
+		for _, ad := range apply.BGP {
+			if !slices.Contains(ads, ad) {
 				ads = append(ads, ad)
 			}
 		}
@@ -101,7 +100,7 @@ func (m *announced) mayFrom(node string, ad *config.BGPAdvertisement, r *Reach) 
 		return true
 	}
 	n, known := cluster.FindNode(r.Nodes, node)
-	return known && announce.Refusal(n, known, announce.Options{IgnoreExcludeLB: m.ignoreExclude}) == "" && config.AnyMatches(ad.NodeSelectors, n.Labels)
+	return known && announce.Refusal(n, known, announce.Options{IgnoreExcludeLB: m.ignoreExclude}) == "" && ad.AppliesToNode(n.Labels)
 }
 
 // sessionFaults gathers why sessions are down: what several nodes say of a peer is

@@ -32,7 +32,7 @@ func (k keptPeers) next(peers []config.Peer, n cluster.Node, now time.Time) kept
 	for _, p := range peers {
 		was, had := k[p.Name]
 		switch {
-		case config.AnyMatches(p.NodeSelectors, n.Labels):
+		case p.AppliesToNode(n.Labels):
 			out[p.Name] = keptPeer{}
 		case had:
 			if was.left.IsZero() {

@@ -17,10 +17,10 @@ import (
 // each kind in a pool, in the order of pools. A Service with such an address
 // takes it from its owner, or is not reached.
 func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Service) []string {
-	pools := announce.NewIndex(*cfg)
+	pools := announce.NewIndex(cfg)
 	node, pod, cluster := map[string]string{}, map[string]string{}, map[string]string{} // by pool
 	note := func(in map[string]string, addr netip.Addr, format string, args ...any) {
-		p := pools.Find(addr)
+		p := pools.Pool(addr)
 		if p == nil {
 			return
 		}
@@ -33,7 +33,7 @@ func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Ser
 			note(node, a, "the address of Node %s", n.Name)
 		}
 		for _, prefix := range n.PodCIDRs {
-			for _, r := range pools.Ranges {
+			for r := range pools.Pools {
 				if prefix.Overlaps(netip.PrefixFrom(r.First, r.First.BitLen())) {
 					note(pod, r.First, "an address of the pod network of Node %s, %s", n.Name, prefix)
 				} else if r.Contains(prefix.Addr()) {

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/config"
+)
+
+// An Index answers which advertisements apply to an address of a Service, for all that
+// decide about it: BGP, layer 2, the drain and the condition Announced. It belongs to
+// one configuration. It is not safe for concurrent use.
+type Index struct {
+	config *config.Config
+	ranges []poolRange // by first address; none overlap
+}
+
+type poolRange struct {
+	config.Range
+	pool *Pool
+}
+
+// A Pool is a pool with the advertisements that apply to it, in document order.
+type Pool struct {
+	Name   string
+	BGP    []*config.BGPAdvertisement
+	Layer2 []*config.L2Advertisement
+
+	sets map[string]*Ads // by which of BGP and Layer2 they have
+}
+
+// Ads are the advertisements of a pool that apply to some Services, in document order.
+// Each set of them has one Ads, so that a map may have it as a key.
+type Ads struct {
+	BGP    []*config.BGPAdvertisement
+	Layer2 []*config.L2Advertisement
+}
+
+// NewIndex returns the Index of a configuration.
+func NewIndex(cfg *config.Config) *Index {
+	x := &Index{config: cfg}
+	for i := range cfg.Pools {
+		p := &cfg.Pools[i]
+		pool := &Pool{Name: p.Name, sets: map[string]*Ads{}}
+		for i := range cfg.BGPAdvertisements {
+			if ad := &cfg.BGPAdvertisements[i]; ad.AppliesToPool(p) {
+				pool.BGP = append(pool.BGP, ad)
+			}
+		}
+		for i := range cfg.L2Advertisements {
+			if ad := &cfg.L2Advertisements[i]; ad.AppliesToPool(p) {
+				pool.Layer2 = append(pool.Layer2, ad)
+			}
+		}
+		for _, r := range p.Addresses {
+			x.ranges = append(x.ranges, poolRange{r, pool})
+		}
+	}
+	slices.SortFunc(x.ranges, func(a, b poolRange) int { return a.First.Compare(b.First) })
+	return x
+}
+
+// Of returns the Index of a configuration: this one if it is that, else another one.
+// There may be none yet.
+func (x *Index) Of(cfg *config.Config) *Index {
+	if x != nil && x.config == cfg {
+		return x
+	}
+	return NewIndex(cfg)
+}
+
+// Pool returns the pool that contains addr; nil if there is none.
+func (x *Index) Pool(addr netip.Addr) *Pool {
+	after, exact := slices.BinarySearchFunc(x.ranges, addr, func(r poolRange, a netip.Addr) int { return r.First.Compare(a) })
+	if exact {
+		return x.ranges[after].pool
+	}
+	if after == 0 || !x.ranges[after-1].Contains(addr) {
+		return nil
+	}
+	return x.ranges[after-1].pool
+}
+
+// Pools yields every range of addresses, in their order, and its pool.
+func (x *Index) Pools(yield func(config.Range, *Pool) bool) {
+	for _, r := range x.ranges {
+		if !yield(r.Range, r.pool) {
+			return
+		}
+	}
+}
+
+// Ads returns the advertisements of the pool that apply to a Service with these labels.
+func (p *Pool) Ads(labels map[string]string) *Ads {
+	var few [16]byte
+	key := few[:0]
+	for _, ad := range p.BGP {
+		key = append(key, bit(ad.AppliesToService(labels)))
+	}
+	for _, ad := range p.Layer2 {
+		key = append(key, bit(ad.AppliesToService(labels)))
+	}
+	if ads := p.sets[string(key)]; ads != nil {
+		return ads
+	}
+	ads := &Ads{}
+	for i, ad := range p.BGP {
+		if key[i] == 1 {
+			ads.BGP = append(ads.BGP, ad)
+		}
+	}
+	for i, ad := range p.Layer2 {
+		if key[len(p.BGP)+i] == 1 {
+			ads.Layer2 = append(ads.Layer2, ad)
+		}
+	}
+	p.sets[string(key)] = ads
+	return ads
+}
+
+func bit(is bool) byte {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// None reports whether no advertisement applies.
+func (a *Ads) None() bool { return len(a.BGP)+len(a.Layer2) == 0 }
+
+// ApplyToNode reports whether one of the advertisements applies to a Node with these
+// labels.
+func (a *Ads) ApplyToNode(labels map[string]string) bool {
+	return slices.ContainsFunc(a.BGP, func(ad *config.BGPAdvertisement) bool { return ad.AppliesToNode(labels) }) ||
+		slices.ContainsFunc(a.Layer2, func(ad *config.L2Advertisement) bool { return ad.AppliesToNode(labels) })
+}
