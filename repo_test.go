@@ -31,7 +31,7 @@ var imports = map[string][]string{
 	"status":      {},
 	"diagnosis":   {"status"},
 	"kernel":      {},
-	"render":      {"config"},
+	"render":      {"config", "status"},
 	"cluster":     {"config", "status"},
 	"source":      {"cluster", "config", "status"},
 	"assign":      {"alloc", "cluster", "config", "status"},
@@ -42,7 +42,11 @@ var imports = map[string][]string{
 	"announce/announcetest": {"announce", "cluster", "config"},
 	"cluster/clustertest":   {"cluster"},
 
-	"frr":         {"status", "wake"},
+	"frr/conf":     {"status"},
+	"frr/contract": {"frr/conf"},
+	"frr/vty":      {"frr/conf"},
+
+	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
 	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
@@ -83,6 +87,7 @@ var pure = map[string][]string{
 	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
 	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
 
+	"frr/conf":  {"os", "net", "log", "log/slog", "sync", "context"},
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 

@@ -19,7 +19,7 @@ import (
 // A session is a peer that the node is to hold a session with.
 type session struct {
 	name     string
-	id       render.NeighborID
+	id       status.PeerID
 	internal bool   // iBGP
 	dual     bool   // routes of both families
 	shown    uint32 // our AS number, as the peer sees it
@@ -46,7 +46,7 @@ func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (r
 	peers := make([]status.Peer, len(cfg.Peers))
 	var sessions []session
 	routers := map[string]*vrfRouter{} // by VRF
-	names := map[render.NeighborID]string{}
+	names := map[status.PeerID]string{}
 	admit := func(i int, selected bool) {
 		p := cfg.Peers[i]
 		st := status.Peer{
@@ -54,7 +54,7 @@ func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (r
 			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
 			Authenticated: !p.Password.IsZero(),
 		}
-		id := render.NeighborID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
+		id := status.PeerID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
 		r := routers[p.VRF]
 		if r == nil {
 			r = &vrfRouter{}

@@ -32,7 +32,7 @@ type merge struct {
 // attribute.
 type conflict struct {
 	prefix   netip.Prefix
-	neighbor render.NeighborID
+	neighbor status.PeerID
 	by       cluster.Key   // the Service that was first
 	reason   status.Reason // which attribute
 	what     string        // likewise, in words
@@ -106,7 +106,7 @@ func mergeClasses(a, b render.Class) (render.Class, []conflict) {
 	var conflicts []conflict
 	for _, theirs := range b.Attributes {
 		i, ok := slices.BinarySearchFunc(out.Attributes, theirs.Neighbor,
-			func(at render.Attributes, n render.NeighborID) int { return at.Neighbor.Compare(n) })
+			func(at render.Attributes, n status.PeerID) int { return at.Neighbor.Compare(n) })
 		if !ok {
 			out.Attributes = slices.Insert(out.Attributes, i, theirs)
 			continue
@@ -197,7 +197,7 @@ func KeepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	for _, n := range c.Networks {
 		kept.owners[n.Prefix] = owner{class: kept.classes.index(c.Classes[n.Class])}
 	}
-	known := make(map[render.NeighborID]bool, len(c.Neighbors))
+	known := make(map[status.PeerID]bool, len(c.Neighbors))
 	for _, n := range c.Neighbors {
 		known[n.ID()] = true
 	}

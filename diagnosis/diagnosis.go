@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package diagnosis says why a BGP session is not up, and what to do about it,
-// from what FRR and the kernel were seen to do.
+// Package diagnosis says why a BGP session is not up, and how to fix it. It judges by
+// what was seen of FRR and of the kernel.
 package diagnosis
 
 import (
@@ -13,24 +13,24 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Enough is how long a session must have been tried until silence counts as
-// evidence: bgpd calls a router every 10 s, and an unanswered SYN is sent again
-// after one second (RFC 6298, Section 2).
+// Enough is how long a session must have been tried until silence counts as evidence.
+// bgpd connects every 10 s, and an unanswered SYN is sent again after one second
+// (RFC 6298, Section 2).
 const Enough = 10 * time.Second
 
 // bgpPort is the TCP port of BGP: RFC 4271, Section 8.2.
 const bgpPort = 179
 
-// An Evidence is what is known of a session that is not up. Counts are over the
-// time that it was looked at.
+// An Evidence is what is known about a session that is not up. Counts are since the
+// session was first seen down.
 type Evidence struct {
 	Peer     status.Peer    // the configuration
-	Session  status.Session // as FRR has it
+	Session  status.Session // as FRR reports it
 	LocalASN uint32         // this node's AS number, as the router sees it
 	Shutdown bool           // by FRR's configuration
-	Looked   time.Duration  // how long it was looked at since it is down
+	Looked   time.Duration  // how long it has been seen down
 
-	// What bgpd said last. It keeps that when it is over.
+	// What bgpd reported last. bgpd keeps it when it does not hold any more.
 	Notification status.Notification
 	Obstacle     status.Obstacle
 
@@ -38,29 +38,29 @@ type Evidence struct {
 	OpensReceived int
 	Notifications int // sent and received
 
-	Sockets    bool // whether the kernel could be asked for the three below
+	Sockets    bool // whether the kernel has answered; otherwise the rest of this block is unknown
 	Unanswered bool // a SYN was sent again
-	Alive      bool // the router has answered a ping since it was
+	Alive      bool // the router has answered a ping since then
 	Silent     bool // the router's address does not answer ARP
-	Connecting bool // a connection was seen to wait for an answer
+	Connecting bool // a connection has waited for an answer
 
 	Signatures Signatures // of packets that the kernel dropped
-	Suspects   []string   // other peers that these packets may be from: names
+	Suspects   []string   // names of other peers that may have sent these packets
 }
 
-// Signatures count packets whose TCP MD5 signature (RFC 2385) is not as it should
-// be. The kernel counts them for all connections together.
+// Signatures count packets with an unexpected TCP MD5 signature (RFC 2385). The
+// kernel counts them for all connections together.
 type Signatures struct {
-	Missing    uint64 // there is none, where a password is configured
-	Wrong      uint64 // it is of another password
-	Unexpected uint64 // there is one, where no password is configured
+	Missing    uint64 // none, but a password is configured
+	Wrong      uint64 // made with another password
+	Unexpected uint64 // one, but no password is configured
 }
 
-// A Diagnosis is why a session is not up. The zero value is that it cannot be
-// told.
+// A Diagnosis is the reason why a session is not up. The zero value means that it is
+// unknown.
 type Diagnosis struct {
 	Reason status.Reason
-	Text   string // with the cure; no time in it
+	Text   string // says how to fix it; contains no time
 }
 
 // Of returns the most certain explanation of the evidence.
@@ -69,7 +69,7 @@ func Of(e Evidence) Diagnosis {
 	case e.Shutdown:
 		return Diagnosis{status.SessionShutdown, "FRR's configuration on this node shuts the session down: remove the neighbor's shutdown from the raw configuration"}
 	case e.Obstacle == status.ObstaclePrefix:
-		return Diagnosis{status.SessionPrefixes, "the router sends more routes than the maximum-prefix of FRR's raw configuration: raise it, or have the router send fewer"}
+		return Diagnosis{status.SessionPrefixes, "the router sends more routes than the maximum-prefix of FRR's raw configuration: raise it, or make the router send fewer"}
 	case e.Notification != (status.Notification{}) && (e.Notifications > 0 || e.resting()):
 		return e.notified()
 	case e.Obstacle == status.ObstacleBFD && e.Looked < Enough:
@@ -87,13 +87,13 @@ func Of(e Evidence) Diagnosis {
 	return Diagnosis{status.SessionFailed, text}
 }
 
-// resting reports whether bgpd waits until it tries again, for the reason that it
-// has said last: that may take a minute.
+// resting reports whether bgpd waits before it retries, for the reason that it
+// reported last. It may wait for a minute.
 func (e Evidence) resting() bool {
 	return e.Session.State == "Idle" && e.OpensSent == 0 && !e.Connecting
 }
 
-// connection explains the evidence by what happens below BGP.
+// connection explains the evidence by the state of TCP.
 func (e Evidence) connection() Diagnosis {
 	switch {
 	case e.OpensSent > 0 && e.OpensReceived == 0:
@@ -120,7 +120,7 @@ func (e Evidence) connection() Diagnosis {
 	return Diagnosis{}
 }
 
-// signed reports whether packets with such signatures may be the router's.
+// signed reports whether packets with unexpected signatures may be the router's.
 func (e Evidence) signed() bool {
 	s := e.Signatures
 	if e.Silent {
@@ -132,7 +132,7 @@ func (e Evidence) signed() bool {
 	return s.Unexpected > 0 && e.Unanswered
 }
 
-// password explains packets with such signatures.
+// password explains packets with unexpected signatures.
 func (e Evidence) password() Diagnosis {
 	what, cure := "packets without a TCP MD5 signature (RFC 2385) arrive: check that the router has the password, and that BGP runs there (a refusal is not signed)", ""
 	switch {
@@ -147,8 +147,8 @@ func (e Evidence) password() Diagnosis {
 	return Diagnosis{status.SessionPassword, fmt.Sprintf("no TCP connection to %s: %s%s", e.at(), what, cure)}
 }
 
-// unanswered explains that nothing comes back. A router drops segments whose
-// signature it does not expect without a word (RFC 2385, Section 2).
+// unanswered explains that the router does not answer. A router silently drops
+// segments with a signature that it does not expect (RFC 2385, Section 2).
 func (e Evidence) unanswered() Diagnosis {
 	switch {
 	case e.Alive && e.Peer.Authenticated:
@@ -163,7 +163,7 @@ func (e Evidence) unanswered() Diagnosis {
 	return Diagnosis{status.SessionNoAnswer, fmt.Sprintf("no TCP connection to %s, it does not answer: %s", e.at(), cure)}
 }
 
-// closed explains connections that end before the router has said a word of BGP.
+// closed explains connections that end before the router has sent an OPEN.
 func (e Evidence) closed() Diagnosis {
 	n := e.Notification
 	if !n.Sent && n.Code == cease && (n.Subcode == ceaseShutdown || n.Subcode == ceaseDeconfigured || n.Subcode == ceasePrefixes) {
@@ -172,7 +172,7 @@ func (e Evidence) closed() Diagnosis {
 	return Diagnosis{status.SessionClosed, fmt.Sprintf("%s takes the TCP connection and sends no OPEN: check that this node's address is configured as a neighbor there, and is not shut down", e.at())}
 }
 
-// at returns where the router listens.
+// at returns the address and port of the router.
 func (e Evidence) at() string {
 	port := e.Peer.Port
 	if port == 0 {
@@ -188,7 +188,7 @@ func (e Evidence) at() string {
 	return at
 }
 
-// bfd returns how BFD is.
+// bfd returns the state of BFD.
 func (e Evidence) bfd() string {
 	switch {
 	case e.Session.BFD == "":
@@ -199,7 +199,7 @@ func (e Evidence) bfd() string {
 	return fmt.Sprintf("%s (%s)", e.Session.BFD, e.Session.BFDDiagnostic)
 }
 
-// shown is how many suspects are named.
+// shown is the number of suspects that are named.
 const shown = 3
 
 func clip(names []string) string {

@@ -36,7 +36,7 @@ const (
 	ceaseBFD          = 10
 )
 
-// notified explains the NOTIFICATION that the session ends with.
+// notified explains the NOTIFICATION that has closed the session.
 func (e Evidence) notified() Diagnosis {
 	n := e.Notification
 	switch [2]uint8{n.Code, n.Subcode} {
@@ -45,12 +45,12 @@ func (e Evidence) notified() Diagnosis {
 	case [2]uint8{openError, openBadID}:
 		return Diagnosis{status.SessionRouterID, e.who() + " the router ID (Bad BGP Identifier): two routers must not have the same: set routerID, or change the router's"}
 	case [2]uint8{openError, openHoldTime}:
-		return Diagnosis{status.SessionRejected, e.who() + " the hold time: set one that both sides take (holdTime)"}
+		return Diagnosis{status.SessionRejected, e.who() + " the hold time: set one that both sides accept (holdTime)"}
 	case [2]uint8{openError, openCapability}:
 		return Diagnosis{status.SessionRejected, e.who() + " an address family or capability of the other side: enable the same address families on the router"}
 	case [2]uint8{cease, ceasePrefixes}:
 		if n.Sent {
-			return Diagnosis{status.SessionPrefixes, "the router sends more routes than the maximum-prefix of FRR's raw configuration: raise it, or have the router send fewer"}
+			return Diagnosis{status.SessionPrefixes, "the router sends more routes than the maximum-prefix of FRR's raw configuration: raise it, or make the router send fewer"}
 		}
 		return Diagnosis{status.SessionPrefixes, "this node announces more routes than the router takes (Maximum Number of Prefixes Reached): raise the router's limit, or aggregate routes"}
 	case [2]uint8{cease, ceaseShutdown}:
@@ -91,7 +91,7 @@ func (e Evidence) notified() Diagnosis {
 	return Diagnosis{status.SessionRejected, "the router ends the session: " + name}
 }
 
-// who begins a sentence about what one side refuses of the other.
+// who returns the beginning of a sentence about something that one side refuses.
 func (e Evidence) who() string {
 	if e.Notification.Sent {
 		return "this node refuses"

@@ -12,15 +12,18 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 // Options configure an Applier.
 type Options struct {
 	RunDir   string        // required: the directory of the daemons' vty sockets
-	ConfPath string        // optional: the frr.conf that FRR starts from, kept equal to the wanted text
+	ConfPath string        // optional: the frr.conf that FRR starts from; the wanted text is written to it
 	Timeout  time.Duration // optional: for one attempt at one daemon; 0 means 10 s
 	Drift    time.Duration // optional: between two checks of the running configuration; 0 means 60 s
-	Extras   func() []byte // optional: configuration that others have added, whose lines stay though they are not wanted
+	Extras   func() []byte // optional: configuration that somebody else added; its lines stay
 	Changed  func()        // optional: called after State has changed, with no lock held; it must not block
 	Logger   *slog.Logger  // optional: nil discards
 }
@@ -30,12 +33,12 @@ type State struct {
 	Generation uint64          // of the wanted text: 1 for the first, one more for each different one
 	Applied    bool            // every daemon accepted all of the wanted text
 	AppliedAt  time.Time       // when a wanted text was last in force; zero if never
-	Err        error           // why it is not; errors.Is tells ErrUnavailable and ErrRejected
+	Err        error           // why it is not; wraps vty.ErrUnavailable or vty.ErrRejected
 	Up         map[string]bool // for each daemon that the wanted text needs: it answered
 }
 
-// An Applier keeps FRR running a wanted configuration. Each daemon is driven by
-// itself, so that one that hangs does not hold up the others. The methods are
+// An Applier keeps FRR running a wanted configuration. It drives each daemon
+// independently, so that one that hangs does not delay the others. The methods are
 // safe for concurrent use.
 type Applier struct {
 	opts    Options
@@ -54,10 +57,10 @@ type target interface {
 	id() string
 	// needed reports whether the wanted text has anything for the target.
 	needed(w *wanted) bool
-	// apply makes the target what it is to be, and reports whether that took any
-	// change. With check it looks at the target first, rather than trust its memory.
+	// apply puts w in force in the target, and reports whether that took a change.
+	// With check it reads the target first instead of relying on what it remembers.
 	apply(ctx context.Context, w *wanted, check bool) (changed bool, err error)
-	// restart forgets what is known of the target.
+	// restart forgets what is known about the target.
 	restart(ctx context.Context)
 	// lost reports whether the target is known to have gone away.
 	lost(ctx context.Context) bool
@@ -67,22 +70,15 @@ type target interface {
 type wanted struct {
 	text       string
 	generation uint64
-	parts      func() map[string]*Config // by daemon; parsed once, by the first who asks
+	parts      func() conf.Parts // parsed once, when first asked for
 }
 
-func newWanted(conf []byte, generation uint64) *wanted {
-	text := string(conf)
+func newWanted(frrConf []byte, generation uint64) *wanted {
+	text := string(frrConf)
 	return &wanted{
 		text:       text,
 		generation: generation,
-		parts: sync.OnceValue(func() map[string]*Config {
-			whole := Parse(text)
-			parts := make(map[string]*Config, len(Daemons))
-			for _, name := range Daemons {
-				parts[name] = whole.For(name)
-			}
-			return parts
-		}),
+		parts:      sync.OnceValue(func() conf.Parts { return conf.Parse(text).Parts() }),
 	}
 }
 
@@ -104,22 +100,22 @@ func New(opts Options) *Applier {
 	if opts.ConfPath != "" {
 		a.workers = append(a.workers, newWorker(newConfFile(opts.ConfPath)))
 	}
-	for _, name := range Daemons {
-		a.workers = append(a.workers, newWorker(newLink(opts.RunDir, name, opts.Extras, opts.Logger)))
+	for _, name := range conf.Daemons {
+		a.workers = append(a.workers, newWorker(newDaemon(opts.RunDir, name, opts.Extras, opts.Logger)))
 	}
 	a.state.Up = make(map[string]bool)
 	return a
 }
 
-// Set declares the wanted configuration, for Run to put in force; it waits for
-// nothing. A text that has not been applied when the next comes is skipped.
+// Set declares the wanted configuration, which Run puts in force. It does not
+// block. A text that has not been applied when the next one comes is skipped.
 // Setting the same text again changes nothing.
 func (a *Applier) Set(conf []byte) {
 	if _, isNew := a.declare(conf); !isNew {
 		return
 	}
 	for _, w := range a.workers {
-		signal(w.wake)
+		w.wake.Set()
 	}
 }
 
@@ -146,9 +142,9 @@ func (a *Applier) State() State {
 }
 
 // Apply declares the wanted configuration and puts it in force now. It returns
-// nil when every daemon that the text needs has accepted all of it. A line that
-// FRR refuses is a *CommandError in the result, and the rest is applied; a daemon
-// that is absent, hung or gone is ErrUnavailable.
+// nil when every daemon that the text needs has accepted all of it. For a line that
+// FRR refuses, the error wraps a *vty.CommandError, and the rest is applied. For a
+// daemon that is absent or does not answer, it wraps vty.ErrUnavailable.
 func (a *Applier) Apply(ctx context.Context, conf []byte) error {
 	w, _ := a.declare(conf)
 	errs := make([]error, len(a.workers))
@@ -163,14 +159,14 @@ func (a *Applier) Apply(ctx context.Context, conf []byte) error {
 	return errors.Join(errs...)
 }
 
-// attempt has one target put w in force, and takes note of how that went.
+// attempt puts w in force in one target, and records the result.
 func (a *Applier) attempt(ctx context.Context, t target, w *wanted, check bool) (changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
 	defer cancel()
 	changed, err = t.apply(ctx, w, check)
 	needed := t.needed(w)
-	if !needed && errors.Is(err, ErrUnavailable) {
-		err = nil // there is nothing to do, and nobody to do it
+	if !needed && errors.Is(err, vty.ErrUnavailable) {
+		err = nil // there is nothing to do
 	}
 	a.report(t.id(), result{generation: w.generation, needed: needed, err: err})
 	return changed, err
@@ -187,7 +183,7 @@ func (a *Applier) record(id string, r result) (changed bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r.generation < a.results[id].generation {
-		return false // a later text has been tried in the meantime
+		return false // a later text was tried in the meantime
 	}
 	a.results[id] = r
 	before := a.state
@@ -206,8 +202,8 @@ func (s State) next(workers []*worker, results map[string]result, now time.Time)
 			next.Applied = false
 		}
 		errs = append(errs, r.err)
-		if _, isDaemon := w.target.(*link); isDaemon && r.needed {
-			next.Up[w.id()] = !errors.Is(r.err, ErrUnavailable)
+		if _, isDaemon := w.target.(*daemon); isDaemon && r.needed {
+			next.Up[w.id()] = !errors.Is(r.err, vty.ErrUnavailable)
 		}
 	}
 	next.Err = errors.Join(errs...)
@@ -217,7 +213,7 @@ func (s State) next(workers []*worker, results map[string]result, now time.Time)
 	return next
 }
 
-// same reports whether two states say the same.
+// same reports whether two states are equal.
 func (s State) same(o State) bool {
 	text := func(err error) string {
 		if err == nil {

@@ -16,10 +16,11 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
-// run starts the Applier and stops it at the end of the test. It returns a
-// function that waits until the state is as cond wants it.
+// run starts the Applier and stops it at the end of the test. It returns a function
+// that waits until cond holds for the state.
 func run(t *testing.T, opts frr.Options) (a *frr.Applier, until func(what string, cond func(frr.State) bool)) {
 	t.Helper()
 	changed := make(chan struct{}, 1)
@@ -54,7 +55,7 @@ func run(t *testing.T, opts frr.Options) (a *frr.Applier, until func(what string
 
 func applied(s frr.State) bool { return s.Applied }
 
-// eventually polls for what is not announced by a change of state.
+// eventually polls for something that does not change the state.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -70,10 +71,10 @@ func eventually(t *testing.T, what string, cond func() bool) {
 }
 
 func TestRunWaitsForDaemon(t *testing.T) {
-	f := fakeFRR{filepath.Join(socketDir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
+	f := fakeFRR{filepath.Join(frrtest.Dir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
 	a, until := run(t, frr.Options{RunDir: f.dir})
 	a.Set([]byte(wantedConf))
-	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) && !s.Up["bgpd"] })
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) && !s.Up["bgpd"] })
 	if err := os.Mkdir(f.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func TestRunNoticesKilledDaemon(t *testing.T) {
 		return reads == 2
 	})
 	f.bgpd.Kill()
-	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && errors.Is(s.Err, frr.ErrUnavailable) })
+	until("down", func(s frr.State) bool { return !s.Up["bgpd"] && errors.Is(s.Err, vty.ErrUnavailable) })
 	f.bgpd.Clear()
 	f.bgpd.Start(t, f.dir)
 	until("applied again", applied)
@@ -127,7 +128,7 @@ func TestRunKeepsNewest(t *testing.T) {
 	for i := range 50 {
 		a.Set([]byte(onePrefix(i + 2)))
 	}
-	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrUnavailable) })
+	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
 	f.bgpd.Hang(false)
 	until("applied", applied)
 	f.inForce(t, onePrefix(51))
@@ -150,7 +151,7 @@ func TestRunRejectedIsRetriedSlowly(t *testing.T) {
 	})
 	a, until := run(t, frr.Options{RunDir: f.dir})
 	a.Set([]byte(wantedConf))
-	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, frr.ErrRejected) })
+	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrRejected) })
 	start := time.Now()
 	f.bgpd.Refuse(nil)
 	until("applied by a retry", applied)
@@ -192,8 +193,8 @@ func TestRunRepairsDrift(t *testing.T) {
 	}
 }
 
-// A check that finds nobody, as when the daemon has just ended, is made when there
-// is somebody again, and is not the last.
+// A check that finds no daemon, as when it has just ended, is repeated when the daemon
+// is back, and is not the last one.
 func TestRunChecksAfterRestart(t *testing.T) {
 	const drift = 300 * time.Millisecond
 	f := startFRR(t)
@@ -213,8 +214,8 @@ func TestRunChecksAfterRestart(t *testing.T) {
 	f.inForce(t, wantedConf)
 }
 
-// TestRunLeavesOtherWording has FRR show a line otherwise than it was sent. It is
-// neither sent for ever, nor is what FRR shows removed.
+// TestRunLeavesOtherWording makes FRR show a line differently. The line is not sent for
+// ever, and the line that FRR shows is not removed.
 func TestRunLeavesOtherWording(t *testing.T) {
 	const line = "neighbor 192.0.2.1 solo"
 	f := startFRR(t)
@@ -234,11 +235,11 @@ func TestRunLeavesOtherWording(t *testing.T) {
 		t.Errorf("the line was sent %d times, want twice", counts[line])
 	}
 	if n := counts["no neighbor 192.0.2.1 alone"]; n != 0 {
-		t.Errorf("what FRR shows was removed %d times", n)
+		t.Errorf("the line that FRR shows was removed %d times", n)
 	}
 }
 
-// countOf returns how often a command was sent since the last look at what was.
+// countOf returns how often a command was sent since the last call of Sent.
 func countOf(d *frrtest.Daemon, command string) int {
 	n := 0
 	for _, c := range d.Sent() {

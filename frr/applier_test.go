@@ -16,11 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
-// wantedConf needs all three daemons. The line numbers matter to the tests that
-// have a line refused.
+// wantedConf needs all three daemons. The line numbers matter to the tests in which
+// a line is refused.
 const wantedConf = `hostname n1
 ip nht resolve-via-default
 route-map herald-class-a permit 10
@@ -57,7 +59,7 @@ type fakeFRR struct {
 
 func startFRR(t testing.TB) fakeFRR {
 	t.Helper()
-	f := fakeFRR{socketDir(t), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
+	f := fakeFRR{frrtest.Dir(t), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
 	for _, d := range f.daemons() {
 		d.Start(t, f.dir)
 	}
@@ -77,12 +79,12 @@ func (f fakeFRR) sent() []string {
 	})
 }
 
-// inForce fails the test unless FRR runs conf.
-func (f fakeFRR) inForce(t testing.TB, conf string) {
+// inForce fails the test unless FRR runs text.
+func (f fakeFRR) inForce(t testing.TB, text string) {
 	t.Helper()
-	for i, name := range frr.Daemons {
-		running := frr.Parse(f.daemons()[i].Config())
-		if commands := frr.Diff(running, frr.Parse(conf).For(name)); len(commands) > 0 {
+	for i, name := range conf.Daemons {
+		running := conf.Parse(f.daemons()[i].Config())
+		if commands := conf.Diff(running, conf.Parse(text).For(name)); len(commands) > 0 {
 			t.Errorf("%s does not run what is wanted: %v", name, commands)
 		}
 	}
@@ -157,11 +159,11 @@ func TestApplyRejectedLine(t *testing.T) {
 	})
 	a := newApplier(t, f)
 	err := a.Apply(t.Context(), []byte(wantedConf))
-	var rejected *frr.CommandError
-	if !errors.As(err, &rejected) || !errors.Is(err, frr.ErrRejected) || errors.Is(err, frr.ErrUnavailable) {
+	var rejected *vty.CommandError
+	if !errors.As(err, &rejected) || !errors.Is(err, vty.ErrRejected) || errors.Is(err, vty.ErrUnavailable) {
 		t.Fatalf("got %v, want a rejection alone", err)
 	}
-	want := frr.CommandError{
+	want := vty.CommandError{
 		Daemon:  "bgpd",
 		Line:    9,
 		Command: "neighbor 192.0.2.1 password [redacted]",
@@ -187,8 +189,8 @@ func TestApplyRejectedLine(t *testing.T) {
 	}
 }
 
-// TestApplyRejectedContext has the way into a context refused: what is for it
-// must not reach the context around it.
+// TestApplyRejectedContext makes FRR refuse to enter a context. The commands for that
+// context must not reach the outer one.
 func TestApplyRejectedContext(t *testing.T) {
 	f := startFRR(t)
 	f.bgpd.Refuse(func(c string) string {
@@ -213,7 +215,7 @@ func TestApplyHang(t *testing.T) {
 	f.bfdd.Hang(true)
 	a := frr.New(frr.Options{RunDir: f.dir, Timeout: time.Second})
 	err := a.Apply(t.Context(), []byte(wantedConf))
-	if !errors.Is(err, frr.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+	if !errors.Is(err, vty.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want ErrUnavailable after the deadline", err)
 	}
 	want := map[string]bool{"zebra": true, "bfdd": false, "bgpd": true}
@@ -230,12 +232,12 @@ func TestApplyHang(t *testing.T) {
 func TestApplyWithoutNeedlessDaemon(t *testing.T) {
 	f := startFRR(t)
 	f.bfdd.Stop()
-	conf, _, _ := strings.Cut(wantedConf, "bfd\n profile")
+	text, _, _ := strings.Cut(wantedConf, "bfd\n profile")
 	a := newApplier(t, f)
-	if err := a.Apply(t.Context(), []byte(conf)); err != nil {
+	if err := a.Apply(t.Context(), []byte(text)); err != nil {
 		t.Errorf("without BFD wanted: %v", err)
 	}
-	if err := a.Apply(t.Context(), []byte(wantedConf)); !errors.Is(err, frr.ErrUnavailable) {
+	if err := a.Apply(t.Context(), []byte(wantedConf)); !errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("with BFD wanted: got %v, want ErrUnavailable", err)
 	}
 }
@@ -259,15 +261,15 @@ func TestConfFile(t *testing.T) {
 	f := startFRR(t)
 	path := filepath.Join(t.TempDir(), "frr.conf")
 	a := frr.New(frr.Options{RunDir: f.dir, ConfPath: path})
-	for _, conf := range []string{wantedConf, onePrefix(2)} {
-		if err := a.Apply(t.Context(), []byte(conf)); err != nil {
+	for _, text := range []string{wantedConf, onePrefix(2)} {
+		if err := a.Apply(t.Context(), []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(conf, string(got)); diff != "" {
+		if diff := cmp.Diff(text, string(got)); diff != "" {
 			t.Errorf("frr.conf (-want +got):\n%s", diff)
 		}
 	}
@@ -277,7 +279,7 @@ func TestConfFile(t *testing.T) {
 	}
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1 {
-		t.Errorf("%d files beside frr.conf, %v, want none", len(entries)-1, err)
+		t.Errorf("%d other files than frr.conf, %v, want none", len(entries)-1, err)
 	}
 }
 
@@ -285,8 +287,44 @@ func TestConfFileUnwritable(t *testing.T) {
 	f := startFRR(t)
 	a := frr.New(frr.Options{RunDir: f.dir, ConfPath: filepath.Join(t.TempDir(), "absent", "frr.conf")})
 	err := a.Apply(t.Context(), []byte(wantedConf))
-	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, frr.ErrUnavailable) {
+	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("got %v, want that the folder does not exist", err)
 	}
 	f.inForce(t, wantedConf) // FRR itself is well
+}
+
+// Lines that the operator has added stay, even where Herald would remove others.
+func TestApplierLeavesExtras(t *testing.T) {
+	const added = "router bgp 64512\n neighbor 192.0.2.1 description rack 7\n neighbor 192.0.2.1 remote-as 64513\nexit\n"
+	for _, extras := range []string{"", added} {
+		f := startFRR(t)
+		f.bgpd.Do(t, "configure terminal", "router bgp 64512", "neighbor 192.0.2.1 remote-as 64513",
+			"neighbor 192.0.2.1 description rack 7", "neighbor 192.0.2.1 passive", "end")
+		a := frr.New(frr.Options{RunDir: f.dir, Extras: func() []byte { return []byte(extras) }})
+		if err := a.Apply(t.Context(), []byte(wantedConf)); err != nil {
+			t.Fatal(err)
+		}
+		running := f.bgpd.Config()
+		if has := strings.Contains(running, "description rack 7"); has != (extras != "") {
+			t.Errorf("extras %q: the line is there: %v", extras, has)
+		}
+		if strings.Contains(running, "neighbor 192.0.2.1 passive") {
+			t.Errorf("extras %q: a line is there that is in neither text", extras)
+		}
+		f.inForce(t, wantedConf+extras)
+	}
+}
+
+// A node that announces only on layer 2 needs no FRR.
+func TestApplierWithoutFRR(t *testing.T) {
+	const layer2 = "frr defaults traditional\nhostname n1\nip nht resolve-via-default\nipv6 nht resolve-via-default\n"
+	a := frr.New(frr.Options{RunDir: t.TempDir()})
+	_ = a.Apply(t.Context(), []byte(layer2))
+	if s := a.State(); !s.Applied || s.Err != nil || len(s.Up) > 0 {
+		t.Errorf("with nothing to route: %+v", s)
+	}
+	_ = a.Apply(t.Context(), []byte(layer2+"router bgp 64512\nexit\n"))
+	if s := a.State(); s.Applied || s.Up["bgpd"] || s.Up["zebra"] || len(s.Up) != 2 {
+		t.Errorf("with routes: %+v", s)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 // manyPrefixes returns wantedConf with n prefixes more.
@@ -48,7 +49,7 @@ func BenchmarkApplyOne(b *testing.B) {
 func BenchmarkDiff(b *testing.B) {
 	const n = 10_000
 	less := manyPrefixes(n)
-	wanted := frr.Parse(less)
+	wanted := conf.Parse(less)
 	for _, bb := range []struct {
 		name    string
 		running string
@@ -59,9 +60,9 @@ func BenchmarkDiff(b *testing.B) {
 		{"all", wantedConf, n},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			running := frr.Parse(bb.running)
+			running := conf.Parse(bb.running)
 			for b.Loop() {
-				if got := len(frr.Diff(running, wanted)); got != bb.want {
+				if got := len(conf.Diff(running, wanted)); got != bb.want {
 					b.Fatalf("%d commands, want %d", got, bb.want)
 				}
 			}
@@ -73,13 +74,13 @@ func BenchmarkParse(b *testing.B) {
 	text := manyPrefixes(10_000)
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
-		frr.Parse(text)
+		conf.Parse(text)
 	}
 }
 
-// reversed returns conf with its networks in reverse order.
-func reversed(conf string) string {
-	head, rest, _ := strings.Cut(conf, "  network ")
+// reversed returns a text with its networks in reverse order.
+func reversed(text string) string {
+	head, rest, _ := strings.Cut(text, "  network ")
 	networks, tail, _ := strings.Cut("  network "+rest, "  neighbor ")
 	var b strings.Builder
 	lines := strings.SplitAfter(networks, "\n")

@@ -8,12 +8,12 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// resetSent is bgpd's code for a session that ended with a NOTIFICATION of its own.
-// The words beside the codes differ from version to version, the codes do not.
+// resetSent is bgpd's code for a session that bgpd ended with a NOTIFICATION. FRR's
+// words for the codes differ between versions, the codes do not.
 const resetSent = 14
 
-// obstacles are those of bgpd's codes for why a session ended that say more than
-// its NOTIFICATION does.
+// obstacles has the codes for the end of a session that say more than its
+// NOTIFICATION.
 var obstacles = map[int]status.Obstacle{
 	24: status.ObstacleBFD,
 	27: status.ObstacleRoute,

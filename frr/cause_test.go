@@ -10,8 +10,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Why a session is down is read from bgpd's codes, whatever its words are. The texts
-// are what bgpd 8.4.4 and 10.3 print, without what does not matter here.
+// The reason why a session is down comes from bgpd's codes, not from its words. The
+// texts are from bgpd 8.4.4 and 10.3, shortened.
 func TestSessionCause(t *testing.T) {
 	tests := []struct {
 		name         string

@@ -10,31 +10,30 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/status"
 )
 
-// bfddTimeout is how long bfdd may take to answer, so that one that hangs leaves
-// those who ask the time for bgpd.
+// bfddTimeout is how long bfdd may take to answer. It is short, so that a bfdd that
+// hangs leaves the caller time for bgpd.
 const bfddTimeout = 2 * time.Second
 
-// DefaultVRF is what FRR calls the VRF that is none.
-const DefaultVRF = "default"
-
-// Counters are what FRR has counted, over all VRFs.
+// Counters are the counters of FRR, over all VRFs.
 type Counters struct {
 	BGP []BGPCounters // in the order of VRF and peer
 	BFD []BFDCounters // likewise
 
-	BFDError error // why nothing is known of BFD; nil if BFD is all there is
+	BFDError error // why BFD is empty; nil if bfdd has answered
 }
 
-// A BGPCounters is what bgpd has counted of one session.
+// A BGPCounters has the counters of one BGP session.
 type BGPCounters struct {
 	VRF              string
-	Peer             string // its address, or our interface if it is known by that
-	Port             uint16 // that we connect to; 0 means 179
+	Peer             string // its address, or our interface if it is unnumbered
+	Port             uint16 // the peer's; 0 means 179
 	Up               bool
 	PrefixesSent     int // in the peer's Adj-RIB-Out, over all families
 	PrefixesAccepted int // from the peer, over all families
@@ -46,15 +45,15 @@ type BGPCounters struct {
 	RouteRefreshSent, RouteRefreshReceived   uint64
 	TotalSent, TotalReceived                 uint64
 
-	// GracefulRestart: both ends have agreed that the peer keeps our routes while
-	// we restart. RFC 4724, Section 3.
+	// GracefulRestart reports that both ends have agreed that the peer keeps our
+	// routes while we restart. RFC 4724, Section 3.
 	GracefulRestart bool
 }
 
-// A BFDCounters is what bfdd has counted of the sessions with one peer in one VRF.
-// There may be several by raw configuration: over two interfaces, from two local
-// addresses, or one over a single hop and one over many. Of those it has the sum,
-// and Up if any of them is.
+// A BFDCounters has the counters of the BFD sessions with one peer in one VRF. Raw
+// configuration can add sessions with a peer: over two interfaces, from two local
+// addresses, or a single-hop and a multihop one. The counters are their sums, and Up
+// is set if one of them is up.
 type BFDCounters struct {
 	VRF       string
 	Peer      netip.Addr
@@ -70,23 +69,23 @@ type BFDCounters struct {
 // Name returns the peer's address, with the interface if that is a link-local one.
 func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
 
-// Counters returns what bgpd and bfdd have counted. A bfdd that does not answer
-// in two seconds, or not as it should, leaves BFD empty, with BFDError.
+// Counters returns the counters of bgpd and bfdd. If bfdd does not answer properly in
+// two seconds, BFD is empty and BFDError says why.
 func (r *Reader) Counters(ctx context.Context) (Counters, error) {
-	text, err := r.ask(ctx, bgpd, "show bgp vrf all neighbors json")
+	text, err := r.ask(ctx, conf.BGPD, showSessions)
 	if err != nil {
 		return Counters{}, err
 	}
 	var c Counters
 	if c.BGP, err = DecodeBGPCounters([]byte(text)); err != nil {
-		return Counters{}, fmt.Errorf("%s: %w", bgpd, err)
+		return Counters{}, fmt.Errorf("%s: %w", conf.BGPD, err)
 	}
-	if text, err = r.ask(ctx, bgpd, "show running-config"); err != nil {
+	if text, err = r.ask(ctx, conf.BGPD, "show running-config"); err != nil {
 		return Counters{}, err
 	}
-	ports := portsOf(Parse(text))
+	ports := conf.Parse(text).Ports()
 	for i, s := range c.BGP {
-		c.BGP[i].Port = ports[[2]string{s.VRF, s.Peer}]
+		c.BGP[i].Port = ports[status.PeerOf(s.VRF, s.Peer)]
 	}
 	c.BFD, c.BFDError = r.bfdCounters(ctx)
 	return c, nil
@@ -95,46 +94,22 @@ func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
 	ctx, cancel := context.WithTimeout(ctx, bfddTimeout)
 	defer cancel()
-	counters, err := r.ask(ctx, bfdd, "show bfd peers counters json")
+	counters, err := r.ask(ctx, conf.BFDD, "show bfd peers counters json")
 	if err != nil {
 		return nil, err
 	}
-	states, err := r.ask(ctx, bfdd, "show bfd peers json")
+	states, err := r.ask(ctx, conf.BFDD, "show bfd peers json")
 	if err != nil {
 		return nil, err
 	}
 	c, err := DecodeBFDCounters([]byte(counters), []byte(states))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", bfdd, err)
+		return nil, fmt.Errorf("%s: %w", conf.BFDD, err)
 	}
 	return c, nil
 }
 
-// portsOf returns the ports that neighbors are configured with, by VRF and name.
-func portsOf(c *Config) map[[2]string]uint16 {
-	ports := make(map[[2]string]uint16)
-	for _, s := range c.Sections {
-		if kind, _ := enter(inTop, s.Text); kind != inRouter {
-			continue
-		}
-		vrf := DefaultVRF
-		if _, name, ok := strings.Cut(s.Text, " vrf "); ok {
-			vrf = name
-		}
-		for _, l := range s.Sub {
-			f := strings.Fields(l.Text)
-			if len(f) != 4 || f[0] != "neighbor" || f[2] != "port" {
-				continue
-			}
-			if port, err := strconv.ParseUint(f[3], 10, 16); err == nil {
-				ports[[2]string{vrf, f[1]}] = uint16(port)
-			}
-		}
-	}
-	return ports
-}
-
-// DecodeBGPCounters reads what bgpd prints for "show bgp vrf all neighbors json".
+// DecodeBGPCounters reads the output of bgpd for "show bgp vrf all neighbors json".
 func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
 	vrfs, err := decodeObject(text)
 	if err != nil {
@@ -143,7 +118,7 @@ func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
 	var all []BGPCounters
 	for vrf, value := range vrfs {
 		if value[0] != '{' {
-			continue // a remark
+			continue // not a VRF but a remark
 		}
 		neighbors, err := decodeObject(value)
 		if err != nil {
@@ -151,7 +126,7 @@ func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
 		}
 		for name, value := range neighbors {
 			if value[0] != '{' {
-				continue // the VRF's own number and name
+				continue // not a neighbor but a property of the VRF
 			}
 			var n rawCounters
 			if err := json.Unmarshal(value, &n); err != nil {
@@ -166,7 +141,7 @@ func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
 	return all, nil
 }
 
-// A rawCounters has what is counted of a neighbor in bgpd's JSON.
+// A rawCounters has the counters of a neighbor in bgpd's JSON.
 type rawCounters struct {
 	State    string `json:"bgpState"`
 	Messages struct {
@@ -211,8 +186,8 @@ func (n rawCounters) counters(vrf, name string) BGPCounters {
 		TotalSent:             n.Messages.TotalSent,
 		TotalReceived:         n.Messages.TotalRecv,
 	}
-	// The modes are "Restart", "Helper" or "Disable", with an asterisk if nobody
-	// configured them.
+	// The modes are "Restart", "Helper" or "Disable", with an asterisk if they are not
+	// configured.
 	c.GracefulRestart = c.Up && strings.HasPrefix(n.Restart.Local, "Restart") &&
 		(strings.HasPrefix(n.Restart.Remote, "Restart") || strings.HasPrefix(n.Restart.Remote, "Helper"))
 	for _, f := range n.Families {
@@ -222,15 +197,15 @@ func (n rawCounters) counters(vrf, name string) BGPCounters {
 	return c
 }
 
-// A bfdKey is what bfdd knows a session by.
+// A bfdKey identifies a session of bfdd.
 type bfdKey struct {
 	Peer      netip.Addr `json:"peer"`
 	VRF       string     `json:"vrf"`
 	Interface string     `json:"interface"`
 }
 
-// known returns the key with no interface unless the address says nothing without
-// it: bfdd fills that in for other sessions too, once it has found out.
+// known returns the key without its interface, unless the address is a link-local
+// one. bfdd fills in the interface of other sessions too, once it knows it.
 func (k bfdKey) known() bfdKey {
 	if !k.Peer.IsLinkLocalUnicast() {
 		k.Interface = ""
@@ -241,8 +216,8 @@ func (k bfdKey) known() bfdKey {
 // name returns the peer's address, with the interface if there is one.
 func (k bfdKey) name() string { return k.Peer.WithZone(k.Interface).String() }
 
-// DecodeBFDCounters reads what bfdd prints for "show bfd peers counters json" and
-// for "show bfd peers json", which says whether the sessions are up.
+// DecodeBFDCounters reads the output of bfdd for "show bfd peers counters json" and
+// for "show bfd peers json". The latter says whether the sessions are up.
 func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	var now []struct {
 		bfdKey

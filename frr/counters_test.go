@@ -18,11 +18,12 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
-// Recorded: a session that is up, with BFD and graceful restart, and one whose peer
-// is not there.
+// The recordings have a session that is up, with BFD and graceful restart, and one
+// whose peer is absent.
 func TestCounters(t *testing.T) {
 	tests := []struct {
 		version string
@@ -53,11 +54,11 @@ func TestCounters(t *testing.T) {
 			bfd.VRF, bfd.Peer, bfd.Up = "default", netip.MustParseAddr("10.10.0.254"), true
 			want := frr.Counters{
 				BGP:      []frr.BGPCounters{bgp, {VRF: "default", Peer: "10.10.0.77", Port: 1179}},
-				BFDError: frr.ErrUnavailable,
+				BFDError: vty.ErrUnavailable,
 			}
 			same := cmp.Options{cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateErrors()}
 
-			dir := socketDir(t)
+			dir := frrtest.Dir(t)
 			bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 			say := func(d *frrtest.Daemon, command, file string) {
 				text, err := os.ReadFile(filepath.Join("testdata", tt.version, file))
@@ -96,9 +97,9 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// A bfdd that hangs costs what it would say, and some time.
+// With a bfdd that hangs only BFD is missing, after some time.
 func TestCountersWithoutBFD(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	bgpd.Reply("show bgp vrf all neighbors json", `{"default":{"vrfId":0,"192.0.2.1":{"bgpState":"Established"}}}`, 0)
 	bgpd.Start(t, dir)
@@ -109,7 +110,7 @@ func TestCountersWithoutBFD(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	c, err := r.Counters(ctx)
-	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, frr.ErrUnavailable) {
+	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, vty.ErrUnavailable) {
 		t.Errorf("counters: %+v, %v", c, err)
 	}
 	s, err := r.Sessions(ctx)
@@ -162,8 +163,8 @@ func TestCountersOfUnnumbered(t *testing.T) {
 	}
 }
 
-// Several sessions with one peer, which raw configuration can make, are one: the
-// order in which bfdd prints them is of no account.
+// Several sessions with one peer, which raw configuration can make, become one. The
+// order in which bfdd prints them does not matter.
 func TestBFDOfOnePeer(t *testing.T) {
 	counters := []string{
 		`{"multihop":false,"peer":"192.0.2.1","local":"192.0.2.8","vrf":"default","interface":"eth0","control-packet-input":1,

@@ -16,11 +16,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
 func TestReopen(t *testing.T) {
-	const conf = `router bgp 64512
+	const text = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513
  neighbor 192.0.2.1 ebgp-multihop 254
  neighbor 192.0.2.1 bfd
@@ -69,7 +70,7 @@ exit
 	if done, err := a.Reopen(t.Context(), tests[0].peer); done || err != nil {
 		t.Errorf("before anything was applied: %v, %v", done, err)
 	}
-	if err := a.Apply(t.Context(), []byte(conf)); err != nil {
+	if err := a.Apply(t.Context(), []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range tests {
@@ -82,7 +83,7 @@ exit
 			if diff := cmp.Diff(test.want, f.bgpd.Sent(), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("commands (-want +got):\n%s", diff)
 			}
-			f.inForce(t, conf)
+			f.inForce(t, text)
 		})
 	}
 	f.bgpd.Kill()
@@ -92,7 +93,7 @@ exit
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.bgpd.Start(t, f.dir)
-	if err := a.Apply(t.Context(), []byte(conf)); err != nil {
+	if err := a.Apply(t.Context(), []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	if done, err := a.Reopen(ctx, tests[0].peer); done || !errors.Is(err, context.Canceled) {
@@ -100,8 +101,8 @@ exit
 	}
 }
 
-// What was changed of a neighbor is tried at once if its session is down, and only
-// then: a session that is up goes on.
+// A session that is down is retried at once when its neighbor changes. A session that
+// is up is left alone.
 func TestApplyTriesAgain(t *testing.T) {
 	const before = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513
@@ -120,12 +121,12 @@ exit
 	tests := []struct {
 		name   string
 		state  string
-		status frr.Status
+		status vty.Status
 		want   []string
 	}{
-		{"one is down", state, frr.Success, []string{"clear bgp 192.0.2.2"}},
-		{"it is not known", "% Unknown command", frr.NoMatch, nil},
-		{"it is not understood", "{", frr.Success, nil},
+		{"one is down", state, vty.Success, []string{"clear bgp 192.0.2.2"}},
+		{"it is not known", "% Unknown command", vty.NoMatch, nil},
+		{"it is not understood", "{", vty.Success, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -135,7 +136,7 @@ exit
 				t.Fatal(err)
 			}
 			f.bgpd.Reply("show bgp vrf all neighbors json", test.state, byte(test.status))
-			f.bgpd.Reply("clear bgp 192.0.2.2", "", byte(frr.Success))
+			f.bgpd.Reply("clear bgp 192.0.2.2", "", byte(vty.Success))
 			f.bgpd.Sent()
 			if err := a.Apply(t.Context(), []byte(after)); err != nil {
 				t.Fatal(err)
@@ -149,8 +150,8 @@ exit
 	}
 }
 
-// What is still down when the configuration is looked at after the change is tried once
-// more, unless it is just being opened.
+// A session that is still down when the configuration is verified after a change is
+// retried once more, unless it is being opened.
 func TestRunTriesOnceMore(t *testing.T) {
 	const before = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513

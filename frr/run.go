@@ -8,33 +8,35 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/frr/vty"
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
-	// verifyAfter is how long after a change the running configuration is read
-	// back. Changes that come in the meantime are verified with it.
+	// verifyAfter is the time after a change until the running configuration is read
+	// back. This verifies later changes as well.
 	verifyAfter = 2 * time.Second
 
-	// probeEvery is the time between two looks at whether a daemon has died without
+	// probeEvery is the time between two checks whether a daemon has died without
 	// removing its socket.
 	probeEvery = time.Second
 
-	// firstRetry and lastRetry bound the time between two attempts at a target
-	// that is not there. It doubles each time.
+	// firstRetry and lastRetry limit the time between two attempts at a target that
+	// is absent. It doubles each time.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 5 * time.Second
 
-	// rejectedRetry and lastRejectedRetry do so for a text of which FRR refuses a
-	// line. Only what FRR was given besides can make that right.
+	// rejectedRetry and lastRejectedRetry do the same for a text of which FRR refuses
+	// a line. A retry helps only if somebody else has changed FRR's configuration.
 	rejectedRetry     = 2 * time.Second
 	lastRejectedRetry = time.Minute
 )
 
-// Run puts what Set declares in force, and keeps it so, until ctx ends; then it
-// returns nil. It tries again while a daemon is absent or hangs, applies
-// everything again when a daemon restarts, and repairs what somebody else
-// changed. FRR keeps running what it runs when Run ends. Run must not be called
-// twice.
+// Run puts what Set declares in force, and keeps it in force, until ctx ends; then
+// it returns nil. It retries while a daemon is absent or hangs, applies everything
+// again when a daemon restarts, and repairs what somebody else changed. FRR keeps
+// its configuration when Run ends. Run must not be called twice.
 func (a *Applier) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.watch(ctx) })
@@ -47,24 +49,15 @@ func (a *Applier) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// A worker drives one target. Its channels have room for one value, which means
-// that there is something to do, however often it was said.
+// A worker drives one target.
 type worker struct {
 	target
-	wake      chan struct{} // another text is wanted
-	restarted chan struct{} // another daemon has taken the place of the old one
+	wake      wake.Signal // another text is wanted
+	restarted wake.Signal // the daemon may have restarted
 }
 
 func newWorker(t target) *worker {
-	return &worker{target: t, wake: make(chan struct{}, 1), restarted: make(chan struct{}, 1)}
-}
-
-// signal says that there is something to do.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	return &worker{target: t, wake: wake.New(), restarted: wake.New()}
 }
 
 // work is the loop of one worker.
@@ -79,7 +72,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 
 	failures := 0
 	unverified := false // a check is due for a change, not only for drift
-	missed := false     // a check failed: none is due before the next success
+	missed := false     // a check failed; the next success makes one due
 	for {
 		verify := false
 		select {
@@ -133,13 +126,13 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 // backoff returns how long to wait after a number of failures in a row.
 func backoff(failures int, err error) time.Duration {
 	first, last := firstRetry, lastRetry
-	if errors.Is(err, ErrRejected) && !errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, vty.ErrRejected) && !errors.Is(err, vty.ErrUnavailable) {
 		first, last = rejectedRetry, lastRejectedRetry
 	}
 	return min(first<<min(failures, 10), last)
 }
 
-// current returns what is wanted; nil if nothing has been declared.
+// current returns the wanted configuration; nil before the first Set.
 func (a *Applier) current() *wanted {
 	a.mu.Lock()
 	defer a.mu.Unlock()

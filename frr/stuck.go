@@ -9,29 +9,30 @@ import (
 )
 
 const (
-	// stuckAfter is how long a session and its BFD have to be down before BFD is begun
-	// anew. A session that can be opened takes a second or two.
+	// stuckAfter is how long a session and its BFD have to be down before BFD is
+	// restarted. A session that can be opened takes a second or two.
 	stuckAfter = 5 * time.Second
 
-	// stuckMax is the longest time between two such attempts. It doubles each time.
+	// stuckMax is the longest time between two restarts. The time doubles after each.
 	stuckMax = 10 * time.Minute
 )
 
-// Stuck finds sessions that may wait for a BFD session which never begins: see
-// [Applier.Reopen]. The zero value has seen none. It is not safe for concurrent use.
+// Stuck finds sessions that may wait for a BFD session which never starts: see
+// [Applier.Reopen]. The zero value has seen no session. It is not safe for
+// concurrent use.
 type Stuck struct {
 	waits map[status.PeerID]wait
 }
 
-// A wait is how long a session has been found down.
+// A wait is the time until a session that is down counts as stuck.
 type wait struct {
-	until time.Time     // when it is stuck, or stuck again
+	until time.Time     // when it counts as stuck, or does so again
 	next  time.Duration // the wait after that
 }
 
-// Next returns the peers that are stuck now, given all sessions as they are now. A peer
-// is stuck when neither BGP nor BFD has been up for five seconds, and again five, ten,
-// twenty seconds later and so on, with at most ten minutes in between.
+// Next returns the peers that are stuck now, given all sessions as they are now. A
+// peer is stuck when neither BGP nor BFD has been up for five seconds. It is returned
+// again after five more seconds, then ten, twenty and so on, up to ten minutes.
 func (s *Stuck) Next(sessions []Session, now time.Time) []status.PeerID {
 	var stuck []status.PeerID
 	waits := make(map[status.PeerID]wait)

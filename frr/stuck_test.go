@@ -62,7 +62,7 @@ func TestStuck(t *testing.T) {
 	}
 }
 
-// Seconds between attempts grow to ten minutes and no further.
+// The time between two attempts grows to ten minutes and no further.
 func TestStuckForLong(t *testing.T) {
 	var s frr.Stuck
 	var last, longest time.Duration

@@ -12,30 +12,36 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
-	// firstLook and lastLook bound the time between two looks at routes that
-	// have not been sent yet. It doubles each time.
+	// firstLook and lastLook limit the time between two looks at routes that have not
+	// been sent yet. It doubles each time.
 	firstLook = 50 * time.Millisecond
 	lastLook  = 2 * time.Second
 
-	// lookAgain is the time between two looks at routes that have been sent.
-	lookAgain = 30 * time.Second
+	// idleLook is the time between two looks when all routes have been sent.
+	idleLook = 30 * time.Second
 
-	// lookOnceMore is how often a route is looked at after it was seen to be sent
-	// to another set of peers: they are not all sent it at the same moment.
-	lookOnceMore = 5
+	// rechecks is the number of further looks at a route after the set of its peers
+	// has changed: they are not all sent the route at the same moment.
+	rechecks = 5
 
-	// lookOneByOne is up to how many routes are asked for one by one. From there
-	// on the whole of what each peer was sent is cheaper.
+	// sessionsAge is how old the list of sessions may be at a look. The list says
+	// which VRFs and peers to ask about, not what was sent, so that an old one can
+	// only hide a route until the next look.
+	sessionsAge = firstLook
+
+	// lookOneByOne is the largest number of routes that are asked about one by one.
+	// For more routes it is cheaper to ask for the whole Adj-RIB-Out of each peer.
 	lookOneByOne = 32
 )
 
-// A Prober asks FRR for what was sent to whom.
+// A Prober asks FRR which routes it has sent to which peers.
 type Prober interface {
-	Sessions(ctx context.Context) ([]Session, error)
 	AdvertisedTo(ctx context.Context, vrf string, prefix netip.Prefix) ([]status.PeerID, error)
 	Advertised(ctx context.Context, peer status.PeerID, v6 bool) (map[netip.Prefix]bool, error)
 	Close() error
@@ -45,24 +51,26 @@ var _ Prober = (*Reader)(nil)
 
 // VerifierOptions configure a Verifier.
 type VerifierOptions struct {
-	Prober  Prober        // required: the Verifier's own, which it closes
+	Sessions func(ctx context.Context, since time.Time) ([]Session, error) // required: as Poller.Sessions
+
+	Prober  Prober        // required: only the Verifier uses it, and closes it
 	Timeout time.Duration // optional: for one look; 0 means 10 s
-	Changed func()        // optional: called after answers of SentTo have changed, with no lock held; it must not block
+	Changed func()        // optional: called after results of SentTo have changed, with no lock held; it must not block
 	Logger  *slog.Logger  // optional: nil discards
 }
 
-// A Verifier knows which routes peers were sent: in whose Adj-RIB-Out they are,
-// over a session that is up. Its methods are safe for concurrent use.
+// A Verifier knows which routes the peers were sent: those in the Adj-RIB-Out of an
+// established session. Its methods are safe for concurrent use.
 type Verifier struct {
 	opts VerifierOptions
-	wake chan struct{} // has room for one value: there is something to look at
+	wake wake.Signal // there is something to look at
 
 	mu     sync.Mutex // guards the fields below
 	routes []netip.Prefix
-	sent   map[netip.Prefix][]status.PeerID // of routes, the peers in order
-	young  map[netip.Prefix]int             // of routes: how often to look once more
-	again  bool                             // all of it may have changed
-	looked time.Time                        // when the last look at all that succeeded was begun
+	sent   map[netip.Prefix][]status.PeerID // of routes: the peers in order
+	young  map[netip.Prefix]int             // of routes: the rechecks that are left
+	asked  bool                             // Look asked for a look at all routes
+	looked time.Time                        // when the last successful look at all routes began
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -76,10 +84,10 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: make(chan struct{}, 1), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
+	return &Verifier{opts: opts, wake: wake.New(), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
 }
 
-// Expect replaces the routes to look at. It waits for nothing.
+// Expect replaces the routes to look at. It does not block.
 func (v *Verifier) Expect(routes []netip.Prefix) {
 	v.mu.Lock()
 	same := slices.Equal(routes, v.routes)
@@ -94,48 +102,48 @@ func (v *Verifier) Expect(routes []netip.Prefix) {
 	}
 	v.mu.Unlock()
 	if !same {
-		signal(v.wake)
+		v.wake.Set()
 	}
 }
 
-// Look has all routes looked at: a session has come up, say, or gone down.
+// Look asks for a look at all routes, as after a session has come up or gone down.
 func (v *Verifier) Look() {
 	v.mu.Lock()
-	v.again = true
+	v.asked = true
 	v.mu.Unlock()
-	signal(v.wake)
+	v.wake.Set()
 }
 
-// Recheck has routes looked at that were sent, several times over: they may go to
-// other peers in a moment. It waits for nothing.
+// Recheck asks for several looks at those of the routes that have been sent: the set
+// of their peers is about to change. It does not block.
 func (v *Verifier) Recheck(routes []netip.Prefix) {
 	v.mu.Lock()
 	for _, r := range routes {
 		if len(v.sent[r]) > 0 {
-			v.young[r] = lookOnceMore
+			v.young[r] = rechecks
 		}
 	}
 	v.mu.Unlock()
 	if len(routes) > 0 {
-		signal(v.wake)
+		v.wake.Set()
 	}
 }
 
 // SentTo returns the peers that were sent a route, in order, as of the last look.
-// The caller must not change it.
+// The caller must not change the result.
 func (v *Verifier) SentTo(route netip.Prefix) []status.PeerID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.sent[route]
 }
 
-// Sent reports whether any peer was.
+// Sent reports whether any peer was sent a route.
 func (v *Verifier) Sent(route netip.Prefix) bool { return len(v.SentTo(route)) > 0 }
 
 // Run looks until ctx ends, and returns nil then. It must not be called twice.
 func (v *Verifier) Run(ctx context.Context) error {
 	defer v.opts.Prober.Close()
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(idleLook)
 	defer timer.Stop()
 	looks := 0 // without success
 	for {
@@ -153,7 +161,7 @@ func (v *Verifier) Run(ctx context.Context) error {
 		}
 		if _, all := v.due(); all && err == nil {
 			looks = 0
-			timer.Reset(lookAgain)
+			timer.Reset(idleLook)
 			continue
 		}
 		timer.Reset(min(firstLook<<min(looks, 10), lastLook))
@@ -161,8 +169,8 @@ func (v *Verifier) Run(ctx context.Context) error {
 	}
 }
 
-// due returns the routes to look at: those that have not been sent, or were a
-// moment ago; or all.
+// due returns the routes to look at: those that have not been sent and those to
+// recheck, or all if there are none of these or Look asked for it.
 func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -171,56 +179,57 @@ func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 			routes = append(routes, r)
 		}
 	}
-	if len(routes) == 0 || v.again {
+	if len(routes) == 0 || v.asked {
 		return v.routes, true
 	}
 	return routes, false
 }
 
-// look asks FRR about routes.
+// look asks FRR about routes, and records the answers.
 func (v *Verifier) look(ctx context.Context, routes []netip.Prefix, all bool) error {
 	ctx, cancel := context.WithTimeout(ctx, v.opts.Timeout)
 	defer cancel()
 	begun, awaited := time.Now(), false
 	if all {
 		v.mu.Lock()
-		awaited, v.again = v.again, false
+		awaited, v.asked = v.asked, false
 		v.mu.Unlock()
 	}
-	found, err := v.ask(ctx, routes)
-	if errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
+	found, err := v.ask(ctx, routes, begun.Add(-sessionsAge))
+	if errors.Is(err, vty.ErrUnavailable) && ctx.Err() == nil {
 		found, err = nil, nil // no bgpd, no sessions
 	}
 	if err != nil {
 		v.mu.Lock()
-		v.again = v.again || awaited
+		v.asked = v.asked || awaited
 		v.mu.Unlock()
 		return err
 	}
-	news := v.note(routes, found)
+	changed := v.note(routes, found)
 	if all {
 		v.mu.Lock()
 		v.looked = begun
 		v.mu.Unlock()
 	}
-	if news || awaited {
+	if changed || awaited {
 		v.opts.Changed()
 	}
 	return nil
 }
 
-// Looked returns when the last look at all routes was begun that is over: what SentTo
-// returns is at least as new. Changed is called after one that Look asked for.
+// Looked returns when the last finished look at all routes began. The results of
+// SentTo are at least as new. Changed is called after each look that Look asked for.
 func (v *Verifier) Looked() time.Time {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.looked
 }
 
-// ask returns who was sent each of the routes.
-func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix) (map[netip.Prefix][]status.PeerID, error) {
+// ask returns the peers that were sent each route, over the sessions that were up at
+// a time or later.
+func (v *Verifier) ask(ctx context.Context, routes []netip.Prefix, since time.Time) (map[netip.Prefix][]status.PeerID, error) {
 	found := make(map[netip.Prefix][]status.PeerID, len(routes))
-	sessions, err := v.opts.Prober.Sessions(ctx)
+	sessions, err := v.opts.Sessions(ctx, since)
 	if err != nil {
 		return nil, err
 	}
@@ -271,9 +280,9 @@ func vrfsUp(sessions []Session) []string {
 	return slices.Compact(vrfs)
 }
 
-// note remembers what was found of routes, as far as they are still expected, and
-// reports whether that is news.
-func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.PeerID) (news bool) {
+// note records the peers of routes that are still expected, and reports whether any
+// have changed.
+func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.PeerID) (changed bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range routes {
@@ -286,14 +295,14 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 		if _, expected := slices.BinarySearchFunc(v.routes, r, netip.Prefix.Compare); !expected {
 			continue
 		}
-		news = true
+		changed = true
 		if len(found[r]) == 0 {
 			delete(v.sent, r)
 			delete(v.young, r)
 		} else {
 			v.sent[r] = found[r]
-			v.young[r] = lookOnceMore
+			v.young[r] = rechecks
 		}
 	}
-	return news
+	return changed
 }

@@ -17,10 +17,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
-// A ribs is an FRR with peers, and what they were sent.
+// A ribs is an FRR with peers, and the routes that they were sent.
 type ribs struct {
 	mu     sync.Mutex // guards the fields below
 	sent   map[status.PeerID]map[netip.Prefix]bool
@@ -29,7 +30,7 @@ type ribs struct {
 	whole  int // questions about all that a peer was sent
 }
 
-func (r *ribs) Sessions(context.Context) ([]frr.Session, error) {
+func (r *ribs) Sessions(context.Context, time.Time) ([]frr.Session, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := []frr.Session{{Peer: status.PeerID{Interface: "eth0"}}, {Peer: at("10.0.0.99")}}
@@ -87,7 +88,7 @@ func TestVerifier(t *testing.T) {
 		a, b := at("10.0.0.1"), status.PeerID{VRF: "red", Interface: "eth1"}
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {}, b: {}}}
 		var changes atomic.Int64
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changes.Add(1) }})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r, Changed: func() { changes.Add(1) }})
 		go v.Run(t.Context())
 		is := func(when string, p netip.Prefix, want ...status.PeerID) {
 			t.Helper()
@@ -106,7 +107,7 @@ func TestVerifier(t *testing.T) {
 		is("soon", p1, b)
 		is("soon", p2, b)
 		if changes.Load() == 0 {
-			t.Error("nobody was told")
+			t.Error("Changed was not called")
 		}
 		r.change(func() { r.sent[a][p2] = true })
 		<-time.After(2 * time.Second)
@@ -126,7 +127,7 @@ func TestVerifier(t *testing.T) {
 		r.change(func() { r.sent[a], r.sent[b] = map[netip.Prefix]bool{p1: true}, nil })
 		v.Look()
 		is("again", p1, a)
-		r.change(func() { r.err = fmt.Errorf("dial: %w", frr.ErrUnavailable) })
+		r.change(func() { r.err = fmt.Errorf("dial: %w", vty.ErrUnavailable) })
 		v.Look()
 		is("without bgpd", p1)
 		r.change(func() { r.err = nil })
@@ -137,15 +138,13 @@ func TestVerifier(t *testing.T) {
 	})
 }
 
-// A route that goes to other peers after a change of policy is noticed soon, though
-// FRR takes a moment to carry it out.
-// A look that was asked for is made, and told when it is over, whatever it finds; one
-// that fails is made again.
+// A look that was asked for is made, and Changed is called after it whatever it
+// finds. One that fails is repeated.
 func TestVerifierLooked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{at("10.0.0.1"): {netip.MustParsePrefix("192.0.2.1/32"): true}}}
 		var changed atomic.Int32
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r, Changed: func() { changed.Add(1) }})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r, Changed: func() { changed.Add(1) }})
 		go func() { _ = v.Run(t.Context()) }()
 		v.Expect([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
 		time.Sleep(20 * time.Second)
@@ -160,7 +159,7 @@ func TestVerifierLooked(t *testing.T) {
 			time.Sleep(failing)
 			synctest.Wait()
 			if over := !v.Looked().Before(asked); over != (failing == 0) || (changed.Load() > before) != over {
-				t.Errorf("failing for %v: the look is over: %v, told %d times", failing, over, changed.Load()-before)
+				t.Errorf("failing for %v: the look is over: %v, Changed was called %d times", failing, over, changed.Load()-before)
 			}
 			r.mu.Lock()
 			r.err = nil
@@ -174,12 +173,14 @@ func TestVerifierLooked(t *testing.T) {
 	})
 }
 
+// A route that goes to other peers after a change of policy is noticed soon, though
+// FRR takes a moment to carry the change out.
 func TestVerifierRecheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := netip.MustParsePrefix("192.0.2.1/32")
 		a, b := at("10.0.0.1"), at("10.0.0.2")
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {p: true}, b: {}}}
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
 		v.Expect([]netip.Prefix{p})
 		<-time.After(10 * time.Second) // the route is old now
@@ -221,7 +222,7 @@ func TestVerifierOfMany(t *testing.T) {
 		for _, p := range all[1:] {
 			r.sent[a][p] = true
 		}
-		v := frr.NewVerifier(frr.VerifierOptions{Prober: r})
+		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
 		v.Expect(all)
 		synctest.Wait()

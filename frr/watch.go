@@ -15,27 +15,27 @@ import (
 // rewatch is the time between two attempts to watch a directory that is not there.
 const rewatch = time.Second
 
-// watch tells the workers when the socket of their daemon comes or goes, until ctx
-// ends. A run directory that does not exist yet is waited for.
+// watch wakes the workers when the socket of their daemon comes or goes, until ctx
+// ends. It waits for a run directory that does not exist yet.
 func (a *Applier) watch(ctx context.Context) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		// The workers' own retries and checks find a restarted daemon too, later.
+		// The retries and checks of the workers find a restarted daemon later.
 		a.opts.Logger.Warn("run directory not watched", "err", err)
 		return nil
 	}
 	defer w.Close()
 
-	again := time.NewTimer(0)
-	defer again.Stop()
-	missed := false // daemons may have come while nobody watched
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	missed := false // daemons may have started while nothing was watched
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-again.C:
+		case <-retry.C:
 			if err := w.Add(a.opts.RunDir); err != nil {
-				again.Reset(rewatch)
+				retry.Reset(rewatch)
 				missed = true
 			} else if missed {
 				missed = false
@@ -48,13 +48,13 @@ func (a *Applier) watch(ctx context.Context) error {
 			switch {
 			case filepath.Clean(e.Name) == filepath.Clean(a.opts.RunDir):
 				if e.Has(fsnotify.Remove) {
-					again.Reset(rewatch)
+					retry.Reset(rewatch)
 				}
 			case e.Has(fsnotify.Create), e.Has(fsnotify.Remove):
 				a.restarted(filepath.Base(e.Name))
 			}
 		case err := <-w.Errors:
-			// Events were lost: look at every daemon.
+			// Events were lost: any daemon may have restarted.
 			a.opts.Logger.Debug("run directory watch", "err", err)
 			a.restarted("")
 		}
@@ -65,8 +65,8 @@ func (a *Applier) watch(ctx context.Context) error {
 // is empty.
 func (a *Applier) restarted(socket string) {
 	for _, w := range a.workers {
-		if l, ok := w.target.(*link); ok && (socket == "" || slices.Contains(sockets(l.name), socket)) {
-			signal(w.restarted)
+		if d, ok := w.target.(*daemon); ok && (socket == "" || slices.Contains(sockets(d.name), socket)) {
+			w.restarted.Set()
 		}
 	}
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// maxProfileName is the length of the longest name of a BFD profile that FRR takes:
-// BFD_PROFILE_NAME_LEN in lib/bfd.h, less the NUL.
+// maxProfileName is the greatest length of the name of a BFD profile in FRR:
+// BFD_PROFILE_NAME_LEN in lib/bfd.h, without the NUL.
 const maxProfileName = 63
 
-// echoless returns the profiles and the neighbors with echo mode for IPv4 alone. FRR
-// sends echo packets over IPv6 that no router's forwarding returns, and takes a
-// session down that gets none back. A neighbor with another address than one of
-// IPv4, or with none, has the same profile without echo mode, of another name.
+// echoless returns the profiles and the neighbors with echo mode for IPv4 only. FRR's
+// echo packets over IPv6 are not returned by the forwarding of any router, and FRR
+// takes a session down that gets none back. A neighbor without an IPv4 address gets a
+// copy of its profile, with another name and without echo mode.
 func echoless(profiles []config.BFDProfile, neighbors []Neighbor) ([]config.BFDProfile, []Neighbor) {
-	names := map[string]string{} // of the profile without, by that of the one with
+	names := map[string]string{} // of the profiles without echo mode, by the name of the original
 	for _, p := range profiles {
 		if p.EchoMode && slices.ContainsFunc(neighbors, func(n Neighbor) bool { return n.BFDProfile == p.Name && !n.Address.Is4() }) {
 			names[p.Name] = withoutEcho(p.Name, profiles)
@@ -45,8 +45,8 @@ func echoless(profiles []config.BFDProfile, neighbors []Neighbor) ([]config.BFDP
 	return profiles, neighbors
 }
 
-// withoutEcho returns the name of the profile that is like another but for echo mode;
-// a name that no profile has and that FRR takes.
+// withoutEcho returns the name for the copy of a profile without echo mode. No other
+// profile has that name, and it is not too long for FRR.
 func withoutEcho(name string, profiles []config.BFDProfile) string {
 	free := func(name string) bool {
 		return len(name) <= maxProfileName && !slices.ContainsFunc(profiles, func(p config.BFDProfile) bool { return p.Name == name })
@@ -61,7 +61,7 @@ func withoutEcho(name string, profiles []config.BFDProfile) string {
 	}
 }
 
-// profileLines leaves out what is FRR's default, as FRR does.
+// profileLines returns the lines of a profile. It omits FRR's defaults, as FRR does.
 func profileLines(p config.BFDProfile) []string {
 	var lines []string
 	number := func(key string, value, byDefault uint32) {

@@ -10,15 +10,14 @@ import (
 )
 
 const (
-	// lastSequence is the highest number that an entry of a route-map can have.
-	// The entry that denies the rest has it.
+	// lastSequence is the highest number of an entry of a route-map. The entry that
+	// denies the rest has it.
 	lastSequence = 65535
-	// maxClasses leaves enough of the sequence numbers free for every class to
-	// find one of its own.
+	// maxClasses leaves enough sequence numbers free for every class to find its own.
 	maxClasses = 16384
 )
 
-// A label is what a class is called in frr.conf.
+// A label identifies a class in frr.conf.
 type label struct {
 	tag      uint32 // in the route, from its origin to the neighbors' route-maps
 	sequence uint32 // of its entry in each neighbor's route-map
@@ -26,10 +25,10 @@ type label struct {
 
 func (l label) routeMap() string { return fmt.Sprintf("herald-class-%08x", l.tag) }
 
-// labels returns the label of each class. It comes from the class's content
-// alone, whatever other classes there are: an entry of a route-map that FRR
-// has read is added or removed, never edited. That matters because FRR applies
-// an edit only after its route-map delay timer, 5 s.
+// labels returns the label of each class. The label depends only on the content of
+// the class, not on other classes. Entries of route-maps are therefore added and
+// removed, but never edited: FRR applies an edit only after its route-map delay
+// timer, 5 s.
 func labels(classes []Class) ([]label, error) {
 	if len(classes) > maxClasses {
 		return nil, fmt.Errorf("%d classes of routes; no more than %d have room", len(classes), maxClasses)
@@ -47,8 +46,8 @@ func labels(classes []Class) ([]label, error) {
 	return out, nil
 }
 
-// String returns what c consists of, a line for each neighbor. Two classes have
-// it in common only if they are equal.
+// String returns the content of c, one line for each neighbor. It is the same for two
+// classes only if they are equal.
 func (c Class) String() string {
 	var b strings.Builder
 	for _, a := range c.Attributes {
@@ -70,10 +69,10 @@ func (c Class) String() string {
 	return b.String()
 }
 
-// spread gives each content a number from 1 to limit that no other has, and
-// that is the same whatever others there are, as long as none hashes to the
-// same number. Those that do all leave it for the number of their next hash:
-// were one of them to keep it, its number would depend on who else is there.
+// spread gives each content its own number from 1 to limit. The number does not
+// depend on the other contents, unless several have the same hash. All of these take
+// the number of their next hash. If one of them kept the first number, its number
+// would depend on the others.
 func spread(contents []string, salt string, limit uint32) []uint32 {
 	round := make([]uint32, len(contents))
 	numbers := make([]uint32, len(contents))

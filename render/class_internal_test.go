@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestSpread uses so few numbers that contents do hash to the same.
+// TestSpread uses so few numbers that some contents have the same hash.
 func TestSpread(t *testing.T) {
 	const limit = 64
 	var contents []string
@@ -33,7 +33,7 @@ func TestSpread(t *testing.T) {
 		}
 	}
 	if moved < 2 || moved == len(contents) {
-		t.Fatalf("%d of %d numbers differ from those without company; the test needs some of both", moved, len(contents))
+		t.Fatalf("%d of %d numbers differ from those without others; the test needs some of both", moved, len(contents))
 	}
 
 	reversed := make([]string, len(contents))
@@ -45,7 +45,7 @@ func TestSpread(t *testing.T) {
 		t.Errorf("the order of the contents matters (-want +got):\n%s", diff)
 	}
 
-	// A number that one left does not go to another of those it met there.
+	// A number that several contents left goes to none of them.
 	for i, c := range contents {
 		alone := spread(contents[i:i+1], "test", limit)[0]
 		if numbers[i] != alone && holder[alone] != "" {

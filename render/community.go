@@ -4,9 +4,9 @@ package render
 
 import "github.com/heraldlb/herald/config"
 
-// wellKnown are the communities that FRR shows by name, see IANA's registry
-// "BGP Well-known Communities". FRR 8 also calls 0:0 "internet", a name that
-// FRR 10 does not know.
+// wellKnown has the communities that FRR shows by name, see IANA's registry
+// "BGP Well-known Communities". FRR 8 also shows 0:0 as "internet", a name that FRR
+// 10 does not know.
 var wellKnown = map[string]string{
 	"65535:0":     "graceful-shutdown",
 	"65535:1":     "accept-own",

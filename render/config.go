@@ -4,79 +4,43 @@
 package render
 
 import (
-	"cmp"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
-// A Config is everything that one node's FRR is to do. Every list is sorted,
-// so that equal intent renders to equal bytes.
+// A Config is the wanted configuration of one node's FRR. Every list is sorted, so
+// that equal intent renders to equal bytes.
 type Config struct {
 	Hostname    string
 	ASN         uint32              // of the default VRF; 0: no BGP there
-	RouterID    netip.Addr          // likewise; zero: FRR chooses
-	VRFs        []VRF               // the others in which there are neighbors, by name
+	RouterID    netip.Addr          // of the default VRF; zero: FRR chooses
+	VRFs        []VRF               // the other VRFs with neighbors, by name
 	Neighbors   []Neighbor          // by ID
-	Classes     []Class             // no two alike
-	Networks    []Network           // by prefix; no two alike
+	Classes     []Class             // no two are equal
+	Networks    []Network           // by prefix; no two have the same
 	BFDProfiles []config.BFDProfile // by name
 }
 
-// A VRF is a routing table of the node's other than the default one, in which
-// FRR has a BGP router of its own.
+// A VRF is a routing table of the node other than the default one. FRR has a BGP
+// router for it.
 type VRF struct {
 	Name     string
 	ASN      uint32
 	RouterID netip.Addr // zero: FRR chooses
 }
 
-// A NeighborID says which of a node's neighbors one is: who has an address, or
-// whoever is at the other end of an interface, and in which VRF. IDs compare
-// with ==.
-type NeighborID struct {
-	Address   netip.Addr // zero: Interface is set
-	Interface string
-	VRF       string // empty: the default one
-}
-
-// String returns what FRR calls the neighbor, and behind it the VRF.
-func (id NeighborID) String() string {
-	if id.VRF != "" {
-		return id.name() + " vrf " + id.VRF
-	}
-	return id.name()
-}
-
-// name returns what FRR calls the neighbor in its VRF.
-func (id NeighborID) name() string {
-	if id.Interface != "" {
-		return id.Interface
-	}
-	return id.Address.String()
-}
-
-// Compare orders neighbors by VRF, the default one first, then by address, those
-// without one first, then by interface.
-func (id NeighborID) Compare(o NeighborID) int {
-	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
-}
-
-// Carries reports whether a session with the neighbor has routes of a family
-// without being told to: an unnumbered one has those of both.
-func (id NeighborID) Carries(is4 bool) bool { return id.Interface != "" || id.Address.Is4() == is4 }
-
-// A Neighbor is one BGP session. It carries the routes of its own address
-// family.
+// A Neighbor is one BGP session. It carries the routes of its own address family,
+// unless DualStack is set.
 type Neighbor struct {
 	Address         netip.Addr        // zero: Interface is set
-	Interface       string            // unnumbered: the neighbor is whoever is at the other end; RFC 5549
+	Interface       string            // unnumbered: the neighbor at the other end; RFC 5549
 	VRF             string            // empty: the default one
 	ASN             uint32            // 0: DynamicASN says what it may be
 	DynamicASN      config.DynamicASN // empty unless ASN is 0
-	LocalASN        uint32            // 0: the router's; else the AS that this session shows instead of it
+	LocalASN        uint32            // the AS that this session shows; 0: the router's
 	Port            uint16            // 0: 179
 	SourceAddress   netip.Addr
 	HoldTime        *time.Duration // nil: three times KeepaliveTime, or FRR's default; whole seconds
@@ -85,41 +49,42 @@ type Neighbor struct {
 	Password        config.Secret
 	EBGPMultiHop    bool
 	BFDProfile      string // empty: no BFD
-	GracefulRestart bool   // the peer is to keep the routes while FRR restarts; RFC 4724
+	GracefulRestart bool   // the peer keeps the routes while FRR restarts; RFC 4724
 	DualStack       bool   // routes of both families
 }
 
 // ID returns which neighbor n is.
-func (n Neighbor) ID() NeighborID { return NeighborID{n.Address, n.Interface, n.VRF} }
+func (n Neighbor) ID() status.PeerID {
+	return status.PeerID{Address: n.Address, Interface: n.Interface, VRF: n.VRF}
+}
 
 // Carries reports whether the session has routes of a family.
 func (n Neighbor) Carries(is4 bool) bool { return n.DualStack || n.ID().Carries(is4) }
 
-// A Class is a distinct way of announcing routes: which neighbors get them,
-// with which attributes. Its name in frr.conf is made from its content, so
-// that what a name stands for never changes.
+// A Class is a way of announcing routes: the neighbors that get them, and the
+// attributes. Its name in frr.conf is made from its content, so that the meaning of a
+// name never changes.
 type Class struct {
 	Attributes []Attributes // one for each neighbor that gets the routes, by ID
 }
 
-// Attributes are what a neighbor is told about the routes of a class.
+// Attributes are the attributes of a class's routes for one neighbor.
 type Attributes struct {
-	Neighbor         NeighborID
+	Neighbor         status.PeerID
 	LocalPref        uint32             // 0: not set
 	Communities      []config.Community // sorted
 	MED              Metric
-	Prepend          []uint32 // put in front of the path besides what the session shows
-	GracefulShutdown bool     // RFC 8326: GRACEFUL_SHUTDOWN, and a local preference of 0 instead of LocalPref
+	Prepend          []uint32 // put in front of the path, in addition to the AS that the session shows
+	GracefulShutdown bool     // RFC 8326: adds GRACEFUL_SHUTDOWN, and sets the local preference to 0
 }
 
-// A Metric is a number of a route which, if it is set, may be 0. Metrics compare
-// with ==.
+// A Metric is a number that may be set to 0, or not be set. Metrics compare with ==.
 type Metric struct {
 	Set   bool
 	Value uint32
 }
 
-// NewMetric returns the Metric of a number; that of nil is not set.
+// NewMetric returns the Metric of a number. The Metric of nil is not set.
 func NewMetric(v *uint32) Metric {
 	if v == nil {
 		return Metric{}
@@ -127,8 +92,8 @@ func NewMetric(v *uint32) Metric {
 	return Metric{true, *v}
 }
 
-// A Network is a route that this node originates, in each VRF in which a
-// neighbor gets it.
+// A Network is a route that this node originates in each VRF with a neighbor that
+// gets it.
 type Network struct {
 	Prefix netip.Prefix
 	Class  int // index of Config.Classes

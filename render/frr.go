@@ -16,13 +16,13 @@ var frrConf string
 
 var frrTemplate = template.Must(template.New("frr.conf").Parse(frrConf))
 
-// FRR returns the frr.conf that makes FRR do what c says. Its lines are those
-// that FRR itself shows in its running configuration, so that the two can be
-// compared as text. It returns an error if a name or a password of c would be
-// more than one word of a line, or if a number does not fit.
+// FRR returns the frr.conf for c. Its lines are the ones that FRR shows in its running
+// configuration, so that the two can be compared as text. FRR returns an error if a
+// name or a password would be more than one word of a line, or if a number does not
+// fit.
 func FRR(c Config) ([]byte, error) { return frr(c, config.Secret.Reveal) }
 
-// Redacted returns what FRR does with a placeholder for each password.
+// Redacted is like FRR, with a placeholder for each password.
 func Redacted(c Config) ([]byte, error) { return frr(c, config.Secret.String) }
 
 func frr(c Config, show func(config.Secret) string) ([]byte, error) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files of testdata")
@@ -26,15 +27,14 @@ var update = flag.Bool("update", false, "rewrite the golden files of testdata")
 func ip(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // at is the neighbor with an address in the default VRF.
-func at(s string) render.NeighborID { return render.NeighborID{Address: ip(s)} }
+func at(s string) status.PeerID { return status.PeerID{Address: ip(s)} }
 
 func seconds(n int) *time.Duration {
 	d := time.Duration(n) * time.Second
 	return &d
 }
 
-// communities returns n standard and n large communities, each as long as such
-// a one can be.
+// communities returns n standard and n large communities of the greatest length.
 func communities(tb testing.TB, n int) []config.Community {
 	tb.Helper()
 	var out []config.Community
@@ -111,7 +111,7 @@ func TestFRR(t *testing.T) {
 				{Address: ip("fd00:10::fe"), DynamicASN: config.External, LocalASN: 64600, DualStack: true, ConnectTime: seconds(120)},
 			},
 			Classes: []render.Class{{Attributes: []render.Attributes{
-				{Neighbor: render.NeighborID{Interface: "eth1"}},
+				{Neighbor: status.PeerID{Interface: "eth1"}},
 				{Neighbor: at("fd00:10::fe"), LocalPref: 150},
 			}}},
 			Networks: []render.Network{
@@ -147,8 +147,8 @@ func TestFRR(t *testing.T) {
 				{Attributes: []render.Attributes{{Neighbor: at("10.10.0.254")}}},
 				{Attributes: []render.Attributes{
 					{Neighbor: at("10.10.0.254")},
-					{Neighbor: render.NeighborID{VRF: "red", Interface: "eth1"}},
-					{Neighbor: render.NeighborID{VRF: "red", Address: ip("10.10.0.254")}, Communities: communities(t, 1)},
+					{Neighbor: status.PeerID{VRF: "red", Interface: "eth1"}},
+					{Neighbor: status.PeerID{VRF: "red", Address: ip("10.10.0.254")}, Communities: communities(t, 1)},
 				}},
 			},
 			Networks: []render.Network{{Prefix: netip.MustParsePrefix("192.0.2.1/32"), Class: 1}, {Prefix: netip.MustParsePrefix("192.0.2.2/32")}},
@@ -253,8 +253,8 @@ func mustRender(tb testing.TB, c render.Config) string {
 	return string(conf)
 }
 
-// TestClassStays shows that what FRR has read of a class stays as it is,
-// whatever classes come and go around it.
+// TestClassStays shows that the lines of a class do not change when other classes are
+// added or removed.
 func TestClassStays(t *testing.T) {
 	r1, r2 := ip("10.10.0.253"), ip("10.10.0.254")
 	var classes []render.Class
@@ -305,8 +305,8 @@ func TestRedacted(t *testing.T) {
 	}
 }
 
-// TestRefuses shows that no name and no number becomes a line, or part of a
-// line, that it was not meant to be.
+// TestRefuses shows that a name or a number never becomes more than one word of a
+// line.
 func TestRefuses(t *testing.T) {
 	valid := func() render.Config {
 		return render.Config{
@@ -379,14 +379,13 @@ func TestRefuses(t *testing.T) {
 				t.Errorf("error %q does not say %q", err, tt.want)
 			}
 			if strings.Contains(err.Error(), "p4ss") {
-				t.Errorf("error %q tells the password", err)
+				t.Errorf("error %q contains the password", err)
 			}
 		})
 	}
 }
 
-// BenchmarkFRR measures the text of a node with two neighbors and that many
-// routes.
+// BenchmarkFRR renders the text of a node with two neighbors and many routes.
 func BenchmarkFRR(b *testing.B) {
 	for _, networks := range []int{1000, 10000} {
 		b.Run(strconv.Itoa(networks), func(b *testing.B) {

@@ -12,16 +12,16 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// What FRR takes of one command, less some room for its context. It is VTY_BUFSIZ
+// Limits of one command in FRR, less some room for its context. They are VTY_BUFSIZ
 // in lib/vty.h and CMD_ARGC_MAX in lib/command.h.
 const (
 	maxCommand = 4000 // bytes, of 4096
 	maxWords   = 250  // of 256
 )
 
-// validate refuses what would put more into frr.conf than the word or the
-// number that it is meant to be. The configuration has been validated before;
-// this is the last place where a line break in a name can be stopped.
+// validate refuses values that would be more than one word or number in frr.conf. The
+// configuration has been validated before. This is the last place that can stop a
+// line break in a name.
 func validate(c Config) error {
 	if err := word(c.Hostname); err != nil {
 		return fmt.Errorf("hostname %q: %w", c.Hostname, err)
@@ -91,8 +91,8 @@ func validateRouters(c Config) (map[string]bool, error) {
 	return routers, nil
 }
 
-// validateAttributes refuses what does not fit in one command: of a longer one
-// FRR carries out the rest as if it were another.
+// validateAttributes refuses attributes that do not fit in one command. FRR would
+// carry out the rest of a longer one as another command.
 func validateAttributes(a Attributes) error {
 	for _, line := range attributeLines(a) {
 		if len(line) > maxCommand || strings.Count(line, " ") >= maxWords {
@@ -144,7 +144,7 @@ func validateNeighbor(n Neighbor) error {
 	return nil
 }
 
-// word returns an error unless s is what FRR takes for one word of a command.
+// word returns an error unless s is one word of a command.
 func word(s string) error {
 	if s == "" {
 		return errors.New("empty")

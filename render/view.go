@@ -10,29 +10,31 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 const (
-	inMap = "herald-in" // the route-map that denies every route received
+	inMap = "herald-in" // the route-map that denies every received route
 
-	// connectTime separates attempts to open a session, unless the neighbor says.
-	// FRR's 120 s is how long a router that restarts would be without routes.
+	// connectTime is the time between attempts to open a session, unless the neighbor
+	// sets another. With FRR's 120 s a router that restarts would lack routes for that
+	// long.
 	connectTime = 10 * time.Second
 
-	// policyDelay is how many seconds after the last change of a route-map bgpd
-	// looks at its routes again, and after it has read frr.conf opens sessions.
-	// FRR's default is 5; with 0 it never looks again.
+	// policyDelay is the number of seconds after the last change of a route-map until
+	// bgpd evaluates its routes again. After it has read frr.conf, bgpd opens no
+	// session for as long. FRR's default is 5. With 0 it never evaluates them again.
 	policyDelay = 1
 
-	// multiHops is how many hops away an eBGP peer with EBGPMultiHop may be. The
-	// most is 255, but versions of FRR differ in whether they show that.
+	// multiHops is the greatest distance in hops of an eBGP peer with EBGPMultiHop. The
+	// limit is 255, but not all versions of FRR show that value.
 	multiHops = 254
 
 	// maxTimer is the longest hold time, RFC 4271, Section 4.2.
 	maxTimer = 65535 * time.Second
 )
 
-// A view is what the template shows: every choice has been made.
+// A view is the input of the template. It leaves no choice to it.
 type view struct {
 	Hostname    string
 	PolicyDelay int // seconds; 0: no BGP
@@ -64,7 +66,7 @@ type family struct {
 
 // A member is a neighbor with which routes of a family are exchanged.
 type member struct {
-	Name    string // what FRR calls it
+	Name    string // in FRR
 	In, Out string // route-maps
 }
 
@@ -75,8 +77,8 @@ type profile struct {
 	Lines []string
 }
 
-// newView decides every line of the text. The order inside a section is that
-// of FRR's running configuration.
+// newView decides every line of the text. The order inside a section is the one of
+// FRR's running configuration.
 func newView(c Config, show func(config.Secret) string) (view, error) {
 	v := view{Hostname: c.Hostname}
 	c.BFDProfiles, c.Neighbors = echoless(c.BFDProfiles, c.Neighbors)
@@ -104,7 +106,7 @@ func newView(c Config, show func(config.Secret) string) (view, error) {
 	return v, nil
 }
 
-// newRouter returns the router of a VRF. What is in another is not for it.
+// newRouter returns the router of a VRF, with the neighbors in that VRF.
 func newRouter(c Config, vrf VRF, labels []label, show func(config.Secret) string) router {
 	var neighbors []Neighbor
 	for _, n := range c.Neighbors {
@@ -125,21 +127,21 @@ func newRouter(c Config, vrf VRF, labels []label, show func(config.Secret) strin
 	return r
 }
 
-// outMap returns the name of the route-map for what a neighbor is sent.
-func outMap(neighbor NeighborID) string {
-	name := "herald-out-" + neighbor.name()
+// outMap returns the name of the route-map for the routes to a neighbor.
+func outMap(neighbor status.PeerID) string {
+	name := "herald-out-" + neighbor.Name()
 	if neighbor.VRF != "" {
 		name += "@" + neighbor.VRF
 	}
 	return name
 }
 
-// routeMaps returns the entries of all route-maps: one that receives nothing,
-// one for each class, which tags its routes where they originate, and for each
-// neighbor one that lets the tags of its classes through and nothing else.
+// routeMaps returns the entries of all route-maps. One denies all received routes. One
+// for each class tags its routes where they originate. One for each neighbor permits
+// the tags of the neighbor's classes, and denies the rest.
 func routeMaps(c Config, labels []label) []routeMap {
 	out := []routeMap{{Name: inMap, Action: "deny", Sequence: 10}}
-	entries := map[NeighborID][]routeMap{}
+	entries := map[status.PeerID][]routeMap{}
 	for i, class := range c.Classes {
 		out = append(out, routeMap{
 			Name:     labels[i].routeMap(),
@@ -158,7 +160,7 @@ func routeMaps(c Config, labels []label) []routeMap {
 	}
 	for _, n := range c.Neighbors {
 		out = append(out, entries[n.ID()]...)
-		// FRR denies the rest by itself, but only where there is a first entry.
+		// FRR denies the rest by itself, but only if the route-map has an entry.
 		out = append(out, routeMap{Name: outMap(n.ID()), Action: "deny", Sequence: lastSequence})
 	}
 	slices.SortFunc(out, func(a, b routeMap) int {
@@ -192,7 +194,7 @@ func attributeLines(a Attributes) []string {
 	}
 	switch {
 	case a.GracefulShutdown:
-		// For peers in our own AS; others are not sent it. RFC 8326, Section 4.2.
+		// For peers in our own AS, the only ones that are sent it. RFC 8326, Section 4.2.
 		lines = append(lines, "set local-preference 0")
 	case a.LocalPref != 0:
 		lines = append(lines, fmt.Sprintf("set local-preference %d", a.LocalPref))
@@ -211,16 +213,16 @@ func routerLines(vrf VRF, neighbors []Neighbor, show func(config.Secret) string)
 	lines = append(lines,
 		"no bgp ebgp-requires-policy", // RFC 8212 asks for policies; herald-in and herald-out-… are
 		"no bgp default ipv4-unicast",
-		// By default bgpd waits a second before it sends a new peer its routes, in
-		// the hope of another that gets the same. A route that a change of policy
-		// sends in that time, and that then is removed, it would never withdraw.
+		// By default bgpd waits a second before it sends a new peer its routes, in case
+		// another peer gets the same. If a change of policy sends a route within that
+		// second, and the route is then removed, bgpd never withdraws it.
 		"coalesce-time 0",
 		"bgp graceful-restart preserve-fw-state",
 		"no bgp network import-check", // the node's kernel has no route to an address of a Service
 	)
 	for _, n := range neighbors {
 		for _, l := range neighborLines(vrf, n, show) {
-			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.ID().name(), l))
+			lines = append(lines, fmt.Sprintf("neighbor %s %s", n.ID().Name(), l))
 		}
 	}
 	return lines
@@ -232,23 +234,23 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 		remote = fmt.Sprintf("remote-as %d", n.ASN)
 	}
 	if n.Interface != "" {
-		remote = "interface " + remote // which is what makes the neighbor
+		remote = "interface " + remote // this creates the neighbor
 	}
 	lines := []string{remote}
 	if n.LocalASN != 0 {
 		lines = append(lines, fmt.Sprintf("local-as %d no-prepend replace-as", n.LocalASN))
 	}
 	ebgp := n.ASN != vrf.ASN && n.DynamicASN != config.Internal
-	// FRR refuses it of an unnumbered one, which is on the same link.
+	// FRR refuses it for an unnumbered neighbor, which is on the same link.
 	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
-	// Where BFD stands among these lines matters. FRR begins BFD over one hop when it
-	// reads "bfd". If "ebgp-multihop" follows, FRR 10.2 and 10.3 wait for that session,
-	// which they have given up, and never open the one of BGP. With a source that
-	// follows, FRR begins BFD over several hops before BGP, which a router may wait for.
-	// An internal peer is several hops away for FRR until there is a connection: one on
-	// the same link would get the wrong kind of BFD session that way.
+	// The position of BFD among these lines matters. FRR starts single-hop BFD when it
+	// reads "bfd". If "ebgp-multihop" follows, FRR 10.2 and 10.3 drop that BFD session
+	// but go on waiting for it, and never open the BGP session. If the source address
+	// follows, FRR starts multihop BFD before BGP, and a router may wait for that. For
+	// FRR an internal peer is several hops away until there is a connection. A peer on
+	// the same link would therefore get the wrong kind of BFD session.
 	var source []string
 	if n.SourceAddress.IsValid() {
 		source = []string{fmt.Sprintf("update-source %s", n.SourceAddress)}
@@ -266,8 +268,8 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 		lines = append(lines, fmt.Sprintf("port %d", n.Port))
 	}
 	if ebgp && !n.EBGPMultiHop && n.Address.Is6() {
-		// A node that got its address by DHCPv6 has it as a /128: a router on the
-		// same link is then in no connected prefix.
+		// A node that got its address by DHCPv6 has it as a /128. A router on the same
+		// link is then in no connected prefix.
 		lines = append(lines, "disable-connected-check")
 	}
 	lines = append(lines, source...)
@@ -285,8 +287,8 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	return lines
 }
 
-// timers returns the session's timers, the missing one of the two made from
-// the other (RFC 4271, Section 10), or false to leave both to FRR.
+// timers returns the timers of the session. If only one is set, the other is computed
+// from it (RFC 4271, Section 10). If none is set, ok is false: FRR has defaults.
 func timers(n Neighbor) (keepalive, hold time.Duration, ok bool) {
 	switch {
 	case n.HoldTime != nil && n.KeepaliveTime != nil:
@@ -299,8 +301,8 @@ func timers(n Neighbor) (keepalive, hold time.Duration, ok bool) {
 	return 0, 0, false
 }
 
-// networkClasses returns for each class what follows a network of it in a VRF;
-// nothing if no neighbor gets those there.
+// networkClasses returns for each class the end of its networks' lines in a VRF. It is
+// empty if no neighbor in that VRF gets the networks.
 func networkClasses(classes []Class, vrf string, labels []label) []string {
 	names := make([]string, len(classes))
 	for i, c := range classes {
@@ -321,7 +323,7 @@ func newFamily(networks []Network, classes []string, neighbors []Neighbor, name 
 	}
 	for _, n := range neighbors {
 		if n.Carries(is4) {
-			f.Neighbors = append(f.Neighbors, member{n.ID().name(), inMap, outMap(n.ID())})
+			f.Neighbors = append(f.Neighbors, member{n.ID().Name(), inMap, outMap(n.ID())})
 		}
 	}
 	return f

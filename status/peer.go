@@ -29,17 +29,34 @@ type Peer struct {
 	Session Session `json:"session,omitzero"` // zero: not seen in FRR yet
 }
 
-// A PeerID says which of a node's BGP neighbors one is, in decisions as in what
-// FRR says: who has an address, or whoever is at the other end of an interface,
-// and in which VRF. IDs compare with ==.
+// A PeerID identifies a BGP neighbor of a node: by its address, or by the interface of an
+// unnumbered session, and by the VRF. IDs compare with ==.
 type PeerID struct {
 	Address   netip.Addr // zero: Interface is set
 	Interface string
 	VRF       string // empty: the default one
 }
 
-// ID returns which neighbor p is.
+// ID returns the neighbor's ID.
 func (p Peer) ID() PeerID { return PeerID{p.Address, p.Interface, p.VRF} }
+
+// defaultVRF is FRR's name for the default VRF.
+const defaultVRF = "default"
+
+// PeerOf returns the neighbor to which FRR gives a name in a VRF.
+func PeerOf(vrf, name string) PeerID {
+	id := PeerID{VRF: vrf}
+	if vrf == defaultVRF {
+		id.VRF = ""
+	}
+	addr, err := netip.ParseAddr(name)
+	if err != nil {
+		id.Interface = name
+	} else {
+		id.Address = addr
+	}
+	return id
+}
 
 // Compare orders neighbors by VRF, the default one first, then by address, those
 // without one first, then by interface.
@@ -47,7 +64,7 @@ func (id PeerID) Compare(o PeerID) int {
 	return cmp.Or(strings.Compare(id.VRF, o.VRF), id.Address.Compare(o.Address), strings.Compare(id.Interface, o.Interface))
 }
 
-// Name returns what FRR calls the neighbor in its VRF.
+// Name returns FRR's name for the neighbor in its VRF.
 func (id PeerID) Name() string {
 	if id.Interface != "" {
 		return id.Interface
@@ -55,13 +72,17 @@ func (id PeerID) Name() string {
 	return id.Address.String()
 }
 
-// String returns the neighbor's name, and behind it the VRF.
+// String returns the neighbor's name, followed by the VRF.
 func (id PeerID) String() string {
 	if id.VRF != "" {
 		return id.Name() + " vrf " + id.VRF
 	}
 	return id.Name()
 }
+
+// Carries reports whether a session with the neighbor has the routes of a family
+// by itself: an unnumbered one has those of both.
+func (id PeerID) Carries(is4 bool) bool { return id.Interface != "" || id.Address.Is4() == is4 }
 
 // A SessionState is the state of a BGP session as FRR spells it; RFC 4271,
 // Section 8.2.2 says what it means.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
@@ -43,7 +43,7 @@ type extrasSource struct {
 	tell  func(cluster.Event) // about the ConfigMap
 	wake  chan struct{}       // capacity 1
 
-	said frr.ExtrasResult // the last result that was told, without its time
+	said contract.ExtrasResult // the last result that was told, without its time
 
 	mu    sync.Mutex     // guards state
 	state *status.Extras // nil: there is no raw configuration
@@ -102,7 +102,7 @@ func (s *extrasSource) handOver() error {
 	if !read {
 		return nil
 	}
-	changed, err := frr.WriteExtras(s.opts.Dir, doc.Text)
+	changed, err := contract.WriteExtras(s.opts.Dir, doc.Text)
 	if changed {
 		s.opts.Logger.Info("raw configuration handed over", "source", doc.Source, "version", doc.Version)
 	}
@@ -111,15 +111,15 @@ func (s *extrasSource) handOver() error {
 
 // result looks what became of the present text, and tells what is new about it.
 func (s *extrasSource) result() {
-	text, err := frr.ReadExtras(s.opts.Dir)
+	text, err := contract.ReadExtras(s.opts.Dir)
 	if err != nil {
 		return // it was not handed over, which is in the log
 	}
-	r, err := frr.ReadExtrasResult(s.opts.Dir)
+	r, err := contract.ReadExtrasResult(s.opts.Dir)
 	if err != nil {
-		r = frr.ExtrasResult{Sum: frr.Sum(text), Error: err.Error()}
+		r = contract.ExtrasResult{Sum: contract.Sum(text), Error: err.Error()}
 	}
-	state := &status.Extras{Pending: r.Sum != frr.Sum(text)}
+	state := &status.Extras{Pending: r.Sum != contract.Sum(text)}
 	switch {
 	case len(text) == 0 && (state.Pending || r.Applied):
 		state = nil

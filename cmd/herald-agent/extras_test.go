@@ -17,7 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
@@ -43,7 +44,7 @@ func TestExtrasSource(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- s.run(ctx) }()
-		if _, err := frr.WriteExtras(dir, []byte("of the agent before\n")); err != nil {
+		if _, err := contract.WriteExtras(dir, []byte("of the agent before\n")); err != nil {
 			t.Fatal(err)
 		}
 		steps := []struct {
@@ -60,7 +61,7 @@ func TestExtrasSource(t *testing.T) {
 			*text = step.text
 			s.wake <- struct{}{}
 			synctest.Wait()
-			if got, err := frr.ReadExtras(dir); err != nil || string(got) != step.want {
+			if got, err := contract.ReadExtras(dir); err != nil || string(got) != step.want {
 				t.Errorf("%s: %q, %v, want %q", step.name, got, err, step.want)
 			}
 		}
@@ -70,18 +71,18 @@ func TestExtrasSource(t *testing.T) {
 		*text = fakeDocument{source.Document{Text: []byte("hostname n3\n")}, true}
 		s.wake <- struct{}{}
 		synctest.Wait()
-		sum := frr.Sum(text.doc.Text)
+		sum := contract.Sum(text.doc.Text)
 		for _, step := range []struct {
-			result frr.ExtrasResult
+			result contract.ExtrasResult
 			want   status.Extras
 		}{
-			{frr.ExtrasResult{Sum: frr.Sum(nil), Applied: true}, status.Extras{Pending: true}},
-			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
-			{frr.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
-			{frr.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
-			{frr.ExtrasResult{Sum: sum, Applied: true, Remark: "FRR shows no a"}, status.Extras{Applied: true, Remark: "FRR shows no a"}},
+			{contract.ExtrasResult{Sum: contract.Sum(nil), Applied: true}, status.Extras{Pending: true}},
+			{contract.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command"}, status.Extras{Error: "line 2: % Unknown command"}},
+			{contract.ExtrasResult{Sum: sum, Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}, status.Extras{Error: "line 2: % Unknown command", At: time.Unix(9, 0).UTC()}},
+			{contract.ExtrasResult{Sum: sum, Applied: true}, status.Extras{Applied: true}},
+			{contract.ExtrasResult{Sum: sum, Applied: true, Remark: "FRR shows no a"}, status.Extras{Applied: true, Remark: "FRR shows no a"}},
 		} {
-			if err := frr.WriteExtrasResult(dir, step.result); err != nil {
+			if err := contract.WriteExtrasResult(dir, step.result); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(3 * resultEvery)
@@ -115,25 +116,25 @@ func TestExtrasSource(t *testing.T) {
 // mistake.
 func TestExtrasKept(t *testing.T) {
 	dir := t.TempDir()
-	o := options{frrConf: filepath.Join(dir, frr.ConfFile)}
-	if got := frr.Parse(string(o.extras())); len(got.Sections) > 0 {
+	o := options{frrConf: filepath.Join(dir, contract.ConfFile)}
+	if got := conf.Parse(string(o.extras())); len(got.Sections) > 0 {
 		t.Errorf("kept without a text: %v", got)
 	}
 	// A file may end in the middle of a context, and of a line.
-	err := frr.WriteExtrasApplied(dir, []byte("router bgp 64512\n neighbor 192.0.2.1 description a"))
+	err := contract.WriteExtrasApplied(dir, []byte("router bgp 64512\n neighbor 192.0.2.1 description a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := frr.WriteExtras(dir, []byte("hostname n2\nrouter bgp 64512\n neighbor 192.0.2.1 descripshun b\n")); err != nil {
+	if _, err := contract.WriteExtras(dir, []byte("hostname n2\nrouter bgp 64512\n neighbor 192.0.2.1 descripshun b\n")); err != nil {
 		t.Fatal(err)
 	}
 	const want = "router bgp 64512\n neighbor 192.0.2.1 description a\n neighbor 192.0.2.1 descripshun b\nhostname n2\n"
-	if got := frr.Parse(string(o.extras())).String(); got != want {
+	if got := conf.Parse(string(o.extras())).String(); got != want {
 		t.Errorf("kept is\n%swant\n%s", got, want)
 	}
 	// Whether the container has the metrics of sessions is as much in its folder.
 	for _, served := range []bool{false, true} {
-		if err := frr.WriteMetrics(dir, served); err != nil {
+		if err := contract.WriteMetrics(dir, served); err != nil {
 			t.Fatal(err)
 		}
 		if got := o.sidecar(nil, nil, nil).hasMetrics(); got != served {

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/l2/members"
 )
 
@@ -64,7 +64,7 @@ func (l *layer2) leaveAnswers(ctx context.Context, idle <-chan struct{}) {
 // leaveRoutes waits until others were seen to announce what they are able to.
 func (l *layer2) leaveRoutes(ctx context.Context, alone <-chan int, dir string) {
 	defer func() {
-		if err := frr.EndLast(dir); err != nil {
+		if err := contract.EndLast(dir); err != nil {
 			l.log.Warn("FRR is not told that others announce the routes", "err", err)
 		}
 	}()
@@ -94,7 +94,7 @@ func (l *layer2) leaveRoutes(ctx context.Context, alone <-chan int, dir string) 
 		if routes == 0 {
 			continue
 		}
-		if err := frr.BeatLast(dir); err != nil {
+		if err := contract.BeatLast(dir); err != nil {
 			l.log.Warn("FRR is not told that no other node announces some of the routes", "err", err)
 			return
 		}

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // An agent that stops tells FRR that no other node announces some of its routes, until
@@ -65,6 +65,6 @@ func TestLeaveRoutes(t *testing.T) {
 // exists reports whether FRR is told that routes are announced here alone. The file's
 // time is of the kernel's clock.
 func exists(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, frr.LastFile))
+	_, err := os.Stat(filepath.Join(dir, contract.LastFile))
 	return err == nil
 }

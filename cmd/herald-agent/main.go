@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/reconcile"
@@ -146,12 +147,14 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	applier = frr.New(frr.Options{
 		RunDir: o.frrDir, ConfPath: o.frrConf, Extras: o.extras, Changed: progress.Changed, Logger: log.With("component", "frr"),
 	})
+	peers := frr.NewPoller(o.frrDir)
+	defer peers.Close()
 	routers := frr.NewVerifier(frr.VerifierOptions{
-		Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
+		Sessions: peers.Sessions, Prober: frr.NewReader(o.frrDir), Changed: worker.Wake, Logger: log.With("component", "frr"),
 	})
 	about := func(e cluster.Event) { events.Node(o.node, e) }
 	sessions := newSessions(sessionsOptions{
-		Reader: frr.NewReader(o.frrDir), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
+		Reader: peers.Reader(), Reopen: applier.Reopen, Changed: routers.Look, Logger: log, Present: l2.Present,
 		Tell: about, See: see, Ping: ping, Publish: progress.SetSessions,
 	})
 	network, err := newLayer2(onLayer2, watcher, worker.Wake, log)
@@ -271,7 +274,7 @@ func running(s frr.State) reconcile.Running {
 	}
 	switch {
 	case s.Err == nil:
-	case len(absent) > 0 && !errors.Is(s.Err, frr.ErrRejected):
+	case len(absent) > 0 && !errors.Is(s.Err, vty.ErrRejected):
 		// In how many ways it does so is of no interest.
 		r.Trouble = "FRR does not answer: " + strings.Join(absent, ", ")
 	default:

@@ -8,14 +8,15 @@ import (
 	"testing"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 // TestRunning says of FRR what others are told: briefly where a daemon is absent,
 // and which line it is where one is refused.
 func TestRunning(t *testing.T) {
-	absent := fmt.Errorf("bgpd: connect: no such file: %w", frr.ErrUnavailable)
-	refused := &frr.CommandError{Daemon: "bgpd", Line: 14, Command: "neighbor x", Output: "% Unknown command"}
+	absent := fmt.Errorf("bgpd: connect: no such file: %w", vty.ErrUnavailable)
+	refused := &vty.CommandError{Daemon: "bgpd", Line: 14, Command: "neighbor x", Output: "% Unknown command"}
 	tests := []struct {
 		name  string
 		state frr.State
@@ -26,7 +27,7 @@ func TestRunning(t *testing.T) {
 		{"absent", frr.State{Err: absent, Up: map[string]bool{"zebra": false, "bgpd": false, "bfdd": true}},
 			reconcile.Running{Trouble: "FRR does not answer: bgpd, zebra"}},
 		{"refused", frr.State{Err: errors.Join(refused, absent), Up: map[string]bool{"bgpd": true, "bfdd": false}},
-			reconcile.Running{Trouble: "frr.conf not applied: bgpd: line 14: neighbor x: % Unknown command; bgpd: connect: no such file: " + frr.ErrUnavailable.Error()}},
+			reconcile.Running{Trouble: "frr.conf not applied: bgpd: line 14: neighbor x: % Unknown command; bgpd: connect: no such file: " + vty.ErrUnavailable.Error()}},
 		{"no file", frr.State{Err: errors.New("write frr.conf: no space left on device"), Up: map[string]bool{"bgpd": true}},
 			reconcile.Running{Trouble: "frr.conf not applied: write frr.conf: no space left on device"}},
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/status"
 )
@@ -21,8 +21,8 @@ func (o *options) extras() []byte {
 		return nil
 	}
 	dir := filepath.Dir(o.frrConf)
-	present, _ := frr.ReadExtras(dir) // what cannot be read cannot be kept
-	applied, _ := frr.ReadExtrasApplied(dir)
+	present, _ := contract.ReadExtras(dir) // what cannot be read cannot be kept
+	applied, _ := contract.ReadExtrasApplied(dir)
 	return slices.Concat(applied, []byte("\n"), present)
 }
 
@@ -58,7 +58,7 @@ func (s *sidecar) run(ctx context.Context) error {
 		return nil
 	}
 	return daemon.Run(ctx,
-		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return frr.Heartbeat(ctx, s.dir, s.log) }},
+		daemon.Task{Name: "heartbeat", Run: func(ctx context.Context) error { return contract.Heartbeat(ctx, s.dir, s.log) }},
 		daemon.Task{Name: "extras watch", Run: s.extras.watch},
 		daemon.Task{Name: "extras", Run: s.extras.run},
 	)
@@ -74,4 +74,4 @@ func (s *sidecar) status() *status.Extras {
 }
 
 // hasMetrics reports whether the FRR container has the metrics of sessions.
-func (s *sidecar) hasMetrics() bool { return s != nil && frr.HasMetrics(s.dir) }
+func (s *sidecar) hasMetrics() bool { return s != nil && contract.HasMetrics(s.dir) }

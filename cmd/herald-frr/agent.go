@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // lookEvery is the longest time between two looks for a sign of life of the agent.
@@ -57,10 +57,10 @@ func (w *agentWatch) begin() {
 
 // recall finds the sign of life that was left before this process was started.
 // Its age is by the clock: if that was put forward since, the agent is missed until
-// its next sign of life, frr.HeartbeatInterval later at most.
+// its next sign of life, contract.HeartbeatInterval later at most.
 func (w *agentWatch) recall() {
 	now := time.Now()
-	beat, err := frr.LastBeat(w.opts.Dir)
+	beat, err := contract.LastBeat(w.opts.Dir)
 	if err != nil || beat.IsZero() || beat.After(now) {
 		beat = time.Time{}
 	}
@@ -79,7 +79,7 @@ func (w *agentWatch) look() {
 	if w.opts.Timeout == 0 {
 		return
 	}
-	beat, err := frr.LastBeat(w.opts.Dir)
+	beat, err := contract.LastBeat(w.opts.Dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()

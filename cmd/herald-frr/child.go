@@ -13,7 +13,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 const (
@@ -241,7 +242,7 @@ func (c *child) set(up bool) (first bool) {
 func (c *child) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	conn, err := frr.Dial(ctx, c.socket)
+	conn, err := vty.Dial(ctx, c.socket)
 	if err != nil {
 		return err
 	}
@@ -258,7 +259,7 @@ func (c *child) load(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		c.log.Warn("frr.conf not loaded whole", "err", err, "said", frr.Redact(out))
+		c.log.Warn("frr.conf not loaded whole", "err", err, "said", conf.Redact(out))
 	}
 	c.mu.Lock()
 	c.ready = true

@@ -15,7 +15,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 const (
@@ -48,7 +49,7 @@ type extras struct {
 }
 
 func newExtras(opts extrasOptions) *extras {
-	return &extras{opts: opts, reload: make(chan struct{}, 1), tried: frr.Sum(nil)}
+	return &extras{opts: opts, reload: make(chan struct{}, 1), tried: contract.Sum(nil)}
 }
 
 // again says that a daemon was started, which knows frr.conf alone.
@@ -62,7 +63,7 @@ func (e *extras) again() {
 // run applies the text whenever the file changes and whenever a daemon has been
 // started, until ctx ends.
 func (e *extras) run(ctx context.Context) (err error) {
-	if e.applied, err = frr.ReadExtrasApplied(e.opts.EtcDir); err != nil {
+	if e.applied, err = contract.ReadExtrasApplied(e.opts.EtcDir); err != nil {
 		return err
 	}
 	w, err := fsnotify.NewWatcher()
@@ -81,7 +82,7 @@ func (e *extras) run(ctx context.Context) (err error) {
 		case <-ctx.Done():
 			return nil
 		case event := <-w.Events:
-			if filepath.Base(event.Name) != frr.ExtrasFile {
+			if filepath.Base(event.Name) != contract.ExtrasFile {
 				continue
 			}
 		case err := <-w.Errors:
@@ -99,11 +100,11 @@ func (e *extras) run(ctx context.Context) (err error) {
 
 // pass tries the present text, if it is another one or all has to be applied anew.
 func (e *extras) pass(ctx context.Context, anew bool) error {
-	text, err := frr.ReadExtras(e.opts.EtcDir)
+	text, err := contract.ReadExtras(e.opts.EtcDir)
 	if err != nil {
 		return err
 	}
-	sum := frr.Sum(text)
+	sum := contract.Sum(text)
 	if sum == e.tried && (!anew || len(text) == 0 && len(e.applied) == 0) {
 		return nil
 	}
@@ -115,15 +116,15 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 		err = e.restore(ctx)
 	}
 	if !bytes.Equal(e.applied, before) {
-		err = errors.Join(err, frr.WriteExtrasApplied(e.opts.EtcDir, e.applied))
+		err = errors.Join(err, contract.WriteExtrasApplied(e.opts.EtcDir, e.applied))
 	}
 	if ctx.Err() != nil && refused != nil {
 		return refused
 	}
 	e.tried = sum
-	result := frr.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
+	result := contract.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
 	if refused != nil {
-		result.Error = frr.Redact(refused.Error())
+		result.Error = conf.Redact(refused.Error())
 		e.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
 	} else {
 		e.opts.Logger.Info("raw configuration applied", "bytes", len(text))
@@ -131,7 +132,7 @@ func (e *extras) pass(ctx context.Context, anew bool) error {
 			e.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
 		}
 	}
-	return errors.Join(err, frr.WriteExtrasResult(e.opts.EtcDir, result))
+	return errors.Join(err, contract.WriteExtrasResult(e.opts.EtcDir, result))
 }
 
 // errRefused is a text in which FRR found a mistake. What was applied before stays.
@@ -149,7 +150,7 @@ func (e *extras) try(ctx context.Context, text []byte) error {
 		return fmt.Errorf("%w: %s", errRefused, said(out, err))
 	}
 	e.failed = true
-	gone := frr.Parse(string(e.applied)).Without(frr.Parse(string(text)), nil)
+	gone := conf.Parse(string(e.applied)).Without(conf.Parse(string(text)), nil)
 	if len(gone.Sections) > 0 {
 		if err := e.replace(ctx, text); err != nil {
 			return err
@@ -177,8 +178,8 @@ func (e *extras) unlike(ctx context.Context, text []byte) string {
 		return "" // FRR went away meanwhile; the text is tried anew when it is back
 	}
 	var lines []string
-	var list func(sections []frr.Section, context string)
-	list = func(sections []frr.Section, context string) {
+	var list func(sections []conf.Section, context string)
+	list = func(sections []conf.Section, context string) {
 		for _, s := range sections {
 			if len(s.Sub) == 0 {
 				lines = append(lines, context+s.Text)
@@ -186,7 +187,7 @@ func (e *extras) unlike(ctx context.Context, text []byte) string {
 			list(s.Sub, context+s.Text+" / ")
 		}
 	}
-	list(frr.Parse(string(text)).Without(frr.Parse(running), nil).Sections, "")
+	list(conf.Parse(string(text)).Without(conf.Parse(running), nil).Sections, "")
 	if len(lines) == 0 {
 		return ""
 	}
@@ -195,7 +196,7 @@ func (e *extras) unlike(ctx context.Context, text []byte) string {
 	if more := len(lines) - most; more > 0 {
 		lines, rest = lines[:most], fmt.Sprintf(", and %d more", more)
 	}
-	return frr.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
+	return conf.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
 }
 
 // restore gives a daemon that was started what was in force before.
@@ -221,11 +222,11 @@ func (e *extras) replace(ctx context.Context, text []byte) error {
 	if err != nil {
 		return fmt.Errorf("read the running configuration: %s", said(running, err))
 	}
-	conf, err := os.ReadFile(filepath.Join(e.opts.EtcDir, frr.ConfFile))
+	wanted, err := os.ReadFile(filepath.Join(e.opts.EtcDir, contract.ConfFile))
 	if err != nil {
 		return err
 	}
-	rest := frr.Parse(running).Without(frr.Parse(string(e.applied)), frr.Parse(string(conf)))
+	rest := conf.Parse(running).Without(conf.Parse(string(e.applied)), conf.Parse(string(wanted)))
 	// Were it given another file than frr.conf, the script would have vtysh write
 	// that, which is the agent's.
 	dir, err := os.MkdirTemp(e.opts.RunDir, ".reload-*")
@@ -236,13 +237,13 @@ func (e *extras) replace(ctx context.Context, text []byte) error {
 	err = errors.Join(
 		e.share(dir, 0o770),
 		e.write(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
-		e.write(filepath.Join(dir, frr.ConfFile), []byte(closed(rest)+string(text))),
+		e.write(filepath.Join(dir, contract.ConfFile), []byte(closed(rest)+string(text))),
 	)
 	if err != nil {
 		return err
 	}
 	out, err := e.opts.Host.output(ctx, "/usr/bin/python3", filepath.Join(e.opts.DaemonDir, "frr-reload.py"),
-		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, frr.ConfFile))
+		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, contract.ConfFile))
 	if err != nil {
 		return fmt.Errorf("reload: %s", said(out, err))
 	}
@@ -287,7 +288,7 @@ func (e *extras) share(path string, mode os.FileMode) error {
 // said returns what a program printed, without passwords, or how it ended if it
 // printed nothing.
 func said(out string, err error) string {
-	out = strings.TrimSpace(frr.Redact(out))
+	out = strings.TrimSpace(conf.Redact(out))
 	if out == "" {
 		return err.Error()
 	}
@@ -300,10 +301,10 @@ func said(out string, err error) string {
 
 // closed returns a configuration in which each context is left, as a file for
 // FRR's programs has to.
-func closed(c *frr.Config) string {
+func closed(c *conf.Config) string {
 	var b strings.Builder
-	var write func(list []frr.Section, depth int)
-	write = func(list []frr.Section, depth int) {
+	var write func(list []conf.Section, depth int)
+	write = func(list []conf.Section, depth int) {
 		for _, s := range list {
 			indent := strings.Repeat(" ", depth)
 			b.WriteString(indent + s.Text + "\n")

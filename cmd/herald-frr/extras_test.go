@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // An extrasRig is an extras with programs that are told what to answer.
@@ -33,9 +33,9 @@ func newExtrasRig(t *testing.T) *extrasRig {
 
 // pass writes a text and returns the programs that were run for it, shortened,
 // and the result.
-func (r *extrasRig) pass(text string, anew bool) ([]string, frr.ExtrasResult) {
+func (r *extrasRig) pass(text string, anew bool) ([]string, contract.ExtrasResult) {
 	r.t.Helper()
-	if _, err := frr.WriteExtras(r.etc, []byte(text)); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte(text)); err != nil {
 		r.t.Fatal(err)
 	}
 	before := len(r.host.ran())
@@ -50,7 +50,7 @@ func (r *extrasRig) pass(text string, anew bool) ([]string, frr.ExtrasResult) {
 		}
 		did = append(did, strings.Join(slices.DeleteFunc(f, func(s string) bool { return strings.Contains(s, ".extras-") }), " "))
 	}
-	result, err := frr.ReadExtrasResult(r.etc)
+	result, err := contract.ReadExtrasResult(r.etc)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestExtras(t *testing.T) {
 		if !slices.Equal(did, s.want) {
 			t.Errorf("%s: ran %q, want %q", s.name, did, s.want)
 		}
-		if len(s.want) > 0 && (!result.Applied || result.Sum != frr.Sum([]byte(s.text)) || result.Error != "" || result.Remark != "") {
+		if len(s.want) > 0 && (!result.Applied || result.Sum != contract.Sum([]byte(s.text)) || result.Error != "" || result.Remark != "") {
 			t.Errorf("%s: %+v", s.name, result)
 		}
 	}
@@ -183,7 +183,7 @@ func TestExtrasRefused(t *testing.T) {
 	if string(r.applied) != "hostname n1\n" {
 		t.Errorf("in force is %q", r.applied)
 	}
-	if applied, err := frr.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
+	if applied, err := contract.ReadExtrasApplied(r.etc); err != nil || string(applied) != "hostname n1\n" {
 		t.Errorf("left as in force is %q, %v", applied, err)
 	}
 	// A daemon that is started is given what was in force, by another herald-frr too.
@@ -223,18 +223,18 @@ func TestExtrasRun(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- r.run(ctx) }()
 	// What was there before the watch began comes with the first daemon.
-	if _, err := frr.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
 		t.Fatal(err)
 	}
 	r.again()
 	in := func(text string) func() bool {
 		return func() bool {
-			result, _ := frr.ReadExtrasResult(r.etc)
-			return result.Applied && result.Sum == frr.Sum([]byte(text))
+			result, _ := contract.ReadExtrasResult(r.etc)
+			return result.Applied && result.Sum == contract.Sum([]byte(text))
 		}
 	}
 	eventually(t, "the first text", in("hostname n1\n"))
-	if _, err := frr.WriteExtras(r.etc, []byte("hostname n2\n")); err != nil {
+	if _, err := contract.WriteExtras(r.etc, []byte("hostname n2\n")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the second text", in("hostname n2\n"))

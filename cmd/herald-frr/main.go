@@ -22,6 +22,7 @@ import (
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 const name = "herald-frr"
@@ -113,7 +114,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		Hang:      o.hangTimeout,
 		Stop:      mode,
 		StopWait:  o.stopWait,
-		Last:      func() bool { return frr.IsLast(o.etcDir, time.Now()) },
+		Last:      func() bool { return contract.IsLast(o.etcDir, time.Now()) },
 		Logger:    log,
 	})
 	extras := newExtras(extrasOptions{Host: host, EtcDir: o.etcDir, RunDir: o.runDir, DaemonDir: o.daemonDir, Logger: log})

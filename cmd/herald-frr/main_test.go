@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -77,14 +77,14 @@ func TestPrepare(t *testing.T) {
 	if !strings.Contains(read("daemons"), "bgpd=yes\n") || !strings.Contains(read("daemons"), "mgmtd=no\n") {
 		t.Errorf("daemons: %s", read("daemons"))
 	}
-	if read("vtysh.conf") != vtyshConf || read(frr.ConfFile) != emptyConf {
-		t.Errorf("vtysh.conf %q, frr.conf %q", read("vtysh.conf"), read(frr.ConfFile))
+	if read("vtysh.conf") != vtyshConf || read(contract.ConfFile) != emptyConf {
+		t.Errorf("vtysh.conf %q, frr.conf %q", read("vtysh.conf"), read(contract.ConfFile))
 	}
-	if err := os.WriteFile(filepath.Join(dir, frr.ConfFile), []byte("hostname n1\n"), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, contract.ConfFile), []byte("hostname n1\n"), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if err := prepare(dir, fourDaemons, true); err != nil || read(frr.ConfFile) != "hostname n1\n" {
-		t.Errorf("prepared again: %v, frr.conf is %q", err, read(frr.ConfFile))
+	if err := prepare(dir, fourDaemons, true); err != nil || read(contract.ConfFile) != "hostname n1\n" {
+		t.Errorf("prepared again: %v, frr.conf is %q", err, read(contract.ConfFile))
 	}
 	// Who has opened a file reads it to its end, with a mode that lets FRR's group in.
 	open := filepath.Join(t.TempDir(), "open")
@@ -105,11 +105,11 @@ func TestPrepare(t *testing.T) {
 			t.Errorf("%s has mode %v, %v", f.Name(), info.Mode(), err)
 		}
 	}
-	if !frr.HasMetrics(dir) {
+	if !contract.HasMetrics(dir) {
 		t.Error("no word of the metrics")
 	}
-	if err := prepare(dir, fourDaemons, false); err != nil || frr.HasMetrics(dir) {
-		t.Errorf("without metrics: %v, has them: %v", err, frr.HasMetrics(dir))
+	if err := prepare(dir, fourDaemons, false); err != nil || contract.HasMetrics(dir) {
+		t.Errorf("without metrics: %v, has them: %v", err, contract.HasMetrics(dir))
 	}
 	if err := prepare(filepath.Join(dir, "missing"), fourDaemons, true); err == nil {
 		t.Error("a folder that is not there is no error")
@@ -118,7 +118,7 @@ func TestPrepare(t *testing.T) {
 
 func TestAgentWatch(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, frr.HeartbeatFile)
+	path := filepath.Join(dir, contract.HeartbeatFile)
 	beat := func(age time.Duration) {
 		t.Helper()
 		at := time.Now().Add(-age)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 )
 
 // vtyshConf makes vtysh read the one frr.conf rather than a file a daemon.
@@ -23,10 +23,10 @@ const emptyConf = "! An agent writes its configuration here.\n"
 // stays.
 func prepare(dir string, daemons []string, metrics bool) error {
 	err := errors.Join(
-		frr.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
-		frr.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
-		frr.CreateFile(filepath.Join(dir, frr.ConfFile), []byte(emptyConf)),
-		frr.WriteMetrics(dir, metrics),
+		contract.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(vtyshConf)),
+		contract.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
+		contract.CreateFile(filepath.Join(dir, contract.ConfFile), []byte(emptyConf)),
+		contract.WriteMetrics(dir, metrics),
 	)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", dir, err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 // A stopMode says how FRR takes leave of its peers.
@@ -161,7 +163,7 @@ func canRestart(c frr.Counters) share {
 // shutDownGracefully has bgpd mark all its routes with the GRACEFUL_SHUTDOWN
 // community.
 func shutDownGracefully(ctx context.Context, socket string) error {
-	conn, err := frr.Dial(ctx, socket)
+	conn, err := vty.Dial(ctx, socket)
 	if err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func shutDownGracefully(ctx context.Context, socket string) error {
 	if _, err := conn.Run(ctx, "configure terminal"); err != nil {
 		return err
 	}
-	for _, s := range frr.Parse(text).Sections {
+	for _, s := range conf.Parse(text).Sections {
 		if !strings.HasPrefix(s.Text, "router bgp ") {
 			continue
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -178,7 +179,7 @@ func TestCanRestart(t *testing.T) {
 		{"not all", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true), up("192.0.2.2", false)}}, some},
 		{"with BFD", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFD: guard}, some},
 		{"unnumbered with BFD", frr.Counters{BGP: []frr.BGPCounters{up("eth1", true)}, BFD: []frr.BFDCounters{{VRF: "default", Peer: addr("fe80::1"), Interface: "eth1"}}}, some},
-		{"BFD not known", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFDError: frr.ErrUnavailable}, some},
+		{"BFD not known", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.1", true)}, BFDError: vty.ErrUnavailable}, some},
 		{"BFD of another", frr.Counters{BGP: []frr.BGPCounters{up("192.0.2.2", true)}, BFD: guard}, all},
 	}
 	for _, tt := range tests {

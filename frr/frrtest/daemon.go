@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// A Daemon is a fake of one FRR daemon. It remembers the configuration it is
-// sent, and prints it for "show running-config". It can be told to answer
-// otherwise, to hang, to refuse lines, and to disappear and come back.
+// A Daemon is a fake of one FRR daemon. It keeps the configuration that it is sent,
+// and prints it for "show running-config". Tests can make it answer differently, hang,
+// refuse lines, disappear and come back.
 type Daemon struct {
 	name string
 
@@ -23,9 +23,9 @@ type Daemon struct {
 	config   *node
 	log      []string
 	replies  map[string]reply
-	shown    map[string]string // lines that are printed in other words
+	shown    map[string]string // lines that are printed differently
 	refuse   func(command string) (output string)
-	hang     chan struct{} // closed when it no longer hangs; nil if it does not
+	hang     chan struct{} // closed when the hanging ends; nil if it does not hang
 	sessions int
 	listener net.Listener
 	conns    map[net.Conn]bool
@@ -43,7 +43,7 @@ const (
 	configFailed = 13
 )
 
-// New returns a daemon without configuration that nobody can reach yet.
+// New returns a daemon without configuration and without a socket.
 func New(name string) *Daemon {
 	return &Daemon{
 		name:    name,
@@ -54,7 +54,17 @@ func New(name string) *Daemon {
 	}
 }
 
-// Start makes the socket NAME.vty in dir and serves it until Stop or the end of
+// Dir returns a directory whose path is short enough for sockets.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	if len(dir) > 90 {
+		t.Fatalf("frrtest: %s is too long a path for a Unix socket", dir)
+	}
+	return dir
+}
+
+// Start creates the socket NAME.vty in dir and serves it until Stop or the end of
 // the test.
 func (d *Daemon) Start(t testing.TB, dir string) {
 	t.Helper()
@@ -83,7 +93,7 @@ func (d *Daemon) Start(t testing.TB, dir string) {
 // see Clear.
 func (d *Daemon) Stop() { d.stop(true) }
 
-// Kill is Stop, but leaves the socket, as a daemon does that is killed.
+// Kill is like Stop, but leaves the socket, like a daemon that is killed.
 func (d *Daemon) Kill() { d.stop(false) }
 
 func (d *Daemon) stop(unlink bool) {
@@ -105,7 +115,7 @@ func (d *Daemon) stop(unlink bool) {
 	}
 }
 
-// Pipe returns a connection in memory, as for a test with fake time.
+// Pipe returns a connection in memory, for tests with fake time.
 func (d *Daemon) Pipe(t testing.TB) net.Conn {
 	client, server := net.Pipe()
 	t.Cleanup(func() {
@@ -116,7 +126,7 @@ func (d *Daemon) Pipe(t testing.TB) net.Conn {
 	return client
 }
 
-// Clear forgets the configuration, as a daemon does that starts.
+// Clear forgets the configuration, like a daemon that restarts.
 func (d *Daemon) Clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -159,30 +169,30 @@ func (d *Daemon) Sessions() int {
 	return d.sessions
 }
 
-// Reply makes the daemon answer a command in this way.
+// Reply sets the answer to a command.
 func (d *Daemon) Reply(command, output string, status byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.replies[command] = reply{output, status}
 }
 
-// Show makes the daemon print a line of its configuration in other words.
+// Show makes the daemon print a line of its configuration differently.
 func (d *Daemon) Show(line, as string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.shown[line] = as
 }
 
-// Refuse makes the daemon refuse the commands for which f returns what it says
-// to them. A nil f refuses none.
+// Refuse makes the daemon refuse the commands for which f returns an output. With a
+// nil f it refuses none.
 func (d *Daemon) Refuse(f func(command string) (output string)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.refuse = f
 }
 
-// Hang makes the daemon accept connections and commands without an answer, or
-// answer all of them.
+// Hang makes the daemon accept connections and commands without answering. Hang(false)
+// makes it answer all of them.
 func (d *Daemon) Hang(hang bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -195,12 +205,11 @@ func (d *Daemon) Hang(hang bool) {
 	}
 }
 
-// readAhead is how many commands the fake takes in before it answers. It is above
-// what frr.Conn has in flight, and below what a careless client might.
+// readAhead is how many commands the fake reads before it answers. It is more than a
+// vty.Conn has in flight, and less than a careless client might send.
 const readAhead = 8 << 10
 
-// serve answers on c. Commands are read ahead of the answers, as a socket's
-// buffer would.
+// serve answers on c. It reads commands ahead, like the buffer of a socket.
 func (d *Daemon) serve(c net.Conn) {
 	d.mu.Lock()
 	d.conns[c] = true
@@ -222,7 +231,7 @@ func (d *Daemon) serve(c net.Conn) {
 	go func() {
 		defer func() {
 			c.Close()
-			for range commands { // until the reader has seen it
+			for range commands { // until the reader ends
 			}
 			d.mu.Lock()
 			delete(d.conns, c)
@@ -266,7 +275,7 @@ func (d *Daemon) answer(s *session, command string) (output string, status byte)
 	return s.execute(command)
 }
 
-// running prints the configuration with the lines around it that FRR prints.
+// running prints the configuration and the lines that FRR prints around it.
 func (d *Daemon) running() string {
 	var b strings.Builder
 	b.WriteString("Building configuration...\n\nCurrent configuration:\n!\nfrr version 8.4.4\nfrr defaults traditional\n!\n")

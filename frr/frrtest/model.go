@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A node is a line of the configuration, and what is in its context if it opens
+// A node is a line of the configuration and the lines in its context, if it opens
 // one.
 type node struct {
 	text    string
@@ -36,7 +36,7 @@ func (n *node) print(b *strings.Builder, depth int, shown map[string]string) {
 	}
 }
 
-// heads are the commands that open a context, by the context they are for.
+// heads has the commands that open a context, by the context that they belong to.
 var heads = map[string][]string{
 	"":       {"router bgp ", "route-map ", "bfd"},
 	"router": {"address-family "},
@@ -54,7 +54,7 @@ func isHead(parent *node, command string) bool {
 	return false
 }
 
-// A session is one connection: where in the configuration it is. It is used with
+// A session is one connection and its position in the configuration. It is used with
 // the daemon's lock held.
 type session struct {
 	daemon      *Daemon
@@ -70,7 +70,7 @@ func (s *session) here() *node {
 	return s.path[len(s.path)-1]
 }
 
-// execute carries out a command as FRR would, as far as Herald uses it.
+// execute carries out a command like FRR, as far as Herald uses it.
 func (s *session) execute(command string) (output string, status byte) {
 	command = strings.TrimSpace(command)
 	switch {
@@ -107,7 +107,7 @@ func (s *session) exit() {
 }
 
 func (s *session) configure(command string) (output string, status byte) {
-	// A command that is of no use here may be one for a context around.
+	// A command that does not fit here may be one for an outer context.
 	for i := len(s.path); i >= 0; i-- {
 		around := &session{daemon: s.daemon, path: s.path[:i]}
 		if isHead(around.here(), strings.TrimPrefix(command, "no ")) {
@@ -174,7 +174,7 @@ func (s *session) hasNeighbor(peer string) bool {
 	})
 }
 
-// set adds a line, in place of the one that sets the same thing.
+// set adds a line, and replaces the one with the same subject.
 func (n *node) set(line string) {
 	key := subject(line)
 	if old, ok := n.lines[key]; ok {
@@ -218,7 +218,7 @@ func (n *node) drop(gone func(*node) bool) {
 	})
 }
 
-// subject returns the words of a line that say what it sets, without the value.
+// subject returns the words of a line that name the setting, without the value.
 func subject(line string) string {
 	f := strings.Fields(line)
 	n := len(f)

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/lab"
 )
 
@@ -24,7 +24,7 @@ func Running(t *testing.T, f *lab.FRR, daemon string) string {
 	if daemon == "zebra" && slices.Contains(f.Daemons(), "mgmtd") {
 		socket = f.Socket("mgmtd") // which has zebra's configuration
 	}
-	conn, err := frr.Dial(Deadline(t), socket)
+	conn, err := vty.Dial(Deadline(t), socket)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/render"
@@ -71,13 +73,13 @@ func testBGPApplierProperty(t *testing.T, v lab.Version) {
 		if err := <-reference; err != nil {
 			t.Fatalf("case %d: %v", i, err)
 		}
-		for _, d := range frr.Daemons {
+		for _, d := range conf.Daemons {
 			got := e2e.Running(t, driven.FRR, d)
 			if diff := cmp.Diff(settings(d, e2e.Running(t, fresh.FRR, d)), settings(d, got)); diff != "" {
 				t.Errorf("case %d: %s (-fresh +applied):\n%s", i, d, diff)
 			}
-			rest := frr.Diff(frr.Parse(got), frr.Parse(string(text)).For(d))
-			rest = slices.DeleteFunc(rest, func(c frr.Command) bool {
+			rest := conf.Diff(conf.Parse(got), conf.Parse(string(text)).For(d))
+			rest = slices.DeleteFunc(rest, func(c conf.Command) bool {
 				return isDefault(driven.FRR, c.Text)
 			})
 			if len(rest) > 0 {
@@ -187,7 +189,7 @@ type bgpSession struct {
 // sessions returns what a node's bgpd says of its neighbors.
 func sessions(t *testing.T, n *lab.Node) map[netip.Addr]bgpSession {
 	t.Helper()
-	conn, err := frr.Dial(e2e.Deadline(t), n.FRR.Socket("bgpd"))
+	conn, err := vty.Dial(e2e.Deadline(t), n.FRR.Socket("bgpd"))
 	if err != nil {
 		t.Fatal(err)
 	}

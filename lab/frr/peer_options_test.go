@@ -17,6 +17,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/render"
@@ -390,10 +391,10 @@ func sessionsOf(ctx context.Context, n *lab.Node) (all []frr.Session, byPeer map
 func (o *optionsTest) settled(as func(end) render.Neighbor) {
 	o.t.Helper()
 	for _, n := range o.nodes {
-		want := frr.Parse(string(o.text(n, as)))
+		want := conf.Parse(string(o.text(n, as)))
 		for _, d := range []string{"bgpd", "bfdd"} {
-			rest := frr.Diff(frr.Parse(e2e.Running(o.t, n.FRR, d)), want.For(d))
-			rest = slices.DeleteFunc(rest, func(c frr.Command) bool { return isDefault(n.FRR, c.Text) })
+			rest := conf.Diff(conf.Parse(e2e.Running(o.t, n.FRR, d)), want.For(d))
+			rest = slices.DeleteFunc(rest, func(c conf.Command) bool { return isDefault(n.FRR, c.Text) })
 			if len(rest) > 0 {
 				o.t.Errorf("%s: %s: left to apply: %v", n.Name, d, rest)
 			}

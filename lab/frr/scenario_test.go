@@ -19,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/reconcile"
@@ -75,9 +76,9 @@ func testBGPScenarios(t *testing.T, v lab.Version) {
 			if err := applier.Apply(e2e.Deadline(t), text); err != nil {
 				t.Fatal(err)
 			}
-			for _, d := range frr.Daemons {
-				rest := frr.Diff(frr.Parse(e2e.Running(t, n.FRR, d)), frr.Parse(string(text)).For(d))
-				rest = slices.DeleteFunc(rest, func(c frr.Command) bool { return isDefault(n.FRR, c.Text) })
+			for _, d := range conf.Daemons {
+				rest := conf.Diff(conf.Parse(e2e.Running(t, n.FRR, d)), conf.Parse(string(text)).For(d))
+				rest = slices.DeleteFunc(rest, func(c conf.Command) bool { return isDefault(n.FRR, c.Text) })
 				if len(rest) > 0 {
 					t.Errorf("%s: left to apply: %v", d, rest)
 				}

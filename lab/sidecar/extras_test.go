@@ -17,22 +17,23 @@ import (
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/status"
 )
 
 // extras applies a raw configuration and waits for what becomes of it.
-func extras(e *e2e.Test, n *lab.Node, text string) frr.ExtrasResult {
+func extras(e *e2e.Test, n *lab.Node, text string) contract.ExtrasResult {
 	e.T.Helper()
 	err := e.Cluster.ApplyConfigMap(e.T.Context(), lab.HeraldNamespace, "bgpextras", map[string]string{"extras": text})
 	if err != nil {
 		e.T.Fatal(err)
 	}
-	var r frr.ExtrasResult
+	var r contract.ExtrasResult
 	e.Eventually("result of the raw configuration", func(context.Context) (err error) {
-		if r, err = frr.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != frr.Sum([]byte(text)) {
+		if r, err = contract.ReadExtrasResult(n.FRR.EtcDir); err == nil && r.Sum != contract.Sum([]byte(text)) {
 			err = errors.New("none yet")
 		}
 		return err
@@ -124,7 +125,7 @@ func TestSidecarExtras(t *testing.T) {
 				t.Fatal(err)
 			}
 			if strings.Contains(text, line) != want {
-				t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, frr.Redact(text))
+				t.Errorf("%q is in the running configuration: %v, want %v\n%s", line, !want, want, conf.Redact(text))
 			}
 		}
 

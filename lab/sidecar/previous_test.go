@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 )
@@ -117,7 +117,7 @@ func TestPreviousVersion(t *testing.T) {
 					_, err2 := e.Agent(n).Get(ctx, "/readyz")
 					return errors.Join(err1, err2)
 				})
-				if at, err := frr.LastBeat(n.FRR.EtcDir); err != nil || at.Before(start) {
+				if at, err := contract.LastBeat(n.FRR.EtcDir); err != nil || at.Before(start) {
 					t.Errorf("the last sign of life of the agent on %s is of %v, %v", n.Name, at, err)
 				}
 			}

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
 )
@@ -135,8 +135,8 @@ func TestSidecarAgentTimeout(t *testing.T) {
 		e.InKernel(e2e.Route(addr), nil)
 		took := time.Since(since)
 		t.Logf("withdrawn %v after the agent was stopped", took.Round(time.Millisecond))
-		if took < timeout-frr.HeartbeatInterval || took > timeout+5*time.Second {
-			t.Errorf("withdrawn after %v, want %v to %v", took, timeout-frr.HeartbeatInterval, timeout+5*time.Second)
+		if took < timeout-contract.HeartbeatInterval || took > timeout+5*time.Second {
+			t.Errorf("withdrawn after %v, want %v to %v", took, timeout-contract.HeartbeatInterval, timeout+5*time.Second)
 		}
 		e.Withdrawn(e2e.Route(addr))
 		// FRR lives, and waits.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
@@ -9,41 +9,32 @@ import (
 
 // The daemons that Herald configures.
 const (
-	zebra = "zebra"
-	bfdd  = "bfdd"
-	bgpd  = "bgpd"
+	Zebra = "zebra"
+	BFDD  = "bfdd"
+	BGPD  = "bgpd"
 )
 
-// Daemons are the names of the daemons that an Applier configures.
-var Daemons = []string{zebra, bfdd, bgpd}
+// Daemons are their names.
+var Daemons = []string{Zebra, BFDD, BGPD}
 
-// sockets returns the files in FRR's run directory on which a daemon may take its
-// configuration, the preferred one first. From FRR 10 on zebra's is mgmtd's
-// affair, where there is an mgmtd.
-func sockets(daemon string) []string {
-	if daemon == zebra {
-		return []string{"mgmtd.vty", "zebra.vty"}
-	}
-	return []string{daemon + ".vty"}
-}
-
-// ownName begins the names of the route-maps and lists that belong to Herald, so
-// that those of an operator can stand beside them.
+// ownName begins the names of Herald's route-maps and lists. An operator's have other
+// names.
 const ownName = "herald-"
 
-// Ownership. What is in a running configuration and not in the wanted one is
-// removed if it is Herald's, and left alone if not:
+// owned reports whether a section is Herald's. A section that is in the running
+// configuration and not in the wanted one is removed if it is Herald's, and left alone
+// otherwise:
 //
-//	router bgp AS        Herald's, whole
-//	router bgp AS vrf V  Herald's, whole, if a neighbor has a route-map of Herald's
+//	router bgp AS        Herald's, all of it
+//	router bgp AS vrf V  Herald's, all of it, if a neighbor has one of Herald's route-maps
 //	bfd / profile NAME   Herald's
 //	route-map, lists     Herald's if the name begins with "herald-"
 //	ip|ipv6 nht …        Herald's
 //	bgp route-map delay-timer  Herald's
-//	bgp graceful-shutdown  not, though in a router: herald-frr says it before it ends
+//	bgp graceful-shutdown  not, though it is in a router: herald-frr sets it before it stops
 //	anything else        not: log, hostname, vrf, interface, debug, …
 //
-// A line of the last kind that is in the wanted text is set, and stays when the
+// A line that is not Herald's is set if the wanted text has it, and stays when the
 // wanted text no longer has it.
 func owned(s Section) bool {
 	kind, _ := enter(inTop, s.Text)
@@ -67,7 +58,7 @@ func vrfOf(head string) string {
 	return vrf
 }
 
-// hasOwnMaps reports whether a neighbor of a router has a route-map of Herald's.
+// hasOwnMaps reports whether a neighbor of a router has one of Herald's route-maps.
 // Each of Herald's neighbors has two.
 func hasOwnMaps(router Section) bool {
 	return slices.ContainsFunc(router.Sub, func(family Section) bool {
@@ -78,14 +69,14 @@ func hasOwnMaps(router Section) bool {
 	})
 }
 
-// farewell is what herald-frr has a router say when it takes leave of the peers.
-const farewell = "bgp graceful-shutdown"
+// gracefulShutdown is the line that herald-frr adds to a router before it stops.
+const gracefulShutdown = "bgp graceful-shutdown"
 
-// policyDelay begins the line that says how long bgpd waits after a change of a
-// route-map until it looks at its routes again.
+// policyDelay begins the line that sets how long bgpd waits after a change of a
+// route-map until it evaluates its routes again.
 const policyDelay = "bgp route-map delay-timer"
 
-// lists begin the lines that define a list; the name follows.
+// lists has the beginnings of lines that define a list. The name follows.
 var lists = []string{
 	"ip prefix-list ", "ipv6 prefix-list ",
 	"bgp community-list standard ", "bgp community-list expanded ",
@@ -94,7 +85,7 @@ var lists = []string{
 	"bgp as-path access-list ",
 }
 
-// listName returns the name of the list that a line is part of.
+// listName returns the name of the list that a line belongs to.
 func listName(line string) (string, bool) {
 	for _, l := range lists {
 		if rest, ok := strings.CutPrefix(line, l); ok {
@@ -110,10 +101,10 @@ func isNexthopTracking(line string) bool {
 	return strings.HasPrefix(line, "ip nht ") || strings.HasPrefix(line, "ipv6 nht ")
 }
 
-// For returns the part of a wanted configuration that the daemon needs, as vtysh
-// would distribute it: BGP and its policy to bgpd, BFD to bfdd, nexthop tracking
-// to zebra, and the lines that every daemon knows to each. "frr version" and
-// "frr defaults" go to none: FRR takes them from its file alone, before any
+// For returns the part of a wanted configuration for a daemon, as vtysh would
+// distribute it. bgpd gets BGP and its policy, bfdd gets BFD, zebra gets nexthop
+// tracking, and each gets the lines that every daemon knows. No daemon gets "frr
+// version" and "frr defaults": FRR takes them only from its file, before any
 // configuration.
 func (c *Config) For(daemon string) *Config {
 	return &Config{Sections: slices.Collect(func(yield func(Section) bool) {
@@ -132,11 +123,33 @@ func needs(daemon string, s Section) bool {
 	case common(s):
 		return true
 	case s.Text == "bfd", strings.HasPrefix(s.Text, "debug bfd "):
-		return daemon == bfdd
+		return daemon == BFDD
 	case isNexthopTracking(s.Text), strings.HasPrefix(s.Text, "debug zebra "):
-		return daemon == zebra
+		return daemon == Zebra
 	}
-	return daemon == bgpd
+	return daemon == BGPD
+}
+
+// Parts are the parts of a wanted configuration, by daemon.
+type Parts map[string]*Config
+
+// Parts returns the part of each daemon.
+func (c *Config) Parts() Parts {
+	parts := make(Parts, len(Daemons))
+	for _, name := range Daemons {
+		parts[name] = c.For(name)
+	}
+	return parts
+}
+
+// Need reports whether a daemon's part has more than the lines that every daemon
+// gets. Nexthop tracking does not count without routes: a node that announces only on
+// layer 2 needs no FRR.
+func (p Parts) Need(daemon string) bool {
+	routes := slices.ContainsFunc(p[BGPD].Sections, func(s Section) bool { return !common(s) })
+	return slices.ContainsFunc(p[daemon].Sections, func(s Section) bool {
+		return !common(s) && (routes || !isNexthopTracking(s.Text))
+	})
 }
 
 // common reports whether every daemon knows a line.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
@@ -9,20 +9,20 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Command is one step from a running configuration to a wanted one.
+// A Command is one step from the running configuration to the wanted one.
 type Command struct {
 	Context []Line // the contexts to enter first, outermost first
-	Line           // No is 0 if no line of the wanted text says it: a removal
+	Line           // No is 0 if it is not in the wanted text, as for a removal
 	Exec    bool   // run outside of the configuration: a "clear"
-	Resets  string // the neighbor whose session ends by it, and is opened anew
-	Reason  string // why it does
+	Resets  string // the neighbor whose session it resets; empty: it resets none
+	Reason  string // why it resets a session
 
-	// Down, unless zero, is a neighbor: the command is sent only if the session with it
-	// was down before the first of the commands.
+	// Down, unless zero, is a neighbor. The command is sent only if the session with
+	// it was down before the first of the commands.
 	Down status.PeerID
 }
 
-// String returns the command and the contexts it is for, without passwords:
+// String returns the contexts and the command, without passwords:
 // "router bgp 64512 / neighbor 192.0.2.1 remote-as 64513".
 func (c Command) String() string {
 	var b strings.Builder
@@ -34,22 +34,31 @@ func (c Command) String() string {
 	return b.String()
 }
 
-// adds reports whether the command sets a line of the wanted text.
-func (c Command) adds() bool { return c.No > 0 }
+// Adds reports whether the command sets a line of the wanted text.
+func (c Command) Adds() bool { return c.No > 0 }
 
-// Diff returns the commands that make the running configuration of a daemon into
-// the wanted one, in the order in which to send them; none if it is that already.
-// What Herald does not own is left alone.
+// Opens reports whether a command leaves the daemon in a context of its own.
+func (c Command) Opens() bool {
+	in := inTop
+	for _, l := range c.Context {
+		in, _ = enter(in, l.Text)
+	}
+	_, opens := enter(in, c.Text)
+	return opens
+}
+
+// Diff returns the commands that change the running configuration of a daemon into
+// the wanted one, in the order in which to send them. It leaves lines alone that
+// Herald does not own.
 //
-// A neighbor that stays is never removed, nor is the router while its AS stays.
-// What others refer to is made before them and removed after them: route-maps
-// around the networks and neighbors that name them. A setting that takes one
-// value is overwritten rather than removed and set.
+// A neighbor that stays is never removed, and a router only if its AS changes.
+// Route-maps are made before the networks and neighbors that refer to them, and
+// removed after them. A setting with one value is overwritten, not removed and set.
 func Diff(running, wanted *Config) []Command {
 	have, want := index(running), index(wanted)
 	var d differ
 
-	// bgpd has one router a VRF: the old has to go first.
+	// bgpd has one router a VRF: the old one has to be removed first.
 	for _, s := range running.Sections {
 		if kind, _ := enter(inTop, s.Text); kind == inRouter && owned(s) && want.router(s.Text) == nil {
 			d.unnumber(s)
@@ -71,7 +80,7 @@ func Diff(running, wanted *Config) []Command {
 	return append(d.commands, d.last...)
 }
 
-// unnumber removes the unnumbered neighbors of a router that goes. Without that
+// unnumber removes the unnumbered neighbors of a router that is removed. Otherwise
 // zebra goes on sending router advertisements for them, and zebra of FRR 10.3
 // crashes when such an interface is removed later.
 func (d *differ) unnumber(router Section) {
@@ -104,7 +113,7 @@ func index(c *Config) outline {
 	return o
 }
 
-// router returns the section of a router; nil if there is none of that AS.
+// router returns the section of a router; nil if there is no router of that AS.
 func (o outline) router(head string) *Section {
 	if s, ok := o.sections[head]; ok {
 		return &s
@@ -112,8 +121,8 @@ func (o outline) router(head string) *Section {
 	return nil
 }
 
-// entryKey returns what identifies an entry of a route-map: its name and number,
-// not whether it permits.
+// entryKey returns the name and number of an entry of a route-map, which identify it;
+// "permit" and "deny" do not.
 func entryKey(head string) string {
 	f := strings.Fields(head)
 	if len(f) != 4 {
@@ -125,27 +134,27 @@ func entryKey(head string) string {
 // A differ collects the commands of a Diff.
 type differ struct {
 	commands []Command
-	last     []Command // sent when the configuration is what it is to be
+	last     []Command // sent after all others
 }
 
 func (d *differ) add(ctx []Line, l Line) {
 	d.commands = append(d.commands, Command{Context: ctx, Line: l})
 }
 
-// exec adds a command that is no configuration.
+// exec adds a command that is not configuration.
 func (d *differ) exec(c Command) {
 	c.Exec = true
 	d.last = append(d.last, c)
 }
 
-// globals sets the wanted top-level lines. Those that go are leftovers.
+// globals sets the wanted top-level lines. leftovers removes the others.
 func (d *differ) globals(have, want outline) {
 	d.lines(nil, inTop, have.globals, want.globals, func(Section) bool { return true })
 }
 
-// lines makes the lines of one context what they are to be: first what goes, the
-// last first, so that a line goes before the one it depends on; then what comes,
-// in the wanted order. A line that keep holds for is not removed.
+// lines changes the lines of one context. It first removes lines, in reverse order,
+// so that a line is removed before the one it depends on. It then adds lines in the
+// wanted order. It does not remove a line for which keep is true.
 func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Section) bool) {
 	have, want = trim(have, want)
 	if len(have) == 0 && len(want) == 0 {
@@ -181,8 +190,8 @@ func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Sec
 	}
 }
 
-// trim drops the lines with which both lists begin, and those with which both
-// end. Between two versions of a wanted text that leaves little to compare.
+// trim drops the lines that both lists have at the beginning, and those that both have
+// at the end. Little is left to compare between two versions of a wanted text.
 func trim(a, b []Section) (restA, restB []Section) {
 	same := func(x, y Section) bool { return x.Text == y.Text && x.Sub == nil && y.Sub == nil }
 	for len(a) > 0 && len(b) > 0 && same(a[0], b[0]) {
@@ -194,7 +203,7 @@ func trim(a, b []Section) (restA, restB []Section) {
 	return a, b
 }
 
-// profiles sets the wanted BFD profiles. Those that go are leftovers.
+// profiles sets the wanted BFD profiles. leftovers removes the others.
 func (d *differ) profiles(have, want Section) {
 	present := make(map[string]Section)
 	for _, s := range have.Sub {
@@ -213,8 +222,8 @@ func (d *differ) profiles(have, want Section) {
 	}
 }
 
-// leftovers removes what Herald owns and the wanted configuration does not have,
-// once nothing names it any more.
+// leftovers removes sections that Herald owns and the wanted configuration does not
+// have. At this point nothing refers to them any more.
 func (d *differ) leftovers(running *Config, want outline) {
 	globals := make(map[string]bool, len(want.globals))
 	for _, s := range want.globals {

@@ -16,12 +16,13 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 )
 
-// versions are those of which testdata has recordings. The neighbors in each are
-// one that never answered, one that is shut down, and two that are up, the first
-// of them with BFD.
+// versions are the versions of FRR that testdata has recordings of. Each has a neighbor
+// that never answered, one that is shut down, and two that are up, the first of them
+// with BFD.
 var versions = []struct {
 	name       string
 	net4, net6 string
@@ -43,10 +44,10 @@ var versions = []struct {
 // at is the neighbor with an address in the default VRF.
 func at(addr string) status.PeerID { return status.PeerID{Address: netip.MustParseAddr(addr)} }
 
-// recorded makes daemons that answer as FRR did when it was recorded.
+// recorded starts daemons that answer with the recordings of a version.
 func recorded(t *testing.T, version, net4, net6 string) string {
 	t.Helper()
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	say := func(d *frrtest.Daemon, command, file string, status byte) {
 		text, err := os.ReadFile(filepath.Join("testdata", version, file))
@@ -108,8 +109,8 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// What bgpd tells a peer of IPv6 routes is an IPv4 address only where it has lost its
-// own, or the interface of an IPv4 session has none.
+// The next hop of IPv6 routes is an IPv4 address only where bgpd has lost its own, or
+// where the interface of an IPv4 session has none.
 func TestSessionsNextHopLost(t *testing.T) {
 	neighbor := func(local, hop, state, families string) string {
 		return fmt.Sprintf(`{"default":{"fd00::fe":{"bgpState":%q,"hostLocal":%q,"nexthopGlobal":%q,"addressFamilyInfo":{%s}}}}`, state, local, hop, families)
@@ -201,7 +202,7 @@ func TestAdvertisedToIgnoresCoveringPrefix(t *testing.T) {
 
 // A neighbor may be known by its interface, and may be in another VRF.
 func TestNeighborsOfOtherKinds(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	bgpd, bfdd := frrtest.New("bgpd"), frrtest.New("bfdd")
 	bgpd.Reply("show bgp vrf all neighbors json", `{
 "red":{"vrfId":-1,"vrfName":"red","10.0.0.1":{"bgpState":"Idle"},"eth2":{"bgpState":"Active"}},
@@ -266,10 +267,10 @@ func TestDecodeGarbage(t *testing.T) {
 }
 
 func TestReaderReconnects(t *testing.T) {
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	r := frr.NewReader(dir)
 	defer r.Close()
-	if _, err := r.Sessions(t.Context()); !errors.Is(err, frr.ErrUnavailable) {
+	if _, err := r.Sessions(t.Context()); !errors.Is(err, vty.ErrUnavailable) {
 		t.Fatalf("without bgpd: got %v, want ErrUnavailable", err)
 	}
 	for range 2 { // the second stands for bgpd after a restart

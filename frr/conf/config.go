@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package conf reads FRR's configuration text, and computes the commands that change
+// a running configuration into a wanted one.
+package conf
 
 import (
 	"slices"
 	"strings"
 )
 
-// A Line is one line of a configuration without its indentation, with its number
-// in the text it came from, counted from 1.
+// A Line is one line of a configuration without its indentation, and its number in
+// the text, counted from 1.
 type Line struct {
 	Text string
 	No   int
 }
 
-// A Section is a line and the lines that its context holds: those of a
-// route-map entry below its head, say. Most sections are a single line.
+// A Section is a line and the lines in the context that it opens, such as those of
+// a route-map entry. Most sections are a single line.
 type Section struct {
 	Line
 	Sub []Section
@@ -27,18 +29,17 @@ type Config struct {
 }
 
 // Parse reads a configuration, as Herald writes it or as a daemon prints it for
-// "show running-config". Indentation tells which context a line belongs to, as
-// FRR prints it. Comments, the ends of contexts and what the daemons print around
-// the configuration are dropped; a context that appears twice becomes one.
-// Different texts for the same setting become one text: see canonical.
+// "show running-config". The indentation of a line says which context it belongs to.
+// Parse drops comments, the ends of contexts, and the lines that daemons print around
+// the configuration. It merges contexts that appear twice. Different texts for the
+// same setting become one text: see canonical.
 func Parse(text string) *Config {
 	p := parser{rest: text}
 	p.next()
 	return &Config{Sections: p.block(-1, inTop)}
 }
 
-// String returns the configuration as text that Parse reads back to the same
-// tree.
+// String returns the configuration as text. Parse reads it back to the same tree.
 func (c *Config) String() string {
 	var b strings.Builder
 	write(&b, c.Sections, 0)
@@ -56,7 +57,7 @@ func write(b *strings.Builder, sections []Section, depth int) {
 	}
 }
 
-// A scope tells how the lines inside a section are read and compared.
+// A scope says how the lines inside a section are read and compared.
 type scope int
 
 const (
@@ -69,8 +70,8 @@ const (
 	inOther          // anything that Herald does not write
 )
 
-// enter returns the scope of the lines below head, and whether head always
-// opens one, so that it may have no lines.
+// enter returns the scope of the lines below head, and whether head opens a context
+// even if there are no lines below it.
 func enter(in scope, head string) (scope, bool) {
 	switch {
 	case in == inTop && strings.HasPrefix(head, "router bgp "):
@@ -87,7 +88,7 @@ func enter(in scope, head string) (scope, bool) {
 	return inOther, false
 }
 
-// A parser reads lines by recursive descent; the current line is line, at indent.
+// A parser reads lines by recursive descent. Its current line is line, at indent.
 type parser struct {
 	rest   string
 	number int
@@ -96,7 +97,7 @@ type parser struct {
 	end    bool
 }
 
-// next moves to the next line that says something.
+// next moves to the next line that carries configuration.
 func (p *parser) next() {
 	for p.rest != "" {
 		raw := p.rest
@@ -116,8 +117,8 @@ func (p *parser) next() {
 	p.end = true
 }
 
-// noise reports whether a line carries no configuration. Leaving a context is in
-// the indentation.
+// noise reports whether a line carries no configuration. The end of a context is
+// noise, since the indentation shows it.
 func noise(line string) bool {
 	if line == "" {
 		return true
@@ -172,8 +173,8 @@ func (p *parser) block(outer int, in scope) []Section {
 	return list
 }
 
-// merge appends the sections of more to list, those of a context that list has
-// already to that context.
+// merge appends the sections of more to list. If list has a context already, it
+// appends to that context.
 func merge(list, more []Section, in scope) []Section {
 	for _, s := range more {
 		within, opens := enter(in, s.Text)

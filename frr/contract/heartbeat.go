@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package contract
 
 import (
 	"context"
@@ -15,17 +15,16 @@ import (
 // HeartbeatInterval is the time between two signs of life of an agent.
 const HeartbeatInterval = 10 * time.Second
 
-// Heartbeat tells the FRR container again and again, by a file in the folder that
-// they share, that an agent is there, until ctx ends; then it returns nil. An
-// agent that ends leaves the file: the next one has until herald-frr's
-// --agent-timeout to take over.
+// Heartbeat leaves a sign of life for the FRR container at each HeartbeatInterval, until
+// ctx ends; then it returns nil. The file stays when an agent ends: the next agent has
+// the time of herald-frr's --agent-timeout to take over.
 func Heartbeat(ctx context.Context, dir string, log *slog.Logger) error {
 	every := time.NewTicker(HeartbeatInterval)
 	defer every.Stop()
 	failed := false
 	for {
 		if err := Beat(dir); err != nil && !failed {
-			log.Warn("no sign of life left for FRR", "err", err)
+			log.Warn("sign of life not written", "err", err)
 			failed = true
 		} else if err == nil {
 			failed = false
@@ -41,14 +40,14 @@ func Heartbeat(ctx context.Context, dir string, log *slog.Logger) error {
 // Beat leaves one sign of life.
 func Beat(dir string) error { return touch(dir, HeartbeatFile) }
 
-// lastAge is how long what BeatLast says counts.
+// lastAge is how long a call of BeatLast counts.
 const lastAge = 3 * time.Second
 
-// BeatLast tells the FRR container, which may be about to stop as well, that there
-// are routes that no other node was seen to announce.
+// BeatLast tells the FRR container that no other node is known to announce some of
+// this node's routes. The container may be about to stop, and waits for that.
 func BeatLast(dir string) error { return touch(dir, LastFile) }
 
-// EndLast takes that back.
+// EndLast revokes BeatLast.
 func EndLast(dir string) error {
 	err := os.Remove(filepath.Join(dir, LastFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -58,13 +57,13 @@ func EndLast(dir string) error {
 }
 
 // IsLast reports whether BeatLast was called within the last 3 s, and EndLast was not
-// since.
+// called after it.
 func IsLast(dir string, now time.Time) bool {
 	info, err := os.Stat(filepath.Join(dir, LastFile))
 	return err == nil && now.Sub(info.ModTime()).Abs() < lastAge
 }
 
-// touch sets the time of a file, which it makes if need be.
+// touch sets the time of a file, and creates it if necessary.
 func touch(dir, name string) error {
 	path := filepath.Join(dir, name)
 	now := time.Now()
@@ -72,12 +71,12 @@ func touch(dir, name string) error {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	// The file is not there, or an agent that ran as somebody else left it.
+	// The file does not exist, or an agent that ran as another user left it.
 	return ReplaceFile(path, nil)
 }
 
-// LastBeat returns when an agent left its last sign of life; the zero time if none
-// ever did.
+// LastBeat returns the time of the last sign of life of an agent, zero if there was
+// none.
 func LastBeat(dir string) (time.Time, error) {
 	info, err := os.Stat(filepath.Join(dir, HeartbeatFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"cmp"
@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A change is an entry of a route-map before and after. One of the two is zero
-// if the entry comes or goes.
+// A change is an entry of a route-map before and after. One of the two is zero if
+// the entry is added or removed.
 type change struct {
 	before, after Section
 }
@@ -28,8 +28,8 @@ func (c change) tag() string {
 	return cmp.Or(value(c.before, "match tag "), value(c.after, "match tag "))
 }
 
-// routeMaps makes the entries of the route-maps what they are to be, except that
-// those that go are left to leftovers. It returns what changes.
+// routeMaps adds and changes the entries of the route-maps; leftovers removes entries.
+// It returns all changes.
 func (d *differ) routeMaps(have outline, running, wanted *Config) []change {
 	var changes []change
 	stays := make(map[string]bool)
@@ -58,12 +58,12 @@ func (d *differ) routeMaps(have outline, running, wanted *Config) []change {
 	return changes
 }
 
-// refresh has bgpd send again what a changed route-map may have changed. By
+// refresh makes bgpd send the routes again that a changed route-map may concern. By
 // itself bgpd does so when its route-map delay timer ends, 5 s later.
 //
-// An entry that comes or goes with the networks of its tag needs nothing: those
-// are announced or withdrawn by their own lines. That is the usual case, since
-// Herald names a class by its content.
+// An entry that is added or removed together with the networks of its tag needs no
+// refresh: the lines of the networks announce or withdraw them. This is the usual
+// case, since Herald names a class by its content.
 func (d *differ) refresh(changes []change, have outline, wanted *Config) {
 	if len(changes) == 0 {
 		return
@@ -74,7 +74,7 @@ func (d *differ) refresh(changes []change, have outline, wanted *Config) {
 		}
 		old := have.router(router.Text)
 		if old == nil {
-			continue // nothing was sent yet
+			continue // nothing has been sent yet
 		}
 		stale := staleMaps(changes, liveTags(*old, router, have))
 		before := families(*old)
@@ -97,7 +97,7 @@ func (d *differ) refresh(changes []change, have outline, wanted *Config) {
 	}
 }
 
-// staleMaps returns the names of the route-maps whose changes concern routes with
+// staleMaps returns the names of the route-maps with changes that concern routes with
 // one of the tags.
 func staleMaps(changes []change, tags map[string]bool) map[string]bool {
 	stale := make(map[string]bool)
@@ -141,7 +141,7 @@ func classes(router Section) map[string]bool {
 	return m
 }
 
-// value returns what follows word on the line of s that begins with it.
+// value returns the rest of the line of s that begins with word.
 func value(s Section, word string) string {
 	for _, l := range s.Sub {
 		if v, ok := strings.CutPrefix(l.Text, word); ok {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"cmp"
@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// canonical returns the one text that stands for a setting which can be written
-// in several ways, and the empty text for a setting at its default where the
-// daemons do not print it. Any other line it returns as it is.
+// canonical returns one text for a setting that can be written in several ways. It
+// returns the empty text for a default that the daemons do not print, and any other
+// line unchanged.
 func canonical(in scope, line string) string {
 	if strings.Contains(line, "  ") || strings.IndexByte(line, '\t') >= 0 {
 		line = strings.Join(strings.Fields(line), " ")
@@ -32,8 +32,8 @@ func canonical(in scope, line string) string {
 	return line
 }
 
-// canonicalRouter handles the lines that bgpd prints otherwise than it reads
-// them, or not at all because they are the default.
+// canonicalRouter handles the lines that bgpd prints differently, or does not print
+// because they are the default.
 func canonicalRouter(line string) string {
 	if times, ok := strings.CutPrefix(line, "timers bgp "); ok {
 		if line = "timers bgp " + canonicalTimers(times); line == "timers bgp 60 180" {
@@ -57,8 +57,8 @@ func canonicalRouter(line string) string {
 	return line
 }
 
-// canonicalTimers returns "KEEPALIVE HOLD" with a keepalive of no more than a third
-// of the hold time, as bgpd takes them.
+// canonicalTimers returns "KEEPALIVE HOLD" as bgpd changes it: the keepalive is at most
+// a third of the hold time.
 func canonicalTimers(times string) string {
 	keepalive, hold, ok := strings.Cut(times, " ")
 	k, errK := strconv.ParseUint(keepalive, 10, 16)
@@ -69,8 +69,8 @@ func canonicalTimers(times string) string {
 	return fmt.Sprintf("%d %s", h/3, hold)
 }
 
-// profileDefaults are the settings of a BFD profile by key, at their defaults.
-// bfdd does not know the "no" of most of them: the default is how to unset them.
+// profileDefaults are the default settings of a BFD profile by key. bfdd does not
+// know the "no" of most of them: they are unset by setting the default.
 var profileDefaults = map[string]string{
 	"detect-multiplier":      "detect-multiplier 3",
 	"receive-interval":       "receive-interval 300",
@@ -81,8 +81,8 @@ var profileDefaults = map[string]string{
 	"minimum-ttl":            "minimum-ttl 254",
 }
 
-// expand returns the two settings that "echo-interval" makes at once, if s is one.
-// bfdd does not print it.
+// expand returns the two settings that s stands for if it is an "echo-interval",
+// which bfdd does not print.
 func expand(in scope, s Section) (both [2]Section, ok bool) {
 	value, ok := strings.CutPrefix(s.Text, "echo-interval ")
 	if in != inProfile || !ok || value == "50" {
@@ -114,9 +114,9 @@ var wellKnown = map[string]uint32{
 	"no-peer":                    0xffffff04,
 }
 
-// canonicalCommunities sorts the communities of a "set community" by value and
-// writes each as two numbers, as bgpd sorts them and for the most part prints
-// them. A list with a word that is no community stays as it is.
+// canonicalCommunities sorts the communities of a "set community" by value, as bgpd
+// does, and writes each as two numbers. A list with a word that is no community stays
+// as it is.
 func canonicalCommunities(list string) string {
 	words := strings.Fields(list)
 	additive := len(words) > 1 && words[len(words)-1] == "additive"
@@ -160,8 +160,7 @@ func parseCommunity(word string) (uint32, bool) {
 	return uint32(h)<<16 | uint32(l), cmp.Or(errHigh, errLow) == nil
 }
 
-// cutNeighbor splits "neighbor PEER ATTRIBUTE…", with or without a "no" before
-// it.
+// cutNeighbor splits "neighbor PEER ATTRIBUTE…", with or without "no" in front.
 func cutNeighbor(line string) (peer, attr string, ok bool) {
 	rest, ok := strings.CutPrefix(strings.TrimPrefix(line, "no "), "neighbor ")
 	if !ok {
@@ -170,8 +169,8 @@ func cutNeighbor(line string) (peer, attr string, ok bool) {
 	return strings.Cut(rest, " ")
 }
 
-// neighborValues are the attributes of a neighbor of which there is one, with a
-// value: setting it again replaces the value.
+// neighborValues are the attributes of a neighbor that have one value: to set one
+// again replaces its value.
 var neighborValues = []string{
 	"timers connect", "timers", "bfd profile", "port", "password", "remote-as",
 	"update-source", "ebgp-multihop", "local-as", "description", "ttl-security",
@@ -186,10 +185,9 @@ var routerValues = []string{
 	"bgp default local-preference", "update-delay", "maximum-paths ibgp", "maximum-paths",
 }
 
-// keyOf returns what a line sets, without the value it is set to: two lines of
-// one context with the same key exclude each other, and the later replaces the
-// earlier without a "no" before it. A setting that can be there or not is its
-// own key, whichever of the two its line says.
+// keyOf returns the name of the setting in a line, without its value. Of two lines
+// with the same key in one context, the later replaces the earlier without a "no". A
+// setting without a value is its own key, with and without "no".
 func keyOf(in scope, line string) string {
 	if key, ok := networkKey(line); ok {
 		return key
@@ -223,7 +221,7 @@ func keyOf(in scope, line string) string {
 	return line
 }
 
-// networkKey is keyOf for the line of which there are thousands.
+// networkKey is keyOf for the lines of which there are thousands.
 func networkKey(line string) (string, bool) {
 	const word = "network "
 	if !strings.HasPrefix(line, word) {
@@ -245,8 +243,8 @@ func neighborKey(attr string) string {
 	return firstPrefix(neighborValues, attr)
 }
 
-// firstPrefix returns the first of prefixes, as whole words, that line begins
-// with; line itself if none.
+// firstPrefix returns the first of prefixes with whose words line begins, or line if
+// there is none.
 func firstPrefix(prefixes []string, line string) string {
 	for _, p := range prefixes {
 		if rest, ok := strings.CutPrefix(line, p); ok && (rest == "" || rest[0] == ' ') {
@@ -260,7 +258,7 @@ func lastField(s string) string {
 	return s[strings.LastIndexByte(s, ' ')+1:]
 }
 
-// unset returns the command that undoes a line.
+// unset returns the command that removes a line.
 func unset(in scope, line string) string {
 	if positive, ok := strings.CutPrefix(line, "no "); ok {
 		return positive

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import "slices"
 
 // Without returns the configuration without the lines of other, except those that
-// keep has too. A context stays while a line is left in it. Nil is a configuration
-// without lines.
+// keep has too. A context stays while a line is left in it. A nil Config has no
+// lines.
 func (c *Config) Without(other, keep *Config) *Config {
 	if other == nil {
 		return c

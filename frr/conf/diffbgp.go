@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"net/netip"
@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// router makes a router what it is to be. have is nil if there is none.
+// router changes a router. have is nil if there is none.
 func (d *differ) router(have *Section, want Section) {
 	if have == nil {
 		have = &Section{}
@@ -27,7 +27,7 @@ func (d *differ) router(have *Section, want Section) {
 	}
 	gone := func(s Section) bool {
 		peer, _, ok := cutNeighbor(s.Text)
-		return ok && !stay[peer] || s.Text == farewell
+		return ok && !stay[peer] || s.Text == gracefulShutdown
 	}
 	resets := resets(*have, want)
 	first := len(d.commands)
@@ -57,30 +57,28 @@ func (d *differ) router(have *Section, want Section) {
 	}
 }
 
-// makesNeighbor reports whether an attribute is the one that a neighbor begins to
-// exist with.
+// makesNeighbor reports whether an attribute creates the neighbor.
 func makesNeighbor(attr string) bool {
 	key := neighborKey(attr)
 	return key == "remote-as" || key == "interface"
 }
 
-// clearOf returns the command that resets neighbors of a router; which of them
-// follows.
-func clearOf(router Section) string { return clearBGP(vrfOf(router.Text)) }
+// clearOf returns the beginning of the command that resets neighbors of a router.
+func clearOf(router Section) string { return Clear(vrfOf(router.Text)) }
 
-// clearBGP is the same for a VRF; none is the default one.
-func clearBGP(vrf string) string {
+// Clear returns the beginning of the command that resets neighbors in a VRF; the
+// empty VRF is the default one.
+func Clear(vrf string) string {
 	if vrf != "" {
 		return "clear bgp vrf " + vrf
 	}
 	return "clear bgp"
 }
 
-// resets returns a command, still without its text, for each neighbor that stays
-// and whose session has to be opened anew for a change to have an effect. bgpd
-// uses a new port for its next connection only, for which it may wait two
-// minutes, and says of graceful restart only when it opens a session that it is
-// capable of it; RFC 4724, Section 3.
+// resets returns a command, still without its text, for each neighbor that stays and
+// whose session has to be reset for a change to take effect. bgpd uses a new port
+// only for its next connection, for which it may wait two minutes. It announces the
+// graceful restart capability only when it opens a session; RFC 4724, Section 3.
 func resets(have, want Section) []Command {
 	before, after := atOpen(have), atOpen(want)
 	var all []Command
@@ -97,9 +95,9 @@ func resets(have, want Section) []Command {
 	return all
 }
 
-// noteRekeyed notes which commands give a neighbor that stays another password:
-// bgpd ends the session by itself, for the two ends have to agree on it. RFC 2385,
-// Section 2.0.
+// noteRekeyed marks the commands that change the password of a neighbor that stays.
+// bgpd resets the session by itself, since both ends have to agree on the password;
+// RFC 2385, Section 2.0.
 func noteRekeyed(commands []Command, known map[string]bool) {
 	for i := range commands {
 		c := &commands[i]
@@ -109,7 +107,7 @@ func noteRekeyed(commands []Command, known map[string]bool) {
 	}
 }
 
-// An opening is what of a neighbor takes effect when its session is opened.
+// An opening has the settings of a neighbor that take effect when its session opens.
 type opening struct {
 	port            string
 	gracefulRestart string
@@ -124,7 +122,7 @@ func atOpen(router Section) map[string]opening {
 		}
 		o, known := m[peer]
 		if !known {
-			o.port = "179" // not printed when it is the default
+			o.port = "179" // the default is not printed
 		}
 		if port, ok := strings.CutPrefix(attr, "port "); ok {
 			o.port = port
@@ -153,7 +151,7 @@ func families(router Section) map[string]Section {
 	return m
 }
 
-// neighbors returns the peers that a router names.
+// neighbors returns the peers of a router.
 func neighbors(router Section) map[string]bool {
 	m := make(map[string]bool)
 	for _, peer := range neighborsInOrder(router) {
@@ -173,8 +171,8 @@ func neighborsInOrder(router Section) []string {
 	return list
 }
 
-// removeNeighbor returns the command that removes a peer: an address as it is, a
-// group or an interface with the word that made it.
+// removeNeighbor returns the command that removes a peer. For a group or an interface
+// it ends with the word that created it.
 func removeNeighbor(router Section, peer string) string {
 	for _, s := range router.Sub {
 		if p, attr, ok := cutNeighbor(s.Text); ok && p == peer {
@@ -189,8 +187,8 @@ func removeNeighbor(router Section, peer string) string {
 	return "no neighbor " + peer
 }
 
-// isAddress reports whether a peer is known by its address. One by a link-local
-// address has an interface besides.
+// isAddress reports whether a peer is known by its address. One with a link-local
+// address has an interface as well.
 func isAddress(peer string) bool {
 	_, err := netip.ParseAddr(peer)
 	return err == nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr_test
+package vty_test
 
 import (
 	"context"
@@ -14,10 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
-	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/frrtest"
+	"github.com/heraldlb/herald/frr/vty"
 )
 
 func TestRun(t *testing.T) {
@@ -40,7 +38,7 @@ func TestRun(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d := frrtest.New("bgpd")
 			d.Reply("show x", tt.output, tt.status)
-			c := frr.NewConn("bgpd", d.Pipe(t))
+			c := vty.NewConn("bgpd", d.Pipe(t))
 			out, err := c.Run(t.Context(), "show x")
 			if out != tt.output {
 				t.Errorf("output %q, want %q", out, tt.output)
@@ -51,7 +49,7 @@ func TestRun(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || err.Error() != tt.want || !errors.Is(err, frr.ErrRejected) || errors.Is(err, frr.ErrUnavailable) {
+			if err == nil || err.Error() != tt.want || !errors.Is(err, vty.ErrRejected) || errors.Is(err, vty.ErrUnavailable) {
 				t.Errorf("got error %v, want rejection %q", err, tt.want)
 			}
 		})
@@ -60,8 +58,8 @@ func TestRun(t *testing.T) {
 
 func TestRunAfterRejectionGoesOn(t *testing.T) {
 	d := frrtest.New("bgpd")
-	c := frr.NewConn("bgpd", d.Pipe(t))
-	if _, err := c.Run(t.Context(), "nonsense"); !errors.Is(err, frr.ErrRejected) {
+	c := vty.NewConn("bgpd", d.Pipe(t))
+	if _, err := c.Run(t.Context(), "nonsense"); !errors.Is(err, vty.ErrRejected) {
 		t.Fatalf("got %v, want a rejection", err)
 	}
 	if _, err := c.Run(t.Context(), "show running-config"); err != nil {
@@ -73,7 +71,7 @@ func TestBatchOrder(t *testing.T) {
 	// Far more than fits into the buffers of both sides, in both directions.
 	const n = 40_000
 	d := frrtest.New("bgpd")
-	dir := socketDir(t)
+	dir := frrtest.Dir(t)
 	d.Start(t, dir)
 	var commands []string
 	for i := range n {
@@ -81,7 +79,7 @@ func TestBatchOrder(t *testing.T) {
 	}
 	d.Reply(commands[7], strings.Repeat("long ", 100_000), 0)
 
-	c, err := frr.Dial(t.Context(), filepath.Join(dir, "bgpd.vty"))
+	c, err := vty.Dial(t.Context(), filepath.Join(dir, "bgpd.vty"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,13 +95,13 @@ func TestBatchOrder(t *testing.T) {
 			if len(r.Output) != 500_000 {
 				t.Errorf("reply 7 has %d bytes, want 500000", len(r.Output))
 			}
-		} else if want := "% Unknown command: " + commands[i]; r.Output != want || r.Status != frr.NoMatch {
+		} else if want := "% Unknown command: " + commands[i]; r.Output != want || r.Status != vty.NoMatch {
 			t.Fatalf("reply %d: got %q, %v, want %q", i, r.Output, r.Status, want)
 		}
 	}
 }
 
-// TestBatchToMgmtd has one command in flight at a time: mgmtd would forget others.
+// TestBatchToMgmtd wants one command in flight at a time: mgmtd would forget others.
 func TestBatchToMgmtd(t *testing.T) {
 	client, server := net.Pipe()
 	t.Cleanup(func() { client.Close() })
@@ -119,7 +117,7 @@ func TestBatchToMgmtd(t *testing.T) {
 			server.Write([]byte{0, 0, 0, 0})
 		}
 	}()
-	if _, err := frr.NewConn("mgmtd", client).Batch(t.Context(), []string{"one", "two", "three"}); err != nil {
+	if _, err := vty.NewConn("mgmtd", client).Batch(t.Context(), []string{"one", "two", "three"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"one\x00", "two\x00", "three\x00"} {
@@ -131,7 +129,7 @@ func TestBatchToMgmtd(t *testing.T) {
 
 func TestBatchRefusesSeparators(t *testing.T) {
 	d := frrtest.New("bgpd")
-	c := frr.NewConn("bgpd", d.Pipe(t))
+	c := vty.NewConn("bgpd", d.Pipe(t))
 	for _, command := range []string{"neighbor 192.0.2.1 password a\x00b", "neighbor 192.0.2.1 password a\nb"} {
 		_, err := c.Batch(t.Context(), []string{command})
 		if err == nil || strings.Contains(err.Error(), "a\\") {
@@ -147,7 +145,7 @@ func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := frrtest.New("bgpd")
 		d.Hang(true)
-		c := frr.NewConn("bgpd", d.Pipe(t))
+		c := vty.NewConn("bgpd", d.Pipe(t))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 
@@ -156,12 +154,12 @@ func TestHang(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("gave up after %v, want 5s", took)
 		}
-		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, frr.ErrUnavailable) {
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, vty.ErrUnavailable) {
 			t.Errorf("got %v, want the deadline and ErrUnavailable", err)
 		}
-		// The late reply must not be taken for that of another command.
+		// The late reply must not count as the reply to another command.
 		d.Hang(false)
-		if out, err := c.Run(t.Context(), "show running-config"); !errors.Is(err, frr.ErrUnavailable) {
+		if out, err := c.Run(t.Context(), "show running-config"); !errors.Is(err, vty.ErrUnavailable) {
 			t.Errorf("after a hang got %q, %v, want ErrUnavailable", out, err)
 		}
 		d.Stop()
@@ -171,7 +169,7 @@ func TestHang(t *testing.T) {
 
 func TestCancelBeforeRun(t *testing.T) {
 	d := frrtest.New("bgpd")
-	c := frr.NewConn("bgpd", d.Pipe(t))
+	c := vty.NewConn("bgpd", d.Pipe(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.Run(ctx, "show x"); !errors.Is(err, context.Canceled) {
@@ -203,8 +201,8 @@ func TestBrokenReplies(t *testing.T) {
 				io.WriteString(server, tt.bytes)
 				server.Close()
 			}()
-			_, err := frr.NewConn("bgpd", client).Run(t.Context(), "show x")
-			if !errors.Is(err, frr.ErrUnavailable) || (tt.want != nil && !errors.Is(err, tt.want)) {
+			_, err := vty.NewConn("bgpd", client).Run(t.Context(), "show x")
+			if !errors.Is(err, vty.ErrUnavailable) || (tt.want != nil && !errors.Is(err, tt.want)) {
 				t.Errorf("got %v, want ErrUnavailable and %v", err, tt.want)
 			}
 		})
@@ -220,27 +218,19 @@ func TestReplyInPieces(t *testing.T) {
 			server.Write([]byte{b})
 		}
 	}()
-	out, err := frr.NewConn("bgpd", client).Run(t.Context(), "show x")
+	out, err := vty.NewConn("bgpd", client).Run(t.Context(), "show x")
 	if out != "all" || err != nil {
 		t.Errorf("got %q, %v, want all", out, err)
 	}
 }
 
 func TestDialAbsent(t *testing.T) {
-	_, err := frr.Dial(t.Context(), filepath.Join(t.TempDir(), "bgpd.vty"))
-	if !errors.Is(err, frr.ErrUnavailable) {
+	_, err := vty.Dial(t.Context(), filepath.Join(t.TempDir(), "bgpd.vty"))
+	if !errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
-	if errors.Is(err, frr.ErrRejected) {
+	if errors.Is(err, vty.ErrRejected) {
 		t.Errorf("%v must not be a rejection", err)
-	}
-}
-
-func TestRedact(t *testing.T) {
-	got := frr.Redact("a\nneighbor 192.0.2.1 password s3 cr3t\nb password x")
-	want := "a\nneighbor 192.0.2.1 password [redacted]\nb password [redacted]"
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Redact (-want +got):\n%s", diff)
 	}
 }
 
@@ -249,19 +239,9 @@ func TestCommandErrorHasNoPassword(t *testing.T) {
 	for _, out := range []string{"% Unknown command: " + command, "% Bad value: s3cr3t\n"} {
 		d := frrtest.New("bgpd")
 		d.Reply(command, out, 2)
-		_, err := frr.NewConn("bgpd", d.Pipe(t)).Run(t.Context(), command)
+		_, err := vty.NewConn("bgpd", d.Pipe(t)).Run(t.Context(), command)
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), "s3cr3t") {
 			t.Errorf("got %#v, want an error without the password", err)
 		}
 	}
-}
-
-// socketDir returns a directory whose path is short enough for a Unix socket.
-func socketDir(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	if len(dir) > 90 {
-		t.Fatalf("%s is too long a path for a Unix socket", dir)
-	}
-	return dir
 }

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package vty
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
-// A Status is the last byte of a reply: how a command ended. The values are those
-// of lib/command.h in FRR.
+// A Status is the last byte of a reply and says how a command ended. The values are
+// those of lib/command.h in FRR.
 type Status byte
 
-// The statuses that Herald tells apart.
+// The statuses that Herald distinguishes.
 const (
 	Success       Status = 0  // CMD_SUCCESS
 	Warning       Status = 1  // CMD_WARNING: refused, or done with a remark
@@ -42,9 +45,9 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %d", byte(s))
 }
 
-// OK reports whether a command that ended with s and printed output was carried
-// out. FRR uses CMD_WARNING both for a refusal, whose text starts with a percent
-// sign, and for a remark.
+// OK reports whether a command with status s and this output was carried out. FRR
+// uses CMD_WARNING both for a refusal, which starts with a percent sign, and for a
+// remark.
 func (s Status) OK(output string) bool {
 	switch s {
 	case Success, SuccessDaemon:
@@ -61,31 +64,25 @@ type Reply struct {
 	Status Status
 }
 
-// ErrRejected reports that FRR understood a request and refused it, or did not
-// know it: sending it again at once cannot help. The error is a *CommandError.
+// ErrRejected reports that FRR refused a command or did not know it. To send it again
+// at once cannot help. The error is a *CommandError.
 var ErrRejected = errors.New("rejected by FRR")
 
-// A CommandError is a command that a daemon refused. Neither of its texts
-// contains a password.
+// A CommandError is a command that a daemon refused. It contains no password.
 type CommandError struct {
 	Daemon  string
 	Line    int // line in the wanted configuration; 0 if the command is in none
 	Command string
-	Output  string // what the daemon said; its status in words if it said nothing
+	Output  string // the daemon's output; its status in words if that is empty
 }
 
-func newCommandError(daemon, command string, r Reply) *CommandError {
-	out := strings.Join(strings.Fields(r.Output), " ")
-	if _, secret, ok := strings.Cut(command, passwordWord); ok && secret != "" {
-		out = strings.ReplaceAll(out, secret, redacted)
-	}
-	if out == "" {
-		out = r.Status.String()
-	}
+// NewCommandError returns the error for a command that a daemon refused with r.
+func NewCommandError(daemon, command string, r Reply) *CommandError {
+	out := conf.RedactAnswer(command, strings.Join(strings.Fields(r.Output), " "))
 	return &CommandError{
 		Daemon:  daemon,
-		Command: strings.TrimSpace(Redact(command)),
-		Output:  Redact(out),
+		Command: strings.TrimSpace(conf.Redact(command)),
+		Output:  cmp.Or(out, r.Status.String()),
 	}
 }
 
@@ -99,26 +96,3 @@ func (e *CommandError) Error() string {
 
 // Is makes errors.Is(err, ErrRejected) true.
 func (e *CommandError) Is(target error) bool { return target == ErrRejected }
-
-const (
-	passwordWord = "password " // what precedes a secret in FRR's configuration
-	redacted     = "[redacted]"
-)
-
-// Redact returns text with whatever follows the word "password" on a line
-// replaced, so that it can be logged and shown.
-func Redact(text string) string {
-	if !strings.Contains(text, passwordWord) {
-		return text
-	}
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		if i := strings.Index(line, passwordWord); i >= 0 {
-			b.WriteString(line[:i+len(passwordWord)])
-			b.WriteString(redacted)
-			line = line[len(strings.TrimRight(line, "\r\n")):]
-		}
-		b.WriteString(line)
-	}
-	return b.String()
-}

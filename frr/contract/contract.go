@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package contract reads and writes the files that herald-agent and the FRR container
+// share.
+package contract
 
 import (
 	"crypto/sha256"
@@ -12,34 +14,36 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
-// Files of the folder that the agent and the FRR container share, /etc/frr in
-// both. docs/frr-contract.md says who writes which, and when.
+// Files in /etc/frr, which the agent and the FRR container share. docs/frr-contract.md
+// says which of the two writes which file, and when.
 const (
 	ConfFile          = "frr.conf"            // by the agent: what FRR starts from
-	HeartbeatFile     = "agent.alive"         // by the agent: its time says when it was last there
-	LastFile          = "agent.last"          // by an agent that stops: until a moment ago no other node was seen to announce some route
+	HeartbeatFile     = "agent.alive"         // by the agent: its time is the last sign of life
+	LastFile          = "agent.last"          // by an agent that stops: no other node is known yet to announce some of its routes
 	ExtrasFile        = "extras.conf"         // by the agent: the operator's raw configuration
-	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR has taken
-	ExtrasResultFile  = "extras.result.json"  // by herald-frr: what became of the present one
-	MetricsFile       = "frr.metrics"         // by herald-frr: it is there if herald-frr has the metrics of sessions
+	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR accepted
+	ExtrasResultFile  = "extras.result.json"  // by herald-frr: the result for the current one
+	MetricsFile       = "frr.metrics"         // by herald-frr: it exists if herald-frr exports the metrics of sessions
 )
 
-// An ExtrasResult says what became of the operator's raw configuration. No
-// password is in it.
+// An ExtrasResult is the result of applying the operator's raw configuration. It
+// contains no password.
 type ExtrasResult struct {
-	Sum     string    `json:"sum"`              // of the text that this is about: see Sum
+	Sum     string    `json:"sum"`              // of the raw configuration: see Sum
 	Applied bool      `json:"applied"`          // FRR runs all of it
-	Error   string    `json:"error,omitempty"`  // why not, in FRR's own words
-	Remark  string    `json:"remark,omitempty"` // lines that FRR took, and does not show as they were written
+	Error   string    `json:"error,omitempty"`  // why it does not, in FRR's words
+	Remark  string    `json:"remark,omitempty"` // lines that FRR accepted but shows differently
 	At      time.Time `json:"at"`
 }
 
-// ReadExtras returns the operator's raw configuration; empty if there is none.
+// ReadExtras returns the operator's raw configuration, empty if there is none.
 func ReadExtras(dir string) ([]byte, error) { return readFile(filepath.Join(dir, ExtrasFile)) }
 
-// readFile reads a file. One that does not exist is empty.
+// readFile reads a file. A file that does not exist is empty.
 func readFile(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,8 +52,8 @@ func readFile(path string) ([]byte, error) {
 	return text, err
 }
 
-// WriteExtras hands the operator's raw configuration over, and reports whether
-// it is another one than before. The file of an empty one is empty.
+// WriteExtras writes the operator's raw configuration, and reports whether it has
+// changed. An empty one is an empty file.
 func WriteExtras(dir string, text []byte) (changed bool, err error) {
 	old, err := ReadExtras(dir)
 	if err != nil || string(old) == string(text) {
@@ -58,19 +62,19 @@ func WriteExtras(dir string, text []byte) (changed bool, err error) {
 	return true, ReplaceFile(filepath.Join(dir, ExtrasFile), text)
 }
 
-// ReadExtrasApplied returns the raw configuration that FRR has taken last: it stays
-// in force while the present one has a mistake. It is empty if there is none.
+// ReadExtrasApplied returns the raw configuration that FRR accepted last, empty if
+// there is none. It stays in force while the current one has a mistake.
 func ReadExtrasApplied(dir string) ([]byte, error) {
 	return readFile(filepath.Join(dir, ExtrasAppliedFile))
 }
 
-// WriteExtrasApplied notes which raw configuration FRR has taken.
+// WriteExtrasApplied writes the raw configuration that FRR has accepted.
 func WriteExtrasApplied(dir string, text []byte) error {
 	return ReplaceFile(filepath.Join(dir, ExtrasAppliedFile), text)
 }
 
-// ReadExtrasResult returns what herald-frr said last; the zero value if it has
-// said nothing yet. It is about the present text if the sums are equal.
+// ReadExtrasResult returns the last result of herald-frr, zero if there is none. It is
+// for the current raw configuration if the sums are equal.
 func ReadExtrasResult(dir string) (ExtrasResult, error) {
 	text, err := os.ReadFile(filepath.Join(dir, ExtrasResultFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -86,9 +90,9 @@ func ReadExtrasResult(dir string) (ExtrasResult, error) {
 	return r, nil
 }
 
-// WriteExtrasResult leaves a result for the agent.
+// WriteExtrasResult writes a result for the agent.
 func WriteExtrasResult(dir string, r ExtrasResult) error {
-	r.Error = Redact(r.Error)
+	r.Error = conf.Redact(r.Error)
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -96,8 +100,8 @@ func WriteExtrasResult(dir string, r ExtrasResult) error {
 	return ReplaceFile(filepath.Join(dir, ExtrasResultFile), append(text, '\n'))
 }
 
-// WriteMetrics leaves word whether herald-frr has the metrics of sessions, so that
-// the agent need not: the same ones from both would count twice.
+// WriteMetrics records whether herald-frr exports the metrics of sessions. The agent
+// exports them only if herald-frr does not, so that none is counted twice.
 func WriteMetrics(dir string, served bool) error {
 	path := filepath.Join(dir, MetricsFile)
 	if served {
@@ -109,13 +113,13 @@ func WriteMetrics(dir string, served bool) error {
 	return nil
 }
 
-// HasMetrics reports whether herald-frr has the metrics of sessions.
+// HasMetrics reports whether herald-frr exports the metrics of sessions.
 func HasMetrics(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, MetricsFile))
 	return err == nil
 }
 
-// Sum identifies a text in an ExtrasResult.
+// Sum returns the sum by which an ExtrasResult identifies a raw configuration.
 func Sum(text []byte) string {
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])

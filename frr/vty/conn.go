@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+// Package vty speaks the protocol of the vty sockets on which FRR's daemons take
+// commands.
+package vty
 
 import (
 	"bufio"
@@ -13,32 +15,34 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/heraldlb/herald/frr/conf"
 )
 
-// ErrUnavailable reports that a daemon could not be reached, or that its
-// connection broke: nothing is known about what it did with the commands that
-// were not answered. Dial again later.
+// ErrUnavailable reports that a daemon could not be reached, or that its connection
+// broke. The daemon may or may not have carried out the commands that it did not
+// answer. Dial again later.
 var ErrUnavailable = errors.New("daemon unavailable")
 
 // errProtocol reports bytes that are not a reply of the vty protocol.
 var errProtocol = errors.New("not a vty reply")
 
 const (
-	// window bounds the bytes of commands that were sent and not yet answered.
-	// It is below any default size of a Unix socket's buffer, so that writing
-	// never waits for a daemon that itself waits for its replies to be read.
+	// window limits the bytes of commands that were sent and not answered yet. It is
+	// smaller than the default buffer of a Unix socket. A write therefore never waits
+	// for a daemon that waits for its replies to be read.
 	window = 32 << 10
 
-	// maxOutput bounds one reply. The largest expected is a full table of
-	// advertised routes in JSON, about 500 bytes a prefix.
+	// maxOutput limits one reply. The largest one expected is a full table of
+	// advertised routes in JSON, with about 500 bytes a prefix.
 	maxOutput = 256 << 20
 )
 
 // A Conn is a connection to the vty socket of one daemon. It is not safe for
 // concurrent use.
 //
-// The protocol is that of FRR's vtysh: a command is its text and a NUL; a reply
-// is text, three NULs and one status byte. The replies come in the order of the
+// The protocol is that of FRR's vtysh. A command is a text and a NUL. A reply is a
+// text, three NULs and one status byte. The replies come in the order of the
 // commands, so that many commands can be sent before the first reply is read.
 type Conn struct {
 	name string // daemon, for errors
@@ -46,8 +50,8 @@ type Conn struct {
 	r    *bufio.Reader
 	w    *bufio.Writer
 
-	// serial keeps one command in flight. mgmtd, which works on one at a time in
-	// the background, forgets commands that it has read while it does.
+	// serial keeps one command in flight. mgmtd carries out one command at a time in
+	// the background, and forgets commands that it reads meanwhile.
 	serial bool
 }
 
@@ -83,40 +87,39 @@ func NewConn(name string, nc net.Conn) *Conn {
 // Close closes the connection.
 func (c *Conn) Close() error { return c.c.Close() }
 
-// lost reports whether the daemon has closed the connection while nothing was
-// asked of it. It takes a millisecond if not.
-func (c *Conn) lost() bool {
+// Lost reports whether the daemon has closed the connection since the last command.
+// It takes a millisecond if it has not.
+func (c *Conn) Lost() bool {
 	c.c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	defer c.c.SetReadDeadline(time.Time{})
 	_, err := c.r.Peek(1)
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// Run sends one command and returns what it printed. A command that FRR refused
+// Run sends one command and returns its output. If FRR refuses the command, the error
 // is a *CommandError.
 //
-// When ctx ends first, or the connection breaks, the Conn is closed: a reply
-// that was not read would be taken for that of the next command.
+// When ctx ends first, or the connection breaks, the Conn is closed. Otherwise the
+// reply that was not read would count as the reply to the next command.
 func (c *Conn) Run(ctx context.Context, command string) (string, error) {
 	replies, err := c.Batch(ctx, []string{command})
 	if err != nil {
 		return "", err
 	}
 	if r := replies[0]; !r.Status.OK(r.Output) {
-		return r.Output, newCommandError(c.name, command, r)
+		return r.Output, NewCommandError(c.name, command, r)
 	}
 	return replies[0].Output, nil
 }
 
-// Batch sends the commands without waiting for each one's reply and returns one
-// reply for each, in order. A refused command does not stop those after it and
-// is not an error here: see Reply.Status. When ctx ends first, or the connection
-// breaks, Batch returns the replies it has with the error, and the Conn is
-// closed.
+// Batch sends the commands without waiting for each reply, and returns one reply for
+// each, in order. A refused command does not stop those after it and is not an error:
+// see Reply.Status. When ctx ends first, or the connection breaks, Batch returns the
+// replies it has and the error, and the Conn is closed.
 func (c *Conn) Batch(ctx context.Context, commands []string) ([]Reply, error) {
 	for _, cmd := range commands {
 		if strings.IndexByte(cmd, 0) >= 0 || strings.IndexByte(cmd, '\n') >= 0 {
-			return nil, fmt.Errorf("%s: command %q: NUL or newline inside", c.name, Redact(cmd))
+			return nil, fmt.Errorf("%s: command %q: NUL or newline inside", c.name, conf.Redact(cmd))
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -132,13 +135,13 @@ func (c *Conn) Batch(ctx context.Context, commands []string) ([]Reply, error) {
 	}
 	c.c.Close()
 	if ctx.Err() != nil {
-		// Both: the caller's deadline is the cause, the daemon's silence the effect.
+		// Both: the daemon was silent until the caller's deadline.
 		return replies, fmt.Errorf("%s: no reply: %w: %w", c.name, ErrUnavailable, context.Cause(ctx))
 	}
 	return replies, fmt.Errorf("%s: %w: %w", c.name, ErrUnavailable, err)
 }
 
-// exchange keeps as many commands in flight as the window admits.
+// exchange keeps as many commands in flight as the window allows.
 func (c *Conn) exchange(commands []string) ([]Reply, error) {
 	replies := make([]Reply, 0, len(commands))
 	sent, inFlight := 0, 0
@@ -156,8 +159,8 @@ func (c *Conn) exchange(commands []string) ([]Reply, error) {
 		if err := c.w.Flush(); err != nil {
 			return replies, err
 		}
-		// Reading half of what is in flight before sending more keeps the writes
-		// large, while the daemon always has work.
+		// Half of the replies are read before more commands are sent. This keeps the
+		// writes large, and the daemon always has work.
 		for low := inFlight / 2; inFlight > low || (sent == len(commands) && len(replies) < sent); {
 			r, err := readReply(c.r)
 			if err != nil {
@@ -186,7 +189,7 @@ func readReply(r *bufio.Reader) (Reply, error) {
 	return Reply{Output: text, Status: Status(tail[2])}, nil
 }
 
-// readText reads up to the first NUL, which it drops.
+// readText reads up to the first NUL, and drops that.
 func readText(r *bufio.Reader) (string, error) {
 	var long []byte
 	for {
@@ -206,8 +209,7 @@ func readText(r *bufio.Reader) (string, error) {
 	}
 }
 
-// noEOF makes the end of the stream an error that says so: between a command and
-// its reply the stream must not end.
+// noEOF replaces io.EOF: the stream must not end between a command and its reply.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr_test
+package conf_test
 
 import (
 	"flag"
@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -33,11 +33,11 @@ func TestDiff(t *testing.T) {
 			for i := range a.Files {
 				parts[a.Files[i].Name] = &a.Files[i]
 			}
-			running := frr.Parse(string(parts["running"].Data))
-			wanted := frr.Parse(string(parts["wanted"].Data))
+			running := conf.Parse(string(parts["running"].Data))
+			wanted := conf.Parse(string(parts["wanted"].Data))
 
 			var got strings.Builder
-			for _, c := range frr.Diff(running, wanted) {
+			for _, c := range conf.Diff(running, wanted) {
 				got.WriteString(c.String())
 				if c.Down != (status.PeerID{}) {
 					got.WriteString(", if " + c.Down.String() + " is down")
@@ -53,14 +53,14 @@ func TestDiff(t *testing.T) {
 			if diff := cmp.Diff(string(parts["commands"].Data), got.String()); diff != "" {
 				t.Errorf("commands (-want +got):\n%s", diff)
 			}
-			if again := frr.Diff(wanted, wanted); len(again) > 0 {
+			if again := conf.Diff(wanted, wanted); len(again) > 0 {
 				t.Errorf("from the wanted to the wanted: %v", again)
 			}
 		})
 	}
 }
 
-// A session ends by some changes of its neighbor, and the commands say why.
+// Some changes of a neighbor reset its session, and the commands say why.
 func TestDiffResets(t *testing.T) {
 	const running = `router bgp 64512
  neighbor 192.0.2.1 remote-as 64513
@@ -81,7 +81,7 @@ exit
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string
-			for _, c := range frr.Diff(frr.Parse(running), frr.Parse(strings.Replace(running, tt.old, tt.new, 1))) {
+			for _, c := range conf.Diff(conf.Parse(running), conf.Parse(strings.Replace(running, tt.old, tt.new, 1))) {
 				if c.Resets != "" {
 					got = append(got, c.Resets+": "+c.Reason)
 				}

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr
+package conf
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/heraldlb/herald/status"
 )
 
-// hold keeps the sessions of the neighbors that the commands from first on make
-// from being opened, and returns those neighbors. bgpd opens a session as soon as
-// zebra tells it that the neighbor can be reached, whether or not the families of
-// the neighbor are known by then. It ends one that it has opened without them;
-// after that FRR 8 tries again in a second or two, and FRR 10 may not.
+// hold shuts down the neighbors that the commands from first on create, and returns
+// them. bgpd opens a session as soon as zebra reports that the neighbor can be
+// reached, even if the neighbor's families are not configured yet. It closes a
+// session that it has opened without them. FRR 8 then tries again in a second or two,
+// but FRR 10 may not.
 func (d *differ) hold(first int, known map[string]bool) (held []string) {
 	made := slices.Clone(d.commands[first:])
 	d.commands = d.commands[:first]
 	for _, c := range made {
 		d.commands = append(d.commands, c)
 		peer, attr, ok := cutNeighbor(c.Text)
-		if ok && c.adds() && !known[peer] && makesNeighbor(attr) {
+		if ok && c.Adds() && !known[peer] && makesNeighbor(attr) {
 			d.add(c.Context, Line{Text: "neighbor " + peer + " shutdown"})
 			held = append(held, peer)
 		}
@@ -26,10 +28,10 @@ func (d *differ) hold(first int, known map[string]bool) (held []string) {
 	return held
 }
 
-// start has bgpd open the sessions with neighbors at once, unless they are open:
-// that is what it does when it is told how often to try. By itself it waits for
-// a second after a shutdown. After the end of BFD, without which FRR 10 did not
-// try, it would go on not trying.
+// start makes bgpd open the sessions with neighbors at once, unless they are open: it
+// does so when "timers connect" is set. By itself it waits for a second after a
+// shutdown. FRR 10 does not try while it waits for BFD, and would not start to try
+// after BFD is removed.
 func (d *differ) start(ctx []Line, peers []string, want Section) {
 	for _, s := range want.Sub {
 		if peer, attr, ok := cutNeighbor(s.Text); ok && neighborKey(attr) == "timers connect" && slices.Contains(peers, peer) {
@@ -38,7 +40,7 @@ func (d *differ) start(ctx []Line, peers []string, want Section) {
 	}
 }
 
-// unguarded returns the neighbors that stay, but without BFD.
+// unguarded returns the neighbors that stay and lose BFD.
 func unguarded(have, want Section) []string {
 	var all []string
 	for _, s := range have.Sub {
@@ -49,10 +51,10 @@ func unguarded(have, want Section) []string {
 	return all
 }
 
-// retry has bgpd try again to open the sessions of neighbors that were there, for which
-// there are commands, and that are down: what was wrong may have been put right. By
-// itself it waits twice as long after each refusal, up to two minutes; RFC 4271,
-// Section 8.1.1, DampPeerOscillations. After a "clear" it waits for one second.
+// retry makes bgpd retry the sessions that are down with neighbors that stay and whose
+// configuration changes: the change may be what they lacked. By itself bgpd waits twice
+// as long after each refusal, up to two minutes; RFC 4271, Section 8.1.1,
+// DampPeerOscillations. After a "clear" it waits for one second.
 func (d *differ) retry(commands []Command, have, want Section, resets []Command) {
 	known, stay, done := neighbors(have), neighbors(want), make(map[string]bool)
 	for _, c := range resets {
@@ -61,21 +63,22 @@ func (d *differ) retry(commands []Command, have, want Section, resets []Command)
 	for _, c := range commands {
 		peer, attr, ok := cutNeighbor(c.Text)
 		if !ok || !known[peer] || !stay[peer] || done[peer] || neighborKey(attr) == "timers connect" {
-			continue // how often to try has bgpd try now
+			continue // "timers connect" makes bgpd try now
 		}
 		done[peer] = true
-		d.exec(Command{Line: Line{Text: clearOf(want) + " " + peer}, Down: peerID(vrfOf(want.Text), peer)})
+		d.exec(Command{Line: Line{Text: clearOf(want) + " " + peer}, Down: status.PeerOf(vrfOf(want.Text), peer)})
 	}
 }
 
-// unguard removes BFD from neighbors that stay and whose BFD is to end, and from those
-// for which it has to restart, as they are reached in another way. It returns the
-// lines of the router that are left then.
+// unguard removes BFD from neighbors that lose it, and from neighbors for which it has
+// to restart because they are reached in another way. It returns the lines of the
+// router that are left.
 //
-// bgpd makes a BFD session when it reads "bfd", of the kind that the neighbor is at that
-// time. When that changes it takes the session back, and makes another only if it
-// knows its own address; but FRR 10.2 and 10.3 go on to believe what the first was
-// last, and with a session of BFD that was down open none of BGP any more.
+// bgpd creates a BFD session when it reads "bfd". Whether it is a single-hop or a
+// multihop session depends on the neighbor at that time. When this changes, bgpd
+// removes the session, and creates another only if it knows its own address. FRR 10.2
+// and 10.3 keep the state of the first BFD session: if it was down, they do not open
+// the BGP session any more.
 func (d *differ) unguard(ctx []Line, have, want Section) []Section {
 	gone := make(map[string]bool) // lines
 	before, after := reaches(have), reaches(want)
@@ -96,9 +99,8 @@ func (d *differ) unguard(ctx []Line, have, want Section) []Section {
 	return slices.DeleteFunc(slices.Clone(have.Sub), func(s Section) bool { return gone[s.Text] })
 }
 
-// resource removes the source addresses that stay, but are wanted after a line for BFD
-// that is set, of neighbors that are reached in another way: their sessions are reset in
-// any case.
+// resource removes source addresses that stay but have to be set after BFD is. It does
+// so for neighbors that are reached in another way, whose sessions are reset anyway.
 func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool, moved func(peer string) bool) {
 	guarded := make(map[string]bool)
 	for _, s := range want.Sub {
@@ -114,9 +116,9 @@ func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool, 
 	}
 }
 
-// reaches returns for each neighbor the lines that say how it is reached, in order of
-// their text: what kind of BFD session is with it depends on them, and bgpd resets its
-// session for each.
+// reaches returns for each neighbor the lines that say how it is reached, in the order
+// of their text. The kind of its BFD session depends on them, and bgpd resets the
+// session when one changes.
 func reaches(router Section) map[string]string {
 	lines := make(map[string][]string)
 	for _, s := range router.Sub {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr_test
+package conf_test
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 func TestParse(t *testing.T) {
@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, frr.Parse(tt.text).String()); diff != "" {
+			if diff := cmp.Diff(tt.want, conf.Parse(tt.text).String()); diff != "" {
 				t.Errorf("Parse(%q) (-want +got):\n%s", tt.text, diff)
 			}
 		})
@@ -53,7 +53,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseNumbersLines(t *testing.T) {
-	c := frr.Parse("!\nhostname n1\n\nbfd\n profile a\n  passive-mode\n")
+	c := conf.Parse("!\nhostname n1\n\nbfd\n profile a\n  passive-mode\n")
 	if got := c.Sections[0].No; got != 2 {
 		t.Errorf("hostname is on line %d, want 2", got)
 	}
@@ -63,7 +63,7 @@ func TestParseNumbersLines(t *testing.T) {
 }
 
 func TestFor(t *testing.T) {
-	whole := frr.Parse(`frr defaults traditional
+	whole := conf.Parse(`frr defaults traditional
 hostname n1
 log syslog informational
 ip nht resolve-via-default
@@ -86,19 +86,22 @@ bfd
 	}
 }
 
-// TestDiffFromRecorded has each version of FRR run what it was recorded to run,
-// and wants the same again: as the wanted text has it, and as FRR prints it.
+// versions are the versions of FRR that testdata has recordings of.
+var versions = []string{"frr-8.4.4", "frr-10.3"}
+
+// TestDiffFromRecorded compares the recorded configuration of each version of FRR with
+// itself: once as FRR prints it and once as a wanted text.
 func TestDiffFromRecorded(t *testing.T) {
 	for _, v := range versions {
-		for _, daemon := range frr.Daemons {
-			text, err := os.ReadFile(filepath.Join("testdata", v.name, daemon+".conf"))
+		for _, daemon := range conf.Daemons {
+			text, err := os.ReadFile(filepath.Join("testdata", v, daemon+".conf"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			running := frr.Parse(string(text))
-			wanted := frr.Parse(running.String()).For(daemon)
-			if commands := frr.Diff(running, wanted); len(commands) > 0 {
-				t.Errorf("%s, %s: not the same: %v", v.name, daemon, commands)
+			running := conf.Parse(string(text))
+			wanted := conf.Parse(running.String()).For(daemon)
+			if commands := conf.Diff(running, wanted); len(commands) > 0 {
+				t.Errorf("%s, %s: not the same: %v", v, daemon, commands)
 			}
 		}
 	}
@@ -106,8 +109,8 @@ func TestDiffFromRecorded(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, v := range versions {
-		for _, daemon := range frr.Daemons {
-			text, err := os.ReadFile(filepath.Join("testdata", v.name, daemon+".conf"))
+		for _, daemon := range conf.Daemons {
+			text, err := os.ReadFile(filepath.Join("testdata", v, daemon+".conf"))
 			if err != nil {
 				f.Fatal(err)
 			}
@@ -118,12 +121,12 @@ func FuzzParse(f *testing.F) {
 	f.Add("bfd\n profile a\n  echo-interval 60\n  echo-interval 50\n")
 	f.Add("route-map a permit 1\n set community no-export 1:1\n set community x\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		once := frr.Parse(text)
-		again := frr.Parse(once.String())
+		once := conf.Parse(text)
+		again := conf.Parse(once.String())
 		if diff := cmp.Diff(once.String(), again.String()); diff != "" {
 			t.Fatalf("parsed, printed and parsed (-once +again):\n%s", diff)
 		}
-		if commands := frr.Diff(once, again); len(commands) > 0 {
+		if commands := conf.Diff(once, again); len(commands) > 0 {
 			t.Fatalf("differs from itself: %v", commands)
 		}
 	})

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package frr_test
+package conf_test
 
 import (
 	"testing"
 
-	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 func TestWithout(t *testing.T) {
@@ -44,8 +44,8 @@ exit
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := frr.Parse(running).Without(frr.Parse(tt.other), frr.Parse(tt.keep)).String()
-			if want := frr.Parse(tt.want).String(); got != want {
+			got := conf.Parse(running).Without(conf.Parse(tt.other), conf.Parse(tt.keep)).String()
+			if want := conf.Parse(tt.want).String(); got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
 			}
 		})
