@@ -8,9 +8,16 @@ MAKEFLAGS     += --warn-undefined-variables --no-print-directory
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 DAEMONS  := herald-controller herald-agent herald-frr heraldctl
-GO_BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)"
-UNIT     := $(shell go list ./... | grep -v '/lab$$\|/lab/')
+LDFLAGS  := -s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)
+UNIT      = $(shell go list ./... | grep -v '/lab$$\|/lab/')
 FUZZTIME ?= 1m
+RECORD   := bin/tests.json
+REPORT   := go run ./hack/testreport -record $(RECORD)
+
+# All that is compiled without the race detector, for binaries, tests and checks,
+# is compiled with the same flags, so that no package is compiled twice.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
 
 # How many areas of the lab are tested at once: tests wait more than they compute. The
 # area that measures time waits until it is alone.
@@ -26,14 +33,15 @@ setup: ## install what the demo and the lab need (Debian 12, as root)
 
 .PHONY: build
 build: ## build the binaries into bin/
-	@$(GO_BUILD) -o bin/ $(addprefix ./cmd/,$(DAEMONS))
+	@echo "build: $(DAEMONS)"
+	@go build -ldflags "$(LDFLAGS)" -o bin/ $(DAEMONS:%=./cmd/%)
 
 .PHONY: lab-bin
-lab-bin: build ## build what the lab runs: a Kubernetes in one binary (minutes when cold)
-	@mkdir -p bin/lab
-	@[[ -x bin/lab/herald-kube ]] || echo "build bin/lab/herald-kube: etcd, kube-apiserver, kube-controller-manager and kube-proxy; 5 to 10 minutes when nothing is cached"
-	@go build -C lab/kube -trimpath -gcflags=all="-N -l" -ldflags "-s -w" -o ../../bin/lab/herald-kube .
-	@CGO_ENABLED=0 go build -trimpath -o bin/herald-lab ./cmd/herald-lab
+lab-bin: ## build what the lab runs: the binaries, and a Kubernetes in one (minutes when cold)
+	@echo "build: $(DAEMONS) herald-lab"
+	@go build -ldflags "$(LDFLAGS)" -o bin/ $(DAEMONS:%=./cmd/%) ./cmd/herald-lab
+	@[[ -x bin/lab/herald-kube ]] || echo "build: lab/herald-kube, which is etcd, an API server, controllers and kube-proxy; minutes when nothing is cached"
+	@go build -C lab/kube -gcflags='k8s.io/kubernetes/...=-N -l -dwarf=false' -ldflags "-s -w" -o ../../bin/lab/herald-kube .
 
 .PHONY: check
 check: ## what CI runs before the tests: formats, tidy modules, generated files, vet, staticcheck
@@ -44,13 +52,25 @@ check: ## what CI runs before the tests: formats, tidy modules, generated files,
 	@echo "check: staticcheck"; go tool staticcheck ./...
 
 .PHONY: test
-test: setup lab-bin ## set up, then run every test, the lab's end-to-end tests included
+test: ## set up, then run every test, the lab's end-to-end tests included
+	@rm -f $(RECORD)
+	@$(MAKE) setup lab-bin test-packages test-lab test-demo
+	@go run ./hack/testreport -table $(RECORD)
+
+.PHONY: test-packages
+test-packages:
 	@echo "test: packages, with the race detector"
-	@go test -race $(UNIT)
-	@hack/frr-root >/dev/null
+	@CGO_ENABLED=1 go test -json -race -parallel 4 $(UNIT) | $(REPORT)
+
+.PHONY: test-lab
+test-lab:
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
 	@git -c safe.directory='*' rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null || echo "test: no commit before HEAD in this checkout: agent and herald-frr are not run with the other of the version before, its golden files stand for it"
-	@go test -count=1 -timeout 40m -p $(AREAS) ./lab/...
+	@hack/frr-root >/dev/null
+	@go test -json -count=1 -timeout 40m -p $(AREAS) ./lab/... | $(REPORT)
+
+.PHONY: test-demo
+test-demo:
 	@echo "test: the demo, step by step"
 	@bin/herald-lab demo
 

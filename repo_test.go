@@ -52,6 +52,8 @@ var imports = map[string][]string{
 	"kube/lease":  {},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
+
+	"hack/testreport": {},
 }
 
 // restricted names packages that may be imported in few places, and why.
@@ -148,6 +150,36 @@ func TestPureClocks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLabKubeVersions wants lab/kube to use the versions of Herald's own module:
+// otherwise what both need is compiled twice, which takes minutes.
+func TestLabKubeVersions(t *testing.T) {
+	ours, kube := requirements(t, "go.mod"), requirements(t, "lab/kube/go.mod")
+	for _, name := range slices.Sorted(maps.Keys(kube)) {
+		if our, ok := ours[name]; ok && our != kube[name] {
+			t.Errorf("lab/kube requires %s %s, Herald %s; in lab/kube, run go get %[1]s@%[3]s", name, kube[name], our)
+		}
+	}
+}
+
+// requirements returns the versions of the modules that a go.mod file requires.
+func requirements(t *testing.T, file string) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if name, version, ok := strings.Cut(strings.TrimSpace(line), " v"); ok && strings.HasPrefix(line, "\t") {
+			versions[name], _, _ = strings.Cut("v"+version, " ")
+		}
+	}
+	if len(versions) == 0 {
+		t.Fatalf("%s: no requirements", file)
+	}
+	return versions
 }
 
 func TestPackageComments(t *testing.T) {

@@ -25,6 +25,7 @@ import (
 // Where the endpoints of Services are is read where that is allowed, and news of
 // those alone that nobody announces.
 func TestAnnouncementsReach(t *testing.T) {
+	t.Parallel()
 	client := fake.NewClientset(
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}},
 		newSlice("a-1", "a", "n1"),

@@ -379,6 +379,7 @@ func TestResourcesAnnotations(t *testing.T) {
 }
 
 func TestResourcesNotInstalled(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t)
 	r := newResources(t, c, func() {})
 	if doc, _ := r.Document(); doc.Err == nil || doc.Resources != nil {
@@ -395,6 +396,7 @@ func TestResourcesNotInstalled(t *testing.T) {
 }
 
 func TestResourceStatus(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -424,6 +426,7 @@ func TestResourceStatus(t *testing.T) {
 }
 
 func TestState(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.Set(reconcile.State{Known: true, Errors: []string{"pool p overlaps"}})

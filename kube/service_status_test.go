@@ -103,6 +103,7 @@ func (a *api) left(plural, name, node, service string) {
 }
 
 func TestServiceStatus(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes", "pods")
 	a.set("nodes", "n1", "", 1)
 	a.set("pods", "agent-1", "", 1)
@@ -187,6 +188,7 @@ func TestServiceStatusTakeover(t *testing.T) {
 // A change is as many writes among a thousand Services as among none, and without
 // one there are none.
 func TestServiceStatusWrites(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	n := &announcing{}
 	w := kube.NewServiceStatus(kube.ServiceStatusOptions{Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
@@ -275,6 +277,7 @@ func TestServiceStatusMany(t *testing.T) {
 }
 
 func TestServiceStatusNotInstalled(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, "nodes")
 	var log strings.Builder
 	var mu sync.Mutex

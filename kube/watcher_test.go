@@ -25,7 +25,7 @@ import (
 // eventually fails the test if a condition does not come true in time.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
 	look := time.NewTicker(time.Millisecond)
 	defer look.Stop()
@@ -33,7 +33,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		select {
 		case <-look.C:
 		case <-deadline.C:
-			t.Fatalf("not in 10 s: %s", what)
+			t.Fatalf("not in 30 s: %s", what)
 		}
 	}
 }

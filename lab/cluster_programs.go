@@ -135,15 +135,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) (*Process, error) {
 
 func (c *Cluster) startManager(ctx context.Context) (*Process, error) {
 	return c.run(ctx, "kube-controller-manager", "kube-controller-manager", c.opts.Namespace,
-		"--kubeconfig="+c.Kubeconfig(managerUser),
-		"--controllers=endpointslice-controller,namespace-controller,serviceaccount-controller",
-		"--leader-elect=false",
-		"--secure-port=0",
-		// Its default of 20 requests a second would take a minute for the
-		// EndpointSlices of 1,000 Services.
-		"--kube-api-qps=1000",
-		"--kube-api-burst=2000",
-	)
+		"--kubeconfig="+c.Kubeconfig(managerUser))
 }
 
 // StartKubeProxy starts a node's kube-proxy, in nftables mode, in the node's
@@ -153,13 +145,7 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 	p, err := c.run(ctx, "kube-proxy", "kube-proxy-"+node, namespace,
 		"--kubeconfig="+c.Kubeconfig(proxyUser),
 		"--hostname-override="+node,
-		"--proxy-mode=nftables",
 		"--cluster-cidr="+join(c.opts.PodCIDRs),
-		// Connection tracking stays as it is: its size belongs to the whole machine,
-		// and can be set in no network namespace but the first.
-		"--conntrack-max-per-core=0",
-		"--conntrack-tcp-timeout-established=0",
-		"--conntrack-tcp-timeout-close-wait=0",
 	)
 	if err != nil {
 		return nil, err
