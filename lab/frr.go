@@ -281,7 +281,7 @@ func (f *FRR) running(daemons []string) []*Process {
 	var live []*Process
 	for _, d := range daemons {
 		p := f.procs[d]
-		if p != nil && !p.ended() {
+		if p != nil && !p.Ended() {
 			live = append(live, p)
 		}
 	}

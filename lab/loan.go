@@ -68,10 +68,10 @@ func (s *Standard) lend(ctx context.Context, conn net.Conn) {
 		terms.Err = err.Error()
 	}
 	if terms.Err == "" {
-		terms.Stack.Network, terms.Cluster = s.Topology.opts, s.Cluster.opts
+		terms.Stack.Network, terms.Cluster = s.Topology.opts, s.Cluster.Options()
 		s.visit(func(name string, p *Process) *Process {
-			if p != nil && !p.ended() {
-				terms.Processes[name] = p.pid
+			if p != nil && !p.Ended() {
+				terms.Processes[name] = p.PID()
 			}
 			return p
 		})
@@ -98,12 +98,10 @@ func (s *Standard) restart() error {
 
 // mend starts what has ended.
 func (s *Standard) mend(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if s.Cluster.apiServer.ended() {
-		if err := s.Cluster.StartAPIServer(ctx); err != nil {
-			return err
-		}
+	if err := s.Cluster.Mend(ctx); err != nil {
+		return err
 	}
 	for _, f := range s.frrs() {
 		if len(f.Running()) == len(f.Daemons()) {
@@ -118,18 +116,18 @@ func (s *Standard) mend(ctx context.Context) (err error) {
 		}
 	}
 	for _, d := range slices.Concat(s.Controllers, s.Agents) {
-		if d.process.ended() {
+		if d.process.Ended() {
 			if err := d.Start(); err != nil {
 				return err
 			}
 		}
 	}
-	if s.IBGP.process.ended() {
+	if s.IBGP.process.Ended() {
 		if s.IBGP, err = s.StartGoBGP(ctx, s.ibgpOptions()); err != nil {
 			return err
 		}
 	}
-	if s.EBGP.process.ended() {
+	if s.EBGP.process.Ended() {
 		s.EBGP, err = s.StartGoBGP(ctx, s.ebgpOptions())
 	}
 	return err
@@ -140,9 +138,7 @@ func (s *Standard) visit(fn func(name string, p *Process) *Process) {
 	for _, d := range slices.Concat(s.Controllers, s.Agents) {
 		d.process = fn(d.Name, d.process)
 	}
-	s.Cluster.etcd = fn("etcd", s.Cluster.etcd)
-	s.Cluster.apiServer = fn("kube-apiserver", s.Cluster.apiServer)
-	s.Cluster.manager = fn("kube-controller-manager", s.Cluster.manager)
+	s.Cluster.Visit(fn)
 	s.IBGP.process = fn("ibgp", s.IBGP.process)
 	s.EBGP.process = fn("ebgp", s.EBGP.process)
 	for _, f := range s.frrs() {
@@ -183,11 +179,8 @@ func borrow(ctx context.Context, terms loan) (*Standard, error) {
 		return nil, err
 	}
 	s := &Standard{Stack: &Stack{Topology: t, opts: terms.Stack}}
-	access, err := readAccess(terms.Cluster.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if s.Cluster, err = connectCluster(terms.Cluster, access); err != nil {
+	var err error
+	if s.Cluster, err = AttachCluster(terms.Cluster); err != nil {
 		return nil, err
 	}
 	if s.pods, err = ReadPods(terms.Stack.Manifests); err != nil {
@@ -203,7 +196,7 @@ func borrow(ctx context.Context, terms loan) (*Standard, error) {
 		return nil, err
 	}
 	s.visit(func(name string, _ *Process) *Process {
-		p, failed := adopt(name, terms.Processes[name])
+		p, failed := Adopt(name, terms.Processes[name])
 		err = errors.Join(err, failed)
 		return p
 	})
@@ -238,7 +231,7 @@ func (t *Topology) find() error {
 // giveBack ends what this process has started in the lab, and gives the lab back.
 func (s *Standard) giveBack() error {
 	s.visit(func(_ string, p *Process) *Process {
-		if p != nil && !p.lent && !p.ended() {
+		if p != nil && !p.Lent() && !p.Ended() {
 			_ = p.Kill(unix.SIGKILL)
 			<-p.Done()
 		}

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,9 +115,9 @@ func Start(ctx context.Context, opts ProcessOptions) (*Process, error) {
 	return p, nil
 }
 
-// adopt returns a program that another process has started as Start does. How it
+// Adopt returns a program that another process has started as Start does. How it
 // ends stays unknown.
-func adopt(name string, pid int) (*Process, error) {
+func Adopt(name string, pid int) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("find %s, process %d: %w", name, pid, err)
@@ -193,8 +194,29 @@ func (p *Process) PID() int { return p.pid }
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// ended reports whether the program has ended.
-func (p *Process) ended() bool {
+// Await polls until ready reports no error. It gives up when ctx is done, or when the
+// program has ended.
+func (p *Process) Await(ctx context.Context, every time.Duration, ready func(context.Context) error) error {
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return cmp.Or(p.Wait(), fmt.Errorf("%s ended before it was ready", p.name))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w%s", p.name, err, p.tail.quote())
+		case <-time.After(every):
+		}
+	}
+}
+
+// Lent reports whether another process started the program.
+func (p *Process) Lent() bool { return p.lent }
+
+// Ended reports whether the program has ended.
+func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
 		return true

@@ -27,7 +27,7 @@ const (
 // mountSecret waits until a controller has made the Secret of the agents, and gives
 // it to their pods as kubelets would.
 func (s *Stack) mountSecret(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var secret *corev1.Secret
 	err := pollProcess(ctx, s.Controllers[0].Process(), func() (err error) {
@@ -64,9 +64,8 @@ func (s *Stack) mountSecret(ctx context.Context) error {
 // and who it is there.
 func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
 	dir := filepath.Join(s.Dir, opts.Name+"-account")
-	files := map[string]string{
-		"token": s.Cluster.access.tokens[user], "ca.crt": string(s.Cluster.access.ca), "namespace": HeraldNamespace,
-	}
+	token, authority := s.Cluster.Credentials(user)
+	files := map[string]string{"token": token, "ca.crt": authority, "namespace": HeraldNamespace}
 	group := opts.GID
 	if len(opts.Groups) > 0 {
 		group = opts.Groups[0]
@@ -74,7 +73,7 @@ func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
 	if err := projected(dir, group, files); err != nil {
 		return err
 	}
-	server := s.Cluster.server
+	server := s.Cluster.Server()
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
 	opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
 	opts.Dir = filepath.Join(s.Dir, opts.Name+"-image")

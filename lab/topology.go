@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// startTimeout bounds each wait for something that starts.
+const startTimeout = time.Minute
+
 // downTimeout is how long taking a lab down may take.
 const downTimeout = 10 * time.Second
 

@@ -253,7 +253,7 @@ func addAddresses(nl *netlink.Handle, name string, addrs ...netip.Prefix) error 
 // usable waits until a link's IPv6 addresses can be used. Even without duplicate address
 // detection the kernel leaves that to a worker.
 func usable(nl *netlink.Handle, link netlink.Link) error {
-	for start := time.Now(); time.Since(start) < readyTimeout; time.Sleep(time.Millisecond) {
+	for start := time.Now(); time.Since(start) < startTimeout; time.Sleep(time.Millisecond) {
 		addrs, err := nl.AddrList(link, netlink.FAMILY_V6)
 		if err != nil {
 			return fmt.Errorf("list addresses of link %s: %w", link.Attrs().Name, err)
