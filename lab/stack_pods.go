@@ -111,11 +111,11 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		if err := s.serviceAccount(&opts, Controller); err != nil {
 			return nil, err
 		}
-		process, err := opts.process()
+		run, err := opts.process()
 		if err != nil {
 			return nil, err
 		}
-		return Start(s.life, process)
+		return Start(s.life, run)
 	}
 	return d, nil
 }
