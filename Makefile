@@ -9,7 +9,7 @@ MAKEFLAGS     += --warn-undefined-variables --no-print-directory
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 DAEMONS  := herald-controller herald-agent herald-frr heraldctl
 LDFLAGS  := -s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)
-UNIT      = $(shell go list ./... | grep -v '/lab$$')
+UNIT      = $(shell go list ./... | grep -v '/lab$$\|/lab/')
 FUZZTIME ?= 1m
 RECORD   := bin/tests.json
 REPORT   := go run ./hack/testreport -record $(RECORD)
@@ -19,9 +19,9 @@ REPORT   := go run ./hack/testreport -record $(RECORD)
 export CGO_ENABLED := 0
 export GOFLAGS     := $(filter-out -trimpath,$(shell go env GOFLAGS)) -trimpath
 
-# The lab's tests without a part of FRR's. All others run with two versions of FRR:
-# the machine's and that of Debian 13.
-NO_FRR_TESTS := ^Test(Allocation|Cluster|Layer2|Manifests|Poll|Process|Resources(Adopt|EveryRule|OverOthers|Pools|Rules|Schema|ServiceL2Status|ServiceStatusWrites|Sources|States)$$)
+# How many areas of the lab are tested at once: tests wait more than they compute. The
+# area that measures time waits until it is alone.
+AREAS    ?= $(shell echo $$(($$(nproc) + 1)))
 
 .PHONY: help
 help: ## show this help
@@ -66,9 +66,8 @@ test-packages:
 test-lab:
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
 	@git -c safe.directory='*' rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null || echo "test: no commit before HEAD in this checkout: agent and herald-frr are not run with the other of the version before, its golden files stand for it"
-	@go test -json -count=1 -timeout 75m ./lab | $(REPORT)
-	@echo "test: lab, what drives FRR, with the FRR of Debian 13"
-	@root=$$(hack/frr-root); HERALD_LAB_FRR_ROOT=$$root go test -json -count=1 -timeout 45m -skip '$(NO_FRR_TESTS)' ./lab -apply.seed=3 | $(REPORT)
+	@hack/frr-root >/dev/null
+	@go test -json -count=1 -timeout 40m -p $(AREAS) ./lab/... | $(REPORT)
 
 .PHONY: test-demo
 test-demo:

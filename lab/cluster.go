@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -107,11 +106,40 @@ func newCluster(opts ClusterOptions) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, port)}
-	if c.access, err = newAccess(opts.Dir, c.server); err != nil {
+	opts.Port = port
+	server := netip.AddrPortFrom(opts.ListenAddr, port)
+	access, err := newAccess(opts.Dir, server)
+	if err != nil {
 		return nil, err
 	}
+	return connectCluster(opts, access)
+}
+
+// AttachCluster returns a Cluster that another process has started with these options,
+// which are those of [Cluster.Options]. [Cluster.Visit] gives it its processes.
+func AttachCluster(opts ClusterOptions) (*Cluster, error) {
+	access, err := readAccess(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("attach to cluster: %w", err)
+	}
+	return connectCluster(opts, access)
+}
+
+// Options returns what the Cluster was started with, its port among it.
+func (c *Cluster) Options() ClusterOptions { return c.opts }
+
+// Visit puts in the place of each process what a function makes of it.
+func (c *Cluster) Visit(fn func(name string, p *Process) *Process) {
+	c.etcd = fn("etcd", c.etcd)
+	c.apiServer = fn("kube-apiserver", c.apiServer)
+	c.manager = fn("kube-controller-manager", c.manager)
+}
+
+// connectCluster returns a Cluster with clients of its API server, which need not run.
+func connectCluster(opts ClusterOptions, access *access) (*Cluster, error) {
+	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, opts.Port), access: access}
 	config := c.RESTConfig(Admin)
+	var err error
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, err
 	}
@@ -180,6 +208,14 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 	})
 }
 
+// Mend starts the API server again if it has ended.
+func (c *Cluster) Mend(ctx context.Context) error {
+	if !c.apiServer.Ended() {
+		return nil
+	}
+	return c.StartAPIServer(ctx)
+}
+
 // StopAPIServer ends the API server as a crash does, and leaves everything else.
 func (c *Cluster) StopAPIServer() {
 	// Asked to end, it would first wait for its watches, up to a minute.
@@ -218,25 +254,20 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // RESTConfig is a client configuration for a user, unthrottled.
 func (c *Cluster) RESTConfig(user User) *rest.Config { return c.access.restConfig(user) }
 
+// Server is where the API server listens.
+func (c *Cluster) Server() netip.AddrPort { return c.server }
+
+// Credentials are a user's token, and the authority of the API server.
+func (c *Cluster) Credentials(user User) (token, authority string) {
+	return c.access.tokens[user], string(c.access.ca)
+}
+
 // Kubeconfig is the path of a user's kubeconfig file.
 func (c *Cluster) Kubeconfig(user User) string { return kubeconfigPath(c.opts.Dir, user) }
 
-// await polls until ready reports no error. It gives up when ctx is done, after
-// a minute, or when the program has ended.
+// await waits until a program serves, a minute at most.
 func (c *Cluster) await(ctx context.Context, p *Process, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	for {
-		err := ready(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.Done():
-			return cmp.Or(p.Wait(), fmt.Errorf("%s ended before it was ready", p.name))
-		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w%s", p.name, err, p.tail.quote())
-		case <-time.After(pollInterval):
-		}
-	}
+	return p.Await(ctx, pollInterval, ready)
 }

@@ -96,6 +96,20 @@ func newAccess(dir string, server netip.AddrPort) (*access, error) {
 	return a, nil
 }
 
+// readAccess reads what newAccess has written.
+func readAccess(dir string) (*access, error) {
+	a := &access{tokens: make(map[User]string)}
+	for user := range identities {
+		config, err := clientcmd.LoadFromFile(kubeconfigPath(dir, user))
+		if err != nil {
+			return nil, fmt.Errorf("kubeconfig of %s: %w", user, err)
+		}
+		a.server, a.ca = config.Clusters["lab"].Server, config.Clusters["lab"].CertificateAuthorityData
+		a.tokens[user] = config.AuthInfos[string(user)].Token
+	}
+	return a, nil
+}
+
 func kubeconfigPath(dir string, user User) string {
 	return filepath.Join(dir, string(user)+".kubeconfig")
 }

@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -15,15 +14,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
 
 // TestCluster does with one Cluster what end-to-end tests do: starting one for
@@ -153,11 +152,11 @@ subjects: [{kind: ServiceAccount, namespace: metallb-system, name: herald-agent}
 	if err := c.Apply(t.Context(), manifests); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the agent may list nodes", list)
+	e2e.Eventually(t, "the agent may list nodes", list)
 	if err := c.Delete(t.Context(), manifests); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the agent may not list nodes", func() error {
+	e2e.Eventually(t, "the agent may not list nodes", func() error {
 		if err := list(); !apierrors.IsForbidden(err) {
 			return fmt.Errorf("got %v, want it forbidden", err)
 		}
@@ -285,7 +284,7 @@ func testProxy(t *testing.T, c *lab.Cluster, node lab.Namespace) {
 		}
 	}()
 	for _, addr := range []string{svc.Spec.ClusterIP, "192.0.2.80"} {
-		eventually(t, addr+" reaches the backend", func() error {
+		e2e.Eventually(t, addr+" reaches the backend", func() error {
 			return node.Do(func() error {
 				conn, err := net.DialTimeout("tcp4", net.JoinHostPort(addr, "80"), time.Second)
 				if err != nil {
@@ -314,7 +313,7 @@ func testNamespace(t *testing.T, c *lab.Cluster) {
 	if err := namespaces.Delete(ctx, "short", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the namespace is gone", func() error {
+	e2e.Eventually(t, "the namespace is gone", func() error {
 		ns, err := namespaces.Get(ctx, "short", metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {
 			return fmt.Errorf("got %v, %v, want it not found", ns.Status, err)
@@ -450,24 +449,6 @@ func programsIn(t *testing.T, dir string) []string {
 		}
 	}
 	return found
-}
-
-// eventually polls until a check succeeds, for at most 20 seconds.
-func eventually(t *testing.T, what string, check func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: not in 20 seconds: %v", what, err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
 
 func addrs(texts ...string) []netip.Addr {

@@ -23,7 +23,8 @@ import (
 // started again. Only one goroutine at a time may do so.
 type Daemon struct {
 	Name string
-	Bin  string // optional: where its program is, of another version; empty means with the others
+	Bin  string   // optional: where its program is, of another version; empty means with the others
+	Args []string // optional: more arguments from its next start on
 
 	url     string       // of its HTTP server, as client reaches it
 	client  *http.Client // from where the daemon runs

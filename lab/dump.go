@@ -18,7 +18,7 @@ import (
 
 const (
 	// dumpLines is how many lines of each log a dump shows.
-	dumpLines = 30
+	dumpLines = 50
 
 	// dumpTimeout is how long a dump may take: a daemon may be frozen.
 	dumpTimeout = 20 * time.Second
@@ -28,6 +28,7 @@ const (
 // ends the lab is taken down, and if the test failed it is dumped first.
 func New(t testing.TB, opts Options) *Topology {
 	t.Helper()
+	NotAttached(t)
 	top, err := Up(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -75,6 +76,16 @@ func (t *Topology) Dump(ctx context.Context, w io.Writer) {
 			text, err := os.ReadFile(log)
 			section(w, m.Name+": "+filepath.Base(log), lastLines(text), err)
 		}
+	}
+}
+
+// Dump writes what is known of the lab, and the last lines of the logs of Herald's
+// daemons.
+func (s *Stack) Dump(ctx context.Context, w io.Writer) {
+	s.Topology.Dump(ctx, w)
+	for _, d := range slices.Concat(s.Controllers, s.Agents) {
+		text, err := os.ReadFile(s.LogFile(d.Name))
+		section(w, d.Name, lastLines(text), err)
 	}
 }
 

@@ -35,9 +35,9 @@ type FRR struct {
 	procs map[string]*Process // by daemon; ended ones stay until they are started again
 }
 
-// newFRR prepares FRR on a machine and its mount namespace; Start starts it.
-func newFRR(ctx context.Context, m *Machine, root string, bgpdArgs ...string) (*FRR, error) {
-	f := &FRR{
+// newFRR returns the FRR of a machine.
+func newFRR(m *Machine, root string, bgpdArgs ...string) *FRR {
+	return &FRR{
 		EtcDir:  m.Path("etc"),
 		RunDir:  m.Path("run"),
 		machine: m,
@@ -45,9 +45,14 @@ func newFRR(ctx context.Context, m *Machine, root string, bgpdArgs ...string) (*
 		args:    bgpdArgs,
 		procs:   make(map[string]*Process),
 	}
+}
+
+// prepare makes FRR's directories and the machine's mount namespace; Start starts it.
+func (f *FRR) prepare(ctx context.Context) error {
+	m, root := f.machine, f.root
 	uid, gid, err := frrUser(root)
 	if err != nil {
-		return nil, fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
+		return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
 	}
 	binds := []bind{{f.EtcDir, "/etc/frr"}, {f.RunDir, "/run/frr"}}
 	if root != "/" {
@@ -60,17 +65,17 @@ func newFRR(ctx context.Context, m *Machine, root string, bgpdArgs ...string) (*
 	}
 	for _, dir := range []string{f.EtcDir, f.RunDir} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
+			return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
 		}
 		if err := os.Chown(dir, uid, gid); err != nil {
-			return nil, fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
+			return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
 		}
 	}
 	// vtysh complains when this file is missing.
 	if err := os.WriteFile(filepath.Join(f.EtcDir, "vtysh.conf"), []byte("service integrated-vtysh-config\n"), 0o644); err != nil {
-		return nil, fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
+		return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
 	}
-	return f, m.unshareMounts(ctx, binds)
+	return m.unshareMounts(ctx, binds)
 }
 
 // frrUser returns the numbers of user and group frr in a file system.
@@ -192,11 +197,16 @@ func (f *FRR) Vtysh(ctx context.Context, commands ...string) (string, error) {
 
 // inRoot returns the command line that runs a program of FRR's file system.
 func (f *FRR) inRoot(name string, args ...string) []string {
+	return inRoot(f.root, name, args...)
+}
+
+// inRoot returns the command line that runs a program of a file system.
+func inRoot(root, name string, args ...string) []string {
 	line := append([]string{name}, args...)
-	if f.root == "/" {
+	if root == "/" {
 		return line
 	}
-	return append([]string{"chroot", f.root}, line...)
+	return append([]string{"chroot", root}, line...)
 }
 
 // Socket returns the path of a daemon's vty socket.
@@ -271,12 +281,7 @@ func (f *FRR) running(daemons []string) []*Process {
 	var live []*Process
 	for _, d := range daemons {
 		p := f.procs[d]
-		if p == nil {
-			continue
-		}
-		select {
-		case <-p.Done():
-		default:
+		if p != nil && !p.Ended() {
 			live = append(live, p)
 		}
 	}

@@ -13,19 +13,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
-
-var (
-	service  = netip.MustParsePrefix("198.51.100.7/32")
-	service6 = netip.MustParsePrefix("2001:db8:7::1/128")
-)
-
-// values compares netip's types, which have unexported fields.
-var values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 // A neighbor is a router that a node of these tests announces to.
 type neighbor struct {
@@ -73,7 +65,7 @@ router bgp 64512
 			fmt.Fprintf(&b, " neighbor %s password %s\n", to.addr, to.password)
 		}
 	}
-	for family, prefix := range map[string]netip.Prefix{"ipv4": service, "ipv6": service6} {
+	for family, prefix := range map[string]netip.Prefix{"ipv4": e2e.Service, "ipv6": e2e.Service6} {
 		fmt.Fprintf(&b, " address-family %s unicast\n  network %s\n", family, prefix)
 		for _, to := range neighbors {
 			if to.addr.Is4() != prefix.Addr().Is4() {
@@ -90,44 +82,16 @@ router bgp 64512
 	if err := n.FRR.Configure([]byte(b.String())); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.FRR.Load(deadline(t)); err != nil {
+	if err := n.FRR.Load(e2e.Deadline(t)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// serve has a node answer at the service addresses, port 80.
-func serve(t *testing.T, n *lab.Node) {
-	t.Helper()
-	var listen []netip.AddrPort
-	for _, p := range []netip.Prefix{service, service6} {
-		if err := n.AddLocal(p.Addr()); err != nil {
-			t.Fatal(err)
-		}
-		listen = append(listen, netip.AddrPortFrom(p.Addr(), 80))
-	}
-	if _, err := n.StartBackendAt(deadline(t), n.Name, listen...); err != nil {
-		t.Fatal(err)
-	}
-}
+func TestLabRouter(t *testing.T) { e2e.VersionsAtOnce(t, testLabRouter) }
 
-// serviceURL is where the service answers.
-func serviceURL(p netip.Prefix) string {
-	return "http://" + netip.AddrPortFrom(p.Addr(), 80).String() + "/"
-}
-
-// routed waits for a route of the router, and logs how long it took.
-func routed(t *testing.T, w *lab.RouteWatch, what string, p netip.Prefix, since time.Time, want lab.RouteState) {
-	t.Helper()
-	at, err := w.Wait(deadline(t), p, since, want)
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-	t.Logf("%s: %v", what, at.Sub(since).Round(10*time.Microsecond))
-}
-
-func TestLabRouter(t *testing.T) {
-	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Router: lab.RouterOptions{BFD: true, Password: "lab-password"}})
+func testLabRouter(t *testing.T, v lab.Version) {
+	lab.Need(t, e2e.Network...)
+	top := lab.New(t, lab.Options{FRRRoot: v.Root, Router: lab.RouterOptions{BFD: true, Password: "lab-password"}})
 	n1, n2, n3 := top.Nodes[0], top.Nodes[1], top.Nodes[2]
 	routes, err := top.Router.WatchRoutes()
 	if err != nil {
@@ -140,12 +104,12 @@ func TestLabRouter(t *testing.T) {
 	}
 
 	start := time.Now()
-	serve(t, n1)
+	e2e.Serve(t, n1)
 	announceFrom(t, n1, router...)
-	routed(t, routes, "first node configured", service, start, lab.Via(n1.Addr4))
-	routed(t, routes, "first node configured, IPv6", service6, start, lab.Via(n1.LinkLocal))
-	for _, p := range []netip.Prefix{service, service6} {
-		a, err := top.Client.Get(deadline(t), serviceURL(p))
+	e2e.Routed(t, routes, "first node configured", e2e.Service, start, lab.Via(n1.Addr4))
+	e2e.Routed(t, routes, "first node configured, IPv6", e2e.Service6, start, lab.Via(n1.LinkLocal))
+	for _, p := range []netip.Prefix{e2e.Service, e2e.Service6} {
+		a, err := top.Client.Get(e2e.Deadline(t), e2e.ServiceURL(p))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,18 +119,18 @@ func TestLabRouter(t *testing.T) {
 	}
 
 	for _, n := range []*lab.Node{n2, n3} {
-		serve(t, n)
+		e2e.Serve(t, n)
 		announceFrom(t, n, router...)
 	}
-	routed(t, routes, "all nodes configured", service, start, lab.Via(n1.Addr4, n2.Addr4, n3.Addr4))
-	routed(t, routes, "all nodes configured, IPv6", service6, start, lab.Via(n1.LinkLocal, n2.LinkLocal, n3.LinkLocal))
+	e2e.Routed(t, routes, "all nodes configured", e2e.Service, start, lab.Via(n1.Addr4, n2.Addr4, n3.Addr4))
+	e2e.Routed(t, routes, "all nodes configured, IPv6", e2e.Service6, start, lab.Via(n1.LinkLocal, n2.LinkLocal, n3.LinkLocal))
 
-	load := top.Client.StartLoad(lab.LoadOptions{URL: serviceURL(service), PerSecond: 200})
+	load := top.Client.StartLoad(lab.LoadOptions{URL: e2e.ServiceURL(e2e.Service), PerSecond: 200})
 	start = time.Now()
-	if _, err := n2.FRR.Vtysh(deadline(t), "configure terminal", "router bgp 64512", "address-family ipv4 unicast", fmt.Sprintf("no network %s", service)); err != nil {
+	if _, err := n2.FRR.Vtysh(e2e.Deadline(t), "configure terminal", "router bgp 64512", "address-family ipv4 unicast", fmt.Sprintf("no network %s", e2e.Service)); err != nil {
 		t.Fatal(err)
 	}
-	routed(t, routes, "one node withdrew", service, start, lab.Via(n1.Addr4, n3.Addr4))
+	e2e.Routed(t, routes, "one node withdrew", e2e.Service, start, lab.Via(n1.Addr4, n3.Addr4))
 	report := load.Stop()
 	t.Logf("load: %v", report)
 	// n2 still answers what was under way: a withdrawal loses nothing.
@@ -178,34 +142,34 @@ func TestLabRouter(t *testing.T) {
 	if err := n3.FRR.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	routed(t, routes, "one node's FRR killed", service, start, lab.Via(n1.Addr4))
+	e2e.Routed(t, routes, "one node's FRR killed", e2e.Service, start, lab.Via(n1.Addr4))
 	start = time.Now()
-	if err := n3.FRR.Start(deadline(t)); err != nil {
+	if err := n3.FRR.Start(e2e.Deadline(t)); err != nil {
 		t.Fatal(err)
 	}
-	routed(t, routes, "that FRR started again", service, start, lab.Via(n1.Addr4, n3.Addr4))
+	e2e.Routed(t, routes, "that FRR started again", e2e.Service, start, lab.Via(n1.Addr4, n3.Addr4))
 
 	awaitBFD(t, top.Router, n1.Addr4)
 	start = time.Now()
 	if err := n1.FRR.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	routed(t, routes, "one node's FRR frozen, noticed by BFD", service, start, lab.Via(n3.Addr4))
+	e2e.Routed(t, routes, "one node's FRR frozen, noticed by BFD", e2e.Service, start, lab.Via(n3.Addr4))
 	if err := n1.FRR.Signal(unix.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	routed(t, routes, "thawed", service, time.Now(), lab.Via(n1.Addr4, n3.Addr4))
+	e2e.Routed(t, routes, "thawed", e2e.Service, time.Now(), lab.Via(n1.Addr4, n3.Addr4))
 	start = time.Now()
 	for _, n := range []*lab.Node{n1, n3} {
 		n.FRR.Stop()
 	}
-	routed(t, routes, "all stopped", service, start, lab.Absent())
+	e2e.Routed(t, routes, "all stopped", e2e.Service, start, lab.Absent())
 }
 
 // awaitBFD waits until the router watches a node with BFD.
 func awaitBFD(t *testing.T, r *lab.Router, node netip.Addr) {
 	t.Helper()
-	ctx := deadline(t)
+	ctx := e2e.Deadline(t)
 	for {
 		out, err := r.FRR.Vtysh(ctx, fmt.Sprintf("show bfd peer %s", node))
 		if err != nil {
@@ -217,16 +181,18 @@ func awaitBFD(t *testing.T, r *lab.Router, node netip.Addr) {
 	}
 }
 
-func TestLabGoBGP(t *testing.T) {
-	lab.Need(t, network...)
-	top := lab.New(t, lab.Options{Nodes: 2})
+func TestLabGoBGP(t *testing.T) { e2e.VersionsAtOnce(t, testLabGoBGP) }
+
+func testLabGoBGP(t *testing.T, v lab.Version) {
+	lab.Need(t, e2e.Network...)
+	top := lab.New(t, lab.Options{Nodes: 2, FRRRoot: v.Root})
 	n1, n2 := top.Nodes[0], top.Nodes[1]
-	internal, err := top.StartGoBGP(deadline(t), lab.GoBGPOptions{Name: "internal", ASN: 64512})
+	internal, err := top.StartGoBGP(e2e.Deadline(t), lab.GoBGPOptions{Name: "internal", ASN: 64512})
 	if err != nil {
 		t.Fatal(err)
 	}
 	second := netip.MustParseAddr("10.10.0.201")
-	external, err := top.StartGoBGP(deadline(t), lab.GoBGPOptions{
+	external, err := top.StartGoBGP(e2e.Deadline(t), lab.GoBGPOptions{
 		Name:     "external",
 		ASN:      64999,
 		Listen:   []netip.Addr{second},
@@ -256,7 +222,7 @@ func TestLabGoBGP(t *testing.T) {
 			Communities: []string{"65010:7"}, LargeCommunities: []string{"65010:1:2"},
 		}
 	}
-	toExternal := path(service, n1.Addr4, n1.Addr4)
+	toExternal := path(e2e.Service, n1.Addr4, n1.Addr4)
 	toExternal.ASPath, toExternal.LocalPref = []uint32{64512}, nil
 	tests := []struct {
 		name   string
@@ -264,16 +230,16 @@ func TestLabGoBGP(t *testing.T) {
 		want   []lab.Path
 	}{
 		{"an internal router", internal, []lab.Path{
-			path(service, n1.Addr4, n1.Addr4),
-			path(service, n2.Addr4, n2.Addr4),
-			path(service6, n1.Addr6, n1.Addr6),
+			path(e2e.Service, n1.Addr4, n1.Addr4),
+			path(e2e.Service, n2.Addr4, n2.Addr4),
+			path(e2e.Service6, n1.Addr6, n1.Addr6),
 		}},
 		{"an external router with a password", external, []lab.Path{toExternal}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := tt.router.WaitPaths(deadline(t), func(got []lab.Path) error {
-				if diff := cmp.Diff(tt.want, got, values); diff != "" {
+			_, err := tt.router.WaitPaths(e2e.Deadline(t), func(got []lab.Path) error {
+				if diff := cmp.Diff(tt.want, got, e2e.Values); diff != "" {
 					return errors.New("paths (-want +got):\n" + diff)
 				}
 				return nil
@@ -292,10 +258,10 @@ func TestLabGoBGP(t *testing.T) {
 		}
 		defer learned.Close()
 		start := time.Now()
-		if err := internal.Inject(deadline(t), prefix, top.Router.Addr4); err != nil {
+		if err := internal.Inject(e2e.Deadline(t), prefix, top.Router.Addr4); err != nil {
 			t.Fatal(err)
 		}
-		routed(t, learned, "the node that accepts it", prefix, start, lab.Via(top.Router.Addr4))
+		e2e.Routed(t, learned, "the node that accepts it", prefix, start, lab.Via(top.Router.Addr4))
 		refused, err := n1.Routes()
 		if err != nil {
 			t.Fatal(err)
@@ -304,10 +270,10 @@ func TestLabGoBGP(t *testing.T) {
 			t.Errorf("n1, which accepts none, has a route to %s via %v", prefix, hops)
 		}
 		start = time.Now()
-		if err := internal.Retract(deadline(t), prefix, top.Router.Addr4); err != nil {
+		if err := internal.Retract(e2e.Deadline(t), prefix, top.Router.Addr4); err != nil {
 			t.Fatal(err)
 		}
-		routed(t, learned, "retracted", prefix, start, lab.Absent())
+		e2e.Routed(t, learned, "retracted", prefix, start, lab.Absent())
 	})
 
 	t.Run("events", func(t *testing.T) {
@@ -324,7 +290,7 @@ func TestLabGoBGP(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
-		if err := internal.WaitSession(deadline(t), n2.Addr4, false); err != nil {
+		if err := internal.WaitSession(e2e.Deadline(t), n2.Addr4, false); err != nil {
 			t.Error(err)
 		}
 	})

@@ -32,6 +32,18 @@ type GoBGPOptions struct {
 	HoldTime time.Duration // optional: 0 means 9 seconds, with a third of it between keepalives
 }
 
+// withDefaults fills in what is left out.
+func (opts GoBGPOptions) withDefaults(t *Topology) GoBGPOptions {
+	opts.Name = cmp.Or(opts.Name, "gobgp")
+	opts.PeerASN = cmp.Or(opts.PeerASN, t.opts.NodeASN)
+	opts.Port = cmp.Or(opts.Port, bgpPort)
+	opts.HoldTime = cmp.Or(opts.HoldTime, 9*time.Second)
+	if len(opts.Listen) == 0 {
+		opts.Listen = []netip.Addr{t.Collector.Addr4, t.Collector.Addr6}
+	}
+	return opts
+}
+
 // A GoBGP is a router that keeps what it is told, for tests to look at. It
 // waits for its peers to connect.
 type GoBGP struct {
@@ -45,13 +57,7 @@ type GoBGP struct {
 // StartGoBGP starts a router on g1. Several can run there, on addresses of
 // their own.
 func (t *Topology) StartGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, error) {
-	opts.Name = cmp.Or(opts.Name, "gobgp")
-	opts.PeerASN = cmp.Or(opts.PeerASN, t.opts.NodeASN)
-	opts.Port = cmp.Or(opts.Port, bgpPort)
-	opts.HoldTime = cmp.Or(opts.HoldTime, 9*time.Second)
-	if len(opts.Listen) == 0 {
-		opts.Listen = []netip.Addr{t.Collector.Addr4, t.Collector.Addr6}
-	}
+	opts = opts.withDefaults(t)
 	g, err := t.startGoBGP(ctx, opts)
 	if err != nil {
 		return nil, fmt.Errorf("start GoBGP %s: %w", opts.Name, err)
@@ -63,21 +69,35 @@ func (t *Topology) startGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, e
 	if err := t.Collector.addLANAddresses(opts.Listen...); err != nil {
 		return nil, err
 	}
-	target := "unix://" + t.Collector.Path(opts.Name+".grpc")
-	p, err := t.Collector.startHelper("gobgp", opts.Name, target)
+	p, err := t.Collector.startHelper("gobgp", opts.Name, t.gobgpTarget(opts.Name))
 	if err != nil {
 		return nil, err
 	}
-	g := &GoBGP{Addrs: opts.Listen, process: p}
-	g.conn, err = grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	g, err := t.connectGoBGP(opts, p)
 	if err != nil {
 		p.Stop()
 		return nil, err
 	}
-	g.client = api.NewGobgpApiClient(g.conn)
 	if err := g.configure(ctx, opts); err != nil {
 		return nil, errors.Join(err, g.Stop())
 	}
+	return g, nil
+}
+
+// gobgpTarget is where a router's API is served.
+func (t *Topology) gobgpTarget(name string) string {
+	return "unix://" + t.Collector.Path(name+".grpc")
+}
+
+// connectGoBGP returns a router whose process has been started.
+func (t *Topology) connectGoBGP(opts GoBGPOptions, p *Process) (*GoBGP, error) {
+	g := &GoBGP{Addrs: opts.Listen, process: p}
+	var err error
+	g.conn, err = grpc.NewClient(t.gobgpTarget(opts.Name), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	g.client = api.NewGobgpApiClient(g.conn)
 	return g, nil
 }
 

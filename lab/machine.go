@@ -98,6 +98,9 @@ func (m *Machine) Dial(ctx context.Context, network, address string) (net.Conn, 
 	return conn, err
 }
 
+// mountsFile stands for a machine's mount namespace, in the machine's directory.
+const mountsFile = "mounts"
+
 // A bind puts a directory of the machine in the place of one of the system.
 type bind struct{ from, to string }
 
@@ -105,7 +108,7 @@ type bind struct{ from, to string }
 // It comes before any network namespace of the lab is made, so as not to hold
 // copies of their mounts.
 func (m *Machine) unshareMounts(ctx context.Context, binds []bind) error {
-	file := m.Path("mounts")
+	file := m.Path(mountsFile)
 	if err := os.WriteFile(file, nil, 0o444); err != nil {
 		return fmt.Errorf("make mount namespace of %s: %w", m.Name, err)
 	}

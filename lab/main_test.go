@@ -3,19 +3,9 @@
 package lab_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
 
-func TestMain(m *testing.M) {
-	lab.Reexec()
-	code := m.Run()
-	if err := stopShared(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = max(code, 1)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { e2e.Main(m) }

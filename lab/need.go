@@ -14,15 +14,10 @@ import (
 // is in nobody's PATH.
 const frrDaemons = "/usr/lib/frr"
 
-// frrRootVariable names the file system from which labs take FRR, unless their
-// options say. It lets the same tests run with another version.
-const frrRootVariable = "HERALD_LAB_FRR_ROOT"
-
 // Need skips the test unless it runs as root and every program is installed,
-// either in PATH or, for FRR's daemons, in /usr/lib/frr, which is below
-// $HERALD_LAB_FRR_ROOT where that is set. Under LAB=require,
-// which CI sets, it fails the test instead: there, a skip would look green
-// while it tested nothing.
+// either in PATH or, for FRR's daemons, in /usr/lib/frr. Under LAB=require, which
+// CI sets, it fails the test instead: there, a skip would look green while it
+// tested nothing.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
 	miss := t.Skipf
@@ -39,15 +34,27 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// Attached reports whether tests are to use the lab that `make lab-up` holds, instead
+// of starting one: HERALD_LAB=attach says so.
+func Attached() bool { return os.Getenv("HERALD_LAB") == "attach" }
+
+// NotAttached skips a test that needs a lab of its own where tests are to attach to
+// one that is up.
+func NotAttached(t testing.TB) {
+	t.Helper()
+	if Attached() {
+		t.Skip("lab: this test needs a lab of its own and cannot attach; run it without HERALD_LAB=attach")
+	}
+}
+
 // findProgram returns the path of a program in PATH or among FRR's daemons.
 func findProgram(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	dir := filepath.Join("/", os.Getenv(frrRootVariable), frrDaemons)
-	path, err := exec.LookPath(filepath.Join(dir, name))
+	path, err := exec.LookPath(filepath.Join(frrDaemons, name))
 	if err != nil {
-		return "", fmt.Errorf("%s in PATH or %s: %w", name, dir, err)
+		return "", fmt.Errorf("%s in PATH or %s: %w", name, frrDaemons, err)
 	}
 	return path, nil
 }

@@ -155,10 +155,13 @@ func (w *NeighborWatch) Claims(addr netip.Addr, since time.Time) []NeighborClaim
 	return slices.Clone(all[i:])
 }
 
+// claimTimeout bounds each wait for a claim.
+const claimTimeout = time.Minute
+
 // WaitClaim waits until somebody for whom want is true says, after a time, that
 // he has the address.
 func (w *NeighborWatch) WaitClaim(ctx context.Context, addr netip.Addr, since time.Time, want func(l2.MAC) bool) (NeighborClaim, error) {
-	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	var found NeighborClaim
 	err := Poll(ctx, time.Millisecond, func() error {

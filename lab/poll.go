@@ -12,12 +12,15 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// pollLongest is the longest pause of a Poll that asked for shorter ones.
+const pollLongest = 100 * time.Millisecond
+
 // Poll calls check until it returns nil, and returns its last error when the
 // context ends first: not that of a call that the context's end cut short,
-// which would hide what was wrong.
+// which would hide what was wrong. Its pauses get longer with what it has waited
+// already, by a twentieth of that: many checks start programs, and share two cores.
 func Poll(ctx context.Context, every time.Duration, check func() error) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
+	start := time.Now()
 	var last error
 	for {
 		err := check()
@@ -30,7 +33,7 @@ func Poll(ctx context.Context, every time.Duration, check func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", context.Cause(ctx), last)
-		case <-tick.C:
+		case <-time.After(max(every, min(time.Since(start)/20, pollLongest))):
 		}
 	}
 }

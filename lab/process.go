@@ -4,7 +4,9 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,6 +50,7 @@ type ProcessOptions struct {
 type Process struct {
 	name   string
 	pid    int
+	lent   bool // another process started it, and holds the lab
 	cancel context.CancelFunc
 	tail   *tail
 
@@ -112,6 +115,32 @@ func Start(ctx context.Context, opts ProcessOptions) (*Process, error) {
 	return p, nil
 }
 
+// Adopt returns a program that another process has started as Start does. How it
+// ends stays unknown.
+func Adopt(name string, pid int) (*Process, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("find %s, process %d: %w", name, pid, err)
+	}
+	p := &Process{name: name, pid: pid, lent: true, tail: new(tail), done: make(chan struct{})}
+	p.cancel = func() {
+		// That it has ended is no error.
+		_ = p.Kill(unix.SIGTERM)
+		time.AfterFunc(stopGrace, func() { _ = p.Kill(unix.SIGKILL) })
+	}
+	go func() {
+		defer unix.Close(fd)
+		defer close(p.done)
+		for {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	return p, nil
+}
+
 // wait records how the program ended, and takes away what is left of its group.
 func (p *Process) wait(cmd *exec.Cmd, output *os.File, log io.WriteCloser) {
 	copied := make(chan struct{})
@@ -164,6 +193,37 @@ func (p *Process) PID() int { return p.pid }
 
 // Done is closed when the program has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Await polls until ready reports no error. It gives up when ctx is done, or when the
+// program has ended.
+func (p *Process) Await(ctx context.Context, every time.Duration, ready func(context.Context) error) error {
+	for {
+		err := ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return cmp.Or(p.Wait(), fmt.Errorf("%s ended before it was ready", p.name))
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w%s", p.name, err, p.tail.quote())
+		case <-time.After(every):
+		}
+	}
+}
+
+// Lent reports whether another process started the program.
+func (p *Process) Lent() bool { return p.lent }
+
+// Ended reports whether the program has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // Wait waits until the program has ended, and reports how, with the last of its
 // output, unless it ended with status 0.

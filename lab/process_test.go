@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
 
 func TestProcessOutput(t *testing.T) {
@@ -85,7 +86,7 @@ func TestProcessEndsWithParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := readPID(t, file)
-	eventually(t, "the program runs", func() error {
+	e2e.Eventually(t, "the program runs", func() error {
 		name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 		if err == nil && string(name) != "sleep\n" {
 			err = fmt.Errorf("it is %q", name) // still on its way into the namespace
@@ -163,7 +164,7 @@ func TestProcessStop(t *testing.T) {
 // readPID waits for a file with a process number.
 func readPID(t *testing.T, file string) (pid int) {
 	t.Helper()
-	eventually(t, file+" is written", func() error {
+	e2e.Eventually(t, file+" is written", func() error {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return err
@@ -177,7 +178,7 @@ func readPID(t *testing.T, file string) (pid int) {
 // awaitEnd waits until a process that is nobody's child has ended.
 func awaitEnd(t *testing.T, pid int) {
 	t.Helper()
-	eventually(t, "the process has ended", func() error {
+	e2e.Eventually(t, "the process has ended", func() error {
 		if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("signal it: got %v, want %v", err, unix.ESRCH)
 		}

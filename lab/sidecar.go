@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,14 +31,13 @@ type Sidecar struct {
 	Daemon
 
 	node    *Node
-	args    []string
 	pod     corev1.PodSpec
 	configs map[string]map[string]string
 	vty     int // the group of the vty sockets, the pod's fsGroup
 }
 
 // newSidecar makes the node's folders what Kubernetes makes the pod's volumes.
-func newSidecar(n *Node, args []string) (*Sidecar, error) {
+func newSidecar(n *Node) (*Sidecar, error) {
 	vty, err := groupID(n.FRR.root, "frrvty")
 	if err != nil {
 		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
@@ -52,7 +50,7 @@ func newSidecar(n *Node, args []string) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
 	}
-	s := &Sidecar{node: n, args: args, pod: pods.Agent, configs: pods.configs, vty: vty}
+	s := &Sidecar{node: n, pod: pods.Agent, configs: pods.configs, vty: vty}
 	s.Daemon = Daemon{
 		Name:   "frr-" + n.Name,
 		client: n.httpClient(),
@@ -111,14 +109,14 @@ func (n *Node) instance() instance {
 	return instance{pod: agentPod(n), node: n.Name, addr: n.Addr4}
 }
 
-// launch starts herald-frr. FRR's file system, if it is another than this one, is
-// given the program.
+// launch starts herald-frr. It is bound into FRR's file system where that is not this
+// one, as other labs use the same.
 func (s *Sidecar) launch(program string) (*Process, error) {
 	opts, err := s.container(sidecarContainer)
 	if err != nil {
 		return nil, err
 	}
-	opts.Args = append(append(opts.Args, "--log-level=debug"), s.args...)
+	opts.Args = append(append(opts.Args, "--log-level=debug"), s.Args...)
 	if s.Bin != "" {
 		if opts.Args, err = supported(program, opts.Args); err != nil {
 			return nil, err
@@ -126,32 +124,18 @@ func (s *Sidecar) launch(program string) (*Process, error) {
 	}
 	opts.Root = s.node.FRR.root
 	if opts.Root != "/" {
-		if err := copyProgram(program, filepath.Join(opts.Root, "usr/local/bin/herald-frr")); err != nil {
+		const inside = "/usr/local/bin/herald-frr"
+		place, err := os.OpenFile(filepath.Join(opts.Root, inside), os.O_CREATE|os.O_RDONLY, 0o755)
+		if err != nil {
 			return nil, err
 		}
-		program = "/usr/local/bin/herald-frr"
+		place.Close()
+		opts.Mounts = append(opts.Mounts, containerMount{From: program, To: inside, ReadOnly: true})
+		program = inside
 	}
 	opts.Name, opts.Path = s.Name, program
 	opts.Env = append(opts.Env, "FRR_LOGGING_LEVEL=informational")
 	return s.node.startContainer(opts)
-}
-
-// copyProgram replaces a program; one that runs stays as it is for whom it runs.
-func copyProgram(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	tmp, err := os.CreateTemp(filepath.Dir(to), ".program-*")
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(tmp, in)
-	if err := errors.Join(err, tmp.Chmod(0o755), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), to)
 }
 
 // Ready waits until herald-frr says that it is ready.

@@ -130,7 +130,7 @@ func (s *slot) clear(ctx context.Context) error {
 	for _, ns := range spaces {
 		errs = append(errs, ns.empty(ctx))
 	}
-	mounts, err := filepath.Glob(filepath.Join(s.Dir, "*", "mounts"))
+	mounts, err := filepath.Glob(filepath.Join(s.Dir, "*", mountsFile))
 	errs = append(errs, err)
 	for _, m := range mounts {
 		if err := unix.Unmount(m, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {

@@ -31,7 +31,6 @@ type StackOptions struct {
 	Controllers int      // optional: 0 means 1
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
-	AgentArgs   []string // optional: more arguments for agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
 }
 
@@ -133,12 +132,10 @@ func (s *Stack) startHerald(ctx context.Context) error {
 			return err
 		}
 	}
-	for i := range s.opts.Controllers {
-		c, err := s.newController(i)
-		if err != nil {
-			return err
-		}
-		s.Controllers = append(s.Controllers, c)
+	if err := s.daemons(); err != nil {
+		return err
+	}
+	for _, c := range s.Controllers {
 		if err := c.Start(); err != nil {
 			return err
 		}
@@ -150,14 +147,28 @@ func (s *Stack) startHerald(ctx context.Context) error {
 		if err := s.createPod(ctx, n); err != nil {
 			return err
 		}
+		if err := s.Agent(n).Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// daemons makes Herald's daemons, which do not run yet.
+func (s *Stack) daemons() error {
+	for i := range s.opts.Controllers {
+		c, err := s.newController(i)
+		if err != nil {
+			return err
+		}
+		s.Controllers = append(s.Controllers, c)
+	}
+	for _, n := range s.Nodes {
 		a, err := s.newAgent(n)
 		if err != nil {
 			return err
 		}
 		s.Agents = append(s.Agents, a)
-		if err := a.Start(); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -206,12 +217,20 @@ func (s *Stack) Agent(n *Node) *Daemon { return s.Agents[n.Number-1] }
 // Down ends every program of the Stack and removes the network.
 func (s *Stack) Down(ctx context.Context) error {
 	for _, d := range append(s.Controllers, s.Agents...) {
-		_ = d.Kill()
+		if d.process != nil {
+			_ = d.Kill()
+		}
 	}
 	if s.Cluster != nil {
 		s.Cluster.Stop()
 	}
 	return s.Topology.Down(ctx)
+}
+
+// Root returns the root of the source tree that the working directory is in.
+func Root() (string, error) {
+	makefile, err := findAbove("Makefile")
+	return filepath.Dir(makefile), err
 }
 
 // findAbove returns the path of a file of the source tree, looked up from the

@@ -27,7 +27,7 @@ const (
 // mountSecret waits until a controller has made the Secret of the agents, and gives
 // it to their pods as kubelets would.
 func (s *Stack) mountSecret(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var secret *corev1.Secret
 	err := pollProcess(ctx, s.Controllers[0].Process(), func() (err error) {
@@ -64,9 +64,8 @@ func (s *Stack) mountSecret(ctx context.Context) error {
 // and who it is there.
 func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
 	dir := filepath.Join(s.Dir, opts.Name+"-account")
-	files := map[string]string{
-		"token": s.Cluster.access.tokens[user], "ca.crt": string(s.Cluster.access.ca), "namespace": HeraldNamespace,
-	}
+	token, authority := s.Cluster.Credentials(user)
+	files := map[string]string{"token": token, "ca.crt": authority, "namespace": HeraldNamespace}
 	group := opts.GID
 	if len(opts.Groups) > 0 {
 		group = opts.Groups[0]
@@ -74,7 +73,7 @@ func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
 	if err := projected(dir, group, files); err != nil {
 		return err
 	}
-	server := s.Cluster.server
+	server := s.Cluster.Server()
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
 	opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
 	opts.Dir = filepath.Join(s.Dir, opts.Name+"-image")
@@ -97,31 +96,28 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		return nil, err
 	}
 	where = netip.AddrPortFrom(where.Addr(), where.Port()+uint16(i))
-	return &Daemon{
-		Name:   name,
-		url:    "http://" + where.String(),
-		client: http.DefaultClient,
-		start: func() (*Process, error) {
-			opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
-			if err != nil {
-				return nil, err
-			}
-			opts.Name, opts.LogFile = name, s.LogFile(name)
-			opts.Path = filepath.Join(s.opts.Bin, "herald-controller")
-			opts.Args = append(append(opts.Args, s.args()...), "--bind-address="+where.Addr().String())
-			if i > 0 {
-				opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
-			}
-			if err := s.serviceAccount(&opts, Controller); err != nil {
-				return nil, err
-			}
-			process, err := opts.process()
-			if err != nil {
-				return nil, err
-			}
-			return Start(s.Client.life, process)
-		},
-	}, nil
+	d := &Daemon{Name: name, url: "http://" + where.String(), client: http.DefaultClient}
+	d.start = func() (*Process, error) {
+		opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
+		if err != nil {
+			return nil, err
+		}
+		opts.Name, opts.LogFile = name, s.LogFile(name)
+		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-controller")
+		opts.Args = append(append(append(opts.Args, s.args()...), d.Args...), "--bind-address="+where.Addr().String())
+		if i > 0 {
+			opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
+		}
+		if err := s.serviceAccount(&opts, Controller); err != nil {
+			return nil, err
+		}
+		run, err := opts.process()
+		if err != nil {
+			return nil, err
+		}
+		return Start(s.life, run)
+	}
+	return d, nil
 }
 
 // agentPod returns the name of the agent's pod on a node.
@@ -161,7 +157,7 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 		}
 		opts.Name, opts.LogFile = name, s.LogFile(name)
 		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent")
-		opts.Args = append(append(opts.Args, s.args()...), s.opts.AgentArgs...)
+		opts.Args = append(append(opts.Args, s.args()...), d.Args...)
 		if d.Bin != "" {
 			if opts.Args, err = supported(opts.Path, opts.Args); err != nil {
 				return nil, err

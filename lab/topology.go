@@ -16,19 +16,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// startTimeout bounds each wait for something that starts.
+const startTimeout = time.Minute
+
 // downTimeout is how long taking a lab down may take.
 const downTimeout = 10 * time.Second
 
 // Options says which network to build. The zero value is the default topology.
 type Options struct {
-	Nodes       int           // optional: how many nodes, 1 to 99; 0 means 3
-	NodeASN     uint32        // optional: the AS of the nodes; 0 means 64512
-	FRRRoot     string        // optional: file system with another FRR; empty means $HERALD_LAB_FRR_ROOT or the system's
-	NodeFRR     []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
-	Router      RouterOptions // optional: how r1 is set up
-	NoFRR       bool          // optional: start FRR neither on the nodes nor on r1
-	Sidecar     bool          // optional: run FRR and the agents on the nodes as the containers of their pod
-	SidecarArgs []string      // optional: more arguments for herald-frr
+	Nodes      int           // optional: how many nodes, 1 to 99; 0 means 3
+	NodeASN    uint32        // optional: the AS of the nodes; 0 means 64512
+	FRRRoot    string        // optional: file system with the FRR of r1 and of nodes without one of their own; empty means this machine's
+	NodeFRR    []NodeFRR     // optional: the FRR of n1, n2, …; nodes beyond them have the zero value's
+	Router     RouterOptions // optional: how r1 is set up
+	NoFRR      bool          // optional: start FRR neither on the nodes nor on r1
+	NoMachines bool          // optional: only the host's end of the management network, for a control plane
+	Sidecar    bool          // optional: run FRR and the agents on the nodes as the containers of their pod
 }
 
 // NodeFRR says which FRR a node has, and whether it serves as a router of the test.
@@ -51,6 +54,7 @@ type Topology struct {
 
 	opts   Options
 	slot   *slot
+	life   context.Context // ends when the lab is taken down
 	cancel context.CancelFunc
 }
 
@@ -77,7 +81,7 @@ type Router struct {
 func Up(ctx context.Context, opts Options) (*Topology, error) {
 	opts.Nodes = cmp.Or(opts.Nodes, 3)
 	opts.NodeASN = cmp.Or(opts.NodeASN, 64512)
-	opts.FRRRoot = cmp.Or(opts.FRRRoot, os.Getenv(frrRootVariable), "/")
+	opts.FRRRoot = cmp.Or(opts.FRRRoot, "/")
 	if opts.Nodes < 1 || opts.Nodes > 99 {
 		return nil, fmt.Errorf("build lab: %d nodes, want 1 to 99", opts.Nodes)
 	}
@@ -87,16 +91,16 @@ func Up(ctx context.Context, opts Options) (*Topology, error) {
 	}
 	// Its programs outlive the building of it.
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &Topology{Name: s.Name, Dir: s.Dir, Management: s.Management, opts: opts, slot: s, cancel: cancel}
-	if err := t.build(ctx, life); err != nil {
-		return nil, fmt.Errorf("build lab %s: %w", s.Name, errors.Join(err, t.Down(life)))
+	t := &Topology{Name: s.Name, Dir: s.Dir, Management: s.Management, opts: opts, slot: s, life: life, cancel: cancel}
+	if err := t.build(ctx); err != nil {
+		return nil, fmt.Errorf("build lab %s: %w", s.Name, errors.Join(err, t.Down(ctx)))
 	}
 	return t, nil
 }
 
 // build makes the machines, wires them and starts FRR. The order matters: see
 // [Machine.unshareMounts].
-func (t *Topology) build(ctx, life context.Context) error {
+func (t *Topology) build(ctx context.Context) error {
 	if err := os.Mkdir(t.Dir, 0o755); err != nil {
 		return err
 	}
@@ -107,8 +111,15 @@ func (t *Topology) build(ctx, life context.Context) error {
 	if err := unix.Mount("", t.Dir, "", unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mount %s private: %w", t.Dir, err)
 	}
-	if err := t.machines(life); err != nil {
+	if t.opts.NoMachines {
+		_, err := t.addManagement()
 		return err
+	}
+	t.machines()
+	for _, m := range t.Machines() {
+		if err := os.Mkdir(m.Dir, 0o755); err != nil {
+			return err
+		}
 	}
 	if err := t.prepareFRR(ctx); err != nil {
 		return err
@@ -147,19 +158,10 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 	var g errgroup.Group
 	for _, n := range t.Nodes {
 		g.Go(func() (err error) {
-			var choice NodeFRR
-			if n.Number <= len(t.opts.NodeFRR) {
-				choice = t.opts.NodeFRR[n.Number-1]
-			}
-			var args []string
-			if !choice.Listens {
-				// A node's bgpd never listens, as in a cluster, where another
-				// process of the host may own the port.
-				args = []string{"-p", "0"}
-			}
-			n.FRR, err = newFRR(ctx, n.Machine, cmp.Or(choice.Root, t.opts.FRRRoot), args...)
+			n.FRR = t.nodeFRR(n)
+			err = n.FRR.prepare(ctx)
 			if err == nil && t.opts.Sidecar {
-				n.Sidecar, err = newSidecar(n, t.opts.SidecarArgs)
+				n.Sidecar, err = newSidecar(n)
 			}
 			return err
 		})
@@ -169,7 +171,8 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if t.Router.FRR, err = newFRR(ctx, t.Router.Machine, t.opts.FRRRoot); err != nil {
+		t.Router.FRR = newFRR(t.Router.Machine, t.opts.FRRRoot)
+		if err := t.Router.FRR.prepare(ctx); err != nil {
 			return err
 		}
 		return t.Router.FRR.Configure(conf)
@@ -177,8 +180,26 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 	return g.Wait()
 }
 
+// nodeFRR returns the FRR of a node as the options want it.
+func (t *Topology) nodeFRR(n *Node) *FRR {
+	var choice NodeFRR
+	if n.Number <= len(t.opts.NodeFRR) {
+		choice = t.opts.NodeFRR[n.Number-1]
+	}
+	var args []string
+	if !choice.Listens {
+		// A node's bgpd never listens, as in a cluster, where another process of the
+		// host may own the port.
+		args = []string{"-p", "0"}
+	}
+	return newFRR(n.Machine, cmp.Or(choice.Root, t.opts.FRRRoot), args...)
+}
+
 // frrs returns the FRR of every machine that has one.
 func (t *Topology) frrs() []*FRR {
+	if t.opts.NoMachines {
+		return nil
+	}
 	all := []*FRR{t.Router.FRR}
 	for _, n := range t.Nodes {
 		all = append(all, n.FRR)
@@ -205,6 +226,9 @@ func (t *Topology) Down(ctx context.Context) error {
 
 // Machines returns every machine of the lab.
 func (t *Topology) Machines() []*Machine {
+	if t.opts.NoMachines {
+		return nil
+	}
 	var all []*Machine
 	for _, n := range t.Nodes {
 		all = append(all, n.Machine)
@@ -223,44 +247,30 @@ func (t *Topology) Node(name string) *Node {
 }
 
 // machines decides names and addresses.
-func (t *Topology) machines(life context.Context) error {
+func (t *Topology) machines() {
 	for i := range t.opts.Nodes {
 		n := i + 1
-		m, err := t.machine(life, fmt.Sprintf("n%d", n), lan4(n), lan6(n))
-		if err != nil {
-			return err
-		}
 		t.Nodes = append(t.Nodes, &Node{
-			Machine:    m,
+			Machine:    t.machine(fmt.Sprintf("n%d", n), lan4(n), lan6(n)),
 			Number:     n,
 			Pod4:       netip.AddrFrom4([4]byte{10, 244, byte(n), 10}),
 			Pod6:       netip.MustParseAddr(fmt.Sprintf("fd00:10:244:%d::10", n)),
 			Management: t.management(10 + n),
 		})
 	}
-	router, err := t.machine(life, "r1", lan4(254), lan6(254))
-	if err != nil {
-		return err
-	}
 	t.Router = &Router{
-		Machine: router,
+		Machine: t.machine("r1", lan4(254), lan6(254)),
 		Client4: netip.MustParseAddr("10.20.0.254"),
 		Client6: netip.MustParseAddr("fd00:10:20::254"),
 	}
-	if t.Client, err = t.machine(life, "c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1")); err != nil {
-		return err
-	}
-	if t.LANClient, err = t.machine(life, "c2", lan4(100), lan6(100)); err != nil {
-		return err
-	}
-	t.Collector, err = t.machine(life, "g1", lan4(200), lan6(200))
-	return err
+	t.Client = t.machine("c1", netip.MustParseAddr("10.20.0.1"), netip.MustParseAddr("fd00:10:20::1"))
+	t.LANClient = t.machine("c2", lan4(100), lan6(100))
+	t.Collector = t.machine("g1", lan4(200), lan6(200))
 }
 
-// machine makes a machine with a directory, but no namespace yet.
-func (t *Topology) machine(life context.Context, name string, addr4, addr6 netip.Addr) (*Machine, error) {
-	m := &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: life}
-	return m, os.Mkdir(m.Dir, 0o755)
+// machine returns a machine that has neither a directory nor a namespace yet.
+func (t *Topology) machine(name string, addr4, addr6 netip.Addr) *Machine {
+	return &Machine{Name: name, Dir: filepath.Join(t.Dir, name), Addr4: addr4, Addr6: addr6, life: t.life}
 }
 
 // management returns a host's address on the management network.

@@ -22,19 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/e2e"
 )
-
-// network is what a lab without GoBGP needs.
-var network = []string{"zebra", "bgpd", "bfdd", "staticd", "vtysh", "ip", "nsenter", "unshare"}
-
-// deadline bounds one step of a lab test. A step takes far less; a busy machine
-// may need a part of it.
-func deadline(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // left lists what there is of a lab, as the system sees it.
 func left(t *testing.T, name, dir string) []string {
@@ -69,10 +58,12 @@ func left(t *testing.T, name, dir string) []string {
 	return found
 }
 
-func TestLabUpDown(t *testing.T) {
-	lab.Need(t, network...)
+func TestLabUpDown(t *testing.T) { e2e.VersionsAtOnce(t, testLabUpDown) }
+
+func testLabUpDown(t *testing.T, v lab.Version) {
+	lab.Need(t, e2e.Network...)
 	start := time.Now()
-	top, err := lab.Up(t.Context(), lab.Options{})
+	top, err := lab.Up(t.Context(), lab.Options{FRRRoot: v.Root})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +117,7 @@ func TestLabUpDown(t *testing.T) {
 }
 
 func TestLabReachability(t *testing.T) {
-	lab.Need(t, append(network, "ping")...)
+	lab.Need(t, append(e2e.Network, "ping")...)
 	top := lab.New(t, lab.Options{Nodes: 2, NoFRR: true})
 	n1, n2 := top.Nodes[0], top.Nodes[1]
 	tests := []struct {
@@ -144,7 +135,7 @@ func TestLabReachability(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if out, err := tt.from.Run(deadline(t), "ping", "-c1", "-W2", tt.to); err != nil {
+			if out, err := tt.from.Run(e2e.Deadline(t), "ping", "-c1", "-W2", tt.to); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
@@ -155,7 +146,7 @@ func TestLabReachability(t *testing.T) {
 const crash = "HERALD_LAB_TEST_CRASH"
 
 func TestLabClearsDeadLabs(t *testing.T) {
-	lab.Need(t, network...)
+	lab.Need(t, e2e.Network...)
 	if os.Getenv(crash) != "" {
 		top, err := lab.Up(t.Context(), lab.Options{Nodes: 1})
 		if err != nil {
@@ -168,7 +159,7 @@ func TestLabClearsDeadLabs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(deadline(t), self, "-test.run=^"+t.Name()+"$")
+	cmd := exec.CommandContext(e2e.Deadline(t), self, "-test.run=^"+t.Name()+"$")
 	cmd.Env = append(os.Environ(), crash+"=1")
 	out, err := cmd.Output()
 	if err == nil {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // lanLink is the name of every machine's first link.
@@ -33,11 +36,6 @@ var kernel = map[string]string{
 
 // wire connects the machines and gives them addresses and routes.
 func (t *Topology) wire() error {
-	host, err := netlink.NewHandle()
-	if err != nil {
-		return fmt.Errorf("open netlink: %w", err)
-	}
-	defer host.Close()
 	space, err := newNamespace(t.Name + "-sw")
 	if err != nil {
 		return err
@@ -55,10 +53,15 @@ func (t *Topology) wire() error {
 	if err != nil {
 		return err
 	}
-	mgmt, err := addBridge(host, t.slot.bridge(), t.Management)
+	mgmt, err := t.addManagement()
 	if err != nil {
 		return err
 	}
+	host, err := netlink.NewHandle()
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	defer host.Close()
 
 	for _, m := range t.Machines() {
 		if err := m.Namespace.sysctls(kernel); err != nil {
@@ -82,6 +85,16 @@ func (t *Topology) wire() error {
 		return err
 	}
 	return t.route()
+}
+
+// addManagement makes the management bridge, with the host's address.
+func (t *Topology) addManagement() (netlink.Link, error) {
+	host, err := netlink.NewHandle()
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	defer host.Close()
+	return addBridge(host, t.slot.bridge(), t.Management)
 }
 
 // wireClient connects c1 to the router.
@@ -231,7 +244,25 @@ func addAddresses(nl *netlink.Handle, name string, addrs ...netip.Prefix) error 
 			return fmt.Errorf("add address %s to link %s: %w", a, name, err)
 		}
 	}
-	return nil
+	if len(addrs) == 0 {
+		return nil
+	}
+	return usable(nl, link)
+}
+
+// usable waits until a link's IPv6 addresses can be used. Even without duplicate address
+// detection the kernel leaves that to a worker.
+func usable(nl *netlink.Handle, link netlink.Link) error {
+	for start := time.Now(); time.Since(start) < startTimeout; time.Sleep(time.Millisecond) {
+		addrs, err := nl.AddrList(link, netlink.FAMILY_V6)
+		if err != nil {
+			return fmt.Errorf("list addresses of link %s: %w", link.Attrs().Name, err)
+		}
+		if !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("addresses of link %s are still tentative", link.Attrs().Name)
 }
 
 // linkLocal returns the IPv6 address that the kernel gave a link by itself.

@@ -67,7 +67,7 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Down(context.WithoutCancel(ctx))) }()
-	if d.gobgp, err = d.StartGoBGP(ctx, lab.GoBGPOptions{ASN: nodeASN}); err != nil {
+	if d.gobgp, err = d.StartGoBGP(ctx, lab.GoBGPOptions{ASN: 64512}); err != nil {
 		return err
 	}
 	if d.routes, err = d.Router.WatchRoutes(); err != nil {

@@ -77,7 +77,7 @@ func up(ctx context.Context, out io.Writer, bare bool) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "starting three nodes, a router, two clients, GoBGP and a Kubernetes control plane")
+	fmt.Fprintln(out, "starting three nodes, a router, two clients, two GoBGPs and a Kubernetes control plane")
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
@@ -116,45 +116,31 @@ func runCommand() *cobra.Command {
 	return c
 }
 
-// hold builds a lab, says in the state directory where it is, and takes it down
-// when the context ends.
+// hold builds a lab, writes to the state directory where it is, lends it to tests, and
+// takes it down when the context ends.
 func hold(ctx context.Context, bare bool) (err error) {
 	if err := os.WriteFile(pidFile, []byte(strconv.Itoa(os.Getpid())), 0o644); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(pidFile)) }()
-	s, err := lab.UpStack(ctx, lab.StackOptions{Bare: bare})
+	versions, err := lab.FindVersions()
+	if len(versions) == 0 {
+		return err
+	}
+	s, err := lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Bare: bare, Controllers: 2})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Down(context.WithoutCancel(ctx))) }()
-	if err := furnish(ctx, s); err != nil {
-		return err
-	}
-	if err := os.WriteFile(envFile+".new", []byte(environment(s)), 0o644); err != nil {
+	if err := os.WriteFile(envFile+".new", []byte(environment(s.Stack)), 0o644); err != nil {
 		return err
 	}
 	if err := os.Rename(envFile+".new", envFile); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(envFile)) }()
-	<-ctx.Done()
-	return nil
+	return s.Lend(ctx)
 }
-
-// furnish starts a backend on each node, and GoBGP as an iBGP peer.
-func furnish(ctx context.Context, s *lab.Stack) error {
-	for _, n := range s.Nodes {
-		if _, err := n.StartBackend(ctx); err != nil {
-			return err
-		}
-	}
-	_, err := s.StartGoBGP(ctx, lab.GoBGPOptions{ASN: nodeASN})
-	return err
-}
-
-// nodeASN is the AS of the nodes, and of GoBGP.
-const nodeASN = 64512
 
 // environment is the text of the env file: shell variables.
 func environment(s *lab.Stack) string {
