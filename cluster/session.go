@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+package cluster
 
 import (
 	"fmt"
@@ -11,43 +11,23 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A SessionState says how a BGP session stands that a node is to hold.
+// A SessionState is the state of a BGP session that a node should have.
 type SessionState struct {
 	Peer    string        // its name in the configuration
 	Up      bool          // established
-	Since   time.Time     // it is so
-	Reason  status.Reason // why it is not up; empty: it is
+	Since   time.Time     // when it came up, or went down
+	Reason  status.Reason // why it is down; empty: it is up
 	Message string        // the same in words, with the cure
 }
 
-// Equal reports whether both say the same.
+// Equal reports whether both are the same.
 func (s SessionState) Equal(o SessionState) bool {
 	return s.Peer == o.Peer && s.Up == o.Up && s.Since.Equal(o.Since) && s.Reason == o.Reason && s.Message == o.Message
 }
 
-// NodeSessions are the sessions of nodes, as their agents say. Nodes whose agents do
-// not say are not there. It is immutable.
+// NodeSessions are the sessions of nodes, as their agents report them. A node whose agent
+// does not report any is missing. It is immutable.
 type NodeSessions map[string][]SessionState
-
-// Sessions returns the sessions of all nodes.
-func (f *Fleet) Sessions() NodeSessions {
-	if f.sessions == nil {
-		f.sessions = make(NodeSessions, len(f.agents))
-		for node, a := range f.agents {
-			if a.Sessions != nil {
-				f.sessions[node] = a.Sessions
-			}
-		}
-		f.byPeer = f.sessions.ByPeer()
-	}
-	return f.sessions
-}
-
-// SessionsByPeer returns the same by peer; nil if no agent reports sessions.
-func (f *Fleet) SessionsByPeer() map[string]PeerSessions {
-	f.Sessions()
-	return f.byPeer
-}
 
 // ReasonSessionsUp is the reason of the condition SessionsUp where it is True.
 const ReasonSessionsUp status.Reason = "Established"
@@ -72,8 +52,8 @@ func (p PeerSessions) AllUp() bool { return p.Wanted > 0 && p.Up == p.Wanted }
 // Settled reports whether no session is merely being opened.
 func (p PeerSessions) Settled() bool { return p.Reason != status.SessionConnecting }
 
-// noSessions are the sessions with a peer that no node holds one with.
-var noSessions = PeerSessions{
+// NoSessions is the PeerSessions of a peer that no node has a session with.
+var NoSessions = PeerSessions{
 	Reason: ReasonNoSession, Message: "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there",
 }
 
@@ -81,13 +61,13 @@ var noSessions = PeerSessions{
 func (n NodeSessions) Of(peer string) (out PeerSessions, known bool) {
 	out, held := n.ByPeer()[peer]
 	if !held {
-		out = noSessions
+		out = NoSessions
 	}
 	return out, len(n) > 0
 }
 
-// ByPeer counts the sessions with each peer that some node holds one with, and says
-// which are down, and why. It returns nil if no agent reports sessions.
+// ByPeer counts the sessions of each peer that some node has a session with, and lists
+// those that are down, with the reasons. It returns nil if no agent reports sessions.
 func (n NodeSessions) ByPeer() map[string]PeerSessions {
 	if len(n) == 0 {
 		return nil
@@ -116,7 +96,7 @@ func (n NodeSessions) ByPeer() map[string]PeerSessions {
 		if len(down[peer]) == 0 {
 			p.Reason = ReasonSessionsUp
 		} else {
-			p.Message += "; " + clipList(down[peer], "; ")
+			p.Message += "; " + List(down[peer], "; ")
 		}
 		out[peer] = p
 	}
