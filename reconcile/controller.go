@@ -4,7 +4,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
-	"github.com/heraldlb/herald/wake"
 )
 
 // A Cluster returns the cluster as it is now, without a configuration, and whether
@@ -162,114 +160,13 @@ func (c *Controller) pass(t *term) {
 	s.Config = l.Config
 	r := status.Report{Synced: true, Config: c.loader.Report()}
 	if t != nil {
-		opts := c.opts.Assign
-		opts.Now = start
-		plan := assign.Assign(s, t.allocator, opts)
-		plan = t.configure(plan, s, l.Err, opts.Class, start)
-		in := c.hear(t, versionOf(l), &plan, start)
-		a, read := c.announced()
-		if read {
-			if in.Heard {
-				a.Sessions, a.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere
-			}
-			plan = t.announced.Complete(plan, s, a, opts.Class, start)
-			for _, text := range t.overlaps.next(s, a) {
-				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
-			}
-		}
-		if c.opts.Resources != nil {
-			in.Verdicts, in.Pools = l.Verdicts, plan.Pools
-			if read {
-				in.Refs = resolveRefs(l.Verdicts, a.Reach)
-			}
-			resources, next := t.resources.Next(in, start)
-			c.opts.Resources.Set(resources)
-			plan.Next = wake.Earlier(plan.Next, next)
-		}
-		t.again(c.opts.Worker, plan.Next)
-		c.opts.Writer.Set(plan.Updates)
-		c.sendConfigEvent(t, l)
-		if c.opts.Events != nil {
-			for _, e := range plan.Events {
-				c.opts.Events(e.Service, e.Event)
-			}
-		}
-		if c.opts.State != nil {
-			c.opts.State.Set(controllerState(l))
-		}
+		plan, resources := c.decide(t, s, l, start)
+		c.handOver(t, l, plan, resources)
+		c.reportClashes(t, s.Services, plan.Clashes)
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
-		c.reportClashes(t, s.Services, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
 	c.opts.Reporter.Set(r)
-}
-
-// hear takes in what agents report about a version of the configuration.
-func (c *Controller) hear(t *term, version string, plan *assign.Plan, now time.Time) ResourceInput {
-	in := ResourceInput{Protect: c.opts.Protect != nil}
-	if c.opts.Resources != nil {
-		in.Published = c.opts.Resources.Published
-	}
-	if c.opts.Agents == nil {
-		return in
-	}
-	var states []AgentState
-	states, in.Heard = c.opts.Agents.States()
-	t.fleet.Set(states)
-	if !in.Heard {
-		return in
-	}
-	var next time.Time
-	in.Rollout, next = t.fleet.Rollout(version, now)
-	in.Sessions = t.fleet.SessionsByPeer()
-	plan.Next = wake.Earlier(plan.Next, next)
-	return in
-}
-
-// announced returns what nodes announce, and whether that is known.
-func (c *Controller) announced() (condition.Observed, bool) {
-	if c.opts.Announced == nil {
-		return condition.Observed{}, true
-	}
-	return c.opts.Announced.Announced()
-}
-
-// sendConfigEvent sends an event about the ConfigMap when its text is refused, when it is
-// accepted again, and when one of two sources does not count. Resources have events of
-// their own.
-func (c *Controller) sendConfigEvent(t *term, l source.Loaded) {
-	var e cluster.Event
-	switch {
-	case l.Document.Resources == nil && l.Config == nil && errors.Is(l.Err, source.ErrNotFound):
-		// There is no object for an event: the conditions of Services report it.
-	case l.Document.Resources == nil && l.Err != nil:
-		e = cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: l.Err.Error()}
-	case l.Document.Notice != "":
-		e = cluster.Event{Warning: true, Reason: source.EventConfigAmbiguous, Message: l.Document.Notice}
-	}
-	before := t.event
-	if t.event = e; e == before || c.opts.ConfigEvents == nil {
-		return
-	}
-	if e == (cluster.Event{}) {
-		e = cluster.Event{Reason: source.EventConfigAccepted, Message: "the configuration is in force"}
-	}
-	c.opts.ConfigEvents(e)
-}
-
-// unassigned counts the Services that lack an address after the updates are written.
-func unassigned(services []*cluster.Service, updates []assign.Update) map[status.Reason]int {
-	count := make(map[status.Reason]int)
-	for _, svc := range services {
-		condition := svc.Condition(assign.ConditionAddressAssigned)
-		if len(updates) > 0 && updates[0].Service == svc {
-			condition, updates = updates[0].Condition, updates[1:]
-		}
-		if condition != nil && !condition.True {
-			count[condition.Reason]++
-		}
-	}
-	return count
 }
