@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // benchConfig lets every node peer with r1 alone, so that nobody else's work is
@@ -53,7 +54,7 @@ func runBench(ctx context.Context, out io.Writer, samples, services int, statuse
 	if err := s.Configure(ctx, benchConfig); err != nil {
 		return err
 	}
-	if err := s.SetBackends(ctx, lab.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
+	if err := s.SetBackends(ctx, controlplane.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
 		return err
 	}
 	// The first Service waits for the sessions; it is not measured.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 func demoCommand() *cobra.Command {
@@ -106,7 +107,7 @@ func (d *demo) show(text string) {
 }
 
 // demoService is the Service of the demonstration.
-var demoService = lab.ServiceOptions{Namespace: "shop", Name: "web"}
+var demoService = controlplane.ServiceOptions{Namespace: "shop", Name: "web"}
 
 func (d *demo) configure(ctx context.Context) error {
 	d.say("The ConfigMap metallb-system/config, key config:")

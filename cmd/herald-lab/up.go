@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 const (
@@ -150,7 +151,7 @@ func environment(s *lab.Stack) string {
 	for _, n := range s.Nodes {
 		nodes = append(nodes, n.Name)
 	}
-	set("KUBECONFIG", s.Cluster.Kubeconfig(lab.Admin))
+	set("KUBECONFIG", s.Cluster.Kubeconfig(controlplane.Admin))
 	set("NODES", strings.Join(nodes, " "))
 	set("TOR", s.Router.Name)
 	set("CLIENT", s.Client.Name)
