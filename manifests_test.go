@@ -212,7 +212,7 @@ func TestAlertMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var code []byte
-	for _, dir := range []string{"status", "cmd/herald-frr"} {
+	for _, dir := range []string{"status", "frr/sidecar"} {
 		for name := range packages(t)[dir] {
 			if strings.HasSuffix(name, "_test.go") {
 				continue

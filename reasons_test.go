@@ -27,6 +27,8 @@ var wordsIn = map[string]*regexp.Regexp{
 	"config":           regexp.MustCompile(`^Verdict[A-Z]`),
 	"kube":             regexp.MustCompile(`^([eE]vent|condition)[A-Z]`),
 	"cmd/herald-agent": regexp.MustCompile(`^event[A-Z]`),
+	"frr/extras":       regexp.MustCompile(`^event[A-Z]`),
+	"session":          regexp.MustCompile(`^event[A-Z]`),
 }
 
 // TestReasonsDocumented holds the table of docs/service-status.md against the code:

@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"assign":      {"alloc", "cluster", "config", "status"},
 	"announce":    {"cluster", "config", "render", "status"},
 	"handover":    {"announce", "cluster", "render", "status", "wake"},
-	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "manifest", "render", "source", "status", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "config", "handover", "render", "source", "status", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config"},
 	"cluster/clustertest":   {"cluster"},
@@ -47,11 +47,16 @@ var imports = map[string][]string{
 	"frr/vty":      {"frr/conf"},
 
 	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
+	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
-	"kube":        {"assign", "cluster", "config", "reconcile", "source", "status", "wake"},
+	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
+	"session":     {"cluster", "diagnosis", "frr", "frr/vty", "kernel", "reconcile", "status"},
+	"kube":        {"assign", "cluster", "config", "kube/object", "reconcile", "source", "status", "wake"},
 	"kube/lease":  {},
+	"kube/object": {"cluster", "config", "manifest", "status"},
 	"l2":          {"wake"},
 	"l2/members":  {"wake"},
+	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "wake"},
 
 	"hack/testreport": {},
 }
@@ -62,16 +67,17 @@ var restricted = []struct {
 	in     []string
 	why    string
 }{
+	{"k8s.io/api", []string{"kube", "lab", "cmd"}, "Kubernetes' types are decoded in kube alone"},
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
 	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{module + "schema", []string{"cmd/heraldctl", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
-	{"os/exec", []string{"lab", "cmd/herald-lab", "cmd/herald-frr"}, "Herald runs no programs but FRR's, in FRR's container"},
+	{"os/exec", []string{"lab", "cmd/herald-lab", "frr/sidecar"}, "Herald runs no programs but FRR's, in FRR's container"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
 	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
 	{"github.com/mdlayher", []string{"l2", "lab"}, "ARP and neighbor discovery are layer 2's"},
-	{"github.com/prometheus/client_golang", []string{"status", "cmd"}, "metrics are a view of the status"},
+	{"github.com/prometheus/client_golang", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
 }
 
 // pure lists packages whose code, tests aside, has no I/O, clock, environment
@@ -89,7 +95,9 @@ var pure = map[string][]string{
 	"announce": {"os", "net", "log", "log/slog", "sync", "context"},
 	"handover": {"os", "net", "log", "log/slog", "sync", "context"},
 
-	"frr/conf":  {"os", "net", "log", "log/slog", "sync", "context"},
+	"frr/conf":    {"os", "net", "log", "log/slog", "sync", "context"},
+	"kube/object": {"os", "net", "log", "log/slog", "sync", "context"},
+
 	"diagnosis": {"os", "net", "log", "log/slog", "sync", "context"},
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package alloc knows who has which address, and who may have it.
+// Package alloc assigns addresses to Services and keeps track of them.
 package alloc
 
 import (
@@ -14,8 +14,8 @@ import (
 )
 
 // An Allocator holds the addresses of pools and the Services that hold them.
-// No two Services hold one address unless both agree to share it. Which address
-// a Service gets depends on the pools and on what is in use, on nothing else.
+// Two Services hold the same address only if both agree to share it. Which address a
+// Service gets depends only on the pools and on the addresses in use.
 //
 // It is not safe for concurrent use: the reconcile loop owns it.
 type Allocator struct {
@@ -30,31 +30,31 @@ type Allocator struct {
 
 	outsiders map[Key]*holding
 	round     int // of Outsiders
-	clashes   int // addresses that outsiders have, and others too
+	clashes   int // addresses that both outsiders and other Services have
 }
 
-// A holding is what a Service holds, and what decides who may share it.
+// A holding is the addresses of a Service, and what decides who may share them.
 type holding struct {
 	service    Key
 	uid        string
 	addrs      []netip.Addr // replaced, never changed
-	pool       *pool        // that contains addrs; nil: there is none
+	pool       *pool        // that contains addrs; nil: none does
 	sharingKey string
 	backend    Backend
 	ports      []Port // distinct
 
-	outside string // whose Service it is, "of class red"; empty: it is in held
-	round   int    // of Outsiders, in which it was named last
+	outside string // of an outsider: whose Service it is, "of class red"; empty: it is in held
+	round   int    // of Outsiders, the last one in which it was named
 }
 
-// A place is a range, and where it belongs.
+// A place is a range and the space that it belongs to.
 type place struct {
 	rng   config.Range
 	space *space
 	index int // in space.ranges
 }
 
-// New returns an Allocator of pools of which nothing is in use.
+// New returns an Allocator of pools with no address in use.
 func New(pools []config.Pool) *Allocator {
 	a := &Allocator{held: make(map[Key]*holding), users: make(users), kept: newKept(), outsiders: make(map[Key]*holding)}
 	a.kept.find = a.assignable
@@ -62,9 +62,9 @@ func New(pools []config.Pool) *Allocator {
 	return a
 }
 
-// SetPools replaces the pools. Services keep what they hold, from whichever
-// pool contains it now. Those whose addresses no pool contains hold them until
-// they are released; Keep tells. Setting the same slice again does nothing.
+// SetPools replaces the pools. Services keep their addresses, in the pools that contain
+// them now. If no pool contains them, the Service holds them until they are released;
+// Keep reports that. Setting the same slice again does nothing.
 func (a *Allocator) SetPools(pools []config.Pool) {
 	if len(pools) == len(a.config) && (len(pools) == 0 || &pools[0] == &a.config[0]) {
 		return
@@ -111,7 +111,7 @@ func (a *Allocator) SetPools(pools []config.Pool) {
 		}
 	}
 	for _, h := range a.held {
-		a.settle(h)
+		a.findPool(h)
 	}
 }
 
@@ -121,7 +121,7 @@ func (a *Allocator) Len() int { return len(a.held) }
 // Services returns the Services that hold addresses, in no order.
 func (a *Allocator) Services() iter.Seq[Key] { return maps.Keys(a.held) }
 
-// Get returns what a Service holds.
+// Get returns the addresses of a Service.
 func (a *Allocator) Get(service Key) (Assignment, bool) {
 	h := a.held[service]
 	if h == nil {
@@ -130,7 +130,7 @@ func (a *Allocator) Get(service Key) (Assignment, bool) {
 	return h.assignment(), true
 }
 
-// NoPool says that there is no pool of that name, and which one may be meant.
+// NoPool returns a message that there is no pool of that name, with the closest name.
 func (a *Allocator) NoPool(name string) string {
 	names := make([]string, len(a.pools))
 	for i, p := range a.pools {
@@ -148,7 +148,7 @@ func (a *Allocator) InPool(addr netip.Addr) bool {
 	return ok
 }
 
-// Usage returns how full each pool is, in document order.
+// Usage returns the usage of each pool, in document order.
 func (a *Allocator) Usage() []Usage {
 	out := make([]Usage, len(a.pools))
 	for i, p := range a.pools {
@@ -157,10 +157,10 @@ func (a *Allocator) Usage() []Usage {
 	return out
 }
 
-// Keep returns what the Service of req holds if it may go on holding it, and
-// remembers what of req decides about sharing. An address of a family that req
-// no longer wants is released. The error is a *Refusal, and then nothing
-// changes. A Service that holds nothing gets the zero Assignment.
+// Keep returns the addresses of the Service of req if it may keep them, and records what
+// decides about sharing. An address of a family that req no longer wants is released.
+// The error is a *Refusal, and then nothing changes. A Service without addresses gets
+// the zero Assignment.
 func (a *Allocator) Keep(req Request) (Assignment, error) {
 	h := a.held[req.Service]
 	if h == nil {
@@ -194,10 +194,10 @@ func (a *Allocator) Keep(req Request) (Assignment, error) {
 	return a.hold(&req, keep), nil
 }
 
-// Claim gives the Service of req the addresses addrs and no others, in that
-// order, but for those of a family that req does not want. It is for addresses
-// that the Service has already: that they are kept for somebody else or above a
-// quota does not matter. The error is a *Refusal, and then nothing changes.
+// Claim gives the Service of req exactly the addresses addrs, in that order, without
+// those of a family that req does not want. It is for addresses that the Service has
+// already: reservations for others and quotas do not apply. The error is a *Refusal,
+// and then nothing changes.
 func (a *Allocator) Claim(req Request, addrs []netip.Addr) (Assignment, error) {
 	keep, err := a.claimable(&req, addrs)
 	if err != nil {
@@ -206,11 +206,10 @@ func (a *Allocator) Claim(req Request, addrs []netip.Addr) (Assignment, error) {
 	return a.hold(&req, slices.Clone(keep)), nil
 }
 
-// Allocate gives the Service of req what it asks for, in place of what it
-// holds: the explicit addresses, or those that are kept for it, or the first of
-// the first pool that are free or can be shared. Pinned pools come first, by
-// priority, then open ones, in document order. The error is a *Refusal, and
-// then the Service holds nothing.
+// Allocate gives the Service of req new addresses in place of its present ones: the
+// explicit addresses, or those kept for it, or the first in the first pool that are free
+// or can be shared. Pinned pools come first, by priority, then open ones, in document
+// order. The error is a *Refusal, and then the Service has no address.
 func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	a.Release(req.Service)
 	if len(req.Addrs) > 0 {
@@ -238,9 +237,9 @@ func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	return Assignment{}, a.refusal(&req)
 }
 
-// Extend does what Keep does and adds an address of the family that the Service
-// of req lacks, from the pool that its other address is of. It returns the
-// address added. The error is a *Refusal, and then none is.
+// Extend does what Keep does, and adds an address of the family that the Service of req
+// lacks, from the pool of its other address. It returns the new address. The error is a
+// *Refusal, and then no address is added.
 func (a *Allocator) Extend(req Request) (netip.Addr, error) {
 	keeps, err := a.Keep(req)
 	if err != nil {
@@ -264,7 +263,7 @@ func (a *Allocator) Extend(req Request) (netip.Addr, error) {
 	return addr, nil
 }
 
-// Release frees what a Service holds and returns it.
+// Release frees the addresses of a Service and returns them.
 func (a *Allocator) Release(service Key) Assignment {
 	h := a.held[service]
 	if h == nil {
@@ -282,7 +281,7 @@ func (h *holding) assignment() Assignment {
 	return Assignment{h.addrs, h.pool.name}
 }
 
-// hold makes addrs what the Service of req holds. It keeps addrs.
+// hold makes addrs the addresses of the Service of req. It keeps the slice.
 func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 	if h := a.held[req.Service]; h != nil {
 		a.remove(h)
@@ -299,12 +298,12 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 	for _, addr := range addrs {
 		a.enter(addr, h)
 	}
-	a.settle(h)
+	a.findPool(h)
 	a.forget(h.service)
 	return h.assignment()
 }
 
-// remove frees what h holds.
+// remove frees the addresses of h.
 func (a *Allocator) remove(h *holding) {
 	delete(a.held, h.service)
 	if h.pool != nil {
@@ -315,7 +314,7 @@ func (a *Allocator) remove(h *holding) {
 	}
 }
 
-// enter makes h a user of addr.
+// enter adds h to the users of addr.
 func (a *Allocator) enter(addr netip.Addr, h *holding) {
 	a.kept.tallies = nil
 	was := clashing(a.users[addr])
@@ -333,7 +332,7 @@ func (a *Allocator) enter(addr netip.Addr, h *holding) {
 	s.join(pos, h)
 }
 
-// exit ends that h is a user of addr.
+// exit removes h from the users of addr.
 func (a *Allocator) exit(addr netip.Addr, h *holding) {
 	a.kept.tallies = nil
 	was := clashing(a.users[addr])
@@ -351,8 +350,8 @@ func (a *Allocator) exit(addr netip.Addr, h *holding) {
 	}
 }
 
-// settle finds the pool that contains what h holds.
-func (a *Allocator) settle(h *holding) {
+// findPool sets the pool that contains the addresses of h.
+func (a *Allocator) findPool(h *holding) {
 	h.pool = nil
 	for i, addr := range h.addrs {
 		s, _, ok := a.assignable(addr)
@@ -365,7 +364,7 @@ func (a *Allocator) settle(h *holding) {
 	h.pool.services++
 }
 
-// locate returns where addr is.
+// locate returns the space and position of addr.
 func (a *Allocator) locate(addr netip.Addr) (*space, position, bool) {
 	i, found := slices.BinarySearchFunc(a.places, addr, func(p place, addr netip.Addr) int {
 		return p.rng.First.Compare(addr)
@@ -379,7 +378,7 @@ func (a *Allocator) locate(addr netip.Addr) (*space, position, bool) {
 	return a.places[i].space, position{a.places[i].index, addr}, true
 }
 
-// assignable returns where addr is if it may be given out.
+// assignable returns the space and position of addr if it may be assigned.
 func (a *Allocator) assignable(addr netip.Addr) (*space, position, bool) {
 	s, pos, ok := a.locate(addr)
 	if !ok || s.excludes(addr) {

@@ -77,8 +77,8 @@ func TestLowestFreeFirst(t *testing.T) {
 	})
 }
 
-// The address that routers of a link answer for comes last, and can be asked for;
-// who has it keeps it.
+// The subnet-router anycast address comes last. It can be requested, and a Service that
+// has it keeps it.
 func TestSubnetRouterAnycastLast(t *testing.T) {
 	six := func(r *alloc.Request) { r.Families = alloc.IPv6 }
 	a := alloc.New([]config.Pool{pool(t, "web", "fd00:1::/127", "fd00:2::1-fd00:2::1", "fd00:3::/128")})

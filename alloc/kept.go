@@ -10,21 +10,22 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/wake"
 )
 
-// kept says for whom addresses are kept, though nobody may be using them: what
-// the configuration reserves, and what Services held that are gone. Nobody
-// else is given a kept address; who has it already keeps it.
+// kept has the addresses that are kept for certain Services, used or not: those that the
+// configuration reserves, and those that deleted Services had. No other Service is
+// assigned a kept address. A Service that has it already keeps it.
 type kept struct {
 	reserved    map[netip.Addr][]Key // in the order of the configuration
 	reservedFor map[Key][]netip.Addr
 	retained    map[netip.Addr][]*retention // in the order of keys
 	retainedFor map[Key]*retention
-	tallies     map[*space]tally // of what is retained; nil: to be counted
+	tallies     map[*space]tally // of retained addresses; nil: to be counted
 	find        func(netip.Addr) (*space, position, bool)
 }
 
-// A retention keeps what a Service held for the next one of the same name.
+// A retention keeps a deleted Service's addresses for the next one of its name.
 type retention struct {
 	service Key
 	addrs   []netip.Addr
@@ -35,7 +36,7 @@ func newKept() *kept {
 	return &kept{retained: make(map[netip.Addr][]*retention), retainedFor: make(map[Key]*retention)}
 }
 
-// reserve replaces what is reserved.
+// reserve replaces the reservations.
 func (k *kept) reserve(pools []config.Pool) {
 	k.tallies = nil
 	k.reserved, k.reservedFor = make(map[netip.Addr][]Key), make(map[Key][]netip.Addr)
@@ -48,15 +49,15 @@ func (k *kept) reserve(pools []config.Pool) {
 	}
 }
 
-// any reports whether addr is kept for somebody.
-func (k *kept) any(addr netip.Addr) bool {
+// forSomeone reports whether addr is kept for a Service.
+func (k *kept) forSomeone(addr netip.Addr) bool {
 	return len(k.reserved) > 0 && len(k.reserved[addr]) > 0 ||
 		len(k.retained) > 0 && len(k.retained[addr]) > 0
 }
 
-// from reports whether addr is kept, and not for service. What the
-// configuration says counts for more than what was.
-func (k *kept) from(service Key, addr netip.Addr) bool {
+// forOther reports whether addr is kept for another Service than this one. A reservation
+// takes precedence over a retention.
+func (k *kept) forOther(service Key, addr netip.Addr) bool {
 	if len(k.reserved) > 0 {
 		if keys := k.reserved[addr]; len(keys) > 0 {
 			return !slices.Contains(keys, service)
@@ -68,7 +69,7 @@ func (k *kept) from(service Key, addr netip.Addr) bool {
 	return !slices.ContainsFunc(k.retained[addr], func(r *retention) bool { return r.service == service })
 }
 
-// refusal says for whom addr is kept, which it must be for somebody.
+// refusal returns the Refusal of an address that is kept, and says for which Service.
 func (k *kept) refusal(addr netip.Addr) *Refusal {
 	if keys := k.reserved[addr]; len(keys) > 0 {
 		return refuse(AddressReserved, "%s is reserved for %s", addr, keys[0])
@@ -92,8 +93,7 @@ func (k *kept) retain(r *retention) {
 	}
 }
 
-// drop removes a retention and calls freed for each address that is kept for
-// nobody any more.
+// drop removes a retention, and calls freed for each address that is no longer kept.
 func (k *kept) drop(r *retention, freed func(netip.Addr)) {
 	k.tallies = nil
 	delete(k.retainedFor, r.service)
@@ -112,8 +112,8 @@ func (k *kept) drop(r *retention, freed func(netip.Addr)) {
 
 func byRetainer(x, y *retention) int { return x.service.compare(y.service) }
 
-// Retire releases what a Service holds, because it is gone, and keeps it until
-// a moment for the next Service of that name.
+// Retire releases the addresses of a deleted Service, and keeps them for the next Service
+// of that name until a time.
 func (a *Allocator) Retire(service Key, until time.Time) Assignment {
 	was := a.Release(service)
 	var addrs []netip.Addr
@@ -131,21 +131,20 @@ func (a *Allocator) Retire(service Key, until time.Time) Assignment {
 	return was
 }
 
-// Expire forgets what is kept for Services that are gone no longer than now,
-// and returns when it has more to forget; zero: never.
+// Expire frees the addresses that are kept for deleted Services until now or earlier. It
+// returns the time of the next expiry; zero: never.
 func (a *Allocator) Expire(now time.Time) (next time.Time) {
 	for service, r := range a.kept.retainedFor {
-		switch {
-		case !now.Before(r.until):
+		if !now.Before(r.until) {
 			a.forget(service)
-		case next.IsZero() || r.until.Before(next):
-			next = r.until
+			continue
 		}
+		next = wake.Earlier(next, r.until)
 	}
 	return next
 }
 
-// forget keeps nothing of what a Service of that name held.
+// forget frees the addresses that are kept for a deleted Service of that name.
 func (a *Allocator) forget(service Key) {
 	if len(a.kept.retainedFor) == 0 {
 		return
@@ -159,8 +158,8 @@ func (a *Allocator) forget(service Key) {
 	}
 }
 
-// Reserved returns the addresses that are reserved for a Service, in use or
-// not. Nobody may change them.
+// Reserved returns the addresses that are reserved for a Service, in use or not. The
+// caller must not change them.
 func (a *Allocator) Reserved(service Key) []netip.Addr {
 	if len(a.kept.reservedFor) == 0 {
 		return nil
@@ -196,9 +195,9 @@ func (s *space) canUse(req *Request, addr netip.Addr) bool {
 	return s.contains(addr) && s.users.conflict(req, addr) == nil && s.users.outsider(addr) == nil && !s.withholds(req, addr)
 }
 
-// keeps returns the pools with an address that is kept for the Service of req
-// and that it can use: first those that reserve one, which they do even if they
-// assign nothing automatically, then those that it had one of.
+// keeps returns the pools with an address that is kept for the Service of req and that it
+// can use. Reserving pools have a reservation, also if they assign nothing
+// automatically. Retaining pools have an address of its predecessor.
 func (a *Allocator) keeps(req *Request) (reserving, retaining []*pool) {
 	usable := func(addrs []netip.Addr, open bool) (out []*pool) {
 		for _, addr := range addrs {
@@ -220,8 +219,8 @@ func (a *Allocator) keeps(req *Request) (reserving, retaining []*pool) {
 	return reserving, retaining
 }
 
-// keptNote says how many addresses of s nobody uses and are kept; empty if
-// there are none.
+// keptNote returns a text with the number of unused addresses of s that are kept; empty
+// if there are none.
 func (s *space) keptNote() string {
 	note := ""
 	if s.reserved > 0 {
@@ -235,8 +234,8 @@ func (s *space) keptNote() string {
 	return note
 }
 
-// retained returns how many addresses of s nobody uses and are kept for
-// Services that are gone, and the first of these to be forgotten.
+// retained returns the number of unused addresses of s that are kept for deleted
+// Services, and the retention that expires first.
 func (s *space) retained() (first *retention, n int) {
 	t := s.kept.tally(s)
 	return t.first, t.n
@@ -248,8 +247,8 @@ type tally struct {
 	n     int
 }
 
-// tally returns the tally of s. All are counted anew if somebody came or went
-// since: many Services may ask while nobody does.
+// tally returns the tally of s. It counts again only after a change: many Services may
+// ask between two changes.
 func (k *kept) tally(s *space) tally {
 	if len(k.retained) == 0 {
 		return tally{}
@@ -274,10 +273,10 @@ func (k *kept) tally(s *space) tally {
 	return k.tallies[s]
 }
 
-// contains reports whether addr is an address of s that may be given out.
+// contains reports whether addr is an address of s that may be assigned.
 func (s *space) contains(addr netip.Addr) bool {
 	return slices.ContainsFunc(s.ranges, func(r config.Range) bool { return r.Contains(addr) }) && !s.excludes(addr)
 }
 
-// moment returns t as people read it in a Refusal.
+// moment returns t as text for a Refusal.
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -11,7 +11,7 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// retained is what the model keeps of a Service that is gone.
+// retained is what the model keeps of a deleted Service.
 type retained struct {
 	addrs []netip.Addr
 	until time.Time
@@ -94,7 +94,7 @@ func (m *model) usable(p config.Pool, req alloc.Request, addr netip.Addr) bool {
 	return !excluded(p, addr) && len(m.conflict(req, addr)) == 0 && m.withheld(req, addr) == ""
 }
 
-// withheld says why req cannot be given addr, whoever uses it.
+// withheld returns why req cannot get addr, independently of its users.
 func (m *model) withheld(req alloc.Request, addr netip.Addr) alloc.Reason {
 	p, _ := m.poolOf(addr)
 	switch reserved, retained := m.reservers(addr), m.retainers(addr); {

@@ -12,8 +12,8 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// A model does what an Allocator does, by the letter of the rules and by
-// looking at every address each time.
+// A model does what an Allocator does, by a direct implementation of the rules that looks
+// at every address each time.
 type model struct {
 	pools    []config.Pool
 	held     map[alloc.Key]alloc.Request // Addrs is what the Service holds
@@ -64,9 +64,8 @@ func allowed(p config.Pool, req alloc.Request) bool {
 	return namespace && service
 }
 
-// conflict returns why req cannot use addr; empty if it can. Of several
-// reasons it returns all, for the order in which they are found is nobody's
-// business.
+// conflict returns all reasons why req cannot use addr; empty if it can. The order in which
+// an Allocator finds them does not matter.
 func (m *model) conflict(req alloc.Request, addr netip.Addr) []alloc.Reason {
 	var out []alloc.Reason
 	for service, h := range m.held {
@@ -276,7 +275,7 @@ func (m *model) inUse(addr netip.Addr) bool { return m.holds(addr) || m.intruded
 // clash reports whether an outsider has addr, and another Service too.
 func (m *model) clash(addr netip.Addr) bool { return m.holds(addr) && m.intruded(addr) }
 
-// holds reports whether a Service that is no outsider has addr.
+// holds reports whether a Service other than an outsider has addr.
 func (m *model) holds(addr netip.Addr) bool {
 	for _, h := range m.held {
 		if slices.Contains(h.Addrs, addr) {

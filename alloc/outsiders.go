@@ -9,20 +9,20 @@ import (
 	"slices"
 )
 
-// An Outsider is a Service that another load balancer gives its addresses.
+// An Outsider is a Service whose addresses another load balancer assigns.
 type Outsider struct {
 	Service Key
 	Whose   string       // completes "a Service …", as in "of class red"; not empty
-	Addrs   []netip.Addr // that its status shows, in pools or not, each once
+	Addrs   []netip.Addr // in its status, in pools or not, each once
 }
 
-// Outsiders replaces the outsiders. The addresses that they have are given to
-// nobody, neither automatically nor by name, and count as in use. A Service that
-// holds one of them already keeps it: Clash tells. Neither sharing nor a quota
-// applies to outsiders, and Get and Services do not return them.
+// Outsiders replaces the outsiders. Their addresses count as in use, and are assigned to
+// no Service, neither automatically nor by name. A Service that holds one of them already
+// keeps it; Clash reports that. Sharing and quotas do not apply to outsiders, and Get and
+// Services do not return them.
 //
-// Of two for one Service the first counts. The sequence may use the memory of
-// Addrs again. An outsider that has what it had before costs a look-up.
+// If two have the same key, the first counts. The sequence may reuse the memory of Addrs.
+// An outsider without a change costs one look-up.
 func (a *Allocator) Outsiders(all iter.Seq[Outsider]) {
 	a.round++
 	named := 0
@@ -54,7 +54,7 @@ func (a *Allocator) Outsiders(all iter.Seq[Outsider]) {
 	}
 }
 
-// expel frees what an outsider has.
+// expel frees the addresses of an outsider.
 func (a *Allocator) expel(h *holding) {
 	delete(a.outsiders, h.service)
 	for _, addr := range h.addrs {
@@ -62,9 +62,8 @@ func (a *Allocator) expel(h *holding) {
 	}
 }
 
-// Clash returns the outsider that has addr though a Service of the Allocator holds
-// it, the first by key if there are several. It costs nothing while no address is
-// so.
+// Clash returns the outsider that has addr although a Service of the Allocator holds it,
+// the first by key if there are several. It is free while there is no clash.
 func (a *Allocator) Clash(addr netip.Addr) (o Outsider, ok bool) {
 	if a.clashes == 0 || !clashing(a.users[addr]) {
 		return Outsider{}, false
@@ -73,8 +72,7 @@ func (a *Allocator) Clash(addr netip.Addr) (o Outsider, ok bool) {
 	return Outsider{h.service, h.outside, slices.Clone(h.addrs)}, true
 }
 
-// clashing reports whether some of the users of an address are outsiders and some
-// are not.
+// clashing reports whether an address has both outsiders and other Services as users.
 func clashing(users []*holding) bool {
 	return len(users) > 1 && slices.ContainsFunc(users, isOutsider) && slices.ContainsFunc(users, isOurs)
 }
@@ -83,7 +81,7 @@ func isOutsider(h *holding) bool { return h.outside != "" }
 
 func isOurs(h *holding) bool { return h.outside == "" }
 
-// outsider returns the first outsider that has addr; nil if none has.
+// outsider returns the first outsider that has addr; nil if none does.
 func (u users) outsider(addr netip.Addr) *holding {
 	for _, h := range u[addr] {
 		if h.outside != "" {
@@ -104,13 +102,12 @@ func (u users) outsiders(addr netip.Addr) int {
 	return n
 }
 
-// ours reports whether a Service that is no outsider holds addr.
+// ours reports whether a Service of the Allocator holds addr.
 func (u users) ours(addr netip.Addr) bool {
 	return slices.ContainsFunc(u[addr], isOurs)
 }
 
-// intrusion says which outsider has addr, so that nobody can be given it; nil if
-// none has.
+// intrusion returns the Refusal of an address that an outsider has; nil if none does.
 func (u users) intrusion(addr netip.Addr) *Refusal {
 	if h := u.outsider(addr); h != nil {
 		return refuse(AddressInUse, "%s is in use by %s, a Service %s", addr, h.service, h.outside)
@@ -118,8 +115,8 @@ func (u users) intrusion(addr netip.Addr) *Refusal {
 	return nil
 }
 
-// outsideNote says how many of the addresses in use outsiders have; empty if
-// none has any.
+// outsideNote returns a text with the number of addresses of outsiders; empty if there
+// are none.
 func (s *space) outsideNote() string {
 	if s.outside == 0 {
 		return ""

@@ -13,21 +13,21 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// Usage is how full a pool is. A shared address counts once; addresses that
-// avoid-buggy-ips leaves out do not count.
+// Usage is how many addresses of a pool are used. A shared address counts once. Addresses
+// that avoid-buggy-ips leaves out do not count.
 type Usage struct {
 	Pool             string
-	TotalV4, TotalV6 *big.Int // exact however large the pool; nobody may change them
+	TotalV4, TotalV6 *big.Int // exact for pools of any size; read-only
 	InUseV4, InUseV6 int
-	// Addresses that nobody uses: reserved ones, and others that Services had
-	// which are gone, and that are kept for the next of that name.
+	// Unused addresses: those reserved, and those of deleted Services that are kept for
+	// the next one of the same name.
 	ReservedV4, ReservedV6 int
 	RetainedV4, RetainedV6 int
 	Services               int     // that hold an address of the pool
-	Shares                 []Share // of the namespaces that a quota bounds, in the order of their names
+	Shares                 []Share // of the namespaces with a quota, sorted by name
 }
 
-// A pool is one of the configuration's pools, with what is in use of it.
+// A pool is one of the configuration's pools, with its addresses in use.
 type pool struct {
 	name       string
 	automatic  bool
@@ -65,9 +65,8 @@ func (p *pool) allows(req *Request) bool {
 	return p.allocation.Allows(req.Service.Namespace, req.NamespaceLabels, req.Labels)
 }
 
-// shortage says which of the wanted families p cannot serve a namespace with,
-// and the reason that stands in the way of all others. It must be short of
-// something.
+// shortage returns a text with the wanted families that p cannot provide to a namespace,
+// and the main reason. Call it only if a family is missing.
 func (p *pool) shortage(namespace string, wish Families) (text string, reason Reason) {
 	dual := p.spaces[v4].total.Sign() > 0 && p.spaces[v6].total.Sign() > 0
 	var full, missing []string
@@ -106,8 +105,8 @@ func (p *pool) shortage(namespace string, wish Families) (text string, reason Re
 	return strings.Join(full, ", "), reason
 }
 
-// pick returns the first of pools that serves req, and the addresses. One that
-// has all that is wanted wins over those before it that have less.
+// pick returns the first of pools that serves req, and the addresses. A pool with all
+// wanted families wins over earlier ones with fewer.
 func pick(pools []*pool, req *Request) (*pool, []netip.Addr) {
 	var partial [2]*pool // the first that serves a family
 	var spare [2]netip.Addr

@@ -128,8 +128,8 @@ var (
 	compareInts  = cmp.Comparer(func(x, y *big.Int) bool { return x.Cmp(y) == 0 })
 )
 
-// conflicting reports whether both are reasons for which an address cannot be
-// used beside others; which of several is found first is left open.
+// conflicting reports whether both are reasons why an address cannot be shared. An
+// Allocator may return any of several.
 func conflicting(x, y alloc.Reason) bool {
 	in := map[alloc.Reason]bool{alloc.AddressInUse: true, alloc.SharingConflict: true, alloc.PortInUse: true}
 	return in[x] && in[y]

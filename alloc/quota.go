@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// A Share is what the Services of a namespace have of a pool with a quota.
+// A Share is how many addresses of a pool with a quota the Services of a namespace have.
 // Addresses that are reserved for them do not count.
 type Share struct {
 	Namespace        string
@@ -17,13 +17,13 @@ type Share struct {
 	Limit            int // of each family
 }
 
-// counted reports whether a quota counts that a namespace uses addr.
+// counted reports whether addr counts towards the quota of a namespace.
 func (s *space) counted(namespace string, addr netip.Addr) bool {
 	return s.pool.quota != nil && !s.kept.exempt(namespace, addr)
 }
 
-// count notes that a Service of a namespace has joined the users of addr, of
-// whom it is the only one of that namespace, or that the last one has left.
+// count adds n to the number of a namespace. It is called when the namespace's first
+// Service uses addr, and when its last one no longer does.
 func (s *space) count(namespace string, addr netip.Addr, n int) {
 	if !s.counted(namespace, addr) {
 		return
@@ -42,31 +42,30 @@ func (s *space) spent(namespace string) bool {
 	return bounded && s.perNamespace[namespace] >= limit
 }
 
-// overQuota reports whether the Service of req cannot be given addr because its
-// namespace has enough.
+// overQuota reports whether the Service of req cannot get addr because of its namespace's
+// quota.
 func (s *space) overQuota(req *Request, addr netip.Addr) bool {
 	namespace := req.Service.Namespace
 	return s.counted(namespace, addr) && s.spent(namespace) && s.users.ofNamespace(addr, namespace) == 0
 }
 
-// spentNote says how many addresses a namespace has that may have no more.
+// spentNote returns a text with the number of addresses of a namespace at its quota.
 func (s *space) spentNote(namespace string) string {
 	limit, _ := s.pool.quota.Limit(namespace)
 	return fmt.Sprintf("pool %s: namespace %s has %d of at most %d %s addresses",
 		s.pool.name, namespace, s.perNamespace[namespace], limit, s.family)
 }
 
-// withholds reports whether the Service of req cannot be given addr, though
-// its users would let it: it is kept for others, or the namespace has enough.
+// withholds reports whether the Service of req cannot get addr, although its users would
+// share it: it is kept for another Service, or the namespace is at its quota.
 func (s *space) withholds(req *Request, addr netip.Addr) bool {
-	return s.kept.from(req.Service, addr) || s.overQuota(req, addr)
+	return s.kept.forOther(req.Service, addr) || s.overQuota(req, addr)
 }
 
-// withheld says why s withholds addr from the Service of req; nil if it does
-// not.
+// withheld returns why s withholds addr from the Service of req; nil if it does not.
 func (s *space) withheld(req *Request, addr netip.Addr) *Refusal {
 	switch {
-	case s.kept.from(req.Service, addr):
+	case s.kept.forOther(req.Service, addr):
 		return s.kept.refusal(addr)
 	case s.overQuota(req, addr):
 		return &Refusal{QuotaExceeded, s.spentNote(req.Service.Namespace)}
@@ -74,8 +73,7 @@ func (s *space) withheld(req *Request, addr netip.Addr) *Refusal {
 	return nil
 }
 
-// shares returns what each namespace with a bound has of p, in the order of
-// their names.
+// shares returns the Share of each namespace with a quota in p, sorted by name.
 func (p *pool) shares() []Share {
 	if p.quota == nil {
 		return nil

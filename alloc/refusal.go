@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A Reason says in one word why a Service cannot have an address.
+// A Reason is why a Service cannot have an address, in one word.
 type Reason string
 
 // Reasons of a Refusal.
@@ -17,12 +17,12 @@ const (
 	PoolUnknown       Reason = "PoolUnknown"       // there is no pool of the requested name
 	PoolNotAllowed    Reason = "PoolNotAllowed"    // the pool is for other Services
 	PoolExhausted     Reason = "PoolExhausted"     // every address is in use or kept for others
-	QuotaExceeded     Reason = "QuotaExceeded"     // the namespace has as many as it may have
+	QuotaExceeded     Reason = "QuotaExceeded"     // the namespace has as many addresses as it may have
 	FamilyUnavailable Reason = "FamilyUnavailable" // no pool has the address families asked for
 	AddressNotInPool  Reason = "AddressNotInPool"  // no pool, or not the requested one, contains the address
-	AddressExcluded   Reason = "AddressExcluded"   // avoid-buggy-ips leaves it out
+	AddressExcluded   Reason = "AddressExcluded"   // avoid-buggy-ips leaves the address out
 	AddressReserved   Reason = "AddressReserved"   // for another Service
-	AddressHeld       Reason = "AddressHeld"       // for a Service that is gone and may come back
+	AddressHeld       Reason = "AddressHeld"       // for a deleted Service that may come back
 	AddressInUse      Reason = "AddressInUse"      // by a Service that does not share it
 	SharingConflict   Reason = "SharingConflict"   // sharing keys or Backends differ
 	PortInUse         Reason = "PortInUse"         // by another Service on the shared address
@@ -47,8 +47,8 @@ func refuse(reason Reason, format string, args ...any) *Refusal {
 // maxPoolsNamed bounds the length of a Refusal's Detail.
 const maxPoolsNamed = 5
 
-// shortage says why none of pools, which are open to the Service, can serve
-// the wish. Of several reasons it gives the one that is easiest to remedy.
+// shortage returns why none of pools, which are open to the Service, can provide the
+// families. Of several reasons it gives the one that is easiest to remedy.
 func shortage(pools []*pool, service Key, wish Families) *Refusal {
 	var parts []string
 	reason := FamilyUnavailable

@@ -18,34 +18,34 @@ func (k Key) compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Namespace, o.Namespace), cmp.Compare(k.Name, o.Name))
 }
 
-// A Request is what a Service asks for, and what decides whether it may have
-// it.
+// A Request is the addresses that a Service asks for, and what decides whether it may
+// have them.
 type Request struct {
 	Service         Key               // required
-	UID             string            // tells the Service from an earlier one of the same name
+	UID             string            // distinguishes the Service from an earlier one of the same name
 	Labels          map[string]string // of the Service
 	NamespaceLabels map[string]string
 	Families        Families     // required
 	Addrs           []netip.Addr // exactly these; empty: any
-	Pool            string       // from this pool alone; empty: any that assigns automatically
+	Pool            string       // only from this pool; empty: any that assigns automatically
 	SharingKey      string       // empty: the address is not shared
 	Backend         Backend
 	Ports           []Port
 }
 
-// Families says which address families a Service wants.
+// Families are the address families that a Service wants.
 type Families uint8
 
-// The wishes. With two families both addresses are of one pool.
+// The Families. Two addresses are from the same pool.
 const (
 	IPv4       Families = iota + 1
 	IPv6                // one IPv6 address
 	DualStack           // one of each, or nothing
-	PreferIPv4          // one of each, else IPv4 alone, else IPv6 alone
-	PreferIPv6          // one of each, else IPv6 alone, else IPv4 alone
+	PreferIPv4          // one of each, else only IPv4, else only IPv6
+	PreferIPv6          // one of each, else only IPv6, else only IPv4
 )
 
-// Lacks reports whether addrs are fewer than f would like.
+// Lacks reports whether addrs are fewer than f asks for.
 func (f Families) Lacks(addrs []netip.Addr) bool {
 	return len(addrs) < f.count()
 }
@@ -85,7 +85,7 @@ func (f Families) trim(addrs []netip.Addr) []netip.Addr {
 	return addrs
 }
 
-// family indexes what is kept for each address family.
+// A family is an index of arrays with an element for each address family.
 type family int
 
 const (
@@ -107,13 +107,12 @@ func (f family) String() string {
 	return "IPv6"
 }
 
-// A Backend tells where the traffic of a Service ends up. Services can share
-// an address only if their Backends are equal: a router sends the traffic of an
-// address to one set of nodes.
+// A Backend is where the traffic of a Service goes. Services can share an address only if
+// their Backends are equal: a router sends the traffic of an address to one set of nodes.
 //
-// The zero Backend is external traffic policy Cluster, which every node serves.
-// Unlike MetalLB's, it differs from Local with an empty selector, which the
-// nodes serve whose endpoints somebody wrote by hand.
+// The zero Backend is external traffic policy Cluster, which every node serves. Unlike
+// MetalLB's, it differs from Local with an empty selector: such a Service is served by
+// the nodes of endpoints that were written by hand.
 type Backend struct {
 	Local    bool   // external traffic policy Local
 	Selector string // of the pods; empty unless Local
@@ -125,11 +124,11 @@ type Port struct {
 	Number   uint16
 }
 
-// String returns p as in TCP/80.
+// String returns text such as TCP/80.
 func (p Port) String() string { return fmt.Sprintf("%s/%d", p.Protocol, p.Number) }
 
-// An Assignment is what a Service holds.
+// An Assignment is the addresses of a Service.
 type Assignment struct {
-	Addrs []netip.Addr // one or two, of different families; nobody may change them
+	Addrs []netip.Addr // one or two, of different families; read-only
 	Pool  string       // empty: the pools no longer contain all of them
 }

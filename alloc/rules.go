@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// superseded says why req asks for something else than keep, which is what
-// its families leave of addrs; nil if it does not.
+// superseded returns the Refusal if req asks for other addresses than keep, the part of
+// addrs in its families; nil if it does not.
 func superseded(req *Request, keep, addrs []netip.Addr) *Refusal {
 	switch {
 	case len(keep) == 0:
@@ -23,8 +23,7 @@ func superseded(req *Request, keep, addrs []netip.Addr) *Refusal {
 	return nil
 }
 
-// check returns the pool that contains addrs, or why the Service of req may
-// not have them.
+// check returns the pool that contains addrs, or why the Service of req may not have them.
 func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
 	var p *pool
 	for _, addr := range addrs {
@@ -60,8 +59,8 @@ func (a *Allocator) check(req *Request, addrs []netip.Addr) (*pool, error) {
 	return p, nil
 }
 
-// claimable returns what the Service of req would have of addrs, or why it may
-// not have them.
+// claimable returns the part of addrs that the Service of req would get, or why it may not
+// have them.
 func (a *Allocator) claimable(req *Request, addrs []netip.Addr) ([]netip.Addr, error) {
 	keep := req.Families.trim(addrs)
 	if r := superseded(req, keep, addrs); r != nil {
@@ -94,7 +93,7 @@ func notAllowed(p *pool, req *Request) *Refusal {
 	return refuse(PoolNotAllowed, "pool %s is not for Service %s", p.name, req.Service)
 }
 
-// refusal says why no pool could serve req.
+// refusal returns why no pool can serve req.
 func (a *Allocator) refusal(req *Request) *Refusal {
 	var tried []*pool
 	for _, p := range slices.Concat(a.pinned, a.open) {
@@ -113,8 +112,8 @@ func (a *Allocator) refusal(req *Request) *Refusal {
 	return r
 }
 
-// missed says who has what is reserved for the Service of req; empty if nobody
-// has.
+// missed returns a text with the users of addresses that are reserved for the Service of
+// req; empty if there are none.
 func (a *Allocator) missed(req *Request) string {
 	if len(a.kept.reservedFor) == 0 {
 		return ""
@@ -132,8 +131,7 @@ func (a *Allocator) missed(req *Request) string {
 	return b.String()
 }
 
-// sameSet reports whether both have the same addresses, of which there are at
-// most two and no two alike.
+// sameSet reports whether both have the same addresses: at most two, without repetition.
 func sameSet(x, y []netip.Addr) bool {
 	if len(x) != len(y) {
 		return false

@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// users are the Services that hold an address, in the order of their keys, so
-// that a Refusal names the same one each time.
+// users are the Services that hold an address, sorted by key, so that a Refusal names the
+// same one each time.
 type users map[netip.Addr][]*holding
 
 func (u users) add(addr netip.Addr, h *holding) {
@@ -28,8 +28,7 @@ func (u users) remove(addr netip.Addr, h *holding) {
 	}
 }
 
-// byService puts those outside behind the others: a Service may for a moment be
-// both.
+// byService sorts by key, outsiders last: a Service may for a moment be both.
 func byService(x, y *holding) int {
 	return cmp.Or(x.service.compare(y.service), cmp.Compare(x.outside, y.outside))
 }
@@ -45,7 +44,7 @@ func (u users) ofNamespace(addr netip.Addr, namespace string) int {
 	return n
 }
 
-// clash returns the first of ports that a user of addr other than self has.
+// clash returns the first of ports that another user of addr than self has.
 func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
 	for _, other := range u[addr] {
 		if other.service == self {
@@ -60,8 +59,8 @@ func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
 	return Port{}, nil
 }
 
-// conflict says why the Service of req cannot use addr beside those Services of
-// the Allocator that do; nil if it can.
+// conflict returns why the Service of req cannot share addr with the Services that hold
+// it; nil if it can.
 func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 	for _, other := range u[addr] {
 		switch {
@@ -83,14 +82,14 @@ func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 	return nil
 }
 
-// A groupKey is what Services that share an address have in common.
+// A groupKey has the properties that Services on one address must have in common.
 type groupKey struct {
 	sharingKey string
 	backend    Backend
 }
 
-// A group is the addresses whose users would share them with a Service of the
-// same groupKey, if its ports are others.
+// A group is the addresses whose users share them with any Service of the same groupKey
+// that has other ports.
 type group struct {
 	addrs []position   // sorted
 	ports map[Port]int // on how many of addrs a port is in use
@@ -99,8 +98,8 @@ type group struct {
 // first returns the first address of s on which no port of req is in use, and
 // that is not withheld.
 func (g *group) first(req *Request, s *space) (position, bool) {
-	// Very many Services with one sharing key and one port are quite likely:
-	// know without a search that none of their addresses will do.
+	// Many Services often have the same sharing key and port. If the port is in use on
+	// all addresses, no search is needed.
 	for _, p := range req.Ports {
 		if g.ports[p] == len(g.addrs) {
 			return position{}, false
@@ -114,7 +113,7 @@ func (g *group) first(req *Request, s *space) (position, bool) {
 	return position{}, false
 }
 
-// join takes note that h is a user of p.
+// join records that h uses p.
 func (s *space) join(p position, h *holding) {
 	if h.outside != "" {
 		if s.users.outsiders(p.addr) == 1 {
@@ -150,7 +149,7 @@ func (s *space) group(p position, h *holding) {
 	}
 }
 
-// leave takes note that h is a user of p no more.
+// leave records that h no longer uses p.
 func (s *space) leave(p position, h *holding) {
 	if h.outside != "" {
 		if s.users.outsiders(p.addr) == 0 {
@@ -182,7 +181,7 @@ func (s *space) leave(p position, h *holding) {
 	}
 }
 
-// distinct returns ports without repetitions, in a slice of its own.
+// distinct returns ports without repetitions, in a new slice.
 func distinct(ports []Port) []Port {
 	out := make([]Port, 0, len(ports))
 	for _, p := range ports {

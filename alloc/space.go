@@ -11,17 +11,15 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// A space is the addresses of one family in one pool, in the order in which
-// they are given out: range after range, lowest address first. Where a range
-// begins with an address that the routers of a link answer for, that comes after
-// all others.
+// A space is the addresses of one family in one pool, in the order in which they are
+// assigned: range after range, lowest address first. If a range begins with the
+// subnet-router anycast address of a link, that comes after all others.
 //
-// An address that nobody uses is either at or after the cursor, or in the heap
-// of released ones. So the next free address costs O(log n) amortized, and a
-// space costs memory only for addresses that were in use once. Both are checked
-// against users when an address is looked for: addresses taken by explicit
-// request leave the cursor and the heap alone. So do those that are kept for
-// somebody, which are put back into the heap when they are not any more.
+// An unused address is either at or after the cursor, or in the heap of released ones.
+// So finding the next free address costs O(log n) amortized, and a space needs memory
+// only for addresses that were in use once. The search checks both against the users:
+// addresses taken by explicit request do not change the cursor or the heap. Neither do
+// kept addresses, which return to the heap when they are no longer kept.
 type space struct {
 	pool       *pool
 	family     family
@@ -32,11 +30,11 @@ type space struct {
 	kept       *kept
 
 	inUse        int
-	outside      int      // of inUse, addresses that outsiders have
-	reserved     int      // addresses that are reserved and that nobody uses
+	outside      int      // addresses of outsiders, part of inUse
+	reserved     int      // unused addresses that are reserved
 	next         position // the cursor; its index is len(ranges) at the end
 	released     positions
-	queued       map[netip.Addr]struct{} // what is in released
+	queued       map[netip.Addr]struct{} // the addresses in released
 	groups       map[groupKey]*group     // of addresses whose users would share them
 	perNamespace map[string]int          // addresses that a quota counts
 }
@@ -88,22 +86,21 @@ func (s *space) rewind() {
 	s.released, s.queued = nil, make(map[netip.Addr]struct{})
 }
 
-// excludes reports whether a is never given out, though a range contains it.
+// excludes reports whether a is never assigned although a range contains it.
 func (s *space) excludes(a netip.Addr) bool { return s.avoidBuggy && buggy(a) }
 
-// firstFree returns the first address that nobody uses and that is kept for
-// nobody.
+// firstFree returns the first unused address that is not kept.
 func (s *space) firstFree() (position, bool) {
 	for len(s.released) > 0 {
 		p := s.released[0]
-		if len(s.users[p.addr]) == 0 && !s.kept.any(p.addr) {
+		if len(s.users[p.addr]) == 0 && !s.kept.forSomeone(p.addr) {
 			return p, true
 		}
 		heap.Pop(&s.released)
 		delete(s.queued, p.addr)
 	}
 	for s.next.index < len(s.ranges) {
-		if !s.excludes(s.next.addr) && len(s.users[s.next.addr]) == 0 && !s.kept.any(s.next.addr) {
+		if !s.excludes(s.next.addr) && len(s.users[s.next.addr]) == 0 && !s.kept.forSomeone(s.next.addr) {
 			return s.next, true
 		}
 		s.advance()
@@ -122,7 +119,7 @@ func (s *space) advance() {
 	}
 }
 
-// take notes that p has its first user.
+// take records that p has its first user.
 func (s *space) take(p position) {
 	s.inUse++
 	if len(s.kept.reserved) > 0 && len(s.kept.reserved[p.addr]) > 0 {
@@ -130,7 +127,7 @@ func (s *space) take(p position) {
 	}
 }
 
-// free notes that p has lost its last user.
+// free records that p has lost its last user.
 func (s *space) free(p position) {
 	s.inUse--
 	if len(s.kept.reserved) > 0 && len(s.kept.reserved[p.addr]) > 0 {
@@ -143,7 +140,7 @@ func (s *space) free(p position) {
 	s.requeue(p)
 }
 
-// requeue lets p be found again if nobody uses it.
+// requeue lets p be found again if it is unused.
 func (s *space) requeue(p position) {
 	if _, ok := s.queued[p.addr]; ok || p.compare(s.next) >= 0 || len(s.users[p.addr]) > 0 {
 		return
@@ -152,8 +149,8 @@ func (s *space) requeue(p position) {
 	heap.Push(&s.released, p)
 }
 
-// candidate returns an address that is kept for req, else the first that is
-// free or that req can share; the zero Addr if there is none.
+// candidate returns an address that is kept for req, or else the first one that is free or
+// that req can share. It returns the zero Addr if there is none.
 func (s *space) candidate(req *Request) netip.Addr {
 	if addr := s.own(req); addr.IsValid() {
 		return addr
@@ -191,8 +188,8 @@ func (h *positions) Pop() any {
 	return p
 }
 
-// buggy reports whether a is an IPv4 address that some old devices take for a
-// network's or a broadcast address.
+// buggy reports whether a is an IPv4 address that some old devices treat as a network or
+// broadcast address.
 func buggy(a netip.Addr) bool {
 	last := a.As4()[3]
 	return last == 0 || last == 255

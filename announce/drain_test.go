@@ -14,7 +14,7 @@ import (
 	"github.com/heraldlb/herald/announce/announcetest"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -46,7 +46,7 @@ func TestNodeDrain(t *testing.T) {
 		"2026-05-01T14:00:00+02:00 force hold=5s": {Since: began, Hold: 5 * time.Second, Force: true},
 		"yes, please":                             {},
 	} {
-		n := reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{cluster.AnnotationDrain: value}}})
+		n := object.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{cluster.AnnotationDrain: value}}})
 		if !n.Drain.Since.Equal(want.Since) || n.Drain.Hold != want.Hold || n.Drain.Force != want.Force {
 			t.Errorf("%q: got %v, want %v", value, n.Drain, want)
 		}
@@ -55,7 +55,7 @@ func TestNodeDrain(t *testing.T) {
 		}
 	}
 	// Cordoning a node is about its pods.
-	n := reconcile.FromNode(&corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: corev1.TaintNodeUnschedulable}}}})
+	n := object.FromNode(&corev1.Node{Spec: corev1.NodeSpec{Unschedulable: true, Taints: []corev1.Taint{{Key: corev1.TaintNodeUnschedulable}}}})
 	if !n.Drain.IsZero() || n.DrainError != "" || n.NetworkUnavailable {
 		t.Errorf("a cordoned node: %+v", n)
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
 func results(of []assign.Result) (out []string) {
@@ -101,7 +101,7 @@ func TestPreviewIsWhatHappens(t *testing.T) {
 // TestPreviewNamespaces wants a pool to find namespaces by the label that every
 // API server gives them.
 func TestPreviewNamespaces(t *testing.T) {
-	s, err := reconcile.ReadDraft(strings.NewReader(`
+	s, err := object.ReadDraft(strings.NewReader(`
 {apiVersion: v1, kind: Service, metadata: {name: a, namespace: shop}, spec: {type: LoadBalancer, ports: [{port: 80}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: b, namespace: lab}, spec: {type: LoadBalancer, ports: [{port: 80}]}}
@@ -139,7 +139,7 @@ func TestReadDraft(t *testing.T) {
 		{"headless", "clusterIP: None", "[]"},
 	}
 	for _, tt := range tests {
-		s, err := reconcile.ReadDraft(strings.NewReader(
+		s, err := object.ReadDraft(strings.NewReader(
 			"{apiVersion: v1, kind: Service, metadata: {name: a}, spec: {type: LoadBalancer, ports: [{port: 80}], " + tt.spec + "}}"))
 		if err != nil {
 			t.Fatalf("%s: %v", tt.name, err)
@@ -148,7 +148,7 @@ func TestReadDraft(t *testing.T) {
 			t.Errorf("%s: cluster IPs are %s, want %s", tt.name, got, tt.want)
 		}
 	}
-	if _, err := reconcile.ReadDraft(strings.NewReader("{")); err == nil {
+	if _, err := object.ReadDraft(strings.NewReader("{")); err == nil {
 		t.Error("nonsense was read")
 	}
 }

@@ -80,3 +80,8 @@ func (svc *Service) Condition(typ string) *Condition {
 	}
 	return nil
 }
+
+// SupposedClusterIPs are the cluster IPs of Services that no API server gave any, one
+// of each family. They are of the blocks for documentation (RFC 5737, RFC 3849): which
+// they are does not matter.
+var SupposedClusterIPs = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}

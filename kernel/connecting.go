@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Connection is one that this node opens and that was not answered yet.
+// A Connection is a TCP connection that this node opens, before the first answer.
 type Connection struct {
 	Remote    netip.AddrPort
-	Interface int // the index of the interface or VRF that it is bound to; 0: to none
+	Interface int // index of the interface or VRF that it is bound to; 0: none
 	Resent    int // how often its SYN was sent again
 }
 
-// What of inet_diag.h is used here.
+// Constants of inet_diag.h.
 const (
 	diagByFamily  = 20 // SOCK_DIAG_BY_FAMILY
 	diagRequest   = 56 // size of inet_diag_req_v2
@@ -30,7 +30,7 @@ const (
 )
 
 // ReadConnecting returns the TCP connections that wait for an answer to their SYN.
-// It takes no rights.
+// It needs no capability.
 func ReadConnecting() ([]Connection, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
@@ -61,7 +61,7 @@ func ReadConnecting() ([]Connection, error) {
 	return all, nil
 }
 
-// request asks for all connections of a family whose SYN was not answered.
+// request returns the request for all connections of a family with an unanswered SYN.
 func request(family uint8) []byte {
 	b := make([]byte, nlmsgHeader+diagRequest)
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
@@ -72,7 +72,7 @@ func request(family uint8) []byte {
 	return b
 }
 
-// errShort is what a message says that ends before it should.
+// errShort reports a message that is too short.
 var errShort = errors.New("short message")
 
 // ParseConnecting reads one datagram of the answer, and reports whether it was the

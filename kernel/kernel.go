@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kernel tells what the kernel knows of TCP connections that do not come
-// about, and whether a host answers at all, in the network namespace of the process.
+// Package kernel reads from the kernel why TCP connections are not established, and
+// whether a host answers at all. It is about the network namespace of the process.
 package kernel
 
 import (
@@ -13,12 +13,12 @@ import (
 	"strings"
 )
 
-// Signatures count packets that were dropped for their TCP MD5 signature (RFC
-// 2385), since the namespace exists.
+// Signatures count the packets that were dropped because of their TCP MD5 signature
+// (RFC 2385), since the namespace was created.
 type Signatures struct {
-	Missing    uint64 // there is none, and a password is set
-	Wrong      uint64 // it does not fit the password
-	Unexpected uint64 // there is one, and no password is set
+	Missing    uint64 // no signature, though a password is set
+	Wrong      uint64 // the signature of another password
+	Unexpected uint64 // a signature, though no password is set
 }
 
 // ReadSignatures reads the counters.
@@ -74,8 +74,8 @@ func ReadSilent() (map[netip.Addr]bool, error) {
 // complete is the flag of an ARP entry that has a hardware address.
 const complete = 0x2
 
-// ParseSilent finds in the text of /proc/net/arp the addresses that were asked
-// for on some interface, and are known on none.
+// ParseSilent finds in the text of /proc/net/arp the addresses that were requested on
+// some interface, and have a hardware address on none.
 func ParseSilent(text string) map[netip.Addr]bool {
 	known := map[netip.Addr]bool{}
 	lines := bufio.NewScanner(strings.NewReader(text))

@@ -54,8 +54,8 @@ func TestParseSilent(t *testing.T) {
 	}
 }
 
-// The kernel's own answers are understood. That a connection waits is tried with an
-// address that nobody answers for; where the network refuses it there is none.
+// The kernel's own answers are parsed. A waiting connection is tested with an address for
+// which no host answers. If the network rejects it, there is no such connection.
 func TestRead(t *testing.T) {
 	if _, err := kernel.ReadSignatures(); err != nil {
 		t.Error(err)

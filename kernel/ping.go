@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ping sends one ICMP echo request to an address, from a VRF's device unless that
-// is empty, and reports whether an answer comes in time. It takes the right
-// NET_RAW.
+// Ping sends one ICMP echo request to an address and reports whether an answer comes
+// in time. If device, a VRF's, is not empty, the request is sent from there. Ping needs
+// the capability NET_RAW.
 func Ping(ctx context.Context, addr netip.Addr, device string, wait time.Duration) (bool, error) {
 	network := "ip4:icmp"
 	if addr.Is6() {

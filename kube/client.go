@@ -5,6 +5,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -178,28 +180,27 @@ func NewClient(config *rest.Config) (*Client, error) {
 }
 
 func (c *Client) services(namespace string) resource[*corev1.ServiceList] {
-	return resource[*corev1.ServiceList]{c, c.core, "services", namespace, func() *corev1.ServiceList { return new(corev1.ServiceList) }}
+	return listOf[corev1.ServiceList](c, c.core, "services", namespace)
 }
 
 func (c *Client) nodes() resource[*corev1.NodeList] {
-	return resource[*corev1.NodeList]{c, c.core, "nodes", "", func() *corev1.NodeList { return new(corev1.NodeList) }}
+	return listOf[corev1.NodeList](c, c.core, "nodes", "")
 }
 
 func (c *Client) namespaces() resource[*corev1.NamespaceList] {
-	return resource[*corev1.NamespaceList]{c, c.core, "namespaces", "", func() *corev1.NamespaceList { return new(corev1.NamespaceList) }}
+	return listOf[corev1.NamespaceList](c, c.core, "namespaces", "")
 }
 
 func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
-	return resource[*corev1.ConfigMapList]{c, c.core, "configmaps", namespace, func() *corev1.ConfigMapList { return new(corev1.ConfigMapList) }}
+	return listOf[corev1.ConfigMapList](c, c.core, "configmaps", namespace)
 }
 
 func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
-	return resource[*corev1.SecretList]{c, c.core, "secrets", namespace, func() *corev1.SecretList { return new(corev1.SecretList) }}
+	return listOf[corev1.SecretList](c, c.core, "secrets", namespace)
 }
 
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {
-	return resource[*discoveryv1.EndpointSliceList]{c, c.discovery, "endpointslices", "",
-		func() *discoveryv1.EndpointSliceList { return new(discoveryv1.EndpointSliceList) }}
+	return listOf[discoveryv1.EndpointSliceList](c, c.discovery, "endpointslices", "")
 }
 
 // podUID returns the UID of a pod.
@@ -238,6 +239,33 @@ type resource[L runtime.Object] struct {
 	name      string // in paths
 	namespace string // empty: all
 	newList   func() L
+
+	fields, labels string // selectors; empty: all
+}
+
+// listOf returns the objects that lists of one type are of.
+func listOf[T any, L interface {
+	*T
+	runtime.Object
+}](c *Client, api rest.Interface, name, namespace string) resource[L] {
+	return resource[L]{client: c, api: api, name: name, namespace: namespace, newList: func() L { return new(T) }}
+}
+
+// named returns the object of a name alone.
+func (r resource[L]) named(name string) resource[L] {
+	r.fields = fields.OneTermEqualSelector("metadata.name", name).String()
+	return r
+}
+
+// labelled returns the objects that a label selector selects.
+func (r resource[L]) labelled(selector string) resource[L] {
+	r.labels = selector
+	return r
+}
+
+// list returns the objects that there are, for a mirror.
+func (r resource[L]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {
+	return r.List(ctx, opts)
 }
 
 // List returns the objects that there are.
@@ -253,6 +281,7 @@ func (r resource[L]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.
 }
 
 func (r resource[L]) get(opts metav1.ListOptions) *rest.Request {
+	opts.FieldSelector, opts.LabelSelector = cmp.Or(opts.FieldSelector, r.fields), cmp.Or(opts.LabelSelector, r.labels)
 	var timeout time.Duration // none
 	if opts.TimeoutSeconds != nil {
 		timeout = time.Duration(*opts.TimeoutSeconds) * time.Second

@@ -5,12 +5,11 @@ package kube
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/config"
@@ -27,32 +26,77 @@ type ConfigMapOptions struct {
 	Name      string      // required
 	Key       string      // optional: of the text in it; empty means config
 	Wake      func()      // required: called after every change; must not block
-	Doubt     func(Doubt) // optional: told of lists that are read again before they are believed; must not block
+	Doubt     func(Doubt) // optional: called for a list that is read again before it is believed; must not block
 }
 
 // A ConfigMap holds the newest version of the configuration's text.
 type ConfigMap struct {
 	opts ConfigMapOptions
 
-	mu  sync.Mutex       // guards the fields below
-	doc *source.Document // nil: not read yet
-	uid types.UID        // of the last one there was
+	mu   sync.Mutex // guards the fields below
+	maps *mirror[string, configMap]
+	uid  types.UID // of the last one there was
+}
+
+// A configMap is what Herald reads of a ConfigMap.
+type configMap struct {
+	name string
+	uid  types.UID
+	doc  source.Document
 }
 
 // NewConfigMap returns a ConfigMap that knows nothing until it runs.
 func NewConfigMap(opts ConfigMapOptions) *ConfigMap {
 	opts.Key = cmp.Or(opts.Key, configKey)
-	return &ConfigMap{opts: opts}
+	c := &ConfigMap{opts: opts}
+	c.maps = newMirror(kind[*corev1.ConfigMap, string, configMap]{
+		from:    func(client *Client) lister { return client.configMaps(opts.Namespace).named(opts.Name) },
+		row:     func(m *corev1.ConfigMap) configMap { return configMap{m.Name, m.UID, c.document(m)} },
+		key:     func(m configMap) string { return m.name },
+		compare: strings.Compare,
+	}, mirrorOptions[configMap]{
+		mu: &c.mu, wake: opts.Wake,
+		doubt: &doubter{what: "ConfigMap " + opts.Name, tell: opts.Doubt},
+		news: func(changes []change[configMap]) bool {
+			for _, change := range changes {
+				if change.now != nil {
+					c.uid = change.now.uid
+				}
+			}
+			return true
+		},
+	})
+	return c
+}
+
+// document returns the document in a ConfigMap; nil is that there is none.
+func (c *ConfigMap) document(m *corev1.ConfigMap) source.Document {
+	doc := source.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
+	if m == nil {
+		doc.Err = source.ErrNotFound
+		return doc
+	}
+	doc.Version = m.ResourceVersion
+	text, ok := m.Data[c.opts.Key]
+	if !ok {
+		doc.Err = fmt.Errorf("no key %q", c.opts.Key)
+		return doc
+	}
+	doc.Text, doc.Release = []byte(text), m.Annotations[config.AnnotationRelease]
+	return doc
 }
 
 // Document returns the newest version, and whether one was read yet.
 func (c *ConfigMap) Document() (doc source.Document, read bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.doc == nil {
+	if c.maps.reading == unread {
 		return doc, false
 	}
-	return *c.doc, true
+	if m, ok := c.maps.get(c.opts.Name); ok {
+		return m.doc, true
+	}
+	return c.document(nil), true
 }
 
 // UID returns the UID of the ConfigMap; of the last one if there is none now.
@@ -64,50 +108,6 @@ func (c *ConfigMap) UID() types.UID {
 
 // Run reads until the context is canceled.
 func (c *ConfigMap) Run(ctx context.Context) error {
-	s := &sink[*corev1.ConfigMap]{
-		wake:   c.opts.Wake,
-		mu:     &c.mu,
-		set:    c.set,
-		remove: func(*corev1.ConfigMap) bool { return c.set(nil) },
-		replace: func(all []*corev1.ConfigMap) bool {
-			if len(all) == 0 {
-				return c.set(nil)
-			}
-			return c.set(all[0])
-		},
-		synced: func() {},
-		doubt: &doubter[*corev1.ConfigMap]{
-			what: "ConfigMap " + c.opts.Name,
-			known: func() int {
-				if c.doc == nil || errors.Is(c.doc.Err, source.ErrNotFound) {
-					return 0
-				}
-				return 1
-			},
-			has:  func(*corev1.ConfigMap) bool { return true },
-			tell: c.opts.Doubt,
-		},
-	}
-	follow(ctx, c.opts.Client.configMaps(c.opts.Namespace),
-		fields.OneTermEqualSelector("metadata.name", c.opts.Name), s)
+	c.maps.run(ctx, c.opts.Client)
 	return nil
-}
-
-// set keeps what a version of the ConfigMap says; nil is that there is none.
-func (c *ConfigMap) set(m *corev1.ConfigMap) bool {
-	doc := source.Document{Source: fmt.Sprintf("configmap %s/%s", c.opts.Namespace, c.opts.Name)}
-	switch {
-	case m == nil:
-		doc.Err = source.ErrNotFound
-	default:
-		c.uid, doc.Version = m.UID, m.ResourceVersion
-		text, ok := m.Data[c.opts.Key]
-		if !ok {
-			doc.Err = fmt.Errorf("no key %q", c.opts.Key)
-			break
-		}
-		doc.Text, doc.Release = []byte(text), m.Annotations[config.AnnotationRelease]
-	}
-	c.doc = &doc
-	return true
 }

@@ -82,6 +82,7 @@ func (r *rival) act() {
 // Against a rival that undoes each of its writes Herald holds back more and more,
 // names it once, and is as quick as ever when it has gone.
 func TestContests(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
 		a.set("namespaces", "ns", "", 1)

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/heraldlb/herald/config"
 )
@@ -94,8 +93,7 @@ func addCustomResources(scheme *runtime.Scheme) {
 // customResources are the custom resources of a kind.
 func (c *Client) customResources(kind, namespace string) resource[*customResourceList] {
 	k := customKinds[kind]
-	return resource[*customResourceList]{c, c.custom[k.version], k.plural, namespace,
-		func() *customResourceList { return new(customResourceList) }}
+	return listOf[customResourceList](c, c.custom[k.version], k.plural, namespace)
 }
 
 // patchCustomStatus carries out a merge patch of the status subresource of a
@@ -124,22 +122,4 @@ func (c *Client) deleteCustom(ctx context.Context, kind, namespace, name string)
 func (c *Client) createCustom(ctx context.Context, kind, namespace string, body []byte) error {
 	k := customKinds[kind]
 	return c.custom[k.version].Post().Namespace(namespace).Resource(k.plural).Body(body).Do(ctx).Error()
-}
-
-// A labelled lister lists and watches only what a label selector selects.
-type labelled[L runtime.Object] struct {
-	lister[L]
-	selector string
-}
-
-// List returns the objects that there are.
-func (l labelled[L]) List(ctx context.Context, opts metav1.ListOptions) (L, error) {
-	opts.LabelSelector = l.selector
-	return l.lister.List(ctx, opts)
-}
-
-// Watch returns what happens to the objects.
-func (l labelled[L]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	opts.LabelSelector = l.selector
-	return l.lister.Watch(ctx, opts)
 }

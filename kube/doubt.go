@@ -30,27 +30,19 @@ func (d Doubt) String() string {
 		d.What, d.Left, d.Known, doubtPause)
 }
 
-// A doubter says which lists are in doubt. Its functions are called with the lock
-// of the sink held.
-type doubter[T object] struct {
-	what  string
-	known func() int
-	has   func(T) bool // whether an object is known
-	tell  func(Doubt)  // optional: called at the first list of several
+// A doubter decides which lists of one kind are in doubt; nil: none.
+type doubter struct {
+	what string
+	tell func(Doubt) // optional: called at the first list of several
 
 	since time.Time // of the first list in doubt; zero: the last was not
 }
 
-// holds reports whether the removals of a list are to wait.
-func (d *doubter[T]) holds(all []T, now time.Time) bool {
+// holds reports whether the removals of a list wait: so many objects are known, and
+// so many of these are left in the list.
+func (d *doubter) holds(known, left int, now time.Time) bool {
 	if d == nil {
 		return false
-	}
-	known, left := d.known(), 0
-	for _, o := range all {
-		if d.has(o) {
-			left++
-		}
 	}
 	if known == 0 || left > 0 && (known < doubtKnown || 2*left >= known) {
 		d.since = time.Time{}

@@ -3,17 +3,14 @@
 package kube
 
 import (
-	"fmt"
 	"testing"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestDoubter(t *testing.T) {
-	named := func(from, to int) (all []*customResource) {
+	named := func(from, to int) (all []int) {
 		for i := from; i < to; i++ {
-			all = append(all, &customResource{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(i)}})
+			all = append(all, i)
 		}
 		return all
 	}
@@ -21,7 +18,7 @@ func TestDoubter(t *testing.T) {
 	tests := []struct {
 		name  string
 		known int
-		list  []*customResource
+		list  []int
 		after time.Duration // since the first
 		holds bool
 		told  int // of the test so far
@@ -41,24 +38,20 @@ func TestDoubter(t *testing.T) {
 		{"as many, but others, later", 10, named(6, 16), doubtPause, false, 4},
 		{"none that is known", 3, named(3, 6), doubtPause, true, 5},
 	}
-	known, told := 0, 0
-	d := &doubter[*customResource]{
-		what:  "Services",
-		known: func() int { return known },
-		has: func(o *customResource) bool {
-			var i int
-			_, _ = fmt.Sscan(o.Name, &i)
-			return i < known
-		},
-		tell: func(Doubt) { told++ },
-	}
+	told := 0
+	d := &doubter{what: "Services", tell: func(Doubt) { told++ }}
 	for _, tt := range tests {
-		known = tt.known
-		if got := d.holds(tt.list, start.Add(tt.after)); got != tt.holds || told != tt.told {
+		left := 0
+		for _, o := range tt.list {
+			if o < tt.known {
+				left++
+			}
+		}
+		if got := d.holds(tt.known, left, start.Add(tt.after)); got != tt.holds || told != tt.told {
 			t.Errorf("%s: holds %v, told %d times; want %v, %d", tt.name, got, told, tt.holds, tt.told)
 		}
 	}
-	if (*doubter[*customResource])(nil).holds(nil, start) {
+	if (*doubter)(nil).holds(2, 0, start) {
 		t.Error("in doubt without a doubter")
 	}
 }

@@ -9,102 +9,89 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 )
 
-// endpoints holds what EndpointSlices say, by Service.
+// An endpointSlice is what Herald reads of an EndpointSlice: the usable endpoints.
+type endpointSlice struct {
+	cluster.Key
+	service cluster.Key
+	usable  []cluster.Endpoint
+}
+
+var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice]{
+	name: "EndpointSlices",
+	from: func(c *Client) lister { return c.endpointSlices() },
+	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
+		service, usable := object.FromEndpointSlice(s)
+		return endpointSlice{cluster.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
+	},
+	key:     func(s endpointSlice) cluster.Key { return s.Key },
+	compare: cluster.Key.Compare,
+	omit:    func(s endpointSlice) bool { return s.service == cluster.Key{} },
+}
+
+// endpoints mirrors EndpointSlices and merges those of each Service.
 type endpoints struct {
-	service map[cluster.Key]cluster.Key                        // of each slice
-	slices  map[cluster.Key]map[cluster.Key][]cluster.Endpoint // by Service, then slice
-
+	*mirror[cluster.Key, endpointSlice]
+	names   index[cluster.Key]                 // of the slices of each Service
 	merged  map[cluster.Key][]cluster.Endpoint // by Service; somebody may be reading it
-	changes map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
+	changed map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
 }
 
-func newEndpoints() *endpoints {
-	return &endpoints{
-		service: make(map[cluster.Key]cluster.Key),
-		slices:  make(map[cluster.Key]map[cluster.Key][]cluster.Endpoint),
-		changes: make(map[cluster.Key][]cluster.Endpoint),
-	}
-}
-
-func sliceKey(slice *discoveryv1.EndpointSlice) cluster.Key {
-	return cluster.Key{Namespace: slice.Namespace, Name: slice.Name}
-}
-
-// set reports whether the usable endpoints of a Service change. Most changes of
-// a slice are about something else.
-func (e *endpoints) set(slice *discoveryv1.EndpointSlice) bool {
-	name := sliceKey(slice)
-	service, usable := reconcile.FromEndpointSlice(slice)
-	changed := false
-	if old, ok := e.service[name]; ok && old != service {
-		changed = e.delete(name)
-	}
-	if service == (cluster.Key{}) {
-		return changed
-	}
-	e.service[name] = service
-	if e.slices[service] == nil {
-		e.slices[service] = make(map[cluster.Key][]cluster.Endpoint, 1)
-	}
-	e.slices[service][name] = usable
-	return e.merge(service) || changed
-}
-
-// delete reports whether the usable endpoints of a Service change.
-func (e *endpoints) delete(name cluster.Key) bool {
-	service, ok := e.service[name]
-	if !ok {
-		return false
-	}
-	delete(e.service, name)
-	delete(e.slices[service], name)
-	if len(e.slices[service]) == 0 {
-		delete(e.slices, service)
-	}
-	return e.merge(service)
-}
-
-// replace makes these the only slices. It reports whether the usable endpoints
-// of a Service change.
-func (e *endpoints) replace(all []*discoveryv1.EndpointSlice) bool {
-	keep := make(map[cluster.Key]bool, len(all))
-	changed := false
-	for _, slice := range all {
-		keep[sliceKey(slice)] = true
-		changed = e.set(slice) || changed
-	}
-	for _, name := range slices.Collect(maps.Keys(e.service)) {
-		if !keep[name] {
-			changed = e.delete(name) || changed
+// newEndpoints returns endpoints that know nothing. Most changes of a slice are about
+// something else than the usable endpoints of its Service. Those that are not matter,
+// if matters, which is optional, returns true for the Service.
+func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service cluster.Key) bool) *endpoints {
+	e := &endpoints{names: index[cluster.Key]{}, changed: map[cluster.Key][]cluster.Endpoint{}}
+	opts.news = func(changes []change[endpointSlice]) bool {
+		touched := map[cluster.Key]bool{}
+		for _, c := range changes {
+			if c.old != nil {
+				e.names.remove(c.old.service, c.old.Key)
+				touched[c.old.service] = true
+			}
+			if c.now != nil {
+				e.names.add(c.now.service, c.now.Key)
+				touched[c.now.service] = true
+			}
 		}
+		is := false
+		for service := range touched {
+			is = e.merge(service) && (matters == nil || matters(service)) || is
+		}
+		return is
 	}
-	return changed
+	e.mirror = newMirror(endpointSlices, opts)
+	return e
 }
 
+// merge reports whether the usable endpoints of a Service have changed.
 func (e *endpoints) merge(service cluster.Key) bool {
-	usable := reconcile.MergeEndpoints(slices.Collect(maps.Values(e.slices[service]))...)
-	old, ok := e.changes[service]
+	var all [][]cluster.Endpoint
+	for _, name := range e.names[service] {
+		all = append(all, e.find(name).usable)
+	}
+	usable := object.MergeEndpoints(all...)
+	old, ok := e.changed[service]
 	if !ok {
 		old = e.merged[service]
 	}
 	if slices.Equal(old, usable) {
 		return false
 	}
-	e.changes[service] = usable
+	e.changed[service] = usable
 	return true
 }
 
 // byService returns the usable endpoints of every Service that has one.
 func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
-	if len(e.changes) == 0 {
+	if len(e.changed) == 0 {
 		return e.merged
 	}
-	next := make(map[cluster.Key][]cluster.Endpoint, len(e.merged)+len(e.changes))
+	next := make(map[cluster.Key][]cluster.Endpoint, len(e.merged)+len(e.changed))
 	maps.Copy(next, e.merged)
-	for service, usable := range e.changes {
+	for service, usable := range e.changed {
 		if len(usable) == 0 {
 			delete(next, service)
 			continue
@@ -112,6 +99,6 @@ func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
 		next[service] = usable
 	}
 	e.merged = next
-	clear(e.changes)
+	clear(e.changed)
 	return e.merged
 }

@@ -6,13 +6,37 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/kube/object"
 )
+
+var nodes = kind[*corev1.Node, string, *cluster.Node]{
+	name:    "Nodes",
+	from:    func(c *Client) lister { return c.nodes() },
+	strip:   stripNode,
+	row:     object.FromNode,
+	key:     func(n *cluster.Node) string { return n.Name },
+	compare: strings.Compare,
+}
+
+// stripNode drops what the row of a Node does not need. The images of a node are
+// most of it.
+func stripNode(n *corev1.Node) {
+	for key := range n.Annotations {
+		if !config.IsAnnotation(key) {
+			delete(n.Annotations, key)
+		}
+	}
+	n.Status.Images = nil
+	n.Status.VolumesInUse = nil
+	n.Status.VolumesAttached = nil
+}
 
 // Node returns what Herald needs to know of a Node.
 func (c *Client) Node(ctx context.Context, name string) (*cluster.Node, error) {
@@ -20,11 +44,10 @@ func (c *Client) Node(ctx context.Context, name string) (*cluster.Node, error) {
 	if err := c.core.Get().Resource("nodes").Name(name).Do(ctx).Into(&n); err != nil {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
-	return reconcile.FromNode(&n), nil
+	return object.FromNode(&n), nil
 }
 
-// Drain has a node hand over what it announces; the zero Drain has it announce
-// again.
+// Drain asks a node to drain; the zero Drain ends that.
 func (c *Client) Drain(ctx context.Context, name string, d cluster.Drain) error {
 	var value any // null removes the annotation
 	if !d.IsZero() {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	other := map[string]string{"example.com/x": "y"}
 	objects := fake.NewClientset(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: other}})
 	c := newClient(t, objects)

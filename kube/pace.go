@@ -17,6 +17,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// statusPause separates two writes at least.
+const statusPause = 10 * time.Millisecond
+
 // yield returns how long to pause after a write that began at start, so that the
 // API server is left to what matters more: the longer it takes to answer, the more
 // it has to do.

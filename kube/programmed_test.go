@@ -74,10 +74,10 @@ func TestProgrammed(t *testing.T) {
 	t.Parallel()
 	const pools = 60
 	a, c := newAPI(t, allPlurals...)
-	wanted := reconcile.ResourceStatus{Version: "1"}
+	wanted := verdicts{version: "1"}
 	add := func(kind, plural, name, spec string) {
 		a.set(plural, name, spec, 1)
-		wanted.Verdicts = append(wanted.Verdicts, config.Verdict{ID: config.ID{Kind: kind, Name: name},
+		wanted.all = append(wanted.all, config.Verdict{ID: config.ID{Kind: kind, Name: name},
 			UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
 	}
 	add(config.KindPeer, "bgppeers", "tor", `{}`)
@@ -90,14 +90,12 @@ func TestProgrammed(t *testing.T) {
 	// Somebody who is not an agent, and an agent of a version that says nothing of it.
 	a.set("configurationstates", "controller", "", 1, `"status":{"configuration":"0"}`)
 
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
-	run(t, w.Run)
+	w := newResourceLoop(t, c, r, nil)
 	set := func() {
 		s := wanted
-		s.Verdicts = slices.Clone(wanted.Verdicts)
-		w.Set(s)
+		s.all = slices.Clone(wanted.all)
+		w.set(s)
 	}
 	set()
 	eventually(t, "all are in force", func() bool {
@@ -118,7 +116,7 @@ func TestProgrammed(t *testing.T) {
 			d, _ := r.Document()
 			return slices.ContainsFunc(d.Resources.Objects, func(o config.Object) bool { return o.Name == "p00" && o.Generation == generation })
 		})
-		wanted.Version, wanted.Verdicts[1].Generation = version, generation
+		wanted.version, wanted.all[1].Generation = version, generation
 		set()
 	}
 	edit(2, "2")
@@ -159,7 +157,7 @@ func TestStateOfAgent(t *testing.T) {
 	a.set("pods", "herald-agent-x", "", 1)
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Pod: "herald-agent-x", Logger: log})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Pod: "herald-agent-x", Logger: log})
 	s.Set(reconcile.State{Known: true, Version: "1", Failed: "2", Failure: "FRR does not answer: bgpd"})
 	run(t, s.Run)
 	says := func(what, want string) {

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -192,20 +193,24 @@ func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}
 
-func (obedient) SentTo(netip.Prefix) []status.PeerID { return nil }
-func (obedient) Look()                               {}
-func (obedient) Looked() time.Time                   { return time.Now() }
-func (obedient) Sent(netip.Prefix) bool              { return true }
+func (obedient) SentTo(netip.Prefix) []status.PeerID {
+	return []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
+}
+func (obedient) Look()                  {}
+func (obedient) Looked() time.Time      { return time.Now() }
+func (obedient) Sent(netip.Prefix) bool { return true }
 
-// A lonely node knows of no other on its network.
+// A lonely node knows of no other on its network, and is seen to answer for what it
+// answers for in these tests.
 type lonely struct{}
 
-func (lonely) Set([]handover.Answer) {}
-func (lonely) Ask(bool)              {}
-func (lonely) Tell([]announce.Sent)  {}
-func (lonely) Alone(int)             {}
+func (lonely) Set([]handover.Answer)    {}
+func (lonely) Ask(bool)                 {}
+func (lonely) Tell([]announce.Sent)     {}
+func (lonely) Alone(int)                {}
+func (lonely) SetNodes([]*cluster.Node) {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
-	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 }
 
 // A listener is told what came of every pass.
@@ -216,6 +221,7 @@ func (l listener) Set(r status.Report) { l(r) }
 // While nothing changes, a controller and an agent write nothing, however often they
 // look again at what there is, and are made to read all of it again.
 func TestQuiet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
 		a.set("namespaces", "ns", "", 1)
@@ -320,11 +326,12 @@ func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []f
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	controller := reconcile.NewController(reconcile.ControllerOptions{
 		Worker: worker, Cluster: watcher, Documents: resources, Logger: log,
-		Writer:    kube.NewWriter(kube.WriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
+		Writer:    kube.NewServiceWriter(kube.ServiceWriterOptions{Client: c, Events: events, Logger: log, Contests: contests}),
 		Events:    events.Service,
 		Reporter:  listener(func(status.Report) {}),
-		Resources: kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: resources, Events: events, Logger: log, Wake: worker.Wake, Contests: contests}),
-		State:     kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
+		Resources: kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: resources, Events: events, Logger: log, Contests: contests}),
+		Agents:    kube.NewAgentStates(kube.AgentStatesOptions{Client: c, Namespace: "ns", Wake: worker.WakeSoon}),
+		State:     kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: log, Contests: contests}),
 		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log}),
 	})
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, controller.Lead}
@@ -336,30 +343,14 @@ func agentOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(c
 	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
-	state := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
-	var mu sync.Mutex
-	var last status.Report
-	statuses := kube.NewServiceStatus(kube.ServiceStatusOptions{
+	state := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
+	statuses := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 		Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests,
-		Wanted: func() ([]reconcile.ServiceStatus, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			return reconcile.ServiceStatuses(last), last.Synced
-		},
 	})
 	agent := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: watcher, Documents: resources, FRR: obedient{}, Routers: obedient{}, Layer2: lonely{}, Logger: log,
-		Events: events.Service, State: state,
-		Reporter: listener(func(r status.Report) {
-			r.Node, r.Decisions = "n1", slices.Clone(r.Decisions)
-			for i := range r.Decisions {
-				r.Decisions[i].Sent, r.Decisions[i].Confirmed = r.Decisions[i].Peers, true
-			}
-			mu.Lock()
-			last = r
-			mu.Unlock()
-			statuses.Wake()
-		}),
+		Events: events.Service, State: state, Statuses: statuses,
+		Reporter: listener(func(status.Report) {}),
 	})
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, state.Run, statuses.Run, agent.Run}
 }

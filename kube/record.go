@@ -5,9 +5,8 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
-
-	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/heraldlb/herald/source"
 )
@@ -27,16 +26,45 @@ type Record struct {
 	asked chan struct{} // closed when it is to be read
 	ask   func()
 
-	mu   sync.Mutex // guards the fields below
-	read bool
-	says stateStatus
+	mu     sync.Mutex // guards the fields below
+	states *mirror[string, recorded]
+	last   recorded // of the last object there was: what it said is so all the same
+}
+
+// A recorded is what a Record reads of a ConfigurationState.
+type recorded struct {
+	name   string
+	source source.Source
+	config source.Recorded
 }
 
 // NewRecord returns a Record that reads nothing until it runs.
 func NewRecord(opts RecordOptions) *Record {
 	r := &Record{opts: opts, asked: make(chan struct{})}
 	r.ask = sync.OnceFunc(func() { close(r.asked) })
+	r.states = newMirror(kind[*customResource, string, recorded]{
+		from:    func(c *Client) lister { return c.customResources(kindState, opts.Namespace).named(controllerState) },
+		row:     recordedOf,
+		key:     func(r recorded) string { return r.name },
+		compare: strings.Compare,
+	}, mirrorOptions[recorded]{
+		mu: &r.mu, wake: opts.Wake, absent: func(error) {}, stays: true,
+		news: func(changes []change[recorded]) bool {
+			now := changes[len(changes)-1].now
+			if now != nil {
+				r.last = *now
+			}
+			return now != nil
+		},
+	})
 	return r
+}
+
+// recordedOf returns what an object says.
+func recordedOf(o *customResource) recorded {
+	var says stateStatus
+	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
+	return recorded{o.Name, source.Source(says.Source), source.Recorded{Pools: []byte(says.InForce), Withheld: says.FailedConfiguration}}
 }
 
 // Source returns the source of the configuration that the leading controller has,
@@ -45,7 +73,7 @@ func (r *Record) Source() (source.Source, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return source.Source(r.says.Source), r.read
+	return r.last.source, r.states.reading != unread
 }
 
 // Recorded returns what the leading controller says of the ConfigMap, and whether
@@ -54,43 +82,15 @@ func (r *Record) Recorded() (source.Recorded, bool) {
 	r.ask()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return source.Recorded{Pools: []byte(r.says.InForce), Withheld: r.says.FailedConfiguration}, r.read
+	return r.last.config, r.states.reading != unread
 }
 
 // Run reads until the context is canceled.
 func (r *Record) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		return nil
 	case <-r.asked:
+		r.states.run(ctx, r.opts.Client)
 	}
-	persist(ctx, r.opts.Client.customResources(kindState, r.opts.Namespace),
-		fields.OneTermEqualSelector("metadata.name", controllerState), &sink[*customResource]{
-			wake:   r.opts.Wake,
-			mu:     &r.mu,
-			set:    r.hear,
-			remove: func(*customResource) bool { return false }, // it was said all the same
-			replace: func(all []*customResource) bool {
-				return len(all) > 0 && r.hear(all[0])
-			},
-			synced: func() { r.read = true },
-		}, func(error) {
-			r.mu.Lock()
-			first := !r.read
-			r.read = true
-			r.mu.Unlock()
-			if first {
-				r.opts.Wake()
-			}
-		})
 	return nil
-}
-
-// hear takes in what the object says, and reports whether that is news.
-func (r *Record) hear(o *customResource) bool {
-	var says stateStatus
-	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
-	news := says.Source != r.says.Source || says.InForce != r.says.InForce || says.FailedConfiguration != r.says.FailedConfiguration
-	r.says = says
-	return news
 }

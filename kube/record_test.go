@@ -41,7 +41,7 @@ func TestRecord(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	controller := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: log})
+	controller := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: log})
 	run(t, controller.Run)
 	var wakes atomic.Int64
 	start := func() *kube.Record {

@@ -11,32 +11,32 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// events returns what is told about an object whose status has been written: what
-// that status did not say before.
-func (s said) events() []cluster.Event {
+// events returns the events about an object that had this status before another one
+// was written: what it did not say.
+func (s resourceStatus) events(is reconcile.ResourceStatus) []cluster.Event {
 	var out []cluster.Event
-	before := s.have.condition(conditionAccepted)
+	before := s.condition(conditionAccepted)
 	switch {
-	case s.Reason == config.VerdictDeleted: // that is meant
-	case !s.Accepted && before.says("False", s.Message):
-	case !s.Accepted:
-		out = append(out, cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: s.Message})
+	case is.Reason == config.VerdictDeleted: // that is meant
+	case !is.Accepted && before.says("False", is.Message):
+	case !is.Accepted:
+		out = append(out, cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: is.Message})
 	case before != nil && before.Status == "False":
-		out = append(out, cluster.Event{Reason: source.EventConfigAccepted, Message: s.Message})
+		out = append(out, cluster.Event{Reason: source.EventConfigAccepted, Message: is.Message})
 	}
-	if s.Accepted && !before.says("True", s.Message) && slices.Contains(s.Notes, config.NoteUnadvertised) {
+	if is.Accepted && !before.says("True", is.Message) && slices.Contains(is.Notes, config.NoteUnadvertised) {
 		out = append(out, cluster.Event{Warning: true, Reason: reconcile.EventUnadvertised, Message: config.NoteUnadvertised})
 	}
-	if s.refs == nil {
+	if is.Resolved == nil {
 		return out
 	}
-	before = s.have.condition(conditionResolved)
+	before = s.condition(conditionResolved)
 	switch {
-	case !s.refs.True && before.says("False", s.refs.Message):
-	case !s.refs.True:
-		out = append(out, cluster.Event{Warning: true, Reason: reconcile.EventRefsUnresolved, Message: s.refs.Message})
+	case !is.Resolved.True && before.says("False", is.Resolved.Message):
+	case !is.Resolved.True:
+		out = append(out, cluster.Event{Warning: true, Reason: reconcile.EventRefsUnresolved, Message: is.Resolved.Message})
 	case before != nil && before.Status == "False":
-		out = append(out, cluster.Event{Reason: reconcile.EventRefsResolved, Message: s.refs.Message})
+		out = append(out, cluster.Event{Reason: reconcile.EventRefsResolved, Message: is.Resolved.Message})
 	}
 	return out
 }

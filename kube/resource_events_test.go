@@ -26,19 +26,19 @@ func (a *api) lacks(node, interfaces string) {
 func TestResolvedRefs(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
-	wanted := reconcile.ResourceStatus{Version: "1", Refs: map[config.ID]reconcile.Refs{}}
+	wanted := verdicts{version: "1", refs: map[config.ID]reconcile.Refs{}}
 	add := func(kind, plural, name string) config.ID {
 		a.set(plural, name, "{}", 1)
 		id := config.ID{Kind: kind, Name: name}
-		wanted.Verdicts = append(wanted.Verdicts, config.Verdict{ID: id, UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
+		wanted.all = append(wanted.all, config.Verdict{ID: id, UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
 		return id
 	}
 	add(config.KindPool, "ipaddresspools", "pool")
 	bgp := add(config.KindBGPAdvertisement, "bgpadvertisements", "bgp")
 	layer2 := add(config.KindL2Advertisement, "l2advertisements", "l2")
-	wanted.Refs[bgp] = reconcile.Refs{Missing: []string{`there is no pool "wbe"`}, Empty: []string{"nodeSelectors match 0 of 3 nodes"}}
-	wanted.Refs[layer2] = reconcile.Refs{Interfaces: []string{"eth0", "eth9"}}
-	wanted.Verdicts[0].Notes, wanted.Verdicts[0].Message = []string{config.NoteUnadvertised}, "in force; "+config.NoteUnadvertised
+	wanted.refs[bgp] = reconcile.Refs{Missing: []string{`there is no pool "wbe"`}, Empty: []string{"nodeSelectors match 0 of 3 nodes"}}
+	wanted.refs[layer2] = reconcile.Refs{Interfaces: []string{"eth0", "eth9"}}
+	wanted.all[0].Notes, wanted.all[0].Message = []string{config.NoteUnadvertised}, "in force; "+config.NoteUnadvertised
 	a.lacks("n1", `"eth9"`)
 	a.lacks("n2", `"eth0","eth9"`)
 
@@ -46,12 +46,12 @@ func TestResolvedRefs(t *testing.T) {
 	r := newResources(t, c, func() {})
 	events := kube.NewRecorder(c, "test", log)
 	run(t, events.Run)
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: events, Logger: log})
-	run(t, w.Run)
+	w := newResourceLoop(t, c, r, events)
 	set := func() {
 		s := wanted
-		s.Refs = map[config.ID]reconcile.Refs{bgp: wanted.Refs[bgp], layer2: wanted.Refs[layer2]}
-		w.Set(s)
+		s.all = slices.Clone(wanted.all)
+		s.refs = map[config.ID]reconcile.Refs{bgp: wanted.refs[bgp], layer2: wanted.refs[layer2]}
+		w.set(s)
 	}
 	says := func(what, plural, name, want string) {
 		t.Helper()
@@ -79,13 +79,14 @@ func TestResolvedRefs(t *testing.T) {
 		`!IPAddressPool/pool NoAdvertisement: `+config.NoteUnadvertised,
 		`!BGPAdvertisement/bgp RefsUnresolved: there is no pool "wbe"; nodeSelectors match 0 of 3 nodes`,
 		`!L2Advertisement/l2 RefsUnresolved: no node has an interface "eth9" that layer 2 can use`)
+	eventually(t, "all of the pool is said", func() bool { return a.conditionOf("ipaddresspools", "pool", "Programmed") != "" })
 	a.newWrites()
 
-	wanted.Refs[bgp] = reconcile.Refs{Empty: []string{"nodeSelectors match 0 of 3 nodes"}}
+	wanted.refs[bgp] = reconcile.Refs{Empty: []string{"nodeSelectors match 0 of 3 nodes"}}
 	set()
 	says("the pool is there", "bgpadvertisements", "bgp", "False SelectsNothing: nodeSelectors match 0 of 3 nodes")
 	heard("the pool is there", "!BGPAdvertisement/bgp RefsUnresolved: nodeSelectors match 0 of 3 nodes")
-	wanted.Refs[bgp] = reconcile.Refs{}
+	wanted.refs[bgp] = reconcile.Refs{}
 	a.lacks("n1", "")
 	set()
 	const resolved = "True ResolvedRefs: all that it refers to exists"
@@ -96,7 +97,7 @@ func TestResolvedRefs(t *testing.T) {
 		t.Errorf("writes to %q, want one for each change", got)
 	}
 	// What changes of the pool is no news of others.
-	wanted.Verdicts[0].Notes, wanted.Verdicts[0].Message = nil, "in force"
+	wanted.all[0].Notes, wanted.all[0].Message = nil, "in force"
 	set()
 	eventually(t, "the pool is advertised", func() bool { return !strings.Contains(a.status("ipaddresspools", "pool"), "no advertisement") })
 	if got := append(a.newEvents(), a.newWrites()...); !slices.Equal(got, []string{"pool"}) {
@@ -110,19 +111,15 @@ func TestResolvedRefsUnheard(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, slices.DeleteFunc(slices.Clone(allPlurals), func(p string) bool { return p == "configurationstates" })...)
 	const said = `"status":{"conditions":[{"type":"ResolvedRefs","status":"False","reason":"RefNotFound","message":"no node has it","observedGeneration":1}]}`
-	wanted := reconcile.ResourceStatus{Version: "1", Refs: map[config.ID]reconcile.Refs{}}
+	wanted := verdicts{version: "1", refs: map[config.ID]reconcile.Refs{}}
 	for _, name := range []string{"named", "everywhere"} {
 		a.set("l2advertisements", name, "{}", 1, said)
 		id := config.ID{Kind: config.KindL2Advertisement, Name: name}
-		wanted.Verdicts = append(wanted.Verdicts, config.Verdict{ID: id, UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
-		wanted.Refs[id] = reconcile.Refs{}
+		wanted.all = append(wanted.all, config.Verdict{ID: id, UID: "u-" + name, Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"})
+		wanted.refs[id] = reconcile.Refs{}
 	}
-	wanted.Refs[wanted.Verdicts[0].ID] = reconcile.Refs{Interfaces: []string{"eth9"}}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
-	run(t, w.Run)
-	w.Set(wanted)
+	wanted.refs[wanted.all[0].ID] = reconcile.Refs{Interfaces: []string{"eth9"}}
+	newResourceLoop(t, c, newResources(t, c, func() {}), nil).set(wanted)
 	eventually(t, "the other is written", func() bool { return a.conditionOf("l2advertisements", "everywhere", "ResolvedRefs")[:4] == "True" })
 	if got := a.conditionOf("l2advertisements", "named", "ResolvedRefs"); got != "False RefNotFound: no node has it" {
 		t.Errorf("of interfaces it says %q", got)

@@ -10,17 +10,12 @@ import (
 	"math"
 	"math/big"
 	"slices"
-	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
-	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -30,11 +25,6 @@ const (
 	conditionProgrammed = "Programmed"
 	// conditionResolved says whether all that a resource refers to exists.
 	conditionResolved = "ResolvedRefs"
-	// statusRound is how long a ResourceStatus leaves between two rounds, so that
-	// a burst of Services does not write the counters of a pool all the time.
-	statusRound = time.Second
-	// statusPause separates two writes of a round.
-	statusPause = 10 * time.Millisecond
 )
 
 // A resourceStatus is the status of a resource as far as Herald writes it.
@@ -67,226 +57,114 @@ func (s resourceStatus) condition(kind string) *condition {
 	return &s.Conditions[i]
 }
 
-// ResourceStatusOptions say whose status a ResourceStatus writes.
-type ResourceStatusOptions struct {
+// ResourceStatusWriterOptions say whose status a ResourceStatusWriter writes.
+type ResourceStatusWriterOptions struct {
 	Client    *Client      // required
 	Resources *Resources   // required
 	Events    *Recorder    // required
 	Logger    *slog.Logger // required
-	Wake      func()       // optional: called when Nowhere or Sessions may have changed; must not block
-	Contests  *Contests    // optional: whom those are told to that undo what is written
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
-// A ResourceStatus makes the status of resources say what became of them. It
-// writes what differs and nothing else, at a bounded rate, and again if somebody
-// else changes it: soon at first, and more and more rarely if that goes on.
-type ResourceStatus struct {
-	opts  ResourceStatusOptions
-	poke  chan struct{}
-	fleet fleet
+// A ResourceStatusWriter makes the status of resources say what became of them.
+type ResourceStatusWriter struct {
+	opts   ResourceStatusWriterOptions
+	keeper *keeper[config.ID, reconcile.ResourceStatus]
 
-	mu     sync.Mutex // guards wanted
-	wanted reconcile.ResourceStatus
-
-	written  map[config.ID]write     // Run's own
-	sessions map[config.ID]string    // likewise: what an event has said last of the sessions with a peer
-	absent   map[config.ID]time.Time // likewise: since when no node holds a session with a peer
+	sessions map[config.ID]string // the reason in the last event about the sessions with a peer; the keeper's one worker has it
 }
 
-// A write is what was written last to an object, and onto which version. An
-// API server whose schema lacks a field drops it: to write it again is no use.
-type write struct{ resourceVersion, patch string }
+var _ reconcile.ResourceWriter = (*ResourceStatusWriter)(nil)
 
-// NewResourceStatus returns a ResourceStatus that wants nothing.
-func NewResourceStatus(opts ResourceStatusOptions) *ResourceStatus {
+// NewResourceStatusWriter returns a ResourceStatusWriter that wants nothing.
+func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
-	r := &ResourceStatus{opts: opts, poke: make(chan struct{}, 1)}
-	r.fleet.wake, r.fleet.links = func() {
-		news := r.fleet.newSessions()
-		r.wake() // after that: a round reads what newSessions keeps
-		if news && opts.Wake != nil {
-			opts.Wake()
-		}
-	}, opts.Wake
-	return r
-}
-
-// Nowhere reports whether all agents say that they lack an interface.
-func (r *ResourceStatus) Nowhere(iface string) bool {
-	r.mu.Lock()
-	version := r.wanted.Version
-	r.mu.Unlock()
-	return r.fleet.nowhere(version, iface)
+	w := &ResourceStatusWriter{opts: opts}
+	w.keeper = newKeeper(keeperOptions[config.ID, reconcile.ResourceStatus]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "resource status not updated", Compare: config.ID.Compare,
+		Diff: w.diff, Every: statusRound,
+	})
+	return w
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
-func (r *ResourceStatus) Set(s reconcile.ResourceStatus) {
-	r.mu.Lock()
-	r.wanted = s
-	r.mu.Unlock()
-	r.wake()
+func (w *ResourceStatusWriter) Set(all []reconcile.ResourceStatus) {
+	wanted := make(map[config.ID]reconcile.ResourceStatus, len(all))
+	for _, s := range all {
+		wanted[s.ID] = s
+	}
+	w.keeper.Set(wanted)
 }
 
-func (r *ResourceStatus) wake() {
-	select {
-	case r.poke <- struct{}{}:
-	default:
+// Published returns what the status of a resource says of a version.
+func (w *ResourceStatusWriter) Published(v config.Verdict) reconcile.PublishedStatus {
+	o, ok := w.opts.Resources.get(v.ID)
+	if !ok || o.UID != v.UID {
+		return reconcile.PublishedStatus{}
 	}
+	var have resourceStatus
+	_ = json.Unmarshal(o.status, &have) // what is no status says nothing
+	return reconcile.PublishedStatus{Programmed: have.programmed(v.Generation), Sessions: have.Sessions != nil}
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
-func (r *ResourceStatus) Run(ctx context.Context) error {
-	r.written, r.sessions, r.absent = map[config.ID]write{}, map[config.ID]string{}, map[config.ID]time.Time{}
-	r.opts.Resources.observe(r.wake)
-	defer func() {
-		r.opts.Resources.observe(nil)
-		r.mu.Lock()
-		r.wanted = reconcile.ResourceStatus{}
-		r.mu.Unlock()
-	}()
-	var g errgroup.Group
-	g.Go(func() error {
-		r.fleet.run(ctx, r.opts.Client, r.opts.Resources.opts.Namespace)
-		return nil
-	})
-	g.Go(func() error {
-		r.writeLoop(ctx)
-		return nil
-	})
-	return g.Wait()
+func (w *ResourceStatusWriter) Run(ctx context.Context) error {
+	w.sessions = map[config.ID]string{}
+	w.opts.Resources.observe(w.keeper.Wake)
+	defer w.opts.Resources.observe(nil)
+	return w.keeper.Run(ctx)
 }
 
-// writeLoop writes whenever something changes, once a second at most.
-func (r *ResourceStatus) writeLoop(ctx context.Context) {
-	var later <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.poke:
-		case <-later:
-		}
-		later = nil
-		if wait := r.round(ctx); wait > 0 {
-			later = time.After(wait)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(statusRound):
-		}
+// diff returns the request that makes the status of a resource say what it should.
+func (w *ResourceStatusWriter) diff(id config.ID, want *reconcile.ResourceStatus, now time.Time) (*request, time.Duration) {
+	if want == nil {
+		return nil, 0
 	}
-}
-
-// round writes all that differs, but for what another writer contests. It returns
-// how long to wait until time alone may have changed something; 0: it will not.
-func (r *ResourceStatus) round(ctx context.Context) time.Duration {
-	r.mu.Lock()
-	wanted := r.wanted
-	r.mu.Unlock()
-	pools := map[string]status.Pool{}
-	for _, p := range wanted.Pools {
-		pools[p.Name] = p
+	o, ok := w.opts.Resources.get(id)
+	if !ok || o.UID != want.UID || o.Generation != want.Generation {
+		return nil, 0 // there is a newer version, which the next pass sees
 	}
-	progress, wait, known := r.fleet.progress(wanted.Version)
-	sessions := r.fleet.getSessions()
-	for _, v := range wanted.Verdicts {
-		o, ok := r.opts.Resources.get(v.ID)
-		if !ok || o.UID != v.UID || o.Generation != v.Generation {
-			continue // there is a newer version, and it is looked at
-		}
-		s := said{Verdict: v}
-		_ = json.Unmarshal(o.status, &s.have) // what is no status is replaced
-		if known {
-			p := progress.Of(v, s.have.programmed(v.Generation))
-			s.programmed = &p
-		}
-		if v.Kind == config.KindPeer {
-			left := r.judge(&s, sessions, time.Now())
-			if wait == 0 || left > 0 && left < wait {
-				wait = left
-			}
-		}
-		// Of interfaces agents tell, and until they are heard what was said stays.
-		if refs, ok := wanted.Refs[v.ID]; ok && (known || len(refs.Interfaces) == 0) {
-			r := refs.Resolve(progress.Nowhere)
-			s.refs = &r
-		}
-		if pool, ok := pools[v.Name]; ok && v.Kind == config.KindPool {
-			s.pool = &pool
-		}
-		// The finalizer first: what is deleted before it is there is gone.
-		var hold time.Duration
-		patched, err := r.guard(ctx, o, v, wanted.Protect)
-		if err == nil && !patched {
-			hold, err = r.write(ctx, o, s)
-		}
-		if err != nil && ctx.Err() == nil {
-			r.opts.Logger.Warn("resource status not updated", "reason", v.ID.String(), "err", err)
-			r.wake()
-		}
-		if hold > 0 && (wait == 0 || hold < wait) {
-			wait = hold
-		}
+	// The finalizer first: an object that is deleted before it is there is gone.
+	if r := w.guard(o, *want); r != nil {
+		return r, 0
 	}
-	return wait
-}
-
-// A said is what there is to say of a resource.
-type said struct {
-	config.Verdict
-	have       resourceStatus          // what its status says
-	programmed *reconcile.Programmed   // nil: it is not known, and what was said stays
-	refs       *reconcile.ResolvedRefs // nil: likewise, or it refers to nothing
-	pool       *status.Pool            // nil: there are no counters
-
-	sessions *reconcile.PeerSessions // nil: it is no peer, or agents do not say, and what was said stays
-}
-
-// write writes the status of an object, unless it is as it should be, or is to be
-// held back, and then returns for how long.
-func (r *ResourceStatus) write(ctx context.Context, o observed, s said) (hold time.Duration, err error) {
-	want, changed := s.wanted(time.Now())
+	var have resourceStatus
+	_ = json.Unmarshal(o.status, &have) // what is no status is replaced
+	next, changed := have.next(*want, now)
 	if !changed {
-		return 0, nil
+		return nil, 0
 	}
+	return &request{
+		about:   subject{kind: id.Kind, namespace: w.opts.Resources.opts.Namespace, name: id.Name, uid: want.UID},
+		version: o.resourceVersion, has: have.String(), want: next.timeless(),
+		send: func(ctx context.Context) (result, error) { return w.patch(ctx, id, o.resourceVersion, next) },
+		sent: func() {
+			for _, e := range append(have.events(*want), w.sessionEvents(have, *want)...) {
+				w.opts.Events.Resource(w.opts.Resources.opts.Namespace, want.Verdict, e)
+			}
+		},
+	}, 0
+}
+
+// patch writes the status of a version of an object.
+func (w *ResourceStatusWriter) patch(ctx context.Context, id config.ID, version string, want resourceStatus) (result, error) {
 	patch, err := json.Marshal(struct {
 		Metadata map[string]string `json:"metadata"`
 		Status   resourceStatus    `json:"status"`
-	}{map[string]string{"resourceVersion": o.resourceVersion}, want})
+	}{map[string]string{"resourceVersion": version}, want})
 	if err != nil {
-		return 0, err
+		return result{}, err
 	}
-	same := write{o.resourceVersion, s.text()}
-	if r.written[s.ID] == same {
-		return 0, nil
+	now, err := w.opts.Client.patchCustomStatus(ctx, fieldManager, id.Kind, w.opts.Resources.opts.Namespace, id.Name, patch)
+	if err != nil {
+		return result{}, fmt.Errorf("%s: %w", id, err)
 	}
-	about := subject{kind: s.Kind, namespace: r.opts.Resources.opts.Namespace, name: s.Name, uid: s.UID}
-	if hold := r.opts.Contests.hold(about, o.resourceVersion, s.have.String()); hold > 0 {
-		return hold, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	now, err := r.opts.Client.patchCustomStatus(ctx, fieldManager, s.Kind, about.namespace, s.Name, patch)
-	switch {
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		return 0, nil // there is a newer version, or none
-	case err != nil:
-		return 0, err
-	}
-	r.written[s.ID] = same
 	var left resourceStatus
 	_ = json.Unmarshal(now.Status, &left)
-	r.opts.Contests.wrote(about, now.ResourceVersion, left.String())
-	for _, e := range s.events() {
-		r.opts.Events.Resource(r.opts.Resources.opts.Namespace, s.Verdict, e)
-	}
-	r.tellSessions(s)
-	pause(ctx, statusPause)
-	return 0, nil
+	return result{version: now.ResourceVersion, has: left.String()}, nil
 }
 
 // String returns a text that is the same for equal statuses.
@@ -295,46 +173,43 @@ func (s resourceStatus) String() string {
 	return string(b)
 }
 
-// text returns all that is said, without the time.
-func (s said) text() string {
-	text := s.Reason + s.Message
-	if s.programmed != nil {
-		text += s.programmed.Reason + s.programmed.Message
-	}
-	if s.sessions != nil {
-		text += fmt.Sprint(*s.sessions)
-	}
-	if s.refs != nil {
-		text += s.refs.Reason + s.refs.Message
-	}
-	if s.pool != nil {
-		text += fmt.Sprint(*s.pool)
-	}
-	return text
+// timeless returns the same, without the times at which conditions became so.
+func (s resourceStatus) timeless() string {
+	s.Conditions = timeless(s.Conditions)
+	return s.String()
 }
 
-// wanted returns the status that the object should have, and whether it has
-// another one. Conditions of others stay.
-func (s said) wanted(now time.Time) (resourceStatus, bool) {
-	have, want := s.have, resourceStatus{Conditions: slices.Clone(s.have.Conditions)}
-	changed := want.set(conditionAccepted, s.Generation, s.Accepted, s.Reason, s.Message, now)
-	if p := s.programmed; p != nil {
-		changed = want.set(conditionProgrammed, s.Generation, p.True, p.Reason, p.Message, now) || changed
+// timeless returns conditions without the times at which they became so.
+func timeless(conditions []condition) []condition {
+	out := slices.Clone(conditions)
+	for i := range out {
+		out[i].LastTransitionTime = ""
 	}
-	changed = want.setSessions(have, s, now) || changed
-	if p := s.refs; p != nil {
-		changed = want.set(conditionResolved, s.Generation, p.True, p.Reason, p.Message, now) || changed
+	return out
+}
+
+// next returns the status that an object should have that has this one, and whether
+// they differ. Conditions of others stay.
+func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resourceStatus, bool) {
+	want := resourceStatus{Conditions: slices.Clone(s.Conditions)}
+	changed := want.set(conditionAccepted, is.Generation, is.Accepted, is.Reason, is.Message, now)
+	if p := is.Programmed; p != nil {
+		changed = want.set(conditionProgrammed, is.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
-	if len(s.InForce) > 0 {
-		text := string(s.InForce)
+	changed = want.setSessions(s, is, now) || changed
+	if p := is.Resolved; p != nil {
+		changed = want.set(conditionResolved, is.Generation, p.True, p.Reason, p.Message, now) || changed
+	}
+	if len(is.InForce) > 0 {
+		text := string(is.InForce)
 		want.InForce = &text
 	}
-	changed = changed || !equalPtr(have.InForce, want.InForce)
-	if s.pool != nil {
-		want.AssignedIPv4, want.AvailableIPv4 = counters(s.pool.TotalV4, s.pool.InUseV4)
-		want.AssignedIPv6, want.AvailableIPv6 = counters(s.pool.TotalV6, s.pool.InUseV6)
-		changed = changed || !equalPtr(have.AssignedIPv4, want.AssignedIPv4) || !equalPtr(have.AvailableIPv4, want.AvailableIPv4) ||
-			!equalPtr(have.AssignedIPv6, want.AssignedIPv6) || !equalPtr(have.AvailableIPv6, want.AvailableIPv6)
+	changed = changed || !equalPtr(s.InForce, want.InForce)
+	if is.Pool != nil {
+		want.AssignedIPv4, want.AvailableIPv4 = counters(is.Pool.TotalV4, is.Pool.InUseV4)
+		want.AssignedIPv6, want.AvailableIPv6 = counters(is.Pool.TotalV6, is.Pool.InUseV6)
+		changed = changed || !equalPtr(s.AssignedIPv4, want.AssignedIPv4) || !equalPtr(s.AvailableIPv4, want.AvailableIPv4) ||
+			!equalPtr(s.AssignedIPv6, want.AssignedIPv6) || !equalPtr(s.AvailableIPv6, want.AvailableIPv6)
 	}
 	return want, changed
 }

@@ -37,7 +37,7 @@ func TestWantedStatus(t *testing.T) {
 	}
 	for _, s := range steps {
 		now = now.Add(s.after)
-		want, changed := said{Verdict: s.verdict, have: have, pool: &s.pool}.wanted(now)
+		want, changed := have.next(reconcile.ResourceStatus{Verdict: s.verdict, Pool: &s.pool}, now)
 		if !changed {
 			if s.want != "" {
 				t.Errorf("%s: nothing is to be written", s.name)
@@ -57,13 +57,13 @@ func TestWantedStatus(t *testing.T) {
 		}
 	}
 	have.Conditions = append(have.Conditions, condition{Type: "Other", Status: "True"})
-	if want, _ := (said{Verdict: bad, have: have, pool: &pool}).wanted(now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
+	if want, _ := have.next(reconcile.ResourceStatus{Verdict: bad, Pool: &pool}, now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
 		t.Errorf("the condition of somebody else is gone: %+v", want.Conditions)
 	}
 }
 
 func TestStateStatus(t *testing.T) {
-	s := NewState(StateOptions{Node: "n1"})
+	s := NewStateWriter(StateWriterOptions{Node: "n1"})
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	var have stateStatus
 	for _, step := range []struct {
@@ -87,27 +87,5 @@ func TestStateStatus(t *testing.T) {
 			t.Errorf("%s: got %+v", step.name, want)
 		}
 		have, now = want, now.Add(time.Minute)
-	}
-}
-
-// A round that begins when an agent has been heard sees what it says of its sessions.
-func TestSessionsBeforeRound(t *testing.T) {
-	r := NewResourceStatus(ResourceStatusOptions{})
-	r.fleet.mu.Lock()
-	r.fleet.listed = true
-	r.fleet.agents.Hear("n1", reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: true}}}, time.Now())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r.fleet.wake()
-	}()
-	time.Sleep(50 * time.Millisecond)
-	if len(r.poke) > 0 {
-		t.Error("a round begins before the sessions are known")
-	}
-	r.fleet.mu.Unlock()
-	<-done
-	if len(r.poke) == 0 || len(r.Sessions()) != 1 {
-		t.Errorf("%d rounds are to begin, with the sessions %v", len(r.poke), r.Sessions())
 	}
 }

@@ -143,13 +143,14 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.watch(w, r, plural)
 	case r.Method == http.MethodGet:
 		a.mu.Lock()
-		defer a.mu.Unlock()
 		if t.name != "" {
-			if all[t.name] == nil {
+			o := all[t.name]
+			a.mu.Unlock()
+			if o == nil {
 				fail(http.StatusNotFound, "NotFound")
 				return
 			}
-			json.NewEncoder(w).Encode(all[t.name])
+			json.NewEncoder(w).Encode(o)
 			return
 		}
 		items := []map[string]any{}
@@ -158,9 +159,11 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				items = append(items, o)
 			}
 		}
+		version := a.version
+		a.mu.Unlock()
 		json.NewEncoder(w).Encode(map[string]any{
 			"kind": apiKinds[plural] + "List", "apiVersion": apiVersion(plural),
-			"metadata": map[string]any{"resourceVersion": fmt.Sprint(a.version)}, "items": items,
+			"metadata": map[string]any{"resourceVersion": fmt.Sprint(version)}, "items": items,
 		})
 	case r.Method == http.MethodDelete:
 		a.mu.Lock()
@@ -314,6 +317,7 @@ func newResources(t *testing.T, c *kube.Client, wake func()) *kube.Resources {
 }
 
 func TestResources(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
 	a.set("secrets", "key", "", 1, `"type":"kubernetes.io/basic-auth"`, `"data":{"password":"c2VjcmV0","other":"eA=="}`)
@@ -345,6 +349,7 @@ func TestResources(t *testing.T) {
 // TestResourcesAnnotations changes annotations of a pool, which gives it no
 // other generation.
 func TestResourcesAnnotations(t *testing.T) {
+	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	annotate := func(annotations map[string]any) {
 		a.mu.Lock()
@@ -399,24 +404,25 @@ func TestResourceStatus(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1)
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	r := newResources(t, c, func() {})
-	w := kube.NewResourceStatus(kube.ResourceStatusOptions{Client: c, Resources: r, Events: kube.NewRecorder(c, "test", log), Logger: log})
+	w := kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
+		Client: c, Resources: newResources(t, c, func() {}), Events: kube.NewRecorder(c, "test", slog.New(slog.DiscardHandler)),
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
 	run(t, w.Run)
 	verdict := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, UID: "u-p", Generation: 1, Accepted: true, Reason: "Accepted", Message: "in force"}
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written := func(what, want string) {
 		t.Helper()
 		eventually(t, what, func() bool { return strings.Contains(a.status("ipaddresspools", "p"), want) })
 	}
 	written("it is accepted", `"status":"True"`)
 	verdict.Accepted, verdict.Reason, verdict.Message = false, "Conflict", "overlaps"
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written("it is refused", `"message":"overlaps"`)
 	// Whoever else writes it is corrected.
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1, `"status":{"conditions":[]}`)
 	written("it is refused again", `"message":"overlaps"`)
-	w.Set(reconcile.ResourceStatus{Verdicts: []config.Verdict{verdict}})
+	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	// Only what differs is written: by now that were three writes.
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -428,7 +434,7 @@ func TestResourceStatus(t *testing.T) {
 func TestState(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, allPlurals...)
-	s := kube.NewState(kube.StateOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	s.Set(reconcile.State{Known: true, Errors: []string{"pool p overlaps"}})
 	run(t, s.Run)
 	says := func(what, want string) {

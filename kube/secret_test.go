@@ -18,6 +18,7 @@ import (
 )
 
 func TestEnsureSecret(t *testing.T) {
+	t.Parallel()
 	client := fake.NewClientset()
 	var failures atomic.Int64
 	client.PrependReactor("create", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {

@@ -3,310 +3,205 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"math"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
 const (
-	// serviceStatusSettle is how long a ServiceStatus waits after a change for
+	// serviceStatusSettle is how long a ServiceStatusWriter waits after a change for
 	// what else changes with it.
 	serviceStatusSettle = 200 * time.Millisecond
-	// serviceStatusRound is how many objects it writes before it looks again at
-	// what is wanted.
-	serviceStatusRound = 100
 	// serviceStatusLinger is how long an object stays that is no longer wanted: it
 	// may be in a moment.
 	serviceStatusLinger = time.Second
-	// serviceStatusSeen is how long an object that was created may take to be seen.
-	serviceStatusSeen = 5 * time.Second
-	// serviceStatusAgain is when a write that has not had its effect is repeated,
-	// and how long an owner is held to be there.
-	serviceStatusAgain = 30 * time.Second
+	// ownerFresh is how long the owner of objects counts as still there.
+	ownerFresh = 30 * time.Second
 )
 
-// ServiceStatusOptions say what a ServiceStatus writes, and where.
-type ServiceStatusOptions struct {
-	Client    *Client                                            // required
-	Namespace string                                             // required
-	Node      string                                             // required
-	Pod       string                                             // optional: the objects belong to this pod; else to the Node
-	Wanted    func() (all []reconcile.ServiceStatus, known bool) // required: what the node announces; called when there may be something to write
-	Gone      func(node string) bool                             // optional: whether the agent of another node is known not to be alive
-	Logger    *slog.Logger                                       // required
-	Contests  *Contests                                          // optional: whom those are told to that undo what is written
+// ServiceStatusWriterOptions say what a ServiceStatusWriter writes, and where.
+type ServiceStatusWriterOptions struct {
+	Client    *Client                // required
+	Namespace string                 // required
+	Node      string                 // required
+	Pod       string                 // optional: the objects belong to this pod; else to the Node
+	Gone      func(node string) bool // optional: whether the agent of another node is known not to be alive
+	Logger    *slog.Logger           // required
+	Contests  *Contests              // optional: shared with the process's other writers
 }
 
-// A ServiceStatus keeps a ServiceL2Status or ServiceBGPStatus for each Service
+// A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service
 // that a node announces, and none else for that node. It writes what differs, at
 // a bounded rate: two requests for a new object, one for a change, one for the
 // end. Where the kinds are not installed it writes nothing.
-type ServiceStatus struct {
-	opts ServiceStatusOptions
-	poke chan struct{}
+type ServiceStatusWriter struct {
+	opts   ServiceStatusWriterOptions
+	seen   *seenStatuses
+	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	mu   sync.Mutex                                // guards the fields below
-	seen map[string]map[string]serviceStatusObject // by kind and name; a kind that is not there cannot be written
+	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
 
-	// The fields below are the write loop's own.
-	owner    *metav1.OwnerReference // nil: none is known
-	ownerAt  time.Time
-	unwanted map[string]time.Time // since when, by name
-	tried    map[string]attempt   // the last patch of an object, by name
-	failed   string               // the last error that was logged
+	mu      sync.Mutex                       // guards the fields below
+	all     func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
+	owner   *metav1.OwnerReference           // nil: none is known
+	ownerAt time.Time                        // when it was there
 }
 
-// An attempt is a patch and when it was sent.
-type attempt struct {
-	content string
-	at      time.Time
+// A serviceStatusID is the kind and the name of an object.
+type serviceStatusID struct{ kind, name string }
+
+func (a serviceStatusID) compare(b serviceStatusID) int {
+	return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
 }
 
-// NewServiceStatus returns a ServiceStatus that writes nothing until it runs.
-func NewServiceStatus(opts ServiceStatusOptions) *ServiceStatus {
+// A serviceStatusWant is what an object is to say.
+type serviceStatusWant struct {
+	service cluster.Key
+	content string // see contentOf
+}
+
+var _ reconcile.ServiceStatusWriter = (*ServiceStatusWriter)(nil)
+
+// NewServiceStatusWriter returns a ServiceStatusWriter that writes nothing until it
+// runs.
+func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	return &ServiceStatus{
-		opts: opts, poke: make(chan struct{}, 1), seen: map[string]map[string]serviceStatusObject{},
-		unwanted: map[string]time.Time{}, tried: map[string]attempt{},
-	}
+	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
+	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
+	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
+		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
+	})
+	return w
 }
 
-// Wake says that something else may be wanted. It waits for nothing.
-func (s *ServiceStatus) Wake() {
-	select {
-	case s.poke <- struct{}{}:
-	default:
-	}
+// Set replaces how to find what the node announces. It does not wait for anything to
+// be written.
+func (w *ServiceStatusWriter) Set(all func() []reconcile.ServiceStatus) {
+	w.mu.Lock()
+	w.all = all
+	w.mu.Unlock()
+	w.keeper.Wake()
 }
+
+func (w *ServiceStatusWriter) wake() { w.keeper.Wake() }
 
 // Run writes until the context is canceled. The objects stay: that an agent ends
 // is not the end of what it announces.
-func (s *ServiceStatus) Run(ctx context.Context) error {
+func (w *ServiceStatusWriter) Run(ctx context.Context) error {
 	var g errgroup.Group
-	var once sync.Once
-	for _, kind := range serviceStatusKinds {
-		g.Go(func() error {
-			ours := labelled[*customResourceList]{
-				s.opts.Client.customResources(kind, s.opts.Namespace), labelNode + "=" + labelValue(s.opts.Node),
-			}
-			persist(ctx, ours, fields.Everything(), s.sinkOf(kind), func(err error) {
-				s.mu.Lock()
-				delete(s.seen, kind)
-				s.mu.Unlock()
-				once.Do(func() { s.opts.Logger.Info("service status not written", "reason", kind, "err", err) })
-			})
-			return nil
-		})
-	}
-	g.Go(func() error {
-		s.writeLoop(ctx)
-		return nil
-	})
+	g.Go(func() error { return w.seen.run(ctx) })
+	g.Go(func() error { return w.keeper.Run(ctx) })
 	return g.Wait()
 }
 
-func (s *ServiceStatus) sinkOf(kind string) *sink[*customResource] {
-	set := func(o *customResource) bool {
-		if s.seen[kind] == nil {
-			s.seen[kind] = map[string]serviceStatusObject{}
-		}
-		s.seen[kind][o.Name] = objectSeen(o)
-		return true
+// wanted returns the objects that there should be; nil if that is not known yet.
+func (w *ServiceStatusWriter) wanted(ctx context.Context) (map[serviceStatusID]serviceStatusWant, error) {
+	w.mu.Lock()
+	find := w.all
+	w.mu.Unlock()
+	if find == nil {
+		return nil, nil
 	}
-	return &sink[*customResource]{
-		wake:   s.Wake,
-		mu:     &s.mu,
-		set:    set,
-		remove: func(o *customResource) bool { delete(s.seen[kind], o.Name); return true },
-		replace: func(all []*customResource) bool {
-			s.seen[kind] = make(map[string]serviceStatusObject, len(all))
-			for _, o := range all {
-				set(o)
+	all := find()
+	if len(all) > 0 {
+		// Objects that an agent before this one left behind have another owner.
+		if _, err := w.findOwner(ctx, math.MaxInt64); err != nil {
+			return nil, err
+		}
+	}
+	out := make(map[serviceStatusID]serviceStatusWant, len(all))
+	for _, s := range all {
+		kind := serviceStatusKinds[s.Protocol]
+		out[serviceStatusID{kind, objectName(kind, w.opts.Node, s.Service)}] = serviceStatusWant{s.Service, contentOf(statusOf(s))}
+	}
+	return out, nil
+}
+
+// there returns the objects of the node that there are.
+func (w *ServiceStatusWriter) there() []serviceStatusID {
+	var out []serviceStatusID
+	for _, kind := range serviceStatusKinds {
+		for _, o := range w.seen.all(kind) {
+			out = append(out, serviceStatusID{kind, o.name})
+		}
+	}
+	return out
+}
+
+// diff returns the request that makes an object say what it should.
+func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, now time.Time) (*request, time.Duration) {
+	have, there := w.seen.get(id.kind, id.name)
+	if want == nil {
+		return w.end(id, have, there, now)
+	}
+	delete(w.unwanted, id)
+	w.mu.Lock()
+	owner := w.owner
+	w.mu.Unlock()
+	adopt := there && owner != nil && have.owner != string(owner.UID)
+	if !w.seen.installed(id.kind) || there && have.content == want.content && !adopt {
+		return nil, 0
+	}
+	r := &request{about: w.subject(id.kind, id.name), version: have.version, has: have.content, want: want.content}
+	if adopt {
+		r.want += " of " + string(owner.UID)
+	}
+	r.send = func(ctx context.Context) (result, error) {
+		if !there {
+			return w.create(ctx, id, *want)
+		}
+		if adopt {
+			if err := w.adopt(ctx, id); err != nil {
+				return result{}, err
 			}
-			return true
-		},
-		synced: func() {},
+		}
+		if have.content == want.content {
+			return result{has: have.content}, nil
+		}
+		return w.patch(ctx, id, want.content)
 	}
+	return r, 0
 }
 
-// A serviceStatusTask is one object to write.
-type serviceStatusTask struct {
-	kind, name string
-	service    cluster.Key
-	want       string // the status; empty: delete it
-	create     bool
-	adopt      bool // it belongs to somebody else
-	patch      bool
-	stray      bool // to be deleted, and about a Service that another writer tells of, too
-}
-
-// writeLoop writes whenever something changes.
-func (s *ServiceStatus) writeLoop(ctx context.Context) {
-	again := time.NewTicker(serviceStatusAgain)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.poke:
-		case <-again.C:
-		}
-		if !pause(ctx, serviceStatusSettle) {
-			return
-		}
-		select {
-		case <-s.poke: // what woke it meanwhile is seen now
-		default:
-		}
-		if more := s.round(ctx); more {
-			s.Wake()
-			continue
-		}
-		if !pause(ctx, statusRound-serviceStatusSettle) {
-			return
-		}
+// end returns the request that deletes an object that is not wanted.
+func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, there bool, now time.Time) (*request, time.Duration) {
+	if !there {
+		delete(w.unwanted, id)
+		return nil, 0
 	}
-}
-
-// round writes some of what differs, and reports whether there is more.
-func (s *ServiceStatus) round(ctx context.Context) (more bool) {
-	wanted, known := s.opts.Wanted()
+	since, known := w.unwanted[id]
 	if !known {
-		return false
+		since = now
+		w.unwanted[id] = since
 	}
-	now := time.Now()
-	tasks := s.plan(wanted, now)
-	// Objects that an agent before this one left behind have another owner.
-	if s.owner == nil && len(wanted) > 0 || len(tasks) > 0 && now.Sub(s.ownerAt) > serviceStatusAgain {
-		if err := s.findOwner(ctx); err != nil {
-			s.note(ctx, err)
-			return false
-		}
-		s.ownerAt = now
-		tasks = s.plan(wanted, now)
+	if left := serviceStatusLinger - now.Sub(since); left > 0 {
+		return nil, left
 	}
-	more = len(tasks) > serviceStatusRound
-	for _, task := range tasks[:min(len(tasks), serviceStatusRound)] {
-		start := time.Now()
-		if err := s.carryOut(ctx, task); err != nil {
-			s.note(ctx, err)
-			return false
-		}
-		if !pause(ctx, yield(start)) {
-			return false
-		}
+	r := &request{version: have.version, has: id.name}
+	if id.name != objectName(id.kind, w.opts.Node, have.service) {
+		// Somebody else creates objects about a Service on this node, and each has
+		// another name.
+		r.about = w.subject(id.kind, "of "+have.service.String())
 	}
-	s.failed = ""
-	return more
-}
-
-// note logs an error that is not the last one again, and has another round come.
-func (s *ServiceStatus) note(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	s.Wake()
-	if err.Error() != s.failed {
-		s.failed = err.Error()
-		s.opts.Logger.Warn("service status not written", "err", err)
-	}
-}
-
-// plan compares what is wanted with what there is.
-func (s *ServiceStatus) plan(wanted []reconcile.ServiceStatus, now time.Time) []serviceStatusTask {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var tasks []serviceStatusTask
-	var wait time.Duration // until there is more to do
-	keep := make(map[string]bool, len(wanted))
-	for _, w := range wanted {
-		kind := serviceStatusKinds[w.Protocol]
-		objects, installed := s.seen[kind]
-		if !installed {
-			continue
-		}
-		t := serviceStatusTask{kind: kind, name: objectName(kind, s.opts.Node, w.Service), service: w.Service, want: contentOf(statusOf(w))}
-		keep[t.name] = true
-		delete(s.unwanted, t.name)
-		have, there := objects[t.name]
-		last := s.tried[t.name]
-		t.create = !there
-		since := now.Sub(last.at)
-		switch {
-		case !there && since < serviceStatusSeen:
-			wait = sooner(wait, serviceStatusSeen-since) // it was created, and is not seen yet
-			continue
-		case !there:
-			t.patch = true
-		default:
-			t.patch = have.content != t.want && (last.content != t.want || since >= serviceStatusAgain)
-		}
-		t.adopt = there && s.owner != nil && have.owner != string(s.owner.UID)
-		if !t.patch && !t.adopt {
-			continue
-		}
-		// One that was created and is not there any more was deleted by others.
-		if hold := s.opts.Contests.hold(s.subject(kind, t.name), have.version, have.content); hold > 0 {
-			wait = sooner(wait, hold)
-			continue
-		}
-		tasks = append(tasks, t)
-	}
-	for kind, objects := range s.seen {
-		for name, have := range objects {
-			if keep[name] {
-				continue
-			}
-			since, ok := s.unwanted[name]
-			if !ok {
-				since = now
-				s.unwanted[name] = since
-			}
-			if now.Sub(since) < serviceStatusLinger {
-				wait = sooner(wait, serviceStatusLinger)
-				continue
-			}
-			t := serviceStatusTask{kind: kind, name: name, service: have.service, stray: name != objectName(kind, s.opts.Node, have.service)}
-			if t.stray {
-				if hold := s.opts.Contests.hold(s.strays(t), have.version, name); hold > 0 {
-					wait = sooner(wait, hold)
-					continue
-				}
-			}
-			tasks = append(tasks, t)
-		}
-	}
-	if wait > 0 {
-		time.AfterFunc(wait, s.Wake)
-	}
-	return tasks
-}
-
-// sooner returns the shorter of two waits; 0: there is none.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b > 0 && b < a {
-		return b
-	}
-	return a
+	r.send = func(ctx context.Context) (result, error) { return result{}, w.delete(ctx, id.kind, id.name) }
+	r.sent = func() { w.opts.Contests.forget(w.subject(id.kind, id.name)) }
+	return r, 0
 }
 
 // subject returns what contests about an object are about.
-func (s *ServiceStatus) subject(kind, name string) subject {
-	return subject{kind: kind, namespace: s.opts.Namespace, name: name, group: kind}
-}
-
-// strays returns what a contest is about with somebody who creates objects that
-// tell of a Service on this node, each with another name.
-func (s *ServiceStatus) strays(t serviceStatusTask) subject {
-	return s.subject(t.kind, "of "+t.service.String())
+func (w *ServiceStatusWriter) subject(kind, name string) subject {
+	return subject{kind: kind, namespace: w.opts.Namespace, name: name, group: kind}
 }

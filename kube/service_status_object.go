@@ -25,6 +25,7 @@ var serviceStatusKinds = map[status.Protocol]string{status.Layer2: kindL2Status,
 
 // A serviceStatusObject is what there is of one object.
 type serviceStatusObject struct {
+	name    string
 	content string // see contentOf
 	owner   string // UID
 	version string
@@ -47,7 +48,7 @@ type interfaceStatus struct {
 func objectSeen(o *customResource) serviceStatusObject {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // what is no status is replaced
-	out := serviceStatusObject{content: contentOf(have), version: o.ResourceVersion}
+	out := serviceStatusObject{name: o.Name, content: contentOf(have), version: o.ResourceVersion}
 	out.service = cluster.Key{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
 	if len(o.OwnerReferences) == 1 {
 		out.owner = string(o.OwnerReferences[0].UID)

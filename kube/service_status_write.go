@@ -10,135 +10,129 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/cluster"
 )
 
-// carryOut writes one object.
-func (s *ServiceStatus) carryOut(ctx context.Context, t serviceStatusTask) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	c := s.opts.Client
-	if t.want == "" {
-		if err := c.deleteCustom(ctx, t.kind, s.opts.Namespace, t.name); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s: %w", t.name, err)
-		}
-		if t.stray {
-			s.mu.Lock()
-			version := s.seen[t.kind][t.name].version
-			s.mu.Unlock()
-			s.opts.Contests.wrote(s.strays(t), version, "")
-		}
-		s.forget(t)
-		return nil
-	}
-	if t.create {
-		if err := s.create(ctx, t); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create %s: %w", t.name, err)
-		}
-	}
-	if t.adopt {
-		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": s.owners()}})
-		if err != nil {
-			return err
-		}
-		if err := c.patchCustom(ctx, agentManager, t.kind, s.opts.Namespace, t.name, patch); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("patch %s: %w", t.name, err)
-		}
-	}
-	if !t.patch {
-		return nil
-	}
-	now, err := c.patchCustomStatus(ctx, agentManager, t.kind, s.opts.Namespace, t.name, []byte(`{"status":`+t.want+`}`))
-	switch {
-	case apierrors.IsNotFound(err): // somebody deleted it, and the next round creates it
-		delete(s.tried, t.name)
-		return nil
-	case apierrors.IsInvalid(err): // it was another Service's, which cannot be changed
-		err = c.deleteCustom(ctx, t.kind, s.opts.Namespace, t.name)
-	}
+// create makes an object that says what is wanted.
+func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, want serviceStatusWant) (result, error) {
+	owners, err := w.owners(ctx)
 	if err != nil {
-		return fmt.Errorf("patch %s: %w", t.name, err)
+		return result{}, err
 	}
-	s.tried[t.name] = attempt{t.want, time.Now()}
-	if now.ResourceVersion != "" {
-		s.opts.Contests.wrote(s.subject(t.kind, t.name), now.ResourceVersion, objectSeen(now).content)
+	// Its status is a subresource, which is written after it.
+	body, err := json.Marshal(customResource{
+		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: id.kind},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.opts.Namespace,
+			Name:      id.name,
+			Labels: map[string]string{
+				labelNode: labelValue(w.opts.Node), labelServiceName: want.service.Name, labelServiceNamespace: want.service.Namespace,
+			},
+			OwnerReferences: owners,
+		},
+	})
+	if err != nil {
+		return result{}, err
 	}
-	if t.create && t.kind == kindL2Status && s.opts.Gone != nil {
-		return s.succeed(ctx, t)
+	if err := w.opts.Client.createCustom(ctx, id.kind, w.opts.Namespace, body); err != nil && !apierrors.IsAlreadyExists(err) {
+		return result{}, fmt.Errorf("create %s: %w", id.name, err)
+	}
+	out, err := w.patch(ctx, id, want.content)
+	if err == nil && id.kind == kindL2Status && w.opts.Gone != nil {
+		err = w.succeed(ctx, id, want.service)
+	}
+	return out, err
+}
+
+// adopt makes an object belong to the agent's pod, or to its Node.
+func (w *ServiceStatusWriter) adopt(ctx context.Context, id serviceStatusID) error {
+	owners, err := w.owners(ctx)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"ownerReferences": owners}})
+	if err != nil {
+		return err
+	}
+	if err := w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch); err != nil {
+		return fmt.Errorf("patch %s: %w", id.name, err)
 	}
 	return nil
 }
 
-// forget takes note that an object was deleted.
-func (s *ServiceStatus) forget(t serviceStatusTask) {
-	delete(s.unwanted, t.name)
-	delete(s.tried, t.name)
-	s.opts.Contests.forget(s.subject(t.kind, t.name))
-	s.mu.Lock()
-	delete(s.seen[t.kind], t.name)
-	s.mu.Unlock()
+// patch makes an object say what is wanted.
+func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, content string) (result, error) {
+	now, err := w.opts.Client.patchCustomStatus(ctx, agentManager, id.kind, w.opts.Namespace, id.name, []byte(`{"status":`+content+`}`))
+	if apierrors.IsInvalid(err) { // it was another Service's, which cannot be changed
+		return result{}, w.delete(ctx, id.kind, id.name)
+	}
+	if err != nil {
+		return result{}, fmt.Errorf("patch %s: %w", id.name, err)
+	}
+	return result{version: now.ResourceVersion, has: objectSeen(now).content}, nil
 }
 
-// create makes an object, without a status.
-func (s *ServiceStatus) create(ctx context.Context, t serviceStatusTask) error {
-	body, err := json.Marshal(customResource{
-		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: t.kind},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.opts.Namespace,
-			Name:      t.name,
-			Labels: map[string]string{
-				labelNode: labelValue(s.opts.Node), labelServiceName: t.service.Name, labelServiceNamespace: t.service.Namespace,
-			},
-			OwnerReferences: s.owners(),
-		},
-	})
-	if err != nil {
-		return err
+// delete removes an object.
+func (w *ServiceStatusWriter) delete(ctx context.Context, kind, name string) error {
+	if err := w.opts.Client.deleteCustom(ctx, kind, w.opts.Namespace, name); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	return s.opts.Client.createCustom(ctx, t.kind, s.opts.Namespace, body)
+	return nil
 }
 
 // succeed deletes what agents that are not alive any more have left behind about
 // a Service that this one now answers for.
-func (s *ServiceStatus) succeed(ctx context.Context, t serviceStatusTask) error {
-	others, err := s.opts.Client.customResources(t.kind, s.opts.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: labelServiceName + "=" + t.service.Name + "," + labelServiceNamespace + "=" + t.service.Namespace,
+func (w *ServiceStatusWriter) succeed(ctx context.Context, id serviceStatusID, service cluster.Key) error {
+	others, err := w.opts.Client.customResources(id.kind, w.opts.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: labelServiceName + "=" + service.Name + "," + labelServiceNamespace + "=" + service.Namespace,
 	})
 	if err != nil {
-		return fmt.Errorf("list statuses of %s: %w", t.service, err)
+		return fmt.Errorf("list statuses of %s: %w", service, err)
 	}
 	for _, o := range others.Items {
 		var have serviceStatus
 		_ = json.Unmarshal(o.Status, &have) // nobody's, then
-		if o.Name == t.name || have.Node == s.opts.Node || !s.opts.Gone(have.Node) {
+		if o.Name == id.name || have.Node == w.opts.Node || !w.opts.Gone(have.Node) {
 			continue
 		}
-		if err := s.opts.Client.deleteCustom(ctx, t.kind, s.opts.Namespace, o.Name); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s: %w", o.Name, err)
+		if err := w.delete(ctx, id.kind, o.Name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// owners returns what the objects go with.
-func (s *ServiceStatus) owners() []metav1.OwnerReference {
-	if s.owner == nil || s.owner.UID == "" {
-		return nil
+// owners returns the owners of an object that is written now.
+func (w *ServiceStatusWriter) owners(ctx context.Context) ([]metav1.OwnerReference, error) {
+	owner, err := w.findOwner(ctx, ownerFresh)
+	if err != nil || owner.UID == "" {
+		return nil, err
 	}
-	return []metav1.OwnerReference{*s.owner}
+	return []metav1.OwnerReference{*owner}, nil
 }
 
-// findOwner looks for the agent's pod, or for the Node if that is nowhere to be
-// seen.
-func (s *ServiceStatus) findOwner(ctx context.Context) error {
+// findOwner returns the agent's pod, or the Node if there is no such pod, or no
+// owner. It looks for them if it last did so longer ago than that.
+func (w *ServiceStatusWriter) findOwner(ctx context.Context, fresh time.Duration) (*metav1.OwnerReference, error) {
+	w.mu.Lock()
+	owner, at := w.owner, w.ownerAt
+	w.mu.Unlock()
+	now := time.Now()
+	if owner != nil && now.Sub(at) <= fresh {
+		return owner, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	owner, err := s.opts.Client.agentOwner(ctx, s.opts.Namespace, s.opts.Pod, s.opts.Node)
+	owner, err := w.opts.Client.agentOwner(ctx, w.opts.Namespace, w.opts.Pod, w.opts.Node)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if owner == nil {
 		owner = &metav1.OwnerReference{} // nobody
 	}
-	s.owner = owner
-	return nil
+	w.mu.Lock()
+	w.owner, w.ownerAt = owner, now
+	w.mu.Unlock()
+	return owner, nil
 }

@@ -10,13 +10,11 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
@@ -37,127 +35,113 @@ const controllerState = "controller"
 // does not count. It is not there otherwise.
 const conditionOneSource = "heraldlb.io/OneSource"
 
-// StateOptions say whose ConfigurationState a State writes.
-type StateOptions struct {
+// StateWriterOptions say whose ConfigurationState a StateWriter writes.
+type StateWriterOptions struct {
 	Client    *Client      // required
 	Namespace string       // required
 	Node      string       // the agent's; empty for the controller
 	Pod       string       // optional: the object belongs to this pod; else to the Node
 	Logger    *slog.Logger // required
-	Contests  *Contests    // optional: whom those are told to that undo what is written
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
-// A State writes a ConfigurationState, as MetalLB's components do: named
-// controller, or speaker-NODE. It writes it when it changes, or when somebody
-// else changed or deleted it, though more and more rarely if that goes on, and not
-// at all where the kind is not installed.
-type State struct {
-	opts StateOptions
-	poke chan struct{}
-
-	mu     sync.Mutex // guards the fields below
-	wanted *reconcile.State
-	seen   *customResource // nil: there is none
-	gone   bool            // there was one, and somebody deleted it
-	listed bool
+// A StateWriter writes a ConfigurationState, as MetalLB's components do: named
+// controller, or speaker-NODE. Where the kind is not installed it writes nothing.
+type StateWriter struct {
+	opts   StateWriterOptions
+	seen   *seenState
+	keeper *keeper[string, reconcile.State] // by the object's name
 }
 
-// NewState returns a State that has nothing to write.
-func NewState(opts StateOptions) *State {
+var _ reconcile.StateWriter = (*StateWriter)(nil)
+
+// NewStateWriter returns a StateWriter that has nothing to write.
+func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	return &State{opts: opts, poke: make(chan struct{}, 1)}
+	w := &StateWriter{opts: opts}
+	w.keeper = newKeeper(keeperOptions[string, reconcile.State]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "configuration state not written", Compare: strings.Compare,
+		Diff: w.diff, Every: statusRound,
+	})
+	w.seen = newSeenState(opts.Client, opts.Namespace, w.name(), w.keeper.Wake)
+	return w
 }
 
 // Set replaces what there is to say. It does not wait for it to be written.
-func (s *State) Set(state reconcile.State) {
-	s.mu.Lock()
-	same := s.wanted != nil && s.wanted.Equal(state)
-	s.wanted = &state
-	s.mu.Unlock()
-	if !same {
-		s.wake()
-	}
-}
-
-func (s *State) wake() {
-	select {
-	case s.poke <- struct{}{}:
-	default:
-	}
-}
-
-func (s *State) name() string {
-	if s.opts.Node == "" {
-		return controllerState
-	}
-	return statePrefix + s.opts.Node
+func (w *StateWriter) Set(state reconcile.State) {
+	w.keeper.Set(map[string]reconcile.State{w.name(): state})
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
 // may be called again, but not twice at a time.
-func (s *State) Run(ctx context.Context) error {
-	s.mu.Lock()
-	s.seen, s.gone, s.listed = nil, false, false
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		s.wanted = nil
-		s.mu.Unlock()
-	}()
+func (w *StateWriter) Run(ctx context.Context) error {
 	var g errgroup.Group
-	g.Go(func() error {
-		s.writeLoop(ctx)
-		return nil
-	})
-	// What becomes of the object is followed, so that what others do is undone.
-	keep := func(o *customResource) bool {
-		s.seen, s.gone = o, o == nil && (s.gone || s.seen != nil)
-		return true
-	}
-	persist(ctx, s.opts.Client.customResources(kindState, s.opts.Namespace),
-		fields.OneTermEqualSelector("metadata.name", s.name()), &sink[*customResource]{
-			wake:   s.wake,
-			mu:     &s.mu,
-			set:    keep,
-			remove: func(*customResource) bool { return keep(nil) },
-			replace: func(all []*customResource) bool {
-				if len(all) == 0 {
-					return keep(nil)
-				}
-				return keep(all[0])
-			},
-			synced: func() { s.listed = true },
-		}, func(error) {})
+	g.Go(func() error { return w.keeper.Run(ctx) })
+	w.seen.run(ctx)
 	return g.Wait()
 }
 
-// writeLoop writes whenever something changes, once a second at most.
-func (s *State) writeLoop(ctx context.Context) {
-	var later <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.poke:
-		case <-later:
-		}
-		later = nil
-		hold, err := s.write(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.opts.Logger.Warn("configuration state not written", "err", err)
-			s.wake()
-		}
-		if hold > 0 {
-			later = time.After(hold)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(statusRound):
-		}
+func (w *StateWriter) name() string {
+	if w.opts.Node == "" {
+		return controllerState
 	}
+	return statePrefix + w.opts.Node
+}
+
+func (w *StateWriter) manager() string {
+	if w.opts.Node == "" {
+		return fieldManager
+	}
+	return agentManager
+}
+
+// diff returns the request that makes the object say what it should.
+func (w *StateWriter) diff(name string, state *reconcile.State, now time.Time) (*request, time.Duration) {
+	seen, listed := w.seen.get()
+	if state == nil || !listed {
+		return nil, 0
+	}
+	create := seen == nil
+	if create {
+		seen = &customResource{}
+	}
+	var have stateStatus
+	_ = json.Unmarshal(seen.Status, &have) // what is no status is replaced
+	want, changed := w.status(have, *state, now)
+	if !create && !changed {
+		return nil, 0
+	}
+	return &request{
+		about:   subject{kind: kindState, namespace: w.opts.Namespace, name: name},
+		version: seen.ResourceVersion, has: have.String(), want: want.timeless(),
+		send: func(ctx context.Context) (result, error) {
+			if create {
+				if err := w.create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
+					return result{}, fmt.Errorf("create: %w", err)
+				}
+			}
+			return w.patch(ctx, want)
+		},
+	}, 0
+}
+
+// patch makes the object have a status.
+func (w *StateWriter) patch(ctx context.Context, want stateStatus) (result, error) {
+	patch, err := json.Marshal(struct {
+		Status stateStatus `json:"status"`
+	}{want})
+	if err != nil {
+		return result{}, err
+	}
+	now, err := w.opts.Client.patchCustomStatus(ctx, w.manager(), kindState, w.opts.Namespace, w.name(), patch)
+	if err != nil {
+		return result{}, fmt.Errorf("patch status: %w", err)
+	}
+	var left stateStatus
+	_ = json.Unmarshal(now.Status, &left)
+	return result{version: now.ResourceVersion, has: left.String()}, nil
 }
 
 // A stateStatus is the status of a ConfigurationState.
@@ -187,74 +171,23 @@ func (s stateStatus) state() reconcile.State {
 	return out
 }
 
-// write brings the object about, if it is not as it should be. It returns how long
-// to hold back, if that is to be.
-func (s *State) write(ctx context.Context) (hold time.Duration, err error) {
-	s.mu.Lock()
-	wanted, seen, gone, listed := s.wanted, s.seen, s.gone, s.listed
-	s.mu.Unlock()
-	if wanted == nil || !listed {
-		return 0, nil
-	}
-	about := subject{kind: kindState, namespace: s.opts.Namespace, name: s.name()}
-	if seen == nil && gone {
-		if hold := s.opts.Contests.hold(about, "", ""); hold > 0 {
-			return hold, nil
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if seen == nil {
-		if err := s.create(ctx); err != nil && !apierrors.IsAlreadyExists(err) {
-			return 0, fmt.Errorf("create: %w", err)
-		}
-		seen = &customResource{}
-	}
-	var have stateStatus
-	_ = json.Unmarshal(seen.Status, &have) // what is no status is replaced
-	want, changed := s.status(have, *wanted, time.Now())
-	if !changed {
-		return 0, nil
-	}
-	if seen.ResourceVersion != "" {
-		if hold := s.opts.Contests.hold(about, seen.ResourceVersion, have.String()); hold > 0 {
-			return hold, nil
-		}
-	}
-	patch, err := json.Marshal(struct {
-		Status stateStatus `json:"status"`
-	}{want})
-	if err != nil {
-		return 0, err
-	}
-	now, err := s.opts.Client.patchCustomStatus(ctx, s.manager(), kindState, s.opts.Namespace, s.name(), patch)
-	if err != nil {
-		return 0, fmt.Errorf("patch status: %w", err)
-	}
-	var left stateStatus
-	_ = json.Unmarshal(now.Status, &left)
-	s.opts.Contests.wrote(about, now.ResourceVersion, left.String())
-	return 0, nil
-}
-
 // String returns a text that is the same for equal statuses.
 func (s stateStatus) String() string {
 	b, _ := json.Marshal(s) // strings always can be
 	return string(b)
 }
 
-func (s *State) manager() string {
-	if s.opts.Node == "" {
-		return fieldManager
-	}
-	return agentManager
+// timeless returns the same, without the times at which conditions became so.
+func (s stateStatus) timeless() string {
+	s.Conditions = timeless(s.Conditions)
+	return s.String()
 }
 
 // status returns the status that the object should have, and whether that is
 // another one.
-func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
+func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
 	c := condition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
-	if s.opts.Node == "" {
+	if w.opts.Node == "" {
 		c.Type = "poolReconcilerValid"
 	}
 	want := stateStatus{Result: "Valid"}
@@ -295,18 +228,18 @@ func (s *State) status(have stateStatus, state reconcile.State, now time.Time) (
 
 // create makes the object, without a status. An agent's belongs to its pod, or to
 // the Node, and goes with it.
-func (s *State) create(ctx context.Context) error {
+func (w *StateWriter) create(ctx context.Context) error {
 	o := customResource{
 		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: kindState},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: s.opts.Namespace,
-			Name:      s.name(),
+			Namespace: w.opts.Namespace,
+			Name:      w.name(),
 			Labels:    map[string]string{labelComponent: "controller"},
 		},
 	}
-	if s.opts.Node != "" {
-		o.Labels = map[string]string{labelComponent: agentComponent, labelNodeName: s.opts.Node}
-		owner, err := s.opts.Client.agentOwner(ctx, s.opts.Namespace, s.opts.Pod, s.opts.Node)
+	if w.opts.Node != "" {
+		o.Labels = map[string]string{labelComponent: agentComponent, labelNodeName: w.opts.Node}
+		owner, err := w.opts.Client.agentOwner(ctx, w.opts.Namespace, w.opts.Pod, w.opts.Node)
 		if err != nil {
 			return err
 		}
@@ -318,5 +251,5 @@ func (s *State) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.opts.Client.createCustom(ctx, kindState, s.opts.Namespace, body)
+	return w.opts.Client.createCustom(ctx, kindState, w.opts.Namespace, body)
 }

@@ -8,90 +8,120 @@ import (
 	"slices"
 )
 
+// maxChanges is how many changes a table without rows holds apart from them.
+const maxChanges = 64
+
 // A table holds rows by key and gives them out sorted, in slices that it never
 // writes to again. Reading after few changes costs one copy of the slice,
 // however many rows there are; reading after none costs nothing.
 type table[K comparable, V any] struct {
 	key     func(V) K
 	compare func(K, K) int
+	same    func(V, V) bool // whether two rows with one key are equal
+
+	// News is optional. It is called after rows have changed, and reports whether
+	// that matters.
+	news func([]change[V]) bool
 
 	rows    []V      // sorted; somebody may be reading them
 	changes map[K]*V // since rows were made; nil is a deletion
 }
 
+// A change is what became of a row; nil is no row.
+type change[V any] struct{ old, now *V }
+
 func newTable[K comparable, V any](key func(V) K, compare func(K, K) int) *table[K, V] {
-	return &table[K, V]{key: key, compare: compare, changes: make(map[K]*V)}
+	same := func(a, b V) bool { return reflect.DeepEqual(a, b) }
+	return &table[K, V]{key: key, compare: compare, same: same, changes: make(map[K]*V)}
 }
 
 // get returns the row of a key.
 func (t *table[K, V]) get(k K) (row V, ok bool) {
-	if change, ok := t.changes[k]; ok {
-		if change == nil {
-			return row, false
-		}
-		return *change, true
-	}
-	if i, ok := t.search(t.rows, k); ok {
-		return t.rows[i], true
+	if found := t.find(k); found != nil {
+		return *found, true
 	}
 	return row, false
 }
 
-// size returns how many rows there are.
-func (t *table[K, V]) size() int {
-	n := len(t.rows)
-	for k, row := range t.changes {
-		_, was := t.search(t.rows, k)
-		switch {
-		case row != nil && !was:
-			n++
-		case row == nil && was:
-			n--
-		}
+// find returns the row of a key, nil if there is none.
+func (t *table[K, V]) find(k K) *V {
+	if change, ok := t.changes[k]; ok {
+		return change
 	}
-	return n
+	if i, ok := t.search(t.rows, k); ok {
+		return &t.rows[i]
+	}
+	return nil
 }
+
+// size returns how many rows there are.
+func (t *table[K, V]) size() int { return len(t.list()) }
 
 // set inserts a row, or puts it in the place of the one with its key. It reports
-// whether that changes anything.
+// whether that changes anything that matters.
 func (t *table[K, V]) set(row V) bool {
 	k := t.key(row)
-	if old, ok := t.get(k); ok && reflect.DeepEqual(old, row) {
+	old := t.find(k)
+	if old != nil && t.same(*old, row) {
 		return false
 	}
-	t.changes[k] = &row
-	return true
+	t.put(k, &row)
+	return t.tell(change[V]{old, &row})
 }
 
-// delete removes the row of a key. It reports whether there was one.
+// delete removes the row of a key. It reports whether there was one, and that
+// matters.
 func (t *table[K, V]) delete(k K) bool {
-	if _, ok := t.get(k); !ok {
+	old := t.find(k)
+	if old == nil {
 		return false
 	}
-	t.changes[k] = nil
-	return true
+	t.put(k, nil)
+	return t.tell(change[V]{old, nil})
 }
 
-// replace makes these the only rows. It reports whether that changes anything.
-func (t *table[K, V]) replace(rows []V) bool {
-	keep := make(map[K]bool, len(rows))
-	changed := false
-	for _, row := range rows {
-		keep[t.key(row)] = true
-		changed = t.set(row) || changed
+// put adds a change. A table that nobody lists must not keep all that ever changed.
+func (t *table[K, V]) put(k K, row *V) {
+	t.changes[k] = row
+	if len(t.changes) > maxChanges+len(t.rows)/2 {
+		t.list()
 	}
-	for _, row := range t.rows {
-		if k := t.key(row); !keep[k] {
-			changed = t.delete(k) || changed
-		}
-	}
-	for k := range t.changes {
-		if !keep[k] {
-			changed = t.delete(k) || changed
-		}
-	}
-	return changed
 }
+
+// replace makes these the only rows, and takes the slice over. Of several rows with
+// one key the last counts. It reports whether that changes anything that matters.
+func (t *table[K, V]) replace(rows []V) bool {
+	slices.SortStableFunc(rows, func(a, b V) int { return t.compare(t.key(a), t.key(b)) })
+	old, next := t.list(), make([]V, 0, len(rows))
+	var changes []change[V]
+	for i := range rows {
+		k := t.key(rows[i])
+		if i+1 < len(rows) && t.key(rows[i+1]) == k {
+			continue
+		}
+		for len(old) > 0 && t.compare(t.key(old[0]), k) < 0 {
+			changes, old = append(changes, change[V]{&old[0], nil}), old[1:]
+		}
+		switch {
+		case len(old) == 0 || t.key(old[0]) != k:
+			changes, next = append(changes, change[V]{nil, &rows[i]}), append(next, rows[i])
+			continue
+		case t.same(old[0], rows[i]):
+			next = append(next, old[0])
+		default:
+			changes, next = append(changes, change[V]{&old[0], &rows[i]}), append(next, rows[i])
+		}
+		old = old[1:]
+	}
+	for i := range old {
+		changes = append(changes, change[V]{&old[i], nil})
+	}
+	t.rows = next
+	return len(changes) > 0 && t.tell(changes...)
+}
+
+// tell reports whether changes matter.
+func (t *table[K, V]) tell(changes ...change[V]) bool { return t.news == nil || t.news(changes) }
 
 // list returns the rows in the order of their keys.
 func (t *table[K, V]) list() []V {

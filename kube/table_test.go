@@ -20,6 +20,7 @@ type row struct {
 
 // TestTable does random things to a table and a map, and compares them.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	table := newTable(func(r row) string { return r.key }, strings.Compare)
 	model := make(map[string]int)
 	random := rand.New(rand.NewPCG(1, 2))

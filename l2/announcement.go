@@ -7,31 +7,31 @@ import (
 	"slices"
 )
 
-// An Announcement is an address that this node is to answer for.
+// An Announcement is an address that this node announces.
 type Announcement struct {
 	Addr       netip.Addr
 	Interfaces []string // exact names; empty means every suitable interface
 
-	// Fresh says that no agent of ours held the address until now, so that
-	// whoever answers a probe for it is a stranger. It matters when the address
-	// is announced on an interface for the first time, and not afterwards.
+	// Fresh says that no agent held the address until now: any host that answers a
+	// probe for it is a stranger. It only matters when the address is announced on an
+	// interface for the first time.
 	Fresh bool
 
-	// Quiet answers requests and sends nothing unasked: the owner of the
-	// address is being changed, and its successor is to be heard. What the
-	// successor announces is reported in Address.TakenBy.
+	// Quiet answers requests but sends no announcements: the owner of the address
+	// changes, and neighbors are to learn the successor. The successor's announcements
+	// are reported in Address.TakenBy.
 	Quiet bool
 
-	// Silent neither answers nor announces. Who else does is reported in
+	// Silent neither answers nor announces. Another host that does is reported in
 	// Address.TakenBy.
 	Silent bool
 
-	// Round, when it is another number than before, announces the address from
-	// the beginning: neighbors may have learned of another owner meanwhile.
+	// Round announces the address from the beginning when it changes: neighbors may
+	// have learned another owner in the meantime.
 	Round uint64
 }
 
-// passive reports whether nothing is sent unasked.
+// passive reports whether no announcements are sent.
 func (a Announcement) passive() bool { return a.Quiet || a.Silent }
 
 // on reports whether the address is wanted on the interface of that name.
@@ -43,8 +43,8 @@ func (a Announcement) equal(b Announcement) bool {
 	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Silent == b.Silent && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
 }
 
-// byAddress indexes announcements. Several of one address become one that does
-// what any of them asks for. Those without a usable address are left out.
+// byAddress indexes announcements by address. Several of one address are merged. Those
+// without a usable address are left out.
 func byAddress(list []Announcement) map[netip.Addr]Announcement {
 	out := make(map[netip.Addr]Announcement, len(list))
 	for _, a := range list {
@@ -61,7 +61,7 @@ func byAddress(list []Announcement) map[netip.Addr]Announcement {
 	return out
 }
 
-// merge returns what two announcements of one address ask for together.
+// merge returns the announcement that covers two announcements of one address.
 func merge(a, b Announcement) Announcement {
 	a.Fresh = a.Fresh && b.Fresh
 	a.Quiet = a.Quiet && b.Quiet

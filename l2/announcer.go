@@ -15,15 +15,17 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/wake"
 )
 
-// A Policy says what to do about an address that a stranger turns out to have.
+// A Policy says what to do about an address that a stranger has.
 type Policy int
 
 // The policies.
 const (
 	Warn   Policy = iota // announce it, and report the conflict
-	Refuse               // announce it only after a probe has found nobody
+	Refuse               // announce it only after probes without an answer
 )
 
 // String returns the policy as UnmarshalText takes it.
@@ -51,11 +53,11 @@ func (p *Policy) UnmarshalText(text []byte) error {
 // Options configure an Announcer.
 type Options struct {
 	Network  Network          // optional: where the interfaces are; nil means Kernel
-	Exclude  []*regexp.Regexp // optional: interfaces whose names match one are left alone
+	Exclude  []*regexp.Regexp // optional: interfaces with a name that matches one are not used
 	Conflict Policy           // optional: about fresh addresses; the zero value is Warn
-	Nodes    bool             // optional: SetNodes will be called; fresh addresses wait for its first call, at most 750 ms from the start
-	Mute     func() bool      // optional: while it is true nothing is answered or announced; it is asked for each packet
-	Changed  func()           // optional: called after State has changed in more than its counts, with no lock held; it must not block
+	Nodes    bool             // optional: SetNodes will be called; fresh addresses wait for the first call, at most 750 ms from the start
+	Mute     func() bool      // optional: while it is true nothing is answered or announced; it is called for each packet
+	Changed  func()           // optional: called after State has changed, apart from its counts, with no lock held; it must not block
 	Logger   *slog.Logger     // optional: nil discards
 }
 
@@ -63,7 +65,7 @@ type Options struct {
 // are safe for concurrent use.
 type Announcer struct {
 	opts     Options
-	wake     chan struct{} // has room for one value: there is something to do
+	wake     wake.Signal // there is something to do
 	requests [drops]atomic.Uint64
 
 	mu     sync.Mutex // guards the fields below
@@ -71,23 +73,23 @@ type Announcer struct {
 	report report
 }
 
-// An input is what an Announcer is to go by. What its fields refer to is never
-// changed, except for claims and failures, which the engine takes away.
+// An input is everything that determines what an Announcer does. The values behind its
+// fields are never changed, apart from claims and failures, which the engine removes.
 type input struct {
 	generation uint64 // of the fields up to the next blank line
 	want       map[netip.Addr]Announcement
 	links      []Link
 	exclude    []*regexp.Regexp
 	friends    map[MAC]bool
-	nodes      map[MAC]string // of the cluster, where no agent of ours is
+	nodes      map[MAC]string // of the cluster, without an agent
 	nodesKnown bool           // SetNodes was called
 
-	claims   map[heard]time.Time
+	claims   map[linkClaim]time.Time
 	failures map[*responder]error
 }
 
-// heard is a claim and where it was made.
-type heard struct {
+// A linkClaim is a claim and the link on which it was made.
+type linkClaim struct {
 	link int
 	claim
 }
@@ -108,14 +110,14 @@ func New(opts Options) *Announcer {
 	}
 	return &Announcer{
 		opts:  opts,
-		wake:  make(chan struct{}, 1),
+		wake:  wake.New(),
 		input: input{exclude: slices.Clone(opts.Exclude)},
 	}
 }
 
-// Set replaces the announced addresses. It does not wait for anything to happen,
-// and calling it again with the same set changes nothing on the wire. Several
-// announcements of one address count as one that covers them all.
+// Set replaces the announced addresses. It does not block, and calling it again with the
+// same set changes nothing on the wire. Several announcements of one address count as one
+// that covers them all.
 func (a *Announcer) Set(want []Announcement) {
 	next := byAddress(want)
 	a.change(func(in *input) bool {
@@ -125,7 +127,7 @@ func (a *Announcer) Set(want []Announcement) {
 	})
 }
 
-// SetExclude replaces the expressions of the interfaces to leave alone.
+// SetExclude replaces the expressions for the interfaces that are not used.
 func (a *Announcer) SetExclude(exclude []*regexp.Regexp) {
 	exclude = slices.Clone(exclude)
 	a.change(func(in *input) bool {
@@ -134,8 +136,8 @@ func (a *Announcer) SetExclude(exclude []*regexp.Regexp) {
 	})
 }
 
-// SetFriends replaces the hardware addresses of our agents on other nodes, whose
-// claims are no conflicts. See the package comment.
+// SetFriends replaces the hardware addresses of the agents on other nodes. Their claims
+// are no conflicts. See the package comment.
 func (a *Announcer) SetFriends(macs []MAC) {
 	friends := make(map[MAC]bool, len(macs))
 	for _, m := range macs {
@@ -148,9 +150,9 @@ func (a *Announcer) SetFriends(macs []MAC) {
 	})
 }
 
-// SetNodes replaces the hardware addresses, and the names, of the cluster's nodes on
-// which no agent of ours runs. What answers there for a wanted address is another
-// load balancer. A fresh address is left to it until it is silent.
+// SetNodes replaces the hardware addresses and names of the cluster's nodes without an
+// agent. If one of them answers for a wanted address, another load balancer runs there.
+// A fresh address is left to that load balancer until it no longer answers.
 func (a *Announcer) SetNodes(nodes map[MAC]string) {
 	nodes = maps.Clone(nodes)
 	a.change(func(in *input) bool {
@@ -160,8 +162,8 @@ func (a *Announcer) SetNodes(nodes map[MAC]string) {
 	})
 }
 
-// Run announces what Set declares until ctx ends; then it stops answering and
-// returns nil. Run must not be called twice.
+// Run announces the addresses of Set until ctx ends. Then it stops answering and returns
+// nil. Run must not be called twice.
 func (a *Announcer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -202,8 +204,7 @@ func (a *Announcer) watch(ctx context.Context) {
 	}
 }
 
-// change edits the input, and wakes the engine if edit reports that it is
-// another one now.
+// change edits the input, and wakes the engine if edit reports a change.
 func (a *Announcer) change(edit func(in *input) bool) {
 	a.mu.Lock()
 	changed := edit(&a.input)
@@ -212,28 +213,28 @@ func (a *Announcer) change(edit func(in *input) bool) {
 	}
 	a.mu.Unlock()
 	if changed {
-		a.signal()
+		a.wake.Set()
 	}
 }
 
-// claimed tells the engine of a claim. A flood of equal ones takes no room.
+// claimed passes a claim to the engine. Equal claims are one.
 func (a *Announcer) claimed(link int, c claim) {
 	now := time.Now()
 	a.mu.Lock()
 	if a.input.claims == nil {
-		a.input.claims = map[heard]time.Time{}
+		a.input.claims = map[linkClaim]time.Time{}
 	}
 	if len(a.input.claims) < maxClaims {
-		a.input.claims[heard{link, c}] = now
+		a.input.claims[linkClaim{link, c}] = now
 	}
 	a.mu.Unlock()
-	a.signal()
+	a.wake.Set()
 }
 
 // maxClaims bounds the claims that wait for the engine.
 const maxClaims = 1 << 12
 
-// failed tells the engine that a responder has ended.
+// failed passes to the engine that a responder has ended.
 func (a *Announcer) failed(r *responder, err error) {
 	a.mu.Lock()
 	if a.input.failures == nil {
@@ -241,14 +242,7 @@ func (a *Announcer) failed(r *responder, err error) {
 	}
 	a.input.failures[r] = err
 	a.mu.Unlock()
-	a.signal()
-}
-
-func (a *Announcer) signal() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
+	a.wake.Set()
 }
 
 // take returns the input, with the claims and failures since the last call.
@@ -260,7 +254,7 @@ func (a *Announcer) take() input {
 	return in
 }
 
-// publish makes r what State is made of.
+// publish makes r the report behind State.
 func (a *Announcer) publish(r report) {
 	a.mu.Lock()
 	a.report = r
@@ -269,13 +263,13 @@ func (a *Announcer) publish(r report) {
 }
 
 const (
-	// firstRetry and lastRetry bound the time between two attempts at something
-	// that failed. It doubles each time.
+	// firstRetry and lastRetry bound the time between two attempts after a failure. It
+	// doubles each time.
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 5 * time.Second
 )
 
-// backoff returns the time to wait after so many failures before this one.
+// backoff returns the time to the next attempt; failures is the number before this one.
 func backoff(failures int) time.Duration {
 	return min(firstRetry<<min(failures, 10), lastRetry)
 }

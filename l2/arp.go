@@ -12,8 +12,7 @@ import (
 // hardwareEthernet is ARP's number for Ethernet.
 const hardwareEthernet = 1
 
-// parseARP reads an ARP packet about IPv4 on Ethernet, without trusting any
-// length that it states.
+// parseARP reads an ARP packet for IPv4 on Ethernet. It trusts no length in the packet.
 func parseARP(b []byte) (*arp.Packet, error) {
 	var p arp.Packet
 	if err := p.UnmarshalBinary(b); err != nil {
@@ -25,8 +24,7 @@ func parseARP(b []byte) (*arp.Packet, error) {
 	return &p, nil
 }
 
-// arpFrame returns the frame of an ARP packet. The sender of the packet is that
-// of the frame.
+// arpFrame returns the frame of an ARP packet. Frame and packet have the same sender.
 func arpFrame(dst MAC, op arp.Operation, senderMAC MAC, sender netip.Addr, targetMAC MAC, target netip.Addr) []byte {
 	p, err := arp.NewPacket(op, senderMAC[:], sender, targetMAC[:], target)
 	if err != nil {
@@ -41,9 +39,9 @@ func arpFrame(dst MAC, op arp.Operation, senderMAC MAC, sender netip.Addr, targe
 	return append(frame, b...)
 }
 
-// arpAnnouncements returns the two forms of gratuitous ARP, because some hosts
-// update their tables from requests alone and some from replies alone. In the
-// reply the target is the sender in both fields: RFC 5944, Section 4.6.
+// arpAnnouncements returns the two forms of gratuitous ARP: some hosts update their
+// tables only from requests, others only from replies. In the reply the target is the
+// sender in both fields (RFC 5944, Section 4.6).
 func arpAnnouncements(mac MAC, addr netip.Addr) [][]byte {
 	return [][]byte{
 		arpFrame(broadcast, arp.OperationRequest, mac, addr, MAC{}, addr),
@@ -51,13 +49,13 @@ func arpAnnouncements(mac MAC, addr netip.Addr) [][]byte {
 	}
 }
 
-// arpProbe returns the question whether anybody has an address, which changes
-// nobody's tables. RFC 5227, Section 2.1.1.
+// arpProbe returns a request for an address that changes no host's tables. RFC 5227,
+// Section 2.1.1.
 func arpProbe(mac MAC, addr netip.Addr) []byte {
 	return arpFrame(broadcast, arp.OperationRequest, mac, netip.IPv4Unspecified(), MAC{}, addr)
 }
 
-// answerARP decides what becomes of an ARP frame.
+// answerARP decides how to treat an ARP frame.
 func (v *view) answerARP(frame []byte) verdict {
 	eth, payload, ok := parseEthernet(frame)
 	if !ok || eth.kind != etherARP {
@@ -88,7 +86,7 @@ func (v *view) answerARP(frame []byte) verdict {
 	case role.silent.Load():
 		out.drop = Unclaimed
 		if p.SenderIP.IsUnspecified() {
-			// Somebody else is about to take the address too. RFC 5227, Section 2.1.1.
+			// Another host is about to take the address too. RFC 5227, Section 2.1.1.
 			out.claim = claim{addr: p.TargetIP, mac: sender, asks: true}
 		}
 	default:

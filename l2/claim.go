@@ -8,21 +8,21 @@ const (
 	// defendInterval separates two defences of an address: RFC 5227, Section 2.4.
 	defendInterval = 10 * time.Second
 
-	// takeover is how long after an address was taken over the claims of its
-	// last owner may still be heard.
+	// takeover is how long claims of the previous owner may still arrive after an
+	// address was taken over.
 	takeover = 2 * time.Second
 
-	// conflictAge is how long a conflict is reported after the last claim. In
-	// that time the stranger has been asked with every announcement.
+	// conflictAge is how long a conflict is reported after the last claim. During that
+	// time every announcement comes with a probe for the stranger.
 	conflictAge = 90 * time.Second
 
-	// claimStep is the least time between two claims that change the report, so
-	// that a flood of them is neither logged nor reported one by one.
+	// claimStep is the least time between two claims that change the report, so that a
+	// flood of claims is neither logged nor reported one by one.
 	claimStep = time.Second
 )
 
-// judge decides what the claims of other hosts mean.
-func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
+// judge decides how to treat the claims of other hosts.
+func (e *engine) judge(claims map[linkClaim]time.Time, now time.Time) {
 	for h, at := range claims {
 		rec := e.records[h.addr]
 		if rec == nil || e.own[h.mac] || h.mac == (MAC{}) {
@@ -33,7 +33,7 @@ func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
 			continue
 		}
 		if h.asks && p.phase == Deferred {
-			continue // it does not answer: another of our agents may be asking too
+			continue // a probe is no answer: another agent may send it
 		}
 		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
 		rival := e.rivalOf(h, rec, now)
@@ -41,22 +41,23 @@ func (e *engine) judge(claims map[heard]time.Time, now time.Time) {
 		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Silent:
 			e.note(&rec.takenBy, c)
 		case rival != "":
-			e.contest(p, Rival{Node: rival, At: at}, now)
+			e.yieldTo(p, Rival{Node: rival, At: at}, now)
 		case !rec.want.Fresh && at.Sub(rec.gained) < takeover:
-			// Its last owner does not know yet, or what he sent was on its way.
-		case !e.doubt(p, now):
+			// The previous owner does not know yet, or its packet was on the way.
+		case !e.isStranger(p, now):
 			// It may be a rival's other interface.
 		default:
 			known := rec.conflict.MAC == h.mac
 			if e.note(&rec.conflict, c) && !known {
 				e.a.opts.Logger.Warn("another host has the address", "addr", h.addr, "iface", c.Interface, "mac", h.mac.String())
 			}
-			e.resist(p, now)
+			e.defend(p, now)
 		}
 	}
 }
 
-// note replaces a claim by a later one, and reports whether it did.
+// note replaces a claim by a later one unless it comes too soon, and reports whether it
+// did.
 func (e *engine) note(old *Claim, c Claim) bool {
 	if c.At.Sub(old.At) < claimStep {
 		return false
@@ -66,9 +67,9 @@ func (e *engine) note(old *Claim, c Claim) bool {
 	return true
 }
 
-// resist answers a stranger's claim: one who was there before keeps the address
-// under Refuse, and an address that is announced is defended.
-func (e *engine) resist(p *presence, now time.Time) {
+// defend reacts to a stranger's claim. An address that is announced is announced again.
+// One that is still being probed for, under Refuse, is left to the stranger.
+func (e *engine) defend(p *presence, now time.Time) {
 	switch p.phase {
 	case Probing:
 		e.enter(p, Refused, now)
@@ -81,8 +82,8 @@ func (e *engine) resist(p *presence, now time.Time) {
 	}
 }
 
-// settle ends a conflict: nobody answers for the address any more.
-func (e *engine) settle(rec *record) {
+// endConflict ends a conflict: no other host answers for the address any more.
+func (e *engine) endConflict(rec *record) {
 	if rec.conflict == (Claim{}) {
 		return
 	}

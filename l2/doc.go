@@ -3,18 +3,18 @@
 // Package l2 makes addresses reachable on the local network by answering ARP
 // (RFC 826, RFC 5227) and neighbor discovery (RFC 4861) for them.
 //
-// An [Announcer] is given the whole set of addresses to announce, and keeps
-// every suitable interface answering for them, whatever happens to the
-// interfaces. The addresses are on no interface of the node: the kernel
-// neither answers for them nor defends them, so this package does both.
+// An [Announcer] is given the whole set of addresses to announce, and keeps every
+// suitable interface answering for them while interfaces come and go. The addresses are
+// on no interface of the node: the kernel neither answers for them nor defends them, so
+// this package does both.
 //
 // # Sockets and capabilities
 //
-// Each interface has a packet socket for ARP and one for neighbor discovery,
-// so that no route, rp_filter, arp_ignore or firewall rule stands between the
-// wire and the answer. They need CAP_NET_RAW, and nothing here needs
-// CAP_NET_ADMIN. A filter in the kernel passes only ARP and neighbor discovery,
-// and not what belongs to other hosts or to VLANs that the node is not in.
+// Each interface has a packet socket for ARP and one for neighbor discovery, so that no
+// route, rp_filter, arp_ignore or firewall rule stands between the wire and the answer.
+// They need CAP_NET_RAW. Nothing here needs CAP_NET_ADMIN. A filter in the kernel passes
+// only ARP and neighbor discovery, and no frames for other hosts or for VLANs that the
+// node is not in.
 //
 // The solicited-node groups of IPv6 addresses are joined through ordinary IPv6
 // sockets and not as memberships of the packet socket. Either makes the network
@@ -24,30 +24,30 @@
 //
 // # Conflicts
 //
-// Whoever says, in any ARP or neighbor discovery packet, that he has an address
-// which is announced here makes a claim. This node's own interfaces make none.
-// A claim of a friend (see [Announcer.SetFriends]) is another of our agents at
-// work: it is reported as [Address.TakenBy] and never is a conflict. While an
-// address is quiet or silent, any claim is reported so, because then another owner is
-// expected. For two seconds after an address was taken over from another of our
-// agents, claims are ignored: its last announcements may still be on their way.
-// Every other claim is a conflict: it is reported, and the address is defended
-// by announcing it again, at most every ten seconds (RFC 5227, Section 2.4 c).
+// An ARP or neighbor discovery packet in which a host states that it has an address is a
+// claim, if the address is announced here. Packets of this node's own interfaces are none.
 //
-// An address that none of ours held before (see [Announcement.Fresh]) is also
-// probed for. Under [Warn] that happens while it is announced already, so that
-// it costs no time; under [Refuse] it is announced only after the probes have
-// met silence, and probed again from time to time until they do. Once an
-// address is announced it is defended under either policy: a single forged
-// packet must not take a Service away.
+//   - A claim of a friend (see [Announcer.SetFriends]) comes from another agent. It is
+//     reported as [Address.TakenBy] and is never a conflict.
+//   - While an address is quiet or silent, any claim is reported so: another owner is
+//     expected.
+//   - For two seconds after an address was taken over from another agent, claims are
+//     ignored: that agent's last announcements may still be on their way.
+//   - Every other claim is a conflict. It is reported, and the address is defended by
+//     announcing it again, at most every ten seconds (RFC 5227, Section 2.4 c).
+//
+// An address that no agent held before (see [Announcement.Fresh]) is also probed for.
+// Under [Warn] it is announced at the same time, so that probing costs no time. Under
+// [Refuse] it is announced only after probes without an answer, and probed for again from
+// time to time until then. Once an address is announced it is defended under either
+// policy: a single forged packet must not take a Service away.
 //
 // # Other load balancers
 //
-// While a cluster changes from another load balancer to Herald, that one still
-// answers on nodes without an agent of ours (see [Announcer.SetNodes]). A fresh
-// address is asked for before it is announced where there is such a node, and left to
-// the other load balancer, as [Deferred], for as long as that answers. An address that
-// is announced already stays: a claim with the hardware address of a node must not take
-// it away. What the other load balancer says is reported as [Address.Rival], and is no
-// conflict.
+// While a cluster changes from another load balancer to Herald, the other one still
+// answers on nodes without an agent (see [Announcer.SetNodes]). If there are such nodes,
+// a fresh address is asked for before it is announced. While the other load balancer
+// answers, the address is left to it, as [Deferred]. An address that is announced already
+// stays: a claim with the hardware address of a node must not take it away. The other
+// load balancer's claims are reported as [Address.Rival], and are no conflicts.
 package l2

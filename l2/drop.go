@@ -4,7 +4,7 @@ package l2
 
 import "fmt"
 
-// A Drop says why a received packet got no answer.
+// A Drop is the reason why a received packet got no answer.
 type Drop int
 
 // The Drops. The zero value is no drop.
@@ -14,12 +14,12 @@ const (
 	NotRequest        // an ARP reply or a neighbor advertisement
 	NotForUs          // the Ethernet destination is another host's
 	FromSelf          // this interface sent it
-	Gratuitous        // an announcement in the form of an ARP request; it asks nothing
+	Gratuitous        // an announcement in the form of an ARP request, which needs no answer
 	NotAnnounced      // the target is not announced on this interface
 	Unclaimed         // the target is still being probed for, or is another host's
 	Muted             // this agent does not know whether it is still the owner
-	SendFailed        // the interface did not take the answer
-	drops             // how many there are
+	SendFailed        // the interface did not accept the answer
+	drops             // their number
 )
 
 var dropNames = [drops]string{

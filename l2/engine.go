@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/wake"
 )
 
-// An engine brings about what an Announcer was told. One goroutine owns it;
-// the responders' goroutines see their views of it and nothing else.
+// An engine does the work of an Announcer. One goroutine owns it. The responders'
+// goroutines see only their views of it.
 type engine struct {
 	a     *Announcer
 	tasks *errgroup.Group // of Run
@@ -22,10 +24,10 @@ type engine struct {
 	stations map[int]*station
 	records  map[netip.Addr]*record
 	timetable
-	changed bool // there is something to report
+	changed bool // there is something new to report
 }
 
-// A record is what there is to know about one wanted address.
+// A record is the state of one wanted address.
 type record struct {
 	want      Announcement
 	count     *counters
@@ -34,7 +36,7 @@ type record struct {
 	conflict  Claim
 	takenBy   Claim
 	rival     Rival
-	rivalOn   int               // the link on which the hardware address of its node was heard
+	rivalOn   int               // the link on which its node's hardware address was seen
 	presences map[int]*presence // by link
 }
 
@@ -42,13 +44,13 @@ func newEngine(a *Announcer, tasks *errgroup.Group) *engine {
 	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}}
 }
 
-// run is the loop: look at what is new, do it, send what is due, and report.
+// run is the loop: take the input, apply it, send what is due, and report.
 func (e *engine) run(ctx context.Context) {
 	defer e.close()
 	e.begun = time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var retry time.Time // when to open again what could not be opened; zero if nothing
+	var retry time.Time // when to try again to open sockets; zero: never
 	for {
 		select {
 		case <-ctx.Done():
@@ -58,13 +60,13 @@ func (e *engine) run(ctx context.Context) {
 		}
 		now := time.Now()
 		in := e.a.take()
-		e.lose(in.failures, now)
+		e.dropFailed(in.failures, now)
 		if in.generation != e.in.generation || len(in.failures) > 0 || due(retry, now) {
 			e.in = in
 			retry = e.reconcile(now)
 		}
 		e.judge(in.claims, now)
-		next := earlier(e.send(now), retry)
+		next := wake.Earlier(e.send(now), retry)
 		if e.changed {
 			e.changed = false
 			e.a.publish(e.makeReport())
@@ -80,19 +82,24 @@ func (e *engine) run(ctx context.Context) {
 // due reports whether a time was set and has come.
 func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
-// earlier returns the earlier of two times, of which a zero one is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// reconcile makes sockets and presences what the input asks for. It returns when
-// to try again what failed, or zero.
+// reconcile brings sockets and presences in line with the input. It returns when to try
+// again what failed, or zero.
 func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	e.survey(now)
-	e.reconsider(now)
+	e.reclassify(now)
+	e.dropUnwanted()
+	// Sockets are opened first, so that an address comes to all its interfaces at once.
+	sites := e.sites()
+	retry = e.openSockets(sites, now)
+	for addr, w := range e.in.want {
+		e.place(w, sites[protocolOf(addr)], now)
+	}
+	e.publishViews()
+	return retry
+}
+
+// dropUnwanted removes the records of addresses that are no longer wanted.
+func (e *engine) dropUnwanted() {
 	for addr, rec := range e.records {
 		if _, wanted := e.in.want[addr]; !wanted {
 			for _, p := range rec.presences {
@@ -102,10 +109,11 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 			e.changed = true
 		}
 	}
+}
 
-	// Open first what the addresses need, so that they come to be on all their
-	// interfaces at once.
-	sites := e.sites()
+// openSockets opens the sockets that wanted addresses need, and closes the others. It
+// returns when to try again, or zero.
+func (e *engine) openSockets(sites [protocols][]*station, now time.Time) (retry time.Time) {
 	for _, w := range e.in.want {
 		for _, st := range sites[protocolOf(w.Addr)] {
 			if w.on(st.link.Name) {
@@ -115,49 +123,49 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	}
 	for _, st := range e.stations {
 		for p := range st.socket {
-			retry = earlier(retry, e.openOrClose(st, Protocol(p), now))
+			retry = wake.Earlier(retry, e.openOrClose(st, Protocol(p), now))
 		}
 	}
-
-	for addr, w := range e.in.want {
-		rec := e.records[addr]
-		if rec == nil {
-			rec = &record{count: &counters{}, gained: now, presences: map[int]*presence{}}
-			e.records[addr] = rec
-			e.changed = true
-		}
-		if rec.want.passive() != w.passive() {
-			rec.gained = now
-			if !w.passive() {
-				rec.takenBy = Claim{} // what the last handover brought
-			}
-			e.changed = true
-		}
-		anew := rec.want.Round != w.Round
-		rec.want = w
-		for _, p := range rec.presences {
-			if !w.on(p.station.link.Name) {
-				e.leave(p)
-			} else if anew {
-				e.renew(p, now)
-			}
-		}
-		for _, st := range sites[protocolOf(addr)] {
-			if !w.on(st.link.Name) || st.socket[protocolOf(addr)].responder == nil {
-				continue
-			}
-			if p := rec.presences[st.link.Index]; p != nil {
-				e.adjust(p, now)
-			} else {
-				e.join(rec, st, now)
-			}
-		}
-	}
-	e.show()
 	return retry
 }
 
-// survey makes the stations what the links are.
+// place brings the presences of one wanted address in line with it.
+func (e *engine) place(w Announcement, sites []*station, now time.Time) {
+	rec := e.records[w.Addr]
+	if rec == nil {
+		rec = &record{count: &counters{}, gained: now, presences: map[int]*presence{}}
+		e.records[w.Addr] = rec
+		e.changed = true
+	}
+	if rec.want.passive() != w.passive() {
+		rec.gained = now
+		if !w.passive() {
+			rec.takenBy = Claim{} // of the last handover
+		}
+		e.changed = true
+	}
+	newRound := rec.want.Round != w.Round
+	rec.want = w
+	for _, p := range rec.presences {
+		if !w.on(p.station.link.Name) {
+			e.leave(p)
+		} else if newRound {
+			e.renew(p, now)
+		}
+	}
+	for _, st := range sites {
+		if !w.on(st.link.Name) || st.socket[protocolOf(w.Addr)].responder == nil {
+			continue
+		}
+		if p := rec.presences[st.link.Index]; p != nil {
+			e.adjust(p, now)
+		} else {
+			e.join(rec, st, now)
+		}
+	}
+}
+
+// survey brings the stations in line with the links.
 func (e *engine) survey(now time.Time) {
 	e.own = make(map[MAC]bool, len(e.in.links))
 	present := make(map[int]bool, len(e.in.links))
@@ -196,7 +204,7 @@ func (e *engine) sites() [protocols][]*station {
 	return out
 }
 
-// close stops answering.
+// close closes all sockets, and reports it.
 func (e *engine) close() {
 	for _, st := range e.stations {
 		for p := range st.socket {

@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addressed drops what the kernel's own protocols drop: frames to other hosts,
-// and all frames of a VLAN that this link has no interface for. By the time a
-// frame is here the kernel has taken its tag away, and only its type tells.
+// addressed drops the frames that the kernel's own protocols drop: frames to other hosts,
+// and all frames of a VLAN for which this link has no interface. At this point the kernel
+// has removed the frame's tag, so that only the packet type shows it.
 var addressed = []bpf.Instruction{
 	bpf.LoadExtension{Num: bpf.ExtType},
 	bpf.JumpIf{Cond: bpf.JumpLessThan, Val: unix.PACKET_OTHERHOST, SkipTrue: 1}, // host, broadcast, multicast
 	bpf.RetConstant{Val: 0},
 }
 
-// filters pass, of the frames of each protocol's Ethernet type, what
-// parseARP and parseNDP may accept.
+// filters pass the frames that parseARP and parseNDP may accept, among those of each
+// protocol's Ethernet type.
 var filters = [protocols][]bpf.Instruction{
 	ARP: {
 		bpf.LoadAbsolute{Off: ethernetLen, Size: 4},

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// A MAC is an Ethernet hardware address. The zero MAC stands for none.
+// A MAC is an Ethernet hardware address. The zero MAC is none.
 type MAC [6]byte
 
 var broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
@@ -50,8 +50,8 @@ type ethernet struct {
 	kind     uint16
 }
 
-// parseEthernet splits a frame into its header and what follows. It reports
-// whether the frame was long enough.
+// parseEthernet splits a frame into its header and payload. It reports whether the frame
+// is long enough.
 func parseEthernet(frame []byte) (ethernet, []byte, bool) {
 	if len(frame) < ethernetLen {
 		return ethernet{}, nil, false

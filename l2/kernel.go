@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kernel is the network of the namespace that the calling thread is in.
+// Kernel is the network of the calling thread's namespace.
 type Kernel struct{}
 
-// receiveBuffer is what is asked for, so that a burst of requests finds room;
-// the kernel grants as much as net.core.rmem_max allows.
+// receiveBuffer is the requested size, with room for a burst of requests. The kernel
+// grants as much as net.core.rmem_max allows.
 const receiveBuffer = 4 << 20
 
 // Open returns a port on a packet socket. It needs CAP_NET_RAW.
@@ -41,7 +41,7 @@ func (Kernel) Open(link Link, protocol Protocol) (Port, error) {
 		return nil, errors.Join(fmt.Errorf("use packet socket: %w", err), conn.Close())
 	}
 	err = raw.Control(func(fd uintptr) {
-		// A smaller buffer than asked for is no reason to stop.
+		// A smaller buffer works too.
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	})
 	if err != nil {
@@ -50,14 +50,14 @@ func (Kernel) Open(link Link, protocol Protocol) (Port, error) {
 	return &packetPort{conn: conn, raw: raw, groups: groups{link: link.Index}}, nil
 }
 
-// A packetPort is a packet socket and the memberships that go with it.
+// A packetPort is a packet socket with its group memberships.
 type packetPort struct {
 	conn *packet.Conn
 	raw  syscall.RawConn
 	groups
 }
 
-// Read goes around packet.Conn, which makes an address for every frame.
+// Read bypasses packet.Conn, which allocates an address for every frame.
 func (p *packetPort) Read(b []byte) (n int, err error) {
 	waited := p.raw.Read(func(fd uintptr) bool {
 		n, err = transfer(unix.SYS_READ, fd, b)
@@ -80,9 +80,9 @@ func (p *packetPort) Write(frame []byte) (n int, err error) {
 	return n, nil
 }
 
-// transfer reads or writes one frame on a socket that does not block. It does
-// not tell Go's scheduler, as unix.Read and unix.Write do for the case that they
-// block: that would be a third of the cost of an answer.
+// transfer reads or writes one frame on a non-blocking socket. It does not notify Go's
+// scheduler, as unix.Read and unix.Write do in case they block: that would be a third of
+// the cost of an answer.
 func transfer(call, fd uintptr, b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, unix.EINVAL
@@ -104,8 +104,8 @@ func (p *packetPort) Close() error {
 	return errors.Join(p.conn.Close(), p.groups.close())
 }
 
-// groupsPerSocket keeps the memberships of one socket below what the smallest
-// net.core.optmem_max in use allows.
+// groupsPerSocket keeps the memberships of one socket below the limit of the smallest
+// net.core.optmem_max in use.
 const groupsPerSocket = 128
 
 // groups are the IPv6 groups that were joined on a link.
@@ -115,8 +115,8 @@ type groups struct {
 	members map[netip.Addr]*membership
 }
 
-// A groupSocket holds memberships and nothing else: nobody reads from it, and
-// as it has no port nothing is queued for it.
+// A groupSocket only holds memberships. It is never read, and nothing is queued for it
+// because it has no port.
 type groupSocket struct {
 	fd   int
 	used int
@@ -127,7 +127,7 @@ type membership struct {
 	times  int
 }
 
-// Join joins a group, with an MLD report, unless that is done.
+// Join joins a group, with an MLD report, unless it was joined already.
 func (g *groups) Join(group netip.Addr) error {
 	if m := g.members[group]; m != nil {
 		m.times++
@@ -148,7 +148,7 @@ func (g *groups) Join(group netip.Addr) error {
 	return nil
 }
 
-// Leave leaves a group that was joined once more than it was left.
+// Leave leaves a group once it was left as often as it was joined.
 func (g *groups) Leave(group netip.Addr) error {
 	m := g.members[group]
 	if m == nil {

@@ -243,8 +243,8 @@ func (v *veth) groups() int {
 	return strings.Count(out, " ff0200000000000000000001ff")
 }
 
-// Two agents on one network: the address goes from the node to the peer without a
-// moment in which nobody answers.
+// Two agents on one network: the address moves from the node to the peer without a gap in
+// the answers.
 func TestHandover(t *testing.T) {
 	v := newVeth(t, "ip")
 	old := start(t, l2.Options{Network: v.network()})

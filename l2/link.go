@@ -8,7 +8,8 @@ import (
 	"regexp"
 )
 
-// A Link is what matters here about a network interface. Links compare with ==.
+// A Link has the properties of a network interface that matter here. Links compare with
+// ==.
 type Link struct {
 	Index     int
 	Name      string
@@ -21,17 +22,17 @@ type Link struct {
 	Enslaved  bool // part of a bond, bridge or team, which answers in its place
 }
 
-// A Skip says why an interface does not serve a protocol.
+// A Skip is the reason why an interface does not serve a protocol.
 type Skip int
 
 // The Skips. The zero value is none.
 const (
 	Suitable    Skip = iota
 	Excluded         // its name matches an exclude expression
-	IsLoopback       // there is nobody behind it
-	IsEnslaved       // the bond or bridge it belongs to serves instead
+	IsLoopback       // no other host is behind it
+	IsEnslaved       // its bond or bridge serves instead
 	IsDown           // it is down or has no carrier
-	HasNoARP         // its flags say that addresses are not resolved on it
+	HasNoARP         // by its flags, addresses are not resolved on it
 	NotEthernet      // it has no Ethernet address
 	NoBroadcast      // ARP asks by broadcast
 	NoLinkLocal      // neighbor advertisements are sent from a link-local address
@@ -61,7 +62,7 @@ func (s Skip) String() string {
 // MarshalText returns the same as String.
 func (s Skip) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// skip says whether a link can serve a protocol, and why not.
+// skip returns why a link cannot serve a protocol, or Suitable.
 func (l Link) skip(p Protocol, exclude []*regexp.Regexp) Skip {
 	switch {
 	case l.Loopback:

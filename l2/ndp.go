@@ -15,15 +15,15 @@ import (
 const (
 	ipv6Len        = 40
 	icmpv6         = 58  // the next header of IPv6
-	maxHopLimit    = 255 // a packet with it has passed no router: RFC 4861, Section 7.1
+	maxHopLimit    = 255 // only packets that passed no router have it: RFC 4861, Section 7.1
 	minNeighborLen = 24  // of a solicitation or advertisement, without options
 )
 
 // allNodes is the group of all nodes of a link.
 var allNodes = netip.MustParseAddr("ff02::1")
 
-// solicitedNode returns the group that is asked for an address. RFC 4291,
-// Section 2.7.1.
+// solicitedNode returns the group to which solicitations for an address are sent. RFC
+// 4291, Section 2.7.1.
 func solicitedNode(addr netip.Addr) netip.Addr {
 	a := addr.As16()
 	return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 11: 0x01, 12: 0xff, 13: a[13], 14: a[14], 15: a[15]})
@@ -35,8 +35,8 @@ type neighborPacket struct {
 	message  ndp.Message
 }
 
-// parseNDP reads a neighbor solicitation or advertisement from an IPv6 packet
-// and checks what RFC 4861, Sections 7.1.1 and 7.1.2 ask for.
+// parseNDP reads a neighbor solicitation or advertisement from an IPv6 packet, and checks
+// the rules of RFC 4861, Sections 7.1.1 and 7.1.2.
 func parseNDP(b []byte) (neighborPacket, error) {
 	if len(b) < ipv6Len+minNeighborLen {
 		return neighborPacket{}, fmt.Errorf("parse IPv6 packet: %d bytes", len(b))
@@ -61,7 +61,7 @@ func parseNDP(b []byte) (neighborPacket, error) {
 	return p, p.check()
 }
 
-// check looks at the rules that are about the addresses of a message.
+// check checks the rules about the addresses of a message.
 func (p neighborPacket) check() error {
 	switch m := p.message.(type) {
 	case *ndp.NeighborSolicitation:
@@ -90,9 +90,8 @@ func (p neighborPacket) check() error {
 	}
 }
 
-// checksum returns the Internet checksum of an ICMPv6 message with its
-// pseudo-header (RFC 4443, Section 2.3). It is zero if the message contains the
-// right one.
+// checksum returns the Internet checksum of an ICMPv6 message with its pseudo-header (RFC
+// 4443, Section 2.3). It is zero if the message contains the correct checksum.
 func checksum(src, dst netip.Addr, body []byte) uint16 {
 	s, d := src.As16(), dst.As16()
 	sum := uint32(len(body)) + icmpv6
@@ -110,8 +109,7 @@ func checksum(src, dst netip.Addr, body []byte) uint16 {
 	return ^uint16(sum)
 }
 
-// linkLayer returns the hardware address that the options give for one side, or
-// the zero MAC.
+// linkLayer returns the hardware address of one side in the options, or the zero MAC.
 func linkLayer(options []ndp.Option, side ndp.Direction) MAC {
 	for _, o := range options {
 		if l, ok := o.(*ndp.LinkLayerAddress); ok && l.Direction == side {
@@ -137,8 +135,8 @@ func ndpFrame(dstMAC, srcMAC MAC, p neighborPacket) []byte {
 	return append(frame, body...)
 }
 
-// advertisement returns the frame that says who has target. Override is set,
-// because nobody else is to have it: RFC 4861, Section 7.2.4.
+// advertisement returns the frame that states that mac has target. Override is set because
+// no other host should have it: RFC 4861, Section 7.2.4.
 func advertisement(dstMAC, mac MAC, dst, linkLocal, target netip.Addr, solicited bool) []byte {
 	return ndpFrame(dstMAC, mac, neighborPacket{src: linkLocal, dst: dst, message: &ndp.NeighborAdvertisement{
 		Solicited:     solicited,
@@ -179,7 +177,7 @@ func ndpQuestion(mac MAC, linkLocal, addr netip.Addr) []byte {
 	})
 }
 
-// answerNDP decides what becomes of a neighbor discovery frame.
+// answerNDP decides how to treat a neighbor discovery frame.
 func (v *view) answerNDP(frame []byte) verdict {
 	eth, payload, ok := parseEthernet(frame)
 	if !ok || eth.kind != etherIPv6 {
@@ -205,7 +203,7 @@ func (v *view) answerNDP(frame []byte) verdict {
 	return verdict{drop: Malformed}
 }
 
-// answerSolicitation does that for a solicitation.
+// answerSolicitation decides how to treat a neighbor solicitation.
 func (v *view) answerSolicitation(eth ethernet, p neighborPacket, m *ndp.NeighborSolicitation) verdict {
 	role := v.roles[m.TargetAddress]
 	switch {
@@ -216,7 +214,7 @@ func (v *view) answerSolicitation(eth ethernet, p neighborPacket, m *ndp.Neighbo
 	case role.silent.Load():
 		out := verdict{drop: Unclaimed}
 		if p.src.IsUnspecified() {
-			// Somebody else is about to take the address too. RFC 4862, Section 5.4.3.
+			// Another host is about to take the address too. RFC 4862, Section 5.4.3.
 			out.claim = claim{addr: m.TargetAddress, mac: eth.src, asks: true}
 		}
 		return out
@@ -225,8 +223,7 @@ func (v *view) answerSolicitation(eth ethernet, p neighborPacket, m *ndp.Neighbo
 		// Section 7.2.4.
 		return verdict{role: role, reply: ndpAnnouncement(v.mac, v.linkLocal, m.TargetAddress)}
 	}
-	// A unicast solicitation often comes without the option, and a solicitation
-	// that needs no answer by multicast has come from eth.src.
+	// A unicast solicitation often has no such option. The sender is then eth.src.
 	to := cmp.Or(linkLayer(m.Options, ndp.Source), eth.src)
 	return verdict{role: role, reply: advertisement(to, v.mac, p.src, v.linkLocal, m.TargetAddress, true)}
 }

@@ -14,11 +14,11 @@ import (
 type Neighbor struct {
 	Addr   netip.Addr
 	MAC    MAC  // zero: not resolved
-	Failed bool // nobody has the address
+	Failed bool // no host answers for the address
 }
 
-// resolved are the states in which the kernel knows a hardware address, confirmed
-// lately or not. RFC 4861, Section 7.3.2.
+// resolved are the states in which the kernel knows a hardware address, confirmed or not.
+// RFC 4861, Section 7.3.2.
 const resolved = unix.NUD_REACHABLE | unix.NUD_STALE | unix.NUD_DELAY | unix.NUD_PROBE | unix.NUD_PERMANENT
 
 // Neighbors reads the kernel's neighbor table, of all links and both families.

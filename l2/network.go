@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// A Protocol is one by which hosts ask for hardware addresses.
+// A Protocol is a way to resolve addresses to hardware addresses.
 type Protocol int
 
 // The protocols.
@@ -34,26 +34,25 @@ func protocolOf(addr netip.Addr) Protocol {
 	return NDP
 }
 
-// A Network is where an Announcer finds its interfaces. Kernel is the real one.
+// A Network provides an Announcer's interfaces. Kernel is the real one.
 type Network interface {
-	// Watch calls changed with all links of the node, sorted by index, now and
-	// whenever one has changed, until ctx ends; then it returns nil.
+	// Watch calls changed with all links of the node, sorted by index, at once and after
+	// every change. It returns nil when ctx ends.
 	Watch(ctx context.Context, changed func([]Link)) error
 
-	// Open returns a port that receives what concerns the protocol on a link.
+	// Open returns a port that receives the frames of the protocol on a link.
 	Open(link Link, protocol Protocol) (Port, error)
 }
 
-// A Port sends and receives whole Ethernet frames on one link. Read returns one
-// frame, without a VLAN tag; Close interrupts it. The methods may be called at
-// the same time, except for Join and Leave, which are called one at a time and
-// not after Close.
+// A Port sends and receives whole Ethernet frames on one link. Read returns one frame,
+// without a VLAN tag. Close interrupts Read. The methods may be called concurrently, but
+// Join and Leave only one at a time and not after Close.
 type Port interface {
 	io.ReadWriteCloser
 
-	// Join makes the link receive what is sent to an IPv6 group, and lets the
-	// network know. Leave ends that. A group can be joined several times, and
-	// is left as often.
+	// Join makes the link receive packets to an IPv6 group, and tells the network by an
+	// MLD report. Leave ends that. A group that is joined several times has to be left
+	// as often.
 	Join(group netip.Addr) error
 	Leave(group netip.Addr) error
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/heraldlb/herald/l2"
 )
 
-// Another round begins the announcements anew, and the same one does not.
+// A new round starts the announcements again, and the same round does not.
 func TestRound(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		v4 := listen(t, s, l2.ARP)
@@ -98,8 +98,7 @@ func TestQuiet(t *testing.T) {
 	})
 }
 
-// Who is told to be silent hears who has the address, and is the first to know when
-// to speak again.
+// A silent node still sees the claims of the address's owner.
 func TestSilent(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		v4 := listen(t, s, l2.ARP)

@@ -7,29 +7,32 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
-	// rounds of announcements follow each other roundInterval apart after an
-	// address has come to an interface, the first at once. RFC 5227, Section 2.3
-	// asks for two; more of them survive a switch port that is still learning.
+	// rounds is the number of announcements after an address has come to an interface,
+	// roundInterval apart, the first at once. RFC 5227, Section 2.3 requires two. More are
+	// sent because a switch port may not forward at first.
 	rounds        = 6
 	roundInterval = time.Second
 
-	// refresh is the time between two announcements afterwards, give or take a
-	// fifth. It is far below what switches remember a station for (300 s), so
-	// that a silent address is never flooded or lost.
+	// refresh is the time between two announcements afterwards, plus or minus a fifth.
+	// Switches forget a station after 300 s, so that a silent address is never flooded or
+	// lost.
 	refresh = 30 * time.Second
 
-	// probes are sent probeInterval apart, and an answer is waited for as long
-	// after the last one. RFC 5227, Section 2.1.1 has one to two seconds between
-	// them; a Service would wait for that.
+	// probes are sent probeInterval apart, with the same wait for an answer after the
+	// last. RFC 5227, Section 2.1.1 has one to two seconds between them, which is too long
+	// for a Service.
 	probes        = 3
 	probeInterval = 200 * time.Millisecond
 
-	// A fresh address is asked for once, and taken askInterval later, where another
-	// load balancer may run on a node of the cluster. One that answers is asked again
-	// every deferInterval; after silence questions without an answer it has stopped.
+	// If another load balancer may run on a node of the cluster, a fresh address is asked
+	// for once and announced askInterval later. If there is an answer, it is asked for
+	// again every deferInterval. After so many questions without an answer (silence) the
+	// other load balancer has stopped.
 	askInterval   = 150 * time.Millisecond
 	deferInterval = 300 * time.Millisecond
 	silence       = 3
@@ -37,8 +40,8 @@ const (
 	// awaitNodes is how long a fresh address waits for the first call of SetNodes.
 	awaitNodes = 750 * time.Millisecond
 
-	// sendRetry is the time to the next attempt at a first announcement that the
-	// interface did not take.
+	// sendRetry is the time to the next attempt at a first announcement that could not be
+	// sent.
 	sendRetry = 250 * time.Millisecond
 )
 
@@ -54,9 +57,9 @@ type presence struct {
 	confirmed bool
 	sent      int       // rounds of announcements
 	roundAt   time.Time // when the next is due
-	probes    int       // that are left to be sent
+	probes    int       // still to be sent
 	probeAt   time.Time // when the next is due
-	strangers int       // answers of none that is known, while it is deferred
+	strangers int       // answers of unknown hosts while it is deferred
 
 	slot // in the timetable
 }
@@ -88,8 +91,8 @@ func (e *engine) join(rec *record, st *station, now time.Time) {
 	}
 }
 
-// joinGroup makes solicitations for an IPv6 address arrive. If that fails it is
-// tried again before each announcement.
+// joinGroup joins the group of solicitations for an IPv6 address. After a failure it is
+// called again before each announcement.
 func (e *engine) joinGroup(p *presence) {
 	if p.joined || protocolOf(p.addr()) != NDP {
 		return
@@ -103,7 +106,7 @@ func (e *engine) joinGroup(p *presence) {
 	e.fault(p.station, NDP, joining, nil)
 }
 
-// leave takes an address off its station.
+// leave removes an address from its station.
 func (e *engine) leave(p *presence) {
 	s := p.socket()
 	if p.joined {
@@ -116,14 +119,14 @@ func (e *engine) leave(p *presence) {
 	e.forget(p)
 }
 
-// forget is leave for a station whose socket goes away.
+// forget is leave for a station with a socket that is being closed.
 func (e *engine) forget(p *presence) {
 	e.remove(p)
 	delete(p.record.presences, p.station.link.Index)
 	e.changed = true
 }
 
-// adjust brings a presence to what is wanted of its address now.
+// adjust brings a presence in line with its Announcement.
 func (e *engine) adjust(p *presence, now time.Time) {
 	want := p.record.want
 	switch {
@@ -132,7 +135,7 @@ func (e *engine) adjust(p *presence, now time.Time) {
 			e.enter(p, Silent, now)
 		}
 	case want.Quiet && (p.phase == Probing || p.phase == Deferred):
-		e.enter(p, Refused, now) // who has not announced it has nothing to hand over
+		e.enter(p, Refused, now) // it was never announced: there is nothing to hand over
 	case want.Quiet:
 		if p.phase == Announced {
 			e.enter(p, Quiet, now)
@@ -178,7 +181,7 @@ func (e *engine) renew(p *presence, now time.Time) {
 	}
 }
 
-// act does what is due for a presence, and puts it back into the timetable.
+// act does the next step for a presence, and puts it back into the timetable.
 func (e *engine) act(p *presence, now time.Time) {
 	switch p.phase {
 	case Announced:
@@ -190,7 +193,7 @@ func (e *engine) act(p *presence, now time.Time) {
 			e.put(p, now.Add(probeInterval), true)
 			return
 		}
-		e.settle(p.record)
+		e.endConflict(p.record)
 		e.enter(p, Announced, now)
 	case Refused:
 		e.enter(p, Probing, now)
@@ -200,12 +203,11 @@ func (e *engine) act(p *presence, now time.Time) {
 	}
 }
 
-// keepAsking asks who answers for a deferred address, and announces it once nobody
-// does.
+// keepAsking asks for a deferred address, and announces it once no host answers.
 func (e *engine) keepAsking(p *presence, now time.Time) {
 	waits := !e.in.nodesKnown && now.Before(p.since.Add(awaitNodes))
 	if p.probes == 0 && !waits {
-		if !p.record.deferredBeside(p) {
+		if !p.record.deferredElsewhere(p) {
 			e.setRival(p.record, Rival{})
 		}
 		e.enter(p, Announced, now)
@@ -229,9 +231,9 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 	}
 	if due(p.roundAt, now) {
 		if c := p.record.conflict; c != (Claim{}) && now.Sub(c.At) > conflictAge {
-			e.settle(p.record)
+			e.endConflict(p.record)
 		} else if c != (Claim{}) {
-			e.write(p, p.probe()) // to learn whether the stranger is still there
+			e.write(p, p.probe()) // to find out whether the stranger is still there
 		}
 		if r := p.record.rival; r != (Rival{}) && now.Sub(r.At) > rivalAge {
 			e.setRival(p.record, Rival{})
@@ -259,12 +261,12 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 	}
 	next := p.roundAt
 	if p.probes > 0 {
-		next = earlier(p.probeAt, next)
+		next = wake.Earlier(p.probeAt, next)
 	}
 	e.put(p, next, false)
 }
 
-// announce sends one round of announcements and reports whether all were taken.
+// announce sends one round of announcements and reports whether all were sent.
 func (e *engine) announce(p *presence) bool {
 	if e.a.opts.Mute() {
 		return false
@@ -304,7 +306,7 @@ func (p *presence) question() []byte {
 	return ndpQuestion(p.station.link.MAC, p.station.link.LinkLocal, p.addr())
 }
 
-// write sends a frame and reports whether the interface took it.
+// write sends a frame and reports whether that worked.
 func (e *engine) write(p *presence, frame []byte) bool {
 	if _, err := p.socket().responder.port.Write(frame); err != nil {
 		e.fault(p.station, protocolOf(p.addr()), sending, fmt.Errorf("send: %w", err))
@@ -314,7 +316,7 @@ func (e *engine) write(p *presence, frame []byte) bool {
 	return true
 }
 
-// jitter returns d, give or take a fifth, so that addresses do not keep step.
+// jitter returns d, plus or minus a fifth, so that addresses spread out.
 func jitter(d time.Duration) time.Duration {
 	return d*4/5 + rand.N(d*2/5)
 }

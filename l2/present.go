@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Present reports whether an interface that is up has an address and, if that is
-// one of IPv4, one of IPv6 beside it, which a new session would have as the next
+// Present reports whether an interface that is up has an address. If the address is of
+// IPv4, the interface also needs one of IPv6, which a new session would use as the next
 // hop of IPv6 routes.
 func Present(addr netip.Addr) bool {
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)

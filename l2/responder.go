@@ -7,17 +7,16 @@ import (
 	"sync/atomic"
 )
 
-// A view is what a responder knows while it looks at one frame. It is never
-// changed: another one takes its place.
+// A view is what a responder knows. It is never changed, but replaced as a whole.
 type view struct {
 	mac       MAC
 	linkLocal netip.Addr
 	roles     map[netip.Addr]*role // the addresses of the interface
 }
 
-// A role says what to do when an address is asked for.
+// A role is how a responder treats requests for an address.
 type role struct {
-	silent atomic.Bool // it is being probed for, or another host has it
+	silent atomic.Bool // they are not answered
 	count  *counters
 }
 
@@ -26,19 +25,19 @@ type counters struct {
 	requests, replies, gratuitous atomic.Uint64
 }
 
-// A claim is what a host says by a packet: that it has an address.
+// A claim is the statement of a host, in a packet, that it has an address.
 type claim struct {
 	addr netip.Addr
 	mac  MAC
-	asks bool // that it is about to have it, and asks whether anybody has
+	asks bool // the host only probes whether the address is free
 }
 
-// A verdict is what becomes of a received frame.
+// A verdict is the decision on a received frame.
 type verdict struct {
 	drop  Drop
 	reply []byte // nil unless drop is Answered
-	role  *role  // of the address that was asked for, if the request is answered
-	claim claim  // zero if the frame makes none on an address of the interface
+	role  *role  // of the requested address, if the request is answered
+	claim claim  // on an address of the interface; zero: none
 }
 
 // A responder answers for addresses on one port.
@@ -49,7 +48,7 @@ type responder struct {
 	view     atomic.Pointer[view]
 }
 
-// answer decides what becomes of a frame.
+// answer decides how to treat a frame.
 func (r *responder) answer(frame []byte) verdict {
 	if r.protocol == ARP {
 		return r.view.Load().answerARP(frame)
@@ -57,12 +56,11 @@ func (r *responder) answer(frame []byte) verdict {
 	return r.view.Load().answerNDP(frame)
 }
 
-// maxFrame is how much of a frame is read. ARP and neighbor discovery packets
-// are far smaller; one with more options than this is refused as malformed.
+// maxFrame is the length up to which a frame is read. ARP and neighbor discovery packets
+// are far shorter. One with more options is dropped as malformed.
 const maxFrame = 1 << 11
 
-// receive answers what arrives on the port until reading fails, and returns
-// that error.
+// receive answers the frames of the port until reading fails, and returns that error.
 func (a *Announcer) receive(r *responder) error {
 	buf := make([]byte, maxFrame)
 	for {

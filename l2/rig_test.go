@@ -35,7 +35,7 @@ type rig interface {
 	joined(group netip.Addr) bool
 }
 
-// What the tests announce, and who is at the ends of the wire.
+// The addresses of the tests, and the hosts at the ends of the wire.
 var (
 	addr4   = netip.MustParseAddr("192.0.2.10")
 	addr6   = netip.MustParseAddr("2001:db8::10")
@@ -250,7 +250,7 @@ var (
 	group6MAC = l2.MAC{0x33, 0x33, 0xff, 0, 0, 0x10}
 )
 
-// What the node says about the addresses when nobody has asked.
+// The unsolicited packets of the node about the addresses.
 func gratuitous4(mac l2.MAC) []string {
 	return []string{
 		fmt.Sprintf("%s > %s arp request %s %s to %s %s", mac, everybody, mac, addr4, l2.MAC{}, addr4),

@@ -4,33 +4,32 @@ package l2
 
 import "time"
 
-// A Rival is another load balancer on a node of the cluster, MetalLB for example,
-// that answers for an address which is wanted here. The zero value is none.
+// A Rival is another load balancer, such as MetalLB, that answers for a wanted address on
+// a node of the cluster. The zero value is none.
 type Rival struct {
 	Node string    // the node that it runs on
-	At   time.Time // when it was heard last
+	At   time.Time // of its last claim
 }
 
 const (
-	// lately is how long after it came to an interface a fresh address is still left
-	// to a rival: what answers then has answered before.
+	// lately is how long a fresh address on an interface is still left to a rival: a rival
+	// that answers in that time has been there before.
 	lately = 5 * time.Second
 
-	// rivalAge is how long a rival is reported that answers beside this node and is
-	// not asked any more.
+	// rivalAge is how long a rival is reported after its last claim, for an address that
+	// this node announces too.
 	rivalAge = conflictAge
 
-	// otherInterfaces is how long after a rival was heard a claim of an unknown
-	// hardware address on another interface is taken for the same rival's.
+	// otherInterfaces is how long after a rival's claim a claim of an unknown hardware
+	// address on another interface counts as the same rival's.
 	otherInterfaces = 10 * time.Second
 
-	// maxStrangers is how many answers of an unknown hardware address a deferred
-	// address takes for those of a rival, which may be heard on another interface
-	// a moment later.
+	// maxStrangers is the number of answers of an unknown hardware address after which a
+	// stranger has a deferred address. Fewer may come from a rival's other interface.
 	maxStrangers = 3
 )
 
-// mayDefer reports whether a fresh address is asked for before it is announced.
+// mayDefer reports whether a fresh address has to be asked for before it is announced.
 func (e *engine) mayDefer(now time.Time) bool {
 	if e.in.nodesKnown || !e.a.opts.Nodes {
 		return len(e.in.nodes) > 0
@@ -38,23 +37,23 @@ func (e *engine) mayDefer(now time.Time) bool {
 	return now.Sub(e.begun) < awaitNodes
 }
 
-// rivalOf returns the node whose hardware address made a claim, if no agent of ours
-// is there; empty if it is no such node.
-func (e *engine) rivalOf(h heard, rec *record, now time.Time) string {
+// rivalOf returns the node that made a claim, if it is one of the cluster without an
+// agent; else it is empty.
+func (e *engine) rivalOf(h linkClaim, rec *record, now time.Time) string {
 	if node := e.in.nodes[h.mac]; node != "" {
 		rec.rivalOn = h.link
 		return node
 	}
-	// A node has more interfaces than those that its Node object tells.
+	// A node may have more interfaces than the one of its Node object.
 	if r := rec.rival; r != (Rival{}) && h.link != rec.rivalOn && now.Sub(r.At) < otherInterfaces && !e.in.friends[h.mac] {
 		return r.Node
 	}
 	return ""
 }
 
-// contest takes note of a rival's claim. A fresh address is left to the rival; one
-// that this node has had for longer stays, so that no claim takes it away.
-func (e *engine) contest(p *presence, r Rival, now time.Time) {
+// yieldTo records a rival's claim. A fresh address is left to the rival. An address that
+// this node has had for longer stays, so that no claim takes it away.
+func (e *engine) yieldTo(p *presence, r Rival, now time.Time) {
 	e.setRival(p.record, r)
 	fresh := p.record.want.Fresh
 	switch {
@@ -66,9 +65,9 @@ func (e *engine) contest(p *presence, r Rival, now time.Time) {
 	}
 }
 
-// doubt reports whether the claim of an unknown hardware address is a stranger's. While
-// an address is deferred that takes a few of them.
-func (e *engine) doubt(p *presence, now time.Time) (stranger bool) {
+// isStranger reports whether the claim of an unknown hardware address is a stranger's.
+// While an address is deferred, only the third one is.
+func (e *engine) isStranger(p *presence, now time.Time) bool {
 	if p.phase != Deferred {
 		return true
 	}
@@ -81,8 +80,8 @@ func (e *engine) doubt(p *presence, now time.Time) (stranger bool) {
 	return true
 }
 
-// deferredBeside reports whether the address is deferred on another interface too.
-func (rec *record) deferredBeside(p *presence) bool {
+// deferredElsewhere reports whether the address is deferred on another interface too.
+func (rec *record) deferredElsewhere(p *presence) bool {
 	for _, o := range rec.presences {
 		if o != p && o.phase == Deferred {
 			return true
@@ -91,8 +90,8 @@ func (rec *record) deferredBeside(p *presence) bool {
 	return false
 }
 
-// setRival makes r the rival that is known of an address; the zero Rival is none. One
-// that is heard again soon changes nothing.
+// setRival sets the rival of an address; the zero Rival is none. A claim of the same rival
+// soon after another changes nothing.
 func (e *engine) setRival(rec *record, r Rival) {
 	old := rec.rival
 	if r.Node == old.Node && r.At.Sub(old.At) < claimStep {
@@ -109,9 +108,9 @@ func (e *engine) setRival(rec *record, r Rival) {
 	}
 }
 
-// reconsider takes claims of strangers that turn out to be nodes of the cluster for
-// those of rivals.
-func (e *engine) reconsider(now time.Time) {
+// reclassify turns conflicts with strangers that turn out to be nodes of the cluster into
+// claims of rivals.
+func (e *engine) reclassify(now time.Time) {
 	for _, rec := range e.records {
 		c := rec.conflict
 		node := e.in.nodes[c.MAC]
@@ -123,7 +122,7 @@ func (e *engine) reconsider(now time.Time) {
 		for _, p := range rec.presences {
 			if p.station.link.Name == c.Interface {
 				rec.rivalOn = p.station.link.Index
-				e.contest(p, Rival{Node: node, At: c.At}, now)
+				e.yieldTo(p, Rival{Node: node, At: c.At}, now)
 			}
 		}
 	}

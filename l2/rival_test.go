@@ -15,7 +15,7 @@ import (
 	"github.com/heraldlb/herald/l2"
 )
 
-// peerNode says that the peer is a node of the cluster without an agent of ours.
+// peerNode sets the peer as a node of the cluster without an agent.
 var peerNode = map[l2.MAC]string{peerMAC: "n2"}
 
 // A speaker answers for addr4 as another load balancer on the peer does, until
@@ -40,8 +40,8 @@ func (s *speaker) talk(t *testing.T, d time.Duration) {
 	}
 }
 
-// besideRival announces addr4, which is fresh, beside a load balancer on the peer.
-func besideRival(t *testing.T, s *sim) (*l2.Announcer, *speaker) {
+// withRival announces addr4, which is fresh, while a load balancer runs on the peer.
+func withRival(t *testing.T, s *sim) (*l2.Announcer, *speaker) {
 	t.Helper()
 	other := &speaker{v4: listen(t, s, l2.ARP)}
 	a := start(t, l2.Options{Network: s})
@@ -52,15 +52,15 @@ func besideRival(t *testing.T, s *sim) (*l2.Announcer, *speaker) {
 
 func phase(a *l2.Announcer) l2.Phase { return counts(a, addr4).Presences[0].Phase }
 
-// What another load balancer on a node of the cluster answers for is left to it, and
-// taken within about a second once it is silent.
+// An address for which another load balancer answers is left to it, and announced within
+// about a second after it stops.
 func TestRivalKeepsAddress(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		a, other := besideRival(t, s)
+		a, other := withRival(t, s)
 		other.talk(t, time.Minute)
 		d := counts(a, addr4)
 		if phase(a) != l2.Deferred || d.Confirmed || d.Gratuitous != 0 || d.Conflict != (l2.Claim{}) {
-			t.Fatalf("beside a load balancer that answers: %+v", d)
+			t.Fatalf("with a load balancer that answers: %+v", d)
 		}
 		if d.Rival.Node != "n2" || time.Since(d.Rival.At) > time.Second {
 			t.Errorf("the rival is %+v, want n2 a moment ago", d.Rival)
@@ -68,7 +68,7 @@ func TestRivalKeepsAddress(t *testing.T) {
 		other.v4.send(t, arpFrame(t, everybody, peerMAC, arp.OperationRequest, peer4, addr4))
 		synctest.Wait()
 		if n := counts(a, addr4).Replies; n != 0 {
-			t.Errorf("%d requests answered beside the other load balancer", n)
+			t.Errorf("%d requests answered in addition to the other load balancer", n)
 		}
 
 		other.stopped = true
@@ -85,14 +85,14 @@ func TestRivalKeepsAddress(t *testing.T) {
 	})
 }
 
-// Who asks for the address does not have it: two agents that both ask, or a host that is
-// about to take it, do not keep each other waiting.
+// A host that asks for the address does not have it: two agents that both ask, or a host
+// that is about to take the address, do not delay each other.
 func TestRivalQuestions(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		a, other := besideRival(t, s)
+		a, other := withRival(t, s)
 		other.talk(t, 2*time.Second)
 		if phase(a) != l2.Deferred {
-			t.Fatalf("beside a load balancer that answers: %v", phase(a))
+			t.Fatalf("with a load balancer that answers: %v", phase(a))
 		}
 		other.stopped = true
 		stranger := l2.MAC{2, 0, 0, 0, 0, 7}
@@ -103,15 +103,15 @@ func TestRivalQuestions(t *testing.T) {
 			other.talk(t, 150*time.Millisecond)
 		}
 		if phase(a) != l2.Announced {
-			t.Errorf("beside hosts that ask: %v", phase(a))
+			t.Errorf("with hosts that ask: %v", phase(a))
 		}
 	})
 }
 
-// A host that answers on the rival's own network is no other interface of it.
+// A host that answers on the rival's own network is not another interface of the rival.
 func TestRivalAndStranger(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
-		a, other := besideRival(t, s)
+		a, other := withRival(t, s)
 		other.talk(t, 2*time.Second)
 		other.stopped = true
 		stranger := l2.MAC{2, 0, 0, 0, 0, 7}
@@ -120,7 +120,7 @@ func TestRivalAndStranger(t *testing.T) {
 			other.talk(t, 150*time.Millisecond)
 		}
 		if d := counts(a, addr4); phase(a) != l2.Announced || d.Conflict.MAC != stranger {
-			t.Errorf("beside a stranger: %+v", d)
+			t.Errorf("with a stranger: %+v", d)
 		}
 	})
 }
@@ -169,7 +169,7 @@ func TestRivalTakesNothing(t *testing.T) {
 		a.Set([]l2.Announcement{{Addr: addr4}})
 		synctest.Wait()
 		if phase(a) != l2.Announced {
-			t.Fatalf("an address of ours is %v", phase(a))
+			t.Fatalf("an address of this node is %v", phase(a))
 		}
 		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
 		after(time.Minute)
@@ -189,7 +189,7 @@ func TestRivalTakesNothing(t *testing.T) {
 	})
 }
 
-// Whose hardware address it is may be learned after it was heard.
+// The node of a hardware address may become known after its claim.
 func TestRivalLearnedLate(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		other := &speaker{v4: listen(t, s, l2.ARP)}
@@ -207,7 +207,7 @@ func TestRivalLearnedLate(t *testing.T) {
 	})
 }
 
-// A host that is no node of the cluster is a stranger, whatever else runs there.
+// A host that is not a node of the cluster is a stranger, even next to such nodes.
 func TestRivalIsNoStranger(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		other := &speaker{v4: listen(t, s, l2.ARP)}
@@ -216,7 +216,7 @@ func TestRivalIsNoStranger(t *testing.T) {
 		a.Set([]l2.Announcement{{Addr: addr4, Fresh: true}})
 		other.talk(t, 2*time.Second)
 		if d := counts(a, addr4); phase(a) != l2.Announced || d.Conflict.MAC != peerMAC || d.Rival != (l2.Rival{}) {
-			t.Errorf("of a stranger beside a node without an agent: %+v", d)
+			t.Errorf("of a stranger next to a node without an agent: %+v", d)
 		}
 	})
 }

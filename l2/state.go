@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// A State is how far the wanted announcements are true.
+// A State is the state of the wanted announcements and of the interfaces.
 type State struct {
-	Addresses  []Address       // every wanted one, in address order
-	Interfaces []Interface     // all of the node, by name
-	Requests   map[Drop]uint64 // received packets by what became of them, since the start
+	Addresses  []Address       // all wanted ones, sorted
+	Interfaces []Interface     // all of the node, sorted by name
+	Requests   map[Drop]uint64 // received packets by result, since the start
 }
 
-// An Address is how far one wanted address is announced.
+// An Address is the state of one wanted address.
 type Address struct {
 	Addr      netip.Addr
-	Presences []Presence // on each interface that serves it, by name; none means that no interface does
+	Presences []Presence // on each interface that serves it, sorted by name
 	Confirmed bool       // on at least one interface
-	Conflict  Claim      // the last time a stranger said he has it; zero if that was long ago or never
-	TakenBy   Claim      // the last time a friend did, or while the address is quiet or silent anybody
-	Rival     Rival      // another load balancer on a node of the cluster that answers for it; zero if none was heard lately
+	Conflict  Claim      // the last claim of a stranger; zero: long ago or never
+	TakenBy   Claim      // the last claim of a friend; while the address is quiet or silent, of any host
+	Rival     Rival      // another load balancer on a node of the cluster that answers for it; zero: none lately
 
-	Requests   uint64 // that were for it and not dropped
+	Requests   uint64 // for it, without dropped ones
 	Replies    uint64
 	Gratuitous uint64 // unsolicited packets
 }
@@ -40,17 +40,31 @@ type Presence struct {
 	Confirmed bool      // its first gratuitous packets were sent
 }
 
-// A Phase says what is done about an address on an interface.
+// AnsweredOn returns the interfaces that an address is answered on, by name.
+func (s State) AnsweredOn(addr netip.Addr) (on []string) {
+	i, wanted := slices.BinarySearchFunc(s.Addresses, addr, func(a Address, addr netip.Addr) int { return a.Addr.Compare(addr) })
+	if !wanted {
+		return nil
+	}
+	for _, p := range s.Addresses[i].Presences {
+		if p.Phase.answers() {
+			on = append(on, p.Interface)
+		}
+	}
+	return on
+}
+
+// A Phase is what an interface does about an address.
 type Phase int
 
 // The phases.
 const (
-	Announced Phase = iota // it is answered for, and announced now and then
-	Quiet                  // it is answered for
-	Probing                // the network is asked whether somebody else has it
-	Refused                // somebody else has it; it is probed for again now and then
-	Silent                 // somebody else of ours has it, as this node is told
-	Deferred               // another load balancer on a node of the cluster answers; it is asked until it is silent
+	Announced Phase = iota // it answers, and announces the address from time to time
+	Quiet                  // it answers, but does not announce
+	Probing                // it asks whether another host has the address
+	Refused                // another host has the address; it probes again from time to time
+	Silent                 // it does not answer: another agent has the address
+	Deferred               // another load balancer on a node of the cluster answers; it asks until the other is silent
 	phases
 )
 
@@ -70,17 +84,17 @@ func (p Phase) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 // answers reports whether requests get a reply.
 func (p Phase) answers() bool { return p == Announced || p == Quiet }
 
-// A Claim is another host's word that it has an address. The zero value is none.
+// A Claim is another host's statement that it has an address. The zero value is none.
 type Claim struct {
 	MAC       MAC
-	Interface string    // on which it was heard
-	At        time.Time // when last
+	Interface string    // on which it arrived
+	At        time.Time // of the last one
 }
 
 // An Interface is a network interface and what it is used for.
 type Interface struct {
 	Link
-	ARP, NDP Skip  // why it does not serve IPv4, and IPv6
+	ARP, NDP Skip  // why it does not serve IPv4 and IPv6
 	Err      error // what does not work on it at the moment
 }
 
@@ -116,7 +130,7 @@ func (a *Announcer) State() State {
 	return s
 }
 
-// makeReport says what the engine has brought about.
+// makeReport returns the report of the engine's present state.
 func (e *engine) makeReport() report {
 	var r report
 	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {

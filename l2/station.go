@@ -16,22 +16,22 @@ type station struct {
 	socket [protocols]socket
 }
 
-// A socket is one protocol's on a station.
+// A socket is the socket of one protocol on a station.
 type socket struct {
 	skip      Skip
-	needed    bool       // an address is to be on it
+	needed    bool       // an address needs it
 	responder *responder // nil unless it is open
 	receiving bool       // the responder's goroutine was started
-	stale     bool       // its view is not what it should be
+	stale     bool       // its view is out of date
 	roles     map[netip.Addr]*role
 
 	opened   time.Time
-	failures int // to open it, or to keep it open, in a row
+	failures int // in a row, to open it or to keep it open
 	retry    time.Time
 	faults   [faults]error
 }
 
-// A fault is a kind of thing that may not work on a socket.
+// A fault is an operation that may fail on a socket.
 type fault int
 
 const (
@@ -41,7 +41,7 @@ const (
 	faults
 )
 
-// err says what does not work.
+// err returns the faults of the station.
 func (st *station) err() error {
 	var all []error
 	for i := range st.socket {
@@ -50,7 +50,7 @@ func (st *station) err() error {
 	return errors.Join(all...)
 }
 
-// fault notes that something does not work, or with a nil error that it does.
+// fault records that an operation fails, or with a nil error that it works.
 func (e *engine) fault(st *station, p Protocol, kind fault, err error) {
 	old := &st.socket[p].faults[kind]
 	if *old == nil && err == nil {
@@ -69,7 +69,7 @@ func (e *engine) fault(st *station, p Protocol, kind fault, err error) {
 	e.changed = true
 }
 
-// update takes over what has changed about a link.
+// update applies the changes of a link.
 func (e *engine) update(st *station, l Link, now time.Time) {
 	old := st.link
 	st.link = l
@@ -79,13 +79,13 @@ func (e *engine) update(st *station, l Link, now time.Time) {
 		skip := l.skip(p, e.in.exclude)
 		if skip != s.skip || l != old {
 			s.skip = skip
-			s.failures, s.retry = 0, time.Time{} // what failed may work now
+			s.failures, s.retry = 0, time.Time{} // a failed operation may work now
 			e.changed = true
 		}
 		if s.responder == nil || l.MAC == old.MAC && (p == ARP || l.LinkLocal == old.LinkLocal) {
 			continue
 		}
-		// What the neighbors have learned is wrong now.
+		// The neighbors have learned an outdated address.
 		s.stale = true
 		for _, rec := range e.records {
 			if pr := rec.presences[l.Index]; pr != nil && protocolOf(rec.want.Addr) == p {
@@ -95,8 +95,8 @@ func (e *engine) update(st *station, l Link, now time.Time) {
 	}
 }
 
-// openOrClose opens a socket that is needed and closes one that is not. It
-// returns when to try again, or zero.
+// openOrClose opens a socket that is needed and closes one that is not. It returns when to
+// try again, or zero.
 func (e *engine) openOrClose(st *station, p Protocol, now time.Time) (retry time.Time) {
 	s := &st.socket[p]
 	if !s.needed {
@@ -122,7 +122,7 @@ func (e *engine) openOrClose(st *station, p Protocol, now time.Time) (retry time
 	return time.Time{}
 }
 
-// broken notes that a socket cannot be opened or has ended.
+// broken records that a socket cannot be opened or has ended.
 func (e *engine) broken(st *station, p Protocol, err error, now time.Time) {
 	e.fault(st, p, opening, err)
 	s := &st.socket[p]
@@ -130,12 +130,12 @@ func (e *engine) broken(st *station, p Protocol, err error, now time.Time) {
 	s.failures++
 }
 
-// lose takes note of responders that have ended.
-func (e *engine) lose(failures map[*responder]error, now time.Time) {
+// dropFailed closes the sockets of responders that have ended.
+func (e *engine) dropFailed(failures map[*responder]error, now time.Time) {
 	for r, err := range failures {
 		st := e.stations[r.link]
 		if st == nil || st.socket[r.protocol].responder != r {
-			continue // it was told to end
+			continue // the engine has closed it
 		}
 		s := &st.socket[r.protocol]
 		if now.Sub(s.opened) > lastRetry {
@@ -146,10 +146,10 @@ func (e *engine) lose(failures map[*responder]error, now time.Time) {
 	}
 }
 
-// shut closes a socket, and with it the presences that it serves.
+// shut closes a socket and removes its presences.
 func (e *engine) shut(st *station, p Protocol) {
 	s := &st.socket[p]
-	s.faults = [faults]error{} // nothing is asked of it any more
+	s.faults = [faults]error{} // it is not used any more
 	if s.responder == nil {
 		return
 	}
@@ -161,8 +161,8 @@ func (e *engine) shut(st *station, p Protocol) {
 	port := s.responder.port
 	s.responder = nil
 	e.changed = true
-	// The kernel waits for every processor before a packet socket is gone; no
-	// address is to wait with it.
+	// The kernel waits for every processor before a packet socket is closed. Addresses must
+	// not wait for that.
 	e.tasks.Go(func() error {
 		if err := port.Close(); err != nil {
 			e.a.opts.Logger.Debug("socket not closed", "iface", st.link.Name, "err", err)
@@ -171,8 +171,8 @@ func (e *engine) shut(st *station, p Protocol) {
 	})
 }
 
-// show gives the responders views of what has changed, and starts new ones.
-func (e *engine) show() {
+// publishViews gives the responders new views after changes, and starts new responders.
+func (e *engine) publishViews() {
 	for _, st := range e.stations {
 		for i := range st.socket {
 			s := &st.socket[i]

@@ -5,18 +5,18 @@ package l2
 import (
 	"container/heap"
 	"time"
+
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
-	// packetRate and packetBurst bound the unsolicited packets, first
-	// announcements aside: a thousand addresses are not to come in one burst,
-	// which switches and hosts would drop.
+	// packetRate and packetBurst bound the unsolicited packets, apart from first
+	// announcements. Switches and hosts would drop a burst for a thousand addresses.
 	packetRate  = 500 // a second
 	packetBurst = 50
 )
 
-// A timetable says which presence is to do something next. What is urgent is
-// not held up by what is not.
+// A timetable says which presence acts next. Urgent actions do not wait for routine ones.
 type timetable struct {
 	urgent, routine queue
 	pace            pace
@@ -25,11 +25,11 @@ type timetable struct {
 // A slot is the place of a presence in a timetable.
 type slot struct {
 	at    time.Time
-	queue *queue // nil if nothing is due ever
+	queue *queue // nil: it never acts
 	index int    // in queue
 }
 
-// put sets the time at which a presence is to act next.
+// put sets the time at which a presence acts next.
 func (t *timetable) put(p *presence, at time.Time, urgent bool) {
 	t.remove(p)
 	p.at, p.queue = at, &t.routine
@@ -39,7 +39,7 @@ func (t *timetable) put(p *presence, at time.Time, urgent bool) {
 	heap.Push(p.queue, p)
 }
 
-// remove makes a presence do nothing any more.
+// remove removes a presence from the timetable.
 func (t *timetable) remove(p *presence) {
 	if p.queue != nil {
 		heap.Remove(p.queue, p.index)
@@ -47,8 +47,8 @@ func (t *timetable) remove(p *presence) {
 	}
 }
 
-// send does what is due, as far as the pace allows. It returns when to do more,
-// or zero if nothing is in the timetable.
+// send lets the presences act that are due, as far as the pace allows. It returns the time
+// of the next action, or zero if the timetable is empty.
 func (e *engine) send(now time.Time) (next time.Time) {
 	for p := e.urgent.first(); p != nil && due(p.at, now); p = e.urgent.first() {
 		e.act(p, now)
@@ -61,24 +61,24 @@ func (e *engine) send(now time.Time) (next time.Time) {
 		e.act(p, now)
 	}
 	if p := e.urgent.first(); p != nil {
-		next = earlier(next, p.at)
+		next = wake.Earlier(next, p.at)
 	}
 	if p := e.routine.first(); p != nil && next.IsZero() {
 		next = p.at
 	} else if p != nil && p.at.After(now) {
-		next = earlier(next, p.at)
+		next = wake.Earlier(next, p.at)
 	}
 	return next
 }
 
-// A pace is a bucket of leave to send.
+// A pace is a token bucket for packets.
 type pace struct {
-	left float64 // packets
+	left float64 // tokens, one a packet
 	at   time.Time
 }
 
-// take takes the leave for the packets of one round, or returns how long to
-// wait for it. The wait fills half of the bucket, so that few wake-ups send much.
+// take takes the tokens for the packets of one round, or returns how long to wait for
+// them. The wait fills half of the bucket, so that few wake-ups send many packets.
 func (b *pace) take(now time.Time) time.Duration {
 	const cost = 2 // a request and a reply
 	b.left = min(b.left+packetRate*now.Sub(b.at).Seconds(), packetBurst)
@@ -93,7 +93,7 @@ func (b *pace) take(now time.Time) time.Duration {
 // A queue is a heap of presences, the next to act first.
 type queue []*presence
 
-// first returns the presence that is to act next, or nil.
+// first returns the presence that acts next, or nil.
 func (q queue) first() *presence {
 	if len(q) == 0 {
 		return nil

@@ -115,7 +115,7 @@ func TestPace(t *testing.T) {
 			}
 		}
 
-		// What is new does not wait for what is repeated.
+		// A new address does not wait for repeated announcements.
 		a.Set(append(want, l2.Announcement{Addr: netip.MustParseAddr("198.51.100.1")}))
 		now := time.Now()
 		got := v4.expect(t, fmt.Sprintf("%s > %s arp request %s 198.51.100.1 to %s 198.51.100.1", nodeMAC, everybody, nodeMAC, l2.MAC{}))
@@ -125,7 +125,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// probe4 and claim4 are what a host asks and says that wants addr4.
+// probe4 and claim4 are the probe and the announcement of a host that takes addr4.
 func probe4(mac l2.MAC) string {
 	return fmt.Sprintf("%s > %s arp request %s 0.0.0.0 to %s %s", mac, everybody, mac, l2.MAC{}, addr4)
 }
@@ -278,7 +278,7 @@ func TestOneBadLinkHarmsOnlyItself(t *testing.T) {
 		st := a.State()
 		for _, d := range st.Addresses {
 			if len(d.Presences) != 1 || d.Presences[0].Interface != "eth0" || !d.Confirmed {
-				t.Errorf("beside a bad link: %+v", d)
+				t.Errorf("next to a bad link: %+v", d)
 			}
 		}
 		for _, i := range st.Interfaces {

@@ -18,38 +18,14 @@ import (
 // netlinkBuffer holds the messages about a node that starts many pods at once.
 const netlinkBuffer = 1 << 20
 
-// Watch follows the kernel's messages about links and addresses. It fails when
-// messages were lost; the next call begins with what is there then.
+// Watch follows the kernel's messages about links and addresses. It fails when messages
+// were lost. The next call begins with the present state.
 func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
-	done := make(chan struct{})
-	defer close(done)
-	errs := make(chan error, 1)
-	fail := func(err error) {
-		select {
-		case errs <- err:
-		default:
-		}
-	}
-
-	links := make(chan netlink.LinkUpdate, 64)
-	err := netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{
-		ReceiveBufferSize: netlinkBuffer,
-		ErrorCallback:     fail,
-	})
+	s, err := subscribe()
 	if err != nil {
-		return fmt.Errorf("subscribe to links: %w", err)
+		return err
 	}
-	defer drain(links)
-	addrs := make(chan netlink.AddrUpdate, 64)
-	err = netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{
-		ReceiveBufferSize: netlinkBuffer,
-		ErrorCallback:     fail,
-	})
-	if err != nil {
-		return fmt.Errorf("subscribe to addresses: %w", err)
-	}
-	defer drain(addrs)
-
+	defer s.close()
 	t := newLinkTable()
 	if err := t.fill(); err != nil {
 		return err
@@ -60,21 +36,21 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-errs:
+		case err := <-s.errs:
 			return fmt.Errorf("follow links and addresses: %w", err)
-		case u, ok := <-links:
+		case u, ok := <-s.links:
 			if !ok {
 				return errors.New("follow links: subscription ended")
 			}
 			t.link(u)
-		case u, ok := <-addrs:
+		case u, ok := <-s.addrs:
 			if !ok {
 				return errors.New("follow addresses: subscription ended")
 			}
 			t.addr(u)
 		}
-		// Messages come in bursts. What is on its way is taken in first.
-		if len(links) > 0 || len(addrs) > 0 {
+		// Messages come in bursts. All of a burst are read first.
+		if len(s.links) > 0 || len(s.addrs) > 0 {
 			continue
 		}
 		if now := t.list(); !slices.Equal(now, last) {
@@ -84,8 +60,55 @@ func (Kernel) Watch(ctx context.Context, changed func([]Link)) error {
 	}
 }
 
-// drain takes what a subscription still has to say, so that its goroutine, which
-// ends once done is closed, is not stuck.
+// A subscription receives the kernel's messages about links and addresses.
+type subscription struct {
+	links chan netlink.LinkUpdate
+	addrs chan netlink.AddrUpdate
+	errs  chan error // capacity 1: the first error of either
+	done  chan struct{}
+}
+
+func subscribe() (*subscription, error) {
+	s := &subscription{
+		links: make(chan netlink.LinkUpdate, 64),
+		addrs: make(chan netlink.AddrUpdate, 64),
+		errs:  make(chan error, 1),
+		done:  make(chan struct{}),
+	}
+	fail := func(err error) {
+		select {
+		case s.errs <- err:
+		default:
+		}
+	}
+	err := netlink.LinkSubscribeWithOptions(s.links, s.done, netlink.LinkSubscribeOptions{
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to links: %w", err)
+	}
+	err = netlink.AddrSubscribeWithOptions(s.addrs, s.done, netlink.AddrSubscribeOptions{
+		ReceiveBufferSize: netlinkBuffer,
+		ErrorCallback:     fail,
+	})
+	if err != nil {
+		close(s.done)
+		drain(s.links)
+		return nil, fmt.Errorf("subscribe to addresses: %w", err)
+	}
+	return s, nil
+}
+
+// close ends the subscription.
+func (s *subscription) close() {
+	close(s.done)
+	drain(s.links)
+	drain(s.addrs)
+}
+
+// drain reads the remaining messages of a subscription, so that its goroutine is not
+// blocked and ends once done is closed.
 func drain[T any](c <-chan T) {
 	go func() {
 		for range c {
@@ -93,19 +116,19 @@ func drain[T any](c <-chan T) {
 	}()
 }
 
-// A linkTable is what the kernel has said so far.
+// A linkTable has the links and addresses from the kernel's messages.
 type linkTable struct {
 	links     map[int]netlinkLink
-	linkLocal map[int]map[netip.Addr]bool // that are usable, by link
+	linkLocal map[int]map[netip.Addr]bool // usable ones, by link
 }
 
 func newLinkTable() *linkTable {
 	return &linkTable{links: map[int]netlinkLink{}, linkLocal: map[int]map[netip.Addr]bool{}}
 }
 
-// fill takes in what is there. What has changed since the subscriptions began
-// comes again with them. They could list it too, but in a way that the kernel
-// allows CAP_NET_ADMIN alone.
+// fill reads the present state. Changes since the start of the subscriptions come again
+// with them. The subscriptions could list the state too, but with an option that needs
+// CAP_NET_ADMIN.
 func (t *linkTable) fill() error {
 	links, err := netlink.LinkList()
 	if err != nil {
@@ -124,17 +147,17 @@ func (t *linkTable) fill() error {
 	return nil
 }
 
-// A netlinkLink is a Link and what says whether it is enslaved.
+// A netlinkLink is a Link with the properties that decide whether it is enslaved.
 type netlinkLink struct {
 	Link
 	kind   string
 	master int
 }
 
-// link takes in a message about a link.
+// link applies a message about a link.
 func (t *linkTable) link(u netlink.LinkUpdate) {
 	if u.IfInfomsg.Family != unix.AF_UNSPEC {
-		return // about a port of a bridge: it would look as if the link were gone
+		return // about a port of a bridge, not about the link
 	}
 	attrs := u.Link.Attrs()
 	if u.Header.Type == unix.RTM_DELLINK {
@@ -160,7 +183,7 @@ func (t *linkTable) link(u netlink.LinkUpdate) {
 	t.links[attrs.Index] = l
 }
 
-// addr takes in a message about an address.
+// addr applies a message about an address.
 func (t *linkTable) addr(u netlink.AddrUpdate) {
 	addr, ok := netip.AddrFromSlice(u.LinkAddress.IP)
 	if !ok || !addr.Is6() || addr.Is4In6() || !addr.IsLinkLocalUnicast() {

@@ -18,13 +18,13 @@ type document struct {
 	path   string
 	number int    // in the text, from 1
 	before int    // lines of the text before it
-	text   []byte // of the document alone
+	text   []byte // of this document only
 
 	root   *yaml.Node // see node
 	parsed bool
 }
 
-// split returns the documents of a text that have more than comments in them.
+// split returns the documents of a text, without those that have only comments.
 func split(path string, text []byte) []*document {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	var all []*document
@@ -39,7 +39,7 @@ func split(path string, text []byte) []*document {
 	for line := range bytes.Lines(text) {
 		if rest, ok := marker(line, "---"); ok {
 			end()
-			// What follows the marker on its line stays in its column.
+			// Text that follows the marker on its line stays in its column.
 			doc = &document{path: path, before: n, text: append([]byte("   "), rest...)}
 		} else if _, ok := marker(line, "..."); ok {
 			end()
@@ -103,7 +103,7 @@ var unknownAnchor = regexp.MustCompile(`unknown anchor '(.*)' referenced$`)
 
 var tabIndent = regexp.MustCompile(`(?m)^ *\t[ \t]*[^ \t\r\n#]`)
 
-// syntax says why the document is no YAML.
+// syntax returns the finding of why the document is not YAML.
 func (d *document) syntax(err error) Finding {
 	f := d.finding(IDSyntax, "", "invalid YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	if m := errorLine.FindStringSubmatch(err.Error()); m != nil {
@@ -123,14 +123,14 @@ func (d *document) syntax(err error) Finding {
 	return f
 }
 
-// finding returns a mistake at a place.
+// finding returns an error at a place.
 func (d *document) finding(id, at, format string, args ...any) Finding {
 	line, _ := d.find(at)
 	return Finding{Path: d.path, Line: line, Severity: Error, ID: id, Message: fmt.Sprintf(format, args...)}
 }
 
-// node returns the root, nil if the document is no YAML. Most documents are
-// right, and need no lines.
+// node returns the root, nil if the document is not YAML. It is parsed when a line is
+// first needed: most documents have no mistakes and need none.
 func (d *document) node() *yaml.Node {
 	if !d.parsed {
 		d.parsed = true
@@ -142,8 +142,9 @@ func (d *document) node() *yaml.Node {
 	return d.root
 }
 
-// find returns the line of the value at a path such as items[2].metadata.name,
-// and the value; the line of what is there of the path, and nil, if it is not.
+// find returns the value at a path such as items[2].metadata.name, and its line. If the
+// value does not exist, find returns nil and the line of the longest part of the path
+// that exists.
 func (d *document) find(path string) (line int, value *yaml.Node) {
 	n := d.node()
 	if n == nil {
@@ -160,8 +161,8 @@ func (d *document) find(path string) (line int, value *yaml.Node) {
 	return d.before + line, n
 }
 
-// step returns what a node contains at the beginning of a path, the line that
-// it begins on, and the rest of the path.
+// step returns the child of a node at the beginning of a path, the line on which it
+// begins, and the rest of the path.
 func step(n *yaml.Node, path string) (next *yaml.Node, line int, rest string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -178,8 +179,8 @@ func step(n *yaml.Node, path string) (next *yaml.Node, line int, rest string) {
 	return nil, 0, ""
 }
 
-// member returns the entry of a mapping whose key a path begins with: the
-// longest, since keys may have dots in them.
+// member returns the entry of a mapping with the key at the beginning of a path. Keys
+// may have dots in them: the longest key counts.
 func member(n *yaml.Node, path string) (next *yaml.Node, line int, rest string) {
 	best := -1
 	for i := 0; i+1 < len(n.Content); i += 2 {

@@ -9,48 +9,47 @@ import (
 	"strings"
 )
 
-// A Severity says what a Finding is worth.
+// A Severity says how serious a Finding is.
 type Severity string
 
 // The Severities.
 const (
-	Error   Severity = "error"   // the API server or Herald refuses it
-	Warning Severity = "warning" // it is valid, and probably not meant
+	Error   Severity = "error"   // the API server or Herald rejects it
+	Warning Severity = "warning" // it is valid, but probably not intended
 	Note    Severity = "note"    // it is valid, and worth a look
 )
 
-// IDs of Findings about texts and objects as such. Each is a word that programs
-// may compare.
+// IDs of Findings about texts and objects in general. Programs may compare them.
 const (
-	IDSyntax    = "Syntax"        // the text is no YAML
+	IDSyntax    = "Syntax"        // the text is not YAML
 	IDMetadata  = "Metadata"      // the metadata does not decode
-	IDKind      = "UnknownKind"   // there is no such kind, or not in this version
-	IDDuplicate = "Duplicate"     // an object or a key is there twice
+	IDKind      = "UnknownKind"   // the kind does not exist, or not in this version
+	IDDuplicate = "Duplicate"     // an object or a key exists twice
 	IDField     = "Field"         // a field does not decode
 	IDNamespace = "Namespace"     // the object's namespace is not the one that is read
 	IDEmpty     = "Empty"         // there is no object
-	IDNotRead   = "NotRead"       // the object is none that Herald reads
+	IDNotRead   = "NotRead"       // Herald does not read the object
 	IDConfigMap = "ConfigMapName" // the ConfigMap's name is not the one that is read
-	IDUnlikely  = "Unlikely"      // it is valid, and probably not meant
+	IDUnlikely  = "Unlikely"      // it is valid, but probably not intended
 )
 
-// A Finding is what is to be said of a place in a text.
+// A Finding is a remark about a place in a text.
 type Finding struct {
-	Path     string   `json:"path"`             // of the file, "-" for standard input, "cluster" for the API server
-	Line     int      `json:"line,omitempty"`   // from 1; 0: not known
-	Severity Severity `json:"severity"`         //
-	ID       string   `json:"id"`               // what kind of finding it is, one word
+	Path     string   `json:"path"`           // of the file, "-" for standard input, "cluster" for the API server
+	Line     int      `json:"line,omitempty"` // from 1; 0: not known
+	Severity Severity `json:"severity"`
+	ID       string   `json:"id"`               // the kind of finding, in one word
 	Object   string   `json:"object,omitempty"` // "IPAddressPool/wan"
 	Field    string   `json:"field,omitempty"`  // "spec.addresses[0]"
 	Message  string   `json:"message"`
 }
 
-// plain are the IDs that a field makes plain.
+// plain are the IDs that are left out of the text if there is a field.
 var plain = []string{IDMetadata, IDKind, IDField, IDNamespace}
 
 // String returns "file.yaml:3: warning: IPAddressPool/wan: spec.addresses: …".
-// An error goes without its severity, but with its ID after the object, unless the
-// field says as much: "file.yaml:3: IPAddressPool/wan: Conflict: …".
+// An error has no severity in its text, but its ID after the object, unless the field is
+// enough: "file.yaml:3: IPAddressPool/wan: Conflict: …".
 func (f Finding) String() string {
 	var b strings.Builder
 	b.WriteString(f.Path)
@@ -73,8 +72,8 @@ func (f Finding) String() string {
 	return b.String()
 }
 
-// Sort orders findings by their files, in the order of paths and those of other
-// files last, and by lines.
+// Sort sorts findings by files and lines. Files are in the order of paths, other files
+// last.
 func Sort(findings []Finding, paths []string) {
 	place := func(f Finding) int {
 		if i := slices.Index(paths, f.Path); i >= 0 {

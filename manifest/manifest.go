@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifest reads texts of Kubernetes objects as kubectl takes them, and
-// knows on which line of a text each value is.
+// Package manifest reads texts of Kubernetes objects as kubectl does, and finds the line
+// of each value.
 package manifest
 
 import (
@@ -17,22 +17,21 @@ import (
 	kjson "sigs.k8s.io/json"
 )
 
-// An Object is an object of Kubernetes, as far as every kind has the same
-// members. A member of the wrong type has the text that was written, and one of
-// the Mistakes says so.
+// An Object is an object of Kubernetes with the members that every kind has. A member of
+// the wrong type holds the text as it was written, and one of the Mistakes reports it.
 type Object struct {
 	Path                string // of the file
 	APIVersion, Kind    string
-	Namespace, Name     string // empty: not said
+	Namespace, Name     string // empty: not set
 	Labels, Annotations map[string]string
 	Mistakes            []Finding // about the members above
 
 	doc  *document
-	at   string // where it is in doc; empty: it is all of doc
+	at   string // its path in doc; empty: it is all of doc
 	json []byte
 }
 
-// ID returns "IPAddressPool/wan", or what there is of it.
+// ID returns "IPAddressPool/wan", or the part of it that is set.
 func (o *Object) ID() string { return strings.Trim(o.Kind+"/"+o.Name, "/") }
 
 // Group returns the API group, empty for the core.
@@ -44,18 +43,17 @@ func (o *Object) Group() string {
 	return group
 }
 
-// Bare reports whether o is no object at all: it says neither its kind nor its
-// API version.
+// Bare reports whether o is not an object: it has neither a kind nor an API version.
 func (o *Object) Bare() bool { return o.APIVersion == "" && o.Kind == "" }
 
-// Line returns the line of a field such as spec.addresses[0], or of what is
-// there of the path to it. The empty field is the object itself.
+// Line returns the line of a field such as spec.addresses[0], or of the longest part of
+// its path that exists. The empty field is the object itself.
 func (o *Object) Line(field string) int {
 	line, _ := o.doc.find(join(o.at, field))
 	return line
 }
 
-// Finding returns what is to be said of a field of o.
+// Finding returns a finding about a field of o.
 func (o *Object) Finding(severity Severity, id, field, format string, args ...any) Finding {
 	return Finding{
 		Path: o.Path, Line: o.Line(field), Severity: severity, ID: id,
@@ -63,7 +61,7 @@ func (o *Object) Finding(severity Severity, id, field, format string, args ...an
 	}
 }
 
-// Member returns a member of the object as JSON, nil if it is not there.
+// Member returns a member of the object as JSON, nil if it does not exist.
 func (o *Object) Member(name string) json.RawMessage { return members(o.json)[name] }
 
 // Map returns the members of a member that is an object, as JSON.
@@ -72,12 +70,12 @@ func (o *Object) Map(name string) map[string]json.RawMessage { return members(o.
 // Members returns the names of the members, sorted.
 func (o *Object) Members() []string { return slices.Sorted(maps.Keys(members(o.json))) }
 
-// Content returns the object as the API server decodes it, with those members
-// put right that Mistakes are about. It belongs to the caller.
+// Content returns the object as the API server decodes it, with corrected values for the
+// members that have Mistakes. The caller may change it.
 func (o *Object) Content() map[string]any {
 	var content map[string]any
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(o.json, &content); err != nil {
-		return nil // it was JSON before
+		return nil // not possible: it was JSON before
 	}
 	content["apiVersion"], content["kind"] = o.APIVersion, o.Kind
 	metadata, ok := content["metadata"].(map[string]any)
@@ -102,9 +100,8 @@ func (o *Object) Content() map[string]any {
 	return content
 }
 
-// Decode fills into, a pointer to a struct of the object's kind, as the API
-// server does: names of fields must agree in case, too. It returns the paths of
-// fields that the kind does not have.
+// Decode decodes the object into a struct of its kind, as the API server does: names of
+// fields are case-sensitive. It returns the paths of fields that the kind does not have.
 func (o *Object) Decode(into any) (unknown []string, err error) {
 	b := o.json
 	if len(o.Mistakes) > 0 {
@@ -122,8 +119,8 @@ func (o *Object) Decode(into any) (unknown []string, err error) {
 	return unknown, err
 }
 
-// Text returns a member of a map of strings that may be of another type by
-// mistake, such as a Secret's data. ok is false if it is not there.
+// Text returns a member of a map of strings, such as a Secret's data. A member of
+// another type is a mistake. ok is false if the member does not exist.
 func (o *Object) Text(member, key string) (text string, mistake *Finding, ok bool) {
 	raw, ok := members(members(o.json)[member])[key]
 	if !ok || string(raw) == "null" {
@@ -133,9 +130,8 @@ func (o *Object) Text(member, key string) (text string, mistake *Finding, ok boo
 	return text, mistake, true
 }
 
-// Block returns which lines of the file the lines of a string are on, both from
-// 1. Where lines were joined or escaped there is no telling, and all are on the
-// line of the string.
+// Block returns a function from a line of a string to the line of the file, both from
+// 1. If the string's lines were joined or escaped, it returns the line of the string.
 func (o *Object) Block(field string) func(line int) int {
 	start, node := o.doc.find(join(o.at, field))
 	if node == nil || node.Style&yaml.LiteralStyle == 0 {
@@ -145,8 +141,8 @@ func (o *Object) Block(field string) func(line int) int {
 	return func(line int) int { return first + line }
 }
 
-// Read returns the objects of a text, those of lists one by one, and what keeps
-// it from being read. A mistake in one document harms no other.
+// Read returns the objects of a text, with the items of lists one by one, and its
+// mistakes. A mistake in one document does not affect the others.
 func Read(path string, text []byte) (objects []*Object, mistakes []Finding) {
 	for _, doc := range split(path, text) {
 		b, wrong := doc.convert()
@@ -167,8 +163,8 @@ func Read(path string, text []byte) (objects []*Object, mistakes []Finding) {
 	return objects, mistakes
 }
 
-// objects returns the object at a place in a document, or those of a list, whose
-// items need not say what they are.
+// objects returns the object at a place in a document, or the items of a list. Items
+// need neither kind nor API version.
 func (d *document) objects(b []byte, at, apiVersion, kind string) (all []*Object, mistakes []Finding) {
 	o := &Object{Path: d.path, doc: d, at: at, json: b}
 	all = []*Object{o}
@@ -191,8 +187,8 @@ func (d *document) objects(b []byte, at, apiVersion, kind string) (all []*Object
 	return all, mistakes
 }
 
-// read fills what every kind has. An item of a list is of the list's kind unless
-// it says another.
+// read decodes the members that every kind has. An item of a list is of the list's kind
+// unless it has its own.
 func (o *Object) read(apiVersion, kind string) {
 	all := members(o.json)
 	if _, ok := all["kind"]; !ok {
@@ -257,8 +253,8 @@ func (o *Object) texts(raw json.RawMessage, field string) map[string]string {
 	return out
 }
 
-// text returns a value that must be a string: what was written for it, if it is
-// another scalar. Null is as the API server takes it, the empty string.
+// text returns a value that must be a string. For another scalar it returns the text as
+// it was written. Null is the empty string, as for the API server.
 func (o *Object) text(raw json.RawMessage, field string) (string, *Finding) {
 	var s string
 	if err := json.Unmarshal(raw, &s); err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/heraldlb/herald/manifest"
 )
 
-// described returns what there is to see of objects: where each begins, its
-// identity and its mistakes.
+// described returns a description of objects: where each begins, its identity and its
+// mistakes.
 func described(objects []*manifest.Object, mistakes []manifest.Finding) []string {
 	var out []string
 	for _, m := range mistakes {
@@ -132,7 +132,7 @@ kind: List
 	}
 }
 
-// What was probably meant is what there is to decode.
+// Content has the values that were probably intended.
 func TestObjectContent(t *testing.T) {
 	objects, _ := manifest.Read("f", []byte("kind: A\nmetadata: {name: 7, labels: {a: 1, b: x}}\nspec: {count: 3, Name: b}\n"))
 	want := map[string]any{

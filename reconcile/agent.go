@@ -49,7 +49,10 @@ type Routers interface {
 
 // Layer2 answers for addresses on the node's own network.
 type Layer2 interface {
-	// Neighborhood returns what is known of the network.
+	// SetNodes replaces the nodes of the cluster, where other agents are. It must not
+	// block.
+	SetNodes(nodes []*cluster.Node)
+	// Neighborhood returns what is known of the network. It changes nothing.
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers []handover.Answer)
@@ -72,6 +75,9 @@ type Neighborhood struct {
 	Leaving   bool         // this agent stops
 	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
+
+	AnsweredOn  func(netip.Addr) []string // on which interfaces; nil: on none
+	ClaimsUntil time.Time                 // when the first of the Claims is too old to count; zero: there is none
 }
 
 // A Conflict is a host, none of ours, that has an address of a Service.
@@ -120,6 +126,7 @@ type AgentOptions struct {
 	NodeEvents func(cluster.Event)                   // optional: tells of this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
 	State      StateWriter                           // optional: told whether all is in force here
+	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
 }
 
@@ -176,12 +183,17 @@ func (a *Agent) pass() {
 		return
 	}
 	s.Config = a.loader.Loaded.Config
-	if s.Config != nil && a.unsettled(s, start) {
-		return
-	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
+	var seen Seen
 	if s.Config != nil {
-		a.announce(s, start, &r)
+		around := a.around(s)
+		if a.unsettled(s, around, start) {
+			return
+		}
+		seen = a.announce(s, around, start, &r)
+	}
+	if a.opts.Statuses != nil {
+		a.opts.Statuses.Set(seen.ServiceStatuses)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
@@ -193,15 +205,20 @@ func (a *Agent) pass() {
 	a.opts.Reporter.Set(r)
 }
 
-// announce decides, and hands over what follows.
-func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
+// around returns the Neighborhood that belongs to a snapshot.
+func (a *Agent) around(s cluster.Snapshot) Neighborhood {
+	if a.opts.Layer2 == nil {
+		return Neighborhood{Membership: announce.Membership{Disabled: true}}
+	}
+	a.opts.Layer2.SetNodes(s.Nodes)
+	return a.opts.Layer2.Neighborhood()
+}
+
+// announce decides, hands over what follows, and returns what may be seen of it.
+func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) Seen {
 	opts := a.opts.Announce
 	a.index = a.index.Of(s.Config)
 	opts.Index = a.index
-	around := Neighborhood{Membership: announce.Membership{Disabled: true}}
-	if a.opts.Layer2 != nil {
-		around = a.opts.Layer2.Neighborhood()
-	}
 	a.node = a.node.next(s.Nodes, a.opts.Node, now)
 	n := a.node.last
 	opts.Gone = a.node.gone(now)
@@ -234,7 +251,7 @@ func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
 	r.Error = a.apply(out.BGP)
 	a.hold.handed = r.Error == "" && !n.Drain.IsZero()
 	next := out.Next
-	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now)} {
+	for _, t := range []time.Time{held.look, overdueAt, keptUntil, a.node.until(now), around.ClaimsUntil} {
 		next = wake.Earlier(next, t)
 	}
 	if a.opts.Events != nil && a.passed {
@@ -248,6 +265,10 @@ func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
 	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
+	return Seen{
+		Node: a.opts.Node, Decisions: out.Decisions, Peers: desired.Peers,
+		SentTo: a.opts.Routers.SentTo, Answered: around.Answered, AnsweredOn: around.AnsweredOn,
+	}
 }
 
 // sent reports whether routers were sent all these routes.

@@ -46,10 +46,11 @@ func (s *street) Set([]byte) {}
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set([]handover.Answer) {}
-func (lane) Ask(bool)              {}
-func (lane) Tell([]announce.Sent)  {}
-func (lane) Alone(int)             {}
+func (lane) Set([]handover.Answer)    {}
+func (lane) Ask(bool)                 {}
+func (lane) Tell([]announce.Sent)     {}
+func (lane) Alone(int)                {}
+func (lane) SetNodes([]*cluster.Node) {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()

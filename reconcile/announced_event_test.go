@@ -180,7 +180,7 @@ func TestAnnouncedUnable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := services("a")[0]
-				s := newStageWith(t, reconcile.ControllerOptions{Resources: shelf{&scene{}}}, unread, a)
+				s := newStageWith(t, reconcile.ControllerOptions{Agents: lacking{"eth9"}}, unread, a)
 				defer s.stop()
 				r := poolResources("198.51.100.0/24")
 				for i, o := range test.objects {

@@ -13,9 +13,9 @@ import (
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 // A Cluster says what the cluster looks like now, without a configuration, and
@@ -45,26 +45,6 @@ type Reporter interface {
 	Set(r status.Report)
 }
 
-// A ResourceStatus is what the controller has to say of MetalLB's resources.
-type ResourceStatus struct {
-	Verdicts []config.Verdict // in the order of their IDs
-	Pools    []status.Pool
-	Version  string             // of the resources that the controller uses
-	Refs     map[config.ID]Refs // of those that refer to something; nil: it is not known yet
-	Protect  bool               // a pool that is deleted stays until no Service has an address of it
-}
-
-// A ResourceWriter makes the status of resources say what became of them.
-type ResourceWriter interface {
-	// Set replaces what there is to say. It must not block.
-	Set(s ResourceStatus)
-	// Run writes until the context is canceled, and nothing after that.
-	Run(ctx context.Context) error
-	// Nowhere reports whether all nodes say that they lack an interface, one that an
-	// L2Advertisement names. It must not block.
-	Nowhere(iface string) bool
-}
-
 // ControllerOptions are what a Controller works with.
 type ControllerOptions struct {
 	Worker       *Worker                               // required: woken by whatever changes
@@ -75,7 +55,8 @@ type ControllerOptions struct {
 	Logger       *slog.Logger                          // required
 	ConfigEvents func(cluster.Event)                   // optional: tells of a text that is refused, and when one is accepted again
 	Events       func(*cluster.Service, cluster.Event) // optional: tells of Services that are not written at the moment
-	Resources    ResourceWriter                        // optional: told what became of resources
+	Resources    ResourceWriter                        // optional: publishes what became of resources
+	Agents       AgentStates                           // optional: what agents report of the configuration and of their sessions
 	State        StateWriter                           // optional: told whether all is in force
 	Announced    Announcements                         // optional: what nodes announce; nil: Services say of it only what the configuration tells
 	Assign       assign.Options                        // optional; Now is set for each pass
@@ -112,6 +93,9 @@ func (c *Controller) Lead(ctx context.Context) error {
 	if c.opts.Resources != nil {
 		g.Go(func() error { return c.opts.Resources.Run(ctx) })
 	}
+	if c.opts.Agents != nil {
+		g.Go(func() error { return c.opts.Agents.Run(ctx) })
+	}
 	if c.opts.State != nil {
 		g.Go(func() error { return c.opts.State.Run(ctx) })
 	}
@@ -137,6 +121,8 @@ type term struct {
 	announced announced
 	told      cluster.Event // about the configuration, last; zero: nothing is wrong with it
 	overlaps  overlaps
+	fleet     Fleet
+	resources ResourceJudge
 	timer     *time.Timer
 	clashes   map[status.Clash]bool // of the last pass
 
@@ -171,15 +157,25 @@ func (c *Controller) pass(t *term) {
 		opts.Now = start
 		plan := assign.Assign(s, t.allocator, opts)
 		plan = t.configure(plan, s, l.Err, opts.Class, start)
+		in := c.hear(t, versionOf(l), &plan, start)
 		a, read := c.announced()
 		if read {
-			if c.opts.Resources != nil {
-				a.Nowhere = c.opts.Resources.Nowhere
+			if in.Heard {
+				a.Sessions, a.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere
 			}
 			plan = t.announced.complete(plan, s, a, opts.Class, start)
 			for _, text := range t.overlaps.next(s, a) {
 				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
 			}
+		}
+		if c.opts.Resources != nil {
+			in.Verdicts, in.Pools = l.Verdicts, plan.Pools
+			if read {
+				in.Refs = resolveRefs(l.Verdicts, a.Reach)
+			}
+			resources, next := t.resources.Next(in, start)
+			c.opts.Resources.Set(resources)
+			plan.Next = wake.Earlier(plan.Next, next)
 		}
 		t.again(c.opts.Worker, plan.Next)
 		c.opts.Writer.Set(plan.Updates)
@@ -188,13 +184,6 @@ func (c *Controller) pass(t *term) {
 			for _, e := range plan.Events {
 				c.opts.Events(e.Service, e.Event)
 			}
-		}
-		if c.opts.Resources != nil {
-			rs := ResourceStatus{Verdicts: l.Verdicts, Pools: plan.Pools, Version: versionOf(l), Protect: c.opts.Protect != nil}
-			if read {
-				rs.Refs = resolveRefs(l.Verdicts, a.Reach)
-			}
-			c.opts.Resources.Set(rs)
 		}
 		if c.opts.State != nil {
 			c.opts.State.Set(controllerState(l))
@@ -206,6 +195,29 @@ func (c *Controller) pass(t *term) {
 	}
 	r.Took = time.Since(start)
 	c.opts.Reporter.Set(r)
+}
+
+// hear takes in what agents report, as far as it is about a version of the
+// configuration.
+func (c *Controller) hear(t *term, version string, plan *assign.Plan, now time.Time) ResourceInput {
+	in := ResourceInput{Protect: c.opts.Protect != nil}
+	if c.opts.Resources != nil {
+		in.Published = c.opts.Resources.Published
+	}
+	if c.opts.Agents == nil {
+		return in
+	}
+	var states []AgentState
+	states, in.Heard = c.opts.Agents.States()
+	t.fleet.Set(states)
+	if !in.Heard {
+		return in
+	}
+	var next time.Time
+	in.Rollout, next = t.fleet.Rollout(version, now)
+	in.Sessions = t.fleet.SessionsByPeer()
+	plan.Next = wake.Earlier(plan.Next, next)
+	return in
 }
 
 // announced returns what nodes announce, and whether that is known.

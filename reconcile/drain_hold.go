@@ -110,13 +110,13 @@ func (a *Agent) tellUnknown(n cluster.Node) {
 // unsettled reports whether this agent, which has just started, should leave FRR as
 // it is for a moment: on a node that was drained long ago it would announce again
 // what others do, until it knows of them, and what they have sent.
-func (a *Agent) unsettled(s cluster.Snapshot, now time.Time) bool {
+func (a *Agent) unsettled(s cluster.Snapshot, around Neighborhood, now time.Time) bool {
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
 	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.Expired(now) {
 		return false
 	}
 	a.opts.Layer2.Ask(true)
-	if a.opts.Layer2.Neighborhood().AllAnswered(n.Name) {
+	if around.AllAnswered(n.Name) {
 		return false
 	}
 	if a.started.IsZero() {

@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
 )
@@ -44,6 +45,8 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 }
 
 func (*network) Set([]handover.Answer) {}
+
+func (*network) SetNodes([]*cluster.Node) {}
 
 // Ask has the others answer a moment later.
 func (n *network) Ask(on bool) {
@@ -267,7 +270,7 @@ func TestAgentUnknownAnnotation(t *testing.T) {
 		} {
 			w.change(func() {
 				w.set(cluster.Drain{})
-				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+				w.snapshot.Nodes[0] = object.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
 					Name: "n1", Annotations: map[string]string{step.key: "now"},
 				}})
 			})
@@ -289,7 +292,7 @@ func TestAgentDrainInvalid(t *testing.T) {
 		annotate := func(value string) {
 			w.change(func() {
 				w.set(cluster.Drain{})
-				w.snapshot.Nodes[0] = reconcile.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
+				w.snapshot.Nodes[0] = object.FromNode(&corev1.Node{ObjectMeta: metav1.ObjectMeta{
 					Name: "n1", Annotations: map[string]string{cluster.AnnotationDrain: value},
 				}})
 			})

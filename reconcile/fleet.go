@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,62 +18,100 @@ import (
 // Reasons of the condition Programmed of a resource.
 const (
 	ReasonProgrammed  = "Programmed"  // the version is in force
-	ReasonPending     = "Pending"     // agents are on their way to it
+	ReasonPending     = "Pending"     // agents are applying it
 	ReasonDataPlane   = "DataPlane"   // FRR on some node does not take what follows from it
 	ReasonNodeError   = "NodeError"   // some node cannot have it beside others
 	ReasonNotAccepted = "NotAccepted" // it is refused
 )
 
-// agentSilence is how long an agent may run an older configuration without saying
-// a word. After that nobody waits for it: its node may be gone.
+// agentSilence is how long an agent may run an older configuration and report nothing
+// new. After that nobody waits for it: its node may be gone.
 const agentSilence = 30 * time.Second
 
-// A Fleet is what agents say of the configuration, node by node. It is not safe
-// for concurrent use.
+// An AgentState is what the agent of a node reports in its ConfigurationState.
+type AgentState struct {
+	Node string
+	State
+	Since time.Time // it has reported the same
+}
+
+// AgentStates have what agents report.
+type AgentStates interface {
+	// States returns what each agent reports, in the order of the nodes, and whether
+	// that was read. It returns the same slice until something changes. It must not
+	// block.
+	States() (states []AgentState, read bool)
+	// Run reads until the context is canceled.
+	Run(ctx context.Context) error
+}
+
+// A Fleet is what agents report, and what a controller remembers of it from pass to
+// pass. It is not safe for concurrent use.
 type Fleet struct {
 	agents map[string]*fleetAgent
+	last   []AgentState // what Set was given
+
+	// What follows from that; zero: it is to be made.
+	rollout  *Rollout
+	version  string    // of rollout
+	due      time.Time // when time alone changes rollout; zero: never
+	sessions NodeSessions
+	byPeer   map[string]PeerSessions
 }
 
 type fleetAgent struct {
 	State
-	heard  time.Time // when it said so
-	behind time.Time // since when it has said nothing of the version that the controller uses; zero: it has
+	since  time.Time // it has reported the same
+	behind time.Time // since when it has not reported the version that the controller uses; zero: it has
 }
 
-// Hear takes in what the agent of a node says, and reports whether that is news.
-func (f *Fleet) Hear(node string, s State, now time.Time) bool {
+// Set replaces what agents report.
+func (f *Fleet) Set(states []AgentState) {
+	if len(states) == len(f.last) && (len(states) == 0 || &states[0] == &f.last[0]) {
+		return
+	}
+	f.last = states
+	there := make(map[string]bool, len(states))
+	for _, s := range states {
+		there[s.Node] = true
+		f.Hear(s.Node, s.State, s.Since)
+	}
+	f.Keep(func(node string) bool { return there[node] })
+}
+
+// Hear takes in what the agent of a node reports since a time, and reports whether
+// that is news.
+func (f *Fleet) Hear(node string, s State, since time.Time) bool {
 	old := f.agents[node]
-	switch {
-	case old == nil:
+	if old == nil {
 		if f.agents == nil {
 			f.agents = map[string]*fleetAgent{}
 		}
-		f.agents[node] = &fleetAgent{State: s, heard: now}
-	case old.State.Equal(s):
+		old = &fleetAgent{}
+		f.agents[node] = old
+	} else if old.State.Equal(s) {
 		return false
-	default:
-		old.State, old.heard = s, now
 	}
+	if !sameSessions(old.Sessions, s.Sessions) {
+		f.sessions = nil
+	}
+	f.rollout, old.State, old.since = nil, s, since
 	return true
-}
-
-// Lacking returns which interfaces the agent of a node says that it lacks.
-func (f *Fleet) Lacking(node string) []string {
-	if a := f.agents[node]; a != nil {
-		return a.State.Lacking
-	}
-	return nil
 }
 
 // Keep forgets the agents of other nodes, and reports whether there were any.
 func (f *Fleet) Keep(on func(node string) bool) bool {
 	before := len(f.agents)
 	maps.DeleteFunc(f.agents, func(node string, _ *fleetAgent) bool { return !on(node) })
-	return len(f.agents) != before
+	if len(f.agents) == before {
+		return false
+	}
+	f.rollout, f.sessions = nil, nil
+	return true
 }
 
-// A Progressed is how far a Fleet is with the configuration that the controller uses.
-type Progressed struct {
+// A Rollout is how far agents are with a version of the configuration.
+type Rollout struct {
 	done    []string          // nodes where it is in force
 	errors  map[string]string // by resource: on which of these it is not, and why
 	failed  []string          // nodes with trouble, and which
@@ -81,17 +120,30 @@ type Progressed struct {
 	lacking map[string]int    // by interface: how many of the nodes that are not silent lack it
 }
 
-// Nowhere reports whether all nodes say that they lack an interface.
-func (p Progressed) Nowhere(iface string) bool {
-	all := len(p.done) + len(p.failed) + len(p.waiting)
-	return all > 0 && p.lacking[iface] == all
+// Nowhere reports whether all nodes report that they lack an interface.
+func (r Rollout) Nowhere(iface string) bool {
+	all := len(r.done) + len(r.failed) + len(r.waiting)
+	return all > 0 && r.lacking[iface] == all
 }
 
-// Progress returns how far all are with a version of the configuration, and how long
-// it takes until somebody counts as silent; 0: nobody is waited for.
-func (f *Fleet) Progress(version string, now time.Time) (p Progressed, wait time.Duration) {
+// Rollout returns how far all are with a version of the configuration, and when that
+// changes though nobody reports anything; zero: never.
+func (f *Fleet) Rollout(version string, now time.Time) (Rollout, time.Time) {
+	if f.rollout == nil || f.version != version || !f.due.IsZero() && !now.Before(f.due) {
+		r, wait := f.newRollout(version, now)
+		f.rollout, f.version, f.due = &r, version, time.Time{}
+		if wait > 0 {
+			f.due = now.Add(wait)
+		}
+	}
+	return *f.rollout, f.due
+}
+
+// newRollout returns the same, and how long it takes until an agent counts as
+// silent; 0: nobody is waited for.
+func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.Duration) {
 	errors := map[string][]string{}
-	p.lacking = map[string]int{}
+	r.lacking = map[string]int{}
 	for _, node := range slices.Sorted(maps.Keys(f.agents)) {
 		a := f.agents[node]
 		failed := a.Version != version && a.Failure != "" && a.Failed == version
@@ -102,38 +154,38 @@ func (f *Fleet) Progress(version string, now time.Time) (p Progressed, wait time
 			a.behind = now
 		}
 		since := a.behind
-		if since.Before(a.heard) {
-			since = a.heard
+		if since.Before(a.since) {
+			since = a.since
 		}
 		left := agentSilence - now.Sub(since)
 		if failed || a.behind.IsZero() || left > 0 {
 			for _, name := range a.Lacking {
-				p.lacking[name]++
+				r.lacking[name]++
 			}
 		}
 		switch {
 		case failed:
-			p.failed = append(p.failed, node+": "+a.Failure)
+			r.failed = append(r.failed, node+": "+a.Failure)
 		case a.behind.IsZero():
-			p.done = append(p.done, node)
+			r.done = append(r.done, node)
 			for _, e := range a.Errors {
 				id, why, _ := strings.Cut(e, ": ")
 				errors[id] = append(errors[id], node+": "+why)
 			}
 		case left <= 0:
-			p.silent = append(p.silent, node)
+			r.silent = append(r.silent, node)
 		default:
-			p.waiting = append(p.waiting, node)
+			r.waiting = append(r.waiting, node)
 			if wait = cmp.Or(wait, left); left < wait {
 				wait = left
 			}
 		}
 	}
-	p.errors = map[string]string{}
+	r.errors = map[string]string{}
 	for id, all := range errors {
-		p.errors[id] = clipList(all, "; ")
+		r.errors[id] = clipList(all, "; ")
 	}
-	return p, wait
+	return r, wait
 }
 
 // A Programmed says whether a version of a resource is in force everywhere.
@@ -143,11 +195,10 @@ type Programmed struct {
 	Message string
 }
 
-// Of judges the newest version of a resource, given what was said of the same
-// version before; nil: nothing was. While agents are on their way that stays, and
-// what was in force stays so where a newer configuration has trouble: what it
-// differs in is to blame.
-func (p Progressed) Of(v config.Verdict, before *Programmed) Programmed {
+// Programmed judges the newest version of a resource, given the judgement of the same
+// version before; nil: there was none. It keeps the previous judgement while agents
+// are still applying. It keeps True when a newer configuration fails elsewhere.
+func (r Rollout) Programmed(v config.Verdict, before *Programmed) Programmed {
 	if !v.Accepted {
 		return Programmed{Reason: ReasonNotAccepted, Message: v.Message}
 	}
@@ -155,22 +206,22 @@ func (p Progressed) Of(v config.Verdict, before *Programmed) Programmed {
 		before = nil
 	}
 	wasInForce := before != nil && before.True
-	why := p.errors[v.ID.String()]
+	why := r.errors[v.ID.String()]
 	switch {
-	case len(p.waiting) > 0 || len(p.done)+len(p.failed) == 0:
+	case len(r.waiting) > 0 || len(r.done)+len(r.failed) == 0:
 		if before != nil {
 			return *before
 		}
 		return Programmed{Reason: ReasonPending, Message: "the agents have not all said yet that it is in force"}
 	case why != "":
 		return Programmed{Reason: ReasonNodeError, Message: why}
-	case wasInForce && len(p.failed)+len(p.silent) > 0:
+	case wasInForce && len(r.failed)+len(r.silent) > 0:
 		return *before
-	case len(p.failed) > 0:
-		return Programmed{Reason: ReasonDataPlane, Message: clipList(p.failed, "; ")}
-	case len(p.silent) > 0:
+	case len(r.failed) > 0:
+		return Programmed{Reason: ReasonDataPlane, Message: clipList(r.failed, "; ")}
+	case len(r.silent) > 0:
 		return Programmed{True: true, Reason: ReasonProgrammed, Message: fmt.Sprintf(
-			"in force on all nodes but those whose agents do not say so: %s", clipList(p.silent, ", "))}
+			"in force on all nodes but those whose agents do not say so: %s", clipList(r.silent, ", "))}
 	}
 	return Programmed{True: true, Reason: ReasonProgrammed, Message: "in force on all nodes"}
 }

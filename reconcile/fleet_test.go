@@ -94,8 +94,8 @@ func TestFleet(t *testing.T) {
 		if s.isNew {
 			said = nil
 		}
-		progress, _ := fleet.Progress(s.version, now)
-		p := progress.Of(verdict, said)
+		rollout, _ := fleet.Rollout(s.version, now)
+		p := rollout.Programmed(verdict, said)
 		said = &p
 		got := p.Reason + " " + p.Message
 		if p.True {
@@ -115,7 +115,12 @@ func TestFleetWait(t *testing.T) {
 	var fleet reconcile.Fleet
 	wait := func(what string, want time.Duration) {
 		t.Helper()
-		if _, got := fleet.Progress("2", now); got != want {
+		_, next := fleet.Rollout("2", now)
+		got := next.Sub(now)
+		if next.IsZero() {
+			got = 0
+		}
+		if got != want {
 			t.Errorf("%s: %v to wait, want %v", what, got, want)
 		}
 	}
@@ -140,11 +145,11 @@ func TestFleetMany(t *testing.T) {
 	for _, node := range strings.Fields("n7 n6 n5 n4 n3 n2 n1") {
 		fleet.Hear(node, inForce("2", "BGPPeer/tor: bad"), time.Time{})
 	}
-	progress, _ := fleet.Progress("2", time.Time{})
-	if got, want := progress.Of(peerVerdict("tor"), nil).Message, "n1: bad; n2: bad; n3: bad; n4: bad; n5: bad and 2 more"; got != want {
+	rollout, _ := fleet.Rollout("2", time.Time{})
+	if got, want := rollout.Programmed(peerVerdict("tor"), nil).Message, "n1: bad; n2: bad; n3: bad; n4: bad; n5: bad and 2 more"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got := progress.Of(peerVerdict("spine"), nil); !got.True {
+	if got := rollout.Programmed(peerVerdict("spine"), nil); !got.True {
 		t.Errorf("of a peer that is in force: %+v", got)
 	}
 }

@@ -46,7 +46,7 @@ type scene struct {
 	rechecked []netip.Prefix // that the agent had looked at again
 	looked    time.Time      // when the last look at all was begun
 
-	refs map[config.ID]reconcile.Refs // what was said of resources
+	resources map[config.ID]reconcile.ResourceStatus // what was said of resources
 }
 
 func (w *scene) Snapshot() (cluster.Snapshot, bool) {

@@ -18,7 +18,7 @@ import (
 // takes it from its owner, or is not reached.
 func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Service) []string {
 	pools := announce.NewIndex(cfg)
-	node, pod, cluster := map[string]string{}, map[string]string{}, map[string]string{} // by pool
+	node, pod, service := map[string]string{}, map[string]string{}, map[string]string{} // by pool
 	note := func(in map[string]string, addr netip.Addr, format string, args ...any) {
 		p := pools.Pool(addr)
 		if p == nil {
@@ -44,14 +44,14 @@ func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Ser
 	}
 	for _, svc := range services {
 		for _, a := range svc.ClusterIPs {
-			if !slices.Contains(supposed, a) {
-				note(cluster, a, "the cluster IP of Service %s", svc)
+			if !slices.Contains(cluster.SupposedClusterIPs, a) {
+				note(service, a, "the cluster IP of Service %s", svc)
 			}
 		}
 	}
 	var out []string
 	for _, p := range cfg.Pools {
-		for _, in := range []map[string]string{node, pod, cluster} {
+		for _, in := range []map[string]string{node, pod, service} {
 			if text, ok := in[p.Name]; ok {
 				out = append(out, text)
 			}

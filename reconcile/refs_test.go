@@ -17,10 +17,13 @@ import (
 // A shelf has what a controller says of resources.
 type shelf struct{ *scene }
 
-func (s shelf) Set(r reconcile.ResourceStatus) {
+func (s shelf) Set(all []reconcile.ResourceStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refs = r.Refs
+	s.resources = map[config.ID]reconcile.ResourceStatus{}
+	for _, r := range all {
+		s.resources[r.ID] = r
+	}
 }
 
 func (shelf) Run(ctx context.Context) error {
@@ -28,14 +31,26 @@ func (shelf) Run(ctx context.Context) error {
 	return nil
 }
 
-func (shelf) Nowhere(iface string) bool { return iface == "eth9" }
+func (shelf) Published(config.Verdict) reconcile.PublishedStatus { return reconcile.PublishedStatus{} }
+
+// A lacking agent is the only one, and reports that it lacks these interfaces.
+type lacking []string
+
+func (l lacking) States() ([]reconcile.AgentState, bool) {
+	return []reconcile.AgentState{{Node: "n1", State: reconcile.State{Known: true, Lacking: l}, Since: time.Now()}}, true
+}
+
+func (lacking) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
 
 // A controller judges references and selectors once it knows which Nodes there are,
 // or that it will not.
 func TestControllerRefs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &scene{}
-		s := newStageWith(t, reconcile.ControllerOptions{Resources: shelf{w}}, unread)
+		s := newStageWith(t, reconcile.ControllerOptions{Resources: shelf{w}, Agents: lacking{"eth0"}}, unread)
 		defer s.stop()
 		objects := []config.Object{{ID: config.ID{Kind: config.KindPool, Name: "web"}, Spec: []byte(`{"addresses":["192.0.2.0/28"]}`)}}
 		specs := map[config.ID]string{
@@ -51,13 +66,15 @@ func TestControllerRefs(t *testing.T) {
 		resolved := func() map[string]string {
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if w.refs == nil {
-				return nil
-			}
-			out := map[string]string{}
-			for id, r := range w.refs {
-				said := r.Resolve(func(name string) bool { return name == "eth0" })
-				out[id.String()] = said.Reason + ": " + said.Message
+			var out map[string]string
+			for id, r := range w.resources {
+				if r.Resolved == nil {
+					continue
+				}
+				if out == nil {
+					out = map[string]string{}
+				}
+				out[id.String()] = r.Resolved.Reason + ": " + r.Resolved.Message
 			}
 			return out
 		}
@@ -114,7 +131,7 @@ func TestFleetLacking(t *testing.T) {
 	}
 	is := func(what string, at time.Time, want bool) {
 		t.Helper()
-		p, _ := f.Progress("2", at)
+		p, _ := f.Rollout("2", at)
 		if got := p.Nowhere("eth9"); got != want {
 			t.Errorf("%s: nowhere is %t, want %t", what, got, want)
 		}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -40,7 +40,7 @@ func TestScenarios(t *testing.T) {
 			for _, f := range scenario.Files {
 				in[f.Name] = f.Data
 			}
-			s, err := reconcile.ReadObjects(bytes.NewReader(in["objects.yaml"]))
+			s, err := object.Read(bytes.NewReader(in["objects.yaml"]))
 			if err != nil {
 				t.Fatalf("objects.yaml: %v", err)
 			}

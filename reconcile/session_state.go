@@ -31,13 +31,22 @@ type NodeSessions map[string][]SessionState
 
 // Sessions returns the sessions of all nodes.
 func (f *Fleet) Sessions() NodeSessions {
-	out := make(NodeSessions, len(f.agents))
-	for node, a := range f.agents {
-		if a.Sessions != nil {
-			out[node] = a.Sessions
+	if f.sessions == nil {
+		f.sessions = make(NodeSessions, len(f.agents))
+		for node, a := range f.agents {
+			if a.Sessions != nil {
+				f.sessions[node] = a.Sessions
+			}
 		}
+		f.byPeer = f.sessions.ByPeer()
 	}
-	return out
+	return f.sessions
+}
+
+// SessionsByPeer returns the same by peer; nil if no agent reports sessions.
+func (f *Fleet) SessionsByPeer() map[string]PeerSessions {
+	f.Sessions()
+	return f.byPeer
 }
 
 // ReasonSessionsUp is the reason of the condition SessionsUp where it is True.
@@ -63,37 +72,53 @@ func (p PeerSessions) AllUp() bool { return p.Wanted > 0 && p.Up == p.Wanted }
 // Settled reports whether no session is merely being opened.
 func (p PeerSessions) Settled() bool { return p.Reason != status.SessionConnecting }
 
-// Of counts the sessions with a peer, and says which are down, and why. It reports
-// whether any agent says anything of sessions.
+// noSessions are the sessions with a peer that no node holds one with.
+var noSessions = PeerSessions{
+	Reason: ReasonNoSession, Message: "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there",
+}
+
+// Of returns the sessions with a peer, and whether any agent reports sessions.
 func (n NodeSessions) Of(peer string) (out PeerSessions, known bool) {
-	var down []string
-	for _, node := range slices.Sorted(maps.Keys(n)) {
-		for _, s := range n[node] {
-			if s.Peer != peer {
-				continue
-			}
-			out.Wanted++
-			if s.Up {
-				out.Up++
-				continue
-			}
-			switch out.Reason {
-			case "":
-				out.Reason = s.Reason
-			case s.Reason:
-			default:
-				out.Reason = ReasonSessionsDown
-			}
-			down = append(down, node+": "+s.Message)
-		}
-	}
-	switch {
-	case out.Wanted == 0:
-		out.Reason, out.Message = ReasonNoSession, "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there"
-	case len(down) == 0:
-		out.Reason, out.Message = ReasonSessionsUp, fmt.Sprintf("%d of %d sessions are up", out.Up, out.Wanted)
-	default:
-		out.Message = fmt.Sprintf("%d of %d sessions are up; %s", out.Up, out.Wanted, clipList(down, "; "))
+	out, held := n.ByPeer()[peer]
+	if !held {
+		out = noSessions
 	}
 	return out, len(n) > 0
+}
+
+// ByPeer counts the sessions with each peer that some node holds one with, and says
+// which are down, and why. It returns nil if no agent reports sessions.
+func (n NodeSessions) ByPeer() map[string]PeerSessions {
+	if len(n) == 0 {
+		return nil
+	}
+	out, down := map[string]PeerSessions{}, map[string][]string{}
+	for _, node := range slices.Sorted(maps.Keys(n)) {
+		for _, s := range n[node] {
+			p := out[s.Peer]
+			p.Wanted++
+			switch {
+			case s.Up:
+				p.Up++
+			case p.Reason == "":
+				p.Reason = s.Reason
+			case p.Reason != s.Reason:
+				p.Reason = ReasonSessionsDown
+			}
+			if !s.Up {
+				down[s.Peer] = append(down[s.Peer], node+": "+s.Message)
+			}
+			out[s.Peer] = p
+		}
+	}
+	for peer, p := range out {
+		p.Message = fmt.Sprintf("%d of %d sessions are up", p.Up, p.Wanted)
+		if len(down[peer]) == 0 {
+			p.Reason = ReasonSessionsUp
+		} else {
+			p.Message += "; " + clipList(down[peer], "; ")
+		}
+		out[peer] = p
+	}
+	return out
 }

@@ -33,7 +33,12 @@ func (s State) Equal(o State) bool {
 	return s.Known == o.Known && s.Source == o.Source && s.Notice == o.Notice && s.InForce == o.InForce && slices.Equal(s.Errors, o.Errors) &&
 		s.Version == o.Version && s.Failed == o.Failed && s.Failure == o.Failure &&
 		slices.Equal(s.Lacking, o.Lacking) &&
-		(s.Sessions == nil) == (o.Sessions == nil) && slices.EqualFunc(s.Sessions, o.Sessions, SessionState.Equal)
+		sameSessions(s.Sessions, o.Sessions)
+}
+
+// sameSessions reports whether two agents say the same of their sessions.
+func sameSessions(a, b []SessionState) bool {
+	return (a == nil) == (b == nil) && slices.EqualFunc(a, b, SessionState.Equal)
 }
 
 // A StateWriter makes a State known.

@@ -4,17 +4,25 @@ package reconcile
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
-// passInterval is the shortest time from the start of one pass to the start of
-// the next.
-const passInterval = 10 * time.Millisecond
+const (
+	// passInterval is the shortest time from the start of one pass to the start of
+	// the next.
+	passInterval = 10 * time.Millisecond
+	// soon is how long WakeSoon waits: after an edit of the configuration a thousand
+	// agents report within seconds, and with 10,000 Services a pass takes as long as
+	// passInterval.
+	soon = 100 * time.Millisecond
+)
 
 // A Worker runs passes, one at a time. The first wake after quiet starts one at
 // once; those that come while it runs are answered together by one more.
 type Worker struct {
 	wake chan struct{} // holds a token while a pass is due
+	soon atomic.Bool   // WakeSoon was called, and has not woken it yet
 }
 
 // NewWorker returns a Worker that nobody has woken.
@@ -27,6 +35,18 @@ func (w *Worker) Wake() {
 	case w.wake <- struct{}{}:
 	default: // one is due already
 	}
+}
+
+// WakeSoon asks for the same within a moment: what is in no hurry and comes in numbers
+// causes few passes. It never blocks, and any goroutine may call it.
+func (w *Worker) WakeSoon() {
+	if w.soon.Swap(true) {
+		return
+	}
+	time.AfterFunc(soon, func() {
+		w.soon.Store(false)
+		w.Wake()
+	})
 }
 
 // Run runs a pass whenever somebody asked for one, until the context is

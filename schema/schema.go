@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package schema judges custom resources as the API server does, by the schemas
-// and the rules in their definitions, with the API server's own code.
+// Package schema validates custom resources as the API server does, by the schemas and
+// rules in their definitions and with the API server's own code.
 package schema
 
 import (
@@ -31,12 +31,12 @@ import (
 	"github.com/heraldlb/herald/deploy/crds"
 )
 
-// A Problem is why the API server refuses an object.
+// A Problem is a reason why the API server rejects an object.
 type Problem struct {
 	Field   string // such as spec.addresses[0]
 	Message string
 	Unknown bool     // the definition has no such field
-	Known   []string // of an unknown field: those that there are in its place
+	Known   []string // of an unknown field: the fields that exist in its place
 }
 
 // Definitions are the definitions of custom resources. They are not safe for
@@ -80,11 +80,10 @@ func (d *Definitions) Known(apiVersion, name string) bool {
 	return ok
 }
 
-// Apply does to a new object what the API server does: it removes unknown fields
-// and the status, sets defaults, and returns why the object is refused, nil if it
-// is not. Validation of fields is strict, as kubectl asks for it: unknown fields
-// are Problems. An object of a kind or version that is not defined is a mistake
-// of the caller.
+// Apply treats a new object as the API server does. It removes unknown fields and the
+// status, sets defaults, and returns why the object is rejected, nil if it is not.
+// Validation of fields is strict, as kubectl requests it: unknown fields are Problems.
+// It is an error if the kind or version is not defined.
 func (d *Definitions) Apply(ctx context.Context, object map[string]any) ([]Problem, error) {
 	u := unstructured.Unstructured{Object: object}
 	v, err := d.validator(kind{u.GetAPIVersion(), u.GetKind()})
@@ -94,8 +93,8 @@ func (d *Definitions) Apply(ctx context.Context, object map[string]any) ([]Probl
 	return v.apply(ctx, u), nil
 }
 
-// Prune removes from an object what the definitions do not know, and the status,
-// which objects that a cluster holds may have of other definitions.
+// Prune removes unknown fields and the status from an object of a cluster, which may
+// have been stored with other definitions.
 func (d *Definitions) Prune(object map[string]any) error {
 	u := unstructured.Unstructured{Object: object}
 	v, err := d.validator(kind{u.GetAPIVersion(), u.GetKind()})
@@ -107,11 +106,11 @@ func (d *Definitions) Prune(object map[string]any) error {
 	return nil
 }
 
-// A validator judges objects of one version of a kind.
+// A validator validates objects of one version of a kind.
 type validator struct {
 	structural *structuralschema.Structural
 	schema     validation.SchemaValidator
-	rules      *cel.Validator // nil: there are none
+	rules      *cel.Validator // nil: no rules
 }
 
 func (d *Definitions) validator(k kind) (*validator, error) {
@@ -147,13 +146,13 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 	var problems []Problem
 	_, _, unknown, err := objectmeta.GetObjectMetaWithOptions(u.Object, objectmeta.ObjectMetaOptions{ReturnUnknownFieldPaths: true})
 	if err != nil {
-		// What else is wrong can only be told once the metadata is right.
+		// Other mistakes cannot be found before the metadata is valid.
 		return []Problem{{Field: "metadata", Message: err.Error()}}
 	}
 	unknown = append(unknown, pruning.PruneWithOptions(u.Object, v.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})...)
 	for _, path := range unknown {
 		path = strings.TrimPrefix(path, ".")
-		problems = append(problems, Problem{path, "unknown field", true, v.fieldsBeside(path)})
+		problems = append(problems, Problem{path, "unknown field", true, v.siblings(path)})
 	}
 	defaulting.PruneNonNullableNullsWithoutDefaults(u.Object, v.structural)
 	defaulting.Default(u.Object, v.structural)
@@ -175,8 +174,8 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 
 var indexes = regexp.MustCompile(`\[[^]]*\]`)
 
-// fieldsBeside returns the fields that a definition has where a path ends.
-func (v *validator) fieldsBeside(path string) []string {
+// siblings returns the fields that a definition has where a path ends.
+func (v *validator) siblings(path string) []string {
 	at := v.structural
 	names := strings.Split(indexes.ReplaceAllString(path, ""), ".")
 	for _, name := range names[:len(names)-1] {
@@ -192,8 +191,7 @@ func (v *validator) fieldsBeside(path string) []string {
 	return slices.Sorted(maps.Keys(at.Properties))
 }
 
-// blocking reports whether an object is so wrong that the API server does not
-// check the rules.
+// blocking reports whether errors keep the API server from checking the rules.
 func blocking(errs field.ErrorList) bool {
 	for _, err := range errs {
 		switch err.Type {
@@ -204,7 +202,7 @@ func blocking(errs field.ErrorList) bool {
 	return false
 }
 
-// problem words an error. It shows no value of a field that may be a password.
+// problem returns an error as a Problem. It shows no value that may be a password.
 func problem(err *field.Error) Problem {
 	p := Problem{Field: err.Field}
 	detail := err.Detail
@@ -216,7 +214,7 @@ func problem(err *field.Error) Problem {
 	if strings.Contains(strings.ToLower(err.Field), "password") && text.Type != field.ErrorTypeRequired {
 		text.BadValue = "[redacted]"
 	}
-	// A rule is about all of an object, and says what is wrong with it.
+	// A rule is about a whole object, and its message describes the mistake.
 	_, isObject := text.BadValue.(map[string]any)
 	_, omitted := text.BadValue.(field.OmitValueType)
 	if text.Type == field.ErrorTypeInvalid && (isObject || omitted || text.BadValue == "object") {

@@ -131,7 +131,7 @@ func TestApplyDefaults(t *testing.T) {
 	}
 }
 
-// What a cluster holds may be of another installation's definitions.
+// A cluster's objects may have been stored with other definitions.
 func TestPrune(t *testing.T) {
 	d := definitions(t)
 	o := object(t, "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: a, namespace: b}\nspec: {addresses: [192.0.2.0/24], more: 1}\nstatus: {other: 1}")

@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Board shows the newest Report, and counts what happens between two looks at
-// it. Its methods are safe for concurrent use and never block.
+// A Board shows the newest Report, and counts events between two reads of it. Its
+// methods are safe for concurrent use and never block.
 type Board struct {
 	opts BoardOptions
 
@@ -25,7 +25,7 @@ type Board struct {
 type BoardOptions struct {
 	Identity   Identity              // required
 	Registerer prometheus.Registerer // required
-	Live       func(*Report)         // optional: adds what changes between two passes, whenever somebody looks
+	Live       func(*Report)         // optional: adds what changes between two passes, at every read
 }
 
 // NewBoard returns a Board whose Report is empty, and registers its metrics.
@@ -51,7 +51,7 @@ func NewBoard(opts BoardOptions) *Board {
 	return b
 }
 
-// Set shows a Report: what the last pass found. The Board fills in whose it is.
+// Set shows the Report of the last pass. The Board fills in the Identity.
 func (b *Board) Set(r Report) {
 	b.passes.Inc()
 	b.passSeconds.Observe(r.Took.Seconds())

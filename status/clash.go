@@ -4,8 +4,8 @@ package status
 
 import "net/netip"
 
-// A Clash is an address of a Service of Herald that another load balancer gave to
-// a Service of its own.
+// A Clash is an address of one of Herald's Services that another load balancer gave to
+// one of its own Services.
 type Clash struct {
 	Addr    netip.Addr `json:"address"`
 	Service string     `json:"service"` // Herald's; it keeps the address

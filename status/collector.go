@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Metrics that MetalLB has go by its names, so that its dashboards and alerts
-// stay true; metrics of Herald's own start with herald_.
+// Metrics that MetalLB has too keep MetalLB's names, so that its dashboards and alerts
+// work. The names of other metrics start with herald_.
 var (
 	descConfigLoaded = prometheus.NewDesc("metallb_k8s_client_config_loaded_bool",
 		"1 if a configuration has been accepted.", nil, nil)
@@ -94,10 +94,10 @@ var (
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
 
-// A collector turns the Report that people see into metrics at every scrape.
+// A collector makes metrics of the Report at every scrape.
 type collector struct{ board *Board }
 
-// Describe sends nothing: which metrics there are depends on the Report.
+// Describe sends nothing: which metrics exist depends on the Report.
 func (collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the metrics of the newest Report.
@@ -185,8 +185,8 @@ func (s sender) agent(r Report) {
 	}
 }
 
-// sessions sends what there is to say about sessions with peers. Herald-frr, where
-// it runs, says more of them, under the same names and labels.
+// sessions sends the metrics of sessions with peers. herald-frr, if it runs, exports
+// these and more under the same names and labels.
 func (s sender) sessions(peers []Peer) {
 	for _, p := range peers {
 		if !p.Wanted {
@@ -200,7 +200,7 @@ func (s sender) sessions(peers []Peer) {
 	}
 }
 
-// network sends what there is to say about layer 2.
+// network sends the metrics of layer 2.
 func (s sender) network(n Network) {
 	for _, a := range n.Addresses {
 		ip := a.Addr.String()
@@ -229,14 +229,14 @@ func (s sender) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 }
 
-// endpoint returns a peer's address and port, as MetalLB's metrics name it; the
-// interface and port of one that has no address.
+// endpoint returns a peer's address and port, as MetalLB's metrics name it. For an
+// unnumbered peer it returns the interface and the port.
 func (p Peer) endpoint() string {
 	return net.JoinHostPort(p.ID().Name(), strconv.Itoa(int(cmp.Or(p.Port, 179))))
 }
 
-// guard returns who a peer's BFD session is with: its address, with the interface
-// if that is a link-local one. It is empty as long as that is not known.
+// guard returns the peer of a peer's BFD session: its address, with the interface if the
+// address is link-local. It is empty while that is not known.
 func (p Peer) guard() string {
 	if p.Session.BFDPeer != "" || p.Interface != "" {
 		return p.Session.BFDPeer

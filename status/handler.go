@@ -11,9 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// NewHandler serves what a Board shows: /status as JSON and /metrics for
-// Prometheus. /healthz is 200 as long as the process answers, and /readyz while
-// it does its work.
+// NewHandler serves the Report of a Board: /status as JSON and /metrics for Prometheus.
+// /healthz is 200 while the process answers, and /readyz while it does its work.
 func NewHandler(b *Board, g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))

@@ -4,9 +4,9 @@ package status
 
 import "math/big"
 
-// A Pool is how full a pool is. A shared address counts once; addresses that
-// avoid-buggy-ips leaves out do not count. The numbers are exact however large
-// the pool.
+// A Pool is how many addresses of a pool are used. A shared address counts once.
+// Addresses that avoid-buggy-ips leaves out do not count. The numbers are exact for
+// pools of any size.
 type Pool struct {
 	Name     string   `json:"name"`
 	TotalV4  *big.Int `json:"totalIPv4"`
@@ -15,16 +15,16 @@ type Pool struct {
 	InUseV6  int      `json:"inUseIPv6"`
 	Services int      `json:"services"` // that hold an address of the pool
 
-	// Addresses that nobody uses and that are kept: reserved by the
-	// configuration, or for Services that are gone and may come back.
+	// Unused addresses that are kept: reserved by the configuration, or for deleted
+	// Services that may come back.
 	ReservedV4 int     `json:"reservedIPv4,omitempty"`
 	ReservedV6 int     `json:"reservedIPv6,omitempty"`
 	RetainedV4 int     `json:"retainedIPv4,omitempty"`
 	RetainedV6 int     `json:"retainedIPv6,omitempty"`
-	Quota      []Share `json:"quota,omitempty"` // of the namespaces that are bounded, in the order of their names
+	Quota      []Share `json:"quota,omitempty"` // of the namespaces with a limit, sorted by name
 }
 
-// A Share is what a namespace has of a pool, and may have.
+// A Share is how many addresses of a pool a namespace has and may have.
 type Share struct {
 	Namespace string `json:"namespace"`
 	InUseV4   int    `json:"inUseIPv4"`

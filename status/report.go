@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// A Report is what one process of Herald's holds to be true.
+// A Report is the state of the cluster as one of Herald's processes knows it.
 type Report struct {
 	Identity
 	Passes     uint64         `json:"passes"`            // since the start
-	Synced     bool           `json:"synced"`            // all that is to be read has been read
+	Synced     bool           `json:"synced"`            // everything has been read once
 	Leading    bool           `json:"leading,omitempty"` // controller: this one assigns addresses
 	Config     Config         `json:"config"`
 	Pools      []Pool         `json:"pools,omitempty"`
 	Unassigned map[Reason]int `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
-	Clashes    []Clash        `json:"clashes,omitempty"`    // controller: addresses that another load balancer gave out, too
+	Clashes    []Clash        `json:"clashes,omitempty"`    // controller: addresses that another load balancer also assigned
 	Contests   []Contest      `json:"contests,omitempty"`   // objects whose status another writer keeps changing
 	Decisions  []Decision     `json:"decisions,omitempty"`
 	Peers      []Peer         `json:"peers,omitempty"`
-	Error      string         `json:"error,omitempty"` // why the last pass came to nothing
+	Error      string         `json:"error,omitempty"` // why the last pass failed
 	FRR        *FRR           `json:"frr,omitempty"`   // agent
 	Layer2     *Network       `json:"layer2,omitempty"`
-	Drain      *Drain         `json:"drain,omitempty"` // agent; nil: nobody asks for it
+	Drain      *Drain         `json:"drain,omitempty"` // agent; nil: the node does not drain
 	Took       time.Duration  `json:"-"`               // the last pass
 }
 
@@ -43,23 +43,23 @@ type Config struct {
 	Accepted time.Time `json:"accepted,omitzero"`
 	Newest   string    `json:"newest,omitempty"` // version of the newest, in force or not
 	Error    string    `json:"error,omitempty"`  // why the newest, or some of its resources, are not in force
-	Notice   string    `json:"notice,omitempty"` // what somebody should look at
+	Notice   string    `json:"notice,omitempty"` // something that an operator should look at
 }
 
-// FRR says how far the wanted configuration is in force.
+// FRR says whether the wanted configuration is in force.
 type FRR struct {
 	Generation uint64          `json:"generation"` // of the wanted text
 	Applied    bool            `json:"applied"`    // every daemon has accepted all of it
 	AppliedAt  time.Time       `json:"appliedAt,omitzero"`
 	Error      string          `json:"error,omitempty"`
-	Daemons    map[string]bool `json:"daemons,omitempty"` // those that are needed: it answered
+	Daemons    map[string]bool `json:"daemons,omitempty"` // the required ones: whether they answer
 	Extras     *Extras         `json:"extras,omitempty"`  // the operator's raw configuration; nil: there is none
 
-	// Metrics: whoever runs FRR has the metrics of the sessions.
+	// Metrics: the FRR container exports the metrics of the sessions.
 	Metrics bool `json:"-"`
 }
 
-// Extras say what became of the operator's raw configuration.
+// Extras is the state of the operator's raw configuration.
 type Extras struct {
 	Pending bool      `json:"pending,omitempty"` // the FRR container has not tried it yet
 	Applied bool      `json:"applied"`           // FRR runs all of it
@@ -68,9 +68,9 @@ type Extras struct {
 	At      time.Time `json:"at,omitzero"`       // when it was tried last
 }
 
-// Confirm notes which of the announcements were seen to be in force: routes that
-// sentTo says a peer was sent, and addresses that Layer2 says so of. It changes no
-// Decision that somebody else may hold.
+// Confirm marks the announcements that were seen to be in force: routes that a peer was
+// sent according to sentTo, and addresses that are confirmed in Layer2. It copies the
+// Decisions that it changes.
 func (r *Report) Confirm(sentTo func(netip.Prefix) []PeerID) {
 	answered := map[netip.Addr]bool{}
 	if r.Layer2 != nil {
@@ -97,7 +97,7 @@ func (r *Report) Confirm(sentTo func(netip.Prefix) []PeerID) {
 	}
 }
 
-// confirm notes who was sent the routes.
+// confirm records which peers were sent the routes.
 func (d *Decision) confirm(sentTo func(netip.Prefix) []PeerID, names map[PeerID]string) {
 	d.Confirmed, d.Sent = len(d.Routes) > 0, nil
 	for _, route := range d.Routes {

@@ -4,11 +4,11 @@ package status
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Writes counts the requests to the API server that are to change something.
-// When nothing changes, it stands still.
+// Writes counts the requests to the API server that change something. It does not grow
+// while nothing changes.
 type Writes struct{ total *prometheus.CounterVec }
 
-// NewWrites returns Writes of which there are none, and registers its metric.
+// NewWrites returns a Writes at zero, and registers its metric.
 func NewWrites(r prometheus.Registerer) *Writes {
 	w := &Writes{prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "herald_api_writes_total",

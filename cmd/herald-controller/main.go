@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Herald-controller gives Services of type LoadBalancer their addresses.
+// Herald-controller assigns addresses to Services of type LoadBalancer.
 package main
 
 import (
@@ -9,10 +9,14 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/assign"
@@ -36,19 +40,19 @@ func main() {
 
 func run(ctx context.Context, args []string, env func(string) string, stderr io.Writer) int {
 	var opts options
-	cmd := daemon.Command(name, "Gives Services of type LoadBalancer their addresses.", func(ctx context.Context) error {
+	cmd := daemon.Command(name, "Assigns addresses to Services of type LoadBalancer.", func(ctx context.Context) error {
 		opts.Complete()
 		if opts.grace < 0 {
-			return fmt.Errorf("--address-grace: %s is less than nothing", opts.grace)
+			return fmt.Errorf("--address-grace: %s is less than 0", opts.grace)
 		}
 		return opts.control(ctx, stderr)
 	})
 	opts.Add(cmd, env)
-	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host's")
-	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret that agents encrypt their gossip with, to be made if there is none; empty: do not")
+	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host name")
+	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret with the key that encrypts the agents' gossip, created if it does not exist; empty: no Secret is created")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
-		"how long the address of a Service that was deleted is kept for a new one of the same name; 0: not at all")
-	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "agents have this flag too: announcing from nodes labelled "+announce.LabelExcludeNode)
+		"how long the address of a deleted Service stays reserved for a new Service of the same name; 0: not at all")
+	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "set it if the agents have this flag: they announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
 		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
@@ -64,7 +68,13 @@ type options struct {
 	ignoreExclude bool
 }
 
-// control wires the controller and runs it.
+// control wires the controller and runs it:
+//
+//	Services, Namespaces      -> watcher       -+                +-> writer    -> status of Services
+//	ConfigMap, resources      -> documents     -+-> controller --+-> resources -> status of resources
+//	what the agents announce  -> announcements -+                +-> board     -> /status, /metrics
+//
+// The replica that holds the Lease writes, the others follow.
 func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	log, err := o.Logger(stderr)
 	if err != nil {
@@ -81,95 +91,127 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	leases, err := lease.NewClient(api)
+	p := newProgram(o, client, metrics, log)
+	documents, err := configsource.New(o.Flags, client, p.worker.Wake, p.doubt, log.With("component", "configuration"))
 	if err != nil {
 		return err
 	}
-
-	worker := reconcile.NewWorker()
-	events := kube.NewRecorder(client, name, log.With("component", "events"))
-	doubt := func(d kube.Doubt) {
-		log.Warn("list in doubt", "reason", d.String())
-		events.Namespace(o.Namespace, cluster.Event{Warning: true, Reason: source.EventListInDoubt, Message: d.String()})
+	controller := reconcile.NewController(p.controllerOptions(documents))
+	election, err := o.election(api, log.With("component", "election"))
+	if err != nil {
+		return err
 	}
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: worker.Wake, Doubt: doubt, Namespaces: true})
-	contests := kube.NewContests(kube.ContestsOptions{Client: client, Events: events, Logger: log.With("component", "status")})
-	board := status.NewBoard(status.BoardOptions{
+	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
+	return daemon.Run(ctx,
+		daemon.Task{Name: "watcher", Run: p.watcher.Run},
+		daemon.Task{Name: "configuration", Run: documents.Run},
+		daemon.Task{Name: "events", Run: p.events.Run},
+		daemon.Task{Name: "contests", Run: p.contests.Run},
+		daemon.Task{Name: "secret", Run: p.ensureSecret},
+		daemon.Task{Name: "controller", Run: func(ctx context.Context) error {
+			return election.Run(ctx, controller.Lead, controller.Follow)
+		}},
+		daemon.Serve(o.HTTPAddress(), status.NewHandler(p.board, metrics)),
+	)
+}
+
+// A program has the parts that the controller is wired from.
+type program struct {
+	*options
+	client   *kube.Client
+	worker   *reconcile.Worker
+	watcher  *kube.Watcher
+	events   *kube.Recorder
+	contests *kube.Contests
+	board    *status.Board
+	log      *slog.Logger
+}
+
+func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, log *slog.Logger) *program {
+	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker()}
+	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
+	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Namespaces: true})
+	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
+	p.board = status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
-		Live:       func(r *status.Report) { r.Contests = contests.List() },
+		Live:       func(r *status.Report) { r.Contests = p.contests.List() },
 	})
+	return p
+}
 
-	documents, err := configsource.New(o.Flags, client, worker.Wake, doubt, log.With("component", "configuration"))
-	if err != nil {
-		return err
-	}
-	controllerOpts := reconcile.ControllerOptions{
-		Worker:  worker,
-		Cluster: watcher,
-		Writer: kube.NewWriter(kube.WriterOptions{
-			Client:  client,
-			Events:  events,
-			Logger:  log.With("component", "writer"),
-			Written: board.Written,
+// doubt reports a list that lacks most of what is known, and is read again.
+func (p *program) doubt(d kube.Doubt) {
+	p.log.Warn("list in doubt", "reason", d.String())
+	p.events.Namespace(p.Namespace, cluster.Event{Warning: true, Reason: source.EventListInDoubt, Message: d.String()})
+}
 
-			Contests: contests,
+// controllerOptions returns the options for a configuration from documents.
+func (p *program) controllerOptions(documents *configsource.Source) reconcile.ControllerOptions {
+	statusLog := p.log.With("component", "status")
+	opts := reconcile.ControllerOptions{
+		Worker:    p.worker,
+		Cluster:   p.watcher,
+		Documents: documents,
+		Protect:   documents.Protect,
+		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
+			Client:  p.client,
+			Events:  p.events,
+			Logger:  p.log.With("component", "writer"),
+			Written: p.board.Written,
+
+			Contests: p.contests,
 		}),
-		Events:   events.Service,
-		Reporter: board,
-		Logger:   log,
-		Assign:   assign.Options{Class: o.Class, Grace: o.grace},
+		Events:   p.events.Service,
+		Reporter: p.board,
+		Logger:   p.log,
+		Assign:   assign.Options{Class: p.Class, Grace: p.grace},
 
-		IgnoreExcludeLB: o.ignoreExclude,
+		IgnoreExcludeLB: p.ignoreExclude,
 	}
-	controllerOpts.Documents, controllerOpts.Protect = documents, documents.Protect
 	if documents.ConfigMap != nil {
-		controllerOpts.ConfigEvents = func(e cluster.Event) { events.ConfigMap(documents.ConfigMap, e) }
+		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
 	}
-	var sessions func() reconcile.NodeSessions
 	if documents.Resources != nil {
-		resources := kube.NewResourceStatus(kube.ResourceStatusOptions{
-			Client: client, Resources: documents.Resources, Events: events, Logger: log.With("component", "status"),
-			Wake: worker.Wake, Contests: contests,
+		opts.Resources = kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
+			Client: p.client, Resources: documents.Resources, Events: p.events, Logger: statusLog, Contests: p.contests,
 		})
-		controllerOpts.Resources, sessions = resources, resources.Sessions
+		opts.Agents = kube.NewAgentStates(kube.AgentStatesOptions{Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon})
 	}
-	if o.ConfigFile == "" {
-		controllerOpts.State = kube.NewState(kube.StateOptions{Client: client, Namespace: o.Namespace, Logger: log.With("component", "status"), Contests: contests})
+	if p.ConfigFile == "" {
+		opts.State = kube.NewStateWriter(kube.StateWriterOptions{Client: p.client, Namespace: p.Namespace, Logger: statusLog, Contests: p.contests})
 	}
-	if o.ServiceStatus {
-		controllerOpts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: client, Namespace: o.Namespace, Wake: worker.Wake, Logger: log.With("component", "status"), Sessions: sessions,
+	if p.ServiceStatus {
+		opts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
+			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog,
 		})
 	}
-	controller := reconcile.NewController(controllerOpts)
+	return opts
+}
 
+// ensureSecret creates the Secret of the agents' gossip, if one is asked for.
+func (p *program) ensureSecret(ctx context.Context) error {
+	if p.secret != "" {
+		kube.EnsureSecret(ctx, kube.SecretOptions{Client: p.client, Namespace: p.Namespace, Name: p.secret, Logger: p.log})
+	}
+	return nil
+}
+
+// election returns the election of the replica that writes.
+func (o *options) election(api *rest.Config, log *slog.Logger) (*lease.Election, error) {
+	leases, err := lease.NewClient(api)
+	if err != nil {
+		return nil, err
+	}
 	host, err := os.Hostname()
 	if err != nil {
-		return fmt.Errorf("host name: %w", err)
+		return nil, fmt.Errorf("host name: %w", err)
 	}
-	election := lease.New(lease.Options{
+	return lease.New(lease.Options{
 		Client:    leases,
 		Namespace: o.Namespace,
 		Name:      name,
 		Identity:  cmp.Or(o.pod, host) + "_" + rand.Text()[:8],
-		Logger:    log.With("component", "election"),
-	})
-	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
-	return daemon.Run(ctx,
-		daemon.Task{Name: "watcher", Run: watcher.Run},
-		daemon.Task{Name: "configuration", Run: documents.Run},
-		daemon.Task{Name: "events", Run: events.Run},
-		daemon.Task{Name: "contests", Run: contests.Run},
-		daemon.Task{Name: "secret", Run: func(ctx context.Context) error {
-			if o.secret != "" {
-				kube.EnsureSecret(ctx, kube.SecretOptions{Client: client, Namespace: o.Namespace, Name: o.secret, Logger: log})
-			}
-			return nil
-		}},
-		daemon.Task{Name: "controller", Run: func(ctx context.Context) error {
-			return election.Run(ctx, controller.Lead, controller.Follow)
-		}},
-		daemon.Serve(o.HTTPAddress(), status.NewHandler(board, metrics)),
-	)
+		Logger:    log,
+	}), nil
 }

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Herald-frr runs FRR's daemons in their container: it prepares their folder,
-// starts and supervises them, applies the operator's raw configuration, withdraws
-// everything when the agent is gone, and tells Prometheus what FRR counts.
+// Herald-frr runs FRR's daemons in their container. It prepares their folder, starts
+// and supervises them, applies the operator's raw configuration, withdraws all routes
+// when the agent is gone, and exports FRR's counters to Prometheus.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,8 +19,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/contract"
+	"github.com/heraldlb/herald/frr/extras"
+	"github.com/heraldlb/herald/frr/sidecar"
 )
 
 const name = "herald-frr"
@@ -62,12 +61,12 @@ func (o *options) add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&o.etcDir, "etc-dir", "/etc/frr", "`directory` of FRR's configuration, shared with the agent")
 	fs.StringVar(&o.runDir, "run-dir", "/var/run/frr", "`directory` of the daemons' vty sockets, shared with the agent")
 	fs.StringVar(&o.daemonDir, "daemon-dir", "/usr/lib/frr", "`directory` of FRR's programs")
-	fs.StringVar(&o.user, "user", "frr", "`user` that the daemons run as; empty: this one")
+	fs.StringVar(&o.user, "user", "frr", "`user` that the daemons run as; empty: the user of herald-frr")
 	fs.StringArrayVar(&o.bgpdArgs, "bgpd-arg", []string{"-p", "0"}, "`argument` for bgpd, may be repeated; -p 0 keeps it from listening")
-	fs.DurationVar(&o.agentTimeout, "agent-timeout", 5*time.Minute, "withdraw all routes when no agent was there for this long; 0: never")
-	fs.DurationVar(&o.hangTimeout, "hang-timeout", 30*time.Second, "restart a daemon that does not answer for this long")
-	fs.StringVar(&o.stop, "stop", string(stopAuto), "how to end: graceful-restart, gshut, withdraw, or auto")
-	fs.DurationVar(&o.stopWait, "stop-wait", 3*time.Second, "how long peers have to move traffic away after the GSHUT community")
+	fs.DurationVar(&o.agentTimeout, "agent-timeout", 5*time.Minute, "withdraw all routes if no agent has been alive for this long; 0: never")
+	fs.DurationVar(&o.hangTimeout, "hang-timeout", 30*time.Second, "restart a daemon that has not answered for this long")
+	fs.StringVar(&o.stop, "stop", string(sidecar.StopAuto), "how sessions end on SIGTERM: graceful-restart, gshut, withdraw, or auto")
+	fs.DurationVar(&o.stopWait, "stop-wait", 3*time.Second, "time for peers to move traffic away after the GSHUT community, before the sessions are closed")
 	fs.IntVar(&o.Port, "port", 7473, "port for /metrics, /livez and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&o.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "all, debug, info, warn, error or none; FRR's too")
@@ -75,84 +74,72 @@ func (o *options) add(cmd *cobra.Command, env func(string) string) {
 	o.frrLevel = env("FRR_LOGGING_LEVEL")
 }
 
-// frrLevels are FRR's names of the log levels.
+// frrLevels are FRR's names for the log levels.
 var frrLevels = map[string]string{
 	"all": "debugging", "debug": "debugging", "info": "informational", "warn": "warnings", "error": "errors", "none": "emergencies",
 }
 
 // supervise wires the program and runs it.
+//
+//	agent's heartbeat -> agent watch -> supervisor -> FRR's daemons
+//	                                        |               ^
+//	                                        v               |
+//	operator's raw configuration -------> extras ---------> vtysh
+//
+// Metrics and health are read from the supervisor, the agent watch and the daemons.
 func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error {
 	log, err := o.Logger(stderr)
 	if err != nil {
 		return err
 	}
-	mode, err := parseStopMode(o.stop)
+	mode, err := sidecar.ParseStopMode(o.stop)
+	if err != nil {
+		return fmt.Errorf("--stop %w", err)
+	}
+	machine, err := sidecar.NewMachine(o.user, stdout)
 	if err != nil {
 		return err
 	}
-	if o.frrLevel == "" {
-		o.frrLevel = frrLevels[o.LogLevel]
-	}
-	host, err := newHost(o.user, stdout)
+	daemons, err := sidecar.FindDaemons(o.daemonDir)
 	if err != nil {
 		return err
 	}
-	daemons, err := findDaemons(o.daemonDir)
-	if err != nil {
+	if err := sidecar.Prepare(o.etcDir, daemons, o.Port != 0); err != nil {
 		return err
 	}
-	if err := prepare(o.etcDir, daemons, o.Port != 0); err != nil {
-		return err
-	}
-	sup := newSupervisor(supervisorOptions{
-		Host:      host,
+	raw := extras.NewApplier(extras.ApplierOptions{
+		Programs:  machine,
+		EtcDir:    o.etcDir,
+		RunDir:    o.runDir,
+		DaemonDir: o.daemonDir,
+		Logger:    log,
+	})
+	supervisor := sidecar.NewSupervisor(sidecar.SupervisorOptions{
+		Host:      machine,
 		Daemons:   daemons,
 		DaemonDir: o.daemonDir,
 		RunDir:    o.runDir,
-		Args:      []string{"-A", "127.0.0.1", "-P", "0", "--log", "stdout", "--log-level", o.frrLevel},
+		Args:      []string{"-A", "127.0.0.1", "-P", "0", "--log", "stdout", "--log-level", cmp.Or(o.frrLevel, frrLevels[o.LogLevel])},
 		Own:       map[string][]string{"bgpd": o.bgpdArgs, "zebra": {"-s", "90000000"}},
 		Hang:      o.hangTimeout,
 		Stop:      mode,
 		StopWait:  o.stopWait,
 		Last:      func() bool { return contract.IsLast(o.etcDir, time.Now()) },
+		Loaded:    raw.Reapply,
 		Logger:    log,
 	})
-	extras := newExtras(extrasOptions{Host: host, EtcDir: o.etcDir, RunDir: o.runDir, DaemonDir: o.daemonDir, Logger: log})
-	sup.opts.Loaded = extras.again
-	watch := newAgentWatch(agentWatchOptions{Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: sup.withdraw, Logger: log})
-
+	agent := sidecar.NewAgentWatch(sidecar.AgentWatchOptions{
+		Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: supervisor.Withdraw, Logger: log,
+	})
 	metrics := daemon.NewRegistry()
-	metrics.MustRegister(newCollector(o.runDir, sup, watch, log))
-	watch.begin() // before bgpd is started, which may not be to announce
+	metrics.MustRegister(sidecar.NewCollector(o.runDir, supervisor, agent, log))
+
+	agent.Begin() // before bgpd is started, which may have to stay down
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx,
-		daemon.Task{Name: "agent", Run: watch.run},
-		daemon.Task{Name: "daemons", Run: sup.run},
-		daemon.Task{Name: "extras", Run: extras.run},
-		daemon.Serve(o.address(), newHandler(sup, metrics)),
+		daemon.Task{Name: "agent", Run: agent.Run},
+		daemon.Task{Name: "daemons", Run: supervisor.Run},
+		daemon.Task{Name: "extras", Run: raw.Run},
+		daemon.Serve(o.HTTPAddress(), sidecar.NewHandler(supervisor, metrics)),
 	)
 }
-
-func (o *options) address() string {
-	if o.Port == 0 {
-		return ""
-	}
-	return net.JoinHostPort(o.BindAddress, strconv.Itoa(o.Port))
-}
-
-// findDaemons returns the daemons that Herald needs, in the order in which they
-// start. From FRR 10 on, mgmtd holds the configuration of some others.
-func findDaemons(dir string) ([]string, error) {
-	daemons := []string{"zebra", "staticd", "bfdd", "bgpd"}
-	for _, d := range daemons {
-		if _, err := os.Stat(dir + "/" + d); err != nil {
-			return nil, fmt.Errorf("find FRR: %w", err)
-		}
-	}
-	if _, err := os.Stat(dir + "/mgmtd"); err == nil {
-		daemons = slices.Insert(daemons, 0, "mgmtd")
-	}
-	return daemons, nil
-}
-
-var _ counter = (*frr.Reader)(nil)

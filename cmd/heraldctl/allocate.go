@@ -20,7 +20,7 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// An allocateJob is what heraldctl allocate was asked for.
+// An allocateJob has the flags of heraldctl allocate.
 type allocateJob struct {
 	source
 	services []string // files and folders; none: the cluster's
@@ -32,25 +32,25 @@ func allocateCommand() *cobra.Command {
 	job := allocateJob{format: asTable}
 	cmd := &cobra.Command{
 		Use:   "allocate {-f CONFIG...|--cluster} {--services FILE|--cluster}",
-		Short: "Say which Service would get which address",
-		Long: `Allocate tries a configuration on Services, without a cluster, and says which
-addresses the controller would give them: it runs the same code.
+		Short: "Show which address each Service would get",
+		Long: `Allocate tries a configuration on Services without a cluster, and shows which addresses
+the controller would assign. It runs the controller's own code.
 
-Services are taken in the order of the file, those that have a status first:
-they keep what it says. Namespaces in the file tell the labels that pools select
-by. A Service without cluster IPs, as people write it, is taken to get those that
-spec.ipFamilies and spec.ipFamilyPolicy call for, an IPv4 one where there is
-neither.
+Services with a status come first and keep the addresses in it. The others follow in
+the order of the file. Namespaces in the file provide the labels that pools select by.
+A Service without cluster IPs gets those that spec.ipFamilies and spec.ipFamilyPolicy
+ask for, or an IPv4 one if both fields are missing.
 
 ` + configurationHelp + `
 
-With --cluster, what -f or --services does not name is that of the cluster.
+With --cluster, a configuration or Services that are not named are read from the
+cluster.
 
-As JSON it is a list with service, addresses, pool, reason and message of each
-Service of type LoadBalancer, in the order of the file.
+As JSON it is a list with service, addresses, pool, reason and message of each Service
+of type LoadBalancer, in the order of the file.
 
-Exit status: 0 if it was printed, whoever got an address; 1 if the configuration
-or an object has a mistake, 2 if one cannot be read.`,
+Exit status: 0 if the result was printed, even if Services got no address; 1 if the
+configuration or an object has a mistake; 2 if one cannot be read.`,
 		Example: `  heraldctl allocate -f config.yaml --services services.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl allocate -f config.yaml --services - -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,11 +60,11 @@ or an object has a mistake, 2 if one cannot be read.`,
 	}
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
-	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, and of Nodes, if there are any: `file` or folder; - is standard input; may be repeated")
-	flags.BoolVar(&job.cluster, "cluster", false, "take from the cluster what is not named")
+	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, optionally of Nodes: `file` or folder; - is standard input; may be repeated")
+	flags.BoolVar(&job.cluster, "cluster", false, "read the configuration or Services that are not named from the cluster")
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
-	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
+	flags.StringVar(&job.assign.Class, "lb-class", "", "spec.loadBalancerClass of the Services to handle, like the controller's flag")
 	return cmd
 }
 
@@ -109,8 +109,8 @@ type allocation struct {
 	Message   string       `json:"message"`
 }
 
-// warnOverlaps prints which pools have addresses that the cluster itself uses, as
-// far as the objects of a file tell.
+// warnOverlaps prints which pools have addresses that the cluster itself uses,
+// according to the objects of a file.
 func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s cluster.Snapshot) {
 	for _, text := range reconcile.Overlaps(cfg, s.Nodes, s.Services) {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
@@ -128,7 +128,7 @@ const (
 // String returns f.
 func (f *format) String() string { return string(*f) }
 
-// Type names what the flag takes.
+// Type names the flag's value.
 func (f *format) Type() string { return "format" }
 
 // Set takes table or json.
@@ -163,7 +163,7 @@ func listed(addrs []netip.Addr) string {
 	return orNone(strings.Join(words, ","))
 }
 
-// orNone returns s, or what stands for nothing in a table.
+// orNone returns s, or a dash if s is empty.
 func orNone(s string) string {
 	if s == "" {
 		return "-"

@@ -19,7 +19,7 @@ import (
 	"github.com/heraldlb/herald/manifest"
 )
 
-// A checkJob is what heraldctl check was asked for.
+// A checkJob has the flags of heraldctl check.
 type checkJob struct {
 	source
 	format reportFormat
@@ -30,22 +30,25 @@ func checkCommand() *cobra.Command {
 	job := checkJob{format: asText}
 	cmd := &cobra.Command{
 		Use:   "check [-f] FILE|FOLDER...",
-		Short: "Say whether a configuration is valid, and what is in it",
-		Long: `Check judges a configuration and says what is in it. Resources are judged as the API
-server does, by the schemas and rules of their definitions, and then as Herald does.
+		Short: "Validate and summarize a configuration",
+		Long: `Check validates a configuration and summarizes it. Resources are validated by the
+schemas and rules of their definitions, as the API server does, and then by Herald.
 
 ` + configurationHelp + `
 
 Every finding is a line of standard error, FILE:LINE: OBJECT: ID: FIELD: MESSAGE, with
-"warning: " or "note: " before the object if it is no error. A warning is of something
-that is valid and probably not meant; a note is of something that is not read or taken
-for granted. As JSON (-o json) it is a list on standard output of objects with path,
-line, severity (error, warning or note), id (a word for the kind of finding, such as
-Conflict, Schema or Unlikely), object, field and message; line, object and field are
-left out where there is none. As github it is annotations for a workflow of GitHub.
+"warning: " or "note: " before the object if it is no error. A warning is about
+something that is valid but probably not intended. A note is about something that is
+not read, or about an assumption.
 
-A ConfigMap and resources in one configuration are an error: a cluster has one of both
-in force, and which one depends on what was before. --config-source chooses.
+As JSON (-o json) it is a list on standard output of objects with path, line, severity
+(error, warning or note), id (a word for the kind of finding, such as Conflict, Schema
+or Unlikely), object, field and message. Line, object and field are left out if there
+is none. As github it is annotations for a GitHub workflow.
+
+A ConfigMap and resources in one configuration are an error. Only one of them can be in
+force in a cluster, and which one depends on what was in force before. --config-source
+chooses one.
 
 Exit status: 0 if the configuration is valid; 1 if it has mistakes, with --strict also
 if there are warnings; 2 if some of it cannot be read.`,
@@ -63,7 +66,7 @@ if there are warnings; 2 if some of it cannot be read.`,
 	}
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
-	flags.BoolVar(&job.cluster, "cluster", false, "check what is in the cluster, besides files if there are any")
+	flags.BoolVar(&job.cluster, "cluster", false, "check the cluster's configuration, together with files if any are named")
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "text, json or github")
 	flags.Var(&job.format, "format", "the same as --output")
@@ -93,7 +96,7 @@ func (j checkJob) run(cmd *cobra.Command) error {
 	return nil
 }
 
-// writeSummaries says what is in those configurations that are valid.
+// writeSummaries prints a summary of each valid configuration.
 func (l loaded) writeSummaries(w io.Writer) error {
 	for _, d := range l.documents {
 		if d.cfg == nil {
@@ -109,7 +112,7 @@ func (l loaded) writeSummaries(w io.Writer) error {
 	return writeSummary(w, together(l.resources), l.resolved)
 }
 
-// writeSummary says what is in a configuration.
+// writeSummary prints a summary of a configuration.
 func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tab, "%s: valid, with %s, %s and %s\n", name, count(len(cfg.Pools), "pool"), count(len(cfg.Peers), "peer"),
@@ -133,7 +136,7 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 	return tab.Flush()
 }
 
-// scope says which pools an advertisement is about.
+// scope describes the pools that an advertisement selects.
 func scope(pools []string, selectors []config.Selector) string {
 	parts := slices.Clone(pools)
 	for _, s := range selectors {
@@ -145,7 +148,7 @@ func scope(pools []string, selectors []config.Selector) string {
 	return strings.Join(parts, ", ")
 }
 
-// addresses says how many addresses a pool has of each family.
+// addresses returns how many addresses a pool has of each family.
 func addresses(p config.Pool) string {
 	v4, v6 := new(big.Int), new(big.Int)
 	for _, r := range p.Addresses {

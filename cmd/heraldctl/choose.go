@@ -13,12 +13,13 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/manifest"
-	"github.com/heraldlb/herald/reconcile"
 )
 
-// twoSources reports a ConfigMap beside resources. A cluster has one of them in
-// force, and which one depends on what was in force before: somebody must decide.
+// twoSources reports a ConfigMap together with resources. Only one of them is in force
+// in a cluster. Which one depends on what was in force before, so that the user must
+// decide.
 func (l *loaded) twoSources(which sourceFlag) {
 	i := slices.IndexFunc(l.documents, func(d document) bool { return !d.aside })
 	if i < 0 || len(l.resources) == 0 {
@@ -39,7 +40,7 @@ func (l *loaded) twoSources(which sourceFlag) {
 	l.findings = append(l.findings, f)
 }
 
-// firstStart says which source counts where none was in force.
+// firstStart describes which source counts if none was in force.
 func (l loaded) firstStart() string {
 	if l.resourcesFirst() {
 		return "a process that starts takes the resources"
@@ -47,15 +48,14 @@ func (l loaded) firstStart() string {
 	return "a process that starts takes the ConfigMap"
 }
 
-// resourcesFirst reports whether resources count where neither source was in
-// force before, as source.Sources decides it.
+// resourcesFirst reports whether resources count if neither source was in force, as
+// source.Sources decides.
 func (l loaded) resourcesFirst() bool {
 	return slices.ContainsFunc(l.objects, func(o config.Object) bool { return o.Kind == config.KindPool })
 }
 
-// loadOne reads one configuration that counts, for commands that try it. It
-// prints what is wrong, and returns errInvalid if that is an error. Two sources
-// are a warning there.
+// loadOne reads the one configuration that counts, for commands that try it. It prints
+// the findings, and returns errInvalid if one is an error. Two sources are a warning.
 func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 	l, err := load(cmd, s)
 	if err != nil {
@@ -72,7 +72,7 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 			Message: fmt.Sprintf("a second ConfigMap or document, the first is in %s: a cluster has one", l.documents[0].name)})
 	}
 	for _, f := range l.findings {
-		if f.ID != manifest.IDUnlikely || f.Object != "" { // what check warns of is its business
+		if f.ID != manifest.IDUnlikely || f.Object != "" { // warnings are for check
 			cmd.PrintErrln(f)
 		}
 	}
@@ -90,8 +90,8 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 	return l.documents[0].cfg, nil
 }
 
-// named returns an error unless it is said where configuration and objects are.
-// How many files of objects there are is for the caller to count.
+// named returns an error unless flags name a configuration and objects. Objects is the
+// number of files with objects, and flag the name of their flag.
 func (s source) named(objects int, flag string) error {
 	switch {
 	case len(s.files) == 0 && !s.cluster:
@@ -102,15 +102,15 @@ func (s source) named(objects int, flag string) error {
 	return nil
 }
 
-// config reads the configuration of files, else that of the cluster.
+// config reads the configuration of the files, or that of the cluster if there are none.
 func (s source) config(cmd *cobra.Command) (*config.Config, error) {
 	s.cluster = len(s.files) == 0
 	return loadOne(cmd, s)
 }
 
-// objects reads the Services, and what else a command looks at, of files, else of
-// the cluster. It prints what is wrong, and returns errInvalid if that is an
-// error.
+// objects reads the Services, and the other objects that a command needs, from files, or
+// from the cluster if there are none. It prints the findings, and returns errInvalid if
+// one is an error.
 func (s source) objects(cmd *cobra.Command, files []string, draft bool,
 	fromCluster func(context.Context, *kube.Client) (cluster.Snapshot, error),
 ) (cluster.Snapshot, error) {
@@ -131,7 +131,7 @@ func (s source) objects(cmd *cobra.Command, files []string, draft bool,
 		found, mistakes := manifest.Read(t.name, t.data)
 		objects, findings = append(objects, found...), append(findings, mistakes...)
 	}
-	snapshot, mistakes := reconcile.ReadManifests(objects, draft)
+	snapshot, mistakes := object.ReadManifests(objects, draft)
 	findings = append(findings, mistakes...)
 	manifest.Sort(findings, names(texts))
 	for _, f := range findings {

@@ -52,8 +52,7 @@ const (
 	coreHerald = "/api/v1/namespaces/metallb-system/"
 )
 
-// aCluster has a pool, whose status is of another installation's definition, and
-// a Service.
+// aCluster has a Service and a pool with a status of another installation's definition.
 func aCluster() map[string][]string {
 	return map[string][]string{
 		inHerald + "ipaddresspools": {`{"kind": "IPAddressPool", "apiVersion": "metallb.io/v1beta1",

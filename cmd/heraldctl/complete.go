@@ -12,14 +12,14 @@ import (
 	"github.com/heraldlb/herald/kube"
 )
 
-// completeWithin is how long a shell waits for names of a cluster.
+// completeWithin is how long a shell waits for names from a cluster.
 const completeWithin = 3 * time.Second
 
-// nodeCommands have names of Nodes as arguments, and whether as many as one likes.
+// nodeCommands take names of Nodes as arguments: one (false) or several (true).
 var nodeCommands = map[string]bool{"drain": false, "undrain": false, "sessions": true}
 
-// completeFlags has a shell complete what a cluster has names for, and words
-// that are known.
+// completeFlags lets a shell complete names of a cluster's objects, and the values of
+// flags with a fixed set.
 func completeFlags(cmd *cobra.Command) {
 	words := func(all ...string) cobra.CompletionFunc {
 		return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
@@ -54,8 +54,8 @@ func completeFlags(cmd *cobra.Command) {
 	}
 }
 
-// namesOf returns a function that completes names of a cluster's objects: none if
-// the cluster does not answer.
+// namesOf returns a function that completes names of a cluster's objects. It completes
+// nothing if the cluster does not answer.
 func namesOf(read func(context.Context, *kube.Client) ([]string, error)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		kubeconfig := ""

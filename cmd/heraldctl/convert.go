@@ -16,16 +16,16 @@ func convertCommand() *cobra.Command {
 	var renames []string
 	cmd := &cobra.Command{
 		Use:   "convert -f CONFIGMAP",
-		Short: "Write MetalLB's custom resources that say what a ConfigMap does",
-		Long: `Convert reads a ConfigMap of MetalLB, or the document in one, and prints custom
-resources that say the same; passwords go into Secrets. It reads its own output
-back and compares, and prints nothing that is not equal. What somebody has to
-look at goes to standard error.
+		Short: "Convert a ConfigMap to MetalLB's custom resources",
+		Long: `Convert reads a ConfigMap of MetalLB, or the document in one, and prints equivalent
+custom resources. Passwords go into Secrets. Convert reads its own output back and
+compares it with the ConfigMap: it prints nothing that is not equivalent. Notes that
+need attention go to standard error.
 
-Names of pools that are no names for objects must be given others by --rename.
+Pools with names that objects cannot have need new names by --rename.
 
-Exit status: 0 if it was converted, 1 if the ConfigMap has mistakes or says what
-resources cannot, 2 if it cannot be read.`,
+Exit status: 0 if the ConfigMap was converted; 1 if it has mistakes or a setting that
+resources cannot express; 2 if it cannot be read.`,
 		Example: `  kubectl get configmap -n metallb-system config -o yaml | heraldctl convert -f - > resources.yaml
   heraldctl convert -f config.yaml --rename "My Pool=my-pool"`,
 		Args: cobra.NoArgs,
@@ -44,7 +44,7 @@ resources cannot, 2 if it cannot be read.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "filename", "f", "", "ConfigMap to convert; - is standard input")
 	flags.StringVar(&namespace, "namespace", "metallb-system", "namespace of the resources")
-	flags.StringArrayVar(&renames, "rename", nil, "OLD=NEW: another name for a pool or BFD profile; may be repeated")
+	flags.StringArrayVar(&renames, "rename", nil, "OLD=NEW: new name of a pool or BFD profile; may be repeated")
 	if err := cmd.MarkFlagRequired("filename"); err != nil {
 		panic(err) // the flag is defined above
 	}

@@ -16,12 +16,12 @@ import (
 	"github.com/heraldlb/herald/kube"
 )
 
-// A diffJob is what heraldctl diff was asked for.
+// A diffJob has the flags of heraldctl diff.
 type diffJob struct {
 	source
-	services []string // files and folders; none: the cluster's
-	from     []string // files and folders; none: what the statuses say
-	fromNow  bool     // in place of from: what the cluster's configuration says
+	services []string // files and folders; none: those of the cluster
+	from     []string // files and folders; none: the Services' statuses
+	fromNow  bool     // start from the cluster's configuration instead
 	format   format
 	assign   assign.Options
 }
@@ -30,23 +30,22 @@ func diffCommand() *cobra.Command {
 	job := diffJob{format: asTable}
 	cmd := &cobra.Command{
 		Use:   "diff -f NEW... [--services FILE] [--from OLD|--cluster]",
-		Short: "Say which Services another configuration would give other addresses",
-		Long: `Diff tries a configuration on the Services of a cluster and says which of them
-would keep, lose, move or gain addresses, and why. It runs the code that the
-controller runs, and changes nothing.
+		Short: "Show which Services would change addresses under another configuration",
+		Long: `Diff tries a configuration on the Services of a cluster. It shows which Services would
+keep, lose, change or gain addresses, and why. It runs the controller's own code and
+changes nothing.
 
-The Services are those of the cluster that kubectl would speak with, or those of
-a file. They have what their statuses say; with --from, what a controller with
-that configuration would have made of it, and with --cluster one with the cluster's
-configuration. Without a cluster --from tells what the new configuration changes from
-what would happen anyway.
+The Services are those of the cluster that kubectl uses, or those of a file. Their
+present addresses are those in their statuses. With --from, the comparison starts from
+the result of another configuration, and with --cluster from that of the cluster's
+configuration: the difference then has only the effects of the new configuration.
 
 ` + configurationHelp + `
 
-The table has the Services whose addresses change; JSON is a list of all, with
-service, change, from, to, pool, reason and message.
+The table has the Services whose addresses change. As JSON it is a list of all Services
+with service, change, from, to, pool, reason and message.
 
-Exit status: 0 if all keep their addresses, 1 if some change, 2 if there was a
+Exit status: 0 if all Services keep their addresses; 1 if some change; 2 if there was a
 mistake.`,
 		Example: `  heraldctl diff -f new.yaml
   kubectl get services,namespaces -A -o yaml | heraldctl diff -f new.yaml --from old.yaml --services -`,
@@ -54,7 +53,7 @@ mistake.`,
 			job.files = append(job.files, args...)
 			err := job.run(cmd)
 			if errors.Is(err, errInvalid) {
-				return errPrinted // 1 has another meaning here
+				return errPrinted // exit status 1 means changes here
 			}
 			return err
 		},
@@ -62,11 +61,11 @@ mistake.`,
 	job.addFlags(cmd, "new configuration")
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, instead of the cluster's: `file` or folder; - is standard input")
-	flags.StringArrayVar(&job.from, "from", nil, "configuration to start from: `file` or folder; without it, what the Services' statuses say")
-	flags.BoolVar(&job.fromNow, "cluster", false, "start from the cluster's configuration")
+	flags.StringArrayVar(&job.from, "from", nil, "configuration to compare with: `file` or folder; without it, the Services' statuses")
+	flags.BoolVar(&job.fromNow, "cluster", false, "compare with the cluster's configuration")
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.VarP(&job.format, "output", "o", "json or table")
-	flags.StringVar(&job.assign.Class, "lb-class", "", "as the controller's flag: spec.loadBalancerClass of the Services to handle")
+	flags.StringVar(&job.assign.Class, "lb-class", "", "spec.loadBalancerClass of the Services to handle, like the controller's flag")
 	cmd.MarkFlagsMutuallyExclusive("from", "cluster")
 	return cmd
 }
@@ -86,8 +85,8 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	// By age, as the controller takes them; in the file's order where that is
-	// not known.
+	// The controller's order is by age. Services of unknown age stay in the order of
+	// the file.
 	slices.SortStableFunc(s.Services, func(a, b *cluster.Service) int { return a.Created.Compare(b.Created) })
 	preview := assign.NewPreview(s, j.assign)
 	before := preview.Results()
@@ -122,7 +121,7 @@ type change struct {
 	Message string        `json:"message"`
 }
 
-// compare says what becomes of each Service, in the order of both lists.
+// compare returns the change of each Service, in the order of both lists.
 func compare(before, after []assign.Result) []change {
 	list := []change{}
 	for i, o := range after {

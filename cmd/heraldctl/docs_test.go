@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/manifest"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // fences returns the blocks of a language in a page.
@@ -61,7 +61,7 @@ func TestAllocationPage(t *testing.T) {
 func checkSample(t *testing.T, sample string) error {
 	t.Helper()
 	if strings.Contains(sample, "kind: Service") {
-		_, err := reconcile.ReadDraft(strings.NewReader(sample))
+		_, err := object.ReadDraft(strings.NewReader(sample))
 		return err
 	}
 	if code, _, stderr := runHere(t, sample, "check", "-f", "-"); code != exitOK {

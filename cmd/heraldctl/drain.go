@@ -21,24 +21,24 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// holdFlag is a flag of drain that changes nothing unless it is given.
+// holdFlag is a flag of drain that changes nothing unless it is set.
 const holdFlag = "hold"
 
-// drainLook is the time between two looks at a node that drains.
+// drainLook is the time between two looks at a draining node.
 const drainLook = 500 * time.Millisecond
 
-// errKept is what drain returns once it has printed that the node goes on
-// announcing something.
+// errKept is the error of drain after it has printed which addresses the node still
+// announces.
 var errKept = errors.New("the node still announces addresses")
 
-// A drainer has nodes drain.
+// A drainer drains nodes and asks their agents.
 type drainer interface {
 	Node(ctx context.Context, name string) (*cluster.Node, error)
 	Drain(ctx context.Context, name string, d cluster.Drain) error
 	reporter
 }
 
-// connect returns the API server that a kubeconfig file names.
+// connect returns a client of the API server that a kubeconfig file names.
 func connect(kubeconfig string) (*kube.Client, error) {
 	api, err := kube.NewUserConfig(kubeconfig, "heraldctl/"+daemon.Version())
 	if err != nil {
@@ -47,12 +47,12 @@ func connect(kubeconfig string) (*kube.Client, error) {
 	return kube.NewClient(api)
 }
 
-// A drainJob is what heraldctl drain was asked for.
+// A drainJob has the flags of heraldctl drain.
 type drainJob struct {
 	kubeconfig string
 	namespace  string
 	force      bool
-	hold       time.Duration // 0: not said
+	hold       time.Duration // 0: not set
 	wait       bool
 	timeout    time.Duration
 }
@@ -61,23 +61,30 @@ func drainCommand() *cobra.Command {
 	var job drainJob
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
-		Short: "Have a node hand over what it announces",
-		Long: `Drain sets the annotation ` + cluster.AnnotationDrain + ` of a Node. Its agent then tells
-routers to prefer other paths (RFC 8326), hands over what it answers for on layer 2, and
-withdraws its routes once FRR has asked for other paths for ` + cluster.DefaultDrainHold.String() + `, or as long as
---hold says. What no other node was seen to announce (a router was sent the route, or the
-node has answered) it goes on announcing until one is, unless --force is given.
-The node stays so until "undrain". A node that drains already is left as it is, but for
---force and --hold, which count from when it began: whoever sees that routers have moved
-ends the wait with --hold ` + cluster.MinDrainHold.String() + `.
+		Short: "Move a node's announcements to other nodes",
+		Long: `Drain sets the annotation ` + cluster.AnnotationDrain + ` of a Node. The node's agent then
+hands its addresses over:
 
-With --wait it asks the node's agent, by way of the API server, until that announces
-nothing any more, or only what no other node was seen to announce, and lists what was
-handed over and what was kept, with the reason. If the agent cannot be asked at first, the node does not begin to drain.
+  1. FRR marks the node's routes as worse than others (graceful shutdown, RFC 8326), so
+     that routers prefer other paths. Other nodes take over addresses on layer 2.
+  2. After ` + cluster.DefaultDrainHold.String() + `, or the time of --hold, the agent withdraws the routes.
 
-Exit status: 0 if the node drains and, with --wait, announces nothing any more; 1 if it
-goes on announcing what no other node was seen to; 2 if it could not be done, or is not over in
-time.`,
+The agent keeps announcing an address until another node was seen to announce it, unless
+--force is given. Seen means that a router was sent the route, or that the node has
+answered for the address.
+
+The node stays drained until "undrain". For a node that drains already, only --force and
+--hold change anything, and --hold counts from the start of the drain. If the routers
+have moved their traffic, --hold ` + cluster.MinDrainHold.String() + ` ends the wait.
+
+With --wait, drain asks the node's agent through the API server. It returns when the node
+announces nothing any more, or only addresses that no other node was seen to announce.
+It then lists the addresses handed over, and those kept with the reason. If the agent
+does not answer at first, the drain does not begin.
+
+Exit status: 0 if the node drains and, with --wait, announces nothing any more; 1 if the
+node keeps addresses that no other node was seen to announce; 2 if the drain could not
+begin, or did not end in time.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed(holdFlag) {
@@ -94,11 +101,11 @@ time.`,
 	}
 	flags := cmd.Flags()
 	kubeconfigFlag(cmd, &job.kubeconfig)
-	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in; with --wait")
-	flags.BoolVar(&job.force, "force", false, "withdraw also what no other node was seen to announce")
-	flags.DurationVar(&job.hold, holdFlag, cluster.DefaultDrainHold, "how long to ask for other paths before routes are withdrawn")
-	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only what no other node does")
-	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long to wait, with --wait; besides --hold")
+	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in, for --wait")
+	flags.BoolVar(&job.force, "force", false, "withdraw addresses that no other node was seen to announce, too")
+	flags.DurationVar(&job.hold, holdFlag, cluster.DefaultDrainHold, "time for routers to prefer other paths before routes are withdrawn")
+	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only addresses that no other node announces")
+	flags.DurationVar(&job.timeout, "timeout", 2*time.Minute, "how long --wait waits, in addition to --hold")
 	return cmd
 }
 
@@ -106,7 +113,7 @@ func undrainCommand() *cobra.Command {
 	var kubeconfig string
 	cmd := &cobra.Command{
 		Use:   "undrain NODE",
-		Short: "Have a drained node announce again",
+		Short: "End the drain of a node",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := connect(kubeconfig)
@@ -124,14 +131,14 @@ func undrainCommand() *cobra.Command {
 	return cmd
 }
 
-// heraldNamespace is where Herald is, unless somebody has put it elsewhere.
+// heraldNamespace is the namespace of Herald unless a flag names another one.
 const heraldNamespace = "metallb-system"
 
 func kubeconfigFlag(cmd *cobra.Command, path *string) {
 	cmd.Flags().StringVar(path, "kubeconfig", "", "kubeconfig `file`; empty: the one that kubectl uses")
 }
 
-// run has a node drain, and waits for the end of it if asked to.
+// run drains a node, and waits for the end with --wait.
 func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer) error {
 	var before status.Report
 	if j.wait {
@@ -159,14 +166,14 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 	return nil
 }
 
-// begin has a node drain, unless it does so already, and returns how it does.
+// begin starts the drain of a node, or changes a drain that has begun, and returns it.
 func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Time) (cluster.Drain, error) {
 	n, err := d.Node(ctx, node)
 	if err != nil {
 		return cluster.Drain{}, err
 	}
 	want := cluster.Drain{Since: now.UTC().Truncate(time.Second), Hold: j.hold, Force: j.force}
-	if !n.Drain.IsZero() { // it has asked for other paths already
+	if !n.Drain.IsZero() { // the hold has begun already
 		want.Since, want.Hold = n.Drain.Since, cmp.Or(j.hold, n.Drain.Hold)
 	}
 	if want == n.Drain {
@@ -175,11 +182,11 @@ func (j drainJob) begin(ctx context.Context, d drainer, node string, now time.Ti
 	return want, d.Drain(ctx, node, want)
 }
 
-// holdOf returns how long a node asks for other paths.
+// holdOf returns the time between the start of a drain and the withdrawal.
 func holdOf(d cluster.Drain) time.Duration { return cmp.Or(d.Hold, cluster.DefaultDrainHold) }
 
-// await asks the node's agent until the drain is over. An agent that does not
-// answer may be one that has just been started.
+// await asks the node's agent until the drain is over. An agent that does not answer
+// is asked again: it may just have been started.
 func (j drainJob) await(ctx context.Context, d drainer, node string, drain cluster.Drain) (announce.DrainProgress, error) {
 	limit := j.timeout + holdOf(drain)
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not over after %v", limit))
@@ -206,7 +213,7 @@ func (j drainJob) await(ctx context.Context, d drainer, node string, drain clust
 	}
 }
 
-// report returns what the agent of a node says.
+// report returns the report of a node's agent.
 func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Report, error) {
 	agents, err := d.Agents(ctx, j.namespace)
 	if err != nil {
@@ -219,8 +226,8 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 	return d.Report(ctx, agent)
 }
 
-// printDrainage lists what became of what a node has announced. Handed over is only
-// what another node was seen to announce.
+// printDrainage lists what became of each address that a node has announced. An address
+// counts as handed over only if another node was seen to announce it.
 func printDrainage(out io.Writer, node string, before []status.Decision, g announce.DrainProgress, drain cluster.Drain) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	in := func(list []status.Decision, d status.Decision) bool {
@@ -229,7 +236,7 @@ func printDrainage(out io.Writer, node string, before []status.Decision, g annou
 		})
 	}
 	for _, d := range before {
-		gone := "withdrawn" // by force, or because of something else that has happened meanwhile
+		gone := "withdrawn" // by force, or for another reason
 		switch {
 		case !d.Announce || in(g.Left, d):
 			continue

@@ -20,8 +20,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A fakeNode is a cluster of one Node, whose agent says something else each time
-// that it is asked, and goes on saying the last of it.
+// A fakeNode is a cluster of one Node. Its agent has a list of reports: each request gets
+// the next one, and all further ones the last.
 type fakeNode struct {
 	node    cluster.Node
 	drained time.Time // since when
@@ -228,8 +228,7 @@ func TestDrainWaits(t *testing.T) {
 	}
 }
 
-// A node whose agent cannot be asked does not begin to drain, if that is to be
-// waited for.
+// With --wait, a node does not begin to drain if its agent cannot be asked.
 func TestDrainNobodyToAsk(t *testing.T) {
 	for _, job := range []drainJob{{namespace: "ours", wait: true}, {namespace: "theirs", wait: true}} {
 		f := &fakeNode{node: cluster.Node{Name: "n1"}, reports: []status.Report{{}}}

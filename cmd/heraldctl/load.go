@@ -19,24 +19,24 @@ import (
 	"github.com/heraldlb/herald/schema"
 )
 
-// IDs of Findings about what a configuration says, besides those of package
+// IDs of Findings about the content of a configuration. Others are those of package
 // manifest and the reasons of a config.Verdict.
 const (
 	idDocument   = "Document"   // a mistake in a ConfigMap's document
-	idSchema     = "Schema"     // the definition of the kind refuses it
-	idTwoSources = "TwoSources" // there are a ConfigMap and resources
+	idSchema     = "Schema"     // the definition of the kind rejects it
+	idTwoSources = "TwoSources" // a ConfigMap and resources exist
 )
 
-// A loaded configuration is what the texts of a source say.
+// A loaded is a configuration that was read from the texts of a source.
 type loaded struct {
 	findings  []manifest.Finding
 	documents []document      // of ConfigMaps, or bare
 	objects   []config.Object // resources
 	resources []string        // files that hold them, each once
-	resolved  *config.Config  // what the resources say; nil if some are wrong
+	resolved  *config.Config  // of the resources; nil if some are wrong
 }
 
-// A document is one that a ConfigMap holds.
+// A document is the configuration in a ConfigMap.
 type document struct {
 	name  string // of the file
 	line  int
@@ -45,15 +45,15 @@ type document struct {
 	cfg   *config.Config // nil if it has mistakes
 }
 
-// load reads a configuration and judges all of it. Its error is about what could
-// not be read.
+// load reads and validates a configuration. Its error is about files that could not be
+// read.
 func load(cmd *cobra.Command, s source) (loaded, error) {
 	texts, unreadable := s.texts(cmd)
 	l, err := judge(cmd.Context(), texts, s)
 	return l, errors.Join(unreadable, err)
 }
 
-// judge reads the configuration that texts hold together.
+// judge validates the configuration that all texts together hold.
 func judge(ctx context.Context, texts []text, s source) (loaded, error) {
 	var l loaded
 	var objects []*manifest.Object
@@ -80,7 +80,7 @@ func judge(ctx context.Context, texts []text, s source) (loaded, error) {
 	l.twoSources(s.which)
 	for i := range l.findings {
 		if l.findings[i].Path == clusterName {
-			l.findings[i].Line = 0 // of what nobody has written
+			l.findings[i].Line = 0 // nobody has written these lines
 		}
 	}
 	manifest.Sort(l.findings, names(texts))
@@ -98,8 +98,7 @@ func names(texts []text) []string {
 	return all
 }
 
-// together names files in one word or two; without any it is the cluster that was
-// read.
+// together returns a short name for several files; for none, that of the cluster.
 func together(files []string) string {
 	switch {
 	case len(files) == 0:
@@ -110,8 +109,8 @@ func together(files []string) string {
 	return strings.Join(files, ", ")
 }
 
-// read returns the objects of a text. One that has none is a ConfigMap's
-// document.
+// read returns the objects of a text. A text without objects is the document of a
+// ConfigMap.
 func (l *loaded) read(t text) []*manifest.Object {
 	objects, mistakes := manifest.Read(t.name, t.data)
 	if slices.ContainsFunc(objects, func(o *manifest.Object) bool { return !o.Bare() }) {
@@ -139,7 +138,7 @@ func (l *loaded) read(t text) []*manifest.Object {
 	return nil
 }
 
-// notObjects reports a file of a folder that is for another program.
+// notObjects returns the finding for a file of a folder that has no objects.
 func notObjects(t text) manifest.Finding {
 	f := manifest.Finding{Path: t.name, Line: 1, Severity: manifest.Note, ID: manifest.IDNotRead, Message: "not read: it holds no object of Kubernetes"}
 	if base := filepath.Base(t.name); strings.TrimSuffix(base, filepath.Ext(base)) == "kustomization" {
@@ -148,7 +147,7 @@ func notObjects(t text) manifest.Finding {
 	return f
 }
 
-// document adds a document and what is wrong with it.
+// document adds a document and its mistakes.
 func (l *loaded) document(d document, err error) {
 	l.documents = append(l.documents, d)
 	find := func(severity manifest.Severity, id string, line int, field, message string) {
@@ -170,8 +169,8 @@ func (l *loaded) document(d document, err error) {
 	}
 }
 
-// resolve judges resources as the API server does, then as the controller does
-// where none were before.
+// resolve validates resources as the API server does, then as the controller does at
+// its first start.
 func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace string) error {
 	definitions, err := schema.New()
 	if err != nil {
@@ -185,14 +184,14 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		}
 		content := origin.Content()
 		if !definitions.Known(origin.APIVersion, origin.Kind) {
-			continue // which was said
+			continue // it is a finding already
 		}
 		if metadata, ok := content["metadata"].(map[string]any); ok {
 			if origin.Namespace == "" {
 				metadata["namespace"] = namespace
 			}
 			if metadata["uid"] != nil {
-				delete(content, "status") // which a cluster wrote
+				delete(content, "status") // a cluster wrote it
 			}
 		}
 		inCluster := origin.Path == clusterName
@@ -204,7 +203,7 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 		if problems[o.ID], err = definitions.Apply(ctx, content); err != nil {
 			return err
 		}
-		// Herald judges what the API server would keep; a cluster has done that.
+		// Herald gets what the API server would store. A cluster has done that already.
 		if spec, ok := content["spec"]; ok && !inCluster && len(problems[o.ID]) == 0 {
 			if m.Objects[i].Spec, err = json.Marshal(spec); err != nil {
 				return err
@@ -225,18 +224,18 @@ func (l *loaded) resolve(ctx context.Context, m config.Manifests, namespace stri
 	return nil
 }
 
-// verdict returns what is to be said of a resource. What the definition refuses
-// and Herald, too, is said once, in Herald's words.
+// verdict returns the findings about a resource. A mistake that both the definition and
+// Herald reject is one finding, with Herald's message.
 func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, before []manifest.Finding) []manifest.Finding {
 	var all []manifest.Finding
-	said := func(p schema.Problem) bool {
+	found := func(p schema.Problem) bool {
 		return slices.ContainsFunc(before, func(f manifest.Finding) bool {
 			return f.Path == o.Path && f.Object == o.ID() && f.Field == p.Field
 		}) || slices.ContainsFunc(v.Fields, func(e *config.FieldError) bool { return sameMistake(p.Field, e) })
 	}
 	unknown := 0
 	for _, p := range problems {
-		if o.Name == "" && strings.HasPrefix(p.Field, "metadata.name") || said(p) {
+		if o.Name == "" && strings.HasPrefix(p.Field, "metadata.name") || found(p) {
 			continue
 		}
 		message := p.Message
@@ -250,7 +249,7 @@ func verdict(o *manifest.Object, v config.Verdict, problems []schema.Problem, be
 	}
 	for _, e := range v.Fields {
 		if unknown > 0 && unknownField(e) {
-			continue // the definition says on which line
+			continue // the definition's problem has the line
 		}
 		all = append(all, o.Finding(manifest.Error, v.Reason, e.Field, "%s", e.Reason))
 	}
@@ -275,9 +274,9 @@ func leadingField(message string) (field, rest string) {
 	return "", message
 }
 
-// sameMistake reports whether a definition's problem with a field is Herald's
-// mistake, too: it is about the same field or one in it. A rule about the whole
-// spec is about fields that Herald names.
+// sameMistake reports whether a definition's problem with a field is also Herald's
+// mistake: both are about the same field or one in it. A rule about the whole spec is
+// the same as any mistake of Herald's in the spec.
 func sameMistake(field string, e *config.FieldError) bool {
 	switch {
 	case unknownField(e):

@@ -18,7 +18,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A renderJob is what heraldctl render was asked for.
+// A renderJob has the flags of heraldctl render.
 type renderJob struct {
 	source
 	manifests   []string // files and folders; none: the cluster's objects
@@ -33,19 +33,19 @@ func renderCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render {-f CONFIG...|--cluster} {--objects FILE|--cluster} --node NAME",
 		Short: "Print the frr.conf that the agent of a node would write",
-		Long: `Render prints the frr.conf that the agent of a node would write, given a
-configuration and the objects of a cluster: Nodes, Services with their status,
-and EndpointSlices, as kubectl prints them. Other objects are ignored. With --cluster,
-what -f or --objects does not name is that of the cluster.
+		Long: `Render prints the frr.conf that the agent of a node would write. It needs a
+configuration and the objects of a cluster: Nodes, Services with their status, and
+EndpointSlices, as kubectl prints them. Objects of other kinds are ignored. With
+--cluster, a configuration or objects that are not named are read from the cluster.
 
 ` + configurationHelp + `
 
-With --decisions it says of each address of a Service whether the node would
-announce it, and why not. Who answers for an address on layer 2 depends on which
-agents are alive: it is told as if those of all Nodes were.
+With --decisions it shows for each address of a Service whether the node would announce
+it, and why not. The owner of an address on layer 2 depends on which agents are alive:
+the agents of all Nodes count as alive here.
 
-Exit status: 0 if it was printed, 1 if the configuration or an object has a
-mistake, 2 if one cannot be read.`,
+Exit status: 0 if the result was printed; 1 if the configuration or an object has a
+mistake; 2 if one cannot be read.`,
 		Example: `  kubectl get nodes,services,endpointslices -A -o yaml > objects.yaml
   heraldctl render -f config.yaml --objects objects.yaml --node n1
   heraldctl render -f config.yaml --objects objects.yaml --node n1 --decisions`,
@@ -57,13 +57,13 @@ mistake, 2 if one cannot be read.`,
 	job.addFlags(cmd, "configuration")
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.manifests, "objects", nil, "manifests of Nodes, Services and EndpointSlices: `file` or folder; - is standard input; may be repeated")
-	flags.BoolVar(&job.cluster, "cluster", false, "take from the cluster what is not named")
+	flags.BoolVar(&job.cluster, "cluster", false, "read the configuration or objects that are not named from the cluster")
 	kubeconfigFlag(cmd, &job.kubeconfig)
 	flags.StringVar(&job.node, "node", "", "name of the node")
-	flags.StringVar(&job.announce.Class, "lb-class", "", "as the agent's flag: spec.loadBalancerClass of the Services to announce")
-	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "as the agent's flag: announce from nodes labelled "+announce.LabelExcludeNode)
+	flags.StringVar(&job.announce.Class, "lb-class", "", "spec.loadBalancerClass of the Services to announce, like the agent's flag")
+	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too, like the agent's flag")
 	flags.BoolVar(&job.showSecrets, "show-secrets", false, "print passwords")
-	flags.BoolVar(&job.decisions, "decisions", false, "print as JSON what is announced and why, instead of frr.conf")
+	flags.BoolVar(&job.decisions, "decisions", false, "print the decisions with their reasons as JSON, instead of frr.conf")
 	if err := cmd.MarkFlagRequired("node"); err != nil {
 		panic(err) // the flag is defined above
 	}
@@ -107,7 +107,7 @@ func (j renderJob) run(cmd *cobra.Command) error {
 	return err
 }
 
-// writeDecisions prints who is announced what, and why not, as JSON.
+// writeDecisions prints the peers and the decision on each address as JSON.
 func writeDecisions(w io.Writer, d announce.Desired) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

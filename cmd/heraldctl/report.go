@@ -25,7 +25,7 @@ const (
 // String returns f.
 func (f *reportFormat) String() string { return string(*f) }
 
-// Type names what the flag takes.
+// Type names the flag's value.
 func (f *reportFormat) Type() string { return "format" }
 
 // Set takes text, json or github.

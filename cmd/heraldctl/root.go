@@ -17,23 +17,23 @@ const (
 	exitInvalid = 1 // the configuration has mistakes, which were printed
 	exitChanges = 1 // of diff: addresses change
 	exitKept    = 1 // of drain: the node still announces something
-	exitMisuse  = 2 // the command could not do what it was asked
+	exitMisuse  = 2 // the command could not do its work
 )
 
-// errInvalid is what a command returns once it has printed the mistakes of a
+// errInvalid is the error of a command that has printed the mistakes of a
 // configuration.
 var errInvalid = errors.New("invalid configuration")
 
-// errChanges is what diff returns once it has printed that addresses change.
+// errChanges is the error of diff after it has printed that addresses change.
 var errChanges = errors.New("addresses change")
 
-// errPrinted is what diff returns once it has printed mistakes.
+// errPrinted is the error of diff after it has printed mistakes.
 var errPrinted = errors.New("there are mistakes")
 
-// errOneStdin is what a command returns that is to read standard input twice.
+// errOneStdin is the error of a command that would have to read standard input twice.
 var errOneStdin = errors.New("only one file can be on standard input")
 
-// run carries out a command line and returns its exit code.
+// run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := rootCommand()
 	root.SetArgs(args)
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitMisuse
 }
 
-// otherNames are what other programs call a command.
+// otherNames are the names of similar commands in other programs.
 var otherNames = map[string][]string{
 	"allocate": {"assign", "ipam", "simulate"},
 	"check":    {"validate", "verify", "lint"},

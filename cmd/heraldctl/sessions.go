@@ -25,15 +25,16 @@ func sessionsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sessions [NODE...]",
 		Short: "Show the nodes' BGP sessions",
-		Long: `Sessions shows the peers of the nodes, of all if none is named, and how the sessions
-with them stand, as the nodes' agents say when they are asked by way of the API server.
+		Long: `Sessions shows the BGP peers of the named nodes, or of all nodes, and the states of
+their sessions. It asks the nodes' agents through the API server.
 
-As JSON it is a list of the agents' words on each peer, with the node.
+LAST ERROR is the reason why a session is not up, with the remedy. It is empty for a
+session that is up.
 
-LAST ERROR is why a session is not up, with the cure; it is empty for one that is.
+As JSON it is a list of peers as the agents report them, with the node.
 
-Exit status: 0 if they were printed; 2 if there is none to print, and why, or if an agent
-could not be asked; what the others say is printed all the same.`,
+Exit status: 0 if sessions were printed; 2 if there are none to print, with the reason,
+or if an agent could not be asked. Sessions of the other agents are printed even then.`,
 		Example: `  heraldctl sessions
   heraldctl sessions n1 -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,7 +66,7 @@ type nodePeer struct {
 	status.Peer
 }
 
-// A reporter knows what agents say.
+// A reporter asks agents for their reports.
 type reporter interface {
 	Agents(ctx context.Context, namespace string) ([]kube.Agent, error)
 	Report(ctx context.Context, a kube.Agent) (status.Report, error)
@@ -80,14 +81,14 @@ func agentOf(agents []kube.Agent, node, namespace string) (kube.Agent, error) {
 	return agents[i], nil
 }
 
-// An absenceReporter knows of agents that do not run too.
+// An absenceReporter finds agents that do not run, too.
 type absenceReporter interface {
 	reporter
 	AbsentAgents(ctx context.Context, namespace string) ([]string, error)
 }
 
-// sessionsOf returns the peers that the nodes are to have sessions with, and an
-// error if there are none. An error does not keep it from asking the next agent.
+// sessionsOf returns the peers that the nodes should have sessions with, and an error if
+// there are none. After an error it asks the remaining agents.
 func sessionsOf(ctx context.Context, from absenceReporter, namespace string, nodes []string) ([]nodePeer, error) {
 	out := []nodePeer{}
 	agents, err := from.Agents(ctx, namespace)
@@ -126,7 +127,7 @@ func sessionsOf(ctx context.Context, from absenceReporter, namespace string, nod
 	return out, err
 }
 
-// noAgents says why no agent can be asked.
+// noAgents returns an error that says why no agent can be asked.
 func noAgents(ctx context.Context, from absenceReporter, namespace string) error {
 	absent, err := from.AbsentAgents(ctx, namespace)
 	switch {
@@ -138,7 +139,7 @@ func noAgents(ctx context.Context, from absenceReporter, namespace string) error
 	return fmt.Errorf("no agent pod runs in namespace %s: %s", namespace, clipped(absent, "; "))
 }
 
-// noSessions says why agents that answer have no peer to show.
+// noSessions returns an error that says why the agents' reports have no peers.
 func noSessions(reports []status.Report) error {
 	var nodes, peers []string
 	for _, r := range reports {
@@ -162,10 +163,10 @@ func noSessions(reports []status.Report) error {
 		status.NodeNotSelected, clipped(peers, ", "), clipped(nodes, ", "))
 }
 
-// clippedAt is how many of a list are named.
+// clippedAt is how many items of a list are named.
 const clippedAt = 5
 
-// clipped joins texts, and says how many it leaves out.
+// clipped joins texts. It leaves out the last of many, and says how many.
 func clipped(all []string, separator string) string {
 	if len(all) <= clippedAt {
 		return strings.Join(all, separator)
@@ -185,7 +186,7 @@ func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
 		case s.Up():
 			uptime, last = now.Sub(s.Since).Round(time.Second).String(), "-"
 		case state == "":
-			state = "Unknown" // FRR has not said anything of it
+			state = "Unknown" // FRR has not reported it
 		}
 		as := cmp.Or(p.DynamicASN, fmt.Sprint(p.ASN))
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", p.Node, p.Name, p.ID(), as, state, uptime, s.PrefixesSent, cmp.Or(s.BFD, "-"), last)

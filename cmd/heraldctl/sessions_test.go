@@ -57,7 +57,7 @@ n1    r4    10.0.0.1      64513     AddressConflict  -       0     -    r1 has t
 	}
 }
 
-// Where there is nothing to show, it is said why, and that is no success.
+// Without sessions the command fails with the reason.
 func TestNoSessions(t *testing.T) {
 	report := func(change func(*status.Report)) status.Report {
 		r := status.Report{Identity: status.Identity{Node: "n1"}, Synced: true, Config: status.Config{Loaded: true}}

@@ -19,17 +19,17 @@ import (
 	"github.com/heraldlb/herald/kube"
 )
 
-// stdinName stands for standard input where a file is named.
+// stdinName is the file name that stands for standard input.
 const stdinName = "-"
 
-// clusterName stands for the API server where a file is named.
+// clusterName is the file name that stands for the API server.
 const clusterName = "cluster"
 
-// manifestExtensions are those of the files that are read of a folder, as kubectl
+// manifestExtensions are those of the files that are read in a folder, as kubectl
 // does.
 var manifestExtensions = []string{".yaml", ".yml", ".json"}
 
-// A source is where a configuration is read from.
+// A source names the files, or the cluster, that hold a configuration.
 type source struct {
 	files      []string // and folders
 	recursive  bool
@@ -43,27 +43,27 @@ type source struct {
 func (s *source) addFlags(cmd *cobra.Command, what string) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&s.files, "filename", "f", nil, what+": `file` or folder; - is standard input; may be repeated")
-	flags.BoolVarP(&s.recursive, "recursive", "R", false, "read the folders in folders, too")
+	flags.BoolVarP(&s.recursive, "recursive", "R", false, "read subfolders, too")
 	s.addPlaceFlags(cmd)
 }
 
-// addPlaceFlags adds the flags that say which objects are Herald's.
+// addPlaceFlags adds the flags that select Herald's objects.
 func (s *source) addPlaceFlags(cmd *cobra.Command) {
 	s.which = sourceAuto
 	flags := cmd.Flags()
-	flags.StringVarP(&s.place.Namespace, "namespace", "n", heraldNamespace, "`namespace` that Herald reads its configuration in")
-	flags.StringVar(&s.place.ConfigMap, "config", "config", "`name` of the ConfigMap that Herald reads, as its programs' flag")
-	flags.Var(&s.which, "config-source", "which of ConfigMap and resources counts, as the programs' flag: auto, configmap or resources")
+	flags.StringVarP(&s.place.Namespace, "namespace", "n", heraldNamespace, "`namespace` of Herald's configuration")
+	flags.StringVar(&s.place.ConfigMap, "config", "config", "`name` of the ConfigMap that Herald reads, like the daemons' flag")
+	flags.Var(&s.which, "config-source", "whether ConfigMap or resources are in force, like the daemons' flag: auto, configmap or resources")
 }
 
-// configurationHelp says what -f takes.
+// configurationHelp describes the files of -f.
 const configurationHelp = `All files, folders and standard input of one call are one configuration: MetalLB's
 custom resources with the Secrets that they refer to, a ConfigMap of MetalLB, or the
-document that is in one. Of a folder the files *.yaml, *.yml and *.json are read.
-Objects of other kinds are ignored, and those that are not where Herald reads are named.
-Kustomize is not for heraldctl: pipe "kubectl kustomize DIR" in.`
+document in one. In a folder, the files *.yaml, *.yml and *.json are read. Objects of
+other kinds are ignored. Objects with a name or in a namespace that Herald does not read
+are reported. For kustomize, pipe the output of "kubectl kustomize DIR" in.`
 
-// A sourceFlag says which of the two kinds of configuration counts. It is a
+// A sourceFlag says which of the two kinds of configuration is in force. It is a
 // pflag.Value.
 type sourceFlag string
 
@@ -76,7 +76,7 @@ const (
 // String returns f.
 func (f *sourceFlag) String() string { return string(*f) }
 
-// Type names what the flag takes.
+// Type names the flag's value.
 func (f *sourceFlag) Type() string { return "source" }
 
 // Set takes auto, configmap or resources.
@@ -88,15 +88,15 @@ func (f *sourceFlag) Set(s string) error {
 	return nil
 }
 
-// A text is what a file holds.
+// A text is the content of a file.
 type text struct {
 	name     string
 	data     []byte
 	inFolder bool // the folder was named, the file was not
 }
 
-// texts returns what the source holds. Its error is about what cannot be read;
-// the rest is returned all the same.
+// texts returns the contents of the source. Its error is about files that cannot be
+// read; the others are returned nevertheless.
 func (s source) texts(cmd *cobra.Command) ([]text, error) {
 	var all []text
 	var errs []error
@@ -111,7 +111,7 @@ func (s source) texts(cmd *cobra.Command) ([]text, error) {
 	return all, errors.Join(errs...)
 }
 
-// readClusterTexts returns the objects that the cluster's configuration may be in.
+// readClusterTexts returns the objects of the cluster that may hold its configuration.
 func readClusterTexts(ctx context.Context, kubeconfig, namespace string) ([]text, error) {
 	client, err := connect(kubeconfig)
 	if err != nil {
@@ -128,7 +128,7 @@ func readClusterTexts(ctx context.Context, kubeconfig, namespace string) ([]text
 	return all, nil
 }
 
-// readTexts returns what a file holds, standard input, or the manifests of a
+// readTexts returns the content of a file or standard input, or the manifests of a
 // folder.
 func readTexts(cmd *cobra.Command, name string, recursive bool) ([]text, error) {
 	if name == stdinName {

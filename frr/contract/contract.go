@@ -30,6 +30,10 @@ const (
 	MetricsFile       = "frr.metrics"         // by herald-frr: it exists if herald-frr exports the metrics of sessions
 )
 
+// VtyshConf is the vtysh.conf that makes vtysh read the one frr.conf rather than a
+// file for each daemon.
+const VtyshConf = "service integrated-vtysh-config\n"
+
 // An ExtrasResult is the result of applying the operator's raw configuration. It
 // contains no password.
 type ExtrasResult struct {

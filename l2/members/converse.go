@@ -8,67 +8,70 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/heraldlb/herald/wake"
 )
 
-// What nodes were seen to have sent to BGP peers is told to those that ask for it,
-// and to nobody else: where each of 1,000 nodes announces each of 10,000 addresses,
-// telling all of them would cost more than it is good for. Asking is for a node
-// that drains, or is about to leave routes to others for another reason.
+// The routes that nodes were seen to send to BGP peers are reported only to nodes that
+// ask for them. With 1,000 nodes that each announce 10,000 addresses, a report to all would
+// cost too much. A node asks while it drains, or before it leaves routes to others for
+// another reason.
 const (
 	// askFirst and askLast bound the time between two questions to a node that has
 	// not answered. It doubles each time.
 	askFirst = 200 * time.Millisecond
 	askLast  = 5 * time.Second
-	// askAgain is the time between two questions to a node that has answered, which
-	// make up for answers that were lost; askEach is its least per member.
+	// askAgain is the time between two questions to a node that has answered: an answer
+	// may have been lost. It is at least askEach for each member.
 	askAgain = 2 * time.Second
 	askEach  = 5 * time.Millisecond
-	// askerAge is how long a question counts.
+	// askerAge is how long a question is valid.
 	askerAge = 20 * time.Second
 	// answerLeast is the least time between two answers to one node.
 	answerLeast = 50 * time.Millisecond
-	// answerRate is what a node that asks is sent by all others together, in bytes
-	// each second, once each of them has answered.
+	// answerRate bounds the answers of all nodes together to one node, in bytes a second,
+	// once each of them has answered.
 	answerRate = 512 << 10
 )
 
-// A question is one that this node has to another.
+// A question is one from this node to another.
 type question struct {
 	next time.Time     // when to ask
-	wait time.Duration // how long it waited last for an answer
+	wait time.Duration // the last time to wait for an answer
 }
 
 // An asker is a node that has asked this one.
 type asker struct {
-	heard time.Time // when last
-	knows uint64    // the number of the answer that it has, or was sent
-	sent  time.Time // when it was
+	asked time.Time // when last
+	knows uint64    // number of the last answer that it has, or was sent
+	sent  time.Time // when that was sent
 }
 
-// An answer is what another node has answered.
+// An answer is the answer of another node.
 type answer struct {
 	epoch, seq uint64
 	list       []Sent
 }
 
-// A conversation is who asks whom. The List's mutex guards it.
+// A conversation has the questions and answers of this node and others. The List's mutex
+// guards it.
 type conversation struct {
 	asking    bool
 	questions map[string]question
 	answers   map[string]answer
 
 	askers map[string]asker
-	ready  bool   // own is current
+	ready  bool   // own is up to date
 	seq    uint64 // of own
-	own    string // what appendSent wrote
+	own    string // this node's answer, as appendSent writes it
 }
 
 func newConversation() conversation {
 	return conversation{questions: map[string]question{}, answers: map[string]answer{}, askers: map[string]asker{}}
 }
 
-// Ask says whether this node wants to know what others have sent. While it does,
-// members of the View come to have answered.
+// Ask sets whether this node asks the others which routes they have sent. While it does,
+// their answers appear in the View.
 func (l *List) Ask(on bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,18 +80,18 @@ func (l *List) Ask(on bool) {
 	}
 	l.talk.asking = on
 	l.talk.forget()
-	l.touch()
-	nudge(l.speak)
+	l.invalidate()
+	l.converseWake.Set()
 }
 
-// forget drops all answers, to ask again for each.
+// forget drops all answers, so that every node is asked again.
 func (c *conversation) forget() {
 	clear(c.questions)
 	clear(c.answers)
 }
 
-// SetSent replaces what this node answers to those that ask. It is needed while the
-// View says that somebody asks.
+// SetSent replaces this node's answer to others. It has to be called while the View says
+// that another node asks.
 func (l *List) SetSent(list []Sent) {
 	own := string(appendSent(nil, list))
 	l.mu.Lock()
@@ -101,30 +104,30 @@ func (l *List) SetSent(list []Sent) {
 		c.seq++
 	}
 	c.ready, c.own = true, own
-	nudge(l.speak)
+	l.converseWake.Set()
 }
 
-// asked takes in a question. The caller holds the mutex.
+// asked handles a question, and reports whether the node asks for the first time. The
+// caller holds the mutex.
 func (l *List) asked(m message) bool {
 	if _, alive := l.alive[m.node]; !alive {
 		return false
 	}
 	c := &l.talk
 	a, known := c.askers[m.node]
-	a.heard, a.knows = time.Now(), m.seq
+	a.asked, a.knows = time.Now(), m.seq
 	if m.seq == 0 {
-		a.sent = time.Time{} // it waits for the first
+		a.sent = time.Time{} // it waits for its first answer
 	}
 	c.askers[m.node] = a
-	nudge(l.speak)
+	l.converseWake.Set()
 	if !known {
-		l.touch()
+		l.invalidate()
 	}
 	return !known
 }
 
-// answered takes in an answer, and reports whether it was news. The caller holds the
-// mutex.
+// answered handles an answer, and reports whether it is news. The caller holds the mutex.
 func (l *List) answered(m message) bool {
 	p, alive := l.alive[m.node]
 	was, known := l.talk.answers[m.node]
@@ -132,12 +135,12 @@ func (l *List) answered(m message) bool {
 		return false
 	}
 	l.talk.answers[m.node] = answer{m.epoch, m.seq, l.shared(m.sent)}
-	l.touch()
+	l.invalidate()
 	return true
 }
 
-// shared returns a list equal to s that another node has answered, if there is one:
-// usually all say the same, and one copy of it will do.
+// shared returns an equal list from another node's answer if there is one, else s. Usually
+// all answers are equal, so that one copy is enough.
 func (l *List) shared(s []Sent) []Sent {
 	for _, a := range l.talk.answers {
 		if equalSent(a.list, s) {
@@ -153,7 +156,7 @@ type letter struct {
 	body []byte
 }
 
-// converse asks and answers, as long as there is something to ask or to answer.
+// converse sends questions and answers until ctx ends.
 func (l *List) converse(ctx context.Context, network *memberlist.Memberlist) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -161,7 +164,7 @@ func (l *List) converse(ctx context.Context, network *memberlist.Memberlist) err
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.speak:
+		case <-l.converseWake:
 		case <-timer.C:
 		}
 		now := time.Now()
@@ -170,7 +173,7 @@ func (l *List) converse(ctx context.Context, network *memberlist.Memberlist) err
 			l.opts.Changed()
 		}
 		each(ctx, letters, func(_ int, letter letter) {
-			// What is lost is asked for again.
+			// After a loss the question is asked again.
 			if len(letter.body) <= packetSize {
 				_ = network.SendBestEffort(&letter.to, letter.body)
 			} else {
@@ -185,28 +188,43 @@ func (l *List) converse(ctx context.Context, network *memberlist.Memberlist) err
 	}
 }
 
-// letters returns what is to be sent now, and when there will be more; a zero time is
-// never. It reports whether nobody asks this node any more, but somebody did.
+// letters returns the letters to be sent now, and the time of the next ones; zero: never.
+// It reports whether the last node that asked has stopped asking.
 func (l *List) letters(now time.Time) (out []letter, next time.Time, silent bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	silent = l.forgetAskers(now)
+	out, next = l.answersDue(now)
+	if l.talk.asking {
+		questions, later := l.questionsDue(now)
+		out, next = append(out, questions...), wake.Earlier(next, later)
+	}
+	return out, next, silent
+}
+
+// forgetAskers forgets nodes that do not ask any more, and reports whether these were
+// the last ones. The caller holds the mutex.
+func (l *List) forgetAskers(now time.Time) (silent bool) {
 	c := &l.talk
 	before := len(c.askers)
 	maps.DeleteFunc(c.askers, func(name string, a asker) bool {
 		_, alive := l.alive[name]
-		return !alive || now.Sub(a.heard) >= askerAge
+		return !alive || now.Sub(a.asked) >= askerAge
 	})
-	if len(c.askers) == 0 {
-		c.ready = false // nobody keeps it current
+	if len(c.askers) > 0 {
+		return false
 	}
-	if silent = before > 0 && len(c.askers) == 0; silent {
-		l.touch()
+	c.ready = false // SetSent is no longer called
+	if before > 0 {
+		l.invalidate()
 	}
-	later := func(t time.Time) {
-		if next.IsZero() || t.Before(next) {
-			next = t
-		}
-	}
+	return before > 0
+}
+
+// answersDue returns the answers to be sent now, and the time of the next ones. The
+// caller holds the mutex.
+func (l *List) answersDue(now time.Time) (out []letter, next time.Time) {
+	c := &l.talk
 	epoch := l.records[l.opts.Node].epoch
 	between := max(answerLeast, time.Duration(len(l.alive)*len(c.own))*time.Second/answerRate)
 	for name, a := range c.askers {
@@ -214,17 +232,22 @@ func (l *List) letters(now time.Time) (out []letter, next time.Time, silent bool
 		switch {
 		case !c.ready || a.knows >= c.seq:
 		case now.Before(due):
-			later(due)
+			next = wake.Earlier(next, due)
 		default:
 			out = append(out, letter{l.alive[name].node, message{node: l.opts.Node, kind: sentMsg, epoch: epoch, seq: c.seq, raw: c.own}.append(nil)})
 			a.knows, a.sent = c.seq, now
 			c.askers[name] = a
 		}
-		later(a.heard.Add(askerAge))
+		next = wake.Earlier(next, a.asked.Add(askerAge))
 	}
-	if !c.asking {
-		return out, next, silent
-	}
+	return out, next
+}
+
+// questionsDue returns the questions to be sent now, and the time of the next ones. The
+// caller holds the mutex.
+func (l *List) questionsDue(now time.Time) (out []letter, next time.Time) {
+	c := &l.talk
+	epoch := l.records[l.opts.Node].epoch
 	maps.DeleteFunc(c.questions, func(name string, _ question) bool { _, alive := l.alive[name]; return !alive })
 	maps.DeleteFunc(c.answers, func(name string, _ answer) bool { _, alive := l.alive[name]; return !alive })
 	for name, p := range l.alive {
@@ -241,7 +264,7 @@ func (l *List) letters(now time.Time) (out []letter, next time.Time, silent bool
 			c.questions[name] = q
 			out = append(out, letter{p.node, message{node: l.opts.Node, kind: askMsg, epoch: epoch, seq: a.seq}.append(nil)})
 		}
-		later(q.next)
+		next = wake.Earlier(next, q.next)
 	}
-	return out, next, silent
+	return out, next
 }

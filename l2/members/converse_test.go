@@ -36,8 +36,8 @@ func asked(want bool) func(members.View) bool {
 	return func(v members.View) bool { return v.Asked == want }
 }
 
-// What a node has sent is told to who asks, now and when it changes, and to nobody
-// else.
+// The routes that a node has sent are reported to nodes that ask, at once and after
+// changes, and to no others.
 func TestAskAndAnswer(t *testing.T) {
 	c := newCluster(t, 3)
 	a := c.startAll()

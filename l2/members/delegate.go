@@ -10,8 +10,8 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// A delegate is what memberlist calls. It holds locks of its own meanwhile, so
-// that none of these methods may call it back.
+// A delegate has the methods that memberlist calls. memberlist holds locks during a call,
+// so that none of these methods may call memberlist.
 type delegate struct{ *List }
 
 var (
@@ -19,8 +19,8 @@ var (
 	_ memberlist.EventDelegate = delegate{}
 )
 
-// NodeMeta returns the epoch of this process, so that everybody knows which
-// records are of it.
+// NodeMeta returns the epoch of this process. It tells other nodes which records are from
+// this process.
 func (d delegate) NodeMeta(int) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,26 +35,26 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.mu.Lock()
 	p := newPeer(n)
 	d.alive[n.Name] = p
-	d.greet = append(d.greet, p.node)
-	nudge(d.hello)
-	nudge(d.speak)
+	d.newcomers = append(d.newcomers, p.node)
+	d.introduceWake.Set()
+	d.converseWake.Set()
 	node, damped := d.damping.joined(n.Name, p.epoch, time.Now())
 	if damped {
 		d.damp(node)
 	}
-	d.touch()
+	d.invalidate()
 	d.mu.Unlock()
 	d.opts.Logger.Info("agent joined", "node", n.Name, "addr", addrPort(*n))
 	d.opts.Changed()
 }
 
-// damp tells all that a node has just been damped. The caller holds the mutex.
+// damp informs all nodes that a node has just been damped. The caller holds the mutex.
 func (l *List) damp(node string) {
-	l.opts.Logger.Warn("agent comes and goes; it is not to own addresses for a while", "node", node, "penalty", dampingPenalty)
+	l.opts.Logger.Warn("agent comes and goes: its node owns no addresses for a while", "node", node, "penalty", dampingPenalty)
 	l.send(message{node: node, damped: dampingPenalty}.append(nil))
 }
 
-// NotifyUpdate is called with a node whose epoch is another.
+// NotifyUpdate is called with a node that has a new epoch.
 func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	if n.Name == d.opts.Node || d.ended.Load() {
 		return
@@ -62,13 +62,13 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
 	delete(d.talk.questions, n.Name)
-	nudge(d.speak)
-	d.touch()
+	d.converseWake.Set()
+	d.invalidate()
 	d.mu.Unlock()
 	d.opts.Changed()
 }
 
-// NotifyLeave is called with a node that is dead, or said goodbye.
+// NotifyLeave is called with a node that is dead or has left.
 func (d delegate) NotifyLeave(n *memberlist.Node) {
 	if n.Name == d.opts.Node || d.ended.Load() {
 		return
@@ -83,7 +83,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 		d.damping.died(n.Name, p.epoch, len(d.alive)+1, time.Now())
 	}
 	d.lost++
-	d.touch()
+	d.invalidate()
 	d.mu.Unlock()
 	if planned {
 		d.opts.Logger.Info("agent left", "node", n.Name)
@@ -101,25 +101,25 @@ func newPeer(n *memberlist.Node) peer {
 	return p
 }
 
-// NotifyMsg is called with a message that memberlist reuses afterwards.
+// NotifyMsg is called with a message. memberlist reuses its memory afterwards.
 func (d delegate) NotifyMsg(b []byte) {
 	if len(b) > 0 && (b[0] == askMsg || b[0] == sentMsg) {
-		d.talkedTo(b)
+		d.receiveDirect(b)
 		return
 	}
-	news, err := d.hear(b)
+	news, err := d.receive(b)
 	if err != nil {
 		d.opts.Logger.Debug("message ignored", "err", err)
 	}
 	if news {
-		// Whoever it is new for passes it on.
+		// Every node passes news on.
 		d.queue.QueueBroadcast(broadcast(append([]byte(nil), b...)))
 		d.opts.Changed()
 	}
 }
 
-// talkedTo takes in a message that is for this node alone.
-func (d delegate) talkedTo(b []byte) {
+// receiveDirect handles a message that is only for this node.
+func (d delegate) receiveDirect(b []byte) {
 	m, err := parseMessage(b)
 	if err != nil {
 		d.opts.Logger.Debug("message ignored", "err", err)
@@ -138,8 +138,8 @@ func (d delegate) talkedTo(b []byte) {
 	}
 }
 
-// hear takes in one message that is for all, and reports whether it was news.
-func (d delegate) hear(b []byte) (bool, error) {
+// receive handles one message for all nodes, and reports whether it is news.
+func (d delegate) receive(b []byte) (bool, error) {
 	m, err := parseMessage(b)
 	if err != nil {
 		return false, err
@@ -154,10 +154,10 @@ func (d delegate) hear(b []byte) (bool, error) {
 			return false, nil
 		}
 	case m.node == d.opts.Node:
-		d.deny(*m.record)
+		d.supersede(*m.record)
 		return false, nil
 	default:
-		d.heard[m.node] = time.Now()
+		d.mentioned[m.node] = time.Now()
 		r := d.records[m.node]
 		if r == nil {
 			r = &record{items: map[item]change{}}
@@ -167,31 +167,31 @@ func (d delegate) hear(b []byte) (bool, error) {
 			return false, nil
 		}
 	}
-	d.touch()
+	d.invalidate()
 	return true, nil
 }
 
-// deny makes sure that this node's own record counts, not what is still around
-// of an earlier process. The caller holds the mutex.
-func (d delegate) deny(heard record) {
+// supersede replaces a record of an earlier process of this node, which still circulates,
+// by the present one. The caller holds the mutex.
+func (d delegate) supersede(old record) {
 	own := d.records[d.opts.Node]
-	if heard.epoch <= own.epoch {
+	if old.epoch <= own.epoch {
 		return
 	}
-	*own = record{epoch: heard.epoch + 1, items: map[item]change{}}
+	*own = record{epoch: old.epoch + 1, items: map[item]change{}}
 	d.renewed = true
-	nudge(d.hello)
-	d.tell()
-	d.touch()
+	d.introduceWake.Set()
+	d.updateOwn()
+	d.invalidate()
 }
 
-// GetBroadcasts returns what fits into a packet of gossip.
+// GetBroadcasts returns the messages for one packet of gossip.
 func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return d.queue.GetBroadcasts(overhead, limit)
 }
 
-// LocalState returns what this agent knows of the living, for another that it
-// meets.
+// LocalState returns what this agent knows about the members, for an exchange with another
+// agent.
 func (d delegate) LocalState(bool) []byte {
 	now := time.Now()
 	d.mu.Lock()
@@ -209,11 +209,11 @@ func (d delegate) LocalState(bool) []byte {
 	return b
 }
 
-// MergeRemoteState takes in another's LocalState.
+// MergeRemoteState handles the LocalState of another agent.
 func (d delegate) MergeRemoteState(b []byte, _ bool) {
 	news := false
 	err := eachOf(b, func(m []byte) {
-		n, err := d.hear(m)
+		n, err := d.receive(m)
 		news = news || n
 		if err != nil {
 			d.opts.Logger.Debug("message ignored", "err", err)

@@ -12,9 +12,9 @@ import (
 // keyWarning separates two warnings about messages that do not decrypt.
 const keyWarning = time.Minute
 
-// A logWriter takes what memberlist logs. What matters of that is logged by
-// this package; the rest, which repeats with each packet that is lost, is for
-// debugging. Only that some peer has another key is to be seen nowhere else.
+// A logWriter receives memberlist's log. This package logs the important events itself.
+// The rest is for debugging, since it repeats with each lost packet. One message is only
+// found here: that a peer has another key.
 type logWriter struct {
 	log *slog.Logger
 
@@ -28,7 +28,7 @@ func (w *logWriter) Write(b []byte) (int, error) {
 		text = after
 	}
 	if w.key(text) {
-		w.log.Warn("gossip that does not decrypt; the agents need the same secret", "reason", text)
+		w.log.Warn("gossip does not decrypt: the agents need the same secret", "reason", text)
 	} else {
 		w.log.Debug("memberlist", "reason", text)
 	}

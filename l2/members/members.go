@@ -15,10 +15,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/heraldlb/herald/wake"
 )
 
-// memory is how long a node's record is kept that is neither alive nor spoken
-// of. A record may arrive before the news that its node is alive.
+// memory is how long the record of a node is kept that is not alive, after the last message
+// about it. A record may arrive before the news that its node is alive.
 const memory = 10 * time.Minute
 
 // Options configure a List.
@@ -27,7 +29,7 @@ type Options struct {
 	Bind    netip.AddrPort // required: UDP and TCP; the others reach the agent here
 	Key     []byte         // optional: 16, 24 or 32 bytes, see Key; nil gossips in clear text
 	Profile Profile        // optional: Fast
-	Changed func()         // optional: called when there is a new View; it must not block
+	Changed func()         // optional: called after the View has changed; it must not block
 	Logger  *slog.Logger   // optional: nil discards
 
 	transport memberlist.Transport          // tests: instead of sockets
@@ -36,35 +38,34 @@ type Options struct {
 
 // A List knows which agents are alive. Its methods are safe for concurrent use.
 //
-// Nothing of it needs the API server once the peers are known. Each side of a
-// partition sees its own agents alive, and the sides find each other again
-// within seconds of being able to. An agent that lost all others goes on
-// alone: it may be the only one that its clients still reach.
+// It does not need the API server once the peers are known. Each side of a partition sees
+// its own agents alive, and the sides find each other again within seconds after the
+// partition ends. An agent that has lost all others continues alone: it may be the only
+// one that its clients still reach.
 type List struct {
 	opts   Options
 	timers timers
 	queue  memberlist.TransmitLimitedQueue // gossiped to some members at a time
-	wake   chan struct{}                   // join has something to do
-	flush  chan struct{}                   // transmit has something to do
-	hello  chan struct{}                   // introduce has something to do
-	speak  chan struct{}                   // converse has something to do
+
+	// Each wakes the loop of that name.
+	joinWake, transmitWake, introduceWake, converseWake wake.Signal
 
 	beaten  atomic.Int64 // last beat, as the clock shows it; 0 while not running
-	ended   atomic.Bool  // the others are of no interest anymore
+	ended   atomic.Bool  // Run has ended: events of members do not count any more
 	doubted atomic.Bool  // the view is stale, and being refreshed
 
 	mu         sync.Mutex // guards the fields below
 	peers      []netip.AddrPort
 	peersKnown bool
 	alive      map[string]peer      // without this node
-	records    map[string]*record   // of all nodes heard of, and this one
+	records    map[string]*record   // of all nodes with a message about them, and this one
 	wanted     State                // of this node, as last published
-	masked     bool                 // this node tells nobody that it holds addresses
+	masked     bool                 // this node publishes no addresses
 	outbox     [][]byte             // to be sent to all members at once
-	greet      []memberlist.Node    // to be told everything
+	newcomers  []memberlist.Node    // to be sent this node's record
 	lost       int                  // times that a member died or left
-	renewed    bool                 // this node's epoch has to be made known
-	heard      map[string]time.Time // when a node's record was last in a message
+	renewed    bool                 // this node's epoch has to be published
+	mentioned  map[string]time.Time // when a node's record was last in a message
 	damping    damping
 	talk       conversation
 	doubts     int // times that the view became stale
@@ -78,7 +79,7 @@ type peer struct {
 	epoch uint64          // of its process
 }
 
-// New returns a List of this node alone, which hears of the others once it runs.
+// New returns a List of this node only. It finds the others once it runs.
 func New(opts Options) *List {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -92,19 +93,18 @@ func New(opts Options) *List {
 	l := &List{
 		opts:    opts,
 		timers:  opts.Profile.timers(),
-		wake:    make(chan struct{}, 1),
-		flush:   make(chan struct{}, 1),
-		hello:   make(chan struct{}, 1),
 		alive:   map[string]peer{},
 		records: map[string]*record{},
-		heard:   map[string]time.Time{},
 		damping: newDamping(opts.Node),
-		speak:   make(chan struct{}, 1),
 		talk:    newConversation(),
 		doubts:  1,
+
+		mentioned: map[string]time.Time{},
+
+		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(),
 	}
-	// A process that starts later has a higher number; should the clock have
-	// been set back, the others tell (see hear).
+	// A later process has a higher number. If the clock was set back, another node's
+	// message corrects it (see supersede).
 	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
 	l.doubted.Store(true)
 	l.queue.RetransmitMult = l.timers.network.RetransmitMult
@@ -116,9 +116,9 @@ func New(opts Options) *List {
 	return l
 }
 
-// SetPeers replaces the addresses where other agents may be, without this
-// node's own. Those that are not members are tried at once and every few
-// seconds. Until the first call the view is stale.
+// SetPeers replaces the addresses of possible other agents, without this node's own.
+// Those that are not members are tried at once and every few seconds. Until the first
+// call the view is stale.
 func (l *List) SetPeers(peers []netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,11 +126,11 @@ func (l *List) SetPeers(peers []netip.AddrPort) {
 		return
 	}
 	l.peers, l.peersKnown = slices.Clone(peers), true
-	nudge(l.wake)
+	l.joinWake.Set()
 }
 
-// Publish replaces what all others are told about this node. Calling it again
-// with the same State sends nothing.
+// Publish replaces the State of this node for all others. Calling it again with the same
+// State sends nothing.
 func (l *List) Publish(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,12 +139,12 @@ func (l *List) Publish(s State) {
 	if len(s.Held) == 0 {
 		l.masked = false
 	}
-	l.tell()
+	l.updateOwn()
 }
 
-// tell brings this node's record in line with what it is to say. The caller
-// holds the mutex.
-func (l *List) tell() {
+// updateOwn brings this node's record in line with the State to publish. The caller holds
+// the mutex.
+func (l *List) updateOwn() {
 	s := l.wanted
 	if l.masked {
 		s.Held = nil
@@ -157,26 +157,26 @@ func (l *List) tell() {
 	for _, p := range packets(l.opts.Node, own.epoch, changes) {
 		l.send(p)
 	}
-	l.touch()
+	l.invalidate()
 }
 
 // send queues a message for all members. The caller holds the mutex.
 func (l *List) send(msg []byte) {
 	l.outbox = append(l.outbox, msg)
-	nudge(l.flush)
+	l.transmitWake.Set()
 }
 
-// touch notes that the View is another. The caller holds the mutex.
-func (l *List) touch() {
+// invalidate records that the View has changed. The caller holds the mutex.
+func (l *List) invalidate() {
 	l.generation++
 	l.view = nil
 }
 
-// Stale reports whether the agent must not act on what it knows of the others:
-// it has just started, or it did not run for so long (stopped, starved of CPU,
-// its machine suspended) that they may hold it dead and have taken over. It is
-// true from the first instant after such a gap, and until one of the others was
-// heard, or none of them answered. It is cheap enough to ask for each packet.
+// Stale reports whether the agent must not act on the View. That is so when it has just
+// started, or when it did not run for so long (stopped, without CPU, its machine
+// suspended) that the others may have declared it dead and taken over. It is true from the
+// first instant after such a gap until another agent has answered, or none has. It is
+// cheap enough to be called for each packet.
 func (l *List) Stale() bool {
 	if l.doubted.Load() {
 		return true
@@ -189,7 +189,7 @@ func (l *List) Stale() bool {
 	return err == nil && now-time.Duration(last) > l.timers.stale()
 }
 
-// View returns who is alive.
+// View returns which agents are alive.
 func (l *List) View() View {
 	stale := l.Stale()
 	l.mu.Lock()
@@ -202,13 +202,13 @@ func (l *List) View() View {
 	return v
 }
 
-// members lists who is alive. The caller holds the mutex.
+// members lists the agents that are alive. The caller holds the mutex.
 func (l *List) members() []Member {
 	out := make([]Member, 0, len(l.alive)+1)
 	add := func(name string, epoch uint64) {
 		m := Member{Name: name}
 		_, m.Damped = l.damping.until[name]
-		// What an earlier process of a node said is over.
+		// The State of an earlier process of a node does not count.
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
 		}
@@ -225,7 +225,7 @@ func (l *List) members() []Member {
 	return out
 }
 
-// departed lists who is not alive any more. The caller holds the mutex.
+// departed lists the agents that are no longer alive. The caller holds the mutex.
 func (l *List) departed() []Member {
 	var out []Member
 	for name, r := range l.records {
@@ -237,20 +237,12 @@ func (l *List) departed() []Member {
 	return out
 }
 
-// forget drops the records of nodes that nobody has spoken of for long. The
-// caller holds the mutex.
+// forget drops the records of nodes that no message has mentioned for long. The caller
+// holds the mutex.
 func (l *List) forget(now time.Time) {
 	maps.DeleteFunc(l.records, func(name string, _ *record) bool {
 		_, alive := l.alive[name]
-		return !alive && name != l.opts.Node && now.Sub(l.heard[name]) > memory
+		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
 	})
-	maps.DeleteFunc(l.heard, func(name string, _ time.Time) bool { return l.records[name] == nil })
-}
-
-// nudge wakes the reader of a channel of capacity one.
-func nudge(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
+	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
 }

@@ -170,8 +170,7 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// Until an agent has heard one of the others, or knows that none answers, it
-// must not take the addresses of all.
+// Until another agent has answered, or none does, an agent must not take all addresses.
 func TestStaleUntilHeard(t *testing.T) {
 	c := newCluster(t, 2)
 	first := c.start(0) // the other one does not run
@@ -183,8 +182,8 @@ func TestStaleUntilHeard(t *testing.T) {
 	}
 }
 
-// A gap in an agent's own time, as SIGSTOP makes, shows from the first instant
-// after it. What the agent held nobody relies on until it publishes anew.
+// A gap in an agent's own time, as after SIGSTOP, shows from the first instant after it.
+// Other nodes do not rely on the agent's addresses until it publishes them again.
 func TestGap(t *testing.T) {
 	c := newCluster(t, 3)
 	var skipped atomic.Int64
@@ -262,8 +261,8 @@ func TestRunWithoutAddress(t *testing.T) {
 	}
 }
 
-// BenchmarkDetect cuts off one agent, and measures how long it takes until the
-// first and until all of the others hold it dead. One op is one crash.
+// BenchmarkDetect cuts off one agent, and measures the time until the first and until all
+// of the others declare it dead. One op is one crash.
 func BenchmarkDetect(b *testing.B) {
 	for _, size := range []int{3, 10, 30} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

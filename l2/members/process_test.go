@@ -142,8 +142,8 @@ func (p *process) awaitLine(ok func(string) bool) {
 	}
 }
 
-// Killing or stopping an agent's process is seen by the others; one that goes
-// on after a stop finds out by itself, before anybody tells it.
+// The other agents detect that an agent's process is killed or stopped. One that continues
+// after a stop finds out by itself.
 func TestProcessFails(t *testing.T) {
 	c := newCluster(t, 3)
 	survivors := []*agent{c.start(0), c.start(1)}

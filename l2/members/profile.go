@@ -9,8 +9,8 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// A Profile says how soon a silent agent is held to be dead. The sooner, the
-// more traffic, and the more often one that is merely slow is taken for dead.
+// A Profile says how soon a silent agent is declared dead. The sooner, the more traffic it
+// costs, and the more often an agent is declared dead that is only slow.
 type Profile string
 
 // The profiles. All agents of a cluster need the same one.
@@ -29,16 +29,16 @@ func ParseProfile(name string) (Profile, error) {
 	return "", fmt.Errorf("liveness profile %q: want fast, normal or wan", name)
 }
 
-// timers are what a Profile stands for.
+// timers are the timers of a Profile.
 type timers struct {
 	network *memberlist.Config // without a name, an address, a key or delegates
-	beat    time.Duration      // how often the agent makes sure that it runs
+	beat    time.Duration      // between two checks whether the agent runs
 	rejoin  time.Duration      // between two attempts to reach a missing peer
-	leave   time.Duration      // at most, to say goodbye
+	leave   time.Duration      // at most, to leave
 }
 
-// stale is the shortest time in which the others may declare an agent dead: one
-// probe that fails, and the time to deny it.
+// stale is the shortest time in which the others may declare an agent dead: one failed
+// probe and the time to refute it.
 func (t timers) stale() time.Duration {
 	return t.network.ProbeInterval * time.Duration(1+t.network.SuspicionMult)
 }
@@ -51,15 +51,15 @@ func (p Profile) timers() timers {
 		return timers{memberlist.DefaultWANConfig(), time.Second, 10 * time.Second, 2 * time.Second}
 	}
 	c := memberlist.DefaultLANConfig()
-	// A probe that fails takes ProbeInterval. A suspect then has
-	// SuspicionMult × max(1, log10(nodes)) × ProbeInterval to deny it.
+	// A failed probe takes ProbeInterval. A suspect then has
+	// SuspicionMult × max(1, log10(nodes)) × ProbeInterval to refute it.
 	c.ProbeInterval = 100 * time.Millisecond
 	c.ProbeTimeout = 50 * time.Millisecond
 	c.SuspicionMult = 2
 	c.GossipInterval = 50 * time.Millisecond
-	// An agent that finds itself slow probes up to this many times more
-	// rarely. Half the time it is the probed node that is slow, and each step
-	// adds ProbeInterval to the time that a crash stays unnoticed.
+	// An agent that considers itself slow multiplies its probe interval by up to this.
+	// Often it is the probed node that is slow, and each step delays the detection of a
+	// crash by ProbeInterval.
 	c.AwarenessMaxMultiplier = 2
 	c.PushPullInterval = 10 * time.Second
 	c.TCPTimeout = time.Second

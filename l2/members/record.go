@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-// An item is one thing that a node says of itself.
+// An item is one statement of a node about itself.
 type item struct {
 	kind itemKind
 	addr netip.Addr // held
@@ -44,22 +44,22 @@ func (s State) items() map[item]bool {
 	return out
 }
 
-// A change is when an item was said, or taken back.
+// A change is when an item was stated or withdrawn.
 type change struct {
 	seq  uint64
 	gone bool
 }
 
-// A record is what is known of the items of one node. Changes may arrive in any
-// order, twice, or never: the newest about each item counts, and a later record
-// that is complete up to some change makes up for those that were lost.
+// A record has the known items of one node. Changes may arrive in any order, twice, or
+// never. The newest change of each item counts. A later record that is complete up to some
+// change replaces lost ones.
 type record struct {
 	epoch uint64 // of the node's process; a higher one is newer
 	base  uint64 // all changes up to this one are known
 	items map[item]change
 }
 
-// set makes r, the node's own record, say exactly want, and returns the changes.
+// set sets the items of r, the node's own record, and returns the changes.
 func (r *record) set(want map[item]bool) map[item]change {
 	changes := map[item]change{}
 	for it := range want {
@@ -86,8 +86,8 @@ func (r *record) set(want map[item]bool) map[item]change {
 	return changes
 }
 
-// merge adds what another record knows of the same node, and reports whether
-// that was new.
+// merge adds the changes of another record of the same node, and reports whether any was
+// new.
 func (r *record) merge(o record) bool {
 	if o.epoch < r.epoch {
 		return false
@@ -101,7 +101,7 @@ func (r *record) merge(o record) bool {
 	if o.base > r.base {
 		news = true
 		r.base, known = o.base, 0
-		// What o does not know of was taken back by then.
+		// Items that o does not have were withdrawn by then.
 		maps.DeleteFunc(r.items, func(_ item, c change) bool { return c.seq <= o.base })
 	}
 	for it, c := range o.items {
@@ -113,7 +113,7 @@ func (r *record) merge(o record) bool {
 	return news
 }
 
-// state returns what the node says of itself.
+// state returns the State of the node.
 func (r *record) state() State {
 	var s State
 	for it, c := range r.items {

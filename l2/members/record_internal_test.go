@@ -137,8 +137,8 @@ func TestList(t *testing.T) {
 }
 
 // TestRecordsConverge sends the changes of a random life of one node in random
-// order, some twice and some never, and sometimes all it is. Whoever is told
-// everything in the end knows what the node says.
+// order, some twice and some never, and sometimes the whole record. With the final record
+// every receiver has the node's State.
 func TestRecordsConverge(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 0))

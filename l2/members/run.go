@@ -15,16 +15,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atOnce bounds how many peers an agent talks to at a time. Meeting one costs
-// both an exchange of all they know.
+// atOnce bounds the number of peers that an agent contacts at a time. Each contact is an
+// exchange of everything that both know.
 const atOnce = 3
 
-// maxMasked is how long an agent that was away keeps its addresses to itself if
-// it does not take them back.
+// maxMasked is how long an agent publishes no addresses after a gap in which it did not
+// run, if it does not give them up.
 const maxMasked = time.Second
 
-// Run gossips until the context is canceled, then says goodbye. It must be
-// called once.
+// Run gossips until the context is canceled, and then leaves. It must be called once.
 func (l *List) Run(ctx context.Context) error {
 	c := l.timers.network
 	c.Name = l.opts.Node
@@ -69,8 +68,8 @@ func (l *List) Run(ctx context.Context) error {
 	return err
 }
 
-// uptime returns the time since the machine started, that in which it was
-// suspended included.
+// uptime returns the time since the machine started, including the time in which it was
+// suspended.
 func uptime() (time.Duration, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
@@ -79,7 +78,7 @@ func uptime() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// beat notices when the agent did not run for a while, and when penalties end.
+// beat detects when the agent did not run for a while, and when penalties end.
 func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 	tick := time.NewTicker(l.timers.beat)
 	defer tick.Stop()
@@ -101,7 +100,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		l.mu.Lock()
 		expired := l.damping.expire(time.Now())
 		if expired {
-			l.touch()
+			l.invalidate()
 		}
 		l.mu.Unlock()
 		if expired {
@@ -110,8 +109,8 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 	}
 }
 
-// doubt makes the view stale until it is refreshed. Whatever this node holds
-// may be another's by now: nobody is to rely on it until it is published anew.
+// doubt makes the view stale until it is refreshed. Other nodes may own this node's
+// addresses by now, so that it does not publish them until they are confirmed.
 func (l *List) doubt() {
 	l.mu.Lock()
 	l.doubted.Store(true)
@@ -121,16 +120,15 @@ func (l *List) doubt() {
 		l.damp(l.opts.Node)
 	}
 	l.talk.forget()
-	l.tell()
-	l.touch()
+	l.updateOwn()
+	l.invalidate()
 	l.mu.Unlock()
-	nudge(l.wake)
-	nudge(l.speak)
+	l.joinWake.Set()
+	l.converseWake.Set()
 	l.opts.Changed()
 }
 
-// join reaches for peers that are not members, and for all of them while the
-// view is stale.
+// join contacts peers that are not members, and all peers while the view is stale.
 func (l *List) join(ctx context.Context, network *memberlist.Memberlist) error {
 	tick := time.NewTicker(l.timers.rejoin)
 	defer tick.Stop()
@@ -141,13 +139,13 @@ func (l *List) join(ctx context.Context, network *memberlist.Memberlist) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-l.wake:
+		case <-l.joinWake:
 		}
 	}
 }
 
-// encounters are the addresses that a member answered on. One that is not its
-// own, because the node has several, is not tried all the time.
+// encounters are the addresses on which a member has answered. A node may have several
+// addresses: the others than the member's own are not tried all the time.
 type encounters struct {
 	when map[netip.AddrPort]time.Time
 	lost int // as in List, when they were current
@@ -156,7 +154,7 @@ type encounters struct {
 // meet is one round of join.
 func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *encounters) {
 	l.mu.Lock()
-	if met.lost != l.lost { // any of them may be that member's
+	if met.lost != l.lost { // any address may be that of the lost member
 		met.lost = l.lost
 		clear(met.when)
 	}
@@ -186,9 +184,9 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 	answered := make([]bool, len(targets))
 	all := each(ctx, targets, func(i int, p netip.AddrPort) {
 		if stale && l.refreshedSince(doubts) {
-			return // the first told about all others
+			return // the first answer had all others
 		}
-		// Why it did not work is in memberlist's own log.
+		// memberlist logs the reason of a failure.
 		if _, err := network.Join([]string{p.String()}); err == nil {
 			answered[i] = true
 			l.refreshed(doubts)
@@ -213,14 +211,13 @@ func (l *List) refreshedSince(doubts int) bool {
 	return l.doubts == doubts && !l.doubted.Load()
 }
 
-// refreshed ends the doubt of that number: somebody was heard, or nobody is
-// there.
+// refreshed ends the doubt of that number: an agent has answered, or there is none.
 func (l *List) refreshed(doubts int) {
 	l.mu.Lock()
 	done := l.doubted.Load() && l.doubts == doubts
 	if done {
 		l.doubted.Store(false)
-		l.touch()
+		l.invalidate()
 	}
 	masked := done && l.masked
 	l.mu.Unlock()
@@ -233,24 +230,24 @@ func (l *List) refreshed(doubts int) {
 	l.opts.Changed()
 }
 
-// unmask lets this node tell again what it holds.
+// unmask lets this node publish its addresses again.
 func (l *List) unmask(doubts int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.doubts == doubts {
 		l.masked = false
-		l.tell()
+		l.updateOwn()
 	}
 }
 
-// transmit sends what changes to every member at once. Gossip, which carries
-// the same, makes up for packets that are lost.
+// transmit sends changes to every member at once. Gossip has the same messages, in case
+// packets are lost.
 func (l *List) transmit(ctx context.Context, network *memberlist.Memberlist) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.flush:
+		case <-l.transmitWake:
 			l.sendAll(network)
 		}
 	}
@@ -275,32 +272,32 @@ func (l *List) sendAll(network *memberlist.Memberlist) {
 	}
 }
 
-// introduce tells nodes that have just become alive everything about this one,
-// and all nodes which records are of this process.
+// introduce sends this node's record to nodes that have just become alive, and its new
+// epoch to all nodes.
 func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.hello:
+		case <-l.introduceWake:
 		}
 		l.mu.Lock()
-		nodes, renewed := l.greet, l.renewed
-		l.greet, l.renewed = nil, false
+		nodes, renewed := l.newcomers, l.renewed
+		l.newcomers, l.renewed = nil, false
 		record := l.records[l.opts.Node]
 		if len(record.items) == 0 {
-			nodes = nil // there is nothing to tell
+			nodes = nil // the record is empty
 		}
 		own := message{node: l.opts.Node, record: record}.append(nil)
 		l.mu.Unlock()
 		if renewed {
 			if err := network.UpdateNode(l.timers.leave); err != nil {
-				l.opts.Logger.Debug("epoch not told", "err", err)
+				l.opts.Logger.Debug("epoch not published", "err", err)
 			}
 		}
 		each(ctx, nodes, func(_ int, n memberlist.Node) {
-			// Should it be gone, there is nobody to tell; should the packet be
-			// lost, the next exchange of states makes up for it.
+			// If the node has gone, nothing is lost. If the packet is lost, the next
+			// exchange of states has the record.
 			if len(own) <= packetSize {
 				_ = network.SendBestEffort(&n, own)
 			} else {
@@ -310,10 +307,9 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 	}
 }
 
-// each calls f for each value, a few at a time, and reports whether it has been
-// through them all when it returns: it does not wait any longer once the context
-// is canceled. What f calls of memberlist cannot be interrupted, but ends within
-// its TCPTimeout.
+// each calls f for each value, a few at a time, and reports whether it has finished all.
+// It does not wait any longer once the context is canceled. memberlist's calls in f cannot
+// be interrupted, but end within its TCPTimeout.
 func each[T any](ctx context.Context, values []T, f func(int, T)) bool {
 	done := make(chan struct{})
 	go func() {
@@ -339,11 +335,11 @@ func each[T any](ctx context.Context, values []T, f func(int, T)) bool {
 	}
 }
 
-// goodbye says that the end of this agent is planned.
+// goodbye informs all members that the end of this agent is planned.
 func (l *List) goodbye(network *memberlist.Memberlist) {
 	l.mu.Lock()
 	l.wanted.Leaving = true
-	l.tell()
+	l.updateOwn()
 	l.mu.Unlock()
 	l.sendAll(network)
 }

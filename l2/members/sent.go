@@ -11,18 +11,18 @@ import (
 	"slices"
 )
 
-// A Sent is what a node was seen to have sent to some of its BGP peers: the routes
-// of these addresses are in the Adj-RIB-Out of a session that is up with each.
+// A Sent has the addresses that a node has sent to some of its BGP peers: their routes are
+// in the Adj-RIB-Out of an established session with each of the peers.
 type Sent struct {
 	Peers []string        // names
 	Runs  [][2]netip.Addr // first and last address of each run, in order; a run stays within one /64
 }
 
-// maxRuns bounds the runs of one message. What is beyond it is not told, and counts
-// as not sent.
+// maxRuns bounds the runs of one message. Further runs are left out, and count as not
+// sent.
 const maxRuns = 1 << 16
 
-// errDisorder says that the runs of a message are not in order.
+// errDisorder reports that the runs of a message are not in order.
 var errDisorder = errors.New("runs out of order")
 
 // The first byte of a block of runs.
@@ -31,9 +31,9 @@ const (
 	block6 = 6 // the upper 8 bytes of IPv6 addresses follow
 )
 
-// appendSent writes, for each Sent, the number and the names of the peers and the
-// number of blocks. A block has its kind and the number of its runs. A run has its
-// distance from the end of the one before, and its length less one.
+// appendSent writes each Sent: the number and the names of the peers, the number of blocks,
+// and the blocks. A block has its kind, the number of its runs, and the runs. A run has its
+// distance from the end of the previous one, and its length minus one.
 func appendSent(b []byte, list []Sent) []byte {
 	left := maxRuns
 	for _, s := range list {
@@ -64,7 +64,7 @@ func blocksOf(runs [][2]netip.Addr) (blocks [][][2]netip.Addr) {
 	return blocks
 }
 
-// upper returns what the addresses of a block have in common.
+// upper returns the part that the addresses of a block have in common.
 func upper(a netip.Addr) (u struct {
 	is6   bool
 	bytes [8]byte
@@ -103,7 +103,7 @@ func appendBlock(b []byte, runs [][2]netip.Addr) []byte {
 	return b
 }
 
-// sent reads what appendSent has written, to the end of the message.
+// sent reads a list that appendSent has written, up to the end of the message.
 func (r *reader) sent() (list []Sent) {
 	left := uint64(maxRuns)
 	for r.err == nil && len(r.rest) > 0 {
@@ -124,7 +124,7 @@ func (r *reader) sent() (list []Sent) {
 	return list
 }
 
-// atMost reads a number that a sender has no reason to make higher.
+// atMost reads a number that must not exceed a limit.
 func (r *reader) atMost(limit uint64) uint64 {
 	n := r.number()
 	if n > limit {
@@ -174,7 +174,7 @@ func (r *reader) block(limit uint64) (runs [][2]netip.Addr) {
 	return runs
 }
 
-// equalSent reports whether both say the same.
+// equalSent reports whether two lists are equal.
 func equalSent(a, b []Sent) bool {
 	return slices.EqualFunc(a, b, func(x, y Sent) bool { return slices.Equal(x.Runs, y.Runs) && slices.Equal(x.Peers, y.Peers) })
 }

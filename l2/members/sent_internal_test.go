@@ -56,9 +56,8 @@ func TestSentOnTheWire(t *testing.T) {
 	}
 }
 
-// TestSentSize says what it costs that each of 1,000 nodes has sent each of 10,000
-// addresses to two peers. Nothing is told as long as nobody asks, and then each
-// answer goes to the node that asks.
+// TestSentSize measures the size of the answers if each of 1,000 nodes has sent each of
+// 10,000 addresses to two peers. Without a node that asks, nothing is sent.
 func TestSentSize(t *testing.T) {
 	const nodes, services = 1000, 10_000
 	peers := []string{"rack-router-a", "rack-router-b"}

@@ -4,36 +4,35 @@ package members
 
 import "net/netip"
 
-// A State is what a node says of itself to all others.
+// A State is what a node publishes about itself.
 type State struct {
-	Leaving    bool         // it stops soon; the others are to take over while it still answers
-	Interfaces []string     // names of those it can answer on
+	Leaving    bool         // it stops soon: the others take over while it still answers
+	Interfaces []string     // names of its suitable interfaces
 	MACs       []MAC        // hardware addresses of those
-	Held       []netip.Addr // announced: its gratuitous packets are out, or it has answered
+	Held       []netip.Addr // announced: gratuitous packets were sent, or a request was answered
 }
 
 // A MAC is an Ethernet address.
 type MAC = [6]byte
 
-// A View is who is alive as one agent sees it. It is immutable: whoever holds
-// one may share it.
+// A View is the members as one agent sees them. It is immutable and may be shared.
 type View struct {
 	Generation uint64   // differs between views with other Members or Gaps
 	Stale      bool     // see List.Stale
-	Gaps       int      // times that the agent did not run for a while; after each, announce everything anew
-	Members    []Member // alive, by name; the node itself is one of them
-	Departed   []Member // not alive any more, by name, with what they said last; they are forgotten in time
-	Asked      bool     // somebody wants to know what this node has sent: see List.SetSent
+	Gaps       int      // times that the agent did not run for a while; after each, announce everything again
+	Members    []Member // alive, sorted by name, including the node itself
+	Departed   []Member // no longer alive, sorted by name, with their last State; they are dropped in time
+	Asked      bool     // another node asks which routes this node has sent: see List.SetSent
 }
 
 // A Member is a node whose agent is alive.
 type Member struct {
 	Name   string
-	Damped bool // it came and went too often to own an address
+	Damped bool // it flaps, and owns no address for a while
 	State       // its slices are sorted
 
-	Answered bool   // this node asks, and it has said what it has sent
-	Sent     []Sent // that; nobody may change it
+	Answered bool   // this node asks, and the member has answered
+	Sent     []Sent // its answer; read-only
 }
 
 // Alive returns the names of the members, sorted.
@@ -45,7 +44,7 @@ func (v View) Alive() []string {
 	return out
 }
 
-// Held returns who has announced which address, the names sorted.
+// Held returns the members that have announced each address, sorted by name.
 func (v View) Held() map[netip.Addr][]string {
 	out := map[netip.Addr][]string{}
 	for _, m := range v.Members {

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Messages between agents, inside memberlist's own. Numbers are unsigned
-// varints as of encoding/binary, names have their length in front.
+// Messages between agents, inside memberlist's own. Numbers are unsigned varints of
+// encoding/binary. Names are preceded by their length.
 //
 //	record:  0x11 node epoch base, then until the end: kind seq payload
 //	damping: 0x12 node milliseconds
-//	ask:     0x13 node epoch seq: node wants to know what was sent, and knows it up to seq
-//	sent:    0x14 node epoch seq, then until the end what appendSent writes
+//	ask:     0x13 node epoch seq: node asks what was sent, and has the answer seq
+//	sent:    0x14 node epoch seq, then until the end the output of appendSent
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -38,8 +38,8 @@ const (
 	wireGone    = 0x80
 )
 
-// packetSize is how long a message may become that is sent in a packet, in
-// bytes: below memberlist's 1400 less what it adds.
+// packetSize is the longest message that is sent in a packet, in bytes. It is below
+// memberlist's 1400 minus its overhead.
 const packetSize = 1000
 
 // maxName bounds names from the wire, in bytes. Kubernetes allows 253.
@@ -47,8 +47,8 @@ const maxName = 255
 
 var errTruncated = errors.New("truncated message")
 
-// A message is what one agent tells another: a record, whole or in part, that a
-// node is damped, a question, or the answer to one.
+// A message is a record, whole or in part, a notice that a node is damped, a question, or
+// an answer.
 type message struct {
 	node   string
 	record *record
@@ -57,7 +57,7 @@ type message struct {
 	kind       byte // askMsg or sentMsg, with what follows; 0: neither
 	epoch, seq uint64
 	sent       []Sent
-	raw        string // optional, to write: what appendSent made of sent
+	raw        string // optional, to write: sent as appendSent writes it
 }
 
 func (m message) append(b []byte) []byte {
@@ -110,8 +110,8 @@ func appendName(b []byte, name string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(name))), name...)
 }
 
-// packets returns messages, each short enough for a packet, that together tell
-// of changes in a node's record.
+// packets returns messages with the changes of a node's record, each short enough for a
+// packet.
 func packets(node string, epoch uint64, changes map[item]change) [][]byte {
 	var out [][]byte
 	header := appendHeader(nil, node, epoch, 0)
@@ -142,7 +142,7 @@ func parseMessage(b []byte) (message, error) {
 			m.record.items[it] = c
 		}
 	case dampingMsg:
-		// Longer than any penalty: no overflow, and harmless.
+		// The bound prevents an overflow, and is longer than any penalty.
 		m.damped = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
 	case askMsg, sentMsg:
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
@@ -155,8 +155,8 @@ func parseMessage(b []byte) (message, error) {
 	return m, r.err
 }
 
-// A reader takes values from the front of a message; after the first error it
-// takes zeros.
+// A reader takes values from the front of a message. After the first error it returns
+// zeros.
 type reader struct {
 	rest []byte
 	err  error
@@ -222,7 +222,7 @@ func (r *reader) item() (item, change) {
 	return item{}, c
 }
 
-// appendList adds m to a list of messages, each with its length in front.
+// appendList adds m to a list of messages, each preceded by its length.
 func appendList(b []byte, m message) []byte {
 	one := m.append(nil)
 	return append(binary.AppendUvarint(b, uint64(len(one))), one...)

@@ -20,9 +20,9 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/render"
 )
 
@@ -117,7 +117,7 @@ func decide(t *testing.T, file string) (render.Config, string) {
 	for _, f := range scenario.Files {
 		in[f.Name] = f.Data
 	}
-	s, err := reconcile.ReadObjects(bytes.NewReader(in["objects.yaml"]))
+	s, err := object.Read(bytes.NewReader(in["objects.yaml"]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package configfile reads the configuration from a file, and reads it again
-// when it changes.
+// Package configfile reads the configuration from a file, again after each change.
 package configfile
 
 import (
@@ -22,16 +21,16 @@ import (
 )
 
 const (
-	// settle is how long a file must be left alone before it is read: whoever
-	// writes it in place has then finished.
-	settle = 100 * time.Millisecond
-	// poll is how often the file is read although nothing was heard of it: its
-	// folder may not exist yet, or be of a kind that does not tell.
+	// quiet is the pause after the last change before the file is read, so that a
+	// program that writes it in place has finished.
+	quiet = 100 * time.Millisecond
+	// poll is how often the file is read without a notification. Its folder may not
+	// exist yet, or be on a file system that sends none.
 	poll = 5 * time.Second
 )
 
-// fileName is the file to read if the path is a directory's, as a mounted
-// ConfigMap has it.
+// fileName is the file to read if the path is a directory, as with a mounted
+// ConfigMap.
 const fileName = "config"
 
 // A File holds the newest content of a file.
@@ -43,12 +42,11 @@ type File struct {
 	doc *source.Document // nil: not read yet
 }
 
-// New returns a File that has not been read until it runs. The path is of a
-// file, or of a directory with a file named config. Wake is called after every
-// change; it must not block.
+// New returns a File, which Run reads. The path is that of a file, or of a directory
+// with a file named config. Wake is called after every change and must not block.
 func New(path string, wake func()) *File { return &File{path: path, wake: wake} }
 
-// Document returns the newest content, and whether any was read yet.
+// Document returns the newest content; read is false before the first one.
 func (f *File) Document() (doc source.Document, read bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -75,9 +73,9 @@ func (f *File) Run(ctx context.Context) error {
 			if !ok {
 				return errors.New("watch ended")
 			}
-			read.Reset(settle)
+			read.Reset(quiet)
 		case <-w.Errors:
-			read.Reset(settle) // events were lost: look
+			read.Reset(quiet) // events were lost: look
 		case <-read.C:
 			f.watch(w)
 			f.read()
@@ -86,9 +84,9 @@ func (f *File) Run(ctx context.Context) error {
 	}
 }
 
-// watch watches the folder of the file, where it may be replaced, and if the
-// file is a link, the one that it leads to. A folder that is not there is tried
-// again with the next poll.
+// watch watches the folder of the file, in which the file may be replaced. If the
+// file is a link, it watches the folder of the target too. A folder that does not
+// exist is tried again at the next poll.
 func (f *File) watch(w *fsnotify.Watcher) {
 	path := f.file()
 	w.Add(filepath.Dir(path))
@@ -125,7 +123,7 @@ func (f *File) read() {
 	}
 }
 
-// replace reports whether doc says anything new.
+// replace sets the content, and reports whether it has changed.
 func (f *File) replace(doc source.Document) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

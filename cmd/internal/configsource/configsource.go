@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package source finds out where a daemon's configuration comes from.
+// Package configsource reads a daemon's configuration from where its flags say.
 package configsource
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// A Source is where the configuration comes from.
+// A Source reads the configuration: from a file, a ConfigMap or custom resources.
 type Source struct {
 	source.Documents
-	ConfigMap *kube.ConfigMap // nil: it is not read
-	Resources *kube.Resources // nil: they are not read
+	ConfigMap *kube.ConfigMap // nil: no ConfigMap is read
+	Resources *kube.Resources // nil: no resources are read
 
-	// Protect is how addresses in use are protected; nil: they are not.
+	// Protect is how addresses in use are protected; nil: not at all.
 	Protect *source.ProtectOptions
 
 	tasks []func(context.Context) error
 }
 
-// New returns the Source that the flags ask for. Wake is called after every
-// change, doubt for a list that is read again before it is believed; neither may
-// block.
+// New returns the Source that the flags ask for. Wake is called after every change.
+// Doubt is called for a list that lacks most of what is known, and is read again.
+// Neither may block.
 func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt), log *slog.Logger) (*Source, error) {
 	s := &Source{}
 	if f.Protect {
@@ -56,7 +56,8 @@ func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt
 	return s, nil
 }
 
-// addConfigMap makes the ConfigMap a source, beside the resources if they are one.
+// addConfigMap makes the ConfigMap a source, in addition to the resources if these are
+// read.
 func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt)) {
 	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake, Doubt: doubt})
 	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})

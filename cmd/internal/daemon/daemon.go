@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package daemon is what Herald's daemons have in common as programs: tasks,
-// flags, logging and HTTP.
+// Package daemon has what the main functions of Herald's daemons share: tasks, flags,
+// logging and HTTP.
 package daemon
 
 import (
@@ -37,8 +37,8 @@ func Run(ctx context.Context, tasks ...Task) error {
 // version is set by the linker.
 var version string
 
-// Version returns the version of this program: of the release, or of the commit
-// that it was built from.
+// Version returns the version of this program: that of the release, or of the commit
+// from which it was built.
 func Version() string {
 	if version != "" {
 		return version

@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// namespaceFile is where a pod learns its namespace.
+// namespaceFile has the namespace of the pod.
 const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-// Flags are those that every daemon has.
+// Flags are the flags of every daemon.
 type Flags struct {
 	Kubeconfig  string
 	Namespace   string
@@ -35,33 +35,33 @@ type Flags struct {
 	Protect       bool
 }
 
-// Add adds the flags to a command. What is not given on the command line comes
-// from the environment that MetalLB's manifests set.
+// Add adds the flags to a command. Their defaults come from the environment variables
+// that MetalLB's manifests set.
 func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs := cmd.Flags()
-	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig file; empty: as a pod of the cluster")
+	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "`path` of a kubeconfig file; empty: the service account of the pod")
 	fs.StringVar(&f.Namespace, "namespace", env("METALLB_NAMESPACE"), "`namespace` of the configuration; empty: the pod's, or metallb-system")
 	fs.StringVar(&f.Config, "config", "config", "`name` of the ConfigMap that holds the configuration in its key config")
-	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with it in a file config; instead of the ConfigMap")
-	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: whichever exists; of both the one in force stays so, and at the very first start resources count if there is a pool")
+	fs.StringVar(&f.ConfigFile, "config-file", "", "`path` of a file with the configuration, or of a directory with a file named config; it is read instead of the ConfigMap and the resources")
+	fs.StringVar(&f.Source, "config-source", "auto", "configmap, resources (MetalLB's custom resources), or auto: the one that exists; if both exist, the one in force stays in force, and at the very first start it is the resources if a pool is among them")
 	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
-	fs.BoolVar(&f.ServiceStatus, "service-status", true, "keep a ServiceL2Status or ServiceBGPStatus for each Service on each node that announces it, and say of Services who does; the same for controller and agents")
-	fs.BoolVar(&f.Protect, "protect-addresses", false, "refuse what an edit or a deletion of a pool says where it would take addresses from Services, unless the annotation heraldlb.io/release-addresses names them; the same for controller and agents")
+	fs.BoolVar(&f.ServiceStatus, "service-status", true, "keep a ServiceL2Status or ServiceBGPStatus for each Service and node that announces it, and a condition on the Service; set it alike for controller and agents")
+	fs.BoolVar(&f.Protect, "protect-addresses", false, "reject an edit or a deletion of a pool that would take addresses from Services, unless the annotation heraldlb.io/release-addresses names the addresses; set it alike for controller and agents")
 	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")
 	fs.StringVar(&f.LogFormat, "log-format", "text", "text or json")
 }
 
-// Complete fills in what neither a flag nor the environment says.
+// Complete fills in the namespace if neither a flag nor the environment names it.
 func (f *Flags) Complete() {
 	if f.Namespace == "" {
-		b, _ := os.ReadFile(namespaceFile) // not there outside of a pod
+		b, _ := os.ReadFile(namespaceFile) // outside of a pod it does not exist
 		f.Namespace = cmp.Or(strings.TrimSpace(string(b)), "metallb-system")
 	}
 }
 
-// HTTPAddress returns where to listen; empty is nowhere.
+// HTTPAddress returns the address to listen on; empty: none.
 func (f *Flags) HTTPAddress() string {
 	if f.Port == 0 {
 		return ""
@@ -97,8 +97,8 @@ func (f *Flags) Logger(w io.Writer) (*slog.Logger, error) {
 	return nil, fmt.Errorf("--log-format %q: want text or json", f.LogFormat)
 }
 
-// Accept makes a command take flags of MetalLB's that change nothing here, so
-// that manifests written for it work.
+// Accept adds hidden flags of MetalLB that change nothing here, so that manifests
+// written for MetalLB work.
 func Accept(cmd *cobra.Command, names ...string) {
 	for _, name := range names {
 		cmd.Flags().String(name, "", "accepted for compatibility; changes nothing")

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Serve returns a task that serves HTTP at an address; if that is empty it
-// serves nothing.
+// Serve returns a task that serves HTTP at an address. With an empty address it serves
+// nothing.
 func Serve(addr string, h http.Handler) Task {
 	return Task{"http", func(ctx context.Context) error {
 		if addr == "" {
@@ -29,7 +29,7 @@ func Serve(addr string, h http.Handler) Task {
 // serve serves on a listener, which it closes, until the context is canceled.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
-	// Whoever is in the middle of a scrape asks again: ending takes no time.
+	// Requests in flight are cut off: a scraper tries again, and the end takes no time.
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {

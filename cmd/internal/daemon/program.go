@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Command returns the command of a daemon, which takes flags alone.
+// Command returns the command of a daemon, which takes flags and no arguments.
 func Command(name, short string, run func(context.Context) error) *cobra.Command {
 	return &cobra.Command{
 		Use:           name,
@@ -25,7 +25,8 @@ func Command(name, short string, run func(context.Context) error) *cobra.Command
 	}
 }
 
-// Execute runs a daemon's command, says why it failed, and returns the exit status.
+// Execute runs a daemon's command, prints the error if it fails, and returns the exit
+// status.
 func Execute(ctx context.Context, cmd *cobra.Command, args []string, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetErr(stderr)

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package extras
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/heraldlb/herald/frr/conf"
+	"github.com/heraldlb/herald/frr/contract"
+	"github.com/heraldlb/herald/wake"
+)
+
+const (
+	// applyTimeout bounds one attempt: FRR's reload script takes seconds for a
+	// large configuration.
+	applyTimeout = 2 * time.Minute
+
+	// retryEvery is the time between two attempts at a text that FRR found valid and
+	// then did not apply completely.
+	retryEvery = 30 * time.Second
+)
+
+// Programs run FRR's programs.
+type Programs interface {
+	// Output runs a program and returns what it prints.
+	Output(ctx context.Context, path string, args ...string) (string, error)
+	// Group is the group whose members may read FRR's files; negative is this
+	// process's own.
+	Group() int
+}
+
+// ApplierOptions are what an Applier works with.
+type ApplierOptions struct {
+	Programs  Programs     // required
+	EtcDir    string       // required: the folder shared with the agent
+	RunDir    string       // required: where FRR's programs can read what is written
+	DaemonDir string       // required: where frr-reload.py is
+	Logger    *slog.Logger // required
+}
+
+// An Applier applies the raw configuration in FRR's container and writes the result
+// for the agent. What the agent applies over the vty sockets stays.
+type Applier struct {
+	opts    ApplierOptions
+	reapply wake.Signal // a daemon has lost what it was given
+
+	tried   string // the sum of the text that was last tried
+	applied []byte // the text that FRR runs
+	failed  bool   // FRR did not apply the last text, though the text is valid
+}
+
+// NewApplier returns an Applier. Run makes it work.
+func NewApplier(opts ApplierOptions) *Applier {
+	return &Applier{opts: opts, reapply: wake.New(), tried: contract.Sum(nil)}
+}
+
+// Reapply applies the text again: a daemon was started, which has read only frr.conf.
+func (a *Applier) Reapply() { a.reapply.Set() }
+
+// Run applies the text whenever the file changes and whenever a daemon has been
+// started, until ctx ends.
+func (a *Applier) Run(ctx context.Context) (err error) {
+	if a.applied, err = contract.ReadExtrasApplied(a.opts.EtcDir); err != nil {
+		return err
+	}
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if err := w.Add(a.opts.EtcDir); err != nil {
+		return fmt.Errorf("watch %s: %w", a.opts.EtcDir, err)
+	}
+	retry := time.NewTicker(retryEvery)
+	defer retry.Stop()
+	for {
+		again := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-w.Events:
+			if filepath.Base(event.Name) != contract.ExtrasFile {
+				continue
+			}
+		case err := <-w.Errors:
+			a.opts.Logger.Debug("folder watch", "err", err)
+		case <-a.reapply:
+			again = true
+		case <-retry.C:
+			again = a.failed
+		}
+		if err := a.pass(ctx, again); err != nil && ctx.Err() == nil {
+			a.opts.Logger.Warn("raw configuration not handled", "err", err)
+		}
+	}
+}
+
+// pass tries the present text if it has changed or has to be applied again.
+func (a *Applier) pass(ctx context.Context, again bool) error {
+	text, err := contract.ReadExtras(a.opts.EtcDir)
+	if err != nil {
+		return err
+	}
+	sum := contract.Sum(text)
+	if sum == a.tried && (!again || len(text) == 0 && len(a.applied) == 0) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	before := a.applied
+	refused := a.try(ctx, text)
+	if again && errors.Is(refused, errRefused) {
+		err = a.restore(ctx)
+	}
+	if !bytes.Equal(a.applied, before) {
+		err = errors.Join(err, contract.WriteExtrasApplied(a.opts.EtcDir, a.applied))
+	}
+	if ctx.Err() != nil && refused != nil {
+		return refused
+	}
+	a.tried = sum
+	result := contract.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
+	if refused != nil {
+		result.Error = conf.Redact(refused.Error())
+		a.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
+	} else {
+		a.opts.Logger.Info("raw configuration applied", "bytes", len(text))
+		if result.Remark = a.differences(ctx, text); result.Remark != "" {
+			a.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
+		}
+	}
+	return errors.Join(err, contract.WriteExtrasResult(a.opts.EtcDir, result))
+}
+
+// errRefused reports a text in which FRR found a mistake. The text applied before
+// stays in force.
+var errRefused = errors.New("refused")
+
+// try checks the whole text and then applies it.
+func (a *Applier) try(ctx context.Context, text []byte) error {
+	a.failed = false
+	path, err := a.writeTemp(text)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-C", "-f", path); err != nil {
+		return fmt.Errorf("%w: %s", errRefused, output(out, err))
+	}
+	a.failed = true
+	gone := conf.Parse(string(a.applied)).Without(conf.Parse(string(text)), nil)
+	if len(gone.Sections) > 0 {
+		if err := a.replace(ctx, text); err != nil {
+			return err
+		}
+	}
+	// vtysh adds the new lines, and leaves the rest as it is.
+	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-f", path); err != nil {
+		return fmt.Errorf("apply: %s", output(out, err))
+	}
+	a.applied = text
+	a.failed = false
+	return nil
+}
+
+// differences names the lines of a text that FRR does not show as they are written:
+// short forms, lines of a context without their indentation, lines that FRR shows in
+// another place. In a context that Herald writes too, the agent cannot recognize such
+// lines as the operator's and removes them.
+func (a *Applier) differences(ctx context.Context, text []byte) string {
+	if len(text) == 0 {
+		return ""
+	}
+	running, err := a.opts.Programs.Output(ctx, "vtysh", "-c", "show running-config")
+	if err != nil {
+		return "" // FRR has gone away; the text is applied again when it is back
+	}
+	var lines []string
+	var list func(sections []conf.Section, context string)
+	list = func(sections []conf.Section, context string) {
+		for _, s := range sections {
+			if len(s.Sub) == 0 {
+				lines = append(lines, context+s.Text)
+			}
+			list(s.Sub, context+s.Text+" / ")
+		}
+	}
+	list(conf.Parse(string(text)).Without(conf.Parse(running), nil).Sections, "")
+	if len(lines) == 0 {
+		return ""
+	}
+	const most = 5
+	rest := ""
+	if more := len(lines) - most; more > 0 {
+		lines, rest = lines[:most], fmt.Sprintf(", and %d more", more)
+	}
+	return conf.Redact("FRR does not show as they are written: " + strings.Join(lines, ", ") + rest)
+}
+
+// restore applies the text that was in force before to a daemon that was started.
+func (a *Applier) restore(ctx context.Context) error {
+	if len(a.applied) == 0 {
+		return nil
+	}
+	path, err := a.writeTemp(a.applied)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-f", path); err != nil {
+		return fmt.Errorf("restore: %s", output(out, err))
+	}
+	return nil
+}
+
+// replace removes the lines that the text no longer has. FRR's reload script is given
+// the running configuration with the new text in place of the old one.
+func (a *Applier) replace(ctx context.Context, text []byte) error {
+	running, err := a.opts.Programs.Output(ctx, "vtysh", "-c", "show running-config")
+	if err != nil {
+		return fmt.Errorf("read the running configuration: %s", output(running, err))
+	}
+	wanted, err := os.ReadFile(filepath.Join(a.opts.EtcDir, contract.ConfFile))
+	if err != nil {
+		return err
+	}
+	rest := conf.Parse(running).Without(conf.Parse(string(a.applied)), conf.Parse(string(wanted)))
+	// The script needs a file named frr.conf in a folder of its own. With another name
+	// it would have vtysh overwrite frr.conf, which is the agent's.
+	dir, err := os.MkdirTemp(a.opts.RunDir, ".reload-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	err = errors.Join(
+		a.share(dir, 0o770),
+		a.write(filepath.Join(dir, "vtysh.conf"), []byte(contract.VtyshConf)),
+		a.write(filepath.Join(dir, contract.ConfFile), []byte(closed(rest)+string(text))),
+	)
+	if err != nil {
+		return err
+	}
+	out, err := a.opts.Programs.Output(ctx, "/usr/bin/python3", filepath.Join(a.opts.DaemonDir, "frr-reload.py"),
+		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, contract.ConfFile))
+	if err != nil {
+		return fmt.Errorf("reload: %s", output(out, err))
+	}
+	a.applied = text
+	// The script has removed lines that the agent added in the meantime.
+	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-b"); err != nil {
+		return fmt.Errorf("load frr.conf: %s", output(out, err))
+	}
+	return nil
+}
+
+// writeTemp writes a text to a file that only FRR's programs can read.
+func (a *Applier) writeTemp(text []byte) (path string, err error) {
+	f, err := os.CreateTemp(a.opts.RunDir, ".extras-*")
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(f.Close(), a.write(f.Name(), text)); err != nil {
+		os.Remove(f.Name())
+		return "", err
+	}
+	return f.Name(), nil
+}
+
+func (a *Applier) write(path string, text []byte) error {
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		return err
+	}
+	return a.share(path, 0o640)
+}
+
+// share lets FRR's programs read a file or a folder.
+func (a *Applier) share(path string, mode os.FileMode) error {
+	if g := a.opts.Programs.Group(); g >= 0 {
+		if err := os.Chown(path, -1, g); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(path, mode)
+}
+
+// output returns what a program printed, without passwords, or how it ended if it
+// printed nothing.
+func output(out string, err error) string {
+	out = strings.TrimSpace(conf.Redact(out))
+	if out == "" {
+		return err.Error()
+	}
+	const most = 2000
+	if len(out) > most {
+		out = "… " + out[len(out)-most:]
+	}
+	return out
+}
+
+// closed returns a configuration in which each context ends with exit, as FRR's
+// programs need it in a file.
+func closed(c *conf.Config) string {
+	var b strings.Builder
+	var write func(list []conf.Section, depth int)
+	write = func(list []conf.Section, depth int) {
+		for _, s := range list {
+			indent := strings.Repeat(" ", depth)
+			b.WriteString(indent + s.Text + "\n")
+			if len(s.Sub) == 0 {
+				continue
+			}
+			write(s.Sub, depth+1)
+			end := "exit"
+			if strings.HasPrefix(s.Text, "address-family ") {
+				end = "exit-address-family"
+			}
+			b.WriteString(indent + end + "\n")
+		}
+	}
+	write(c.Sections, 0)
+	return b.String()
+}

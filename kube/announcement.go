@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
+)
+
+// AnnouncementsOptions say where Announcements are read.
+type AnnouncementsOptions struct {
+	Client    *Client      // required
+	Namespace string       // required
+	Wake      func()       // required: called after every change; must not block
+	Logger    *slog.Logger // required
+}
+
+// Announcements holds what agents say they announce: the status of every
+// ServiceL2Status and ServiceBGPStatus of a namespace, whatever its name. It also holds
+// where the endpoints of Services are, to explain why nobody announces a Service.
+type Announcements struct {
+	opts AnnouncementsOptions
+
+	mu      sync.Mutex // guards the fields below
+	kinds   []announcedKind
+	changed map[cluster.Key]bool   // since words was made
+	words   map[cluster.Key]string // by Service; somebody may be reading it
+	reach   *reach
+}
+
+// An announcedKind mirrors one of the kinds.
+type announcedKind struct {
+	*mirror[string, announcement]
+	names index[string] // of the objects about each Service
+}
+
+// An announcement is what Herald reads of an object of either kind.
+type announcement struct {
+	name string
+	reconcile.ServiceStatus
+}
+
+var _ reconcile.Announcements = (*Announcements)(nil)
+
+// NewAnnouncements returns Announcements that know nothing until they run.
+func NewAnnouncements(opts AnnouncementsOptions) *Announcements {
+	a := &Announcements{opts: opts}
+	a.forget()
+	return a
+}
+
+func (a *Announcements) forget() {
+	a.kinds, a.changed, a.words = nil, map[cluster.Key]bool{}, nil
+	for protocol, kind := range serviceStatusKinds {
+		a.kinds = append(a.kinds, a.newKind(protocol, kind))
+	}
+	a.reach = a.newReach()
+}
+
+func (a *Announcements) newKind(protocol status.Protocol, name string) announcedKind {
+	names := index[string]{}
+	return announcedKind{names: names, mirror: newMirror(kind[*customResource, string, announcement]{
+		from:    func(c *Client) lister { return c.customResources(name, a.opts.Namespace) },
+		strip:   func(o *customResource) { o.Annotations, o.Spec, o.OwnerReferences = nil, nil, nil },
+		row:     func(o *customResource) announcement { return announcementOf(protocol, o) },
+		key:     func(s announcement) string { return s.name },
+		compare: strings.Compare,
+		omit:    func(s announcement) bool { return s.Node == "" }, // its status is not written yet
+	}, mirrorOptions[announcement]{
+		mu: &a.mu, wake: a.opts.Wake,
+		absent: warnForbidden(a.opts.Logger, "service status not read", name),
+		news: func(changes []change[announcement]) bool {
+			for _, c := range changes {
+				if c.old != nil {
+					names.remove(c.old.Service, c.old.name)
+					a.changed[c.old.Service] = true
+				}
+				if c.now != nil {
+					names.add(c.now.Service, c.now.name)
+					a.changed[c.now.Service] = true
+				}
+			}
+			return true
+		},
+	})}
+}
+
+// announcementOf returns what an object says.
+func announcementOf(protocol status.Protocol, o *customResource) announcement {
+	var have serviceStatus
+	_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
+	out := announcement{o.Name, reconcile.ServiceStatus{
+		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
+		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
+	}}
+	for _, i := range have.Interfaces {
+		out.Interfaces = append(out.Interfaces, i.Name)
+	}
+	return out
+}
+
+// Run reads until the context is canceled. It may be called again, but not twice
+// at a time.
+func (a *Announcements) Run(ctx context.Context) error {
+	a.mu.Lock()
+	a.forget()
+	kinds, reach := a.kinds, a.reach
+	a.mu.Unlock()
+	var g errgroup.Group
+	follow := func(run func(context.Context, *Client)) {
+		g.Go(func() error {
+			run(ctx, a.opts.Client)
+			return nil
+		})
+	}
+	for _, k := range kinds {
+		follow(k.run)
+	}
+	follow(reach.nodes.run)
+	follow(reach.endpoints.run)
+	return g.Wait()
+}
+
+// Announced returns what nodes announce, and whether all was read.
+func (a *Announcements) Announced() (reconcile.Announced, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := reconcile.Announced{}
+	for _, k := range a.kinds {
+		if k.reading == unread {
+			return reconcile.Announced{}, false
+		}
+		out.Told = out.Told || k.reading == listed
+	}
+	var read bool
+	if out.Reach, read = a.reach.get(); !read {
+		return reconcile.Announced{}, false
+	}
+	if len(a.changed) > 0 {
+		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
+		maps.Copy(words, a.words)
+		for key := range a.changed {
+			if text := reconcile.Announcers(a.of(key)); text != "" {
+				words[key] = text
+			} else {
+				delete(words, key)
+			}
+		}
+		a.words = words
+		clear(a.changed)
+	}
+	out.Announcers = a.words
+	return out, true
+}
+
+// of returns everything that is said of a Service.
+func (a *Announcements) of(service cluster.Key) []reconcile.ServiceStatus {
+	var out []reconcile.ServiceStatus
+	for _, k := range a.kinds {
+		for _, name := range k.names[service] {
+			out = append(out, k.find(name).ServiceStatus)
+		}
+	}
+	return out
+}

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// A store has objects that say something, and counts requests.
+type store struct {
+	mu      sync.Mutex // guards the fields below
+	version int
+	objects map[string]stored
+	shown   map[string]stored // as a watch has shown them
+	blind   bool              // the watch shows nothing
+	refuse  func(name string) error
+	keep    func(says string) string // what the server keeps of what is written; nil: all
+	sent    []string                 // "NAME: SAYS at SECOND"
+	began   time.Time
+}
+
+type stored struct {
+	version string
+	says    string
+}
+
+// put has an object say something; empty: it is deleted.
+func (s *store) put(name, says string) stored {
+	if says == "" {
+		delete(s.objects, name)
+	} else if s.objects[name].says != says {
+		s.version++
+		s.objects[name] = stored{strconv.Itoa(s.version), says}
+	}
+	if !s.blind {
+		s.show()
+	}
+	return s.objects[name]
+}
+
+func (s *store) show() {
+	s.shown = map[string]stored{}
+	for name, o := range s.objects {
+		s.shown[name] = o
+	}
+}
+
+// write answers a request.
+func (s *store) write(name, says string) (result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = append(s.sent, fmt.Sprintf("%s: %s at %.2f", name, says, time.Since(s.began).Seconds()))
+	if s.refuse != nil {
+		if err := s.refuse(name); err != nil {
+			return result{}, err
+		}
+	}
+	if s.keep != nil {
+		says = s.keep(says)
+	}
+	o := s.put(name, says)
+	return result{version: o.version, has: o.says}, nil
+}
+
+func TestKeeper(t *testing.T) {
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "things"}, "a", errors.New("another version"))
+	set := func(says ...string) map[string]string {
+		out := map[string]string{}
+		for _, s := range says {
+			name, text, _ := strings.Cut(s, "=")
+			out[name] = text
+		}
+		return out
+	}
+	tests := []struct {
+		name  string
+		every time.Duration
+		play  func(s *store, k *keeper[string, string])
+		want  []string
+	}{
+		{"what is wanted is written, in order, and once", time.Second, func(_ *store, k *keeper[string, string]) {
+			k.Set(set("b=1", "a=1"))
+			time.Sleep(50 * time.Second)
+			k.Set(set("b=1", "a=1"))
+			k.Wake()
+		}, []string{"a: 1 at 0.00", "b: 1 at 0.01"}},
+		{"changes in a second are one write", time.Second, func(_ *store, k *keeper[string, string]) {
+			for i := range 130 {
+				k.Set(set("a=" + strconv.Itoa(i+1)))
+				time.Sleep(15 * time.Millisecond)
+			}
+		}, []string{"a: 1 at 0.00", "a: 67 at 1.00", "a: 130 at 2.00"}},
+		{"or not", 0, func(_ *store, k *keeper[string, string]) {
+			for i := range 3 {
+				k.Set(set("a=" + strconv.Itoa(i+1)))
+				time.Sleep(100 * time.Millisecond)
+			}
+		}, []string{"a: 1 at 0.00", "a: 2 at 0.10", "a: 3 at 0.20"}},
+		{"what is not wanted any more goes", time.Second, func(_ *store, k *keeper[string, string]) {
+			k.Set(set("a=1"))
+			time.Sleep(50 * time.Second)
+			k.Set(set())
+		}, []string{"a: 1 at 0.00", "a:  at 50.00"}},
+		{"a write that was not seen yet is not repeated", time.Second, func(s *store, k *keeper[string, string]) {
+			s.put("a", "0")
+			s.blind = true
+			k.Set(set("a=1"))
+			time.Sleep(time.Hour)
+		}, []string{"a: 1 at 0.00"}},
+		{"a version that somebody else wrote is written onto", time.Second, func(s *store, k *keeper[string, string]) {
+			k.Set(set("a=1"))
+			time.Sleep(50 * time.Second)
+			s.put("a", "theirs")
+			k.Wake()
+		}, []string{"a: 1 at 0.00", "a: 1 at 50.00"}},
+		{"a server that drops a field is asked once a change", time.Second, func(s *store, k *keeper[string, string]) {
+			s.keep = func(string) string { return "what it knows" }
+			k.Set(set("a=1"))
+			time.Sleep(50 * time.Second)
+			k.Wake()
+			time.Sleep(50 * time.Second)
+			k.Set(set("a=2"))
+			time.Sleep(50 * time.Second)
+			k.Wake()
+		}, []string{"a: 1 at 0.00", "a: 2 at 100.00"}},
+		{"one that was created may take 5 s to be seen", time.Second, func(s *store, k *keeper[string, string]) {
+			s.blind = true
+			k.Set(set("a=1"))
+			time.Sleep(2 * time.Second)
+			k.Wake()
+			time.Sleep(2 * time.Second)
+			s.blind = false
+			s.show()
+			time.Sleep(time.Hour)
+		}, []string{"a: 1 at 0.00"}},
+		{"else it was deleted", time.Second, func(s *store, k *keeper[string, string]) {
+			s.blind = true
+			k.Set(set("a=1"))
+			time.Sleep(2 * time.Second)
+			k.Wake()
+			s.put("a", "")
+			time.Sleep(4 * time.Second)
+		}, []string{"a: 1 at 0.00", "a: 1 at 5.00"}},
+		{"one that was seen and is not there was deleted", time.Second, func(s *store, k *keeper[string, string]) {
+			k.Set(set("a=1"))
+			time.Sleep(1500 * time.Millisecond)
+			k.Wake()
+			time.Sleep(500 * time.Millisecond)
+			s.put("a", "")
+			k.Wake()
+		}, []string{"a: 1 at 0.00", "a: 1 at 2.50"}},
+		{"a version that is not the newest any more is given up", time.Second, func(s *store, k *keeper[string, string]) {
+			s.put("a", "0")
+			s.refuse = func(string) error { return conflict }
+			k.Set(set("a=1"))
+			time.Sleep(50 * time.Second)
+			s.refuse = nil
+			s.put("a", "theirs")
+			k.Wake()
+		}, []string{"a: 1 at 0.00", "a: 1 at 50.00"}},
+		{"what is refused is tried again, less and less often", 0, func(s *store, k *keeper[string, string]) {
+			s.refuse = func(name string) error {
+				if name == "a" {
+					return errors.New("no")
+				}
+				return nil
+			}
+			k.Set(set("a=1"))
+			time.Sleep(time.Second)
+		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 1 at 0.75"}},
+		{"also while others succeed", 0, func(s *store, k *keeper[string, string]) {
+			s.refuse = func(name string) error {
+				if name == "a" {
+					return errors.New("no")
+				}
+				return nil
+			}
+			k.Set(set("a=1"))
+			time.Sleep(500 * time.Millisecond)
+			k.Set(set("a=1", "b=1")) // which is news
+		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 1 at 0.50", "b: 1 at 0.50"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := slog.New(slog.NewTextHandler(t.Output(), nil))
+				s := &store{objects: map[string]stored{}, shown: map[string]stored{}, began: time.Now()}
+				k := newKeeper(keeperOptions[string, string]{
+					Contests: NewContests(ContestsOptions{Logger: log}), Logger: log, Failed: "thing not written",
+					Compare: strings.Compare, Every: tt.every,
+					Diff: func(name string, want *string, _ time.Time) (*request, time.Duration) {
+						s.mu.Lock()
+						defer s.mu.Unlock()
+						have := s.shown[name]
+						says := ""
+						if want != nil {
+							says = *want
+						}
+						if says == have.says {
+							return nil, 0
+						}
+						return &request{about: subject{name: name}, version: have.version, has: have.says, want: says,
+							send: func(context.Context) (result, error) { return s.write(name, says) }}, 0
+					},
+				})
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- k.Run(ctx) }()
+				synctest.Wait()
+				tt.play(s, k)
+				time.Sleep(tt.every + 100*time.Millisecond)
+				synctest.Wait()
+				if !slices.Equal(s.sent, tt.want) {
+					t.Errorf("requests\n got %q\nwant %q", s.sent, tt.want)
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				n := len(s.sent)
+				k.Wake()
+				time.Sleep(time.Minute)
+				if len(s.sent) > n {
+					t.Errorf("%q are sent after the end", s.sent[n:])
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package object decodes Kubernetes objects, as the API server has them and as kubectl
+// prints them, into the model of the cluster.
+package object
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// FromService returns what Herald needs to know of a Service. It keeps no
+// reference to svc but its labels.
+func FromService(svc *corev1.Service) *cluster.Service {
+	s := &cluster.Service{
+		Key:             cluster.Key{Namespace: svc.Namespace, Name: svc.Name},
+		UID:             string(svc.UID),
+		ResourceVersion: svc.ResourceVersion,
+		Created:         svc.CreationTimestamp.Time,
+		Labels:          svc.Labels,
+		LoadBalancer:    svc.Spec.Type == corev1.ServiceTypeLoadBalancer,
+		ClusterIPs:      clusterIPs(svc),
+		FamilyPolicy:    cluster.SingleStack,
+		PreferIPv6:      len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol,
+		LoadBalancerIP:  svc.Spec.LoadBalancerIP,
+		Local:           svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		Selector:        labels.Set(svc.Spec.Selector).String(),
+	}
+	if svc.Spec.LoadBalancerClass != nil {
+		s.Class = *svc.Spec.LoadBalancerClass
+	}
+	if svc.Spec.IPFamilyPolicy != nil {
+		s.FamilyPolicy = cluster.FamilyPolicy(*svc.Spec.IPFamilyPolicy)
+	}
+	for k, v := range svc.Annotations {
+		if !config.IsAnnotation(k) {
+			continue
+		}
+		if s.Annotations == nil {
+			s.Annotations = map[string]string{}
+		}
+		s.Annotations[k] = v
+	}
+	s.Unknown = config.UnknownAnnotations(config.KindService, s.Annotations)
+	for _, p := range svc.Spec.Ports {
+		s.Ports = append(s.Ports, cluster.Port{
+			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)),
+			Number:   uint16(p.Port),
+		})
+	}
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		s.Ingress = append(s.Ingress, cmp.Or(in.IP, in.Hostname))
+	}
+	for _, c := range svc.Status.Conditions {
+		if strings.HasPrefix(c.Type, cluster.OwnPrefix) {
+			s.Conditions = append(s.Conditions, cluster.Condition{
+				Type:    c.Type,
+				True:    c.Status == "True",
+				Reason:  status.Reason(c.Reason),
+				Message: c.Message,
+			})
+		}
+	}
+	return s
+}
+
+// clusterIPs returns the addresses inside the cluster; a headless Service has
+// none.
+func clusterIPs(svc *corev1.Service) []netip.Addr {
+	written := svc.Spec.ClusterIPs
+	if len(written) == 0 {
+		written = []string{svc.Spec.ClusterIP}
+	}
+	var out []netip.Addr
+	for _, ip := range written {
+		if a, err := netip.ParseAddr(ip); err == nil {
+			out = append(out, a.Unmap())
+		}
+	}
+	return out
+}
+
+// FromNode returns what Herald needs to know of a Node. It keeps no reference
+// to n but its labels.
+func FromNode(n *corev1.Node) *cluster.Node {
+	node := &cluster.Node{Name: n.Name, Labels: n.Labels, Unknown: config.UnknownAnnotations(config.KindNode, n.Annotations)}
+	// What cannot be read takes nothing away.
+	if text, asked := n.Annotations[cluster.AnnotationDrain]; asked {
+		d, err := cluster.ParseDrain(text)
+		if node.Drain = d; err != nil {
+			node.DrainError = err.Error()
+		}
+	}
+	for _, text := range n.Spec.PodCIDRs {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			node.PodCIDRs = append(node.PodCIDRs, p.Masked())
+		}
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeNetworkUnavailable && c.Status == corev1.ConditionTrue {
+			node.NetworkUnavailable = true
+		}
+	}
+	for _, a := range n.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if ip, err := netip.ParseAddr(a.Address); err == nil {
+			node.Addrs = append(node.Addrs, ip.Unmap())
+		}
+	}
+	return node
+}
+
+// FromEndpointSlice returns the Service that a slice belongs to, and its usable
+// endpoints: sorted, and one for all that are alike. It returns the zero Key if
+// the slice belongs to no Service.
+func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster.Endpoint) {
+	name := slice.Labels[discoveryv1.LabelServiceName]
+	if name == "" {
+		return cluster.Key{}, nil
+	}
+	key := cluster.Key{Namespace: slice.Namespace, Name: name}
+	if slice.AddressType != discoveryv1.AddressTypeIPv4 && slice.AddressType != discoveryv1.AddressTypeIPv6 {
+		return key, nil // a ClusterIP is of one of these families; so are its endpoints
+	}
+	var out []cluster.Endpoint
+	for _, ep := range slice.Endpoints {
+		if !usable(ep.Conditions) {
+			continue
+		}
+		e := cluster.Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6}
+		if ep.NodeName != nil {
+			e.Node = *ep.NodeName
+		}
+		out = append(out, e)
+	}
+	return key, MergeEndpoints(out)
+}
+
+// usable reports whether an endpoint takes traffic: it is ready, which is also
+// meant where nothing is said, or it still serves while it terminates.
+func usable(c discoveryv1.EndpointConditions) bool {
+	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+}
+
+// MergeEndpoints returns the endpoints of all the slices of one Service, sorted,
+// and one for all that are alike.
+func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
+	all := slices.Concat(slicesOf...)
+	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
+		if c := cmp.Compare(a.Node, b.Node); c != 0 || a.IPv6 == b.IPv6 {
+			return c
+		}
+		if b.IPv6 {
+			return -1
+		}
+		return 1
+	})
+	return slices.Compact(all)
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"sync"
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+// reachSettle is how long news of endpoints and Nodes wait for more. In a large
+// cluster there is always some, and what is made of it is not urgent.
+const reachSettle = 500 * time.Millisecond
+
+// A reach mirrors where the endpoints of Services are.
+type reach struct {
+	nodes     *mirror[string, *cluster.Node]
+	endpoints *endpoints
+}
+
+func (a *Announcements) newReach() *reach {
+	const message = "why Services are not announced is not read"
+	wake := settling(a.opts.Wake)
+	return &reach{
+		nodes: newMirror(nodes, mirrorOptions[*cluster.Node]{
+			mu: &a.mu, wake: wake, absent: warnForbidden(a.opts.Logger, message, "Node"),
+		}),
+		// Agents report what they announce, and when that ends: the endpoints of
+		// other Services alone matter.
+		endpoints: newEndpoints(mirrorOptions[endpointSlice]{
+			mu: &a.mu, wake: wake, absent: warnForbidden(a.opts.Logger, message, "EndpointSlice"),
+		}, func(service cluster.Key) bool { return a.words[service] == "" || a.changed[service] }),
+	}
+}
+
+// get returns what is known, nil if it may not be read, and whether it was read.
+func (r *reach) get() (*reconcile.Reach, bool) {
+	switch {
+	case r.nodes.reading == unread || r.endpoints.reading == unread:
+		return nil, false
+	case r.nodes.reading == absent || r.endpoints.reading == absent:
+		return nil, true
+	}
+	return &reconcile.Reach{Nodes: r.nodes.list(), Endpoints: r.endpoints.byService()}, true
+}
+
+// settling returns a function that calls another one once for all calls within
+// reachSettle.
+func settling(wake func()) func() {
+	var mu sync.Mutex // guards waiting
+	waiting := false
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if waiting {
+			return
+		}
+		waiting = true
+		time.AfterFunc(reachSettle, func() {
+			mu.Lock()
+			waiting = false
+			mu.Unlock()
+			wake()
+		})
+	}
+}

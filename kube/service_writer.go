@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/kube/object"
+)
+
+// serviceWorkers is how many Services are written at a time: enough to give a
+// thousand Services their addresses within a second.
+const serviceWorkers = 16
+
+// ServiceWriterOptions say where a ServiceWriter writes to.
+type ServiceWriterOptions struct {
+	Client  *Client         // required
+	Events  *Recorder       // required
+	Logger  *slog.Logger    // required
+	Written func(err error) // optional: called with the outcome of every write, from any goroutine
+
+	Contests *Contests // optional: shared with the process's other writers
+}
+
+// A ServiceWriter makes Services as a Plan wants them. It writes to one version of
+// a Service once: after that there is a newer version, and the next Plan is made
+// from it.
+type ServiceWriter struct {
+	opts   ServiceWriterOptions
+	keeper *keeper[cluster.Key, assign.Update]
+
+	mu     sync.Mutex // guards the field below
+	events map[cluster.Key]serviceEvents
+}
+
+// serviceEvents are the events that go with the next write to a Service.
+type serviceEvents struct {
+	events []cluster.Event
+	told   string // the version of the Service that the last events went with
+}
+
+// NewServiceWriter returns a ServiceWriter that wants nothing.
+func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
+	if opts.Contests == nil {
+		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
+	}
+	w := &ServiceWriter{opts: opts}
+	w.keeper = newKeeper(keeperOptions[cluster.Key, assign.Update]{
+		Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
+	})
+	return w
+}
+
+// Set replaces what is wanted. It does not wait for anything to be written.
+func (w *ServiceWriter) Set(updates []assign.Update) {
+	wanted := make(map[cluster.Key]assign.Update, len(updates))
+	events := make(map[cluster.Key]serviceEvents)
+	w.mu.Lock()
+	for _, u := range updates {
+		wanted[u.Service.Key] = u
+		// A Plan has an event once, though it may take several Plans until one is
+		// carried out.
+		e := w.events[u.Service.Key]
+		if e.told != u.Service.ResourceVersion {
+			for _, event := range u.Events {
+				if !slices.Contains(e.events, event) {
+					e.events = append(e.events, event)
+				}
+			}
+		}
+		events[u.Service.Key] = e
+	}
+	w.events = events
+	w.mu.Unlock()
+	w.keeper.Set(wanted)
+}
+
+// Run writes until the context is canceled; then nothing more is written. It may
+// be called again, but not twice at a time.
+func (w *ServiceWriter) Run(ctx context.Context) error { return w.keeper.Run(ctx) }
+
+// diff returns the request that carries out an Update. A Plan has none for a
+// Service that is as it should be.
+func (w *ServiceWriter) diff(_ cluster.Key, u *assign.Update, _ time.Time) (*request, time.Duration) {
+	if u == nil {
+		return nil, 0
+	}
+	return &request{
+		about: subjectOf(u.Service), version: u.Service.ResourceVersion, has: shownBy(u.Service),
+		send: func(ctx context.Context) (result, error) { return w.write(ctx, *u) },
+		sent: func() {
+			for _, e := range w.takeEvents(*u) {
+				w.opts.Events.Service(u.Service, e)
+			}
+		},
+	}, 0
+}
+
+// takeEvents returns the events that go with an Update that was carried out.
+func (w *ServiceWriter) takeEvents(u assign.Update) []cluster.Event {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, wanted := w.events[u.Service.Key]
+	if !wanted {
+		return u.Events // it was wanted when it was sent
+	}
+	w.events[u.Service.Key] = serviceEvents{told: u.Service.ResourceVersion}
+	return e.events
+}
+
+// write carries out an Update.
+func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, error) {
+	patch, err := patchOf(u, time.Now())
+	if err != nil {
+		return result{}, err
+	}
+	now, err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch)
+	if w.opts.Written != nil && !errors.Is(ctx.Err(), context.Canceled) && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		w.opts.Written(err)
+	}
+	if err != nil {
+		return result{}, fmt.Errorf("service %s: patch status: %w", u.Service.Key, err)
+	}
+	return result{version: now.ResourceVersion, has: shownBy(object.FromService(now))}, nil
+}
+
+func subjectOf(svc *cluster.Service) subject {
+	return subject{kind: serviceSubject, namespace: svc.Namespace, name: svc.Name, uid: svc.UID}
+}
+
+// shownBy returns a text that differs between two versions of a Service if the
+// fields that Herald writes do.
+func shownBy(svc *cluster.Service) string {
+	var b strings.Builder
+	b.WriteString(svc.Annotations[assign.AnnotationPool])
+	for _, s := range svc.Ingress {
+		b.WriteString(" ")
+		b.WriteString(s)
+	}
+	for _, c := range svc.Conditions {
+		fmt.Fprintf(&b, "\n%+v", c)
+	}
+	return b.String()
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/kube/object"
+)
+
+// refreshPoll is how often Refresh looks whether everything has been read.
+const refreshPoll = 10 * time.Millisecond
+
+// WatcherOptions say what a Watcher reads, and for whom.
+type WatcherOptions struct {
+	Client *Client // required
+	Wake   func()  // required: called after every change; must not block
+
+	Doubt func(Doubt) // optional: called for a list that is read again before it is believed; must not block
+
+	// What to read besides Services; what is not read is empty in snapshots.
+	Nodes, Namespaces, EndpointSlices bool
+}
+
+// A Watcher holds what Herald needs to know of the cluster. It keeps that while the
+// API server cannot be reached.
+type Watcher struct {
+	opts WatcherOptions
+
+	mu         sync.Mutex // guards the fields below
+	services   *mirror[cluster.Key, *cluster.Service]
+	nodes      *mirror[string, *cluster.Node]
+	namespaces *mirror[string, namespace]
+	endpoints  *endpoints
+	byName     map[string]map[string]string // labels of namespaces, nil: to be made; somebody may be reading it
+}
+
+// NewWatcher returns a Watcher that knows nothing until it runs.
+func NewWatcher(opts WatcherOptions) *Watcher {
+	w := &Watcher{opts: opts}
+	w.services = newMirror(services, watching[*cluster.Service](w, services.name))
+	w.nodes = newMirror(nodes, watching[*cluster.Node](w, nodes.name))
+	ns := watching[namespace](w, namespaces.name)
+	ns.news = func([]change[namespace]) bool {
+		w.byName = nil
+		return true
+	}
+	w.namespaces = newMirror(namespaces, ns)
+	w.endpoints = newEndpoints(watching[endpointSlice](w, endpointSlices.name), nil)
+	return w
+}
+
+// watching returns the options of a mirror of a Watcher.
+func watching[V any](w *Watcher, what string) mirrorOptions[V] {
+	return mirrorOptions[V]{mu: &w.mu, wake: w.opts.Wake, doubt: &doubter{what: what, tell: w.opts.Doubt}}
+}
+
+// Run reads until the context is canceled.
+func (w *Watcher) Run(ctx context.Context) error {
+	var g errgroup.Group
+	follow := func(read bool, run func(context.Context, *Client)) {
+		if read {
+			g.Go(func() error {
+				run(ctx, w.opts.Client)
+				return nil
+			})
+		}
+	}
+	follow(true, w.services.run)
+	follow(w.opts.Nodes, w.nodes.run)
+	follow(w.opts.Namespaces, w.namespaces.run)
+	follow(w.opts.EndpointSlices, w.endpoints.run)
+	return g.Wait()
+}
+
+// Snapshot returns what the cluster looks like now, without a configuration, and
+// whether everything was read yet.
+func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.services.reading == unread || w.opts.Nodes && w.nodes.reading == unread ||
+		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread {
+		return s, false
+	}
+	if w.byName == nil && w.opts.Namespaces {
+		w.byName = labelsOf(w.namespaces.list())
+	}
+	return cluster.Snapshot{
+		Services:   w.services.list(),
+		Nodes:      w.nodes.list(),
+		Namespaces: w.byName,
+		Endpoints:  w.endpoints.byService(),
+	}, true
+}
+
+// Refresh reads all Services again, past every cache, so that snapshots show all
+// that was written before the call. It tries until it succeeds, or the context is
+// canceled.
+func (w *Watcher) Refresh(ctx context.Context) error {
+	// What is read now must not be replaced by a first list that is older.
+	poll := func(every time.Duration, done func(context.Context) bool) error {
+		return wait.PollUntilContextCancel(ctx, every, true, func(ctx context.Context) (bool, error) { return done(ctx), ctx.Err() })
+	}
+	if err := poll(refreshPoll, func(context.Context) bool { _, synced := w.Snapshot(); return synced }); err != nil {
+		return err
+	}
+	return poll(readRetry, func(ctx context.Context) bool {
+		all, err := services.read(ctx, w.opts.Client)
+		if err == nil {
+			w.add(all)
+		}
+		return err == nil
+	})
+}
+
+// add takes in those Services that are newer than what is known of them.
+func (w *Watcher) add(all []*cluster.Service) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, svc := range all {
+		if known, ok := w.services.get(svc.Key); ok {
+			order, err := resourceversion.CompareResourceVersion(known.ResourceVersion, svc.ResourceVersion)
+			if err != nil || order >= 0 {
+				continue
+			}
+		}
+		w.services.set(svc)
+	}
+}
+
+// Read returns the Services and Namespaces that a cluster has now. It is for
+// programs that look once; a Watcher is for those that stay.
+func Read(ctx context.Context, c *Client) (s cluster.Snapshot, err error) {
+	if s.Services, err = services.read(ctx, c); err != nil {
+		return s, err
+	}
+	all, err := namespaces.read(ctx, c)
+	s.Namespaces = labelsOf(all)
+	return s, err
+}
+
+// ReadAll returns what an agent decides by: what Read does, and the Nodes and the
+// endpoints.
+func ReadAll(ctx context.Context, c *Client) (cluster.Snapshot, error) {
+	s, err := Read(ctx, c)
+	if err != nil {
+		return s, err
+	}
+	if s.Nodes, err = nodes.read(ctx, c); err != nil {
+		return s, err
+	}
+	all, err := endpointSlices.read(ctx, c)
+	s.Endpoints = map[cluster.Key][]cluster.Endpoint{}
+	for _, slice := range all {
+		s.Endpoints[slice.service] = object.MergeEndpoints(s.Endpoints[slice.service], slice.usable)
+	}
+	return s, err
+}
+
+// NodeNames returns the names of all Nodes.
+func NodeNames(ctx context.Context, c *Client) ([]string, error) {
+	all, err := nodes.read(ctx, c)
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.Name
+	}
+	return names, err
+}
+
+// NamespaceNames returns the names of all Namespaces.
+func NamespaceNames(ctx context.Context, c *Client) ([]string, error) {
+	all, err := namespaces.read(ctx, c)
+	names := make([]string, len(all))
+	for i, n := range all {
+		names[i] = n.name
+	}
+	return names, err
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package node is what one node does on layer 2: it answers for addresses, and
+// exchanges with the agents of other nodes who answers for which.
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/l2"
+	"github.com/heraldlb/herald/l2/members"
+	"github.com/heraldlb/herald/reconcile"
+)
+
+var _ reconcile.Layer2 = (*Layer2)(nil)
+
+// Options configure a Layer2.
+type Options struct {
+	Node     string          // required: this node's name
+	Changed  func()          // required: called when the Neighborhood has changed; it must not block
+	Logger   *slog.Logger    // required
+	Conflict l2.Policy       // optional: about addresses that another host has; the zero value is l2.Warn
+	Bind     netip.AddrPort  // optional: gossip there; zero: all nodes count as alive
+	Key      []byte          // optional: of gossip; nil: clear text
+	Profile  members.Profile // optional: how soon a silent agent counts as dead
+}
+
+// A Layer2 answers for addresses on this node. Its methods are safe for concurrent
+// use.
+type Layer2 struct {
+	opts      Options
+	announcer *l2.Announcer
+	members   *members.List // nil without gossip
+	agents    agents
+
+	mu        sync.Mutex // guards the fields below
+	nodes     []*cluster.Node
+	departure *departure // nil: this agent does not stop
+}
+
+// New returns a Layer2. It starts nothing.
+func New(opts Options) *Layer2 {
+	l := &Layer2{opts: opts}
+	announce := l2.Options{Conflict: opts.Conflict, Changed: l.changed, Logger: opts.Logger.With("component", "layer2")}
+	if opts.Bind.IsValid() {
+		l.members = members.New(members.Options{
+			Node: opts.Node, Bind: opts.Bind, Key: opts.Key, Profile: opts.Profile, Changed: opts.Changed,
+			Logger: opts.Logger.With("component", "members"),
+		})
+		announce.Mute, announce.Nodes = l.members.Stale, true
+	}
+	l.announcer = l2.New(announce)
+	return l
+}
+
+// SetExclude replaces the expressions of the interfaces to leave alone.
+func (l *Layer2) SetExclude(exclude []*regexp.Regexp) { l.announcer.SetExclude(exclude) }
+
+// Run answers, and gossips, until the context is canceled.
+func (l *Layer2) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return l.announcer.Run(ctx) })
+	if l.members != nil {
+		g.Go(func() error {
+			if err := l.members.Run(ctx); err != nil {
+				return fmt.Errorf("members: %w", err)
+			}
+			return nil
+		})
+		r := rivals{
+			self: l.opts.Node, nodes: l.clusterNodes, view: l.members.View, agents: &l.agents,
+			neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.opts.Logger,
+		}
+		g.Go(func() error { return r.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// SetNodes replaces the nodes of the cluster. Gossip reaches their agents, and no
+// hardware address of an agent counts as a stranger's.
+func (l *Layer2) SetNodes(nodes []*cluster.Node) {
+	if l.members == nil {
+		return
+	}
+	l.mu.Lock()
+	l.nodes = nodes
+	l.mu.Unlock()
+	l.members.SetPeers(peers(nodes, l.opts.Node, l.opts.Bind))
+	l.agents.learn(l.members.View())
+	l.announcer.SetFriends(l.agents.except(l.opts.Node))
+}
+
+// clusterNodes returns what SetNodes was given last.
+func (l *Layer2) clusterNodes() []*cluster.Node {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes
+}
+
+// peers returns where the agents of other nodes are. An agent is in the network of
+// its node, so that the node's address is its own. It listens on the same port as
+// this one.
+func peers(nodes []*cluster.Node, self string, bind netip.AddrPort) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, n := range nodes {
+		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
+		if n.Name != self && i >= 0 {
+			out = append(out, netip.AddrPortFrom(n.Addrs[i], bind.Port()))
+		}
+	}
+	return out
+}
+
+// Set replaces what to answer for.
+func (l *Layer2) Set(answers []handover.Answer) {
+	want := make([]l2.Announcement, len(answers))
+	answering := false
+	for i, a := range answers {
+		want[i] = l2.Announcement(a)
+		answering = answering || !a.Silent
+	}
+	l.announcer.Set(want)
+	if d := l.leaving(); d != nil && !answering {
+		d.idle.Set()
+	}
+}
+
+// Ask says whether other agents are asked what they have sent to routers.
+func (l *Layer2) Ask(on bool) {
+	if l.members != nil {
+		l.members.Ask(on)
+	}
+}
+
+// Tell replaces what this agent answers to that question.
+func (l *Layer2) Tell(sent []announce.Sent) {
+	if l.members == nil {
+		return
+	}
+	list := make([]members.Sent, len(sent))
+	for i, s := range sent {
+		list[i] = members.Sent(s)
+	}
+	l.members.SetSent(list)
+}
+
+// changed is called when the announcer's state has changed.
+func (l *Layer2) changed() {
+	l.publish()
+	l.opts.Changed()
+}
+
+// publish publishes this node's state to the other agents.
+func (l *Layer2) publish() {
+	if l.members == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.members.Publish(stateOf(l.announcer.State(), l.departure != nil))
+}
+
+// stateOf returns the state to publish.
+func stateOf(s l2.State, leaving bool) members.State {
+	out := members.State{Leaving: leaving, Held: answered(s)}
+	for _, i := range s.Interfaces {
+		if i.ARP == l2.Suitable || i.NDP == l2.Suitable {
+			out.Interfaces = append(out.Interfaces, i.Name)
+			out.MACs = append(out.MACs, members.MAC(i.MAC))
+		}
+	}
+	slices.SortFunc(out.MACs, func(a, b members.MAC) int { return slices.Compare(a[:], b[:]) })
+	out.MACs = slices.Compact(out.MACs)
+	return out
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// troubleDelay is how long FRR must refuse a configuration, or not answer, before
+// an agent says so: when FRR restarts, that is over sooner.
+const troubleDelay = 5 * time.Second
+
+// A Running says how far FRR runs the text that it was given last.
+type Running struct {
+	Applied bool
+	Trouble string // why not; empty if it is on its way
+}
+
+// AppliedStateOptions are what an AppliedState works with.
+type AppliedStateOptions struct {
+	Writer StateWriter    // required
+	FRR    func() Running // required: must not block
+}
+
+// An AppliedState is a StateWriter for an agent: it holds back the version of a
+// configuration until FRR runs what follows from it. Its methods are safe for
+// concurrent use.
+type AppliedState struct {
+	opts AppliedStateOptions
+
+	mu      sync.Mutex // guards the fields below
+	wanted  *State     // nil: nothing was said yet
+	says    *State     // of it what Writer is told: Version, Failed and Failure; nil: it is not known yet
+	trying  string     // the version that there is trouble with
+	trouble time.Time  // since when; zero: there is none
+
+	sessions []SessionState // nil: nothing was said yet
+}
+
+var _ StateWriter = (*AppliedState)(nil)
+
+// NewAppliedState returns an AppliedState. It starts nothing.
+func NewAppliedState(opts AppliedStateOptions) *AppliedState { return &AppliedState{opts: opts} }
+
+// Set replaces what there is to say, after FRR was given what follows from it. A
+// Failure is why FRR was not.
+func (p *AppliedState) Set(s State) {
+	p.mu.Lock()
+	p.wanted = &s
+	p.mu.Unlock()
+	p.Changed()
+}
+
+// SetSessions replaces what there is to say of the node's BGP sessions. It does not
+// block.
+func (p *AppliedState) SetSessions(sessions []SessionState) {
+	p.mu.Lock()
+	p.sessions = sessions
+	p.mu.Unlock()
+	p.Changed()
+}
+
+// Changed says that FRR may have come further. It does not block.
+func (p *AppliedState) Changed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wanted == nil {
+		return
+	}
+	s, now := *p.wanted, time.Now()
+	s.Sessions = p.sessions
+	if !s.Known {
+		p.opts.Writer.Set(s) // FRR is told nothing
+		return
+	}
+	frr := p.opts.FRR()
+	if s.Failure != "" {
+		frr = Running{Trouble: s.Failure}
+	}
+	switch {
+	case frr.Applied:
+		p.says, p.trouble = &State{Version: s.Version}, time.Time{}
+	case frr.Trouble == "":
+		p.trouble = time.Time{}
+	case p.trouble.IsZero() || p.trying != s.Version:
+		p.trying, p.trouble = s.Version, now
+		time.AfterFunc(troubleDelay, p.Changed)
+	case now.Sub(p.trouble) >= troubleDelay:
+		if p.says == nil {
+			p.says = &State{}
+		}
+		p.says.Failed, p.says.Failure = s.Version, frr.Trouble
+	}
+	if p.says == nil {
+		return // what an agent before this one has said may still be so
+	}
+	s.Version, s.Failed, s.Failure = p.says.Version, p.says.Failed, p.says.Failure
+	// With the lock held, so that an older State does not come last.
+	p.opts.Writer.Set(s)
+}
+
+// Run writes until the context is canceled.
+func (p *AppliedState) Run(ctx context.Context) error { return p.opts.Writer.Run(ctx) }

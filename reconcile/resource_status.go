@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"context"
+	"time"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
+)
+
+// sessionSettle is how long no node may hold a session with a peer until its status
+// says so: agents take a moment to follow an edit.
+const sessionSettle = 5 * time.Second
+
+// A ResourceStatus is what the status of one of MetalLB's resources is to say.
+type ResourceStatus struct {
+	config.Verdict
+	Programmed *Programmed   // nil: it is not known, and what was published stays
+	Resolved   *ResolvedRefs // nil: likewise, or it refers to nothing
+	Sessions   *PeerSessions // nil: likewise, or it is no peer
+	Pool       *status.Pool  // nil: there are no counters
+	Protect    bool          // a pool that is deleted stays until no Service has an address of it
+}
+
+// A PublishedStatus is what the status of a resource says already. A controller that
+// begins to lead goes on from there.
+type PublishedStatus struct {
+	Programmed *Programmed // about that version; nil: nothing
+	Sessions   bool        // it says something of the sessions with a peer
+}
+
+// A ResourceWriter makes the status of resources say what became of them.
+type ResourceWriter interface {
+	// Set replaces what there is to say, in the order of the IDs. It must not block.
+	Set(all []ResourceStatus)
+	// Published returns what the status of a resource says of a version. It must not
+	// block.
+	Published(v config.Verdict) PublishedStatus
+	// Run writes until the context is canceled, and nothing after that.
+	Run(ctx context.Context) error
+}
+
+// A ResourceInput is what the status of resources follows from.
+type ResourceInput struct {
+	Verdicts  []config.Verdict // in the order of their IDs
+	Pools     []status.Pool
+	Refs      map[config.ID]Refs // of those that refer to something; nil: it is not known yet
+	Protect   bool
+	Published func(config.Verdict) PublishedStatus
+
+	Heard    bool // it is known what agents report, which is:
+	Rollout  Rollout
+	Sessions map[string]PeerSessions // see NodeSessions.ByPeer
+}
+
+// A ResourceJudge decides what the status of resources is to say, and remembers from
+// pass to pass what it decided. It is not safe for concurrent use.
+type ResourceJudge struct {
+	judged map[config.ID]judged
+}
+
+// A judged is what was decided about a version of a resource.
+type judged struct {
+	uid        string
+	generation int64
+	programmed *Programmed // nil: nothing
+	sessions   bool        // its status says something of the sessions with a peer
+	absent     time.Time   // since when no node holds a session with the peer; zero: one does
+}
+
+// Next decides, and returns when time alone may change something; zero: never.
+func (j *ResourceJudge) Next(in ResourceInput, now time.Time) (all []ResourceStatus, next time.Time) {
+	before := j.judged
+	j.judged = make(map[config.ID]judged, len(in.Verdicts))
+	pools := make(map[string]*status.Pool, len(in.Pools))
+	for i := range in.Pools {
+		pools[in.Pools[i].Name] = &in.Pools[i]
+	}
+	all = make([]ResourceStatus, len(in.Verdicts))
+	for i, v := range in.Verdicts {
+		m, known := before[v.ID]
+		if !known || m.uid != v.UID || m.generation != v.Generation {
+			published := in.Published(v)
+			m = judged{
+				uid: v.UID, generation: v.Generation, programmed: published.Programmed,
+				sessions: published.Sessions || m.uid == v.UID && m.sessions, absent: m.absent,
+			}
+		}
+		s := &all[i]
+		s.Verdict, s.Protect = v, in.Protect
+		if in.Heard {
+			p := in.Rollout.Programmed(v, m.programmed)
+			s.Programmed, m.programmed = &p, &p
+		}
+		if refs, ok := in.Refs[v.ID]; ok && (in.Heard || len(refs.Interfaces) == 0) {
+			resolved := refs.Resolve(in.Rollout.Nowhere)
+			s.Resolved = &resolved
+		}
+		switch v.Kind {
+		case config.KindPool:
+			s.Pool = pools[v.Name]
+		case config.KindPeer:
+			var due time.Time
+			s.Sessions, due = m.judgeSessions(v.Name, in, now)
+			next = wake.Earlier(next, due)
+		}
+		j.judged[v.ID] = m
+	}
+	return all, next
+}
+
+// judgeSessions decides what to say of the sessions with a peer, and when there may be
+// more to say; zero: never.
+func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*PeerSessions, time.Time) {
+	of, held := in.Sessions[peer]
+	if !held {
+		of = noSessions
+	}
+	switch {
+	case !in.Heard || in.Sessions == nil:
+		return nil, time.Time{}
+	case of.Wanted > 0:
+		m.absent = time.Time{}
+		if !of.Settled() && !m.sessions {
+			return nil, time.Time{} // at first sessions are being opened: that is no news
+		}
+	case m.absent.IsZero():
+		m.absent = now
+		fallthrough
+	default:
+		if due := m.absent.Add(sessionSettle); now.Before(due) {
+			return nil, due
+		}
+	}
+	m.sessions = true
+	return &of, time.Time{}
+}
