@@ -25,9 +25,9 @@ import (
 // mendTimeout bounds how long a lab is mended after a loan.
 const mendTimeout = 20 * time.Second
 
-// A loan is what the process that holds a lab tells one that attaches to it.
+// A loan describes a lab to a process that attaches to it.
 type loan struct {
-	Err        string // why there is none
+	Err        string // why it cannot be lent
 	Name       string
 	Dir        string
 	Management netip.Prefix

@@ -76,7 +76,7 @@ func takeTurn(name string, how int, patience time.Duration) (*os.File, error) {
 			return nil, fmt.Errorf("wait for other areas: lock %s: %w", name, err)
 		}
 		if time.Since(start) > patience {
-			fmt.Fprintf(os.Stderr, "lab: other areas still run after %v; this one goes on beside them\n", patience)
+			fmt.Fprintf(os.Stderr, "lab: other areas still run after %v; this one starts too\n", patience)
 			return turn, nil
 		}
 	}

@@ -29,7 +29,7 @@ func TestTakeTurn(t *testing.T) {
 	first.Close()
 	select {
 	case <-alone:
-		t.Fatal("an area is alone beside another")
+		t.Fatal("an area that wants to be alone runs with another")
 	case <-time.After(300 * time.Millisecond):
 	}
 	second.Close()
