@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -69,6 +71,10 @@ func (t *Topology) StartGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, e
 
 func (t *Topology) startGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, error) {
 	if err := t.Collector.addLANAddresses(opts.Listen...); err != nil {
+		return nil, err
+	}
+	// One that was killed leaves its socket.
+	if err := os.Remove(t.Collector.Path(opts.Name + ".grpc")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	p, err := t.Collector.startHelper("gobgp", opts.Name, t.gobgpTarget(opts.Name))

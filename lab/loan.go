@@ -100,7 +100,7 @@ func (s *Standard) restart() error {
 }
 
 // mend starts what has ended.
-func (s *Standard) mend(ctx context.Context) (err error) {
+func (s *Standard) mend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.Cluster.Mend(ctx); err != nil {
@@ -125,15 +125,21 @@ func (s *Standard) mend(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.IBGP.process.Ended() {
-		if s.IBGP, err = s.StartGoBGP(ctx, s.ibgpOptions()); err != nil {
-			return err
-		}
+	return errors.Join(s.mendGoBGP(ctx, s.IBGP, s.ibgpOptions()), s.mendGoBGP(ctx, s.EBGP, s.ebgpOptions()))
+}
+
+// mendGoBGP starts a GoBGP again if it has ended.
+func (s *Standard) mendGoBGP(ctx context.Context, g *GoBGP, opts GoBGPOptions) error {
+	if !g.process.Ended() {
+		return nil
 	}
-	if s.EBGP.process.Ended() {
-		s.EBGP, err = s.StartGoBGP(ctx, s.ebgpOptions())
+	again, err := s.StartGoBGP(ctx, opts)
+	if err != nil {
+		return err
 	}
-	return err
+	g.conn.Close()
+	*g = *again
+	return nil
 }
 
 // visit puts in the place of each process what a function makes of it.
