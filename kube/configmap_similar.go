@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/wake"
 )
 
 // similarPause is how long a Similar leaves between two looks. A thousand agents
@@ -33,7 +35,7 @@ type SimilarOptions struct {
 // first time on that somebody asks, and from time to time while somebody does.
 type Similar struct {
 	opts SimilarOptions
-	poke chan struct{}
+	poke wake.Signal
 
 	mu    sync.Mutex // guards the field below
 	names []string
@@ -41,15 +43,12 @@ type Similar struct {
 
 // NewSimilar returns a Similar that looks for nothing until it runs.
 func NewSimilar(opts SimilarOptions) *Similar {
-	return &Similar{opts: opts, poke: make(chan struct{}, 1)}
+	return &Similar{opts: opts, poke: wake.New()}
 }
 
 // Names returns the names that are known, sorted.
 func (s *Similar) Names() []string {
-	select {
-	case s.poke <- struct{}{}:
-	default:
-	}
+	s.poke.Set()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.names
