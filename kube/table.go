@@ -84,7 +84,7 @@ func (t *table[K, V]) delete(k K) bool {
 // listed.
 func (t *table[K, V]) put(k K, row *V) {
 	t.changes[k] = row
-	if len(t.changes) > maxChanges+len(t.rows)/2 {
+	if len(t.changes) > maxChanges+len(t.rows) {
 		t.list()
 	}
 }
