@@ -16,9 +16,9 @@ import (
 
 // BGP decides what a node announces: which routes, to which peers, with
 // which attributes, and for every address of a Service why it is announced or
-// not. Sessions are wanted on every node that its peers select, with routes to
-// announce or without, so that the first route does not wait for one. Without a
-// configuration the result is zero.
+// not. A node has sessions with all peers that select it, with or without routes to
+// announce, so that the first route waits for none. Without a configuration the result is
+// zero.
 func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	if s.Config == nil {
 		return Desired{}
@@ -55,7 +55,7 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	return d
 }
 
-// Refusal says why a node announces nothing at all; it is empty if it may.
+// Refusal returns why a node announces nothing at all. Empty: it may announce.
 func Refusal(n cluster.Node, known bool, opts Options) status.Reason {
 	_, excluded := n.Labels[LabelExcludeNode]
 	switch {
@@ -75,12 +75,12 @@ type announcer struct {
 	opts      Options
 	node      string
 	refused   status.Reason // why this node announces nothing; empty if it may
-	layer2    bool          // AnnounceLayer2 decides about layer 2
+	layer2    bool          // Layer2 decides about layer 2
 	index     *Index
 	policies  policies
 	drained   *withdrawal  // nil: the node does not drain
 	others    *succession  // nil: not needed yet
-	last      []netip.Addr // that no other node was seen to announce, though this one drains
+	last      []netip.Addr // this node drains, and no other was seen to announce them
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
 	kept      map[string]Succession
@@ -213,8 +213,7 @@ func newReach(endpoints []cluster.Endpoint, node string) reach {
 	return r
 }
 
-// refusal says why a node must not attract traffic for the Service; it is empty
-// if it may. A node without endpoints of its own may, unless traffic has to
+// refusal returns why a node must not attract traffic for the Service. Empty: it may. A node without endpoints of its own may, unless traffic has to
 // stay local: it passes it on.
 func (r reach) refusal(is4, local bool) status.Reason {
 	anywhere, here := r.anywhere.v6, r.here.v6

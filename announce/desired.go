@@ -10,8 +10,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// LabelExcludeNode on a Node, whatever its value, keeps the node from
-// announcing anything.
+// LabelExcludeNode on a Node keeps the node from announcing anything. Its value has no
+// meaning.
 const LabelExcludeNode = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 // Options say how to decide.
@@ -21,37 +21,36 @@ type Options struct {
 	Layer2          bool   // optional: layer 2 is decided about by Layer2
 	Index           *Index // optional: of the Snapshot's configuration; else one is made
 
-	// Members are required if a node may drain, or leave to others what it announces
-	// for another reason: it leaves that only to nodes that were seen to announce it.
+	// Members are required if the node may drain, or stop announcing a route for another
+	// reason: it withdraws only what another node was seen to announce.
 	Members Membership
 
-	// Drained says of a node that drains that it has asked for other paths for long
-	// enough, and is to withdraw what others announce.
+	// Drained: the node drains and its hold is over. It withdraws every route that another
+	// node announces.
 	Drained bool
 
 	// Announces reports whether the node announces an address now, over any protocol.
-	// Optional: nil if that is not known. A node that drains then goes on with all that
-	// nobody else was seen to announce, and no Left is worked out.
+	// Optional: nil if that is not known. A node that drains then keeps every route that
+	// no other node was seen to announce, and Left stays empty.
 	Announces func(netip.Addr) bool
 
-	// Leaving says that the agent stops, and FRR may as well.
+	// Leaving: the agent is stopping, and FRR may stop with it.
 	Leaving bool
 
-	// Kept are names of peers whose sessions the node goes on with though they do not
-	// select it any more. Optional.
+	// Kept are names of peers that no longer select the node, and whose sessions it keeps
+	// for now. Optional.
 	Kept []string
 
-	// Gone is the Node as the cluster had it last, if it has it no more: its sessions
-	// stay, and it leaves its routes to others. Optional.
+	// Gone is the Node as it was before the cluster lost it. Its sessions stay while other
+	// nodes take over its routes. Optional.
 	Gone *cluster.Node
 
-	// Overdue says of an address that has been Unseen that it was for long enough.
-	// Optional: nil is never.
+	// Overdue reports whether an address has been Unseen for too long. Optional: nil is
+	// never.
 	Overdue func(netip.Addr) bool
 }
 
-// Desired is what is to be true of one node. It is a value: two that are equal
-// ask for the same.
+// Desired is what one node is to do. It is a value: equal ones mean the same.
 type Desired struct {
 	BGP       render.Config
 	Decisions []status.Decision // by Service, address and protocol
@@ -59,16 +58,16 @@ type Desired struct {
 	Last      []netip.Addr      // what no other node was seen to announce, though this one drains
 	Unseen    []netip.Addr      // likewise, but this one does not announce it, and others are able to
 
-	// Left is what this node announces, and is not to announce over BGP any more, while
-	// others are to.
+	// Left are the addresses that other nodes are to announce over BGP in place of this one,
+	// which still announces them.
 	Left map[netip.Addr]Succession
 
-	// Kept says of each peer that is kept, and told a route, whether others were seen to
-	// have told it all these routes.
+	// Kept has an entry for each kept peer that this node sends a route. Its Confirmed is
+	// whether other nodes were seen to have sent that peer all these routes.
 	Kept map[string]Succession
 
-	// Alone is how many addresses an agent that is Leaving announces that others are able
-	// to announce, and were not seen to.
+	// Alone counts, for an agent that is Leaving, the addresses that other nodes could
+	// announce and were not seen to announce.
 	Alone int
 
 	Drain cluster.Drain // of the node; zero: it does not drain

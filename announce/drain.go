@@ -9,18 +9,18 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A withdrawal says what of a node's routes is withdrawn because it drains.
+// A withdrawal is how a node that drains withdraws its routes.
 type withdrawal struct {
 	force bool
 	waits bool // for routers to follow; nothing is withdrawn yet
 }
 
-// LastAnnouncer is what a decision says of an address that is still announced though
-// the node drains, and why.
+// LastAnnouncer is the detail of a decision to keep announcing an address though the
+// node drains.
 func LastAnnouncer(why string) string { return "the node drains, but " + why }
 
-// drain enters what the node's drain means for its routes: at first they all ask
-// for another path, then they go.
+// drain applies the node's drain to its routes: at first all of them carry graceful
+// shutdown (RFC 8326), later they are withdrawn.
 func (a *announcer) drain(n cluster.Node) {
 	if n.Drain.IsZero() {
 		return
@@ -29,11 +29,10 @@ func (a *announcer) drain(n cluster.Node) {
 	a.drained = &withdrawal{force: n.Drain.Force, waits: !a.opts.Drained}
 }
 
-// drainRefusal completes the decision about an address that the node could
-// announce; it reports whether it withdraws it. It does not unless another node was
-// seen to announce it, or it has to. What it does not announce, because it has
-// withdrawn it before or has never announced it, it leaves to those that are able to
-// for a moment: they may be about to.
+// drainRefusal completes the decision about an address that the node could announce,
+// and reports whether the node withdraws it. It does so once another node was seen to
+// announce it, or if the drain is forced. An address that this node does not announce
+// now is left for a moment to the nodes that could: they may be about to.
 func (a *announcer) drainRefusal(d *status.Decision, svc *cluster.Service, pool *Pool, endpoints []cluster.Endpoint) bool {
 	switch {
 	case a.drained == nil:
@@ -62,7 +61,7 @@ func (a *announcer) drainRefusal(d *status.Decision, svc *cluster.Service, pool 
 	return false
 }
 
-// succession is made once it is needed.
+// succession returns the succession of this pass, which the first call makes.
 func (a *announcer) succession() *succession {
 	if a.others == nil {
 		a.others = newSuccession(a.snapshot, a.policies.node, a.opts)

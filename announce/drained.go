@@ -7,15 +7,15 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A DrainProgress says how far a node that drains has come.
+// A DrainProgress is how far the drain of a node has come.
 type DrainProgress struct {
 	Left   []status.Decision // what it announces
-	Last   bool              // of Left all is what no other node was seen to announce: it stays
+	Last   bool              // no other node was seen to announce any of Left: it stays
 	Handed []status.Decision // what it does not, since another node was seen to announce it
 }
 
-// DrainProgressOf reads it from what the node's agent says. It reports whether the
-// drain is over: the agent has read of it, and does nothing more about it.
+// DrainProgressOf reads it from the report of the node's agent. It reports whether the
+// drain is over: the agent knows of it, and does nothing more about it.
 func DrainProgressOf(r status.Report, d cluster.Drain) (g DrainProgress, over bool) {
 	g.Last = true
 	unseen := false
@@ -25,7 +25,7 @@ func DrainProgressOf(r status.Report, d cluster.Drain) (g DrainProgress, over bo
 			g.Left = append(g.Left, n)
 			g.Last = g.Last && n.Last
 		case n.Reason != status.NodeDraining:
-		case n.Protocol == status.BGP && n.Detail != "": // it says who did not take it
+		case n.Protocol == status.BGP && n.Detail != "": // it names the nodes that did not take it
 			unseen = true
 		default:
 			g.Handed = append(g.Handed, n)

@@ -32,8 +32,7 @@ type Pool struct {
 }
 
 // Ads are the advertisements of a pool that apply to some Services, in document order.
-// There is one for each set of them: whatever follows from it can be kept by its
-// address.
+// Each set of them has one Ads, so that a map may have it as a key.
 type Ads struct {
 	BGP    []*config.BGPAdvertisement
 	Layer2 []*config.L2Advertisement

@@ -12,16 +12,16 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// DesiredLayer2 is what is to be true of layer 2 on one node.
+// DesiredLayer2 is what one node is to do on layer 2.
 type DesiredLayer2 struct {
 	Announce  []Ownership             // in address order
-	Owners    map[netip.Addr]string   // who is elected, of addresses that somebody is elected for
+	Owners    map[netip.Addr]string   // the elected node, by address
 	Held      map[netip.Addr][]string // which members have announced an address, sorted
-	Nobody    map[netip.Addr]bool     // that no other node may answer for by the rules, whether its agent runs or not, and nobody is elected for
-	Heard     map[netip.Addr]Claim    // who was heard to announce an address, though gossip does not reach that node
-	Unheard   []netip.Addr            // in order: this node is elected, and neither it nor another has an interface to answer on
+	Nobody    map[netip.Addr]bool     // addresses without an owner, and which the rules allow no other node to answer for, alive or not
+	Heard     map[netip.Addr]Claim    // nodes that gossip does not reach, heard announcing an address
+	Unheard   []netip.Addr            // in order: this node would own them, but no node has an interface to answer on
 	Decisions []status.Decision       // by Service and address
-	Stale     bool                    // the Membership was; nobody is elected
+	Stale     bool                    // the Membership was stale; no owner is elected
 }
 
 // HandedOver reports whether the node that is elected for an address holds it.
@@ -30,8 +30,8 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 	return ok && slices.Contains(d.Held[addr], owner)
 }
 
-// GivesWay reports whether the node that owns an address was heard to announce it,
-// though gossip does not reach that node.
+// GivesWay reports whether gossip does not reach the owner of an address, but its
+// announcement was heard.
 func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
 	owner, ok := d.Owners[addr]
 	return ok && d.Heard[addr].Node == owner
@@ -41,17 +41,16 @@ func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
 type Ownership struct {
 	Addr       netip.Addr
 	Interfaces []string  // names, sorted; none: every suitable one
-	Fresh      bool      // no other agent of the cluster is known to have announced it
+	Fresh      bool      // no other agent is known to have announced it
 	Rivals     []string  // other members that have announced it too, sorted: it is being handed over, or a partition has healed
-	Silent     bool      // a node that gossip does not reach owns it: listen, to take over when it is heard no more
+	Silent     bool      // a node that gossip does not reach owns it: listen, and take over when that one falls silent
 	Challenged time.Time // when such a node was last heard to announce it; zero: it was not
 }
 
-// Layer2 decides which addresses a node answers for on its own network:
-// those that it is elected for, of all nodes that are alive and may announce
-// them. It needs nothing but what every agent knows, so that they agree without
-// a word. There is a decision for every address of a pool that is advertised on
-// layer 2.
+// Layer2 decides which addresses a node answers for on its own network: those that it is
+// elected for among the nodes that are alive and may announce them. All agents have the
+// same input, so that they agree without talking to each other. There is a decision for
+// every address of a pool that is advertised on layer 2.
 //
 // Each address is elected for by itself, also where a Service has one of each
 // family. Services that share an address have one owner: a node that may
@@ -97,7 +96,7 @@ type layer2Claim struct {
 // A group is the Services that share an address.
 type group struct {
 	all, any   nodeSet // that may announce it for all, and for any, of the Services
-	deaf       nodeSet // that may announce it for any, but for their interfaces
+	deaf       nodeSet // that may announce it for any, and lack an interface
 	scores     []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces []string
 	everywhere bool // on all suitable interfaces
@@ -121,7 +120,7 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 	for i, text := range svc.Ingress {
 		addr, err := netip.ParseAddr(text)
 		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
-			continue // Announce says so
+			continue // BGP has a decision about it
 		}
 		addr = addr.Unmap()
 		pool := el.pools.Pool(addr)
@@ -164,8 +163,8 @@ func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) nodeSet {
 	return out
 }
 
-// enter adds a Service's eligible nodes to those of its address. A Service that
-// no node may announce has no say.
+// enter adds a Service's eligible nodes to those of its address. A Service that no node
+// may announce does not count.
 func (el *layer2Election) enter(addr netip.Addr, selected, eligible nodeSet, c *l2Class) *group {
 	g := el.groups[addr]
 	if g == nil {
@@ -245,8 +244,8 @@ func (el *layer2Election) newClass(ads []*config.L2Advertisement) *l2Class {
 	return c
 }
 
-// refusal says why this node does not answer for an address whoever is alive;
-// it is empty if it may.
+// refusal returns why the rules keep this node from answering for an address, whichever
+// nodes are alive. Empty: it may answer.
 func (el *layer2Election) refusal(c *l2Class, unreachable status.Reason) status.Reason {
 	switch {
 	case c.none:
@@ -311,8 +310,8 @@ func (el *layer2Election) result() DesiredLayer2 {
 	return d
 }
 
-// due reports whether another node may answer for an address by the rules, whether its
-// agent runs or not.
+// due reports whether the rules allow another node to answer for an address, alive or
+// not.
 func (el *layer2Election) due(g *group) bool {
 	for i := range el.nodes {
 		may := g.any != nil && g.any.has(i) || g.deaf != nil && g.deaf.has(i)
@@ -323,8 +322,8 @@ func (el *layer2Election) due(g *group) bool {
 	return false
 }
 
-// unheard reports whether this node would be elected for an address that nobody
-// is elected for, if interfaces did not matter: it is the one to say so.
+// unheard reports whether this node would own an address without an owner if interfaces
+// did not matter. That node reports it.
 func (el *layer2Election) unheard(addr netip.Addr, g *group) bool {
 	return g.any == nil && g.deaf != nil && el.elect(addr, g.deaf, nil) == el.self
 }

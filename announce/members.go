@@ -11,38 +11,38 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Membership is who is alive, as the agent of one node sees it. It is
-// immutable: whoever holds one may share it.
+// A Membership lists the nodes that are alive, as one agent sees it. It is immutable and
+// may be shared.
 type Membership struct {
-	Disabled bool     // nobody watches: every Node of the cluster counts as alive
-	Stale    bool     // the agent does not know, or not any more; it announces nothing
+	Disabled bool     // there is no gossip: every Node counts as alive
+	Stale    bool     // the agent does not know it now, and announces nothing
 	Members  []Member // alive, this node included
 	Departed []Member // not alive any more; what they held is Held
 
-	// Claims are the addresses that a node which does not count as alive was heard
-	// to announce a moment ago: only gossip fails to reach it.
+	// Claims are the addresses that a node was heard to announce a moment ago, though gossip
+	// does not reach it.
 	Claims map[netip.Addr]Claim
 }
 
-// A Claim is what was heard of a node on the network itself.
+// A Claim is an announcement that was heard on the network itself.
 type Claim struct {
 	Node string
 	At   time.Time // when last
 }
 
-// A Member is a node whose agent is alive, and what it says of itself.
+// A Member is a node whose agent is alive, with what that agent reports.
 type Member struct {
 	Node       string
-	Leaving    bool         // it stops soon
-	Damped     bool         // it came and went too often lately
+	Leaving    bool         // it is stopping
+	Damped     bool         // it has been flapping
 	Interfaces []string     // those it can answer on
 	Held       []netip.Addr // those it has announced
 
-	Answered bool   // it has said what it has sent
+	Answered bool   // it has reported what it has sent
 	Sent     []Sent // that
 }
 
-// An electorate is who may own addresses in one pass.
+// An electorate is the nodes that may own addresses in one pass.
 type electorate struct {
 	disabled bool
 	nodes    []*cluster.Node // in the order of their names
@@ -117,8 +117,8 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 			e.departed[a] = true
 		}
 	}
-	// Damping is for the odd one out. When most nodes come and go it is the
-	// network, and all that it would do is to crowd the addresses.
+	// Damping is for single nodes. When most nodes flap, the network is at fault, and
+	// damping would only crowd the addresses onto few nodes.
 	if 2*damped <= len(m.Members) {
 		e.tiers = append(e.tiers, steady)
 	}
@@ -142,9 +142,9 @@ func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int 
 	return -1
 }
 
-// claimant returns the index of a node that owns an address because it was heard to
-// announce it, and would be elected before the owner if it counted as alive; or -1.
-// It comes to the same result by itself, so that one of the two remains.
+// claimant returns the index of a node that was heard to announce an address, and that
+// would be elected before the owner if gossip reached it; or -1. That node comes to the
+// same result, so that one of the two remains.
 func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
 	c, ok := e.heard[addr]
 	if !ok || owner < 0 {
@@ -188,7 +188,7 @@ func best(set nodeSet, scores []int) nodeSet {
 }
 
 // answersOn reports whether a node can answer on one of these interfaces, or on
-// any if there are none. Without gossip a node is believed to have them.
+// any if there are none. Without gossip every node counts as having them.
 func (e *electorate) answersOn(i int, interfaces []string) bool {
 	has := e.members[i].Interfaces
 	if e.disabled {
@@ -200,7 +200,8 @@ func (e *electorate) answersOn(i int, interfaces []string) bool {
 	return slices.ContainsFunc(interfaces, func(name string) bool { return slices.Contains(has, name) })
 }
 
-// AllAnswered reports whether it is known who is alive, and what all others have sent.
+// AllAnswered reports whether it is known which nodes are alive, and what all others have
+// sent.
 func (m Membership) AllAnswered(self string) bool {
 	if m.Disabled || m.Stale {
 		return m.Disabled

@@ -38,9 +38,9 @@ type vrfRouter struct {
 }
 
 // sessionsOf decides which peers a node has sessions with. The first peer of a
-// VRF that runs here sets its AS number, and the first with a router ID that.
-// The sessions are in the order of their neighbors. Those with peers of kept are
-// wanted, beside all others, though the peers do not select the node any more.
+// VRF that runs here sets its AS number, and the first with a router ID sets the router
+// ID. The sessions are in the order of their neighbors. Sessions with peers of kept
+// stay, after all others, though these peers no longer select the node.
 func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (render.Config, []status.Peer, []session) {
 	c := render.Config{Hostname: n.Name}
 	peers := make([]status.Peer, len(cfg.Peers))
@@ -111,8 +111,7 @@ func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (r
 	return c, peers, sessions
 }
 
-// conflict says why a peer cannot run beside those that do; it is empty if it
-// can.
+// conflict returns why a peer cannot run together with those that do. Empty: it can.
 func (r *vrfRouter) conflict(p config.Peer) string {
 	if r.asn == 0 {
 		return p.ASNConflict(p.MyASN, "its myASN")
@@ -120,8 +119,7 @@ func (r *vrfRouter) conflict(p config.Peer) string {
 	return p.ASNConflict(r.asn, "as peer "+r.by+" has it")
 }
 
-// admit takes what a peer that runs here has to say about all, and returns what
-// there is to remark.
+// admit takes over what a peer that runs here sets for all, and returns remarks about it.
 func (r *vrfRouter) admit(p config.Peer) string {
 	if r.asn == 0 {
 		r.asn, r.by = p.MyASN, p.Name
@@ -157,8 +155,8 @@ func setRouters(c *render.Config, routers map[string]*vrfRouter, n cluster.Node)
 	}
 }
 
-// noteMadeIDs says of the first peer of a router whose ID is made from the node's
-// name that this is so: it looks like an address, and is nobody's.
+// noteMadeIDs adds a remark to the first peer of each router whose ID is made from the
+// node's name: it looks like an address and is none.
 func noteMadeIDs(peers []status.Peer, routers map[string]*vrfRouter, n cluster.Node) {
 	if slices.ContainsFunc(n.Addrs, netip.Addr.Is4) {
 		return

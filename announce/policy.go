@@ -35,7 +35,7 @@ type policies struct {
 	sessions []session
 	classes  *classes
 	made     map[*Ads][2]policy // of IPv4 and IPv6
-	shutdown bool               // the node drains: all that it announces asks for another path
+	shutdown bool               // the node drains: all its routes carry graceful shutdown
 }
 
 // of returns the policy for an address of a pool and of a Service with these

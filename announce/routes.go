@@ -28,8 +28,8 @@ type merge struct {
 	added     bool // the second had a neighbor that did not conflict
 }
 
-// A conflict is a neighbor that cannot be told two values of an attribute for
-// one route.
+// A conflict is a neighbor that one route would be sent to with two values of an
+// attribute.
 type conflict struct {
 	prefix   netip.Prefix
 	neighbor render.NeighborID
@@ -44,8 +44,8 @@ func (c conflict) String() string {
 	return fmt.Sprintf("route %s to %s has %s %s of %s, not %s", c.prefix, c.neighbor, c.what, c.is, c.by, c.wanted)
 }
 
-// compare returns the conflict between two that tell a neighbor about the same
-// route; ok is false if there is none. What else they say adds up.
+// compare returns the conflict between two sets of attributes of the same route to a
+// neighbor. ok is false if there is none: the rest adds up.
 func compare(ours, theirs render.Attributes) (c conflict, ok bool) {
 	c.neighbor = theirs.Neighbor
 	switch {
@@ -99,8 +99,8 @@ func (x *classes) merge(first, second int) merge {
 	return m
 }
 
-// mergeClasses returns the class that tells every neighbor what a and b do. A
-// neighbor that they do not agree on is told what a says, and nothing by b.
+// mergeClasses returns the class that sends every neighbor what a and b do. Where they
+// disagree about a neighbor, a counts.
 func mergeClasses(a, b render.Class) (render.Class, []conflict) {
 	out := render.Class{Attributes: slices.Clone(a.Attributes)}
 	var conflicts []conflict
@@ -136,7 +136,7 @@ type owner struct {
 }
 
 // add announces a route as class for a Service. It reports the neighbors that
-// are not told because of an earlier Service, and whether some are.
+// that do not get the route because of an earlier Service, and whether some do.
 func (r routes) add(p netip.Prefix, class int, by cluster.Key) ([]conflict, bool) {
 	o, ok := r.owners[p]
 	if !ok {
@@ -188,7 +188,7 @@ func (r routes) render() ([]render.Class, []render.Network) {
 }
 
 // KeepRoutes returns c with those routes of old, as they were, that one of addrs
-// is part of. A neighbor that is there no more is told nothing.
+// is part of. Neighbors that are gone are left out.
 func KeepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	if len(addrs) == 0 {
 		return c

@@ -25,24 +25,23 @@ func (s Sent) Contains(a netip.Addr) bool {
 	return exact || after > 0 && a.Compare(s.Runs[after-1][1]) <= 0
 }
 
-// A Succession says what is known of the nodes that are to announce over BGP what
-// this node announces, and leaves to them.
+// A Succession is what is known of the nodes that are to announce over BGP what this node
+// withdraws.
 type Succession struct {
-	Due       bool   // some node is to announce it by the rules, whether its agent runs or not
-	Able      bool   // one of them has an agent that is alive, and stays
+	Due       bool   // the rules have another node announce it, alive or not
+	Able      bool   // the agent of one of them is alive and not stopping
 	Confirmed bool   // one of those was seen to have sent a route of it to a peer
 	Detail    string // why not; empty: it was
 }
 
-// A succession works them out for one pass.
+// A succession determines them for one pass.
 type succession struct {
-	unknown bool // who is alive is not known: nobody is
+	unknown bool // it is not known which nodes are alive: none counts as alive
 	nodes   []successor
 	classes map[successionKey]*heirs
 }
 
-// A successor is another node that may announce something and is to go on with it,
-// with the peers that run there.
+// A successor is another node that may take over routes, with the peers that run there.
 type successor struct {
 	name     string
 	labels   map[string]string
@@ -104,8 +103,8 @@ func newSuccession(s cluster.Snapshot, n cluster.Node, opts Options) *succession
 	return x
 }
 
-// of says who goes on announcing an address of a Service, to a peer if one is named
-// and else to any.
+// of returns what is known of the nodes that take over an address of a Service: to a
+// peer if one is named, else to any.
 func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
 	h := x.heirs(svc, pool, addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
@@ -141,15 +140,15 @@ func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 	})
 }
 
-// leave notes who goes on with an address that this node announces, and is not to
-// any more though it could serve it. What nobody is to announce goes at once, unless
-// it is this Node that has vanished, and may come back.
+// leave records who takes over an address that this node announces, could still serve,
+// and is not to announce any more. An address that no node is to announce is withdrawn at
+// once, unless it is this Node that has vanished: it may come back.
 func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) {
 	switch d.Reason {
 	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
 	case status.NoPeers:
 		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
-			return // whoever was told of it is no neighbor any more
+			return // the peers that had it are no neighbors any more
 		}
 	default:
 		return
@@ -168,7 +167,7 @@ func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, r
 	a.left[d.Addr] = s
 }
 
-// keep notes who goes on to tell the peers that are kept of an address.
+// keep records which nodes send an address to the peers that are kept.
 func (a *announcer) keep(d status.Decision, svc *cluster.Service, pool *Pool, endpoints []cluster.Endpoint) {
 	if !d.Announce {
 		return
@@ -179,7 +178,7 @@ func (a *announcer) keep(d status.Decision, svc *cluster.Service, pool *Pool, en
 		}
 		s := a.succession().of(svc, pool, d.Addr, endpoints, peer)
 		if !s.Due {
-			continue // nobody is to
+			continue // no node is to
 		}
 		if a.kept == nil {
 			a.kept = map[string]Succession{}
@@ -233,13 +232,13 @@ func (x *succession) heirs(svc *cluster.Service, pool *Pool, is4 bool, peer stri
 	return h
 }
 
-// What is said of an address that a node goes on announcing.
+// Details of a decision to keep announcing an address.
 const (
 	noOther      = "no other announces the address"
 	aliveUnknown = "which other nodes are alive is not known"
 )
 
-// unseen says why none of those nodes of a list that are alive was seen to announce an
+// unseen returns why none of those nodes of a list that are alive was seen to announce an
 // address.
 func unseen(nodes []heir) string {
 	var silent, idle, late []string
@@ -266,7 +265,7 @@ func unseen(nodes []heir) string {
 	return strings.Join(parts, "; ")
 }
 
-// some returns the first names of a list, and how many there are besides.
+// some returns the first names of a list, and how many more there are.
 func some(names []string) string {
 	const most = 3
 	if len(names) <= most {
@@ -275,7 +274,7 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// LeftWhy says why a route stays for a while that a node is not to announce.
+// LeftWhy is the detail of a decision to keep a route that the node is not to announce.
 func LeftWhy(refusal status.Reason, s Succession) string {
 	if s.Confirmed {
 		return string(refusal) + ": another node announces it, and routers follow"

@@ -12,12 +12,12 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// AnnotationDrain on a Node has the node hand over what it announces, and then
-// announce nothing. Its value is a Drain.
+// AnnotationDrain on a Node drains it: the node hands over what it announces, and then
+// announces nothing. Its value is a Drain.
 const AnnotationDrain = config.AnnotationDrain
 
-// DefaultDrainHold is how long a node that drains asks routers to prefer others
-// before it withdraws its routes: time for them to have moved.
+// DefaultDrainHold is how long a node that drains sends graceful shutdown (RFC 8326)
+// before it withdraws its routes: the time in which routers choose other paths.
 const DefaultDrainHold = 10 * time.Second
 
 // The bounds of a Drain's Hold.
@@ -32,14 +32,14 @@ const (
 	drainForce   = "force"
 )
 
-// A Drain is the wish that a node announce nothing. The zero Drain is none.
+// A Drain is a request that a node announce nothing. The zero Drain is none.
 type Drain struct {
-	Since time.Time     // orders nodes that drain: the last to have begun keeps what none announces besides
-	Hold  time.Duration // how long to ask for other paths before routes are withdrawn; 0: DefaultDrainHold
-	Force bool          // also what no other node announces
+	Since time.Time     // orders nodes that drain: the last to begin keeps what no other node announces
+	Hold  time.Duration // time of graceful shutdown before routes are withdrawn; 0: DefaultDrainHold
+	Force bool          // withdraw also what no other node announces
 }
 
-// CheckDrainHold says what is wrong with the Hold of a Drain.
+// CheckDrainHold reports a Hold that is out of range.
 func CheckDrainHold(hold time.Duration) error {
 	if hold < MinDrainHold || hold > MaxDrainHold {
 		return fmt.Errorf("hold %v: want %v to %v", hold, MinDrainHold, MaxDrainHold)
@@ -47,8 +47,8 @@ func CheckDrainHold(hold time.Duration) error {
 	return nil
 }
 
-// ParseDrain reads what Drain.String returns: a time of RFC 3339, and behind it,
-// or not, "hold=DURATION" and "force", in any order.
+// ParseDrain reads what Drain.String returns: a time of RFC 3339, then optionally
+// "hold=DURATION" and "force", in any order.
 func ParseDrain(text string) (Drain, error) {
 	words := strings.Fields(text)
 	if len(words) == 0 {
@@ -80,8 +80,7 @@ func ParseDrain(text string) (Drain, error) {
 	return d, nil
 }
 
-// drainDoubt is by how much the clock that an annotation is from may be wrong,
-// where there is nothing else to go by.
+// drainDoubt is how wrong the clock may be that an annotation's time is from.
 const drainDoubt = time.Minute
 
 // String returns the value of the annotation.
@@ -96,14 +95,14 @@ func (d Drain) String() string {
 	return text
 }
 
-// IsZero reports whether nothing is wished.
+// IsZero reports whether there is no request.
 func (d Drain) IsZero() bool { return d == Drain{} }
 
-// HoldTime returns how long the node asks routers to prefer others.
+// HoldTime returns how long the node sends graceful shutdown before it withdraws.
 func (d Drain) HoldTime() time.Duration { return cmp.Or(d.Hold, DefaultDrainHold) }
 
-// Outlasts reports whether a node goes on announcing what n, which drains, would
-// leave to it. Of nodes that all drain, that is the last to have begun.
+// Outlasts reports whether a node keeps announcing what n, which drains, hands over to
+// it. If all nodes drain, the last one to begin does.
 func (m *Node) Outlasts(n Node) bool {
 	if m.Drain.IsZero() || m.Drain.Force {
 		return m.Drain.IsZero()
@@ -111,7 +110,7 @@ func (m *Node) Outlasts(n Node) bool {
 	return cmp.Or(m.Drain.Since.Compare(n.Drain.Since), strings.Compare(m.Name, n.Name)) > 0
 }
 
-// Expired reports whether the hold must be over, whoever's clock Since is from.
+// Expired reports whether the hold is over on every clock that Since may be from.
 func (d Drain) Expired(now time.Time) bool {
 	return !now.Before(d.Since.Add(d.HoldTime() + drainDoubt))
 }

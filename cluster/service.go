@@ -63,7 +63,7 @@ type Port struct {
 	Number   uint16
 }
 
-// A Condition is a condition of Herald's in a Service's status.
+// A Condition is one of Herald's conditions in a Service's status.
 type Condition struct {
 	Type    string // heraldlb.io/…
 	True    bool

@@ -13,8 +13,7 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// A Snapshot is what the cluster looked like at one moment. It is immutable:
-// whoever holds one may share it.
+// A Snapshot is the cluster at one moment. It is immutable and may be shared.
 type Snapshot struct {
 	Config     *config.Config               // in force; nil: none was accepted yet
 	Services   []*Service                   // in the order of their keys

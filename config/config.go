@@ -9,8 +9,8 @@ import (
 )
 
 // A Config is everything the operator wrote, validated. Its shape is that of
-// MetalLB's custom resources, whichever front end filled it. It is immutable:
-// whoever holds one may share it.
+// MetalLB's custom resources, whichever front end filled it. It is immutable and may be
+// shared.
 type Config struct {
 	Pools             []Pool // in document order; no two overlap
 	Peers             []Peer // in document order
@@ -53,7 +53,7 @@ type Peer struct {
 	DynamicASN      DynamicASN     // empty unless PeerASN is 0
 	LocalASN        uint32         // 0: MyASN; else what an external peer is shown instead
 	Address         netip.Addr     // zero: Interface is set
-	Interface       string         // unnumbered: the peer is whoever is at the other end; RFC 5549
+	Interface       string         // unnumbered: the peer is the router at the other end; RFC 5549
 	Port            uint16         // 0: 179
 	SourceAddress   netip.Addr     // zero: the kernel chooses
 	VRF             string         // empty: the default one

@@ -27,8 +27,8 @@ type ConvertOptions struct {
 
 // Convert writes the manifests of resources that say what a ConfigMap does, as
 // Parse read it. It refuses what resources cannot say, and proves the rest: the
-// resources are read back and compared. The notes are what somebody has to look
-// at.
+// resources are read back and compared. The notes are for
+// the operator to look at.
 func Convert(c *Config, opts ConvertOptions) (manifests []byte, notes []string, err error) {
 	w := &converter{opts: opts, communities: map[Community]string{}}
 	c, empty := withoutEmptyPools(c)

@@ -42,9 +42,9 @@ func (p *parser) readPools(v value) {
 	}
 }
 
-// addresses reads the addresses of a pool. Those that no Service can have are
-// left out with a remark, and are no mistake: MetalLB takes them, and whoever
-// comes from there would lose the whole document.
+// addresses reads the addresses of a pool. Addresses that no Service can have are left
+// out with a remark. They are no error: MetalLB accepts them, and a migration would lose
+// the whole document.
 func (p *parser) addresses(v value, pool *Pool) []writtenRange {
 	var written []writtenRange
 	items := v.list()

@@ -102,7 +102,7 @@ func (u Use) allowed(p *Pool) bool {
 // shownUses is how many uses a message names.
 const shownUses = 5
 
-// TellUses says who has what, and how to release it.
+// TellUses lists which Service has which address, and how to release them.
 func TellUses(uses []Use) string {
 	var who, what []string
 	for _, u := range uses[:min(len(uses), shownUses)] {
@@ -155,9 +155,10 @@ func (s *settlement) protect(found *set) {
 	}
 }
 
-// withholds says why what is chosen for a pool may not be in force; empty if it may.
+// withholds returns why the version chosen for a pool may not be in force; empty if it
+// may.
 func (s *settlement) withholds(c *candidate, now []*Pool) string {
-	// A mistake in the annotation of a pool that stays is told when it is decoded.
+	// A mistake in the annotation of a pool that stays is reported when it is decoded.
 	released, _ := ParseRelease(c.object.Annotations[AnnotationRelease])
 	if lost := s.protection.Lost(&c.fallback.pool.Pool, now, released); len(lost) > 0 {
 		if c.ending {
@@ -171,7 +172,7 @@ func (s *settlement) withholds(c *candidate, now []*Pool) string {
 	return ""
 }
 
-// conclude says of pools that are being deleted that they may go.
+// conclude lets pools go that are being deleted and not in use.
 func (s *settlement) conclude() {
 	for _, c := range s.candidates {
 		if c.ending && c.chosen == nil {

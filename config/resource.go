@@ -116,7 +116,7 @@ type Verdict struct {
 	Accepted   bool
 	Reason     string
 	Message    string
-	Notes      []string   // of an accepted object: what is probably not meant, besides Config.Warnings; Message has both
+	Notes      []string   // of an accepted object: what is probably not meant, in addition to Config.Warnings; Message has both
 	InForce    []byte     // an older version that is in force in its place, as JSON; nil: none is; of a protected pool the version in force, always
 	Nodes      []Selector // of a BGPPeer or an advertisement: where it is meant to run; empty: everywhere
 	Interfaces []string   // of an L2Advertisement: where its addresses are to be answered; empty: wherever they can be

@@ -16,7 +16,7 @@ type problem struct {
 	reason    string
 	reference bool // it is about what the one object of it refers to
 	of        []ID
-	say       func(loser ID) string // what the one that has to give way is told
+	say       func(loser ID) string // the message of the object that yields
 }
 
 // A set is versions that are to be in force together.
@@ -124,7 +124,7 @@ func (s *set) checkOverlaps() {
 }
 
 // checkPeers reports peers that cannot run on one node, where it is certain
-// that some node is meant to run both. Others are told apart on the node.
+// that some node is meant to run both. The node decides about others.
 func (s *set) checkPeers() {
 	type endpoint struct{ vrf, to string }
 	seen := map[endpoint][]*decodedPeer{}
@@ -281,8 +281,8 @@ func (s *set) checkAggregation(p *decodedPool, ad *decodedBGP) {
 }
 
 // checkPreferences reports advertisements that give one route two local
-// preferences. With service selectors that depends on the Service, and is told
-// there.
+// preferences. With service selectors that depends on the Service, where it is
+// reported.
 func (s *set) checkPreferences(p *decodedPool, ads []*decodedBGP) {
 	preferences := map[uint32]bool{}
 	for _, ad := range ads {
@@ -337,7 +337,7 @@ func sharePeer(a, b *decodedBGP) bool {
 // NoteUnadvertised is the note of a pool that no advertisement selects.
 const NoteUnadvertised = "no advertisement selects it, so that its addresses are not announced"
 
-// notes says of an object that is in force what is probably not meant.
+// notes returns what an object in force says that is probably not meant.
 func (s *set) notes(v *version) []string {
 	var out []string
 	if unknown := UnknownAnnotations(v.object.Kind, v.object.Annotations); unknown != "" {

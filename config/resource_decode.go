@@ -159,7 +159,7 @@ func typeName(t reflect.Type) string {
 	return "a whole number in the range of " + t.String()
 }
 
-// annotations reads what the annotations of a pool say of it.
+// annotations reads the annotations of a pool.
 func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
 	good := len(d.errs) == 0
 	var err error

@@ -22,7 +22,7 @@ func resourceVersions(kind string) []string {
 	return []string{ResourceGroup + "/v1beta1"}
 }
 
-// statusKinds are those that tell what happened.
+// statusKinds are the kinds that report what happened.
 var statusKinds = []string{"ServiceL2Status", "ServiceBGPStatus", "ConfigurationState"}
 
 // A Place is where Herald's configuration is in a cluster.
@@ -61,9 +61,9 @@ func ReadManifests(objects []*manifest.Object, in Place) Manifests {
 
 // ReadResources reads a file of manifests as kubectl takes it: MetalLB's custom
 // resources of one namespace, whichever that is, and Secrets that they refer to;
-// other kinds are ignored. It reports whether there is any custom resource. Its
-// error is about the file and what the API server would refuse; what the specs
-// say is for Next to judge.
+// other kinds are ignored. found reports whether there is any custom resource. The
+// error is about the file and what the API server would refuse; Next judges the
+// specs.
 func ReadResources(text []byte) (r Resources, found bool, err error) {
 	objects, mistakes := manifest.Read("", text)
 	m := ReadManifests(objects, Place{})
@@ -176,7 +176,7 @@ func where(o *manifest.Object) string {
 	return fmt.Sprintf("%s:%d", o.Path, o.Line(""))
 }
 
-// notSet is what there is to say of an object without a namespace.
+// notSet is the remark about an object without a namespace.
 const notSet = "not set%s: judged as in %[2]s, so apply it with kubectl -n %[2]s"
 
 // noNamespace reports objects that kubectl puts into whichever namespace it

@@ -150,7 +150,7 @@ func (s *settlement) check() *set {
 	}
 	found := check(chosen, s.secrets, s.kept)
 	found.borrowed = map[string]bool{}
-	// A profile that is gone, or refused, goes on for those who keep it.
+	// A profile that is gone, or refused, stays for the peers that keep it.
 	for id := range s.kept {
 		if old := s.before.inForce[id]; old != nil && old.peer != nil && old.peer.BFDProfile != "" {
 			if name := old.peer.BFDProfile; found.profiles[name] == nil && s.before.profile(name) != nil {

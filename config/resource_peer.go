@@ -49,7 +49,7 @@ func (d *decoder) peer(o Object) *decodedPeer {
 	return p
 }
 
-// asns checks who the peer is to us.
+// asns checks the AS numbers of a session.
 func (d *decoder) asns(p *decodedPeer) {
 	if p.MyASN == 0 {
 		d.fail("spec.myASN", "missing local ASN")

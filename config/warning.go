@@ -91,7 +91,7 @@ func (c *Config) routerIDWarnings() []warning {
 	return all
 }
 
-// routerASNWarnings reports peers that cannot run beside an earlier one, where
+// routerASNWarnings reports peers that cannot run together with an earlier one, where
 // it is certain that some node is meant to run both.
 func (c *Config) routerASNWarnings() []warning {
 	var all []warning

@@ -18,27 +18,27 @@ type Answer struct {
 	Addr       netip.Addr
 	Interfaces []string // names, sorted; none: every suitable one
 	Fresh      bool     // no agent of the cluster is known to have announced it before
-	Quiet      bool     // answer, but announce nothing unasked: another node is elected
-	Silent     bool     // do not answer either, but listen for who announces it
+	Quiet      bool     // answer questions, and send nothing else: another node is elected
+	Silent     bool     // do not answer either; listen for the node that announces it
 	Round      uint64   // another number than before: announce it from the beginning
 }
 
-// An Outcome is what a node does: what it is to do by the newest decisions, and
-// for a while also what it did before them, until that has been replaced.
+// An Outcome is what a node does: what the newest decisions ask for, and what it did
+// before until that has been replaced.
 type Outcome struct {
 	BGP       render.Config
 	Answers   []Answer          // in address order
 	Decisions []status.Decision // by Service, address and protocol
 	Next      time.Time         // decide again then, should nothing change before; zero: no need
-	Ask       bool              // what other nodes have sent is of interest
-	GivenUp   []netip.Addr      // in order: not announced any more though nobody was seen to announce it instead
+	Ask       bool              // ask other nodes what they have sent
+	GivenUp   []netip.Addr      // in order: withdrawn though no other node was seen to announce them
 }
 
 // A Memory is what a node's loop has to remember from one Outcome to the next.
 // The zero value is that of a node that announces nothing. It is not safe for
 // concurrent use: the loop owns it.
 type Memory struct {
-	Times Times // zero: DefaultSwitchTimes
+	Times Times // zero: DefaultTimes
 
 	switches  Switches
 	bgp       render.Config
@@ -55,10 +55,9 @@ type round struct {
 	challenged time.Time // when a node that gossip does not reach was last heard to
 }
 
-// Next decides what the node does now, so that nothing is broken before what
-// replaces it is made. Sent says whether routers were sent all these routes;
-// gaps is how often the agent did not run for a while, after which all that it
-// answers for is announced from the beginning.
+// Next decides what the node does now: it makes before it breaks. sent reports whether
+// routers were sent all these routes. gaps counts how often the agent did not run for a
+// while; after one, all that it answers for is announced from the beginning.
 func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps int, sent func([]netip.Prefix) bool, now time.Time) Outcome {
 	if m.switches == nil {
 		m.switches, m.rounds = Switches{}, map[netip.Addr]round{}
@@ -93,7 +92,7 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 // the newest Outcome.
 func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
 
-// leaves reports whether the node still announces something that it leaves to others.
+// leaves reports whether the node still announces a route that others take over.
 func (m *Memory) leaves(bgp announce.Desired) bool {
 	for addr := range bgp.Left {
 		if m.switches.announces(addr) {
@@ -103,7 +102,7 @@ func (m *Memory) leaves(bgp announce.Desired) bool {
 	return false
 }
 
-// noteInterfaces says of what is announced on layer 2 on which interfaces alone.
+// noteInterfaces adds the interfaces to decisions about layer 2 that are limited to some.
 func noteInterfaces(decisions []status.Decision, answers []Answer) {
 	restricted := map[netip.Addr][]string{}
 	for _, a := range answers {
@@ -194,8 +193,7 @@ func lost(before, after []string) bool {
 	return slices.ContainsFunc(before, func(name string) bool { return !slices.Contains(after, name) })
 }
 
-// decisionsOf says of those decisions that are in overtime that they are announced, as
-// they were before.
+// decisionsOf marks the decisions in overtime as announced, as they were before.
 func decisionsOf(all, before []status.Decision, steps map[netip.Addr]Output, over overtime, left map[netip.Addr]announce.Succession) []status.Decision {
 	if len(over.routes)+len(over.answers) == 0 {
 		return all

@@ -38,7 +38,7 @@ func (p Protocols) String() string {
 	return strings.Join(names, "+")
 }
 
-// Times bound how long a node goes on with what is wanted no more.
+// Times bound how long a node keeps announcing what is wanted no more.
 type Times struct {
 	Hold     time.Duration // the old protocol, after the new one is confirmed
 	Limit    time.Duration // the old protocol, and answering for another owner, after the change, confirmed or not
@@ -54,27 +54,27 @@ var DefaultTimes = Times{Hold: 5 * time.Second, Limit: 30 * time.Second, Handove
 
 // A Input is what is known of one address at one moment.
 type Input struct {
-	Wanted    Protocols // by the advertisements of its pool, whichever nodes announce it; none: nobody is to announce it any more
+	Wanted    Protocols // what its pool is advertised over, by any node; none: it is to be withdrawn everywhere
 	Here      Protocols // of these, those that this node is to announce it over
 	Able      bool      // this node still reaches usable endpoints, and may announce
 	Confirmed Protocols // in force as far as known, here or elsewhere: the route is in the Adj-RIB-Out of an established session, a member holds the address
 	Successor bool      // the node that is elected on layer 2, another one, holds the address
-	Nobody    bool      // no other node may answer on layer 2 by the rules
-	Heard     bool      // that node was heard to announce it, but gossip does not reach it
+	Nobody    bool      // the rules allow no other node to answer on layer 2
+	Heard     bool      // that node was heard to announce it, though gossip does not reach it
 	Last      bool      // no other node announces the address over BGP; this one does though it drains
 	Draining  bool      // this node drains, and leaves the route to others that were seen to announce it
 	Drains    bool      // this node drains, unless it is forced to: it answers on layer 2 until another node does
 	Left      bool      // other nodes are to announce the address over BGP, this one is not any more
 	Taken     bool      // one of them was seen to announce the route
-	Blind     bool      // who is alive is not known: this node must not answer on layer 2
+	Blind     bool      // it is not known which nodes are alive: this node must not answer on layer 2
 }
 
 // A Output is what a node does about one address.
 type Output struct {
 	Announce Protocols
-	Quiet    bool      // on layer 2: answer, but announce nothing unasked; another node is elected
+	Quiet    bool      // on layer 2: answer questions, and send nothing else; another node is elected
 	Last     bool      // on layer 2: likewise, and that node should have answered by now
-	GivenUp  Protocols // what is announced no more though nobody was seen to announce it instead
+	GivenUp  Protocols // withdrawn though no other node was seen to announce it
 	Next     time.Time // step again then, should nothing change before; zero: no need
 }
 

@@ -21,18 +21,17 @@ type Document struct {
 	Source    string // "configmap metallb-system/config", or a file's path
 	Version   string // resource version, or a hash of the content
 	Text      []byte
-	Resources *config.Resources // in place of Text; the same pointer says the same
-	Err       error             // why there is neither: it does not exist, say
+	Resources *config.Resources // in place of Text; the same pointer means the same
+	Err       error             // why there is neither, for example that it does not exist
 	Ignored   []config.Object   // resources that exist and do not count
-	Notice    string            // what somebody should look at; empty: nothing
+	Notice    string            // a warning for the operator; empty: none
 	Release   string            // of a text: which addresses may be taken away, as config.ParseRelease reads it
 
 	Protection *config.Protection // nil: what Services use is not protected
 	Recorded   Recorded           // with Protection, of a text
 }
 
-// Loaded is the configuration in force, and what became of the newest
-// document.
+// Loaded is the configuration in force, and the result of reading the newest document.
 type Loaded struct {
 	Config   *config.Config   // nil: none has been accepted yet
 	Accepted Document         // where Config is from
@@ -71,8 +70,7 @@ func (l Loaded) Next(d Document) Loaded {
 		n.Withheld = slices.ContainsFunc(r.Verdicts, func(v config.Verdict) bool { return v.Reason == config.VerdictInUse })
 		n.Err = n.refusals(d)
 	case l.settled(d):
-		// Unchanged, or back to what is in force: the same *Config tells
-		// everyone so.
+		// Unchanged, or back to what is in force: the same *Config means that.
 		n.Accepted = d
 	case l.Err != nil && !l.Withheld && l.Document.Err == nil && l.Document.Resources == nil && bytes.Equal(d.Text, l.Document.Text):
 		n.Err = l.Err // it would be refused again

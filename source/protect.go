@@ -16,13 +16,12 @@ import (
 type ProtectOptions struct {
 	Class string // optional: the loadBalancerClass that is handled; empty: Services without one
 
-	// Recorded returns what the leading controller says of the ConfigMap, and
+	// Recorded returns what the leading controller has recorded about the ConfigMap, and
 	// whether that was read yet.
-	Recorded func() (Recorded, bool) // optional: without it a process that starts believes the text
+	Recorded func() (Recorded, bool) // optional: without it a process that starts trusts the text
 }
 
-// A Recorded is what the leading controller has written about the text of the
-// ConfigMap.
+// A Recorded is the leading controller's record about the text of the ConfigMap.
 type Recorded struct {
 	Pools    []byte // the part of the text that is in force, as config.PoolsOf returns it; nil: none
 	Withheld string // the version whose pools it holds back; empty: none
@@ -33,7 +32,7 @@ func (r Recorded) withholds(d Document) bool {
 	return r.Withheld != "" && r.Withheld == d.Version && len(r.Pools) > 0
 }
 
-// A Protector tells documents what is in use.
+// A Protector adds to documents which addresses are in use.
 type Protector struct {
 	opts  ProtectOptions
 	judge bool // as in config.Protection

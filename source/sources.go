@@ -21,11 +21,11 @@ const (
 	SourceResources Source = "Resources" // MetalLB's custom resources
 )
 
-// FirstSource says which source counts where there are both and this process has
-// none in force. What was in force before stays so: recorded is what the leading
-// controller wrote last, and the objects' own conditions tell where that is not
-// known. At the very first start the resources count if one of them is a pool:
-// MetalLB 0.13 and later read them, and the ConfigMap is left over.
+// FirstSource returns the source that counts where both exist and this process has none
+// in force. The one in force before stays: recorded is what the leading controller wrote
+// last, and without it the conditions of the objects show it. At the very first start the
+// resources count if one of them is a pool: MetalLB 0.13 and later read them, and the
+// ConfigMap is left over.
 func FirstSource(recorded Source, objects []config.Object) Source {
 	source := cmp.Or(recorded, judged(objects))
 	switch {
@@ -65,7 +65,7 @@ type Sources struct {
 
 	// Record returns the source that the leading controller has in force, and
 	// whether that was read yet. It is called where both exist.
-	Record func() (Source, bool) // optional: without it only conditions tell
+	Record func() (Source, bool) // optional: without it the conditions alone decide
 
 	// Similar returns the names of other ConfigMaps that hold a configuration. It
 	// is called where there is none.

@@ -48,7 +48,7 @@ func (l loaded) firstStart() string {
 }
 
 // resourcesFirst reports whether resources count where neither source was in
-// force before, as reconcile.Sources decides it.
+// force before, as source.Sources decides it.
 func (l loaded) resourcesFirst() bool {
 	return slices.ContainsFunc(l.objects, func(o config.Object) bool { return o.Kind == config.KindPool })
 }
