@@ -150,7 +150,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
 		maps.Copy(words, a.words)
 		for key := range a.changed {
-			if text := reconcile.Words(a.of(key)); text != "" {
+			if text := reconcile.Announcers(a.of(key)); text != "" {
 				words[key] = text
 			} else {
 				delete(words, key)
@@ -159,7 +159,7 @@ func (a *Announcements) Announced() (reconcile.Announced, bool) {
 		a.words = words
 		clear(a.changed)
 	}
-	out.Words = a.words
+	out.Announcers = a.words
 	return out, true
 }
 

@@ -192,12 +192,15 @@ func (obedient) Set([]byte)             {}
 func (obedient) Expect([]netip.Prefix)  {}
 func (obedient) Recheck([]netip.Prefix) {}
 
-func (obedient) SentTo(netip.Prefix) []status.PeerID { return nil }
-func (obedient) Look()                               {}
-func (obedient) Looked() time.Time                   { return time.Now() }
-func (obedient) Sent(netip.Prefix) bool              { return true }
+func (obedient) SentTo(netip.Prefix) []status.PeerID {
+	return []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
+}
+func (obedient) Look()                  {}
+func (obedient) Looked() time.Time      { return time.Now() }
+func (obedient) Sent(netip.Prefix) bool { return true }
 
-// A lonely node knows of no other on its network.
+// A lonely node knows of no other on its network, and is seen to answer for what it
+// answers for in these tests.
 type lonely struct{}
 
 func (lonely) Set([]handover.Answer) {}
@@ -205,7 +208,7 @@ func (lonely) Ask(bool)              {}
 func (lonely) Tell([]announce.Sent)  {}
 func (lonely) Alone(int)             {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
-	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
 }
 
 // A listener is told what came of every pass.
@@ -339,29 +342,13 @@ func agentOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(c
 	events := kube.NewRecorder(c, "agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	state := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})
-	var mu sync.Mutex
-	var last status.Report
 	statuses := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 		Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests,
-		Wanted: func() ([]reconcile.ServiceStatus, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			return reconcile.ServiceStatuses(last), last.Synced
-		},
 	})
 	agent := reconcile.NewAgent(reconcile.AgentOptions{
 		Node: "n1", Worker: worker, Cluster: watcher, Documents: resources, FRR: obedient{}, Routers: obedient{}, Layer2: lonely{}, Logger: log,
-		Events: events.Service, State: state,
-		Reporter: listener(func(r status.Report) {
-			r.Node, r.Decisions = "n1", slices.Clone(r.Decisions)
-			for i := range r.Decisions {
-				r.Decisions[i].Sent, r.Decisions[i].Confirmed = r.Decisions[i].Peers, true
-			}
-			mu.Lock()
-			last = r
-			mu.Unlock()
-			statuses.Wake()
-		}),
+		Events: events.Service, State: state, Statuses: statuses,
+		Reporter: listener(func(status.Report) {}),
 	})
 	return []func(context.Context) error{watcher.Run, resources.Run, events.Run, state.Run, statuses.Run, agent.Run}
 }

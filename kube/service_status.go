@@ -31,14 +31,13 @@ const (
 
 // ServiceStatusWriterOptions say what a ServiceStatusWriter writes, and where.
 type ServiceStatusWriterOptions struct {
-	Client    *Client                                            // required
-	Namespace string                                             // required
-	Node      string                                             // required
-	Pod       string                                             // optional: the objects belong to this pod; else to the Node
-	Wanted    func() (all []reconcile.ServiceStatus, known bool) // required: what the node announces; called when there may be something to write
-	Gone      func(node string) bool                             // optional: whether the agent of another node is known not to be alive
-	Logger    *slog.Logger                                       // required
-	Contests  *Contests                                          // optional: shared with the process's other writers
+	Client    *Client                // required
+	Namespace string                 // required
+	Node      string                 // required
+	Pod       string                 // optional: the objects belong to this pod; else to the Node
+	Gone      func(node string) bool // optional: whether the agent of another node is known not to be alive
+	Logger    *slog.Logger           // required
+	Contests  *Contests              // optional: shared with the process's other writers
 }
 
 // A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service
@@ -52,9 +51,10 @@ type ServiceStatusWriter struct {
 
 	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
 
-	mu      sync.Mutex             // guards the fields below
-	owner   *metav1.OwnerReference // nil: none is known
-	ownerAt time.Time              // when it was there
+	mu      sync.Mutex                       // guards the fields below
+	all     func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
+	owner   *metav1.OwnerReference           // nil: none is known
+	ownerAt time.Time                        // when it was there
 }
 
 // A serviceStatusID is the kind and the name of an object.
@@ -70,6 +70,8 @@ type serviceStatusWant struct {
 	content string // see contentOf
 }
 
+var _ reconcile.ServiceStatusWriter = (*ServiceStatusWriter)(nil)
+
 // NewServiceStatusWriter returns a ServiceStatusWriter that writes nothing until it
 // runs.
 func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWriter {
@@ -77,7 +79,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
 	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
-	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.Wake, opts.Logger)
+	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
 		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
 		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
@@ -85,8 +87,16 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	return w
 }
 
-// Wake says that something else may be wanted. It does not block.
-func (w *ServiceStatusWriter) Wake() { w.keeper.Wake() }
+// Set replaces how to find what the node announces. It does not wait for anything to
+// be written.
+func (w *ServiceStatusWriter) Set(all func() []reconcile.ServiceStatus) {
+	w.mu.Lock()
+	w.all = all
+	w.mu.Unlock()
+	w.keeper.Wake()
+}
+
+func (w *ServiceStatusWriter) wake() { w.keeper.Wake() }
 
 // Run writes until the context is canceled. The objects stay: that an agent ends
 // is not the end of what it announces.
@@ -99,10 +109,13 @@ func (w *ServiceStatusWriter) Run(ctx context.Context) error {
 
 // wanted returns the objects that there should be; nil if that is not known yet.
 func (w *ServiceStatusWriter) wanted(ctx context.Context) (map[serviceStatusID]serviceStatusWant, error) {
-	all, known := w.opts.Wanted()
-	if !known {
+	w.mu.Lock()
+	find := w.all
+	w.mu.Unlock()
+	if find == nil {
 		return nil, nil
 	}
+	all := find()
 	if len(all) > 0 {
 		// Objects that an agent before this one left behind have another owner.
 		if _, err := w.findOwner(ctx, math.MaxInt64); err != nil {

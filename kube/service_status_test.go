@@ -3,6 +3,7 @@
 package kube_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,24 +23,9 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// An announcing is what a node announces.
-type announcing struct {
-	mu    sync.Mutex // guards the fields below
-	all   []reconcile.ServiceStatus
-	known bool
-}
-
-func (a *announcing) wanted() ([]reconcile.ServiceStatus, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.all, a.known
-}
-
-func (a *announcing) set(w *kube.ServiceStatusWriter, all ...reconcile.ServiceStatus) {
-	a.mu.Lock()
-	a.all, a.known = all, true
-	a.mu.Unlock()
-	w.Wake()
+// announces has a node announce these.
+func announces(w *kube.ServiceStatusWriter, all ...reconcile.ServiceStatus) {
+	w.Set(func() []reconcile.ServiceStatus { return all })
 }
 
 // told shows the statuses of a plural, "node namespace/name: peers or interfaces".
@@ -111,9 +97,8 @@ func TestServiceStatus(t *testing.T) {
 	a.left(l2Plural, "l2-dead", "n8", "web")      // of an agent that is not alive
 	a.left(l2Plural, "l2-alive", "n9", "web")     // of one that is: the other address of the Service
 	a.left(l2Plural, "l2-elsewhere", "n8", "www") // of another Service
-	n := &announcing{}
 	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
-		Client: c, Namespace: "ns", Node: "n1", Pod: "agent-1", Wanted: n.wanted,
+		Client: c, Namespace: "ns", Node: "n1", Pod: "agent-1",
 		Gone: func(node string) bool { return node == "n8" }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	run(t, w.Run)
@@ -125,8 +110,11 @@ func TestServiceStatus(t *testing.T) {
 			return slices.Equal(got, want) || t.Context().Err() != nil
 		})
 	}
-	w.Wake() // nothing is known yet, so that nothing is deleted
-	n.set(w, viaBGP("web", "r1", "r2"), viaLayer2("web", "eth0"))
+	time.Sleep(1500 * time.Millisecond) // nothing is known yet, so that nothing is deleted
+	if got := a.written(); got > 0 {
+		t.Errorf("%d writes before it is known what the node announces", got)
+	}
+	announces(w, viaBGP("web", "r1", "r2"), viaLayer2("web", "eth0"))
 	says("peers", bgpPlural, "n1 shop/web: r1 r2")
 	says("one layer 2 owner", l2Plural, "n1 shop/web: eth0", "n8 shop/www: ", "n9 shop/web: ")
 	names, owners := a.names(bgpPlural)
@@ -134,7 +122,7 @@ func TestServiceStatus(t *testing.T) {
 		t.Errorf("owned by %v, want %s", owners, want)
 	}
 	before := a.written()
-	n.set(w, viaBGP("web", "r2"), viaLayer2("web"))
+	announces(w, viaBGP("web", "r2"), viaLayer2("web"))
 	says("a peer less", bgpPlural, "n1 shop/web: r2")
 	says("any interface", l2Plural, "n1 shop/web: ", "n8 shop/www: ", "n9 shop/web: ")
 	if got := a.written() - before; got != 2 {
@@ -142,7 +130,7 @@ func TestServiceStatus(t *testing.T) {
 	}
 	a.delete(bgpPlural, names[0])
 	says("what somebody deletes", bgpPlural, "n1 shop/web: r2")
-	n.set(w)
+	announces(w)
 	says("the end", bgpPlural)
 	says("the end", l2Plural, "n8 shop/www: ", "n9 shop/web: ")
 }
@@ -153,11 +141,17 @@ func TestServiceStatusTakeover(t *testing.T) {
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
 	a.set("nodes", "n1", "", 1)
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	start := func(pod string) (*kube.ServiceStatusWriter, *announcing) {
-		n := &announcing{}
-		w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Pod: pod, Wanted: n.wanted, Logger: log})
-		run(t, w.Run)
-		return w, n
+	start := func(pod string) (w *kube.ServiceStatusWriter, end func()) {
+		w = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Pod: pod, Logger: log})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		return w, func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	owned := func(what, by string) {
 		t.Helper()
@@ -166,20 +160,19 @@ func TestServiceStatusTakeover(t *testing.T) {
 			return len(owners) == 1 && strings.Contains(owners[0], by) && slices.Equal(a.told(bgpPlural), []string{"n1 shop/web: r1"})
 		})
 	}
-	w, n := start("")
-	n.set(w, viaBGP("web", "r1"))
+	w, end := start("")
+	announces(w, viaBGP("web", "r1"))
 	owned("by the node", `"u-n1"`)
 	eventually(t, "the object and its status are written", func() bool { return a.written() >= 2 })
-	n.mu.Lock()
-	n.known = false // it has ended
-	n.mu.Unlock()
+	end()
 	a.mu.Lock()
 	a.objects["pods"] = map[string]map[string]any{}
 	a.mu.Unlock()
 	a.set("pods", "agent-2", "", 1)
 	before := a.written()
-	w, n = start("agent-2")
-	n.set(w, viaBGP("web", "r1"))
+	w, end = start("agent-2")
+	defer end()
+	announces(w, viaBGP("web", "r1"))
 	owned("by the new pod", `"u-agent-2"`)
 	if got := a.written() - before; got != 1 {
 		t.Errorf("%d writes: %v", got, a.patches[before:])
@@ -191,26 +184,22 @@ func TestServiceStatusTakeover(t *testing.T) {
 func TestServiceStatusWrites(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
-	n := &announcing{}
-	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	run(t, w.Run)
 	var all []reconcile.ServiceStatus
 	for i := range 150 {
 		all = append(all, viaBGP(fmt.Sprintf("s%d", i), "r1"))
 	}
-	n.set(w, all...)
+	announces(w, all...)
 	eventually(t, "all are written", func() bool { return a.written() == 2*len(all) })
 	one := slices.Clone(all)
 	one[7].Peers = []string{"r2"}
-	n.set(w, one...)
+	announces(w, one...)
 	eventually(t, "the change is written", func() bool { return a.written() == 2*len(all)+1 })
 	// Whatever is wanted again is there: two rounds find nothing.
 	looked := make(chan struct{}, 10)
-	n.mu.Lock()
-	n.all = one
-	n.mu.Unlock()
 	for range 2 {
-		w.Wake()
+		announces(w, one...)
 		time.AfterFunc(1500*time.Millisecond, func() { looked <- struct{}{} })
 		<-looked
 	}
@@ -226,26 +215,26 @@ func TestServiceStatusMany(t *testing.T) {
 	for _, many := range []int{1, 5000} {
 		t.Run(fmt.Sprint(many), func(t *testing.T) {
 			a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
-			var agents []*announcing
+			agents := make([][]reconcile.ServiceStatus, 3)
 			var writers []*kube.ServiceStatusWriter
 			on := func(node, service string, peers ...string) reconcile.ServiceStatus {
 				s := viaBGP(service, peers...)
 				s.Node = node
 				return s
 			}
-			for _, node := range []string{"n1", "n2", "n3"} {
-				n := &announcing{known: true}
+			for n, node := range []string{"n1", "n2", "n3"} {
 				for i := range many {
 					s := on(node, fmt.Sprintf("s%d", i), "r1", "r2")
 					name, says := kube.ObjectOf(s)
 					a.set(bgpPlural, name, "", 1, `"status":`+says)
 					a.objects[bgpPlural][name]["metadata"].(map[string]any)["labels"] = map[string]any{"metallb.io/node": node}
-					n.all = append(n.all, s)
+					agents[n] = append(agents[n], s)
 				}
 				w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
-					Client: c, Namespace: "ns", Node: node, Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+					Client: c, Namespace: "ns", Node: node, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 				})
-				agents, writers = append(agents, n), append(writers, w)
+				announces(w, agents[n]...)
+				writers = append(writers, w)
 			}
 			for _, w := range writers {
 				run(t, w.Run)
@@ -254,11 +243,9 @@ func TestServiceStatusMany(t *testing.T) {
 			change := func(what string, requests int, f func(node string, all []reconcile.ServiceStatus) []reconcile.ServiceStatus) {
 				t.Helper()
 				before := a.written()
-				for i, n := range agents {
-					n.mu.Lock()
-					all := f(fmt.Sprintf("n%d", i+1), slices.Clone(n.all))
-					n.mu.Unlock()
-					n.set(writers[i], all...)
+				for i, all := range agents {
+					agents[i] = f(fmt.Sprintf("n%d", i+1), slices.Clone(all))
+					announces(writers[i], agents[i]...)
 				}
 				eventually(t, what, func() bool { return a.written() >= before+requests })
 				if got := a.written() - before; got != requests {
@@ -282,12 +269,11 @@ func TestServiceStatusNotInstalled(t *testing.T) {
 	a, c := newAPI(t, "nodes")
 	var log strings.Builder
 	var mu sync.Mutex
-	n := &announcing{}
 	w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
-		Client: c, Namespace: "ns", Node: "n1", Wanted: n.wanted, Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)),
+		Client: c, Namespace: "ns", Node: "n1", Logger: slog.New(slog.NewTextHandler(locked{&mu, &log}, nil)),
 	})
 	run(t, w.Run)
-	n.set(w, viaBGP("web", "r1"))
+	announces(w, viaBGP("web", "r1"))
 	eventually(t, "it says so", func() bool { mu.Lock(); defer mu.Unlock(); return strings.Contains(log.String(), "not written") })
 	a.mu.Lock()
 	a.objects[bgpPlural] = map[string]map[string]any{}
@@ -328,7 +314,7 @@ func TestAnnouncements(t *testing.T) {
 		t.Helper()
 		eventually(t, what, func() bool {
 			got, read := all.Announced()
-			return read && got.Told && got.Words[web] == want
+			return read && got.Told && got.Announcers[web] == want
 		})
 	}
 	says("one kind is enough", "")
@@ -338,8 +324,8 @@ func TestAnnouncements(t *testing.T) {
 	a.set(l2Plural, "l2-b", "", 1) // its status is not written yet
 	a.left(l2Plural, "l2-c", "n3", "web")
 	says("two", "layer2 from n2, n3")
-	if before.Words[web] != "layer2 from n2" {
-		t.Errorf("what was given out says %q now", before.Words[web])
+	if before.Announcers[web] != "layer2 from n2" {
+		t.Errorf("what was given out says %q now", before.Announcers[web])
 	}
 	a.delete(l2Plural, "l2-a")
 	says("one is gone", "layer2 from n3")

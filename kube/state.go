@@ -55,7 +55,7 @@ type StateWriter struct {
 
 var _ reconcile.StateWriter = (*StateWriter)(nil)
 
-// NewStateWriter returns a StateWriter that has nothing to write.
+// NewStateWriter returns a StateWriter that writes nothing yet.
 func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
@@ -69,7 +69,7 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	return w
 }
 
-// Set replaces what there is to say. It does not wait for it to be written.
+// Set replaces the State. It does not wait for it to be written.
 func (w *StateWriter) Set(state reconcile.State) {
 	w.keeper.Set(map[string]reconcile.State{w.name(): state})
 }
@@ -161,7 +161,7 @@ type stateStatus struct {
 	Sessions []sessionStatus `json:"sessions"` // an agent's; null: it does not say
 }
 
-// state returns what the status says, as far as it concerns others.
+// state returns the State that the status publishes, as far as other processes use it.
 func (s stateStatus) state() reconcile.State {
 	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure,
 		Lacking: s.LackingInterfaces, Sessions: sessionStates(s.Sessions)}
@@ -183,8 +183,7 @@ func (s stateStatus) timeless() string {
 	return s.String()
 }
 
-// status returns the status that the object should have, and whether that is
-// another one.
+// status returns the status that the object should have, and whether it differs.
 func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
 	c := condition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
 	if w.opts.Node == "" {

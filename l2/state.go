@@ -40,6 +40,20 @@ type Presence struct {
 	Confirmed bool      // its first gratuitous packets were sent
 }
 
+// AnsweredOn returns the interfaces that an address is answered on, by name.
+func (s State) AnsweredOn(addr netip.Addr) (on []string) {
+	i, wanted := slices.BinarySearchFunc(s.Addresses, addr, func(a Address, addr netip.Addr) int { return a.Addr.Compare(addr) })
+	if !wanted {
+		return nil
+	}
+	for _, p := range s.Addresses[i].Presences {
+		if p.Phase.answers() {
+			on = append(on, p.Interface)
+		}
+	}
+	return on
+}
+
 // A Phase says what is done about an address on an interface.
 type Phase int
 

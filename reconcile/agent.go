@@ -72,6 +72,8 @@ type Neighborhood struct {
 	Leaving   bool         // this agent stops
 	Answered  []netip.Addr // that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
+
+	AnsweredOn func(netip.Addr) []string // on which interfaces; nil: on none
 }
 
 // A Conflict is a host, none of ours, that has an address of a Service.
@@ -120,6 +122,7 @@ type AgentOptions struct {
 	NodeEvents func(cluster.Event)                   // optional: tells of this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
 	State      StateWriter                           // optional: told whether all is in force here
+	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
 }
 
@@ -180,8 +183,12 @@ func (a *Agent) pass() {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
+	var seen Seen
 	if s.Config != nil {
-		a.announce(s, start, &r)
+		seen = a.announce(s, start, &r)
+	}
+	if a.opts.Statuses != nil {
+		a.opts.Statuses.Set(seen.ServiceStatuses)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
@@ -193,8 +200,8 @@ func (a *Agent) pass() {
 	a.opts.Reporter.Set(r)
 }
 
-// announce decides, and hands over what follows.
-func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
+// announce decides, hands over what follows, and returns what may be seen of it.
+func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) Seen {
 	opts := a.opts.Announce
 	a.index = a.index.Of(s.Config)
 	opts.Index = a.index
@@ -248,6 +255,10 @@ func (a *Agent) announce(s cluster.Snapshot, now time.Time, r *status.Report) {
 	}
 	r.Decisions, r.Peers = out.Decisions, desired.Peers
 	a.decisions, a.unheard, a.passed = out.Decisions, layer2.Unheard, true
+	return Seen{
+		Node: a.opts.Node, Decisions: out.Decisions, Peers: desired.Peers,
+		SentTo: a.opts.Routers.SentTo, Answered: around.Answered, AnsweredOn: around.AnsweredOn,
+	}
 }
 
 // sent reports whether routers were sent all these routes.

@@ -48,9 +48,9 @@ type Announcements interface {
 
 // Announced is what nodes were seen to announce. It is immutable.
 type Announced struct {
-	Told  bool                   // nodes can tell
-	Words map[cluster.Key]string // by Service, who announces it; none: nobody
-	Reach *Reach                 // nil: that is not known
+	Told       bool                   // nodes can tell
+	Announcers map[cluster.Key]string // by Service, who announces it; none: nobody
+	Reach      *Reach                 // nil: that is not known
 
 	Sessions NodeSessions // nil: that is not known
 
@@ -198,7 +198,7 @@ func (m *announced) verdict(svc *cluster.Service, addrs []netip.Addr, a Announce
 	if len(addrs) == 0 {
 		return &cluster.Condition{Type: ConditionAnnounced, Reason: status.NoAddress, Message: "the Service has no address"}
 	}
-	if words := a.Words[svc.Key]; words != "" {
+	if words := a.Announcers[svc.Key]; words != "" {
 		return &cluster.Condition{Type: ConditionAnnounced, True: true, Reason: status.Announced, Message: words}
 	}
 	if lack := m.unadvertised(svc, addrs); lack != "" {

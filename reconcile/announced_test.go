@@ -92,7 +92,7 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 // tell changes what nodes say of the Service a.
 func (s *stage) tell(words string) {
 	s.nodes.mu.Lock()
-	s.nodes.announced.Words = map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}
+	s.nodes.announced.Announcers = map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}
 	s.nodes.mu.Unlock()
 	s.wake()
 }

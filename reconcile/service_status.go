@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -11,11 +12,10 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// shownNames is how many names of a kind Words lists at most.
+// shownNames is how many names of a kind a message lists at most.
 const shownNames = 5
 
-// A ServiceStatus says that a node was seen to announce a Service over a
-// protocol.
+// A ServiceStatus is about a Service that a node was seen to announce over a protocol.
 type ServiceStatus struct {
 	Service    cluster.Key
 	Node       string
@@ -24,18 +24,38 @@ type ServiceStatus struct {
 	Interfaces []string // layer 2: those that are answered on, sorted, where advertisements name any
 }
 
-// ServiceStatuses returns what a node was seen to announce, by Service and
-// protocol. An address that another node is elected for meanwhile is that node's,
-// and routes that no peer was sent are nobody's.
-func ServiceStatuses(r status.Report) []ServiceStatus {
+// A ServiceStatusWriter publishes the ServiceStatuses of a node.
+type ServiceStatusWriter interface {
+	// Set replaces how to find them. It must not block. It may call that function from
+	// any goroutine, and again later.
+	Set(all func() []ServiceStatus)
+}
+
+// Seen is what a pass of an agent has decided, and how to see what became of it. The
+// zero Seen announces nothing.
+type Seen struct {
+	Node       string
+	Decisions  []status.Decision
+	Peers      []status.Peer
+	SentTo     func(route netip.Prefix) []status.PeerID // safe for concurrent use
+	Answered   []netip.Addr                             // that the node was seen to answer for, in order
+	AnsweredOn func(netip.Addr) []string                // on which interfaces; nil: on none
+}
+
+// ServiceStatuses returns what a node was seen to announce, by Service and protocol.
+// An address that another node is elected for meanwhile is that node's. A route that
+// no peer was sent is not announced.
+func (s Seen) ServiceStatuses() []ServiceStatus {
 	type id struct {
 		service  string
 		protocol status.Protocol
 	}
+	confirmed := status.Report{Decisions: s.Decisions, Peers: s.Peers}
+	confirmed.Confirm(s.SentTo)
 	var out []ServiceStatus
 	index := map[id]int{}
-	for _, d := range r.Decisions {
-		layer2 := d.Protocol == status.Layer2 && d.Confirmed && d.Reason != status.HandingOver
+	for _, d := range confirmed.Decisions {
+		layer2 := d.Protocol == status.Layer2 && d.Reason != status.HandingOver && s.answers(d.Addr)
 		if !d.Announce || !layer2 && len(d.Sent) == 0 {
 			continue
 		}
@@ -44,36 +64,31 @@ func ServiceStatuses(r status.Report) []ServiceStatus {
 			i = len(out)
 			index[id{d.Service, d.Protocol}] = i
 			namespace, name, _ := strings.Cut(d.Service, "/")
-			out = append(out, ServiceStatus{Service: cluster.Key{Namespace: namespace, Name: name}, Node: r.Node, Protocol: d.Protocol})
+			out = append(out, ServiceStatus{Service: cluster.Key{Namespace: namespace, Name: name}, Node: s.Node, Protocol: d.Protocol})
 		}
-		s := &out[i]
+		one := &out[i]
 		if layer2 {
-			s.Interfaces = union(s.Interfaces, answeredOn(r.Layer2, d))
+			one.Interfaces = union(one.Interfaces, s.answeredOn(d))
 		} else {
-			s.Peers = union(s.Peers, d.Sent)
+			one.Peers = union(one.Peers, d.Sent)
 		}
 	}
 	return out
 }
 
+// answers reports whether the node was seen to answer for an address.
+func (s Seen) answers(addr netip.Addr) bool {
+	_, ok := slices.BinarySearchFunc(s.Answered, addr, netip.Addr.Compare)
+	return ok
+}
+
 // answeredOn returns the interfaces of a decision that its address is really
 // answered on.
-func answeredOn(n *status.Network, d status.Decision) []string {
-	if n == nil || len(d.Interfaces) == 0 {
+func (s Seen) answeredOn(d status.Decision) []string {
+	if s.AnsweredOn == nil || len(d.Interfaces) == 0 {
 		return nil
 	}
-	var out []string
-	for _, a := range n.Addresses {
-		if a.Addr != d.Addr {
-			continue
-		}
-		for _, p := range a.On {
-			if (p.Phase == "Announced" || p.Phase == "Quiet") && slices.Contains(d.Interfaces, p.Interface) {
-				out = append(out, p.Interface)
-			}
-		}
-	}
-	return out
+	return slices.DeleteFunc(s.AnsweredOn(d.Addr), func(name string) bool { return !slices.Contains(d.Interfaces, name) })
 }
 
 // union returns the names of both, sorted.
@@ -86,9 +101,10 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-// Words says who announces a Service, given all there is to say of it; nothing if
-// nobody does. However many nodes and peers there are, it is short.
-func Words(of []ServiceStatus) string {
+// Announcers lists which nodes announce a Service, and to which peers or on which
+// interfaces, given all of its statuses. It is empty if no node does. It is short even
+// with many nodes and peers.
+func Announcers(of []ServiceStatus) string {
 	var parts []string
 	for _, p := range []struct {
 		protocol  status.Protocol
@@ -116,7 +132,7 @@ func Words(of []ServiceStatus) string {
 	return strings.Join(parts, "; ")
 }
 
-// someOf lists names in order, and says how many it leaves out.
+// someOf lists names in order, and counts those that it leaves out.
 func someOf(names map[string]bool) string {
 	return clipList(slices.Sorted(maps.Keys(names)), ", ")
 }

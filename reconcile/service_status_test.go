@@ -17,9 +17,7 @@ import (
 
 func TestServiceStatuses(t *testing.T) {
 	a4, a6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	network := &status.Network{Addresses: []status.Address{
-		{Addr: a4, On: []status.Presence{{Interface: "eth0", Phase: "Announced"}, {Interface: "eth1", Phase: "Probing"}, {Interface: "eth2", Phase: "Quiet"}, {Interface: "eth3", Phase: "Announced"}}},
-	}}
+	peerAddr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}) }
 	web := cluster.Key{Namespace: "ns", Name: "web"}
 	tests := []struct {
 		name      string
@@ -60,7 +58,33 @@ func TestServiceStatuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := reconcile.ServiceStatuses(status.Report{Identity: status.Identity{Node: "n1"}, Decisions: tt.decisions, Layer2: network})
+			seen := reconcile.Seen{Node: "n1", AnsweredOn: func(addr netip.Addr) []string {
+				if addr == a4 {
+					return []string{"eth0", "eth2", "eth3"}
+				}
+				return nil
+			}}
+			ids := map[netip.Prefix][]status.PeerID{}
+			for i, name := range []string{"a", "b", "c"} {
+				seen.Peers = append(seen.Peers, status.Peer{Name: name, Wanted: true, Address: peerAddr(i)})
+			}
+			for _, d := range tt.decisions {
+				if d.Confirmed {
+					seen.Answered = []netip.Addr{d.Addr}
+				}
+				d.Confirmed = false
+				if d.Protocol == status.BGP {
+					route := netip.PrefixFrom(d.Addr, d.Addr.BitLen())
+					d.Routes, d.Peers = []netip.Prefix{route}, []string{"a", "b", "c"}
+					for _, name := range d.Sent {
+						ids[route] = append(ids[route], status.PeerID{Address: peerAddr(int(name[0] - 'a'))})
+					}
+					d.Sent = nil
+				}
+				seen.Decisions = append(seen.Decisions, d)
+			}
+			seen.SentTo = func(route netip.Prefix) []status.PeerID { return ids[route] }
+			got := seen.ServiceStatuses()
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -68,7 +92,7 @@ func TestServiceStatuses(t *testing.T) {
 	}
 }
 
-func TestWords(t *testing.T) {
+func TestAnnouncers(t *testing.T) {
 	bgp := func(node string, peers ...string) reconcile.ServiceStatus {
 		return reconcile.ServiceStatus{Node: node, Protocol: status.BGP, Peers: peers}
 	}
@@ -92,11 +116,11 @@ func TestWords(t *testing.T) {
 		{"many", many, "bgp from n000, n001, n002, n003, n004 and 995 more to a, p000, p001, p002, p003 and 996 more"},
 	}
 	for _, tt := range tests {
-		if got := reconcile.Words(tt.of); got != tt.want {
+		if got := reconcile.Announcers(tt.of); got != tt.want {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	if n := len(reconcile.Words([]reconcile.ServiceStatus{bgp(strings.Repeat("n", 253), strings.Repeat("p", 253))})); n > 1000 {
+	if n := len(reconcile.Announcers([]reconcile.ServiceStatus{bgp(strings.Repeat("n", 253), strings.Repeat("p", 253))})); n > 1000 {
 		t.Errorf("%d bytes for one node", n)
 	}
 }

@@ -34,7 +34,7 @@ address-pools: [{name: web, protocol: bgp, addresses: [10.0.0.0/16]}]`
 					s.nodes.mu.Lock()
 					words = maps.Clone(words)
 					change()
-					s.nodes.announced.Words = words
+					s.nodes.announced.Announcers = words
 					s.nodes.mu.Unlock()
 					s.wake()
 				}

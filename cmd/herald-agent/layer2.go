@@ -127,7 +127,7 @@ func (l *layer2) watchRivals(ctx context.Context) error {
 // the Nodes that there are.
 func (l *layer2) Neighborhood() reconcile.Neighborhood {
 	state := l.announcer.State()
-	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state)}
+	out := reconcile.Neighborhood{Conflicts: conflicts(state), Answered: answered(state), AnsweredOn: state.AnsweredOn}
 	if l.members == nil {
 		out.Disabled = true
 		return out

@@ -195,16 +195,12 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if o.ServiceStatus {
 		statuses := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: client, Namespace: o.Namespace, Node: o.node, Pod: o.pod,
-			Wanted: func() ([]reconcile.ServiceStatus, bool) {
-				r := board.Report()
-				return reconcile.ServiceStatuses(r), r.Synced
-			},
 			Gone:   network.gone,
 			Logger: log.With("component", "status"),
 
 			Contests: contests,
 		})
-		heard = append(heard, func(status.Report) { statuses.Wake() })
+		agentOpts.Statuses = statuses
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: statuses.Run})
 	}
 	agentOpts.Reporter = reporter{board, heard}
