@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,6 +52,9 @@ type StateWriter struct {
 	opts   StateWriterOptions
 	seen   *seenState
 	keeper *keeper[string, reconcile.State] // by the object's name
+
+	mu   sync.Mutex       // guards last
+	last *reconcile.State // of Set; nil: none since Run ended
 }
 
 var _ reconcile.StateWriter = (*StateWriter)(nil)
@@ -69,9 +73,16 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	return w
 }
 
-// Set replaces the State. It does not wait for it to be written.
+// Set replaces the State. It does not wait for it to be written. An equal State starts
+// no round: the next round, a second later, may be urgent.
 func (w *StateWriter) Set(state reconcile.State) {
-	w.keeper.Set(map[string]reconcile.State{w.name(): state})
+	w.mu.Lock()
+	same := w.last != nil && w.last.Equal(state)
+	w.last = &state
+	w.mu.Unlock()
+	if !same {
+		w.keeper.Set(map[string]reconcile.State{w.name(): state})
+	}
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
@@ -80,7 +91,11 @@ func (w *StateWriter) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return w.keeper.Run(ctx) })
 	w.seen.run(ctx)
-	return g.Wait()
+	err := g.Wait()
+	w.mu.Lock()
+	w.last = nil // the keeper has forgotten it
+	w.mu.Unlock()
+	return err
 }
 
 func (w *StateWriter) name() string {
