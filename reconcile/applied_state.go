@@ -9,10 +9,10 @@ import (
 )
 
 // troubleDelay is how long FRR must refuse a configuration, or not answer, before
-// an agent says so: when FRR restarts, that is over sooner.
+// an agent reports that: a restart of FRR is over sooner.
 const troubleDelay = 5 * time.Second
 
-// A Running says how far FRR runs the text that it was given last.
+// A Running is how far FRR runs the text that it was given last.
 type Running struct {
 	Applied bool
 	Trouble string // why not; empty if it is on its way
@@ -31,12 +31,12 @@ type AppliedState struct {
 	opts AppliedStateOptions
 
 	mu      sync.Mutex // guards the fields below
-	wanted  *State     // nil: nothing was said yet
-	says    *State     // of it what Writer is told: Version, Failed and Failure; nil: it is not known yet
+	wanted  *State     // nil: none was set yet
+	says    *State     // its Version, Failed and Failure are what Writer gets; nil: not known yet
 	trying  string     // the version that there is trouble with
 	trouble time.Time  // since when; zero: there is none
 
-	sessions []SessionState // nil: nothing was said yet
+	sessions []SessionState // nil: none were set yet
 }
 
 var _ StateWriter = (*AppliedState)(nil)
@@ -44,8 +44,8 @@ var _ StateWriter = (*AppliedState)(nil)
 // NewAppliedState returns an AppliedState. It starts nothing.
 func NewAppliedState(opts AppliedStateOptions) *AppliedState { return &AppliedState{opts: opts} }
 
-// Set replaces what there is to say, after FRR was given what follows from it. A
-// Failure is why FRR was not.
+// Set replaces the State, after FRR was given what follows from it. A Failure is why
+// FRR was not.
 func (p *AppliedState) Set(s State) {
 	p.mu.Lock()
 	p.wanted = &s
@@ -53,8 +53,7 @@ func (p *AppliedState) Set(s State) {
 	p.Changed()
 }
 
-// SetSessions replaces what there is to say of the node's BGP sessions. It does not
-// block.
+// SetSessions replaces the node's BGP sessions. It does not block.
 func (p *AppliedState) SetSessions(sessions []SessionState) {
 	p.mu.Lock()
 	p.sessions = sessions
@@ -62,7 +61,7 @@ func (p *AppliedState) SetSessions(sessions []SessionState) {
 	p.Changed()
 }
 
-// Changed says that FRR may have come further. It does not block.
+// Changed looks how far FRR has come. It does not block.
 func (p *AppliedState) Changed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +71,7 @@ func (p *AppliedState) Changed() {
 	s, now := *p.wanted, time.Now()
 	s.Sessions = p.sessions
 	if !s.Known {
-		p.opts.Writer.Set(s) // FRR is told nothing
+		p.opts.Writer.Set(s) // FRR was given nothing
 		return
 	}
 	frr := p.opts.FRR()
@@ -94,7 +93,7 @@ func (p *AppliedState) Changed() {
 		p.says.Failed, p.says.Failure = s.Version, frr.Trouble
 	}
 	if p.says == nil {
-		return // what an agent before this one has said may still be so
+		return // what an agent before this one has written may still be true
 	}
 	s.Version, s.Failed, s.Failure = p.says.Version, p.says.Failed, p.says.Failure
 	// With the lock held, so that an older State does not come last.

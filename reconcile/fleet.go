@@ -20,12 +20,12 @@ const (
 	ReasonProgrammed  = "Programmed"  // the version is in force
 	ReasonPending     = "Pending"     // agents are applying it
 	ReasonDataPlane   = "DataPlane"   // FRR on some node does not take what follows from it
-	ReasonNodeError   = "NodeError"   // some node cannot have it beside others
+	ReasonNodeError   = "NodeError"   // some node cannot have it together with others
 	ReasonNotAccepted = "NotAccepted" // it is refused
 )
 
 // agentSilence is how long an agent may run an older configuration and report nothing
-// new. After that nobody waits for it: its node may be gone.
+// new. After that it is not waited for: its node may be gone.
 const agentSilence = 30 * time.Second
 
 // An AgentState is what the agent of a node reports in its ConfigurationState.
@@ -45,8 +45,8 @@ type AgentStates interface {
 	Run(ctx context.Context) error
 }
 
-// A Fleet is what agents report, and what a controller remembers of it from pass to
-// pass. It is not safe for concurrent use.
+// A Fleet has what agents report, and what a controller remembers of that from pass
+// to pass. It is not safe for concurrent use.
 type Fleet struct {
 	agents map[string]*fleetAgent
 	last   []AgentState // what Set was given
@@ -116,7 +116,7 @@ type Rollout struct {
 	errors  map[string]string // by resource: on which of these it is not, and why
 	failed  []string          // nodes with trouble, and which
 	waiting []string          // nodes that are on their way
-	silent  []string          // nodes that nobody waits for
+	silent  []string          // nodes that are not waited for
 	lacking map[string]int    // by interface: how many of the nodes that are not silent lack it
 }
 
@@ -127,7 +127,7 @@ func (r Rollout) Nowhere(iface string) bool {
 }
 
 // Rollout returns how far all are with a version of the configuration, and when that
-// changes though nobody reports anything; zero: never.
+// changes though no agent reports anything; zero: never.
 func (f *Fleet) Rollout(version string, now time.Time) (Rollout, time.Time) {
 	if f.rollout == nil || f.version != version || !f.due.IsZero() && !now.Before(f.due) {
 		r, wait := f.newRollout(version, now)
@@ -140,7 +140,7 @@ func (f *Fleet) Rollout(version string, now time.Time) (Rollout, time.Time) {
 }
 
 // newRollout returns the same, and how long it takes until an agent counts as
-// silent; 0: nobody is waited for.
+// silent; 0: none is waited for.
 func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.Duration) {
 	errors := map[string][]string{}
 	r.lacking = map[string]int{}
@@ -188,7 +188,7 @@ func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.
 	return r, wait
 }
 
-// A Programmed says whether a version of a resource is in force everywhere.
+// A Programmed is the judgement whether a version of a resource is in force everywhere.
 type Programmed struct {
 	True    bool
 	Reason  string
@@ -226,7 +226,7 @@ func (r Rollout) Programmed(v config.Verdict, before *Programmed) Programmed {
 	return Programmed{True: true, Reason: ReasonProgrammed, Message: "in force on all nodes"}
 }
 
-// clipList joins texts, and says how many it leaves out.
+// clipList joins texts, and counts those that it leaves out.
 func clipList(all []string, separator string) string {
 	if len(all) <= shownNames {
 		return strings.Join(all, separator)

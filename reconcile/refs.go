@@ -51,14 +51,14 @@ func resolveRefs(verdicts []config.Verdict, r *Reach) map[config.ID]Refs {
 	return out
 }
 
-// A ResolvedRefs is what the condition of that name says.
+// A ResolvedRefs is the condition of that name.
 type ResolvedRefs struct {
 	True    bool
 	Reason  string
 	Message string
 }
 
-// Resolve returns what there is to say, given how to tell the interfaces that no
+// Resolve returns the condition, given how to find the interfaces that no
 // node has.
 func (r Refs) Resolve(nowhere func(iface string) bool) ResolvedRefs {
 	missing := r.Missing

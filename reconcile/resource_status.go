@@ -11,33 +11,33 @@ import (
 	"github.com/heraldlb/herald/wake"
 )
 
-// sessionSettle is how long no node may hold a session with a peer until its status
+// sessionSettle is how long no node must hold a session with a peer before its status
 // says so: agents take a moment to follow an edit.
 const sessionSettle = 5 * time.Second
 
-// A ResourceStatus is what the status of one of MetalLB's resources is to say.
+// A ResourceStatus is the status that one of MetalLB's resources should have.
 type ResourceStatus struct {
 	config.Verdict
-	Programmed *Programmed   // nil: it is not known, and what was published stays
+	Programmed *Programmed   // nil: not known, so what was published stays
 	Resolved   *ResolvedRefs // nil: likewise, or it refers to nothing
 	Sessions   *PeerSessions // nil: likewise, or it is no peer
 	Pool       *status.Pool  // nil: there are no counters
 	Protect    bool          // a pool that is deleted stays until no Service has an address of it
 }
 
-// A PublishedStatus is what the status of a resource says already. A controller that
-// begins to lead goes on from there.
+// A PublishedStatus is as much of a resource's status as a controller that begins to
+// lead goes on from.
 type PublishedStatus struct {
 	Programmed *Programmed // about that version; nil: nothing
-	Sessions   bool        // it says something of the sessions with a peer
+	Sessions   bool        // it counts the sessions with a peer
 }
 
-// A ResourceWriter makes the status of resources say what became of them.
+// A ResourceWriter publishes the status of resources.
 type ResourceWriter interface {
-	// Set replaces what there is to say, in the order of the IDs. It must not block.
+	// Set replaces the statuses, in the order of the IDs. It must not block.
 	Set(all []ResourceStatus)
-	// Published returns what the status of a resource says of a version. It must not
-	// block.
+	// Published returns what the status of a resource says about a version. It must
+	// not block.
 	Published(v config.Verdict) PublishedStatus
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
@@ -56,8 +56,8 @@ type ResourceInput struct {
 	Sessions map[string]PeerSessions // see NodeSessions.ByPeer
 }
 
-// A ResourceJudge decides what the status of resources is to say, and remembers from
-// pass to pass what it decided. It is not safe for concurrent use.
+// A ResourceJudge decides the status of resources, and remembers its decisions from
+// pass to pass. It is not safe for concurrent use.
 type ResourceJudge struct {
 	judged map[config.ID]judged
 }
@@ -67,7 +67,7 @@ type judged struct {
 	uid        string
 	generation int64
 	programmed *Programmed // nil: nothing
-	sessions   bool        // its status says something of the sessions with a peer
+	sessions   bool        // its status counts the sessions with a peer
 	absent     time.Time   // since when no node holds a session with the peer; zero: one does
 }
 
@@ -112,8 +112,8 @@ func (j *ResourceJudge) Next(in ResourceInput, now time.Time) (all []ResourceSta
 	return all, next
 }
 
-// judgeSessions decides what to say of the sessions with a peer, and when there may be
-// more to say; zero: never.
+// judgeSessions counts the sessions with a peer; nil if its status stays as it is. It
+// returns when that may change; zero: never.
 func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*PeerSessions, time.Time) {
 	of, held := in.Sessions[peer]
 	if !held {

@@ -15,8 +15,7 @@ import (
 // shownNames is how many names of a kind a message lists at most.
 const shownNames = 5
 
-// A ServiceStatus says that a node was seen to announce a Service over a
-// protocol.
+// A ServiceStatus is about a Service that a node was seen to announce over a protocol.
 type ServiceStatus struct {
 	Service    cluster.Key
 	Node       string
@@ -43,9 +42,9 @@ type Seen struct {
 	AnsweredOn func(netip.Addr) []string                // on which interfaces; nil: on none
 }
 
-// ServiceStatuses returns what a node was seen to announce, by Service and
-// protocol. An address that another node is elected for meanwhile is that node's,
-// and routes that no peer was sent are nobody's.
+// ServiceStatuses returns what a node was seen to announce, by Service and protocol.
+// An address that another node is elected for meanwhile is that node's. A route that
+// no peer was sent is not announced.
 func (s Seen) ServiceStatuses() []ServiceStatus {
 	type id struct {
 		service  string
@@ -102,9 +101,9 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-// Announcers says which nodes announce a Service, and to which peers or on which
-// interfaces, given all of its statuses. It is empty if no node does. However many
-// nodes and peers there are, it is short.
+// Announcers lists which nodes announce a Service, and to which peers or on which
+// interfaces, given all of its statuses. It is empty if no node does. It is short even
+// with many nodes and peers.
 func Announcers(of []ServiceStatus) string {
 	var parts []string
 	for _, p := range []struct {
@@ -133,7 +132,7 @@ func Announcers(of []ServiceStatus) string {
 	return strings.Join(parts, "; ")
 }
 
-// someOf lists names in order, and says how many it leaves out.
+// someOf lists names in order, and counts those that it leaves out.
 func someOf(names map[string]bool) string {
 	return clipList(slices.Sorted(maps.Keys(names)), ", ")
 }

@@ -25,7 +25,7 @@ type Worker struct {
 	soon atomic.Bool   // WakeSoon was called, and has not woken it yet
 }
 
-// NewWorker returns a Worker that nobody has woken.
+// NewWorker returns a Worker that was not woken.
 func NewWorker() *Worker { return &Worker{wake: make(chan struct{}, 1)} }
 
 // Wake asks for a pass that sees everything that was there before the call. It
@@ -37,8 +37,8 @@ func (w *Worker) Wake() {
 	}
 }
 
-// WakeSoon asks for the same within a moment: what is in no hurry and comes in numbers
-// causes few passes. It never blocks, and any goroutine may call it.
+// WakeSoon asks for the same within a moment, so that many events that are in no hurry
+// cause few passes. It never blocks, and any goroutine may call it.
 func (w *Worker) WakeSoon() {
 	if w.soon.Swap(true) {
 		return
@@ -49,8 +49,7 @@ func (w *Worker) WakeSoon() {
 	})
 }
 
-// Run runs a pass whenever somebody asked for one, until the context is
-// canceled.
+// Run runs a pass whenever one was asked for, until the context is canceled.
 func (w *Worker) Run(ctx context.Context, pass func()) error {
 	for {
 		select {
