@@ -28,15 +28,15 @@ func benchCommand() *cobra.Command {
 	var statuses bool
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure how fast Services get addresses and routes, on a lab of its own",
+		Short: "Measure how fast Services get addresses and routes, in its own lab",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runBench(c.Context(), c.OutOrStdout(), samples, services, statuses)
 		},
 	}
-	c.Flags().IntVar(&samples, "samples", 25, "Services that are measured one after the other, each time")
-	c.Flags().IntVar(&services, "services", 1000, "Services that are made in a burst, and stay while others are measured")
-	c.Flags().BoolVar(&statuses, "service-status", true, "have Herald write ServiceBGPStatus objects, which load the API server beside it")
+	c.Flags().IntVar(&samples, "samples", 25, "Services to measure one after the other in each round")
+	c.Flags().IntVar(&services, "services", 1000, "Services to create in a burst; they stay while others are measured")
+	c.Flags().BoolVar(&statuses, "service-status", true, "let Herald write ServiceBGPStatus objects, which add load on the API server")
 	return c
 }
 
