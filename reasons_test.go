@@ -24,6 +24,8 @@ var wordsIn = map[string]*regexp.Regexp{
 	"assign":           regexp.MustCompile(`^(Reason|Event|Condition)[A-Z]`),
 	"source":           regexp.MustCompile(`^Event[A-Z]`),
 	"reconcile":        regexp.MustCompile(`^(Reason|Event|Condition)[A-Z]`),
+	"cluster":          regexp.MustCompile(`^Reason[A-Z]`),
+	"condition":        regexp.MustCompile(`^(Reason|Type)[A-Z]`),
 	"config":           regexp.MustCompile(`^Verdict[A-Z]`),
 	"kube":             regexp.MustCompile(`^([eE]vent|condition)[A-Z]`),
 	"cmd/herald-agent": regexp.MustCompile(`^event[A-Z]`),

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -132,19 +133,19 @@ func (a *Announcements) Run(ctx context.Context) error {
 }
 
 // Announced returns what nodes announce, and whether everything was read.
-func (a *Announcements) Announced() (reconcile.Announced, bool) {
+func (a *Announcements) Announced() (condition.Observed, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := reconcile.Announced{}
+	out := condition.Observed{}
 	for _, k := range a.kinds {
 		if k.reading == unread {
-			return reconcile.Announced{}, false
+			return condition.Observed{}, false
 		}
-		out.Told = out.Told || k.reading == listed
+		out.Reported = out.Reported || k.reading == listed
 	}
 	var read bool
 	if out.Reach, read = a.reach.get(); !read {
-		return reconcile.Announced{}, false
+		return condition.Observed{}, false
 	}
 	if len(a.changed) > 0 {
 		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
@@ -110,7 +111,7 @@ func TestPeerSessionsDropped(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	say := func(up bool) {
-		s.Set(reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{{Peer: "tor", Up: up}}})
+		s.Set(reconcile.State{Known: true, Version: "1", Sessions: []cluster.SessionState{{Peer: "tor", Up: up}}})
 	}
 	say(false)
 	run(t, s.Run)
@@ -148,11 +149,11 @@ func TestStateSessions(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	s := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log})
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	var sessions []reconcile.SessionState
+	var sessions []cluster.SessionState
 	for i := range 120 {
-		sessions = append(sessions, reconcile.SessionState{Peer: fmt.Sprintf("p%03d", i), Up: true, Since: since})
+		sessions = append(sessions, cluster.SessionState{Peer: fmt.Sprintf("p%03d", i), Up: true, Since: since})
 	}
-	sessions[119] = reconcile.SessionState{Peer: "p119", Since: since, Reason: status.SessionNoAnswer, Message: strings.Repeat("long ", 1000)}
+	sessions[119] = cluster.SessionState{Peer: "p119", Since: since, Reason: status.SessionNoAnswer, Message: strings.Repeat("long ", 1000)}
 	s.Set(reconcile.State{Known: true, Version: "1", Sessions: sessions})
 	run(t, s.Run)
 	var have struct {
@@ -172,6 +173,6 @@ func TestStateSessions(t *testing.T) {
 	if second := have.Sessions[1]; second.Peer != "p000" || second.State != "Up" || second.Reason+second.Message != "" {
 		t.Errorf("the second is %+v", second)
 	}
-	s.Set(reconcile.State{Known: true, Version: "1", Sessions: []reconcile.SessionState{}})
+	s.Set(reconcile.State{Known: true, Version: "1", Sessions: []cluster.SessionState{}})
 	eventually(t, "that there are none", func() bool { return strings.Contains(a.status("configurationstates", "speaker-n1"), `"sessions":[]`) })
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/condition"
 )
 
 // reachSettle is how long news of endpoints and Nodes wait for more. In a large
@@ -36,14 +36,14 @@ func (a *Announcements) newReach() *reach {
 }
 
 // get returns the reach, nil if Herald may not read it, and whether it was read.
-func (r *reach) get() (*reconcile.Reach, bool) {
+func (r *reach) get() (*condition.Reach, bool) {
 	switch {
 	case r.nodes.reading == unread || r.endpoints.reading == unread:
 		return nil, false
 	case r.nodes.reading == absent || r.endpoints.reading == absent:
 		return nil, true
 	}
-	return &reconcile.Reach{Nodes: r.nodes.list(), Endpoints: r.endpoints.byService()}, true
+	return &condition.Reach{Nodes: r.nodes.list(), Endpoints: r.endpoints.byService()}, true
 }
 
 // settling returns a function that calls another one once for all calls within

@@ -18,8 +18,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/kube"
-	"github.com/heraldlb/herald/reconcile"
 )
 
 // Where the endpoints of Services are is read where that is allowed, and news of
@@ -36,10 +36,10 @@ func TestAnnouncementsReach(t *testing.T) {
 		Client: newClient(t, client), Namespace: "ns", Wake: func() { wakes.Add(1) }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	run(t, all.Run)
-	var got reconcile.Announced
+	var got condition.Observed
 	eventually(t, "all is read", func() (read bool) { got, read = all.Announced(); return read })
 	a := cluster.Key{Namespace: "ns", Name: "a"}
-	want := &reconcile.Reach{Nodes: []*cluster.Node{{Name: "n1"}}, Endpoints: map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}}
+	want := &condition.Reach{Nodes: []*cluster.Node{{Name: "n1"}}, Endpoints: map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}}
 	if diff := cmp.Diff(want, got.Reach); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

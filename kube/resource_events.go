@@ -42,6 +42,6 @@ func (s resourceStatus) events(is reconcile.ResourceStatus) []cluster.Event {
 }
 
 // says reports whether there is a condition of that status and message.
-func (c *condition) says(status, message string) bool {
+func (c *metaCondition) says(status, message string) bool {
 	return c != nil && c.Status == status && c.Message == clipMessage(message)
 }

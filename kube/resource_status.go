@@ -29,18 +29,18 @@ const (
 
 // A resourceStatus is the status of a resource as far as Herald writes it.
 type resourceStatus struct {
-	Conditions    []condition `json:"conditions,omitempty"`
-	InForce       *string     `json:"inForce"` // null removes it
-	AssignedIPv4  *int64      `json:"assignedIPv4,omitempty"`
-	AssignedIPv6  *int64      `json:"assignedIPv6,omitempty"`
-	AvailableIPv4 *int64      `json:"availableIPv4,omitempty"`
-	AvailableIPv6 *int64      `json:"availableIPv6,omitempty"`
+	Conditions    []metaCondition `json:"conditions,omitempty"`
+	InForce       *string         `json:"inForce"` // null removes it
+	AssignedIPv4  *int64          `json:"assignedIPv4,omitempty"`
+	AssignedIPv6  *int64          `json:"assignedIPv6,omitempty"`
+	AvailableIPv4 *int64          `json:"availableIPv4,omitempty"`
+	AvailableIPv6 *int64          `json:"availableIPv6,omitempty"`
 
 	Sessions *peerSessions `json:"sessions,omitempty"`
 }
 
-// A condition is a condition of a resource.
-type condition struct {
+// A metaCondition is a condition of a resource, as metav1.Condition has it.
+type metaCondition struct {
 	Type               string `json:"type"`
 	Status             string `json:"status"`
 	ObservedGeneration int64  `json:"observedGeneration,omitempty"`
@@ -49,8 +49,8 @@ type condition struct {
 	Message            string `json:"message,omitempty"`
 }
 
-func (s resourceStatus) condition(kind string) *condition {
-	i := slices.IndexFunc(s.Conditions, func(c condition) bool { return c.Type == kind })
+func (s resourceStatus) condition(kind string) *metaCondition {
+	i := slices.IndexFunc(s.Conditions, func(c metaCondition) bool { return c.Type == kind })
 	if i < 0 {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (s resourceStatus) timeless() string {
 }
 
 // timeless returns conditions without the times at which they became so.
-func timeless(conditions []condition) []condition {
+func timeless(conditions []metaCondition) []metaCondition {
 	out := slices.Clone(conditions)
 	for i := range out {
 		out[i].LastTransitionTime = ""
@@ -216,7 +216,7 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 
 // set sets a condition, and reports whether it was another one.
 func (s *resourceStatus) set(kind string, generation int64, is bool, reason, message string, now time.Time) bool {
-	c := condition{
+	c := metaCondition{
 		Type:               kind,
 		Status:             string(metav1.ConditionFalse),
 		ObservedGeneration: generation,

@@ -56,7 +56,7 @@ func TestWantedStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	have.Conditions = append(have.Conditions, condition{Type: "Other", Status: "True"})
+	have.Conditions = append(have.Conditions, metaCondition{Type: "Other", Status: "True"})
 	if want, _ := have.next(reconcile.ResourceStatus{Verdict: bad, Pool: &pool}, now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
 		t.Errorf("the condition of somebody else is gone: %+v", want.Conditions)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/condition"
 )
 
 // A servicePatch is the strategic merge patch by which the status subresource of
@@ -73,8 +73,8 @@ func patchOf(u assign.Update, now time.Time) ([]byte, error) {
 	switch {
 	case u.Announced != nil:
 		p.Status.Conditions = append(p.Status.Conditions, conditionOf(*u.Announced, u.Service.Conditions, now))
-	case (u.Unannounced || u.Condition == nil) && hasCondition(u.Service, reconcile.ConditionAnnounced):
-		p.Status.Conditions = append(p.Status.Conditions, conditionPatch{Directive: "delete", Type: reconcile.ConditionAnnounced})
+	case (u.Unannounced || u.Condition == nil) && hasCondition(u.Service, condition.TypeAnnounced):
+		p.Status.Conditions = append(p.Status.Conditions, conditionPatch{Directive: "delete", Type: condition.TypeAnnounced})
 	}
 	b, err := json.Marshal(p)
 	if err != nil {

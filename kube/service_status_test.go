@@ -314,7 +314,7 @@ func TestAnnouncements(t *testing.T) {
 		t.Helper()
 		eventually(t, what, func() bool {
 			got, read := all.Announced()
-			return read && got.Told && got.Announcers[web] == want
+			return read && got.Reported && got.Announcers[web] == want
 		})
 	}
 	says("one kind is enough", "")

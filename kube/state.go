@@ -161,9 +161,9 @@ func (w *StateWriter) patch(ctx context.Context, want stateStatus) (result, erro
 
 // A stateStatus is the status of a ConfigurationState.
 type stateStatus struct {
-	Result       string      `json:"result"`
-	ErrorSummary string      `json:"errorSummary"`
-	Conditions   []condition `json:"conditions"`
+	Result       string          `json:"result"`
+	ErrorSummary string          `json:"errorSummary"`
+	Conditions   []metaCondition `json:"conditions"`
 
 	// Herald's own.
 	Source              string   `json:"source,omitempty"`    // which source is in force; where nothing is, the last that was
@@ -200,7 +200,7 @@ func (s stateStatus) timeless() string {
 
 // status returns the status that the object should have, and whether it differs.
 func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
-	c := condition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
+	c := metaCondition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
 	if w.opts.Node == "" {
 		c.Type = "poolReconcilerValid"
 	}
@@ -216,13 +216,13 @@ func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.T
 	if len(have.Conditions) > 0 && have.Conditions[0].Type == c.Type && have.Conditions[0].Status == c.Status {
 		c.LastTransitionTime = have.Conditions[0].LastTransitionTime
 	}
-	want.Conditions = []condition{c}
+	want.Conditions = []metaCondition{c}
 	if state.Notice != "" {
-		n := condition{
+		n := metaCondition{
 			Type: conditionOneSource, Status: string(metav1.ConditionFalse), Reason: source.EventConfigAmbiguous,
 			Message: clipMessage(state.Notice), LastTransitionTime: now.UTC().Format(time.RFC3339),
 		}
-		if i := slices.IndexFunc(have.Conditions, func(c condition) bool { return c.Type == n.Type }); i >= 0 {
+		if i := slices.IndexFunc(have.Conditions, func(c metaCondition) bool { return c.Type == n.Type }); i >= 0 {
 			n.LastTransitionTime = have.Conditions[i].LastTransitionTime
 		}
 		want.Conditions = append(want.Conditions, n)

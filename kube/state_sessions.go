@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -34,13 +34,13 @@ type sessionStatus struct {
 }
 
 // sessionStatuses returns sessions as they are written; nil if they are not known.
-func sessionStatuses(sessions []reconcile.SessionState) []sessionStatus {
+func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 	if sessions == nil {
 		return nil
 	}
 	if len(sessions) > maxSessions {
 		sessions = slices.Clone(sessions)
-		slices.SortStableFunc(sessions, func(a, b reconcile.SessionState) int {
+		slices.SortStableFunc(sessions, func(a, b cluster.SessionState) int {
 			switch {
 			case a.Up == b.Up:
 				return 0
@@ -69,14 +69,14 @@ func sessionStatuses(sessions []reconcile.SessionState) []sessionStatus {
 }
 
 // sessionStates returns sessions as they were before they were written.
-func sessionStates(all []sessionStatus) []reconcile.SessionState {
+func sessionStates(all []sessionStatus) []cluster.SessionState {
 	if all == nil {
 		return nil
 	}
-	out := make([]reconcile.SessionState, 0, len(all))
+	out := make([]cluster.SessionState, 0, len(all))
 	for _, w := range all {
 		since, _ := time.Parse(time.RFC3339, w.Since) // without, it is not known
-		out = append(out, reconcile.SessionState{
+		out = append(out, cluster.SessionState{
 			Peer: w.Peer, Up: w.State == sessionUp, Since: since, Reason: status.Reason(w.Reason), Message: w.Message,
 		})
 	}

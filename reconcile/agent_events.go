@@ -26,14 +26,14 @@ const (
 // AnnotationDrain has a value that means nothing.
 const EventDrainInvalid = "DrainNotUnderstood"
 
-// announcingSettle is how long a node must have been seen to announce a Service
-// before that is told. ConditionAnnounced says so then too: what is over sooner
-// would leave the event alone.
+// announcingSettle is how long a node must have been seen to announce a Service before
+// there is an event. The condition Announced follows in that time too, so that no event
+// contradicts it.
 const announcingSettle = time.Second
 
-// untold has what a node announces and has not told of: since when it was seen to be
-// in force, zero if it was not.
-type untold map[announcement]time.Time
+// unreported has the announcements without an event yet, and since when each was seen to
+// be in force; zero: it was not.
+type unreported map[announcement]time.Time
 
 // An announcement is a Service over a protocol.
 type announcement struct {
@@ -41,14 +41,14 @@ type announcement struct {
 	protocol status.Protocol
 }
 
-func (u untold) has(id announcement) bool {
+func (u unreported) has(id announcement) bool {
 	_, ok := u[id]
 	return ok
 }
 
-// next takes in what a node announces, and returns what is to be told, and when to
-// look again; the zero Time is once something changes.
-func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool, at time.Time) (news []announcement, due time.Time) {
+// next takes in what the node announces. It returns the announcements that need an event
+// now, and when to look again; zero: once something changes.
+func (u unreported) next(now []status.Decision, confirmed func(status.Decision) bool, at time.Time) (news []announcement, due time.Time) {
 	if len(u) == 0 {
 		return nil, time.Time{}
 	}
@@ -88,9 +88,9 @@ func (u untold) next(now []status.Decision, confirmed func(status.Decision) bool
 	return news, due
 }
 
-// tell sends an event for each Service that was not announced once and is seen to
-// be, and for each whose address is another host's. It returns when to look again.
-func (a *Agent) tell(s cluster.Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
+// sendEvents sends an event about each Service that is newly seen to be announced, and
+// about each whose address another host has. It returns when to look again.
+func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
 	news := func(service string, e cluster.Event) {
 		if svc := cluster.FindService(s.Services, service); svc != nil {
 			a.opts.Events(svc, e)
@@ -106,18 +106,18 @@ func (a *Agent) tell(s cluster.Snapshot, now []status.Decision, around Neighborh
 			was = before[0]
 		}
 		if d.Announce && !was.Announce {
-			if a.untold == nil {
-				a.untold = untold{}
+			if a.unreported == nil {
+				a.unreported = unreported{}
 			}
-			if id := (announcement{d.Service, d.Protocol}); !a.untold.has(id) {
-				a.untold[id] = time.Time{}
+			if id := (announcement{d.Service, d.Protocol}); !a.unreported.has(id) {
+				a.unreported[id] = time.Time{}
 			}
 		}
 		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
 			news(d.Service, cluster.Event{Warning: true, Reason: assign.EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
 		}
 	}
-	told, due := a.untold.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
+	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
 	for _, id := range told {
 		news(id.service, cluster.Event{Reason: EventAnnouncing,
 			Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, id.protocol)})
@@ -125,8 +125,8 @@ func (a *Agent) tell(s cluster.Snapshot, now []status.Decision, around Neighborh
 	return due
 }
 
-// inForce reports whether what a decision wants was seen: a router was sent the
-// routes, or the address is answered for.
+// inForce reports whether the effect of a decision was seen: a router was sent the
+// routes, or the node answers for the address.
 func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 	if d.Protocol == status.Layer2 {
 		_, answered := slices.BinarySearchFunc(around.Answered, d.Addr, netip.Addr.Compare)
@@ -135,17 +135,46 @@ func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 	return len(d.Routes) > 0 && a.sent(d.Routes)
 }
 
-// tellUnheard sends an event for each Service with an address that nobody can
-// answer for on the interfaces that are asked for, and that was not so in the last
-// pass.
-func (a *Agent) tellUnheard(s cluster.Snapshot, now announce.DesiredLayer2) {
+// warnNoInterface sends an event about each Service with an address that newly no node
+// can answer for on the interfaces of the advertisements.
+func (a *Agent) warnNoInterface(s cluster.Snapshot, now announce.DesiredLayer2) {
 	for _, d := range now.Decisions {
-		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.unheard, d.Addr) {
+		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.noInterface, d.Addr) {
 			continue
 		}
 		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
 			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
 				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
+	}
+}
+
+// warnDrain warns once that the Node's drain annotation is not understood.
+func (a *Agent) warnDrain(n cluster.Node) {
+	if n.DrainError == a.loggedDrainError {
+		return
+	}
+	a.loggedDrainError = n.DrainError
+	if n.DrainError == "" {
+		return
+	}
+	a.opts.Logger.Warn("node does not drain", "node", n.Name, "err", n.DrainError)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(cluster.Event{Warning: true, Reason: EventDrainInvalid,
+			Message: fmt.Sprintf("annotation %s: the node does not drain: %s", cluster.AnnotationDrain, n.DrainError)})
+	}
+}
+
+// warnUnknown warns once about annotations of the Node that have no meaning.
+func (a *Agent) warnUnknown(n cluster.Node) {
+	if n.Unknown == a.loggedUnknown {
+		return
+	}
+	if a.loggedUnknown = n.Unknown; n.Unknown == "" {
+		return
+	}
+	a.opts.Logger.Warn("annotation without a meaning", "node", n.Name, "reason", n.Unknown)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(cluster.Event{Warning: true, Reason: assign.EventUnknown, Message: n.Unknown})
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
@@ -43,7 +44,7 @@ func (s *stage) condition() cluster.Condition {
 	defer s.mu.Unlock()
 	for _, svc := range s.snapshot.Services {
 		for _, c := range svc.Conditions {
-			if svc.Name == "a" && c.Type == reconcile.ConditionAnnounced {
+			if svc.Name == "a" && c.Type == condition.TypeAnnounced {
 				return c
 			}
 		}
@@ -186,7 +187,7 @@ func TestAnnouncedUnable(t *testing.T) {
 				for i, o := range test.objects {
 					r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: o[0], Name: fmt.Sprint("x", i+1)}, Spec: []byte(o[1])})
 				}
-				s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}}}
+				s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}}}
 				s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
 				wants(t, "at first", s.wrote(100*time.Millisecond), "a Assigned")
 				told := s.heard(time.Minute)

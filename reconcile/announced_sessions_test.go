@@ -10,8 +10,8 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
@@ -19,13 +19,13 @@ import (
 // A Service that nobody announces says which sessions are down where it might be
 // announced, and why.
 func TestAnnouncedSessions(t *testing.T) {
-	up := func(peer string) reconcile.SessionState { return reconcile.SessionState{Peer: peer, Up: true} }
-	down := func(peer, why string) reconcile.SessionState {
-		return reconcile.SessionState{Peer: peer, Reason: status.SessionNoAnswer, Message: why}
+	up := func(peer string) cluster.SessionState { return cluster.SessionState{Peer: peer, Up: true} }
+	down := func(peer, why string) cluster.SessionState {
+		return cluster.SessionState{Peer: peer, Reason: status.SessionNoAnswer, Message: why}
 	}
 	const everywhere, racked = `{}`, `{"peers":["tor"],"nodeSelectors":[{"matchLabels":{"rack":"a"}}]}`
-	reach := func(endpoints ...string) *reconcile.Reach {
-		r := &reconcile.Reach{Nodes: []*cluster.Node{
+	reach := func(endpoints ...string) *condition.Reach {
+		r := &condition.Reach{Nodes: []*cluster.Node{
 			{Name: "n1", Labels: map[string]string{"rack": "a"}},
 			{Name: "n2", Labels: map[string]string{"rack": "a"}},
 			{Name: "n3"},
@@ -42,30 +42,30 @@ func TestAnnouncedSessions(t *testing.T) {
 		bgp      string // an advertisement
 		layer2   bool   // and one for layer 2
 		local    bool   // externalTrafficPolicy
-		reach    *reconcile.Reach
-		sessions reconcile.NodeSessions
+		reach    *condition.Reach
+		sessions cluster.NodeSessions
 		want     string // empty: what is said without knowing of sessions
 	}{
 		{"not known", everywhere, false, false, nil, nil, ""},
-		{"agents do not say", everywhere, false, false, nil, reconcile.NodeSessions{}, ""},
+		{"agents do not say", everywhere, false, false, nil, cluster.NodeSessions{}, ""},
 		{"the same everywhere", everywhere, false, false, nil,
-			reconcile.NodeSessions{"n1": {down("tor", "no answer")}, "n3": {down("tor", "no answer")}, "n2": {down("tor", "no answer")}},
+			cluster.NodeSessions{"n1": {down("tor", "no answer")}, "n3": {down("tor", "no answer")}, "n2": {down("tor", "no answer")}},
 			"no BGP session is up on n1, n2, n3: tor: no answer"},
 		{"different", everywhere, false, false, nil,
-			reconcile.NodeSessions{"n1": {down("tor", "no answer"), down("tor2", "refused")}, "n2": {down("tor", "no answer")}},
+			cluster.NodeSessions{"n1": {down("tor", "no answer"), down("tor2", "refused")}, "n2": {down("tor", "no answer")}},
 			"no BGP session is up on n1, n2: n1, n2: tor: no answer; n1: tor2: refused"},
 		{"one is up", everywhere, false, false, nil,
-			reconcile.NodeSessions{"n1": {down("tor", "no answer")}, "n2": {up("tor")}}, ""},
+			cluster.NodeSessions{"n1": {down("tor", "no answer")}, "n2": {up("tor")}}, ""},
 		{"one is up, of another peer and on other nodes", racked, false, false, reach("n1"),
-			reconcile.NodeSessions{"n1": {down("tor", "no answer"), up("tor2")}, "n2": {down("tor", "no answer")}, "n3": {up("tor")}, "n4": {up("tor")}, "gone": {up("tor")}},
+			cluster.NodeSessions{"n1": {down("tor", "no answer"), up("tor2")}, "n2": {down("tor", "no answer")}, "n3": {up("tor")}, "n4": {up("tor")}, "gone": {up("tor")}},
 			"no BGP session is up on n1, n2: tor: no answer"},
 		{"where endpoints are", racked, false, true, reach("n2", "n3"),
-			reconcile.NodeSessions{"n1": {up("tor")}, "n2": {down("tor", "no answer")}, "n3": {up("tor")}},
+			cluster.NodeSessions{"n1": {up("tor")}, "n2": {down("tor", "no answer")}, "n3": {up("tor")}},
 			"no BGP session is up on n2: tor: no answer"},
 		{"no node has a session", everywhere, false, false, reach("n1"),
-			reconcile.NodeSessions{"n1": {}, "n2": {}},
+			cluster.NodeSessions{"n1": {}, "n2": {}},
 			"no BGP peer of the advertisements has a session on n1, n2: check the peers' nodeSelectors, and the names in the advertisements' peers"},
-		{"layer 2 too", everywhere, true, false, nil, reconcile.NodeSessions{"n1": {down("tor", "no answer")}}, ""},
+		{"layer 2 too", everywhere, true, false, nil, cluster.NodeSessions{"n1": {down("tor", "no answer")}}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

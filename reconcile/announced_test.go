@@ -18,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cluster/clustertest"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
@@ -26,11 +27,11 @@ import (
 // tellers are nodes that say what they announce.
 type tellers struct {
 	mu        sync.Mutex // guards the fields below
-	announced reconcile.Announced
+	announced condition.Observed
 	read      bool
 }
 
-func (a *tellers) Announced() (reconcile.Announced, bool) {
+func (a *tellers) Announced() (condition.Observed, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.announced, a.read
@@ -61,7 +62,7 @@ func newStage(t *testing.T, config string, services ...*cluster.Service) *stage 
 // newStageWith starts a controller with options.
 func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string, services ...*cluster.Service) *stage {
 	worker := reconcile.NewWorker()
-	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: reconcile.Announced{Told: true}}}
+	s := &stage{scene: &scene{wake: worker.Wake, synced: true}, nodes: &tellers{read: true, announced: condition.Observed{Reported: true}}}
 	s.snapshot.Services = services
 	if config != unread {
 		s.doc = &source.Document{Source: "configmap x", Text: []byte(config)}
@@ -138,7 +139,7 @@ func (w stageWriter) Set(updates []assign.Update) {
 				text = string(u.Condition.Reason)
 			}
 			for _, c := range svc.Conditions {
-				if c.Type == reconcile.ConditionAnnounced && u.Announced == nil && !u.Unannounced && u.Condition != nil {
+				if c.Type == condition.TypeAnnounced && u.Announced == nil && !u.Unannounced && u.Condition != nil {
 					changed.Conditions = append(changed.Conditions, c)
 				}
 			}
@@ -209,7 +210,7 @@ func TestAnnounced(t *testing.T) {
 
 		// Where nobody can tell, nothing is said.
 		s.nodes.mu.Lock()
-		s.nodes.announced = reconcile.Announced{}
+		s.nodes.announced = condition.Observed{}
 		s.nodes.mu.Unlock()
 		s.wake()
 		wants(t, "nobody can tell", s.wrote(3*time.Second), "a Assigned unknown")
@@ -298,7 +299,7 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		}
 		on := func(endpoints ...cluster.Endpoint) {
 			s.nodes.mu.Lock()
-			s.nodes.announced.Reach = &reconcile.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: endpoints, l.Key: endpoints}}
+			s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: endpoints, l.Key: endpoints}}
 			s.nodes.mu.Unlock()
 			s.wake()
 		}
@@ -342,7 +343,7 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 			s := newStageWith(t, reconcile.ControllerOptions{IgnoreExcludeLB: test.ignore}, goodConfig, a)
 			defer s.stop()
 			s.nodes.mu.Lock()
-			s.nodes.announced.Reach = &reconcile.Reach{
+			s.nodes.announced.Reach = &condition.Reach{
 				Nodes:     []*cluster.Node{{Name: "n1", Labels: map[string]string{announce.LabelExcludeNode: ""}}},
 				Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}},
 			}

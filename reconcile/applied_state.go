@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/heraldlb/herald/cluster"
 )
 
 // troubleDelay is how long FRR must refuse a configuration, or not answer, before
@@ -36,7 +38,7 @@ type AppliedState struct {
 	trying  string     // the version that there is trouble with
 	trouble time.Time  // since when; zero: there is none
 
-	sessions []SessionState // nil: none were set yet
+	sessions []cluster.SessionState // nil: none were set yet
 }
 
 var _ StateWriter = (*AppliedState)(nil)
@@ -54,7 +56,7 @@ func (p *AppliedState) Set(s State) {
 }
 
 // SetSessions replaces the node's BGP sessions. It does not block.
-func (p *AppliedState) SetSessions(sessions []SessionState) {
+func (p *AppliedState) SetSessions(sessions []cluster.SessionState) {
 	p.mu.Lock()
 	p.sessions = sessions
 	p.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -107,13 +108,13 @@ func TestAppliedState(t *testing.T) {
 		p = reconcile.NewAppliedState(reconcile.AppliedStateOptions{Writer: &w, FRR: w.running})
 		step("a new agent", wants("5"), 0)
 		step("whose FRR does not come up", comes(down), 6*time.Second, reconcile.State{Known: true, Failed: "5", Failure: down.Trouble})
-		down1 := []reconcile.SessionState{{Peer: "tor", Reason: "NoAnswer"}}
+		down1 := []cluster.SessionState{{Peer: "tor", Reason: "NoAnswer"}}
 		failed := reconcile.State{Known: true, Failed: "5", Failure: down.Trouble, Sessions: down1}
 		step("sessions", func() { p.SetSessions(down1) }, 0, failed)
-		step("the same again", func() { p.SetSessions([]reconcile.SessionState{{Peer: "tor", Reason: "NoAnswer"}}) }, 0)
+		step("the same again", func() { p.SetSessions([]cluster.SessionState{{Peer: "tor", Reason: "NoAnswer"}}) }, 0)
 		applied := reconcile.State{Known: true, Version: "5", Sessions: down1}
 		step("FRR comes up", comes(reconcile.Running{Applied: true}), 0, applied)
-		applied.Sessions = []reconcile.SessionState{}
+		applied.Sessions = []cluster.SessionState{}
 		step("no sessions are wanted", func() { p.SetSessions(applied.Sessions) }, 0, applied)
 		step("the end", func() {
 			ctx, stop := context.WithCancel(t.Context())

@@ -11,46 +11,11 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/status"
-	"github.com/heraldlb/herald/wake"
 )
 
-// overdueAfter is how long a node that drains leaves an address, which it does not
-// announce, to nodes that are able to announce it, but were not seen to.
-const overdueAfter = 3 * time.Second
-
-// An overdue remembers since when addresses are unseen. The loop that announces owns
-// it.
-type overdue map[netip.Addr]time.Time
-
-// next returns what is unseen now, and when the first of it will have been for long;
-// zero: none will.
-func (o overdue) next(unseen []netip.Addr, now time.Time) (overdue, time.Time) {
-	if len(unseen) == 0 {
-		return nil, time.Time{}
-	}
-	next, first := make(overdue, len(unseen)), time.Time{}
-	for _, addr := range unseen {
-		since, known := o[addr]
-		if !known {
-			since = now
-		}
-		next[addr] = since
-		first = wake.Earlier(first, since.Add(overdueAfter))
-	}
-	return next, first
-}
-
-// long returns what reports whether an address has been unseen for long. An address
-// that was announced again for that reason is not unseen.
-func (o overdue) long(now time.Time) func(netip.Addr) bool {
-	return func(addr netip.Addr) bool {
-		since, ok := o[addr]
-		return ok && now.Sub(since) >= overdueAfter
-	}
-}
-
-// confer asks other nodes what they have sent, if that is of interest, and answers
-// those that ask with what was seen after they did. It says what was withdrawn though nobody was seen to take it.
+// confer asks other nodes what they have sent, if that matters now. It answers those that
+// ask with what was seen after they asked. It logs what was withdrawn though no other node
+// was seen to announce it.
 func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handover.Outcome, now time.Time) {
 	for _, addr := range out.GivenUp {
 		a.opts.Logger.Warn("withdrawn, though no other was seen to announce the address", "addr", addr)
@@ -74,8 +39,8 @@ func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handov
 	}
 }
 
-// sentOf returns what was sent of these decisions, to the peers of which sentTo has
-// the IDs.
+// sentOf returns which routes of these decisions were sent to which peers; sentTo returns
+// the peers' IDs.
 func sentOf(decisions []status.Decision, peers []status.Peer, sentTo func(netip.Prefix) []status.PeerID) []announce.Sent {
 	r := status.Report{Decisions: decisions, Peers: peers}
 	r.Confirm(sentTo)

@@ -13,6 +13,7 @@ import (
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
@@ -43,6 +44,15 @@ type Writer interface {
 // A Reporter is told what came of every pass. It must not block.
 type Reporter interface {
 	Set(r status.Report)
+}
+
+// Announcements know what nodes were seen to announce.
+type Announcements interface {
+	// Announced returns what is known, and whether everything has been read. It must not
+	// block.
+	Announced() (o condition.Observed, read bool)
+	// Run reads until the context is canceled.
+	Run(ctx context.Context) error
 }
 
 // ControllerOptions are what a Controller works with.
@@ -85,7 +95,7 @@ func (c *Controller) Lead(ctx context.Context) error {
 	if err := c.opts.Cluster.Refresh(ctx); err != nil {
 		return nil // no longer leading
 	}
-	t := &term{allocator: alloc.New(nil), announced: announced{ignoreExclude: c.opts.IgnoreExcludeLB}}
+	t := &term{allocator: alloc.New(nil), announced: condition.Judge{IgnoreExclude: c.opts.IgnoreExcludeLB}}
 	c.opts.Worker.Wake()
 	defer t.again(c.opts.Worker, time.Time{})
 	g, ctx := errgroup.WithContext(ctx)
@@ -122,7 +132,7 @@ func (c *Controller) Follow(ctx context.Context) error {
 // A term is a time of leading.
 type term struct {
 	allocator *alloc.Allocator
-	announced announced
+	announced condition.Judge
 	told      cluster.Event // about the configuration, last; zero: nothing is wrong with it
 	overlaps  overlaps
 	fleet     Fleet
@@ -167,7 +177,7 @@ func (c *Controller) pass(t *term) {
 			if in.Heard {
 				a.Sessions, a.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere
 			}
-			plan = t.announced.complete(plan, s, a, opts.Class, start)
+			plan = t.announced.Complete(plan, s, a, opts.Class, start)
 			for _, text := range t.overlaps.next(s, a) {
 				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
 			}
@@ -225,9 +235,9 @@ func (c *Controller) hear(t *term, version string, plan *assign.Plan, now time.T
 }
 
 // announced returns what nodes announce, and whether that is known.
-func (c *Controller) announced() (Announced, bool) {
+func (c *Controller) announced() (condition.Observed, bool) {
 	if c.opts.Announced == nil {
-		return Announced{}, true
+		return condition.Observed{}, true
 	}
 	return c.opts.Announced.Announced()
 }

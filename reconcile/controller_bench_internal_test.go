@@ -94,7 +94,7 @@ func BenchmarkControllerPass(b *testing.B) {
 					ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}, Ports: []cluster.Port{{Protocol: "TCP", Number: 80}},
 				})
 			}
-			up := []SessionState{{Peer: "tor00", Up: true}, {Peer: "tor01", Up: true}}
+			up := []cluster.SessionState{{Peer: "tor00", Up: true}, {Peer: "tor01", Up: true}}
 			for i := range 1000 {
 				w.states = append(w.states, AgentState{Node: fmt.Sprintf("n%03d", i), State: State{Known: true, Version: "1", Sessions: up}, Since: time.Now()})
 			}

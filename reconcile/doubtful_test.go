@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -36,7 +37,7 @@ func TestDoubtfulConfiguration(t *testing.T) {
 		defer s.stop()
 		s.change(func() {})
 		s.nodes.mu.Lock()
-		s.nodes.announced.Reach = &reconcile.Reach{Nodes: []*cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("192.168.100.194")}}}}
+		s.nodes.announced.Reach = &condition.Reach{Nodes: []*cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("192.168.100.194")}}}}
 		s.nodes.mu.Unlock()
 		s.change(func() {})
 		s.change(func() {})

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/source"
 )
@@ -55,8 +56,8 @@ type Fleet struct {
 	rollout  *Rollout
 	version  string    // of rollout
 	due      time.Time // when time alone changes rollout; zero: never
-	sessions NodeSessions
-	byPeer   map[string]PeerSessions
+	sessions cluster.NodeSessions
+	byPeer   map[string]cluster.PeerSessions
 }
 
 type fleetAgent struct {
@@ -183,7 +184,7 @@ func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.
 	}
 	r.errors = map[string]string{}
 	for id, all := range errors {
-		r.errors[id] = clipList(all, "; ")
+		r.errors[id] = cluster.List(all, "; ")
 	}
 	return r, wait
 }
@@ -218,20 +219,12 @@ func (r Rollout) Programmed(v config.Verdict, before *Programmed) Programmed {
 	case wasInForce && len(r.failed)+len(r.silent) > 0:
 		return *before
 	case len(r.failed) > 0:
-		return Programmed{Reason: ReasonDataPlane, Message: clipList(r.failed, "; ")}
+		return Programmed{Reason: ReasonDataPlane, Message: cluster.List(r.failed, "; ")}
 	case len(r.silent) > 0:
 		return Programmed{True: true, Reason: ReasonProgrammed, Message: fmt.Sprintf(
-			"in force on all nodes but those whose agents do not say so: %s", clipList(r.silent, ", "))}
+			"in force on all nodes but those whose agents do not say so: %s", cluster.List(r.silent, ", "))}
 	}
 	return Programmed{True: true, Reason: ReasonProgrammed, Message: "in force on all nodes"}
-}
-
-// clipList joins texts, and counts those that it leaves out.
-func clipList(all []string, separator string) string {
-	if len(all) <= shownNames {
-		return strings.Join(all, separator)
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(all[:shownNames], separator), len(all)-shownNames)
 }
 
 // versionOf returns which resources a configuration is made of; empty if it is
@@ -241,4 +234,24 @@ func versionOf(l source.Loaded) string {
 		return ""
 	}
 	return l.Accepted.Version
+}
+
+// Sessions returns the sessions of all nodes.
+func (f *Fleet) Sessions() cluster.NodeSessions {
+	if f.sessions == nil {
+		f.sessions = make(cluster.NodeSessions, len(f.agents))
+		for node, a := range f.agents {
+			if a.Sessions != nil {
+				f.sessions[node] = a.Sessions
+			}
+		}
+		f.byPeer = f.sessions.ByPeer()
+	}
+	return f.sessions
+}
+
+// SessionsByPeer returns the same by peer; nil if no agent reports sessions.
+func (f *Fleet) SessionsByPeer() map[string]cluster.PeerSessions {
+	f.Sessions()
+	return f.byPeer
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -151,5 +152,27 @@ func TestFleetMany(t *testing.T) {
 	}
 	if got := rollout.Programmed(peerVerdict("spine"), nil); !got.True {
 		t.Errorf("of a peer that is in force: %+v", got)
+	}
+}
+
+// A Fleet has the sessions of the agents that list any.
+func TestFleetSessions(t *testing.T) {
+	var f reconcile.Fleet
+	now := time.Now()
+	state := reconcile.State{Known: true, Version: "1"}
+	f.Hear("old", state, now)
+	state.Sessions = []cluster.SessionState{}
+	f.Hear("n1", state, now)
+	told := state
+	told.Sessions = []cluster.SessionState{{Peer: "tor", Up: true}}
+	if !f.Hear("n1", told, now) || f.Hear("n1", told, now) {
+		t.Error("a session that is up is no news, or is news twice")
+	}
+	got := f.Sessions()
+	if len(got) != 1 || len(got["n1"]) != 1 || !got["n1"][0].Up {
+		t.Errorf("got %+v", got)
+	}
+	if f.Hear("n1", state, now); len(got["n1"]) != 1 || len(f.Sessions()["n1"]) != 0 {
+		t.Error("what was returned has changed, or what follows has not")
 	}
 }

@@ -14,19 +14,19 @@ import (
 	"github.com/heraldlb/herald/wake"
 )
 
-// keptPeers are the peers that a node has, or had until a moment ago. A session with
-// one that does not select the node any more stays until others were seen to tell that
-// peer the same routes, at most as long as a route that is left to others. A peer that
-// is deleted goes at once. The loop that announces owns it.
+// keptPeers are the peers that a node has, or had until a moment ago. A session stays after
+// its peer no longer selects the node, until others were seen to send that peer the same
+// routes. It stays at most as long as a route that is left to others. The session of a
+// deleted peer ends at once. The loop that announces owns it.
 type keptPeers map[string]keptPeer
 
 type keptPeer struct {
 	left  time.Time // since when it does not select the node; zero: it does
-	taken time.Time // since when others tell it all routes; zero: they do not
+	taken time.Time // since when others send it all routes; zero: they do not
 }
 
-// next returns the peers that are kept, those included that select the node, before
-// it is known who tells them what.
+// next returns the peers that are kept, those that select the node included. What others
+// send them is not known yet.
 func (k keptPeers) next(peers []config.Peer, n cluster.Node, now time.Time) keptPeers {
 	out := make(keptPeers, len(k))
 	for _, p := range peers {
@@ -55,9 +55,9 @@ func (k keptPeers) names() (out []string) {
 	return out
 }
 
-// decide decides what the node announces, and with which peers it keeps sessions. It
-// returns when to decide about these again; zero: no need.
-func (a *Agent) decide(s cluster.Snapshot, n cluster.Node, opts announce.Options, now time.Time) (announce.Desired, time.Time) {
+// decideBGP decides what the node announces over BGP, and with which peers it keeps
+// sessions. It returns when to decide about these peers again; zero: no need.
+func (a *Agent) decideBGP(s cluster.Snapshot, n cluster.Node, opts announce.Options, now time.Time) (announce.Desired, time.Time) {
 	a.kept = a.kept.next(s.Config.Peers, n, now)
 	if opts.Members.Disabled {
 		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })

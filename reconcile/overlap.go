@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 )
 
@@ -69,7 +70,7 @@ type overlaps struct {
 }
 
 // next returns what it has not told before.
-func (o *overlaps) next(s cluster.Snapshot, a Announced) []string {
+func (o *overlaps) next(s cluster.Snapshot, a condition.Observed) []string {
 	cfg, known := s.Config, a.Reach != nil
 	if cfg == nil || cfg == o.config && known == o.nodes {
 		return nil

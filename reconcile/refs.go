@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 )
 
@@ -36,7 +37,7 @@ type Refs struct {
 
 // resolveRefs judges each resource that refers to something. Without a Reach it is
 // not known which Nodes there are, and nothing is said of them.
-func resolveRefs(verdicts []config.Verdict, r *Reach) map[config.ID]Refs {
+func resolveRefs(verdicts []config.Verdict, r *condition.Reach) map[config.ID]Refs {
 	out := map[config.ID]Refs{}
 	for _, v := range verdicts {
 		if !v.Refers {

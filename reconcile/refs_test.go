@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
@@ -88,7 +89,7 @@ func TestControllerRefs(t *testing.T) {
 			t.Errorf("before all is read they say %v", got)
 		}
 		const all = "ResolvedRefs: all that it refers to exists"
-		read := func(r *reconcile.Reach) map[string]string {
+		read := func(r *condition.Reach) map[string]string {
 			s.nodes.mu.Lock()
 			s.nodes.read, s.nodes.announced.Reach = true, r
 			s.nodes.mu.Unlock()
@@ -118,7 +119,7 @@ func TestControllerRefs(t *testing.T) {
 		want["BGPPeer/tor"], want["L2Advertisement/nowhere"] = "SelectsNothing: "+none, "SelectsNothing: "+none
 		want["BGPAdvertisement/nowhere"] += "; " + none
 		nodes := []*cluster.Node{{Name: "n1", Labels: map[string]string{"rack": "a"}}, {Name: "n2"}}
-		same("two nodes", read(&reconcile.Reach{Nodes: nodes}), want)
+		same("two nodes", read(&condition.Reach{Nodes: nodes}), want)
 	})
 }
 

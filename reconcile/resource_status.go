@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
@@ -18,11 +19,11 @@ const sessionSettle = 5 * time.Second
 // A ResourceStatus is the status that one of MetalLB's resources should have.
 type ResourceStatus struct {
 	config.Verdict
-	Programmed *Programmed   // nil: not known, so what was published stays
-	Resolved   *ResolvedRefs // nil: likewise, or it refers to nothing
-	Sessions   *PeerSessions // nil: likewise, or it is no peer
-	Pool       *status.Pool  // nil: there are no counters
-	Protect    bool          // a pool that is deleted stays until no Service has an address of it
+	Programmed *Programmed           // nil: it is not known, and what was published stays
+	Resolved   *ResolvedRefs         // nil: likewise, or it refers to nothing
+	Sessions   *cluster.PeerSessions // nil: likewise, or it is no peer
+	Pool       *status.Pool          // nil: there are no counters
+	Protect    bool                  // a pool that is deleted stays until no Service has an address of it
 }
 
 // A PublishedStatus is as much of a resource's status as a controller that begins to
@@ -53,7 +54,7 @@ type ResourceInput struct {
 
 	Heard    bool // it is known what agents report, which is:
 	Rollout  Rollout
-	Sessions map[string]PeerSessions // see NodeSessions.ByPeer
+	Sessions map[string]cluster.PeerSessions // see NodeSessions.ByPeer
 }
 
 // A ResourceJudge decides the status of resources, and remembers its decisions from
@@ -114,10 +115,10 @@ func (j *ResourceJudge) Next(in ResourceInput, now time.Time) (all []ResourceSta
 
 // judgeSessions counts the sessions with a peer; nil if its status stays as it is. It
 // returns when that may change; zero: never.
-func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*PeerSessions, time.Time) {
+func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*cluster.PeerSessions, time.Time) {
 	of, held := in.Sessions[peer]
 	if !held {
-		of = noSessions
+		of = cluster.NoSessions
 	}
 	switch {
 	case !in.Heard || in.Sessions == nil:

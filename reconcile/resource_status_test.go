@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
@@ -18,10 +19,10 @@ import (
 
 // TestResourceJudgeSessions follows what is said of the sessions with a peer.
 func TestResourceJudgeSessions(t *testing.T) {
-	type sessions = []reconcile.SessionState
-	up := reconcile.SessionState{Peer: "tor", Up: true}
-	opening := reconcile.SessionState{Peer: "tor", Reason: status.SessionConnecting}
-	down := reconcile.SessionState{Peer: "tor", Reason: status.SessionNoAnswer}
+	type sessions = []cluster.SessionState
+	up := cluster.SessionState{Peer: "tor", Up: true}
+	opening := cluster.SessionState{Peer: "tor", Reason: status.SessionConnecting}
+	down := cluster.SessionState{Peer: "tor", Reason: status.SessionNoAnswer}
 	var j reconcile.ResourceJudge
 	published := false
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
@@ -30,23 +31,23 @@ func TestResourceJudgeSessions(t *testing.T) {
 		after      time.Duration
 		unheard    bool
 		generation int64
-		sessions   reconcile.NodeSessions
+		sessions   cluster.NodeSessions
 		want       string
 		next       time.Duration
 	}{
 		{name: "agents are not heard", unheard: true, want: "nothing"},
 		{name: "agents do not say", want: "nothing"},
-		{name: "a session is being opened", sessions: reconcile.NodeSessions{"n1": sessions{opening}}, want: "nothing"},
-		{name: "it does not come up", sessions: reconcile.NodeSessions{"n1": sessions{down}}, want: "0/1"},
-		{name: "now that it opens is news", sessions: reconcile.NodeSessions{"n1": sessions{opening}}, want: "0/1"},
-		{name: "also after an edit", generation: 2, sessions: reconcile.NodeSessions{"n1": sessions{opening}}, want: "0/1"},
-		{name: "it is up", generation: 2, sessions: reconcile.NodeSessions{"n1": sessions{up}}, want: "1/1"},
-		{name: "no node holds one", generation: 2, sessions: reconcile.NodeSessions{"n1": {}}, want: "nothing", next: 5 * time.Second},
-		{name: "for 3 s", generation: 2, after: 3 * time.Second, sessions: reconcile.NodeSessions{"n1": {}}, want: "nothing", next: 2 * time.Second},
-		{name: "also if the peer is edited", generation: 3, sessions: reconcile.NodeSessions{"n1": {}}, want: "nothing", next: 2 * time.Second},
-		{name: "for 5 s", generation: 3, after: 2 * time.Second, sessions: reconcile.NodeSessions{"n1": {}}, want: "0/0"},
-		{name: "one does", generation: 3, sessions: reconcile.NodeSessions{"n1": sessions{up}}, want: "1/1"},
-		{name: "no more", generation: 3, sessions: reconcile.NodeSessions{"n1": {}}, want: "nothing", next: 5 * time.Second},
+		{name: "a session is being opened", sessions: cluster.NodeSessions{"n1": sessions{opening}}, want: "nothing"},
+		{name: "it does not come up", sessions: cluster.NodeSessions{"n1": sessions{down}}, want: "0/1"},
+		{name: "now that it opens is news", sessions: cluster.NodeSessions{"n1": sessions{opening}}, want: "0/1"},
+		{name: "also after an edit", generation: 2, sessions: cluster.NodeSessions{"n1": sessions{opening}}, want: "0/1"},
+		{name: "it is up", generation: 2, sessions: cluster.NodeSessions{"n1": sessions{up}}, want: "1/1"},
+		{name: "no node holds one", generation: 2, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 5 * time.Second},
+		{name: "for 3 s", generation: 2, after: 3 * time.Second, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 2 * time.Second},
+		{name: "also if the peer is edited", generation: 3, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 2 * time.Second},
+		{name: "for 5 s", generation: 3, after: 2 * time.Second, sessions: cluster.NodeSessions{"n1": {}}, want: "0/0"},
+		{name: "one does", generation: 3, sessions: cluster.NodeSessions{"n1": sessions{up}}, want: "1/1"},
+		{name: "no more", generation: 3, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 5 * time.Second},
 	} {
 		now = now.Add(s.after)
 		v := peerVerdict("tor")
@@ -70,7 +71,7 @@ func TestResourceJudgeSessions(t *testing.T) {
 	// A leader before this one has written of it.
 	published, j = true, reconcile.ResourceJudge{}
 	all, _ := j.Next(reconcile.ResourceInput{
-		Verdicts: []config.Verdict{peerVerdict("tor")}, Heard: true, Sessions: reconcile.NodeSessions{"n1": sessions{opening}}.ByPeer(),
+		Verdicts: []config.Verdict{peerVerdict("tor")}, Heard: true, Sessions: cluster.NodeSessions{"n1": sessions{opening}}.ByPeer(),
 		Published: func(config.Verdict) reconcile.PublishedStatus { return reconcile.PublishedStatus{Sessions: published} },
 	}, now)
 	if all[0].Sessions == nil {
@@ -168,7 +169,7 @@ func TestControllerProgrammed(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			synctest.Wait()
 		}
-		on := func(node, version string, sessions ...reconcile.SessionState) reconcile.AgentState {
+		on := func(node, version string, sessions ...cluster.SessionState) reconcile.AgentState {
 			return reconcile.AgentState{Node: node, Since: time.Now(), State: reconcile.State{Known: true, Version: version, Sessions: sessions}}
 		}
 		s.change(func() {
@@ -177,10 +178,10 @@ func TestControllerProgrammed(t *testing.T) {
 			}}}
 		})
 		is("agents are not read", "unknown")
-		up := reconcile.SessionState{Peer: "tor", Up: true}
+		up := cluster.SessionState{Peer: "tor", Up: true}
 		reports(true, on("n1", "2", up), on("n2", "1"))
 		is("one is behind", "Pending 1/1")
-		reports(true, on("n1", "2", up), on("n2", "2", reconcile.SessionState{Peer: "tor", Reason: status.SessionNoAnswer}))
+		reports(true, on("n1", "2", up), on("n2", "2", cluster.SessionState{Peer: "tor", Reason: status.SessionNoAnswer}))
 		is("it has come", "Programmed 1/2")
 		s.change(func() {
 			next := *s.doc

@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,9 +10,6 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
-
-// shownNames is how many names of a kind a message lists at most.
-const shownNames = 5
 
 // A ServiceStatus is about a Service that a node was seen to announce over a protocol.
 type ServiceStatus struct {
@@ -123,16 +119,11 @@ func Announcers(of []ServiceStatus) string {
 		if len(nodes) == 0 {
 			continue
 		}
-		text := string(p.protocol) + " from " + someOf(nodes)
+		text := string(p.protocol) + " from " + cluster.ListSet(nodes)
 		if len(ends) > 0 {
-			text += p.direction + someOf(ends)
+			text += p.direction + cluster.ListSet(ends)
 		}
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, "; ")
-}
-
-// someOf lists names in order, and counts those that it leaves out.
-func someOf(names map[string]bool) string {
-	return clipList(slices.Sorted(maps.Keys(names)), ", ")
 }

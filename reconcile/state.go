@@ -25,7 +25,7 @@ type State struct {
 	InForce string        // of a ConfigMap whose pools are protected: these, as they are in force
 	Lacking []string      // interfaces that L2Advertisements name and layer 2 cannot use on the node, sorted
 
-	Sessions []SessionState // an agent's, in the order of the peers' names; nil: it does not say
+	Sessions []cluster.SessionState // an agent's, in the order of the peers' names; nil: it does not say
 }
 
 // Equal reports whether both say the same.
@@ -37,8 +37,8 @@ func (s State) Equal(o State) bool {
 }
 
 // sameSessions reports whether two agents say the same of their sessions.
-func sameSessions(a, b []SessionState) bool {
-	return (a == nil) == (b == nil) && slices.EqualFunc(a, b, SessionState.Equal)
+func sameSessions(a, b []cluster.SessionState) bool {
+	return (a == nil) == (b == nil) && slices.EqualFunc(a, b, cluster.SessionState.Equal)
 }
 
 // A StateWriter makes a State known.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -43,7 +42,7 @@ type Options struct {
 	Present func(netip.Addr) bool                              // required: whether an interface that is up has an address
 	Changed func()                                             // required: called when a session has come up or gone down
 	Event   func(cluster.Event)                                // required: called with each event about the node
-	Publish func([]reconcile.SessionState)                     // required: called when the states to publish have changed
+	Publish func([]cluster.SessionState)                       // required: called when the states to publish have changed
 	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
 	Logger  *slog.Logger                                       // required
 

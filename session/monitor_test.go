@@ -19,7 +19,6 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/frr"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -55,7 +54,7 @@ func TestMonitor(t *testing.T) {
 		Changed: func() { changes++ },
 		Event:   func(e cluster.Event) { events = append(events, e.Reason) },
 		see:     func(bool) sight { return sight{} },
-		Publish: func(all []reconcile.SessionState) {
+		Publish: func(all []cluster.SessionState) {
 			for _, a := range all {
 				published = append(published, fmt.Sprintf("%s %v", a.Peer, a.Up))
 			}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -18,18 +18,18 @@ import (
 type summary struct {
 	answered time.Time // when FRR answered last
 	peers    map[status.PeerID]*published
-	all      []reconcile.SessionState // nil: nothing was published yet
+	all      []cluster.SessionState // nil: nothing was published yet
 }
 
 // A published is the state of one session, as it was published last.
 type published struct {
-	state  reconcile.SessionState
+	state  cluster.SessionState
 	writes budget
 }
 
 // next takes in a look at the sessions that are wanted. It returns their states in
 // the order of the peers' names, and whether they differ from the last ones.
-func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []reconcile.SessionState, news bool) {
+func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []cluster.SessionState, news bool) {
 	if l.answered || s.answered.IsZero() {
 		s.answered = l.at
 	}
@@ -43,7 +43,7 @@ func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []reco
 	if !l.answered && l.at.Sub(s.answered) < failAfter {
 		return s.all, false // a restart is over sooner
 	}
-	all = make([]reconcile.SessionState, 0, len(wanted))
+	all = make([]cluster.SessionState, 0, len(wanted))
 	for id, p := range wanted {
 		now := stateOf(p.Name, l.sessions[id], l)
 		old := s.peers[id]
@@ -60,10 +60,10 @@ func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []reco
 		}
 		all = append(all, now)
 	}
-	slices.SortFunc(all, func(a, b reconcile.SessionState) int {
+	slices.SortFunc(all, func(a, b cluster.SessionState) int {
 		return cmp.Compare(a.Peer, b.Peer)
 	})
-	news = s.all == nil || !slices.EqualFunc(s.all, all, reconcile.SessionState.Equal)
+	news = s.all == nil || !slices.EqualFunc(s.all, all, cluster.SessionState.Equal)
 	s.all = all
 	return all, news
 }
@@ -71,7 +71,7 @@ func (s *summary) next(l look, wanted map[status.PeerID]status.Peer) (all []reco
 // differ reports whether a session is to be published in another state than before.
 // A start that has moved a little, and another wording of the same reason, are no
 // difference. Nor is it one that bgpd connects again during an outage.
-func differ(old, now reconcile.SessionState) bool {
+func differ(old, now cluster.SessionState) bool {
 	switch {
 	case old.Peer != now.Peer || old.Up != now.Up:
 		return true
@@ -82,11 +82,11 @@ func differ(old, now reconcile.SessionState) bool {
 }
 
 // stateOf returns the state of a session at a moment.
-func stateOf(name string, s status.Session, l look) reconcile.SessionState {
+func stateOf(name string, s status.Session, l look) cluster.SessionState {
 	if s.Up() {
-		return reconcile.SessionState{Peer: name, Up: true, Since: s.Since}
+		return cluster.SessionState{Peer: name, Up: true, Since: s.Since}
 	}
-	out := reconcile.SessionState{Peer: name, Since: l.at, Reason: s.Fault, Message: s.Diagnosis}
+	out := cluster.SessionState{Peer: name, Since: l.at, Reason: s.Fault, Message: s.Diagnosis}
 	switch {
 	case !l.answered:
 		out.Reason, out.Message = status.SessionSilentFRR, "FRR does not answer"

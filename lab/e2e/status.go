@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -172,7 +173,7 @@ func (r *Resources) Condition(service, reason string, words ...string) *corev1.S
 // AnnouncedOf returns the condition Announced of a Service, nil if it has none.
 func AnnouncedOf(svc *corev1.Service) *metav1.Condition {
 	for i := range svc.Status.Conditions {
-		if svc.Status.Conditions[i].Type == reconcile.ConditionAnnounced {
+		if svc.Status.Conditions[i].Type == condition.TypeAnnounced {
 			return &svc.Status.Conditions[i]
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/controlplane"
@@ -65,7 +66,7 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 	// No session, from the start.
 	r.Apply(ad + "{peers: [lost]}}")
 	r.Resolved(config.KindBGPAdvertisement, "announced", all)
-	r.Reported("web", string(reconcile.ReasonNotAnnounced))
+	r.Reported("web", string(condition.ReasonNotAnnounced))
 	events, err := r.Events(t.Context(), r.Namespace, "web")
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +88,8 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 	// The session goes down, and comes up again.
 	peer := e2e.DocumentOf(e2e.PeerResources, "ebgp")
 	r.Apply(strings.Replace(peer, "peerAddress:", "peerPort: 9, peerAddress:", 1))
-	r.Reported("late", string(reconcile.ReasonNotAnnounced))
-	r.Event("late", string(reconcile.ReasonNotAnnounced), "no longer announced: ")
+	r.Reported("late", string(condition.ReasonNotAnnounced))
+	r.Event("late", string(condition.ReasonNotAnnounced), "no longer announced: ")
 	r.Delete(config.KindPeer, "ebgp")
 	r.Apply(peer)
 	r.Reported("late", "Announced", "bgp from n1, n2, n3 to ebgp")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+package condition
 
 import (
 	"fmt"
@@ -20,25 +20,25 @@ type lack struct {
 	text   string
 }
 
-// unable says why no node may announce any of the addresses, though an
+// unable returns why no node may announce any of the addresses, though an
 // advertisement selects the Service: status.NodeNotSelected, status.NodeExcluded,
 // status.NodeNetworkDown, status.NoInterface or status.NoPeers. The reason is empty
 // if some node may, or if it is not known which nodes there are.
-func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced) (status.Reason, string) {
-	if a.Reach == nil || len(a.Reach.Nodes) == 0 {
+func (j *Judge) unable(svc *cluster.Service, addrs []netip.Addr, o Observed) (status.Reason, string) {
+	if o.Reach == nil || len(o.Reach.Nodes) == 0 {
 		return "", ""
 	}
 	var reason status.Reason
 	var texts []string
 	for _, addr := range addrs {
-		pool := m.index.Pool(addr)
+		pool := j.index.Pool(addr)
 		if pool == nil {
 			return "", ""
 		}
-		l, advertised := m.lackIn(pool, svc, a)
+		l, advertised := j.lackIn(pool, svc, o)
 		switch {
 		case !advertised:
-			continue // unadvertised says so where it is all there is
+			continue // reported by unadvertised, if no address has an advertisement
 		case l.reason == "":
 			return "", ""
 		}
@@ -52,25 +52,24 @@ func (m *announced) unable(svc *cluster.Service, addrs []netip.Addr, a Announced
 	return reason, strings.Join(texts, "; ")
 }
 
-// lackIn returns what lackOf does for the advertisements of a pool that apply to a
-// Service, once in a pass for all Services that have them in common, and whether
-// there are any.
-func (m *announced) lackIn(p *announce.Pool, svc *cluster.Service, a Announced) (l lack, advertised bool) {
+// lackIn returns the lack of the advertisements of a pool that apply to a Service, and
+// whether there are any. Services with the same advertisements share one lackOf in a pass.
+func (j *Judge) lackIn(p *announce.Pool, svc *cluster.Service, o Observed) (l lack, advertised bool) {
 	ads := p.Ads(svc.Labels)
 	if ads.None() {
 		return lack{}, false
 	}
-	l, known := m.lacks[ads]
+	l, known := j.lacks[ads]
 	if !known {
-		l = m.lackOf(ads, a)
-		m.lacks[ads] = l
+		l = j.lackOf(ads, o)
+		j.lacks[ads] = l
 	}
 	return l, true
 }
 
-// lackOf says why no node announces what advertisements are about.
-func (m *announced) lackOf(ads *announce.Ads, a Announced) lack {
-	nodes := a.Reach.Nodes
+// lackOf returns why no node announces what the advertisements ask for.
+func (j *Judge) lackOf(ads *announce.Ads, o Observed) lack {
+	nodes := o.Reach.Nodes
 	var names []string
 	for _, ad := range ads.BGP {
 		names = append(names, ad.Name)
@@ -86,7 +85,7 @@ func (m *announced) lackOf(ads *announce.Ads, a Announced) lack {
 			continue
 		}
 		selected++
-		if why := announce.Refusal(*n, true, announce.Options{IgnoreExcludeLB: m.ignoreExclude}); why != "" {
+		if why := announce.Refusal(*n, true, announce.Options{IgnoreExcludeLB: j.IgnoreExclude}); why != "" {
 			forbidden[why] = append(forbidden[why], n.Name)
 			continue
 		}
@@ -98,30 +97,30 @@ func (m *announced) lackOf(ads *announce.Ads, a Announced) lack {
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	deaf := a.deaf(ads.Layer2, able)
+	deaf := o.deaf(ads.Layer2, able)
 	switch {
 	case len(ads.Layer2) > 0 && deaf.reason == "":
 		return lack{}
 	case len(ads.BGP) == 0:
 		return deaf
 	}
-	l := m.peerless(ads.BGP, able, names)
+	l := j.peerless(ads.BGP, able, names)
 	if l.reason != "" && deaf.reason == status.NoInterface {
 		l.text += "; " + deaf.text
 	}
 	return l
 }
 
-// deaf says why none of the nodes can answer as layer 2 advertisements have it; it
-// is empty if one may be able to.
-func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
+// deaf returns why none of the nodes can answer for the layer 2 advertisements; empty if
+// one may be able to.
+func (o Observed) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
 		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return ad.AppliesToNode(n.Labels) }) {
 			continue
 		}
 		for _, name := range ad.Interfaces {
-			if a.Nowhere == nil || !a.Nowhere(name) {
+			if o.Nowhere == nil || !o.Nowhere(name) {
 				return lack{}
 			}
 			nowhere[name] = true
@@ -133,10 +132,10 @@ func (a Announced) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) 
 	if len(nowhere) == 0 {
 		return lack{reason: status.NodeNotSelected}
 	}
-	return lack{status.NoInterface, fmt.Sprintf("no node has an interface %s that layer 2 can use", someOf(nowhere))}
+	return lack{status.NoInterface, fmt.Sprintf("no node has an interface %s that layer 2 can use", cluster.ListSet(nowhere))}
 }
 
-// forbiddenLack says why none of the selected nodes may announce anything.
+// forbiddenLack returns why none of the selected nodes may announce anything.
 func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack {
 	var out lack
 	var texts []string
@@ -148,18 +147,18 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 			if out.reason == "" {
 				out.reason = f.reason
 			}
-			texts = append(texts, f.text+clipList(nodes, ", "))
+			texts = append(texts, f.text+cluster.List(nodes, ", "))
 		}
 	}
 	out.text = fmt.Sprintf("no node may announce it, of %d nodes %d are selected: %s", all, selected, strings.Join(texts, "; "))
 	return out
 }
 
-// peerless says why none of the nodes has a BGP session that BGP advertisements
-// are for; it is empty if one is to have one.
-func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*cluster.Node, names []string) lack {
+// peerless returns why none of the nodes has a BGP session for the BGP advertisements;
+// empty if one should have one.
+func (j *Judge) peerless(ads []*config.BGPAdvertisement, able []*cluster.Node, names []string) lack {
 	meant := map[string]bool{}
-	for _, p := range m.config.Peers {
+	for _, p := range j.config.Peers {
 		for _, ad := range ads {
 			if len(ad.Peers) > 0 && !slices.Contains(ad.Peers, p.Name) {
 				continue
@@ -173,12 +172,12 @@ func (m *announced) peerless(ads []*config.BGPAdvertisement, able []*cluster.Nod
 		}
 	}
 	switch {
-	case len(m.config.Peers) == 0:
+	case len(j.config.Peers) == 0:
 		return lack{status.NoPeers, "there are no BGP peers"}
 	case len(meant) == 0:
 		return lack{status.NoPeers, fmt.Sprintf("none of the peers of %s exists", advertisements(names))}
 	}
-	return lack{status.NoPeers, fmt.Sprintf("the nodeSelectors of the peers %s match none of the %d nodes that may announce it", someOf(meant), len(able))}
+	return lack{status.NoPeers, fmt.Sprintf("the nodeSelectors of the peers %s match none of the %d nodes that may announce it", cluster.ListSet(meant), len(able))}
 }
 
 // advertisements names advertisements.
@@ -186,5 +185,5 @@ func advertisements(names []string) string {
 	if len(names) == 1 {
 		return "advertisement " + names[0]
 	}
-	return "the advertisements " + clipList(names, ", ")
+	return "the advertisements " + cluster.List(names, ", ")
 }

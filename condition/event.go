@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+package condition
 
 import (
 	"fmt"
@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// announcedAtOnce is how many events about ConditionAnnounced of one Service may
+	// eventsAtOnce is how many events about ConditionAnnounced of one Service may
 	// follow each other, and announcedEvery how often there may be another one after
 	// those. What is held back is summed up when its time has come.
-	announcedAtOnce = 10
-	announcedEvery  = time.Minute
+	eventsAtOnce = 10
+	eventEvery   = time.Minute
 )
 
-// An eventLimit bounds the events of Services whose ConditionAnnounced changes
-// all the time. It remembers nothing of a Service that has been quiet for long.
+// An eventLimit bounds the events of Services whose condition flaps. It remembers nothing
+// about a Service that has been quiet for long.
 type eventLimit struct {
 	spent map[cluster.Key]allowance
-	owed  map[cluster.Key]cluster.Condition // what the newest event says of Services that it is not true of any more
+	owed  map[cluster.Key]cluster.Condition // by Service, the condition in the newest event, where that is outdated
 	swept time.Time
 }
 
@@ -35,8 +35,8 @@ type allowance struct {
 
 // earn returns an allowance as of now.
 func (a allowance) earn(now time.Time) allowance {
-	n := int(now.Sub(a.earned) / announcedEvery)
-	a.left, a.earned = min(a.left+n, announcedAtOnce), a.earned.Add(time.Duration(n)*announcedEvery)
+	n := int(now.Sub(a.earned) / eventEvery)
+	a.left, a.earned = min(a.left+n, eventsAtOnce), a.earned.Add(time.Duration(n)*eventEvery)
 	return a
 }
 
@@ -44,7 +44,7 @@ func (a allowance) earn(now time.Time) allowance {
 func (l *eventLimit) spend(svc cluster.Key, now time.Time) bool {
 	a, known := l.spent[svc]
 	if a = a.earn(now); !known {
-		a = allowance{announcedAtOnce, now}
+		a = allowance{eventsAtOnce, now}
 	}
 	if a.left == 0 {
 		return false
@@ -56,14 +56,14 @@ func (l *eventLimit) spend(svc cluster.Key, now time.Time) bool {
 	return true
 }
 
-// take returns the event about a change of a condition; nil if there is nothing
-// to tell, or not now.
+// take returns the event about a change of a condition; nil if there is none, or not
+// now.
 func (l *eventLimit) take(svc cluster.Key, have, want *cluster.Condition, now time.Time) *cluster.Event {
 	before, owed := l.owed[svc]
 	if owed {
 		have = &before
 	}
-	e := announcedEvent(have, want)
+	e := eventOf(have, want)
 	if e == nil || l.spend(svc, now) {
 		delete(l.owed, svc)
 		return e
@@ -78,30 +78,30 @@ func (l *eventLimit) take(svc cluster.Key, have, want *cluster.Condition, now ti
 	return nil
 }
 
-// late returns the event that was held back about a Service whose condition is now
-// as it should be, or nil and when that may be; the zero Time is never.
+// late returns the event that was held back about a Service whose condition is now as it
+// should be, or nil and the time when there may be one; zero: never.
 func (l *eventLimit) late(svc cluster.Key, have *cluster.Condition, now time.Time) (*cluster.Event, time.Time) {
 	before, owed := l.owed[svc]
 	if !owed {
 		return nil, time.Time{}
 	}
-	e := announcedEvent(&before, have)
+	e := eventOf(&before, have)
 	if e == nil || l.spend(svc, now) {
 		delete(l.owed, svc)
 		return e, time.Time{}
 	}
-	return nil, l.spent[svc].earned.Add(announcedEvery)
+	return nil, l.spent[svc].earned.Add(eventEvery)
 }
 
-// sweep forgets Services that may have as many events as any other, and those
-// that are gone with them.
+// sweep forgets the Services that have their full allowance again, and with them those
+// that are deleted.
 func (l *eventLimit) sweep(now time.Time) {
-	if now.Sub(l.swept) < announcedEvery {
+	if now.Sub(l.swept) < eventEvery {
 		return
 	}
 	l.swept = now
 	maps.DeleteFunc(l.spent, func(svc cluster.Key, a allowance) bool {
-		if a.earn(now).left < announcedAtOnce {
+		if a.earn(now).left < eventsAtOnce {
 			return false
 		}
 		delete(l.owed, svc)
@@ -109,10 +109,9 @@ func (l *eventLimit) sweep(now time.Time) {
 	})
 }
 
-// announcedEvent returns the event that tells of a change of ConditionAnnounced:
-// its reason is that of the condition. It is nil where another event tells: of an
-// address that is not assigned.
-func announcedEvent(before, now *cluster.Condition) *cluster.Event {
+// eventOf returns the event about a change of the condition, with the reason of the
+// condition. It is nil for a Service without an address: another event reports that.
+func eventOf(before, now *cluster.Condition) *cluster.Event {
 	was := before != nil && before.True
 	switch {
 	case now == nil, before != nil && *before == *now:

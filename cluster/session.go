@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package reconcile
+package cluster
 
 import (
 	"fmt"
@@ -15,12 +15,12 @@ import (
 type SessionState struct {
 	Peer    string        // its name in the configuration
 	Up      bool          // established
-	Since   time.Time     // it is so
-	Reason  status.Reason // why it is not up; empty: it is
+	Since   time.Time     // when it came up, or went down
+	Reason  status.Reason // why it is down; empty: it is up
 	Message string        // the same in words, with the cure
 }
 
-// Equal reports whether both say the same.
+// Equal reports whether both are the same.
 func (s SessionState) Equal(o SessionState) bool {
 	return s.Peer == o.Peer && s.Up == o.Up && s.Since.Equal(o.Since) && s.Reason == o.Reason && s.Message == o.Message
 }
@@ -28,26 +28,6 @@ func (s SessionState) Equal(o SessionState) bool {
 // NodeSessions are the sessions of nodes, as their agents report them. A node whose
 // agent reports none is not there. It is immutable.
 type NodeSessions map[string][]SessionState
-
-// Sessions returns the sessions of all nodes.
-func (f *Fleet) Sessions() NodeSessions {
-	if f.sessions == nil {
-		f.sessions = make(NodeSessions, len(f.agents))
-		for node, a := range f.agents {
-			if a.Sessions != nil {
-				f.sessions[node] = a.Sessions
-			}
-		}
-		f.byPeer = f.sessions.ByPeer()
-	}
-	return f.sessions
-}
-
-// SessionsByPeer returns the same by peer; nil if no agent reports sessions.
-func (f *Fleet) SessionsByPeer() map[string]PeerSessions {
-	f.Sessions()
-	return f.byPeer
-}
 
 // ReasonSessionsUp is the reason of the condition SessionsUp where it is True.
 const ReasonSessionsUp status.Reason = "Established"
@@ -72,8 +52,8 @@ func (p PeerSessions) AllUp() bool { return p.Wanted > 0 && p.Up == p.Wanted }
 // Settled reports whether no session is merely being opened.
 func (p PeerSessions) Settled() bool { return p.Reason != status.SessionConnecting }
 
-// noSessions are the sessions with a peer that no node holds one with.
-var noSessions = PeerSessions{
+// NoSessions is the PeerSessions of a peer that no node has a session with.
+var NoSessions = PeerSessions{
 	Reason: ReasonNoSession, Message: "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there",
 }
 
@@ -81,7 +61,7 @@ var noSessions = PeerSessions{
 func (n NodeSessions) Of(peer string) (out PeerSessions, known bool) {
 	out, held := n.ByPeer()[peer]
 	if !held {
-		out = noSessions
+		out = NoSessions
 	}
 	return out, len(n) > 0
 }
@@ -116,7 +96,7 @@ func (n NodeSessions) ByPeer() map[string]PeerSessions {
 		if len(down[peer]) == 0 {
 			p.Reason = ReasonSessionsUp
 		} else {
-			p.Message += "; " + clipList(down[peer], "; ")
+			p.Message += "; " + List(down[peer], "; ")
 		}
 		out[peer] = p
 	}

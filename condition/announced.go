@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package condition judges a Service's condition heraldlb.io/Announced: whether some
+// node announces the Service, and if none does, why. It completes the Plans of package
+// assign.
+package condition
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
+)
+
+// TypeAnnounced is the type of the condition.
+const TypeAnnounced = cluster.OwnPrefix + "Announced"
+
+// ReasonNotAnnounced is the reason of a condition that is False without a known cause:
+// the Service has an address, an advertisement and, as far as is known, an endpoint, and
+// nodes may announce it. Its other reasons are status.Announced, status.NoAddress,
+// status.NoAdvertisement, status.NoEndpoints, and those of unable.
+const ReasonNotAnnounced status.Reason = "NotAnnounced"
+
+const (
+	// settle is how long the observations must be the same before the condition follows.
+	// Several nodes notice a change at about the same time; that is one write.
+	settle = 500 * time.Millisecond
+	// doubt is how long the condition waits before it becomes False, and at most.
+	doubt = 2 * time.Second
+)
+
+// Observed is what nodes were seen to announce. It is immutable.
+type Observed struct {
+	Reported   bool                   // nodes are able to report what they announce
+	Announcers map[cluster.Key]string // by Service, the nodes that announce it, as text; none: no node does
+	Reach      *Reach                 // nil: not known
+
+	Sessions cluster.NodeSessions // nil: not known
+
+	// Nowhere reports whether every node lacks an interface; nil: no node reports that.
+	Nowhere func(iface string) bool
+}
+
+// A Reach is where the endpoints of Services are.
+type Reach struct {
+	Nodes     []*cluster.Node                    // in the order of their names
+	Endpoints map[cluster.Key][]cluster.Endpoint // usable ones, by Service
+}
+
+// A Judge decides the condition, and remembers from pass to pass what is not written yet.
+// It causes no write that can be part of another. It is not safe for concurrent use.
+type Judge struct {
+	IgnoreExclude bool // announce.LabelExcludeNode has no meaning
+
+	stale map[cluster.Key]stale // Services whose condition is not as it should be
+	limit eventLimit            // of the events about changes of the condition
+
+	config *config.Config  // in force
+	index  *announce.Index // of config; nil: there was none yet
+
+	// Memory of one pass.
+	down  map[string]string      // what sessionsDown returned, by advertisements
+	lacks map[*announce.Ads]lack // what lackOf returned
+}
+
+// A stale condition waits to be written.
+type stale struct {
+	since   time.Time         // first seen not to be as it should be
+	want    cluster.Condition // what it should be; zero: none
+	changed time.Time         // when want became so
+	writing bool              // it is being written
+	event   *cluster.Event    // that goes with the write; nil: none does
+}
+
+// Complete adds the condition to a Plan, for every Service of a class.
+func (j *Judge) Complete(plan assign.Plan, s cluster.Snapshot, o Observed, class string, now time.Time) assign.Plan {
+	if s.Config == nil {
+		return plan
+	}
+	j.begin(s.Config, now)
+	updates, rest := make([]assign.Update, 0, len(plan.Updates)), plan.Updates
+	left := make(map[cluster.Key]stale)
+	for _, svc := range s.Services {
+		var u *assign.Update
+		if len(rest) > 0 && rest[0].Service == svc {
+			updates = append(updates, rest[0])
+			u, rest = &updates[len(updates)-1], rest[1:]
+		}
+		if !svc.LoadBalancer || svc.Class != class {
+			continue
+		}
+		next := afterUpdate(svc, u)
+		if next.Condition == nil {
+			continue // it is not Herald's, or not any more
+		}
+		have, want := svc.Condition(TypeAnnounced), j.verdict(svc, next.Ingress, o)
+		if next.Foreign {
+			want = nil
+		}
+		if have == nil && want == nil || have != nil && want != nil && *have == *want {
+			if e, due := j.limit.late(svc.Key, have, now); e != nil {
+				plan.Events = append(plan.Events, assign.ServiceEvent{Service: svc, Event: *e})
+			} else if !due.IsZero() {
+				plan.Next = wake.Earlier(plan.Next, due)
+			}
+			continue
+		}
+		w := j.wait(svc.Key, want, now)
+		if due := w.due(have, want); now.Before(due) {
+			plan.Next = wake.Earlier(plan.Next, due)
+			left[svc.Key] = w
+			continue
+		}
+		if u == nil {
+			updates = append(updates, next)
+			u = &updates[len(updates)-1]
+		}
+		u.Announced, u.Unannounced = want, want == nil
+		if !w.writing {
+			w.writing, w.event = true, j.limit.take(svc.Key, have, want, now)
+		}
+		if w.event != nil {
+			// A new array: that of package assign may have room, and is not this package's.
+			u.Events = append(slices.Clip(u.Events), *w.event)
+		}
+		left[svc.Key] = w
+	}
+	plan.Updates, j.stale = updates, left
+	return plan
+}
+
+// begin prepares a pass.
+func (j *Judge) begin(c *config.Config, now time.Time) {
+	j.config, j.index = c, j.index.Of(c)
+	j.down, j.lacks = map[string]string{}, map[*announce.Ads]lack{}
+	j.limit.sweep(now)
+}
+
+// afterUpdate returns the update that leaves a Service as it will be: as u makes it, or
+// as it is if u is nil.
+func afterUpdate(svc *cluster.Service, u *assign.Update) assign.Update {
+	next := assign.Update{Service: svc}
+	if u != nil {
+		next.Condition, next.Ingress = u.Condition, u.Ingress
+	} else {
+		next.Condition = svc.Condition(assign.ConditionAddressAssigned)
+		next.Ingress, next.Pool = cluster.ParseIngress(svc.Ingress), svc.Annotations[assign.AnnotationPool]
+	}
+	next.Foreign = next.Condition != nil && next.Condition.Reason == assign.ReasonForeign
+	return next
+}
+
+// wait returns since when a Service waits for this condition.
+func (j *Judge) wait(svc cluster.Key, want *cluster.Condition, now time.Time) stale {
+	next := stale{since: now, changed: now}
+	if want != nil {
+		next.want = *want
+	}
+	old, ok := j.stale[svc]
+	switch {
+	case ok && old.want == next.want:
+		return old
+	case ok && !old.writing:
+		next.since = old.since
+	}
+	return next
+}
+
+// due returns when a condition is to be written: after the observations have not changed
+// for a moment, or after a longer time at most. What follows from the configuration alone
+// need not wait, unless the Service was announced.
+func (w stale) due(have, want *cluster.Condition) time.Time {
+	late := w.since.Add(doubt)
+	switch {
+	case want == nil:
+		return late
+	case want.True:
+		if soon := w.changed.Add(settle); soon.Before(late) {
+			return soon
+		}
+		return late
+	case want.Reason != status.NoAddress && want.Reason != status.NoAdvertisement || have != nil && have.True:
+		return late
+	}
+	return w.since
+}
+
+// verdict returns the condition that a Service with these addresses should have; nil if
+// that is not known.
+func (j *Judge) verdict(svc *cluster.Service, addrs []netip.Addr, o Observed) *cluster.Condition {
+	not := func(reason status.Reason, message string) *cluster.Condition {
+		return &cluster.Condition{Type: TypeAnnounced, Reason: reason, Message: message}
+	}
+	if len(addrs) == 0 {
+		return not(status.NoAddress, "the Service has no address")
+	}
+	if words := o.Announcers[svc.Key]; words != "" {
+		return &cluster.Condition{Type: TypeAnnounced, True: true, Reason: status.Announced, Message: words}
+	}
+	if why := j.unadvertised(svc, addrs); why != "" {
+		return not(status.NoAdvertisement, why)
+	}
+	if !o.Reported {
+		return nil
+	}
+	if reason, why := j.unable(svc, addrs, o); reason != "" {
+		return not(reason, why)
+	}
+	if why := j.unreachable(svc, addrs, o.Reach); why != "" {
+		return not(status.NoEndpoints, why)
+	}
+	if why := j.unconnected(svc, addrs, o); why != "" {
+		return not(ReasonNotAnnounced, why)
+	}
+	return not(ReasonNotAnnounced, "no node announces it")
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/status"
+)
+
+// FRR runs a configuration.
+type FRR interface {
+	// Set replaces the text of frr.conf. It must not block.
+	Set(conf []byte)
+	// Applied reports whether it runs the newest text of Set.
+	Applied() bool
+}
+
+// Routers are the routers that the node has sessions with, and the routes they were sent.
+type Routers interface {
+	// Expect replaces the routes that matter. It must not block.
+	Expect(routes []netip.Prefix)
+	// Recheck starts several looks at routes that were sent: the routers that get them
+	// are about to change. It must not block.
+	Recheck(routes []netip.Prefix)
+	// Sent reports whether a router that a session is up with was sent the
+	// route, as of a moment ago.
+	Sent(route netip.Prefix) bool
+	// SentTo returns the routers that were sent it.
+	SentTo(route netip.Prefix) []status.PeerID
+	// Look starts a new look at all routes. The agent is woken after it. It must not block.
+	Look()
+	// Looked returns when the newest complete look at all routes began.
+	Looked() time.Time
+}
+
+// Layer2 answers for addresses on the node's own network.
+type Layer2 interface {
+	// SetNodes replaces the nodes of the cluster, on which other agents run. It must not
+	// block.
+	SetNodes(nodes []*cluster.Node)
+	// Neighborhood returns what is known of the network. It changes nothing.
+	Neighborhood() Neighborhood
+	// Set replaces what to answer for. It must not block.
+	Set(answers []handover.Answer)
+	// Ask turns on or off that other nodes report what they have sent to routers. It must
+	// not block.
+	Ask(on bool)
+	// Tell replaces what this node reports to others that it has sent. It is needed while
+	// the Neighborhood has Asked set, and must not block.
+	Tell(sent []announce.Sent)
+	// Alone sets how many addresses of an agent that is Leaving no other node was seen to
+	// announce over BGP, though others are able to. It must not block.
+	Alone(n int)
+}

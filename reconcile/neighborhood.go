@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/status"
+)
+
+// A Neighborhood is what an agent knows of its network.
+type Neighborhood struct {
+	announce.Membership
+	Gaps      int          // how often the agent did not run for a while
+	Asked     bool         // other nodes want to know what this one has sent
+	Leaving   bool         // this agent stops
+	Answered  []netip.Addr // that this node was seen to answer for, in order
+	Conflicts map[netip.Addr]Conflict
+
+	AnsweredOn  func(netip.Addr) []string // on which interfaces; nil: on none
+	ClaimsUntil time.Time                 // when the first of the Claims is too old to count; zero: there is none
+}
+
+// A Conflict is a host, none of ours, that has an address of a Service.
+type Conflict struct {
+	Node    string // the node of the cluster that it is, which has no agent: another load balancer runs there; empty: a stranger
+	By      string // a stranger's hardware address
+	On      string // the interface that it was heard on
+	Refused bool   // this node does not answer for the address because of it
+}
+
+// String says who has the address.
+func (c Conflict) String() string {
+	switch {
+	case c.Node != "" && c.Refused:
+		return fmt.Sprintf("another load balancer answers for the address on node %s, which has no agent; this node takes over when that one is silent", c.Node)
+	case c.Node != "":
+		return fmt.Sprintf("another load balancer answers for the address too, on node %s, which has no agent; stop it there", c.Node)
+	}
+	return fmt.Sprintf("%s on %s has the address", c.By, c.On)
+}
+
+// reason returns why the node does not answer because of it.
+func (c Conflict) reason() status.Reason {
+	if c.Node != "" {
+		return status.OtherLoadBalancer
+	}
+	return status.Conflict
+}
+
+// loud reports whether it is worth a warning: leaving an address to another load
+// balancer for a while is how one replaces it.
+func (c Conflict) loud() bool { return c.Node == "" || !c.Refused }
+
+// noteConflicts says of what is announced who else has the address.
+func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflict) {
+	if len(conflicts) == 0 {
+		return
+	}
+	for i := range decisions {
+		d := &decisions[i]
+		c, ok := conflicts[d.Addr]
+		if !ok || d.Protocol != status.Layer2 || !d.Announce {
+			continue
+		}
+		d.Detail = c.String()
+		if c.Refused {
+			d.Announce, d.Reason = false, c.reason()
+		}
+	}
+}
