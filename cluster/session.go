@@ -11,7 +11,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A SessionState is the state of a BGP session that a node should have.
+// A SessionState is the state of a BGP session that a node is to hold.
 type SessionState struct {
 	Peer    string        // its name in the configuration
 	Up      bool          // established
@@ -25,8 +25,8 @@ func (s SessionState) Equal(o SessionState) bool {
 	return s.Peer == o.Peer && s.Up == o.Up && s.Since.Equal(o.Since) && s.Reason == o.Reason && s.Message == o.Message
 }
 
-// NodeSessions are the sessions of nodes, as their agents report them. A node whose agent
-// does not report any is missing. It is immutable.
+// NodeSessions are the sessions of nodes, as their agents report them. A node whose
+// agent reports none is not there. It is immutable.
 type NodeSessions map[string][]SessionState
 
 // ReasonSessionsUp is the reason of the condition SessionsUp where it is True.
@@ -66,8 +66,8 @@ func (n NodeSessions) Of(peer string) (out PeerSessions, known bool) {
 	return out, len(n) > 0
 }
 
-// ByPeer counts the sessions of each peer that some node has a session with, and lists
-// those that are down, with the reasons. It returns nil if no agent reports sessions.
+// ByPeer counts the sessions with each peer that some node holds one with. The messages
+// list those that are down, and why. It returns nil if no agent reports sessions.
 func (n NodeSessions) ByPeer() map[string]PeerSessions {
 	if len(n) == 0 {
 		return nil

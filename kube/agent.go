@@ -46,7 +46,7 @@ func (c *Client) Agents(ctx context.Context, namespace string) ([]Agent, error) 
 	return out, nil
 }
 
-// agentPods returns the agents' pods, whatever they do.
+// agentPods returns the agents' pods, running or not.
 func (c *Client) agentPods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
 	var pods corev1.PodList
 	err := c.core.Get().Namespace(namespace).Resource("pods").
@@ -57,8 +57,8 @@ func (c *Client) agentPods(ctx context.Context, namespace string) ([]corev1.Pod,
 	return pods.Items, nil
 }
 
-// AbsentAgents says of each agent's pod in a namespace that does not run which node
-// it is for and why, as "NODE: REASON", in the order of the nodes.
+// AbsentAgents returns "NODE: REASON" for each agent's pod in a namespace that does
+// not run, in the order of the nodes.
 func (c *Client) AbsentAgents(ctx context.Context, namespace string) ([]string, error) {
 	pods, err := c.agentPods(ctx, namespace)
 	if err != nil {
@@ -78,7 +78,7 @@ func running(p corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil
 }
 
-// absence says why a pod does not run, in the kubelet's or the scheduler's words.
+// absence returns why a pod does not run, in the kubelet's or the scheduler's words.
 func absence(p corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return "Terminating"
@@ -96,7 +96,7 @@ func absence(p corev1.Pod) string {
 	return cmp.Or(p.Status.Reason, string(p.Status.Phase), "Pending")
 }
 
-// metricsPort returns where a pod of ours serves what it says of itself.
+// metricsPort returns the port where an agent's pod serves metrics and its Report.
 func metricsPort(p corev1.Pod) int32 {
 	for _, c := range p.Spec.Containers {
 		for _, port := range c.Ports {
@@ -108,8 +108,8 @@ func metricsPort(p corev1.Pod) int32 {
 	return 7472
 }
 
-// Report returns what an agent says: the API server asks it, so that it need not
-// be in reach.
+// Report returns an agent's Report. The API server fetches it, so that the node need
+// not be reachable from here.
 func (c *Client) Report(ctx context.Context, a Agent) (status.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

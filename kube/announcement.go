@@ -96,10 +96,10 @@ func (a *Announcements) newKind(protocol status.Protocol, name string) announced
 	})}
 }
 
-// announcementOf returns what an object says.
+// announcementOf returns the row of an object.
 func announcementOf(protocol status.Protocol, o *customResource) announcement {
 	var have serviceStatus
-	_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
+	_ = json.Unmarshal(o.Status, &have) // an invalid status is empty
 	out := announcement{o.Name, reconcile.ServiceStatus{
 		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
@@ -132,7 +132,7 @@ func (a *Announcements) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Announced returns what nodes announce, and whether all was read.
+// Announced returns what nodes announce, and whether everything was read.
 func (a *Announcements) Announced() (condition.Observed, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -164,7 +164,7 @@ func (a *Announcements) Announced() (condition.Observed, bool) {
 	return out, true
 }
 
-// of returns everything that is said of a Service.
+// of returns the announcements of a Service.
 func (a *Announcements) of(service cluster.Key) []reconcile.ServiceStatus {
 	var out []reconcile.ServiceStatus
 	for _, k := range a.kinds {

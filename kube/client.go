@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kube is Herald's view of the API server: what it reads there, and
-// what it writes back.
+// Package kube reads from the API server and writes to it. A mirror holds rows of what
+// was read; a keeper writes statuses until they are as wanted.
 package kube
 
 import (
@@ -27,9 +27,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// NewConfig returns how to reach the API server: as the kubeconfig file says, or
-// as a pod in the cluster where kubeconfig is empty. The agent's name is what
-// the API server's audit log calls this program.
+// NewConfig returns how to reach the API server: by the kubeconfig file, or as a pod in
+// the cluster where kubeconfig is empty. Agent is the program's name in the API server's
+// audit log.
 func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		// Clientcmd would do the same, and log advice about flags of its own.
@@ -49,8 +49,8 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	return configure(c, agent), nil
 }
 
-// NewUserConfig does what NewConfig does for somebody who has kubectl: where
-// kubeconfig is empty, it looks where kubectl would.
+// NewUserConfig is NewConfig for users of kubectl: where kubeconfig is empty, it looks
+// where kubectl would.
 func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath, rules.WarnIfAllMissing = kubeconfig, false
@@ -74,9 +74,8 @@ func configure(c *rest.Config, agent string) *rest.Config {
 	return c
 }
 
-// CountWrites has a function called for every request that is to change
-// something: with the resource as RBAC names it, and what is done to it. It may be
-// called by any goroutine.
+// CountWrites sets a function that is called, by any goroutine, for every request that
+// writes. Resource and verb are as RBAC names them.
 func CountWrites(c *rest.Config, count func(resource, verb string)) {
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, count} })
 }
@@ -98,7 +97,7 @@ func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.RoundTripper.RoundTrip(r)
 }
 
-// resourceOf returns the resource that a path is about, with its subresource.
+// resourceOf returns the resource in a path, with its subresource.
 func resourceOf(path string) string {
 	_, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/") // api or apis
 	parts := strings.Split(rest, "/")
@@ -120,9 +119,8 @@ func resourceOf(path string) string {
 	return parts[0]
 }
 
-// A Client speaks with the API server about the few kinds of objects that Herald
-// reads and writes. The library's own client knows all kinds of all APIs, which
-// is most of an agent's memory.
+// A Client reads and writes the few kinds of objects that Herald needs. The library's
+// own client knows all kinds of all APIs, which would be most of an agent's memory.
 type Client struct {
 	core, discovery rest.Interface
 	custom          map[string]rest.Interface // MetalLB's resources, by version
@@ -168,7 +166,7 @@ func NewClient(config *rest.Config) (*Client, error) {
 	if c.discovery, err = api("/apis", discoveryv1.SchemeGroupVersion); err != nil {
 		return nil, err
 	}
-	// Custom resources are spoken of in JSON alone.
+	// The API server has custom resources in JSON alone.
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
 	c.custom = make(map[string]rest.Interface)
 	for _, version := range customVersions {
@@ -215,7 +213,7 @@ func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
 	return c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
 }
 
-// countEvent says how often an event has come, and when last.
+// countEvent sets how often an event has come, and when last.
 func (c *Client) countEvent(ctx context.Context, namespace, name string, count int32, last metav1.Time) error {
 	patch, err := json.Marshal(map[string]any{"count": count, "lastTimestamp": last})
 	if err != nil {
@@ -224,8 +222,8 @@ func (c *Client) countEvent(ctx context.Context, namespace, name string, count i
 	return c.core.Patch(types.MergePatchType).Namespace(namespace).Resource("events").Name(name).Body(patch).Do(ctx).Error()
 }
 
-// patchServiceStatus carries out a strategic merge patch of the status
-// subresource of a Service, and returns what became of it.
+// patchServiceStatus applies a strategic merge patch to the status subresource of a
+// Service, and returns the patched Service.
 func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
 	svc := new(corev1.Service)
 	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
@@ -243,7 +241,7 @@ type resource[L runtime.Object] struct {
 	fields, labels string // selectors; empty: all
 }
 
-// listOf returns the objects that lists of one type are of.
+// listOf returns the objects whose lists are of type T.
 func listOf[T any, L interface {
 	*T
 	runtime.Object

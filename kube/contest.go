@@ -21,13 +21,13 @@ import (
 
 const (
 	// contestFree is how many writes to an object another writer may undo before
-	// Herald holds back: somebody who edits a status by hand is corrected at once.
+	// Herald holds back: an edit of a status by hand is corrected at once.
 	contestFree = 3
 	// contestShortest and contestLongest bound how long Herald holds back.
 	contestShortest = 2 * time.Second
 	contestLongest  = 5 * time.Minute
-	// contestQuiet is how long a write must stand at least until the other writer
-	// is held to be silent.
+	// contestQuiet is how long a write must stand at least before the other writer
+	// counts as silent.
 	contestQuiet = time.Minute
 )
 
@@ -35,34 +35,35 @@ const (
 // writer keeps changing.
 const EventContested = "StatusContested"
 
-// ContestsOptions say to whom Contests are told.
+// ContestsOptions say where Contests are reported.
 type ContestsOptions struct {
 	Client *Client      // required
 	Events *Recorder    // optional: nil writes no events
 	Logger *slog.Logger // required
 }
 
-// Contests know the objects that another writer changes after Herald has written
-// them. Two that correct each other without a pause make an API server busy for
-// ever, so Herald holds back: for twice as long each time, 5 minutes at most, until
-// a write stands. Each is told once, by an event of the object and a line of log.
+// Contests are the objects that another writer changes after Herald has written
+// them. Two writers that correct each other without a pause keep an API server busy
+// for ever. So Herald holds back: twice as long each time, 5 minutes at most, until
+// a write stands. Each contest is reported once, by an event of the object and a line
+// of log.
 //
 // All writers of a process share them. Their methods are safe for concurrent use.
 type Contests struct {
 	opts ContestsOptions
-	tell chan subject
+	news chan subject // contests to report
 
-	mu      sync.Mutex // guards the fields below
-	objects map[subject]*contest
-	told    map[string]bool // by subject.group
-	swept   time.Time
+	mu       sync.Mutex // guards the fields below
+	objects  map[subject]*contest
+	reported map[string]bool // by subject.group
+	swept    time.Time
 }
 
 // A subject is an object that Herald writes. It is comparable.
 type subject struct {
 	kind, namespace, name string
 	uid                   string // an object that is created again is another one; empty: whichever has the name
-	group                 string // those of a group are told together; empty: by itself
+	group                 string // contests of a group are reported together; empty: by itself
 }
 
 // A contest is what is remembered of an object that was written.
@@ -78,24 +79,24 @@ type contest struct {
 
 // NewContests returns Contests of which there are none.
 func NewContests(opts ContestsOptions) *Contests {
-	return &Contests{opts: opts, tell: make(chan subject, 64), objects: map[subject]*contest{}, told: map[string]bool{}}
+	return &Contests{opts: opts, news: make(chan subject, 64), objects: map[subject]*contest{}, reported: map[string]bool{}}
 }
 
-// Run tells of contests until the context is canceled.
+// Run reports contests until the context is canceled.
 func (c *Contests) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case s := <-c.tell:
-			c.say(ctx, s)
+		case s := <-c.news:
+			c.report(ctx, s)
 		}
 	}
 }
 
-// hold returns how long to wait before an object is written, of which this version
-// says that. 0: it may be written now. An empty version is newer than any.
-func (c *Contests) hold(s subject, version, says string) time.Duration {
+// hold returns how long to wait before an object is written whose fields, in this
+// version, say has. 0: it may be written now. An empty version is newer than any.
+func (c *Contests) hold(s subject, version, has string) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -103,7 +104,7 @@ func (c *Contests) hold(s subject, version, says string) time.Duration {
 	if o == nil || !newer(o.version, version) {
 		return 0
 	}
-	if !o.undone && says != o.left {
+	if !o.undone && has != o.left {
 		if o.stands(now) {
 			o.count = 0
 		}
@@ -112,17 +113,17 @@ func (c *Contests) hold(s subject, version, says string) time.Duration {
 		o.next = now.Add(delay(o.count))
 		if o.count == contestFree+1 {
 			select {
-			case c.tell <- s:
-			default: // there are many, of which others are told
+			case c.news <- s:
+			default: // there are many, and others of them are reported
 			}
 		}
 	}
 	return max(0, o.next.Sub(now))
 }
 
-// wrote takes note that Herald has written an object, of which this version says
-// that.
-func (c *Contests) wrote(s subject, version, says string) {
+// wrote takes note that Herald has written an object, whose fields say has in this
+// version.
+func (c *Contests) wrote(s subject, version, has string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -131,7 +132,7 @@ func (c *Contests) wrote(s subject, version, says string) {
 		o = &contest{}
 		c.objects[s] = o
 	}
-	o.left, o.version, o.wrote, o.undone = says, version, now, false
+	o.left, o.version, o.wrote, o.undone = has, version, now, false
 	c.sweep(now)
 }
 
@@ -175,21 +176,21 @@ func (c *Contests) sweep(now time.Time) {
 		}
 		delete(c.objects, s)
 	}
-	for group := range c.told {
+	for group := range c.reported {
 		if !groups[group] {
-			delete(c.told, group)
+			delete(c.reported, group)
 		}
 	}
 }
 
-// stands reports whether the last write stood so long that the other writer is
-// held to have been silent.
+// stands reports whether the last write stood so long that the other writer counts
+// as silent.
 func (o *contest) stands(now time.Time) bool {
 	return now.Sub(o.wrote) >= max(contestQuiet, 2*delay(o.count))
 }
 
 // over reports whether there is nothing to remember: the last write stands, or
-// nobody wanted to write the object for a long time.
+// Herald had no reason to write the object for a long time.
 func (o *contest) over(now time.Time) bool {
 	if o.undone {
 		return now.Sub(o.next) >= 2*contestLongest
@@ -226,23 +227,23 @@ func (s subject) String() string {
 // serviceSubject is the kind of a subject that is no resource of MetalLB's group.
 const serviceSubject = "Service"
 
-// say tells of a contest.
-func (c *Contests) say(ctx context.Context, s subject) {
+// report reports a contest.
+func (c *Contests) report(ctx context.Context, s subject) {
 	writer, uid, err := c.opts.Client.statusWriter(ctx, s)
 	if err != nil && ctx.Err() == nil {
 		c.opts.Logger.Warn("writer of a status not known", "kind", s.kind, "object", s.String(), "err", err)
 	}
 	c.mu.Lock()
 	o := c.objects[s]
-	told := s.group != "" && c.told[s.group]
+	reported := s.group != "" && c.reported[s.group]
 	if o != nil {
 		o.writer = writer
 	}
 	if s.group != "" {
-		c.told[s.group] = true
+		c.reported[s.group] = true
 	}
 	c.mu.Unlock()
-	if o == nil || told {
+	if o == nil || reported {
 		return
 	}
 	c.opts.Logger.Warn("status contested", "kind", s.kind, "object", s.String(), "writer", writer,

@@ -23,12 +23,12 @@ var customVersions = []string{"v1beta1", "v1beta2"}
 
 // Kinds that have no spec.
 const (
-	kindState     = "ConfigurationState" // what a component makes of the configuration
-	kindL2Status  = "ServiceL2Status"    // which node answers for a Service
-	kindBGPStatus = "ServiceBGPStatus"   // to whom a node announces one
+	kindState     = "ConfigurationState" // whether a component runs the configuration
+	kindL2Status  = "ServiceL2Status"    // a node announces a Service on layer 2
+	kindBGPStatus = "ServiceBGPStatus"   // a node announces a Service to peers
 )
 
-// A customKind is where the API server has a kind of custom resource.
+// A customKind is the version and the plural of a kind of custom resource.
 type customKind struct{ version, plural string }
 
 var customKinds = map[string]customKind{
@@ -43,8 +43,8 @@ var customKinds = map[string]customKind{
 	kindBGPStatus:               {"v1beta1", "servicebgpstatuses"},
 }
 
-// A customResource is a custom resource of any kind. Its parts are left as they
-// are written: what a spec says is for config to judge.
+// A customResource is a custom resource of any kind. Its parts are not decoded: package
+// config decodes the spec.
 type customResource struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitzero"`
@@ -78,7 +78,7 @@ func (l *customResourceList) DeepCopyObject() runtime.Object {
 	return &out
 }
 
-// addCustomResources makes a scheme know MetalLB's kinds.
+// addCustomResources adds MetalLB's kinds to a scheme.
 func addCustomResources(scheme *runtime.Scheme) {
 	for kind, k := range customKinds {
 		gv := schema.GroupVersion{Group: customGroup, Version: k.version}
@@ -96,8 +96,8 @@ func (c *Client) customResources(kind, namespace string) resource[*customResourc
 	return listOf[customResourceList](c, c.custom[k.version], k.plural, namespace)
 }
 
-// patchCustomStatus carries out a merge patch of the status subresource of a
-// custom resource, and returns what became of it.
+// patchCustomStatus applies a merge patch to the status subresource of a custom
+// resource, and returns the patched resource.
 func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace, name string, patch []byte) (*customResource, error) {
 	k := customKinds[kind]
 	o := new(customResource)
@@ -105,7 +105,7 @@ func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace
 		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Into(o)
 }
 
-// patchCustom carries out a merge patch of a custom resource.
+// patchCustom applies a merge patch to a custom resource.
 func (c *Client) patchCustom(ctx context.Context, manager, kind, namespace, name string, patch []byte) error {
 	k := customKinds[kind]
 	return c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).

@@ -8,25 +8,25 @@ import (
 )
 
 const (
-	// doubtPause is how long a list in doubt must stand until it is believed.
+	// doubtPause is how long a list stays in doubt before Herald believes it.
 	doubtPause = 3 * time.Second
-	// doubtKnown is how many objects must be known for a list that has fewer than
-	// half of them to be in doubt. One that has none always is.
+	// doubtKnown is from how many known objects on a list with fewer than half of
+	// them is in doubt. A list with none of them always is.
 	doubtKnown = 10
 )
 
-// A Doubt is a list that lacks most of what is known, with no watch having told of
-// a deletion: after a restore of etcd, say. It is believed when the API server says
-// the same again some seconds later.
+// A Doubt is a list that lacks most of the known objects, though no watch reported
+// their deletion: after a restore of etcd, say. Herald believes it when the API server
+// lists the same some seconds later.
 type Doubt struct {
 	What  string // as in "Services"
 	Known int    // how many are known
 	Left  int    // how many of these the list has
 }
 
-// String says what is in doubt, and what is done about it.
+// String describes the doubt and what Herald does about it.
 func (d Doubt) String() string {
-	return fmt.Sprintf("%s: the API server lists %d of the %d that are known; the others are held to exist until it says the same %s later",
+	return fmt.Sprintf("%s: the API server lists %d of the %d known; Herald keeps the others unless it lists the same %s later",
 		d.What, d.Left, d.Known, doubtPause)
 }
 
@@ -38,8 +38,8 @@ type doubter struct {
 	since time.Time // of the first list in doubt; zero: the last was not
 }
 
-// holds reports whether the removals of a list wait: so many objects are known, and
-// so many of these are left in the list.
+// holds reports whether the removals of a list wait. Of the known objects, left are
+// in the list.
 func (d *doubter) holds(known, left int, now time.Time) bool {
 	if d == nil {
 		return false

@@ -39,9 +39,9 @@ type endpoints struct {
 	changed map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
 }
 
-// newEndpoints returns endpoints that know nothing. Most changes of a slice are about
-// something else than the usable endpoints of its Service. Those that are not matter,
-// if matters, which is optional, returns true for the Service.
+// newEndpoints returns endpoints that know nothing. A change of a slice is news only if
+// it changes the usable endpoints of a Service: most changes do not. If matters is not
+// nil, it must also return true for the Service.
 func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service cluster.Key) bool) *endpoints {
 	e := &endpoints{names: index[cluster.Key]{}, changed: map[cluster.Key][]cluster.Endpoint{}}
 	opts.news = func(changes []change[endpointSlice]) bool {

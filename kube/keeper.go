@@ -247,6 +247,9 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 		want = nil
 	}
 	r, again := k.opts.Diff(key, want, now)
+	if r == nil {
+		k.retry.Forget(key)
+	}
 	last.seen = last.seen || r == nil || r.version != ""
 	k.remember(key, last, want != nil || r != nil)
 	if r != nil && !last.dealtWith(*r) {

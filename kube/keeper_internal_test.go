@@ -115,19 +115,25 @@ func TestKeeper(t *testing.T) {
 			k.Set(set())
 		}, []string{"a: 1 at 0.00", "a:  at 50.00"}},
 		{"a write that was not seen yet is not repeated", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.put("a", "0")
 			s.blind = true
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(time.Hour)
 		}, []string{"a: 1 at 0.00"}},
 		{"a version that somebody else wrote is written onto", time.Second, func(s *store, k *keeper[string, string]) {
 			k.Set(set("a=1"))
 			time.Sleep(50 * time.Second)
+			s.mu.Lock()
 			s.put("a", "theirs")
+			s.mu.Unlock()
 			k.Wake()
 		}, []string{"a: 1 at 0.00", "a: 1 at 50.00"}},
 		{"a server that drops a field is asked once a change", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.keep = func(string) string { return "what it knows" }
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(50 * time.Second)
 			k.Wake()
@@ -137,21 +143,29 @@ func TestKeeper(t *testing.T) {
 			k.Wake()
 		}, []string{"a: 1 at 0.00", "a: 2 at 100.00"}},
 		{"one that was created may take 5 s to be seen", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.blind = true
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(2 * time.Second)
 			k.Wake()
 			time.Sleep(2 * time.Second)
+			s.mu.Lock()
 			s.blind = false
 			s.show()
+			s.mu.Unlock()
 			time.Sleep(time.Hour)
 		}, []string{"a: 1 at 0.00"}},
 		{"else it was deleted", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.blind = true
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(2 * time.Second)
 			k.Wake()
+			s.mu.Lock()
 			s.put("a", "")
+			s.mu.Unlock()
 			time.Sleep(4 * time.Second)
 		}, []string{"a: 1 at 0.00", "a: 1 at 5.00"}},
 		{"one that was seen and is not there was deleted", time.Second, func(s *store, k *keeper[string, string]) {
@@ -159,35 +173,45 @@ func TestKeeper(t *testing.T) {
 			time.Sleep(1500 * time.Millisecond)
 			k.Wake()
 			time.Sleep(500 * time.Millisecond)
+			s.mu.Lock()
 			s.put("a", "")
+			s.mu.Unlock()
 			k.Wake()
 		}, []string{"a: 1 at 0.00", "a: 1 at 2.50"}},
 		{"a version that is not the newest any more is given up", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.put("a", "0")
 			s.refuse = func(string) error { return conflict }
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(50 * time.Second)
+			s.mu.Lock()
 			s.refuse = nil
 			s.put("a", "theirs")
+			s.mu.Unlock()
 			k.Wake()
 		}, []string{"a: 1 at 0.00", "a: 1 at 50.00"}},
 		{"what is refused is tried again, less and less often", 0, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.refuse = func(name string) error {
 				if name == "a" {
 					return errors.New("no")
 				}
 				return nil
 			}
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(time.Second)
 		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 1 at 0.75"}},
 		{"also while others succeed", 0, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
 			s.refuse = func(name string) error {
 				if name == "a" {
 					return errors.New("no")
 				}
 				return nil
 			}
+			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(500 * time.Millisecond)
 			k.Set(set("a=1", "b=1")) // which is news

@@ -11,12 +11,12 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// quiet is how long the client library does not repeat itself in the log.
+// quiet is how long the client library's log does not repeat a message.
 const quiet = time.Minute
 
-// LogTo sends what the Kubernetes client library logs to a logger, for the whole
-// program: a message that comes again and again, as in an outage of the API
-// server, once a minute.
+// LogTo sends the log of the Kubernetes client library to a logger, for the whole
+// program. A message that repeats, as in an outage of the API server, is logged once a
+// minute.
 func LogTo(l *slog.Logger) {
 	klog.SetSlogLogger(slog.New(&damper{Handler: l.Handler(), logged: &logged{at: make(map[string]time.Time)}}))
 }
@@ -33,8 +33,8 @@ type logged struct {
 	at map[string]time.Time // of each message within the last minute
 }
 
-// Handle logs a record, unless it is a repetition. What the library calls an
-// error is something that it tries again: it degrades Herald, and is a warning.
+// Handle logs a record, unless it is a repetition. The library retries after its
+// errors: they degrade Herald, and are warnings.
 func (d *damper) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = min(r.Level, slog.LevelWarn)
 	if r.Level >= slog.LevelWarn && d.logged.lately(r.Message, time.Now()) {

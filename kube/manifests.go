@@ -13,9 +13,9 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// ReadManifests returns the objects of a namespace that a configuration may be
-// in, as lists in JSON: custom resources, ConfigMaps, and Secrets of the type that
-// passwords are in. Custom resources that are not installed are left out.
+// ReadManifests returns the objects of a namespace that may hold a configuration, as
+// lists in JSON: custom resources, ConfigMaps, and Secrets with passwords. Custom
+// resources that are not installed are left out.
 func ReadManifests(ctx context.Context, c *Client, namespace string) ([][]byte, error) {
 	var lists [][]byte
 	for _, kind := range config.ResourceKinds {

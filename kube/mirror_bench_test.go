@@ -19,7 +19,7 @@ const manyServices = 10000
 func benchService(i, version int) *corev1.Service {
 	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: fmt.Sprintf("team-%d", i%50), Name: fmt.Sprintf("service-%05d", i), UID: "c3b1f6a4-0000-0000-0000-000000000000",
+			Namespace: fmt.Sprintf("team-%02d", i/200), Name: fmt.Sprintf("service-%05d", i), UID: "c3b1f6a4-0000-0000-0000-000000000000",
 			ResourceVersion: fmt.Sprint(version), Labels: map[string]string{"app": fmt.Sprint(i)},
 		},
 		Spec: corev1.ServiceSpec{
@@ -33,7 +33,7 @@ func benchSlice(i, nodes int) *discoveryv1.EndpointSlice {
 	name := fmt.Sprintf("service-%05d", i)
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: fmt.Sprintf("team-%d", i%50), Name: name + "-x7k2p", Labels: map[string]string{discoveryv1.LabelServiceName: name},
+			Namespace: fmt.Sprintf("team-%02d", i/200), Name: name + "-x7k2p", Labels: map[string]string{discoveryv1.LabelServiceName: name},
 		},
 		AddressType: discoveryv1.AddressTypeIPv4,
 	}

@@ -28,8 +28,7 @@ type peerSessions struct {
 	Summary string `json:"summary"`
 }
 
-// setSessions makes a status say how the sessions with a peer stand, and reports
-// whether it said something else.
+// setSessions sets the sessions with a peer, and reports whether they were others.
 func (s *resourceStatus) setSessions(have resourceStatus, is reconcile.ResourceStatus, now time.Time) bool {
 	p := is.Sessions
 	if p == nil {

@@ -21,7 +21,7 @@ type reach struct {
 }
 
 func (a *Announcements) newReach() *reach {
-	const message = "why Services are not announced is not read"
+	const message = "endpoints not read; Services do not report why they are not announced"
 	wake := settling(a.opts.Wake)
 	return &reach{
 		nodes: newMirror(nodes, mirrorOptions[*cluster.Node]{
@@ -35,7 +35,7 @@ func (a *Announcements) newReach() *reach {
 	}
 }
 
-// get returns what is known, nil if it may not be read, and whether it was read.
+// get returns the reach, nil if Herald may not read it, and whether it was read.
 func (r *reach) get() (*condition.Reach, bool) {
 	switch {
 	case r.nodes.reading == unread || r.endpoints.reading == unread:

@@ -11,13 +11,13 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// events returns the events about an object that had this status before another one
-// was written: what it did not say.
+// events returns the events about an object that had this status: one for each
+// change that the next status makes.
 func (s resourceStatus) events(is reconcile.ResourceStatus) []cluster.Event {
 	var out []cluster.Event
 	before := s.condition(conditionAccepted)
 	switch {
-	case is.Reason == config.VerdictDeleted: // that is meant
+	case is.Reason == config.VerdictDeleted: // that is intended
 	case !is.Accepted && before.says("False", is.Message):
 	case !is.Accepted:
 		out = append(out, cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: is.Message})

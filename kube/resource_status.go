@@ -89,7 +89,7 @@ func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWr
 	return w
 }
 
-// Set replaces what there is to say. It does not wait for it to be written.
+// Set replaces the statuses. It does not wait for them to be written.
 func (w *ResourceStatusWriter) Set(all []reconcile.ResourceStatus) {
 	wanted := make(map[config.ID]reconcile.ResourceStatus, len(all))
 	for _, s := range all {
@@ -98,7 +98,7 @@ func (w *ResourceStatusWriter) Set(all []reconcile.ResourceStatus) {
 	w.keeper.Set(wanted)
 }
 
-// Published returns what the status of a resource says of a version.
+// Published returns what the status of a resource says about a version.
 func (w *ResourceStatusWriter) Published(v config.Verdict) reconcile.PublishedStatus {
 	o, ok := w.opts.Resources.get(v.ID)
 	if !ok || o.UID != v.UID {
@@ -214,7 +214,7 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 	return want, changed
 }
 
-// set makes a condition say something, and reports whether it said something else.
+// set sets a condition, and reports whether it was another one.
 func (s *resourceStatus) set(kind string, generation int64, is bool, reason, message string, now time.Time) bool {
 	c := metaCondition{
 		Type:               kind,
@@ -240,8 +240,7 @@ func (s *resourceStatus) set(kind string, generation int64, is bool, reason, mes
 	return changed
 }
 
-// programmed returns what the status says of a version being in force; nil if it
-// says nothing of this one.
+// programmed returns the condition Programmed; nil if it is not about this version.
 func (s resourceStatus) programmed(generation int64) *reconcile.Programmed {
 	c := s.condition(conditionProgrammed)
 	if c == nil || c.ObservedGeneration != generation {

@@ -89,3 +89,30 @@ func TestStateStatus(t *testing.T) {
 		have, now = want, now.Add(time.Minute)
 	}
 }
+
+// A pass that sets an equal State starts no round: it would delay the next State by a
+// second.
+func TestStateWriterSetEqual(t *testing.T) {
+	w := NewStateWriter(StateWriterOptions{Node: "n1"})
+	poked := func() bool {
+		select {
+		case <-w.keeper.poke:
+			return true
+		default:
+			return false
+		}
+	}
+	for _, step := range []struct {
+		state reconcile.State
+		poked bool
+	}{
+		{reconcile.State{Known: true}, true},
+		{reconcile.State{Known: true}, false},
+		{reconcile.State{Known: true, Source: "resources"}, true},
+		{reconcile.State{Known: true, Source: "resources"}, false},
+	} {
+		if w.Set(step.state); poked() != step.poked {
+			t.Errorf("%+v: a round starts %v, want %v", step.state, !step.poked, step.poked)
+		}
+	}
+}

@@ -30,17 +30,17 @@ type ResourcesOptions struct {
 	Doubt     func(Doubt)  // optional: called for a list that is read again before it is believed; must not block
 }
 
-// Resources holds MetalLB's custom resources of one namespace, and of its
-// Secrets what peers need of them: these are read once a peer refers to one.
-// Kinds that are not installed are looked for from time to time.
+// Resources holds MetalLB's custom resources of one namespace, and the passwords in its
+// Secrets. Secrets are read once a peer refers to one. Kinds that are not installed are
+// looked for from time to time.
 type Resources struct {
 	opts    ResourcesOptions
-	secrets chan struct{} // closed when Secrets are to be read
+	secrets chan struct{} // closed when reading Secrets starts
 
 	mu        sync.Mutex // guards the fields below
 	kinds     map[string]*mirror[string, observed]
 	passwords *mirror[string, config.PasswordSecret]
-	wanted    bool             // Secrets are read: some peer refers to one
+	wanted    bool             // a peer refers to a Secret
 	doc       *source.Document // what Document returns; nil: to be made
 	observer  func()           // optional: called when a status changes, too
 }
@@ -140,7 +140,7 @@ func (r *Resources) get(id config.ID) (observed, bool) {
 	return observed{}, false
 }
 
-// observe has a function called when a status changes.
+// observe sets a function that is called when a status changes.
 func (r *Resources) observe(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,8 +167,8 @@ func (r *Resources) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// news reports whether a version of the document differs after changes. Secrets are
-// read from the first peer on that refers to one.
+// news reports whether changes change the document. The first peer that refers to a
+// Secret starts the reading of Secrets.
 func (r *Resources) news(changes []change[observed]) bool {
 	if r.observer != nil {
 		r.observer()
@@ -187,9 +187,9 @@ func (r *Resources) news(changes []change[observed]) bool {
 	return is
 }
 
-// differs reports whether another version of an object says anything new. A status
-// that changes says nothing new, as Herald writes it itself, except whether the
-// leading controller holds an edit back.
+// differs reports whether another version of an object changes the document. Herald
+// writes the status itself, so that a status does not count, except that the leading
+// controller holds an edit back.
 func (o observed) differs(now observed) bool {
 	return o.Generation != now.Generation || o.UID != now.UID ||
 		o.Deleting != now.Deleting || o.Withheld != now.Withheld ||

@@ -30,32 +30,32 @@ type SecretOptions struct {
 	Logger    *slog.Logger // required
 }
 
-// EnsureSecret makes the Secret, with a random value, unless there is one. It
-// tries until it could, or the context is canceled.
+// EnsureSecret creates the Secret, with a random value, unless there is one. It
+// retries until it succeeds or the context is canceled.
 func EnsureSecret(ctx context.Context, opts SecretOptions) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: opts.Namespace, Name: opts.Name},
 		Data:       map[string][]byte{SecretKey: []byte(rand.Text())},
 	}
 	backoff := wait.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Jitter: .5, Steps: 8, Cap: 10 * time.Second}
-	told := false
+	logged := false
 	for ctx.Err() == nil {
 		err := opts.Client.createSecret(ctx, secret)
 		switch {
 		case err == nil:
-			opts.Logger.Info("secret of the agents made", "name", opts.Name)
+			opts.Logger.Info("agents' secret created", "name", opts.Name)
 			return
 		case apierrors.IsAlreadyExists(err):
 			return
-		case !told && ctx.Err() == nil:
-			told = true
-			opts.Logger.Warn("secret of the agents not made", "err", fmt.Errorf("secret %s/%s: %w", opts.Namespace, opts.Name, err))
+		case !logged && ctx.Err() == nil:
+			logged = true
+			opts.Logger.Warn("agents' secret not created", "err", fmt.Errorf("secret %s/%s: %w", opts.Namespace, opts.Name, err))
 		}
 		pause(ctx, backoff.Step())
 	}
 }
 
-// createSecret writes a new Secret.
+// createSecret creates a Secret.
 func (c *Client) createSecret(ctx context.Context, s *corev1.Secret) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

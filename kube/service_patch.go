@@ -14,11 +14,11 @@ import (
 )
 
 // A servicePatch is the strategic merge patch by which the status subresource of
-// a Service gets all that Herald has to say in one request. Conditions merge by
-// their type, so that several writers do not meet there; the rest is Herald's,
-// whoever wrote it before. A server-side apply would leave an annotation that
-// MetalLB had written too, would lose the transition time of a condition unless
-// it is sent along, and takes the API server twice the work.
+// a Service gets all that Herald writes in one request. Conditions merge by their
+// type, so that several writers do not meet there. The rest is Herald's, even if
+// another controller wrote it before. A server-side apply would leave an annotation
+// that MetalLB had written too. It would lose the transition time of a condition
+// unless it is sent along, and it takes the API server twice the work.
 type servicePatch struct {
 	Metadata metadataPatch `json:"metadata"`
 	Status   statusPatch   `json:"status"`

@@ -20,7 +20,7 @@ const (
 	labelServiceNamespace = customGroup + "/service-namespace"
 )
 
-// serviceStatusKinds are the kinds that tell of a Service on a node.
+// serviceStatusKinds are the kinds of which each object is about a Service on a node.
 var serviceStatusKinds = map[status.Protocol]string{status.Layer2: kindL2Status, status.BGP: kindBGPStatus}
 
 // A serviceStatusObject is what there is of one object.
@@ -68,7 +68,7 @@ func contentOf(s serviceStatus) string {
 	return string(b)
 }
 
-// statusOf returns the status of the object that says w.
+// statusOf returns the status of the object that publishes w.
 func statusOf(w reconcile.ServiceStatus) serviceStatus {
 	out := serviceStatus{Node: w.Node, ServiceName: w.Service.Name, ServiceNamespace: w.Service.Namespace, Peers: w.Peers}
 	for _, name := range w.Interfaces {

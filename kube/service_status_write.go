@@ -92,7 +92,7 @@ func (w *ServiceStatusWriter) succeed(ctx context.Context, id serviceStatusID, s
 	}
 	for _, o := range others.Items {
 		var have serviceStatus
-		_ = json.Unmarshal(o.Status, &have) // nobody's, then
+		_ = json.Unmarshal(o.Status, &have) // without a status it is of no node
 		if o.Name == id.name || have.Node == w.opts.Node || !w.opts.Gone(have.Node) {
 			continue
 		}
@@ -129,7 +129,7 @@ func (w *ServiceStatusWriter) findOwner(ctx context.Context, fresh time.Duration
 		return nil, err
 	}
 	if owner == nil {
-		owner = &metav1.OwnerReference{} // nobody
+		owner = &metav1.OwnerReference{} // there is none
 	}
 	w.mu.Lock()
 	w.owner, w.ownerAt = owner, now

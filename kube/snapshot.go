@@ -25,7 +25,7 @@ type WatcherOptions struct {
 
 	Doubt func(Doubt) // optional: called for a list that is read again before it is believed; must not block
 
-	// What to read besides Services; what is not read is empty in snapshots.
+	// Which kinds to read besides Services. The others are empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
 }
 
@@ -120,7 +120,7 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 	})
 }
 
-// add takes in those Services that are newer than what is known of them.
+// add takes in the Services that are newer than the known ones.
 func (w *Watcher) add(all []*cluster.Service) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,8 +135,8 @@ func (w *Watcher) add(all []*cluster.Service) {
 	}
 }
 
-// Read returns the Services and Namespaces that a cluster has now. It is for
-// programs that look once; a Watcher is for those that stay.
+// Read returns the Services and Namespaces that a cluster has now, for programs that
+// look once. Daemons have a Watcher.
 func Read(ctx context.Context, c *Client) (s cluster.Snapshot, err error) {
 	if s.Services, err = services.read(ctx, c); err != nil {
 		return s, err
@@ -146,8 +146,8 @@ func Read(ctx context.Context, c *Client) (s cluster.Snapshot, err error) {
 	return s, err
 }
 
-// ReadAll returns what an agent decides by: what Read does, and the Nodes and the
-// endpoints.
+// ReadAll returns the input of an agent's decisions: what Read returns, and the Nodes
+// and the endpoints.
 func ReadAll(ctx context.Context, c *Client) (cluster.Snapshot, error) {
 	s, err := Read(ctx, c)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,11 +52,14 @@ type StateWriter struct {
 	opts   StateWriterOptions
 	seen   *seenState
 	keeper *keeper[string, reconcile.State] // by the object's name
+
+	mu   sync.Mutex       // guards last
+	last *reconcile.State // of Set; nil: none since Run ended
 }
 
 var _ reconcile.StateWriter = (*StateWriter)(nil)
 
-// NewStateWriter returns a StateWriter that has nothing to write.
+// NewStateWriter returns a StateWriter that writes nothing yet.
 func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
@@ -69,9 +73,16 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	return w
 }
 
-// Set replaces what there is to say. It does not wait for it to be written.
+// Set replaces the State. It does not wait for it to be written. An equal State starts
+// no round: the next round, a second later, may be urgent.
 func (w *StateWriter) Set(state reconcile.State) {
-	w.keeper.Set(map[string]reconcile.State{w.name(): state})
+	w.mu.Lock()
+	same := w.last != nil && w.last.Equal(state)
+	w.last = &state
+	w.mu.Unlock()
+	if !same {
+		w.keeper.Set(map[string]reconcile.State{w.name(): state})
+	}
 }
 
 // Run writes until the context is canceled, and then forgets what is wanted. It
@@ -80,7 +91,11 @@ func (w *StateWriter) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return w.keeper.Run(ctx) })
 	w.seen.run(ctx)
-	return g.Wait()
+	err := g.Wait()
+	w.mu.Lock()
+	w.last = nil // the keeper has forgotten it
+	w.mu.Unlock()
+	return err
 }
 
 func (w *StateWriter) name() string {
@@ -161,7 +176,7 @@ type stateStatus struct {
 	Sessions []sessionStatus `json:"sessions"` // an agent's; null: it does not say
 }
 
-// state returns what the status says, as far as it concerns others.
+// state returns the State that the status publishes, as far as other processes use it.
 func (s stateStatus) state() reconcile.State {
 	out := reconcile.State{Known: s.Result != "Unknown", Version: s.Configuration, Failed: s.FailedConfiguration, Failure: s.Failure,
 		Lacking: s.LackingInterfaces, Sessions: sessionStates(s.Sessions)}
@@ -183,8 +198,7 @@ func (s stateStatus) timeless() string {
 	return s.String()
 }
 
-// status returns the status that the object should have, and whether that is
-// another one.
+// status returns the status that the object should have, and whether it differs.
 func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.Time) (stateStatus, bool) {
 	c := metaCondition{Type: "configReconcilerValid", Status: string(metav1.ConditionTrue), Reason: "Reconciled", LastTransitionTime: now.UTC().Format(time.RFC3339)}
 	if w.opts.Node == "" {

@@ -14,7 +14,7 @@ const (
 	// maxSessions is how many sessions a ConfigurationState lists; those that are
 	// down come first.
 	maxSessions = 100
-	// maxSessionMessage is how many bytes it says of each.
+	// maxSessionMessage is how many bytes of message each has.
 	maxSessionMessage = 512
 )
 
@@ -24,7 +24,7 @@ const (
 	sessionDown = "Down"
 )
 
-// A sessionStatus says in a ConfigurationState how a BGP session stands.
+// A sessionStatus is a BGP session in a ConfigurationState.
 type sessionStatus struct {
 	Peer    string `json:"peer"`
 	State   string `json:"state"`
@@ -33,8 +33,7 @@ type sessionStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
-// sessionStatuses returns what to write of sessions; nil if there is nothing to say
-// of them.
+// sessionStatuses returns sessions as they are written; nil if they are not known.
 func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 	if sessions == nil {
 		return nil
@@ -69,7 +68,7 @@ func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 	return out
 }
 
-// sessionStates returns what was written of sessions.
+// sessionStates returns sessions as they were before they were written.
 func sessionStates(all []sessionStatus) []cluster.SessionState {
 	if all == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// maxChanges is how many changes a table without rows holds apart from them.
+// maxChanges is from how many changes on a table may merge them into its rows.
 const maxChanges = 64
 
 // A table holds rows by key and gives them out sorted, in slices that it never
@@ -80,10 +80,11 @@ func (t *table[K, V]) delete(k K) bool {
 	return t.tell(change[V]{old, nil})
 }
 
-// put adds a change. A table that nobody lists must not keep all that ever changed.
+// put adds a change. Many changes are merged into the rows, since some tables are never
+// listed.
 func (t *table[K, V]) put(k K, row *V) {
 	t.changes[k] = row
-	if len(t.changes) > maxChanges+len(t.rows)/2 {
+	if len(t.changes) > maxChanges+len(t.rows) {
 		t.list()
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-)
 
-// BackendPort is the TCP port of a [Backend] unless it is told another.
-const BackendPort = 8080
+	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/lab/process"
+)
 
 // An Answer is what a backend says to every request.
 type Answer struct {
@@ -31,13 +31,13 @@ type Answer struct {
 type Backend struct {
 	Name string
 
-	process *Process
+	process *process.Process
 }
 
 // StartBackend starts a backend on the node's pod addresses, port 8080, named
 // after the node. It returns when the backend accepts connections.
 func (n *Node) StartBackend(ctx context.Context) (*Backend, error) {
-	return n.StartBackendAt(ctx, n.Name, netip.AddrPortFrom(n.Pod4, BackendPort), netip.AddrPortFrom(n.Pod6, BackendPort))
+	return n.StartBackendAt(ctx, n.Name, netip.AddrPortFrom(n.Pod4, controlplane.BackendPort), netip.AddrPortFrom(n.Pod6, controlplane.BackendPort))
 }
 
 // StartBackendAt starts a backend of a name that listens at these addresses,
@@ -52,7 +52,7 @@ func (m *Machine) StartBackendAt(ctx context.Context, name string, listen ...net
 		return nil, err
 	}
 	for _, l := range listen {
-		err := pollProcess(ctx, p, func() error {
+		err := process.PollWhile(ctx, p, func() error {
 			conn, err := m.Dial(ctx, "tcp", l.String())
 			if err != nil {
 				return err
@@ -68,7 +68,7 @@ func (m *Machine) StartBackendAt(ctx context.Context, name string, listen ...net
 }
 
 // Process returns the backend's process, to be stopped or killed.
-func (b *Backend) Process() *Process { return b.process }
+func (b *Backend) Process() *process.Process { return b.process }
 
 // serveBackend is the helper: args are its name and where it listens.
 func serveBackend(ctx context.Context, args []string) error {

@@ -17,13 +17,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // A containerOptions says how a container of a pod runs a program. What a pod
 // does not allow is missing here too: root's capabilities, a writable root, the
 // files and processes of others.
 type containerOptions struct {
-	ProcessOptions
+	process.Options
 	Root            string           // optional: the file system that is the image; empty means one with nothing but the program
 	Dir             string           // required without Root: a folder to put that in, which stays empty for others
 	Mounts          []containerMount // optional: the volumes
@@ -63,16 +65,16 @@ var capabilities = map[string]uintptr{
 // process returns the process that becomes the container: this program again, in a
 // mount namespace and with process numbers of its own. When it ends its children are
 // killed.
-func (opts containerOptions) process() (ProcessOptions, error) {
+func (opts containerOptions) process() (process.Options, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return ProcessOptions{}, err
+		return process.Options{}, err
 	}
 	spec, err := json.Marshal(opts)
 	if err != nil {
-		return ProcessOptions{}, err
+		return process.Options{}, err
 	}
-	p := opts.ProcessOptions
+	p := opts.Options
 	if p.Name == "" {
 		p.Name = filepath.Base(p.Path)
 	}
@@ -83,7 +85,7 @@ func (opts containerOptions) process() (ProcessOptions, error) {
 
 // startContainer starts a program on the machine as Kubernetes would in a
 // container, with the host's network.
-func (m *Machine) startContainer(opts containerOptions) (*Process, error) {
+func (m *Machine) startContainer(opts containerOptions) (*process.Process, error) {
 	p, err := opts.process()
 	if err != nil {
 		return nil, fmt.Errorf("start %s on %s: %w", opts.Name, m.Name, err)

@@ -17,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // A Daemon is a program of Herald's on a machine, which can be ended and
@@ -28,8 +30,8 @@ type Daemon struct {
 
 	url     string       // of its HTTP server, as client reaches it
 	client  *http.Client // from where the daemon runs
-	start   func() (*Process, error)
-	process *Process
+	start   func() (*process.Process, error)
+	process *process.Process
 }
 
 // supported returns the arguments without flags that the program does not have, as
@@ -53,7 +55,7 @@ func (d *Daemon) Start() error {
 }
 
 // Process returns the daemon's present process, to be signalled.
-func (d *Daemon) Process() *Process { return d.process }
+func (d *Daemon) Process() *process.Process { return d.process }
 
 // Stop ends the daemon with SIGTERM, as Kubernetes does.
 func (d *Daemon) Stop() { d.process.Stop() }

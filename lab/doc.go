@@ -17,6 +17,9 @@
 // The host reaches the nodes, and they it, over a management bridge that each
 // lab has to itself: several labs can run at the same time.
 //
+// The control plane is package controlplane; tests of the product are in packages
+// by area, which share package e2e.
+//
 // A program that uses the lab calls [Reexec] first, because the lab starts
 // that same program again inside its namespaces.
 package lab

@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // FRR is the routing daemons of one machine. Its methods may be called from
@@ -31,8 +33,8 @@ type FRR struct {
 	root    string   // the file system that FRR is installed in; "/" is the system's
 	args    []string // more arguments for bgpd
 
-	mu    sync.Mutex          // guards the field below
-	procs map[string]*Process // by daemon; ended ones stay until they are started again
+	mu    sync.Mutex                  // guards the field below
+	procs map[string]*process.Process // by daemon; ended ones stay until they are started again
 }
 
 // newFRR returns the FRR of a machine.
@@ -43,7 +45,7 @@ func newFRR(m *Machine, root string, bgpdArgs ...string) *FRR {
 		machine: m,
 		root:    root,
 		args:    bgpdArgs,
-		procs:   make(map[string]*Process),
+		procs:   make(map[string]*process.Process),
 	}
 }
 
@@ -158,7 +160,7 @@ func (f *FRR) startDaemon(ctx context.Context, name string) error {
 	if name == "bgpd" {
 		line = append(line, f.args...)
 	}
-	p, err := f.machine.Start(ProcessOptions{Name: name, Path: line[0], Args: line[1:]})
+	p, err := f.machine.Start(process.Options{Name: name, Path: line[0], Args: line[1:]})
 	if err != nil {
 		return err
 	}
@@ -166,7 +168,7 @@ func (f *FRR) startDaemon(ctx context.Context, name string) error {
 	f.procs[name] = p
 	f.mu.Unlock()
 
-	err = pollProcess(ctx, p, func() error {
+	err = process.PollWhile(ctx, p, func() error {
 		conn, err := net.Dial("unix", socket)
 		if err != nil {
 			return err
@@ -272,13 +274,13 @@ func (f *FRR) Running() []string {
 
 // running returns the processes of those of the daemons that run. No names
 // mean all.
-func (f *FRR) running(daemons []string) []*Process {
+func (f *FRR) running(daemons []string) []*process.Process {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(daemons) == 0 {
 		daemons = slices.Sorted(maps.Keys(f.procs))
 	}
-	var live []*Process
+	var live []*process.Process
 	for _, d := range daemons {
 		p := f.procs[d]
 		if p != nil && !p.Ended() {

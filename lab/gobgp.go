@@ -8,13 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/netip"
+	"os"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // bgpPort is the TCP port of BGP. RFC 4271, Section 8.2.
@@ -49,7 +53,7 @@ func (opts GoBGPOptions) withDefaults(t *Topology) GoBGPOptions {
 type GoBGP struct {
 	Addrs []netip.Addr // where it listens
 
-	process *Process
+	process *process.Process
 	conn    *grpc.ClientConn
 	client  api.GobgpApiClient
 }
@@ -67,6 +71,10 @@ func (t *Topology) StartGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, e
 
 func (t *Topology) startGoBGP(ctx context.Context, opts GoBGPOptions) (*GoBGP, error) {
 	if err := t.Collector.addLANAddresses(opts.Listen...); err != nil {
+		return nil, err
+	}
+	// One that was killed leaves its socket.
+	if err := os.Remove(t.Collector.Path(opts.Name + ".grpc")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	p, err := t.Collector.startHelper("gobgp", opts.Name, t.gobgpTarget(opts.Name))
@@ -90,7 +98,7 @@ func (t *Topology) gobgpTarget(name string) string {
 }
 
 // connectGoBGP returns a router whose process has been started.
-func (t *Topology) connectGoBGP(opts GoBGPOptions, p *Process) (*GoBGP, error) {
+func (t *Topology) connectGoBGP(opts GoBGPOptions, p *process.Process) (*GoBGP, error) {
 	g := &GoBGP{Addrs: opts.Listen, process: p}
 	var err error
 	g.conn, err = grpc.NewClient(t.gobgpTarget(opts.Name), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -112,7 +120,7 @@ func (g *GoBGP) configure(ctx context.Context, opts GoBGPOptions) error {
 		}
 	}
 	global.RouterId = id.String()
-	err := pollProcess(ctx, g.process, func() error {
+	err := process.PollWhile(ctx, g.process, func() error {
 		_, err := g.client.StartBgp(ctx, &api.StartBgpRequest{Global: global}, grpc.WaitForReady(true))
 		return err
 	})
@@ -164,7 +172,7 @@ func (g *GoBGP) Stop() error {
 }
 
 // Process returns the router's process, to be stopped, killed or frozen.
-func (g *GoBGP) Process() *Process { return g.process }
+func (g *GoBGP) Process() *process.Process { return g.process }
 
 // unicastFamilies are the address families of every session.
 var unicastFamilies = []*api.Family{
@@ -224,7 +232,7 @@ func (g *GoBGP) Sessions(ctx context.Context) ([]Session, error) {
 // WaitSession waits until the session with a peer is established, or is not,
 // whichever is wanted.
 func (g *GoBGP) WaitSession(ctx context.Context, peer netip.Addr, established bool) error {
-	err := Poll(ctx, 10*time.Millisecond, func() error {
+	err := process.Poll(ctx, 10*time.Millisecond, func() error {
 		all, err := g.Sessions(ctx)
 		if err != nil {
 			return err

@@ -16,6 +16,8 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // A Path is a route as a peer sent it.
@@ -75,7 +77,7 @@ func (g *GoBGP) Paths(ctx context.Context) ([]Path, error) {
 // ends first, the error is check's last.
 func (g *GoBGP) WaitPaths(ctx context.Context, check func([]Path) error) ([]Path, error) {
 	var paths []Path
-	err := Poll(ctx, 10*time.Millisecond, func() error {
+	err := process.Poll(ctx, 10*time.Millisecond, func() error {
 		var err error
 		if paths, err = g.Paths(ctx); err != nil {
 			return err

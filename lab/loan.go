@@ -17,19 +17,22 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // mendTimeout bounds how long a lab is mended after a loan.
 const mendTimeout = 20 * time.Second
 
-// A loan is what the process that holds a lab tells one that attaches to it.
+// A loan describes a lab to a process that attaches to it.
 type loan struct {
-	Err        string // why there is none
+	Err        string // why it cannot be lent
 	Name       string
 	Dir        string
 	Management netip.Prefix
 	Stack      StackOptions
-	Cluster    ClusterOptions
+	Cluster    controlplane.Options
 	Processes  map[string]int // process numbers
 }
 
@@ -69,7 +72,7 @@ func (s *Standard) lend(ctx context.Context, conn net.Conn) {
 	}
 	if terms.Err == "" {
 		terms.Stack.Network, terms.Cluster = s.Topology.opts, s.Cluster.Options()
-		s.visit(func(name string, p *Process) *Process {
+		s.visit(func(name string, p *process.Process) *process.Process {
 			if p != nil && !p.Ended() {
 				terms.Processes[name] = p.PID()
 			}
@@ -84,7 +87,7 @@ func (s *Standard) lend(ctx context.Context, conn net.Conn) {
 	// next loan reports.
 	ctx, cancel := context.WithTimeout(ctx, mendTimeout)
 	defer cancel()
-	_ = Poll(ctx, time.Second, func() error { return s.mend(ctx) })
+	_ = process.Poll(ctx, time.Second, func() error { return s.mend(ctx) })
 }
 
 // restart starts Herald's daemons again, from what their programs are now.
@@ -97,7 +100,7 @@ func (s *Standard) restart() error {
 }
 
 // mend starts what has ended.
-func (s *Standard) mend(ctx context.Context) (err error) {
+func (s *Standard) mend(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.Cluster.Mend(ctx); err != nil {
@@ -122,19 +125,25 @@ func (s *Standard) mend(ctx context.Context) (err error) {
 			}
 		}
 	}
-	if s.IBGP.process.Ended() {
-		if s.IBGP, err = s.StartGoBGP(ctx, s.ibgpOptions()); err != nil {
-			return err
-		}
+	return errors.Join(s.mendGoBGP(ctx, s.IBGP, s.ibgpOptions()), s.mendGoBGP(ctx, s.EBGP, s.ebgpOptions()))
+}
+
+// mendGoBGP starts a GoBGP again if it has ended.
+func (s *Standard) mendGoBGP(ctx context.Context, g *GoBGP, opts GoBGPOptions) error {
+	if !g.process.Ended() {
+		return nil
 	}
-	if s.EBGP.process.Ended() {
-		s.EBGP, err = s.StartGoBGP(ctx, s.ebgpOptions())
+	again, err := s.StartGoBGP(ctx, opts)
+	if err != nil {
+		return err
 	}
-	return err
+	g.conn.Close()
+	*g = *again
+	return nil
 }
 
 // visit puts in the place of each process what a function makes of it.
-func (s *Standard) visit(fn func(name string, p *Process) *Process) {
+func (s *Standard) visit(fn func(name string, p *process.Process) *process.Process) {
 	for _, d := range slices.Concat(s.Controllers, s.Agents) {
 		d.process = fn(d.Name, d.process)
 	}
@@ -180,7 +189,7 @@ func borrow(ctx context.Context, terms loan) (*Standard, error) {
 	}
 	s := &Standard{Stack: &Stack{Topology: t, opts: terms.Stack}}
 	var err error
-	if s.Cluster, err = AttachCluster(terms.Cluster); err != nil {
+	if s.Cluster, err = controlplane.Attach(terms.Cluster); err != nil {
 		return nil, err
 	}
 	if s.pods, err = ReadPods(terms.Stack.Manifests); err != nil {
@@ -195,8 +204,8 @@ func borrow(ctx context.Context, terms loan) (*Standard, error) {
 	if s.EBGP, err = t.connectGoBGP(s.ebgpOptions(), nil); err != nil {
 		return nil, err
 	}
-	s.visit(func(name string, _ *Process) *Process {
-		p, failed := Adopt(name, terms.Processes[name])
+	s.visit(func(name string, _ *process.Process) *process.Process {
+		p, failed := process.Adopt(name, terms.Processes[name])
 		err = errors.Join(err, failed)
 		return p
 	})
@@ -230,7 +239,7 @@ func (t *Topology) find() error {
 
 // giveBack ends what this process has started in the lab, and gives the lab back.
 func (s *Standard) giveBack() error {
-	s.visit(func(_ string, p *Process) *Process {
+	s.visit(func(_ string, p *process.Process) *process.Process {
 		if p != nil && !p.Lent() && !p.Ended() {
 			_ = p.Kill(unix.SIGKILL)
 			<-p.Done()

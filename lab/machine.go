@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // A Machine is a host of the lab: a network namespace and, where FRR runs, a
@@ -67,7 +69,7 @@ func (m *Machine) Run(ctx context.Context, name string, args ...string) (string,
 // Start starts a program inside the machine. It runs until it is stopped or
 // the lab is taken down. Unless opts say otherwise, its output goes to
 // [Machine.LogFile]; opts.Namespace is ignored.
-func (m *Machine) Start(opts ProcessOptions) (*Process, error) {
+func (m *Machine) Start(opts process.Options) (*process.Process, error) {
 	if opts.Name == "" {
 		opts.Name = filepath.Base(opts.Path)
 	}
@@ -79,7 +81,7 @@ func (m *Machine) Start(opts ProcessOptions) (*Process, error) {
 	}
 	line := m.enter(opts.Path, opts.Args...)
 	opts.Namespace, opts.Path, opts.Args = "", line[0], line[1:]
-	p, err := Start(m.life, opts)
+	p, err := process.Start(m.life, opts)
 	if err != nil {
 		return nil, fmt.Errorf("on %s: %w", m.Name, err)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // namespaceDir is where iproute2 and the netns package keep named namespaces.
@@ -183,7 +185,7 @@ func (n Namespace) processes() ([]running, error) {
 
 // empty kills every process of the namespace and waits until they are gone.
 func (n Namespace) empty(ctx context.Context) error {
-	return Poll(ctx, 2*time.Millisecond, func() error {
+	return process.Poll(ctx, 2*time.Millisecond, func() error {
 		procs, err := n.processes()
 		if err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/l2"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 const (
@@ -164,7 +165,7 @@ func (w *NeighborWatch) WaitClaim(ctx context.Context, addr netip.Addr, since ti
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	var found NeighborClaim
-	err := Poll(ctx, time.Millisecond, func() error {
+	err := process.Poll(ctx, time.Millisecond, func() error {
 		for _, c := range w.Claims(addr, since) {
 			if want(c.MAC) {
 				found = c

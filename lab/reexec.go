@@ -9,6 +9,8 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // helperVariable names the helper that a process is to be.
@@ -46,12 +48,12 @@ func Reexec() {
 }
 
 // startHelper starts a helper inside a machine. Its log has the instance's name.
-func (m *Machine) startHelper(helper, instance string, args ...string) (*Process, error) {
+func (m *Machine) startHelper(helper, instance string, args ...string) (*process.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", helper, err)
 	}
-	return m.Start(ProcessOptions{
+	return m.Start(process.Options{
 		Name: instance,
 		Path: self,
 		Args: args,

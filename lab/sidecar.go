@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // The containers and volumes of the agent's pod that the lab knows by name.
@@ -54,7 +56,7 @@ func newSidecar(n *Node) (*Sidecar, error) {
 	s.Daemon = Daemon{
 		Name:   "frr-" + n.Name,
 		client: n.httpClient(),
-		start:  func() (*Process, error) { return s.launch(filepath.Join(cmp.Or(s.Bin, bin), "herald-frr")) },
+		start:  func() (*process.Process, error) { return s.launch(filepath.Join(cmp.Or(s.Bin, bin), "herald-frr")) },
 	}
 	if s.url, err = containerURL(&s.pod, sidecarContainer, n.Addr4); err != nil {
 		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
@@ -111,7 +113,7 @@ func (n *Node) instance() instance {
 
 // launch starts herald-frr. It is bound into FRR's file system where that is not this
 // one, as other labs use the same.
-func (s *Sidecar) launch(program string) (*Process, error) {
+func (s *Sidecar) launch(program string) (*process.Process, error) {
 	opts, err := s.container(sidecarContainer)
 	if err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (s *Sidecar) launch(program string) (*Process, error) {
 
 // Ready waits until herald-frr says that it is ready.
 func (s *Sidecar) Ready(ctx context.Context) error {
-	err := pollProcess(ctx, s.Process(), func() error {
+	err := process.PollWhile(ctx, s.Process(), func() error {
 		_, err := s.Get(ctx, "/readyz")
 		return err
 	})

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // Where Herald lives in a cluster: MetalLB's places, so that a ConfigMap
@@ -38,7 +40,7 @@ type StackOptions struct {
 // reach, kube-proxy on each node, and Herald.
 type Stack struct {
 	*Topology
-	Cluster     *Cluster
+	Cluster     *controlplane.Cluster
 	Controllers []*Daemon
 	Agents      []*Daemon // in the order of the nodes
 
@@ -76,16 +78,16 @@ func (s *Stack) build(ctx context.Context) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	var nodes []ClusterNode
+	var nodes []controlplane.Node
 	for _, n := range s.Nodes {
-		nodes = append(nodes, ClusterNode{
+		nodes = append(nodes, controlplane.Node{
 			Name:      n.Name,
 			Addresses: []netip.Addr{n.Addr4, n.Addr6},
 			PodCIDRs:  []netip.Prefix{podRange(n.Pod4, 24), podRange(n.Pod6, 64)},
 		})
 	}
 	var err error
-	s.Cluster, err = StartCluster(ctx, ClusterOptions{
+	s.Cluster, err = controlplane.Start(ctx, controlplane.Options{
 		Dir:        dir,
 		ListenAddr: s.Management.Addr(),
 		Nodes:      nodes,
@@ -184,7 +186,7 @@ func (s *Stack) Configure(ctx context.Context, document string) error {
 
 // Expose makes a Service with a ready backend on each of the nodes; no nodes
 // mean all.
-func (s *Stack) Expose(ctx context.Context, opts ServiceOptions, nodes ...*Node) (*corev1.Service, error) {
+func (s *Stack) Expose(ctx context.Context, opts controlplane.ServiceOptions, nodes ...*Node) (*corev1.Service, error) {
 	if err := s.SetBackends(ctx, opts, nodes...); err != nil {
 		return nil, err
 	}
@@ -193,16 +195,16 @@ func (s *Stack) Expose(ctx context.Context, opts ServiceOptions, nodes ...*Node)
 
 // SetBackends makes a Service's backends be one on each of the nodes; no nodes
 // mean all.
-func (s *Stack) SetBackends(ctx context.Context, opts ServiceOptions, nodes ...*Node) error {
+func (s *Stack) SetBackends(ctx context.Context, opts controlplane.ServiceOptions, nodes ...*Node) error {
 	if len(nodes) == 0 {
 		nodes = s.Nodes
 	}
 	if err := s.Cluster.CreateNamespace(ctx, opts.Namespace); err != nil {
 		return err
 	}
-	var pods []BackendPod
+	var pods []controlplane.BackendPod
 	for _, n := range nodes {
-		pods = append(pods, BackendPod{Node: n.Name, IPs: []netip.Addr{n.Pod4, n.Pod6}, Ready: true})
+		pods = append(pods, controlplane.BackendPod{Node: n.Name, IPs: []netip.Addr{n.Pod4, n.Pod6}, Ready: true})
 	}
 	return s.Cluster.SetBackends(ctx, opts.Namespace, cmp.Or(opts.Backends, opts.Name), nil, pods)
 }

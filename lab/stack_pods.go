@@ -15,6 +15,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // The Secret that the controller makes and agents have as a volume, and the pods'
@@ -30,7 +33,7 @@ func (s *Stack) mountSecret(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	var secret *corev1.Secret
-	err := pollProcess(ctx, s.Controllers[0].Process(), func() (err error) {
+	err := process.PollWhile(ctx, s.Controllers[0].Process(), func() (err error) {
 		secret, err = s.Cluster.Client().CoreV1().Secrets(HeraldNamespace).Get(ctx, gossipSecret, metav1.GetOptions{})
 		return err
 	})
@@ -62,7 +65,7 @@ func (s *Stack) mountSecret(ctx context.Context) error {
 
 // serviceAccount gives a container what every pod gets: the way to the API server,
 // and who it is there.
-func (s *Stack) serviceAccount(opts *containerOptions, user User) error {
+func (s *Stack) serviceAccount(opts *containerOptions, user controlplane.User) error {
 	dir := filepath.Join(s.Dir, opts.Name+"-account")
 	token, authority := s.Cluster.Credentials(user)
 	files := map[string]string{"token": token, "ca.crt": authority, "namespace": HeraldNamespace}
@@ -97,7 +100,7 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 	}
 	where = netip.AddrPortFrom(where.Addr(), where.Port()+uint16(i))
 	d := &Daemon{Name: name, url: "http://" + where.String(), client: http.DefaultClient}
-	d.start = func() (*Process, error) {
+	d.start = func() (*process.Process, error) {
 		opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
 		if err != nil {
 			return nil, err
@@ -108,14 +111,14 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		if i > 0 {
 			opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
 		}
-		if err := s.serviceAccount(&opts, Controller); err != nil {
+		if err := s.serviceAccount(&opts, controlplane.Controller); err != nil {
 			return nil, err
 		}
 		run, err := opts.process()
 		if err != nil {
 			return nil, err
 		}
-		return Start(s.life, run)
+		return process.Start(s.life, run)
 	}
 	return d, nil
 }
@@ -150,7 +153,7 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 	if d.url, err = containerURL(&s.pods.Agent, agentContainer, addr); err != nil {
 		return nil, err
 	}
-	d.start = func() (*Process, error) {
+	d.start = func() (*process.Process, error) {
 		opts, err := s.agent(n)
 		if err != nil {
 			return nil, err
@@ -164,9 +167,9 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 			}
 		}
 		if n.Sidecar == nil {
-			return n.Start(opts.ProcessOptions)
+			return n.Start(opts.Options)
 		}
-		if err := s.serviceAccount(&opts, Agent); err != nil {
+		if err := s.serviceAccount(&opts, controlplane.Agent); err != nil {
 			return nil, err
 		}
 		return n.startContainer(opts)
@@ -190,7 +193,7 @@ func (s *Stack) agent(n *Node) (opts containerOptions, err error) {
 	if opts.Args, err = n.instance().args(c); err != nil {
 		return opts, err
 	}
-	opts.Args = append(opts.Args, "--kubeconfig="+s.Cluster.Kubeconfig(Agent), "--ml-secret-key-path="+s.gossipKey(), "--bind-address=")
+	opts.Args = append(opts.Args, "--kubeconfig="+s.Cluster.Kubeconfig(controlplane.Agent), "--ml-secret-key-path="+s.gossipKey(), "--bind-address=")
 	return opts, nil
 }
 

@@ -112,7 +112,11 @@ func (c *Controller) Lead(ctx context.Context) error {
 	}
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
 	err := g.Wait()
+	// What a pass wanted last is not written when this controller leads again.
 	c.opts.Writer.Set(nil)
+	if c.opts.Resources != nil {
+		c.opts.Resources.Set(nil)
+	}
 	return err
 }
 

@@ -46,8 +46,8 @@ type AgentStates interface {
 	Run(ctx context.Context) error
 }
 
-// A Fleet is what agents report, and what a controller remembers of it from pass to
-// pass. It is not safe for concurrent use.
+// A Fleet has what agents report, and what a controller remembers of that from pass
+// to pass. It is not safe for concurrent use.
 type Fleet struct {
 	agents map[string]*fleetAgent
 	last   []AgentState // what Set was given
@@ -189,7 +189,7 @@ func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.
 	return r, wait
 }
 
-// A Programmed says whether a version of a resource is in force everywhere.
+// A Programmed is the judgement whether a version of a resource is in force everywhere.
 type Programmed struct {
 	True    bool
 	Reason  string

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // benchConfig lets every node peer with r1 alone, so that nobody else's work is
@@ -27,15 +28,15 @@ func benchCommand() *cobra.Command {
 	var statuses bool
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure how fast Services get addresses and routes, on a lab of its own",
+		Short: "Measure how fast Services get addresses and routes, in its own lab",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runBench(c.Context(), c.OutOrStdout(), samples, services, statuses)
 		},
 	}
-	c.Flags().IntVar(&samples, "samples", 25, "Services that are measured one after the other, each time")
-	c.Flags().IntVar(&services, "services", 1000, "Services that are made in a burst, and stay while others are measured")
-	c.Flags().BoolVar(&statuses, "service-status", true, "have Herald write ServiceBGPStatus objects, which load the API server beside it")
+	c.Flags().IntVar(&samples, "samples", 25, "Services to measure one after the other in each round")
+	c.Flags().IntVar(&services, "services", 1000, "Services to create in a burst; they stay while others are measured")
+	c.Flags().BoolVar(&statuses, "service-status", true, "let Herald write ServiceBGPStatus objects, which add load on the API server")
 	return c
 }
 
@@ -53,7 +54,7 @@ func runBench(ctx context.Context, out io.Writer, samples, services int, statuse
 	if err := s.Configure(ctx, benchConfig); err != nil {
 		return err
 	}
-	if err := s.SetBackends(ctx, lab.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
+	if err := s.SetBackends(ctx, controlplane.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
 		return err
 	}
 	// The first Service waits for the sessions; it is not measured.

@@ -17,12 +17,13 @@ import (
 
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show the main job end to end, on a lab of its own",
+		Short: "Show Herald end to end, in its own lab",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return runDemo(c.Context(), c.OutOrStdout())
@@ -106,7 +107,7 @@ func (d *demo) show(text string) {
 }
 
 // demoService is the Service of the demonstration.
-var demoService = lab.ServiceOptions{Namespace: "shop", Name: "web"}
+var demoService = controlplane.ServiceOptions{Namespace: "shop", Name: "web"}
 
 func (d *demo) configure(ctx context.Context) error {
 	d.say("The ConfigMap metallb-system/config, key config:")

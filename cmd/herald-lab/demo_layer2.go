@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // layer2Range is the network of demoConfig's layer 2 pool, which r1 and c2 take
@@ -22,7 +23,7 @@ const layer2Range = "192.168.1.0/24"
 var demoSwitched = strings.Replace(demoConfig, "protocol: layer2", "protocol: bgp", 1)
 
 // homeService is the Service that gets an address of the layer 2 pool.
-var homeService = lab.ServiceOptions{
+var homeService = controlplane.ServiceOptions{
 	Namespace: "shop", Name: "home", Backends: demoService.Name,
 	Annotations: map[string]string{"metallb.io/address-pool": "default"},
 }

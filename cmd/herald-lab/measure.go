@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // A bench measures Herald on a Stack.
@@ -45,8 +46,8 @@ const (
 )
 
 // service describes the i-th Service.
-func service(i int) lab.ServiceOptions {
-	return lab.ServiceOptions{
+func service(i int) controlplane.ServiceOptions {
+	return controlplane.ServiceOptions{
 		Namespace: benchNamespace, Name: fmt.Sprintf("web-%05d", i), Backends: benchBackends, NoNodePorts: true,
 	}
 }

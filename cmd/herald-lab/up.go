@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 const (
@@ -44,7 +45,7 @@ func upCommand() *cobra.Command {
 	var bare bool
 	c := &cobra.Command{
 		Use:   "up",
-		Short: "Start the default lab and leave it running; " + envFile + " says where everything is",
+		Short: "Start the default lab and leave it running; " + envFile + " lists its addresses and files",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return up(c.Context(), c.OutOrStdout(), bare)
@@ -105,14 +106,14 @@ func runCommand() *cobra.Command {
 	var bare bool
 	c := &cobra.Command{
 		Use:    "run",
-		Short:  "Hold a lab until SIGTERM",
+		Short:  "Run a lab until SIGTERM",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return hold(c.Context(), bare)
 		},
 	}
-	c.Flags().BoolVar(&bare, "bare", false, "everything except Herald")
+	c.Flags().BoolVar(&bare, "bare", false, "start everything except Herald")
 	return c
 }
 
@@ -150,7 +151,7 @@ func environment(s *lab.Stack) string {
 	for _, n := range s.Nodes {
 		nodes = append(nodes, n.Name)
 	}
-	set("KUBECONFIG", s.Cluster.Kubeconfig(lab.Admin))
+	set("KUBECONFIG", s.Cluster.Kubeconfig(controlplane.Admin))
 	set("NODES", strings.Join(nodes, " "))
 	set("TOR", s.Router.Name)
 	set("CLIENT", s.Client.Name)
@@ -171,7 +172,7 @@ func environment(s *lab.Stack) string {
 func downCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "Stop what up started",
+		Short: "Stop the lab that up started",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			pid, err := holder()
@@ -220,7 +221,7 @@ func holder() (int, error) {
 func statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Say whether a lab is up, and where",
+		Short: "Show whether a lab is up, with its addresses and files",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := holder(); errors.Is(err, fs.ErrNotExist) {

@@ -29,12 +29,12 @@ func (l *loaded) twoSources(which sourceFlag) {
 	f := manifest.Finding{Path: d.name, Line: d.line, Object: d.id, ID: idTwoSources, Severity: manifest.Note}
 	switch which {
 	case sourceConfigMap:
-		f.Message = fmt.Sprintf("it counts, the resources of %s do not: --config-source configmap", together(l.resources))
+		f.Message = fmt.Sprintf("it is in force, and the resources of %s are not: --config-source configmap", together(l.resources))
 	case sourceResources:
-		f.Message = fmt.Sprintf("it does not count, the resources of %s do: --config-source resources", together(l.resources))
+		f.Message = fmt.Sprintf("it is not in force, but the resources of %s are: --config-source resources", together(l.resources))
 	default:
 		f.Severity = manifest.Error
-		f.Message = fmt.Sprintf("there are resources beside it, in %s, and a cluster has one of both in force: what is in force stays, and %s; remove one, or choose with --config-source, here and for Herald's programs",
+		f.Message = fmt.Sprintf("resources exist too, in %s, and only one of both can be in force: the one in force stays, and %s; remove one, or choose with --config-source, here and for Herald's programs",
 			together(l.resources), l.firstStart())
 	}
 	l.findings = append(l.findings, f)
@@ -43,9 +43,9 @@ func (l *loaded) twoSources(which sourceFlag) {
 // firstStart describes which source counts if none was in force.
 func (l loaded) firstStart() string {
 	if l.resourcesFirst() {
-		return "a process that starts takes the resources"
+		return "at the very first start it is the resources"
 	}
-	return "a process that starts takes the ConfigMap"
+	return "at the very first start it is the ConfigMap"
 }
 
 // resourcesFirst reports whether resources count if neither source was in force, as

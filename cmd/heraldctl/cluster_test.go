@@ -116,7 +116,7 @@ func TestCluster(t *testing.T) {
 				l[coreHerald+"configmaps"] = append(l[coreHerald+"configmaps"], oldConfigMap)
 			},
 			stdout: oldSummary + summary,
-			stderr: "cluster: ConfigMap/config: TwoSources: there are resources beside it, in cluster, and a cluster has one of both in force: what is in force stays, and a process that starts takes the resources; remove one, or choose with --config-source, here and for Herald's programs\n",
+			stderr: "cluster: ConfigMap/config: TwoSources: resources exist too, in cluster, and only one of both can be in force: the one in force stays, and at the very first start it is the resources; remove one, or choose with --config-source, here and for Herald's programs\n",
 		},
 		{
 			name: "check a ConfigMap without resources", args: "check --cluster",

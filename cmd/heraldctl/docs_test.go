@@ -89,7 +89,7 @@ func TestCheckPage(t *testing.T) {
 	}
 	for _, id := range ids {
 		if !listed[id] {
-			t.Errorf("the page does not tell of %s", id)
+			t.Errorf("%s is not on the page", id)
 		}
 		delete(listed, id)
 	}

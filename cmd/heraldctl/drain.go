@@ -151,7 +151,7 @@ func (j drainJob) run(ctx context.Context, d drainer, node string, out io.Writer
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "node %s drains: it withdraws its routes once it has asked for other paths for %v\n", node, holdOf(drain))
+	fmt.Fprintf(out, "node %s drains: FRR asks routers to prefer other paths for %v, then the routes are withdrawn\n", node, holdOf(drain))
 	if !j.wait {
 		return nil
 	}

@@ -81,7 +81,7 @@ func TestDrainBegins(t *testing.T) {
 	}{
 		{"first", false, 0, now, 0, 1},
 		{"again changes nothing", false, 0, now.Add(time.Minute), 0, 1},
-		{"force does not begin anew", true, 0, now.Add(time.Minute), 0, 2},
+		{"force does not start again", true, 0, now.Add(time.Minute), 0, 2},
 		{"no force any more", false, 0, now.Add(time.Hour), 0, 3},
 		{"longer", false, time.Minute, now.Add(time.Hour), time.Minute, 4},
 		{"as long as before", false, 0, now.Add(time.Hour), time.Minute, 4},

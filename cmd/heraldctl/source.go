@@ -33,7 +33,7 @@ var manifestExtensions = []string{".yaml", ".yml", ".json"}
 type source struct {
 	files      []string // and folders
 	recursive  bool
-	cluster    bool // besides files
+	cluster    bool // in addition to files
 	kubeconfig string
 	place      config.Place
 	which      sourceFlag

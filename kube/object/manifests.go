@@ -17,7 +17,9 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/manifest"
-) // Read reads Services, Nodes, Namespaces and EndpointSlices from
+)
+
+// Read reads Services, Nodes, Namespaces and EndpointSlices from
 // manifests, as kubectl prints them: YAML documents or JSON, lists too. It
 // ignores other kinds. The Snapshot has no configuration. Its error is a
 // manifest.Errors with all mistakes.
@@ -47,12 +49,10 @@ func sortSnapshot(s *cluster.Snapshot) {
 	slices.SortFunc(s.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// ReadManifests chooses Services, Nodes, Namespaces and EndpointSlices from
-// objects, and leaves them in their order. Findings name what the API server
-// would refuse; an object that has some is read as far as it goes, the first of
-// two that are the same. In a draft, Services may be as somebody wrote them, and
-// no API server has seen them yet: they are given the cluster IPs that they call
-// for.
+// ReadManifests selects Services, Nodes, Namespaces and EndpointSlices from objects, in
+// their order. Findings name what the API server would refuse. An object with findings
+// is read as far as possible; of two objects with one name the first counts. In a draft,
+// no API server has seen the Services yet: they get the cluster IPs that they ask for.
 func ReadManifests(objects []*manifest.Object, draft bool) (cluster.Snapshot, []manifest.Finding) {
 	m := &manifests{
 		snapshot: cluster.Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[cluster.Key][]cluster.Endpoint{}},
@@ -65,7 +65,7 @@ func ReadManifests(objects []*manifest.Object, draft bool) (cluster.Snapshot, []
 	return m.snapshot, m.findings
 }
 
-// manifests is what has been read so far.
+// manifests collects the result.
 type manifests struct {
 	snapshot cluster.Snapshot
 	findings []manifest.Finding
@@ -135,7 +135,7 @@ func (m *manifests) read(o *manifest.Object) {
 		m.find(o, manifest.Error, manifest.IDField, at.field, "%s", at.reason)
 	}
 	if decoded == nil || decoded.GetUID() != "" {
-		return // what an API server shows may be newer than Herald
+		return // the API server may know newer fields than Herald
 	}
 	for _, field := range unknown {
 		m.find(o, manifest.Warning, manifest.IDField, field, "unknown field")
@@ -203,8 +203,8 @@ func (m *manifests) slice(o *manifest.Object) (metav1.Object, []string, error) {
 	return slice, unknown, nil
 }
 
-// checkService refuses what an API server would, where a mistake would change
-// what is decided.
+// checkService refuses what an API server would refuse, where a mistake would change
+// a decision.
 func checkService(svc *corev1.Service) error {
 	switch svc.Spec.Type {
 	case "", corev1.ServiceTypeClusterIP, corev1.ServiceTypeNodePort, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeExternalName:
@@ -224,7 +224,7 @@ func checkService(svc *corev1.Service) error {
 	return nil
 }
 
-// fieldError says which field an error of encoding/json is about.
+// fieldError adds the field to an error of encoding/json.
 func fieldError(err error) error {
 	var typeErr *json.UnmarshalTypeError
 	if errors.As(err, &typeErr) && typeErr.Field != "" {
@@ -233,9 +233,9 @@ func fieldError(err error) error {
 	return err
 }
 
-// ReadDraft reads Services and Namespaces for a Preview, as Read does,
-// but leaves them in the order of the text. A Service without cluster IPs, which
-// no API server has seen, is taken to have those that its families call for.
+// ReadDraft reads Services and Namespaces for a Preview, as Read does, but leaves them
+// in the order of the text. A Service without cluster IPs gets those that its families
+// ask for, since no API server has seen it.
 func ReadDraft(r io.Reader) (cluster.Snapshot, error) { return readText(r, true) }
 
 // supposeClusterIPs gives a Service cluster IPs if it has none, as an API

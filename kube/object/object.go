@@ -19,8 +19,8 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// FromService returns what Herald needs to know of a Service. It keeps no
-// reference to svc but its labels.
+// FromService returns what Herald needs of a Service. It keeps no reference to svc,
+// except to its labels.
 func FromService(svc *corev1.Service) *cluster.Service {
 	s := &cluster.Service{
 		Key:             cluster.Key{Namespace: svc.Namespace, Name: svc.Name},
@@ -90,11 +90,11 @@ func clusterIPs(svc *corev1.Service) []netip.Addr {
 	return out
 }
 
-// FromNode returns what Herald needs to know of a Node. It keeps no reference
-// to n but its labels.
+// FromNode returns what Herald needs of a Node. It keeps no reference to n, except to
+// its labels.
 func FromNode(n *corev1.Node) *cluster.Node {
 	node := &cluster.Node{Name: n.Name, Labels: n.Labels, Unknown: config.UnknownAnnotations(config.KindNode, n.Annotations)}
-	// What cannot be read takes nothing away.
+	// An invalid annotation drains nothing.
 	if text, asked := n.Annotations[cluster.AnnotationDrain]; asked {
 		d, err := cluster.ParseDrain(text)
 		if node.Drain = d; err != nil {
@@ -123,8 +123,8 @@ func FromNode(n *corev1.Node) *cluster.Node {
 }
 
 // FromEndpointSlice returns the Service that a slice belongs to, and its usable
-// endpoints: sorted, and one for all that are alike. It returns the zero Key if
-// the slice belongs to no Service.
+// endpoints, sorted and without duplicates. It returns the zero Key if the slice belongs
+// to no Service.
 func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster.Endpoint) {
 	name := slice.Labels[discoveryv1.LabelServiceName]
 	if name == "" {
@@ -148,14 +148,14 @@ func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster
 	return key, MergeEndpoints(out)
 }
 
-// usable reports whether an endpoint takes traffic: it is ready, which is also
-// meant where nothing is said, or it still serves while it terminates.
+// usable reports whether an endpoint takes traffic: it is ready, or it still serves
+// while it terminates. Without a condition it is ready.
 func usable(c discoveryv1.EndpointConditions) bool {
 	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
 }
 
-// MergeEndpoints returns the endpoints of all the slices of one Service, sorted,
-// and one for all that are alike.
+// MergeEndpoints returns the endpoints of all slices of one Service, sorted and without
+// duplicates.
 func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
 	all := slices.Concat(slicesOf...)
 	slices.SortFunc(all, func(a, b cluster.Endpoint) int {

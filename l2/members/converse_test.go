@@ -66,7 +66,7 @@ func TestAskAndAnswer(t *testing.T) {
 	a[1].SetSent(nil)
 	a[0].await("the last answer", says("n02", nil))
 	if v := a[2].View(); v.Members[1].Answered {
-		t.Error("a node that does not ask is told")
+		t.Error("a node that does not ask gets an answer")
 	}
 
 	if err := a[1].stop(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/status"
 )
@@ -20,7 +21,7 @@ func TestBGPMigration(t *testing.T) {
 peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]
 address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.32/28]}]
 `)
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	p := e2e.Route(addr)
 	e.InKernel(p, e.Nodes)
 

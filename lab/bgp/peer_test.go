@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -172,7 +173,7 @@ peers:
 address-pools:
 - {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
 `)
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Learned(e.IBGP, e2e.Route(addr), e.Nodes)
 	for _, p := range e.Learned(other, e2e.Route(addr), e.Nodes) {
 		if diff := cmp.Diff([]uint32{64600}, p.ASPath); diff != "" {

@@ -15,7 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/config"
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -38,7 +38,7 @@ func TestResourcesLayer2Added(t *testing.T) {
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [%q]}}
 ---
 {apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`, test.pool))
-			addr := r.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{test.family}})[0]
+			addr := r.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{test.family}})[0]
 			r.InKernel(e2e.Route(addr), r.Nodes)
 			r.Unanswered(w, addr)
 			since, before := time.Now(), r.Connections()
@@ -150,7 +150,7 @@ func TestBGPServiceMetrics(t *testing.T) {
 				}
 			}
 			shows(netip.Addr{}, 0)
-			addr := e.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{family}})[0]
+			addr := e.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{family}})[0]
 			e.Announced(e2e.Route(addr))
 			shows(addr, 1)
 			if err := e.Cluster.DeleteService(t.Context(), e.Namespace, "web"); err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -72,7 +73,7 @@ func testBGPResourcesUnnumbered(t *testing.T, v lab.Version) {
 	r.Accepted(config.KindPeer, "link")
 	for _, family := range []corev1.IPFamily{e2e.IPv4, e2e.IPv6} {
 		name := strings.ToLower(string(family))
-		addr := r.Expose(lab.ServiceOptions{Name: name, Families: []corev1.IPFamily{family}})[0]
+		addr := r.Expose(controlplane.ServiceOptions{Name: name, Families: []corev1.IPFamily{family}})[0]
 		inKernelOver(r, e2e.Route(addr))
 		r.Reached(addr)
 		if err := r.Cluster.DeleteService(t.Context(), r.Namespace, name); err != nil {
@@ -80,7 +81,7 @@ func testBGPResourcesUnnumbered(t *testing.T, v lab.Version) {
 		}
 		r.InKernel(e2e.Route(addr), nil)
 	}
-	both := r.Expose(lab.ServiceOptions{Name: "both", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	both := r.Expose(controlplane.ServiceOptions{Name: "both", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
 	for _, addr := range both {
 		inKernelOver(r, e2e.Route(addr))
 		r.Reached(addr)
@@ -130,7 +131,7 @@ func TestBGPResourcesPeerASN(t *testing.T) {
 	} {
 		r.Apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: %s}, spec: {myASN: 64512, connectTime: 1s, %s}}", name, spec))
 	}
-	addrs := r.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	addrs := r.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
 	four, six := e2e.Route(addrs[0]), e2e.Route(addrs[1])
 	if four.Addr().Is6() {
 		four, six = six, four
@@ -178,7 +179,7 @@ func TestBGPResourcesGracefulRestart(t *testing.T) {
 	})
 	const others = "nodeSelectors: [{matchExpressions: [{key: restart, operator: DoesNotExist}]}]"
 	r.Apply(peerPool + "---\n" + e2e.RouterPeer("r1", "10.10.0.254", others) + "\n---\n" + e2e.DocumentOf(e2e.PeerResources, "ibgp"))
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.InKernel(e2e.Route(addr), r.Nodes)
 	// change does something, and waits until these nodes' sessions with r1 were reset.
 	change := func(do func(), nodes ...*lab.Node) {

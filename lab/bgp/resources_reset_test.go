@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -40,7 +40,7 @@ func TestBGPResourcesReset(t *testing.T) {
 		r.Apply(e2e.RouterPeer(name, at[i].String(), fmt.Sprintf("connectTime: %s", connectTime), "routerID: "+routerID))
 	}
 	r.Apply(peerPool + "---\n" + e2e.DocumentOf(e2e.PeerResources, "ibgp") + "\n---\n" + e2e.DocumentOf(e2e.PeerResources, "ibgp-v6"))
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.InKernel(e2e.Route(addr), r.Nodes)
 	want := r.Connections()
 	for _, n := range r.Nodes {
@@ -90,7 +90,7 @@ func TestBGPResourcesRestart(t *testing.T) {
 		r.Apply(e2e.RouterPeer(name, a.String(), "enableGracefulRestart: true", "connectTime: 1s"))
 	}
 	r.Apply(peerPool)
-	addrs := r.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	addrs := r.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
 	var stops []func()
 	for _, a := range addrs {
 		r.InKernel(e2e.Route(a), r.Nodes)

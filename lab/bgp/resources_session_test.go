@@ -20,6 +20,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -223,7 +224,7 @@ func TestBGPResourcesPeerNodes(t *testing.T) {
 	}
 	r.Apply(routePools + "---\n{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}")
 	n1, n2, n3 := r.Nodes[0], r.Nodes[1], r.Nodes[2]
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	for _, test := range []struct {
 		name           string
 		ibgp, ebgp, r1 []*lab.Node
@@ -334,7 +335,7 @@ func TestBGPResourcesNodeASN(t *testing.T) {
 			return nil
 		})
 	}
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.InKernel(e2e.Route(addr), r.Nodes)
 	r.Reached(addr)
 }

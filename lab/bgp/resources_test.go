@@ -20,6 +20,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -95,7 +96,7 @@ func newRouteTest(t *testing.T) *routeTest {
 	r := &routeTest{Resources: e2e.NewResources(t)}
 	r.DeleteConfigMap()
 	r.Apply(e2e.PeerResources + "---" + routePools + "---\n" + canary(0))
-	r.canary = e2e.Route(r.Expose(lab.ServiceOptions{Name: "canary"})[0])
+	r.canary = e2e.Route(r.Expose(controlplane.ServiceOptions{Name: "canary"})[0])
 	r.Announced(r.canary)
 	r.forget()
 	for _, n := range r.Nodes {
@@ -129,7 +130,7 @@ func canary(step int) string {
 // by the name of s.
 func (r *routeTest) serve(service string, s routeService, families []corev1.IPFamily) {
 	r.T.Helper()
-	opts := lab.ServiceOptions{Name: service, Families: families, Annotations: map[string]string{"metallb.io/address-pool": s.pool}}
+	opts := controlplane.ServiceOptions{Name: service, Families: families, Annotations: map[string]string{"metallb.io/address-pool": s.pool}}
 	if s.app != "" {
 		opts.Labels = map[string]string{"app": s.app}
 	}

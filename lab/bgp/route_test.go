@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -90,7 +91,7 @@ func TestBGPAttributes(t *testing.T) {
 			e.Configure(e2e.BGPPools(fmt.Sprintf(
 				"- {name: p, protocol: bgp, addresses: [203.0.113.%d/29, 'fd00:9:%d::/120'], bgp-advertisements: %s}\nbgp-communities: {mine: 65010:9}\n",
 				8*i, i, test.ads)))
-			addr := e.Expose(lab.ServiceOptions{Name: "web", Families: test.families})[0]
+			addr := e.Expose(controlplane.ServiceOptions{Name: "web", Families: test.families})[0]
 			carries(e, e.IBGP, e2e.Route(addr), test.ibgp)
 			carries(e, e.EBGP, e2e.Route(addr), test.ebgp)
 		})
@@ -114,7 +115,7 @@ func TestBGPAdvertisementEdited(t *testing.T) {
 			e := e2e.New(t)
 			pool := "- {name: p, protocol: bgp, addresses: " + test.pool + ", bgp-advertisements: "
 			e.Configure(e2e.BGPPools(pool + "[{communities: [65010:1], localpref: 200}]}"))
-			addr := e.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{test.family}})[0]
+			addr := e.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{test.family}})[0]
 			carries(e, e.IBGP, e2e.Route(addr), e2e.Attributes{Communities: []string{"65010:1"}, LocalPref: 200})
 			before := e.Connections()
 
@@ -144,7 +145,7 @@ func TestBGPAggregate(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools(`- {name: p, protocol: bgp, addresses: [203.0.113.128/26], bgp-advertisements: [{aggregation-length: 26}]}`))
 	aggregate := netip.MustParsePrefix("203.0.113.128/26")
-	first, second := e.Expose(lab.ServiceOptions{Name: "a"})[0], e.Expose(lab.ServiceOptions{Name: "b"})[0]
+	first, second := e.Expose(controlplane.ServiceOptions{Name: "a"})[0], e.Expose(controlplane.ServiceOptions{Name: "b"})[0]
 	e.Announced(aggregate)
 	e.Reached(first)
 	e.Reached(second)
@@ -165,7 +166,7 @@ func TestBGPAggregate(t *testing.T) {
 func TestBGPAcceptsNothing(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [203.0.113.192/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	foreign := []netip.Prefix{netip.MustParsePrefix("100.64.1.0/24"), netip.MustParsePrefix("fd00:b::/64")}
 	for _, p := range foreign {
@@ -185,7 +186,7 @@ func TestBGPAcceptsNothing(t *testing.T) {
 		}
 	}
 	// A further Service's route shows that the nodes have had the time to pass them on.
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	for _, n := range e.Nodes {
 		for _, p := range foreign {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -51,7 +52,7 @@ func TestBGPService(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := e2e.New(t)
 			e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: " + test.pool + "}"))
-			opts := lab.ServiceOptions{Name: "web", Families: test.families, Annotations: test.annotations}
+			opts := controlplane.ServiceOptions{Name: "web", Families: test.families, Annotations: test.annotations}
 			if len(test.families) > 1 {
 				opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 			}
@@ -86,7 +87,7 @@ func TestBGPOneRouter(t *testing.T) {
 peers: [{my-asn: 64512, peer-asn: 64513, peer-address: %q}]
 address-pools: [{name: p, protocol: bgp, addresses: [198.51.100.%d/29, "fd00:e:%d::/120"]}]
 `, router, 192+8*i, i))
-			both := lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}
+			both := controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}
 			for _, a := range e.Expose(both) {
 				e.InKernel(e2e.Route(a), e.Nodes)
 				e.Reached(a)
@@ -101,7 +102,7 @@ func TestBGPLocalPolicy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := e2e.New(t)
 			e.Configure(e2e.BGPPools(`- {name: p, protocol: bgp, addresses: [198.51.100.0/28, "fd00:6::/116"]}`))
-			opts := lab.ServiceOptions{Name: "web", Families: families, Local: true}
+			opts := controlplane.ServiceOptions{Name: "web", Families: families, Local: true}
 			if len(families) > 1 {
 				opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 			}
@@ -130,13 +131,13 @@ func TestBGPLocalPolicy(t *testing.T) {
 func TestBGPEndpoints(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [198.51.100.16/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"}, e.Nodes[0])[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"}, e.Nodes[0])[0]
 	e.Announced(e2e.Route(addr))
 
 	backend := func(ready bool) {
 		t.Helper()
 		n := e.Nodes[0]
-		err := e.Cluster.SetBackends(t.Context(), e.Namespace, "web", nil, []lab.BackendPod{
+		err := e.Cluster.SetBackends(t.Context(), e.Namespace, "web", nil, []controlplane.BackendPod{
 			{Node: n.Name, IPs: []netip.Addr{n.Pod4, n.Pod6}, Ready: ready},
 		})
 		if err != nil {
@@ -155,7 +156,7 @@ func TestBGPEndpoints(t *testing.T) {
 func TestBGPNode(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [198.51.100.32/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	const exclude = "node.kubernetes.io/exclude-from-external-load-balancers"
 	n1, n2, n3 := e.Nodes[0], e.Nodes[1], e.Nodes[2]
@@ -200,7 +201,7 @@ func TestBGPSharedAddress(t *testing.T) {
 			e := e2e.New(t)
 			e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: " + test.pool + "}"))
 			for i, port := range []int32{80, 81} {
-				got := e.Expose(lab.ServiceOptions{
+				got := e.Expose(controlplane.ServiceOptions{
 					Name:        fmt.Sprintf("web-%d", i),
 					Address:     test.address,
 					Families:    []corev1.IPFamily{test.family},
@@ -233,7 +234,7 @@ func TestBGPStepByStep(t *testing.T) {
 		pools += fmt.Sprintf("- {name: p%d, protocol: bgp, addresses: [198.51.100.%d/31, 'fd00:8:%d::/120']}\n", i, 64+2*i, i)
 		e.Configure(e2e.BGPPools(pools))
 		name := fmt.Sprintf("web-%d", i)
-		have = append(have, e.Expose(lab.ServiceOptions{
+		have = append(have, e.Expose(controlplane.ServiceOptions{
 			Name:         name,
 			FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack,
 			Families:     []corev1.IPFamily{e2e.IPv4, e2e.IPv6},
@@ -260,7 +261,7 @@ func TestBGPStepByStep(t *testing.T) {
 func TestBGPPoolEdited(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: old, protocol: bgp, addresses: [198.51.100.80/30]}"))
-	before := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	before := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(before))
 
 	e.Configure(e2e.BGPPools("- {name: new, protocol: bgp, addresses: [198.51.100.80/30]}"))

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // poolStatusWrites returns how often the controller has written the status of a
@@ -96,7 +97,7 @@ func (a *allocation) contest() {
 	}
 	wait, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	if err := lab.Poll(wait, 100*time.Millisecond, func() error {
+	if err := process.Poll(wait, 100*time.Millisecond, func() error {
 		if len(told()) == 0 {
 			return errors.New("no event tells of it")
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -46,7 +47,7 @@ func (a *allocation) clear() {
 // pools is the client for IPAddressPools.
 func (a *allocation) pools() dynamic.ResourceInterface {
 	a.t.Helper()
-	client, err := dynamic.NewForConfig(a.cluster.RESTConfig(lab.Admin))
+	client, err := dynamic.NewForConfig(a.cluster.RESTConfig(controlplane.Admin))
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -116,7 +117,7 @@ func (a *allocation) sharing() {
 	const addr = "10.41.0.1"
 	a.pool("shared", "addresses: [10.41.0.0/30]", "")
 	for i, name := range []string{"one", "two"} {
-		a.createService(lab.ServiceOptions{
+		a.createService(controlplane.ServiceOptions{
 			Name: name, Backends: "both", Address: addr,
 			Annotations: map[string]string{"metallb.io/allow-shared-ip": "key"},
 			Ports:       []corev1.ServicePort{e2e.ServicePort(int32(80 + i))},
@@ -125,7 +126,7 @@ func (a *allocation) sharing() {
 	}
 	selector := func(name string) string {
 		var labels []string
-		for key, value := range lab.BackendSelector(name) {
+		for key, value := range controlplane.BackendSelector(name) {
 			labels = append(labels, fmt.Sprintf("%q:%q", key, value))
 		}
 		return `{"spec":{"selector":{` + strings.Join(labels, ",") + `}}}`
@@ -187,10 +188,10 @@ func (a *allocation) priorities() {
 		}
 		for j, p := range pools {
 			name := fmt.Sprintf("s%d", j)
-			a.createService(lab.ServiceOptions{Name: name, Labels: map[string]string{"app": "web"}})
+			a.createService(controlplane.ServiceOptions{Name: name, Labels: map[string]string{"app": "web"}})
 			a.has(name, addr(j), "from pool "+p.name)
 		}
-		a.createService(lab.ServiceOptions{Name: "late", Labels: map[string]string{"app": "web"}})
+		a.createService(controlplane.ServiceOptions{Name: "late", Labels: map[string]string{"app": "web"}})
 		for _, text := range inUse {
 			a.has("late", "", text)
 		}
@@ -217,7 +218,7 @@ func (a *allocation) namespaces() {
 	pool("probe", ", autoAssign: false", 30, red)
 	a.create("a", "")
 	a.has("a", "10.43.20.0", "from pool blue")
-	if _, err := a.cluster.CreateService(a.t.Context(), lab.ServiceOptions{Namespace: other, Name: "b"}); err != nil {
+	if _, err := a.cluster.CreateService(a.t.Context(), controlplane.ServiceOptions{Namespace: other, Name: "b"}); err != nil {
 		a.t.Fatal(err)
 	}
 	defer func() {
@@ -233,7 +234,7 @@ func (a *allocation) namespaces() {
 		a.t.Errorf("a Service of the namespace %s has %s, want 10.43.10.0", other, got)
 	}
 	// That this Service has an address shows that the controller knows the label.
-	a.createService(lab.ServiceOptions{Name: "probe", Annotations: map[string]string{"metallb.io/address-pool": "probe"}})
+	a.createService(controlplane.ServiceOptions{Name: "probe", Annotations: map[string]string{"metallb.io/address-pool": "probe"}})
 	a.has("probe", "", "")
 	a.labelNamespace(`{"team":"red"}`)
 	a.has("probe", "10.43.30.0", "from pool probe")
@@ -246,7 +247,7 @@ func (a *allocation) namespaces() {
 func (a *allocation) families() {
 	prefer := func(name string, families ...corev1.IPFamily) {
 		a.t.Helper()
-		a.createService(lab.ServiceOptions{Name: name, Families: families, FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
+		a.createService(controlplane.ServiceOptions{Name: name, Families: families, FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
 	}
 	a.pool("four", "addresses: [10.44.0.0/30]", "")
 	a.pool("six", `addresses: ["fd00:44::1-fd00:44::4"]`, "")
@@ -293,7 +294,7 @@ func (a *allocation) deprecated() {
 		"old-address": {"metallb.universe.tf/loadBalancerIPs": "10.46.0.2", "metallb.universe.tf/allow-shared-ip": "key"},
 		"new":         {"metallb.io/loadBalancerIPs": "10.46.0.3"},
 	} {
-		a.createService(lab.ServiceOptions{Name: name, Annotations: annotations})
+		a.createService(controlplane.ServiceOptions{Name: name, Annotations: annotations})
 	}
 	a.has("old-pool", "10.46.0.0", "from pool old")
 	a.has("old-address", "10.46.0.2", "from pool old")

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // pool applies an IPAddressPool with a spec and annotations, both in flow
@@ -96,7 +97,7 @@ func TestAllocationResources(t *testing.T) {
 
 	// By the labels of Services, which change.
 	a.pool("web", "addresses: [10.30.0.0/32], serviceAllocation: {serviceSelectors: [{matchLabels: {app: web}}]}", "")
-	a.createService(lab.ServiceOptions{Name: "w", Labels: map[string]string{"app": "web"}})
+	a.createService(controlplane.ServiceOptions{Name: "w", Labels: map[string]string{"app": "web"}})
 	a.has("w", "10.30.0.0", "from pool web")
 	a.patch("w", `{"metadata":{"labels":{"app":"api"}}}`)
 	a.has("w", "10.0.0.0", "from pool open")
@@ -115,7 +116,7 @@ func TestAllocationResources(t *testing.T) {
 	a.has("f", "10.0.0.2", "")
 	a.create("g", "")
 	a.has("g", "", "pool open: namespace shop has 2 of at most 2 IPv4 addresses")
-	a.createService(lab.ServiceOptions{Name: "vip", FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
+	a.createService(controlplane.ServiceOptions{Name: "vip", FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack})
 	a.has("vip", "10.0.0.0,fd00::5", "")
 	a.pool("open", `addresses: [10.0.0.0/29, "fd00::/125"]`, `heraldlb.io/quota: shop=3`)
 	a.has("vip", "10.0.0.0,fd00::5", "") // counts now, and is no less theirs
@@ -126,10 +127,10 @@ func TestAllocationResources(t *testing.T) {
 
 	// Two families.
 	a.pool("open", "addresses: [10.0.0.0/29]", "")
-	a.createService(lab.ServiceOptions{Name: "p", FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
+	a.createService(controlplane.ServiceOptions{Name: "p", FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
 	a.has("p", "10.0.0.0", "pool open has no IPv6 addresses")
 	a.pool("both", `addresses: [10.1.0.0/29, "fd00:1::/125"]`, "")
-	a.createService(lab.ServiceOptions{Name: "q", FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
+	a.createService(controlplane.ServiceOptions{Name: "q", FamilyPolicy: corev1.IPFamilyPolicyPreferDualStack})
 	a.has("q", "10.1.0.0,fd00:1::1", "")
 	a.pool("open", `addresses: [10.0.0.0/29, "fd00::/125"]`, "")
 	a.has("p", "10.0.0.0,fd00::1", "")

@@ -16,16 +16,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // An allocation is a control plane with a controller, and nothing that
 // announces what it gives out.
 type allocation struct {
 	t       *testing.T
-	cluster *lab.Cluster
+	cluster *controlplane.Cluster
 	bin     string
-	process *lab.Process
+	process *process.Process
 }
 
 const allocationNamespace = "shop"
@@ -35,7 +37,7 @@ func newAllocation(t *testing.T) *allocation {
 	lab.Need(t, "ip")
 	a := &allocation{t: t, bin: e2e.Build(t)}
 	var err error
-	a.cluster, err = lab.StartCluster(t.Context(), lab.ClusterOptions{
+	a.cluster, err = controlplane.Start(t.Context(), controlplane.Options{
 		Dir: t.TempDir(), ListenAddr: netip.MustParseAddr("127.0.0.1"), DualStack: true,
 	})
 	if err != nil {
@@ -64,11 +66,11 @@ func (a *allocation) control(args ...string) {
 		a.process.Stop()
 	}
 	var err error
-	a.process, err = lab.Start(context.WithoutCancel(a.t.Context()), lab.ProcessOptions{
+	a.process, err = process.Start(context.WithoutCancel(a.t.Context()), process.Options{
 		Name: "controller",
 		Path: filepath.Join(a.bin, "herald-controller"),
 		Args: append([]string{
-			"--kubeconfig=" + a.cluster.Kubeconfig(lab.Controller), "--namespace=" + lab.HeraldNamespace, "--port=7489",
+			"--kubeconfig=" + a.cluster.Kubeconfig(controlplane.Controller), "--namespace=" + lab.HeraldNamespace, "--port=7489",
 		}, args...),
 		LogFile: filepath.Join(a.t.TempDir(), "controller.log"),
 	})
@@ -88,10 +90,10 @@ func (a *allocation) configure(pools string) {
 
 func (a *allocation) create(name, class string) {
 	a.t.Helper()
-	a.createService(lab.ServiceOptions{Name: name, Class: class})
+	a.createService(controlplane.ServiceOptions{Name: name, Class: class})
 }
 
-func (a *allocation) createService(opts lab.ServiceOptions) {
+func (a *allocation) createService(opts controlplane.ServiceOptions) {
 	a.t.Helper()
 	opts.Namespace = allocationNamespace
 	if _, err := a.cluster.CreateService(a.t.Context(), opts); err != nil {
@@ -153,7 +155,7 @@ func message(svc *corev1.Service) string {
 func (a *allocation) heraldctl(args ...string) (int, string) {
 	a.t.Helper()
 	var out bytes.Buffer
-	p, err := lab.Start(a.t.Context(), lab.ProcessOptions{Path: filepath.Join(a.bin, "heraldctl"), Args: args, Log: &out})
+	p, err := process.Start(a.t.Context(), process.Options{Path: filepath.Join(a.bin, "heraldctl"), Args: args, Log: &out})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -215,14 +217,14 @@ func TestAllocation(t *testing.T) {
 	if err := os.WriteFile(file, []byte(smaller), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(lab.Admin), "--lb-class", class)
+	code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(controlplane.Admin), "--lb-class", class)
 	if code != 1 || !strings.Contains(out, "lose    shop/second  192.0.2.2") || !strings.Contains(out, "4 keep, 1 lose, 0 move, 0 gain") {
 		t.Errorf("diff ended with %d and said\n%s", code, out)
 	}
 	a.configure(smaller)
 	a.has("second", "", "1 of 1 in use")
 	a.has("third", "192.0.2.1", "")
-	if code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(lab.Admin), "--lb-class", class); code != 0 {
+	if code, out := a.heraldctl("diff", "-f", file, "--kubeconfig", a.cluster.Kubeconfig(controlplane.Admin), "--lb-class", class); code != 0 {
 		t.Errorf("diff of what is in force ended with %d and said\n%s", code, out)
 	}
 

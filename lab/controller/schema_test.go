@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/manifest"
 	"github.com/heraldlb/herald/schema"
@@ -58,7 +59,7 @@ func TestResourcesOverOthers(t *testing.T) {
 // an object of each kind, and finds nothing wrong with the objects as such.
 func readFromCluster(r *e2e.Resources) {
 	r.T.Helper()
-	client, err := kube.NewClient(r.Cluster.RESTConfig(lab.Admin))
+	client, err := kube.NewClient(r.Cluster.RESTConfig(controlplane.Admin))
 	if err != nil {
 		r.T.Fatal(err)
 	}

@@ -4,7 +4,7 @@
 // the tests of an area share, ways to configure Herald and to expose Services, and
 // checks that wait until routers, clients and the API server show what is wanted.
 //
-// Tests are in packages by area, beside this one, and `go test ./lab/...` runs
+// Tests are in packages by area, next to this one, and `go test ./lab/...` runs
 // areas at the same time: each has a slot, and so namespaces and addresses, of its
 // own. The TestMain of each calls [Main], or [Alone] if it measures time.
 //

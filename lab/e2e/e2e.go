@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // Patience is how long an end-to-end test waits for anything. What should take
@@ -143,7 +145,7 @@ func (e *Test) Configure(document string) {
 
 // Expose makes a Service in the test's namespace with a backend on each of the
 // nodes, no nodes meaning all, and returns its addresses.
-func (e *Test) Expose(opts lab.ServiceOptions, nodes ...*lab.Node) []netip.Addr {
+func (e *Test) Expose(opts controlplane.ServiceOptions, nodes ...*lab.Node) []netip.Addr {
 	e.T.Helper()
 	opts.Namespace = e.Namespace
 	if _, err := e.Stack.Expose(e.T.Context(), opts, nodes...); err != nil {
@@ -161,7 +163,7 @@ func (e *Test) Eventually(what string, check func(ctx context.Context) error) {
 	e.T.Helper()
 	ctx, cancel := context.WithTimeout(e.T.Context(), Patience)
 	defer cancel()
-	if err := lab.Poll(ctx, 20*time.Millisecond, func() error { return check(ctx) }); err != nil {
+	if err := process.Poll(ctx, 20*time.Millisecond, func() error { return check(ctx) }); err != nil {
 		e.T.Fatalf("%s: %v", what, err)
 	}
 }

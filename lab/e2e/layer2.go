@@ -13,6 +13,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -31,7 +32,7 @@ func Failover(t *testing.T, pool string) (e *Test, w *lab.NeighborWatch, a netip
 			t.Error(err)
 		}
 	})
-	a = e.Expose(lab.ServiceOptions{Name: "web"}, backend)[0]
+	a = e.Expose(controlplane.ServiceOptions{Name: "web"}, backend)[0]
 	e.Owner(w, a)
 	e.ReachedFrom(e.LANClient, a, backend)
 	return e, w, a

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ func run(m *testing.M, how int) int {
 		return m.Run()
 	}
 	if os.Geteuid() == 0 && !lab.Attached() { // others can only skip
-		turn, err := takeTurn(how)
+		turn, err := takeTurn(turnFile, how, turnPatience)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
@@ -56,12 +57,12 @@ func run(m *testing.M, how int) int {
 }
 
 // takeTurn waits until this area may run, and holds the lock until the file is
-// closed or this process ends.
-func takeTurn(how int) (*os.File, error) {
-	if err := os.MkdirAll("/run/herald-lab", 0o755); err != nil {
+// closed or this process ends. It goes on without the lock when its patience ends.
+func takeTurn(name string, how int, patience time.Duration) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return nil, fmt.Errorf("wait for other areas: %w", err)
 	}
-	turn, err := os.OpenFile(turnFile, os.O_CREATE|os.O_RDWR, 0o644)
+	turn, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("wait for other areas: %w", err)
 	}
@@ -72,10 +73,10 @@ func takeTurn(how int) (*os.File, error) {
 		}
 		if err != unix.EWOULDBLOCK {
 			turn.Close()
-			return nil, fmt.Errorf("wait for other areas: lock %s: %w", turnFile, err)
+			return nil, fmt.Errorf("wait for other areas: lock %s: %w", name, err)
 		}
-		if time.Since(start) > turnPatience {
-			fmt.Fprintf(os.Stderr, "lab: other areas still run after %v; this one measures beside them\n", turnPatience)
+		if time.Since(start) > patience {
+			fmt.Fprintf(os.Stderr, "lab: other areas still run after %v; this one starts too\n", patience)
 			return turn, nil
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/deploy/crds"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // Plurals of MetalLB's kinds.
@@ -51,7 +52,7 @@ func NewResources(t *testing.T) *Resources {
 // Resources returns the test with MetalLB's kinds installed.
 func (e *Test) Resources() *Resources {
 	e.T.Helper()
-	client, err := dynamic.NewForConfig(e.Cluster.RESTConfig(lab.Admin))
+	client, err := dynamic.NewForConfig(e.Cluster.RESTConfig(controlplane.Admin))
 	if err != nil {
 		e.T.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // The families of a Service.
@@ -30,7 +31,7 @@ func BGPPools(pools string) string { return AllPeers + "address-pools:\n" + pool
 // ServicePort is a TCP port that leads to the backends.
 func ServicePort(port int32) corev1.ServicePort {
 	return corev1.ServicePort{
-		Name: fmt.Sprintf("p%d", port), Port: port, TargetPort: intstr.FromInt32(lab.BackendPort), Protocol: corev1.ProtocolTCP,
+		Name: fmt.Sprintf("p%d", port), Port: port, TargetPort: intstr.FromInt32(controlplane.BackendPort), Protocol: corev1.ProtocolTCP,
 	}
 }
 

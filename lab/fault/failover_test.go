@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -40,7 +41,7 @@ func TestLayer2RollingRestart(t *testing.T) {
 	e := e2e.New(t)
 	w := e.Neighbors()
 	e.Configure(e2e.Layer2Pool("[10.10.0.136/30]"))
-	a := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Owner(w, a)
 	stop := e.LoadFrom(e.LANClient, a)
 	for _, n := range e.Nodes {

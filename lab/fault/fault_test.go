@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -26,7 +27,7 @@ import (
 func TestFaultAgentKilled(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.192/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	before := e.Connections()
 	since := time.Now()
@@ -40,14 +41,14 @@ func TestFaultAgentKilled(t *testing.T) {
 		}
 	}
 	// The new agents are at work when a new Service's route is there.
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	for _, a := range e.Agents {
 		if err := a.Restart(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	third := e.Expose(lab.ServiceOptions{Name: "third"})[0]
+	third := e.Expose(controlplane.ServiceOptions{Name: "third"})[0]
 	e.Announced(e2e.Route(third))
 	stop()
 	for _, c := range e.Routes.History(e2e.Route(addr)) {
@@ -67,7 +68,7 @@ func TestFaultFRRKilled(t *testing.T) { e2e.EachVersion(t, testFaultFRRKilled) }
 func testFaultFRRKilled(t *testing.T, v lab.Version) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.208/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	n, others := e.NodeWith(v), e.OthersThan(v)
 	for _, test := range []struct {
@@ -98,7 +99,7 @@ func testFaultFRRKilled(t *testing.T, v lab.Version) {
 		}
 		e.Announced(e2e.Route(addr))
 		// A route of this very moment is withdrawn like any other.
-		brief := e.Expose(lab.ServiceOptions{Name: "brief"})[0]
+		brief := e.Expose(controlplane.ServiceOptions{Name: "brief"})[0]
 		e.Announced(e2e.Route(brief))
 		if err := e.Cluster.DeleteService(t.Context(), e.Namespace, "brief"); err != nil {
 			t.Fatal(err)
@@ -114,7 +115,7 @@ func TestFaultFRRWithoutAgent(t *testing.T) { e2e.EachVersion(t, testFaultFRRWit
 func testFaultFRRWithoutAgent(t *testing.T, v lab.Version) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.216/29]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	n, others := e.NodeWith(v), e.OthersThan(v)
 	if err := e.Agent(n).Kill(); err != nil {
@@ -134,7 +135,7 @@ func testFaultFRRWithoutAgent(t *testing.T, v lab.Version) {
 	if err := e.Agent(n).Start(); err != nil {
 		t.Fatal(err)
 	}
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	if diff := cmp.Diff(before, e.Connections()); diff != "" {
 		t.Errorf("sessions were reset (-before +after):\n%s", diff)
@@ -147,7 +148,7 @@ func TestFaultFRRHung(t *testing.T) { e2e.EachVersion(t, testFaultFRRHung) }
 func testFaultFRRHung(t *testing.T, v lab.Version) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.224/28]}"))
-	first := e.Expose(lab.ServiceOptions{Name: "first"})[0]
+	first := e.Expose(controlplane.ServiceOptions{Name: "first"})[0]
 	e.Announced(e2e.Route(first))
 	n, others := e.NodeWith(v), e.OthersThan(v)
 	if err := n.FRR.Signal(unix.SIGSTOP, "bgpd"); err != nil {
@@ -159,7 +160,7 @@ func testFaultFRRHung(t *testing.T, v lab.Version) {
 		}
 	}
 	t.Cleanup(resume)
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Learned(e.EBGP, e2e.Route(second), others)
 	resume()
 	e.Announced(e2e.Route(second))
@@ -170,14 +171,14 @@ func testFaultFRRHung(t *testing.T, v lab.Version) {
 func TestFaultAPIServer(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.240/28]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	since := time.Now()
 	stop := e.Load(addr)
 	if err := e.Cluster.RestartAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	stop()
 	for _, c := range e.Routes.History(e2e.Route(addr)) {
@@ -201,7 +202,7 @@ func TestFaultControllerRestarted(t *testing.T) {
 	create := func(from, to int) {
 		t.Helper()
 		for i := from; i < to; i++ {
-			_, err := e.Cluster.CreateService(t.Context(), lab.ServiceOptions{Namespace: e.Namespace, Name: fmt.Sprintf("web-%d", i), NoNodePorts: true})
+			_, err := e.Cluster.CreateService(t.Context(), controlplane.ServiceOptions{Namespace: e.Namespace, Name: fmt.Sprintf("web-%d", i), NoNodePorts: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +254,7 @@ func TestFaultControllerRestarted(t *testing.T) {
 	}
 	// A Service made now gets an address only from a controller that has adopted
 	// the others'.
-	e.Expose(lab.ServiceOptions{Name: "late"})
+	e.Expose(controlplane.ServiceOptions{Name: "late"})
 	if diff := cmp.Diff(before, addresses(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("addresses changed (-before +after):\n%s", diff)
 	}
@@ -263,14 +264,14 @@ func TestFaultControllerRestarted(t *testing.T) {
 func TestFaultLeaderKilled(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.251.0.0/24]}"))
-	e.Expose(lab.ServiceOptions{Name: "first"})
+	e.Expose(controlplane.ServiceOptions{Name: "first"})
 	leader := e.Leader()
 	t.Log("leader:", leader.Name)
 	if err := leader.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	e.Expose(lab.ServiceOptions{Name: "second"})
+	e.Expose(controlplane.ServiceOptions{Name: "second"})
 	t.Logf("the other assigns after %v", time.Since(start).Round(time.Millisecond))
 	if err := leader.Start(); err != nil {
 		t.Fatal(err)
@@ -279,7 +280,7 @@ func TestFaultLeaderKilled(t *testing.T) {
 	leader = e.Leader()
 	leader.Stop()
 	start = time.Now()
-	e.Expose(lab.ServiceOptions{Name: "third"})
+	e.Expose(controlplane.ServiceOptions{Name: "third"})
 	t.Logf("after a planned stop the other assigns after %v", time.Since(start).Round(time.Millisecond))
 	if err := leader.Start(); err != nil {
 		t.Fatal(err)
@@ -291,7 +292,7 @@ func TestFaultBadConfiguration(t *testing.T) {
 	e := e2e.New(t)
 	good := e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.252.0.0/24]}")
 	e.Configure(good)
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	since := time.Now()
 	stale := func(want string) {
@@ -333,7 +334,7 @@ func TestFaultBadConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The last good configuration goes on serving.
-	second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	for _, c := range e.Routes.History(e2e.Route(addr)) {
 		if c.Time.After(since) {

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/lab/process"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
@@ -197,7 +198,7 @@ func (o *optionsTest) apply(as func(end) render.Neighbor) {
 // set has an applier put a configuration in force, and waits until it is.
 func (o *optionsTest) set(a *frr.Applier, text []byte) error {
 	a.Set(text)
-	return lab.Poll(e2e.Deadline(o.t), 10*time.Millisecond, func() error {
+	return process.Poll(e2e.Deadline(o.t), 10*time.Millisecond, func() error {
 		if s := a.State(); !s.Applied {
 			return fmt.Errorf("not applied: %w", s.Err)
 		}
@@ -289,7 +290,7 @@ func (o *optionsTest) up(ends []end, plain time.Duration) {
 func (o *optionsTest) refused() {
 	o.t.Helper()
 	for _, n := range o.nodes {
-		err := lab.Poll(e2e.Deadline(o.t), 100*time.Millisecond, func() error {
+		err := process.Poll(e2e.Deadline(o.t), 100*time.Millisecond, func() error {
 			all, _, err := sessionsOf(e2e.Deadline(o.t), n)
 			if err != nil {
 				return err

@@ -20,6 +20,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -112,8 +113,8 @@ address-pools:
 - {name: p, protocol: bgp, addresses: [203.0.113.240/28, "fd00:d::/120"]}
 `)
 	drained, others := e.Nodes[0], e.Nodes[1:]
-	local := lab.ServiceOptions{Namespace: e.Namespace, Name: "local", Local: true}
-	web, six, here := e.Expose(lab.ServiceOptions{Name: "web"})[0], e.Expose(lab.ServiceOptions{Name: "six", Families: []corev1.IPFamily{e2e.IPv6}})[0],
+	local := controlplane.ServiceOptions{Namespace: e.Namespace, Name: "local", Local: true}
+	web, six, here := e.Expose(controlplane.ServiceOptions{Name: "web"})[0], e.Expose(controlplane.ServiceOptions{Name: "six", Families: []corev1.IPFamily{e2e.IPv6}})[0],
 		e.Expose(local, drained, others[0])[0]
 	service := func(what, name string, a netip.Addr) string {
 		return fmt.Sprintf("%s %s/%s %s bgp", what, e.Namespace, name, a)
@@ -255,8 +256,8 @@ func TestLayer2Drain(t *testing.T) {
 - {name: lan, protocol: layer2, addresses: [10.10.0.232/30]}
 - {name: p, protocol: bgp, addresses: [203.0.113.240/28]}
 `))
-	a := e.Expose(lab.ServiceOptions{Name: "web", Annotations: map[string]string{"metallb.io/address-pool": "lan"}})[0]
-	b := e.Expose(lab.ServiceOptions{Name: "routed", Annotations: map[string]string{"metallb.io/address-pool": "p"}})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "web", Annotations: map[string]string{"metallb.io/address-pool": "lan"}})[0]
+	b := e.Expose(controlplane.ServiceOptions{Name: "routed", Annotations: map[string]string{"metallb.io/address-pool": "p"}})[0]
 	p := e2e.Route(b)
 	e.Announced(p, e.Nodes...)
 	owner := e.Owner(w, a)
@@ -360,7 +361,7 @@ func (e draining) handedOver(w *lab.NeighborWatch, a netip.Addr, from *lab.Node)
 // heraldctl runs a command line as the cluster's administrator, and returns its
 // exit status and all that it printed.
 func heraldctl(e *e2e.Test, args ...string) (code int, out string) {
-	text, err := exec.Command("../../bin/heraldctl", append(args, "--kubeconfig="+e.Cluster.Kubeconfig(lab.Admin))...).CombinedOutput()
+	text, err := exec.Command("../../bin/heraldctl", append(args, "--kubeconfig="+e.Cluster.Kubeconfig(controlplane.Admin))...).CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
@@ -401,7 +402,7 @@ func agentPods(e *e2e.Test) {
 
 // heraldctlCleanup has a node announce again, whatever became of the test.
 func heraldctlCleanup(t *testing.T, e *e2e.Test, n *lab.Node) {
-	out, err := exec.Command("../../bin/heraldctl", "undrain", n.Name, "--kubeconfig="+e.Cluster.Kubeconfig(lab.Admin)).CombinedOutput()
+	out, err := exec.Command("../../bin/heraldctl", "undrain", n.Name, "--kubeconfig="+e.Cluster.Kubeconfig(controlplane.Admin)).CombinedOutput()
 	if err != nil {
 		t.Errorf("undrain %s: %v: %s", n.Name, err, strings.TrimSpace(string(out)))
 	}

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/status"
 )
@@ -47,7 +48,7 @@ func TestBGPDrainUnseen(t *testing.T) {
 	refuse(n2, n3)
 	peer("")
 	advertise("")
-	web := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	web := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	p := e2e.Route(web)
 	e.InKernel(p, e.Nodes[:1])
 	last := fmt.Sprintf("kept %s/web %s bgp the node drains, but no other node's session that carries it is up: n2, n3", e.Namespace, web)

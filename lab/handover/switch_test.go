@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -123,7 +124,7 @@ func TestSwitchPool(t *testing.T) {
 				}
 			}
 			for i, address := range test.addresses {
-				addrs[i] = e.Expose(lab.ServiceOptions{Name: fmt.Sprint("web-", i), Address: address})[0]
+				addrs[i] = e.Expose(controlplane.ServiceOptions{Name: fmt.Sprint("web-", i), Address: address})[0]
 			}
 			switched(forth)
 			before := e.Connections()
@@ -165,7 +166,7 @@ func TestSwitchMovedAddress(t *testing.T) {
 		return e2e.Layer2Pools("- {name: a, protocol: layer2, addresses: [" + layer2 + "]}\n- {name: b, protocol: bgp, addresses: [" + bgp + "]}")
 	}
 	e.Configure(pools("10.10.0.164/31", "10.10.0.166/31"))
-	a := e.Expose(lab.ServiceOptions{Name: "web", Address: "10.10.0.165"})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "web", Address: "10.10.0.165"})[0]
 	switched(e, w, a, "layer2")
 	stop := e.LoadFrom(e.Client, a)
 	e.Configure(pools("10.10.0.164/32", "10.10.0.165-10.10.0.167"))

@@ -14,7 +14,7 @@ import (
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -37,7 +37,7 @@ func TestLayer2Conflict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Expose(lab.ServiceOptions{Name: "web", Address: address})
+	e.Expose(controlplane.ServiceOptions{Name: "web", Address: address})
 	e.Eventually("the conflict is reported", func(ctx context.Context) error {
 		var lines []string
 		for _, n := range e.Nodes {
@@ -88,8 +88,8 @@ func TestLayer2ConflictRefused(t *testing.T) {
 	})
 	t.Cleanup(silent)
 	e.Configure("address-pools: [{name: lan, protocol: layer2, addresses: [10.10.0.60/31]}]")
-	e.Expose(lab.ServiceOptions{Name: "web", Address: address})
-	free := e.Expose(lab.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
+	e.Expose(controlplane.ServiceOptions{Name: "web", Address: address})
+	free := e.Expose(controlplane.ServiceOptions{Name: "free", Address: "10.10.0.61"})[0]
 	e.Owner(w, free)
 	e.Event("web", assign.EventConflict, "has the address")
 	foreign, err := e.Collector.MAC()

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -32,7 +33,7 @@ import (
 // Acceptance: L027, L028, L030-L032, L037, L038, L059.
 func TestLayer2ResourcesService(t *testing.T) {
 	r := newLayer2Resources(t)
-	port := intstr.FromInt32(lab.BackendPort)
+	port := intstr.FromInt32(controlplane.BackendPort)
 	opts := r.pinned("web", nil)
 	opts.Ports = []corev1.ServicePort{
 		{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: 80, TargetPort: port},
@@ -266,7 +267,7 @@ func TestLayer2ResourcesShared(t *testing.T) {
 		opts := r.pinned("web", map[string]string{"app": name})
 		delete(r.addrs, "web")
 		opts.Name, opts.Annotations["metallb.io/allow-shared-ip"] = name, "key"
-		opts.Ports = []corev1.ServicePort{{Port: int32(80 + i), TargetPort: intstr.FromInt32(lab.BackendPort)}}
+		opts.Ports = []corev1.ServicePort{{Port: int32(80 + i), TargetPort: intstr.FromInt32(controlplane.BackendPort)}}
 		if got := r.Expose(opts); len(got) != 2 || got[0] != r.free[0][0] || got[1] != r.free[1][0] {
 			t.Fatalf("%s has %v", name, got)
 		}
@@ -300,7 +301,7 @@ func TestLayer2ResourcesPickedPool(t *testing.T) {
 	advertise("ad", "{}")(r)
 	r.Expose(r.pinned("first", nil))
 	r.haveOwners(map[string]string{"first": "n2"})
-	if _, err := r.Stack.Expose(t.Context(), lab.ServiceOptions{Namespace: r.Namespace, Name: "foreign", Class: "foo"}); err != nil {
+	if _, err := r.Stack.Expose(t.Context(), controlplane.ServiceOptions{Namespace: r.Namespace, Name: "foreign", Class: "foo"}); err != nil {
 		t.Fatal(err)
 	}
 	for i, auto := range []bool{true, false} {
@@ -311,7 +312,7 @@ func TestLayer2ResourcesPickedPool(t *testing.T) {
 		}
 		r.Apply(fmt.Sprintf("{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: %s}, spec: {autoAssign: %t, addresses: [%s, %q]}}", name, auto, ranges[e2e.IPv4], ranges[e2e.IPv6]))
 		for family, text := range ranges {
-			opts := lab.ServiceOptions{
+			opts := controlplane.ServiceOptions{
 				Name: name + "-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family},
 				Annotations: map[string]string{"metallb.io/address-pool": name},
 			}

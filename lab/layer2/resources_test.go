@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -78,10 +79,10 @@ func (r *layer2Resources) part(t *testing.T) *layer2Resources {
 }
 
 // pinned returns options that give a Service addresses which no other has.
-func (r *layer2Resources) pinned(name string, labels map[string]string) lab.ServiceOptions {
+func (r *layer2Resources) pinned(name string, labels map[string]string) controlplane.ServiceOptions {
 	n := len(r.addrs)
 	r.addrs[name] = []netip.Addr{r.free[0][n], r.free[1][n]}
-	return lab.ServiceOptions{
+	return controlplane.ServiceOptions{
 		Name: name, Labels: labels, Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack,
 		Annotations: map[string]string{"metallb.io/loadBalancerIPs": fmt.Sprintf("%s,%s", r.free[0][n], r.free[1][n])},
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/status"
 )
@@ -50,7 +51,7 @@ func TestLayer2Rival(t *testing.T) {
 			}
 		}
 	})
-	a := e.Expose(lab.ServiceOptions{Name: "web", Address: address})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "web", Address: address})[0]
 	w := e.Neighbors()
 	if got := e.Owner(w, a); got.Name != last.Name {
 		t.Fatalf("%s answers, want the stand-in on %s", got.Name, last.Name)

@@ -18,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -57,7 +58,7 @@ func TestLayer2Service(t *testing.T) {
 			e := e2e.New(t)
 			w := e.Neighbors()
 			e.Configure(e2e.Layer2Pool(test.pool))
-			opts := lab.ServiceOptions{Name: "web", Families: test.families}
+			opts := controlplane.ServiceOptions{Name: "web", Families: test.families}
 			if len(test.families) > 1 {
 				opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 			}
@@ -108,8 +109,8 @@ func TestLayer2Service(t *testing.T) {
 func TestLayer2TwoProtocols(t *testing.T) {
 	e := e2e.New(t)
 	e.Configure(e2e.Layer2Pool("[10.10.0.170/31]"))
-	port := intstr.FromInt32(lab.BackendPort)
-	a := e.Expose(lab.ServiceOptions{Name: "web", Ports: []corev1.ServicePort{
+	port := intstr.FromInt32(controlplane.BackendPort)
+	a := e.Expose(controlplane.ServiceOptions{Name: "web", Ports: []corev1.ServicePort{
 		{Name: "tcp", Protocol: corev1.ProtocolTCP, Port: 80, TargetPort: port},
 		{Name: "udp", Protocol: corev1.ProtocolUDP, Port: 80, TargetPort: port},
 	}})[0]
@@ -136,7 +137,7 @@ func TestLayer2PickedPool(t *testing.T) {
 	e.Configure(e2e.Layer2Pools(pools))
 	first := map[corev1.IPFamily]netip.Addr{}
 	for _, family := range []corev1.IPFamily{e2e.IPv4, e2e.IPv6} {
-		first[family] = e.Expose(lab.ServiceOptions{Name: "first-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family}})[0]
+		first[family] = e.Expose(controlplane.ServiceOptions{Name: "first-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family}})[0]
 	}
 	for i, auto := range []string{"true", "false"} {
 		name := fmt.Sprintf("picked-%s", auto)
@@ -144,7 +145,7 @@ func TestLayer2PickedPool(t *testing.T) {
 		pools += fmt.Sprintf("- {name: %s, protocol: layer2, auto-assign: %s, addresses: [%s, %q]}\n", name, auto, ranges[e2e.IPv4], ranges[e2e.IPv6])
 		e.Configure(e2e.Layer2Pools(pools))
 		for family, text := range ranges {
-			opts := lab.ServiceOptions{
+			opts := controlplane.ServiceOptions{
 				Name: name + "-" + strings.ToLower(string(family)), Families: []corev1.IPFamily{family},
 				Annotations: map[string]string{"metallb.io/address-pool": name},
 			}
@@ -174,7 +175,7 @@ func TestLayer2LocalPolicy(t *testing.T) {
 	e := e2e.New(t)
 	w := e.Neighbors()
 	e.Configure(e2e.Layer2Pool(`[10.10.0.88/29, "fd00:10:10::700/124"]`))
-	opts := lab.ServiceOptions{
+	opts := controlplane.ServiceOptions{
 		Name: "web", Namespace: e.Namespace, Local: true,
 		Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack,
 	}
@@ -203,7 +204,7 @@ func TestLayer2Node(t *testing.T) {
 	e := e2e.New(t)
 	w := e.Neighbors()
 	e.Configure(e2e.Layer2Pool("[10.10.0.96/29]"))
-	a := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	first := e.Owner(w, a)
 	moves := func(what string, change func(ctx context.Context) error) {
 		t.Helper()
@@ -258,10 +259,10 @@ func TestLayer2SharedAddress(t *testing.T) {
 		address := map[corev1.IPFamily]string{e2e.IPv4: "10.10.0.106", e2e.IPv6: "fd00:10:10::802"}[family]
 		names := []string{"a-" + strings.ToLower(string(family)), "b-" + strings.ToLower(string(family))}
 		for i, name := range names {
-			got := e.Expose(lab.ServiceOptions{
+			got := e.Expose(controlplane.ServiceOptions{
 				Name: name, Address: address, Families: []corev1.IPFamily{family},
 				Annotations: map[string]string{"metallb.io/allow-shared-ip": "key"},
-				Ports:       []corev1.ServicePort{{Port: int32(80 + i), TargetPort: intstr.FromInt32(lab.BackendPort)}},
+				Ports:       []corev1.ServicePort{{Port: int32(80 + i), TargetPort: intstr.FromInt32(controlplane.BackendPort)}},
 			})
 			if len(got) != 1 || got[0].String() != address {
 				t.Fatalf("%s has %v, want %s", name, got, address)
@@ -281,13 +282,13 @@ func TestLayer2Spread(t *testing.T) {
 	const services = 500
 	e := e2e.New(t)
 	e.Configure(e2e.Layer2Pool("[10.10.4.0/23]")) // no route leads there, and none has to
-	if err := e.SetBackends(t.Context(), lab.ServiceOptions{Namespace: e.Namespace, Name: "all"}); err != nil {
+	if err := e.SetBackends(t.Context(), controlplane.ServiceOptions{Namespace: e.Namespace, Name: "all"}); err != nil {
 		t.Fatal(err)
 	}
 	var g errgroup.Group
 	g.SetLimit(8)
 	for i := range services {
-		opts := lab.ServiceOptions{Namespace: e.Namespace, Name: fmt.Sprintf("s%d", i), Backends: "all", NoNodePorts: true}
+		opts := controlplane.ServiceOptions{Namespace: e.Namespace, Name: fmt.Sprintf("s%d", i), Backends: "all", NoNodePorts: true}
 		g.Go(func() error {
 			_, err := e.Cluster.CreateService(t.Context(), opts)
 			return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -125,10 +126,10 @@ func TestResourcesPools(t *testing.T) {
 		})
 	}
 	r.Apply(e2e.PeerResources + "---\n" + pool("p", "10.247.0.0/30") + "\n---\n{apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}")
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
 	counters("p", 1, 3)
-	r.Expose(lab.ServiceOptions{Name: "second"})
+	r.Expose(controlplane.ServiceOptions{Name: "second"})
 	counters("p", 2, 2)
 	r.Apply(pool("p", "10.247.0.0/29"))
 	counters("p", 2, 6)
@@ -201,7 +202,7 @@ func TestResourcesAdopt(t *testing.T) {
 	services := r.Cluster.Client().CoreV1().Services(r.Namespace)
 	hold := func(name string, addr netip.Addr, class string) {
 		t.Helper()
-		opts := lab.ServiceOptions{Namespace: r.Namespace, Name: name}
+		opts := controlplane.ServiceOptions{Namespace: r.Namespace, Name: name}
 		if _, err := r.Stack.Expose(t.Context(), opts); err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +259,7 @@ metadata: {name: ad}
 		return err
 	})
 	// A new Service shows that all was looked at.
-	late := r.Expose(lab.ServiceOptions{Name: "late"})[0]
+	late := r.Expose(controlplane.ServiceOptions{Name: "late"})[0]
 	for name, addr := range want {
 		svc, err := services.Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -40,7 +41,7 @@ kind: BGPAdvertisement
 metadata: {name: ad}
 `)
 	restartAll(r)
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
 	keeps(r, addr, func() {
 		guarded(r)

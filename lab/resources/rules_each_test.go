@@ -18,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -199,7 +200,7 @@ func TestResourcesEveryRule(t *testing.T) {
 	r.Established(r.IBGP, r.Nodes)
 	connections := r.Connections()
 	r.Apply(ruleBase)
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
 	since := time.Now()
 	stop := r.Load(addr)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -26,7 +27,7 @@ import (
 func TestResourcesRules(t *testing.T) {
 	r := e2e.NewResources(t)
 	r.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.246.0.0/24]}"))
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
 	since := time.Now()
 	stop := r.Load(addr)
@@ -197,7 +198,7 @@ spec: {communities: [{name: mine, value: "64512:7"}]}
 			t.Fatal(err)
 		}
 	}
-	second := r.Expose(lab.ServiceOptions{Name: "second"})[0]
+	second := r.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	if err := e2e.InRange(second, "10.246.0.0/24"); err != nil {
 		t.Errorf("after the restart: %v", err)
 	}

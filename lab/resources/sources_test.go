@@ -12,6 +12,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -23,7 +24,7 @@ func TestResourcesSources(t *testing.T) {
 	document := e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.248.0.0/24]}")
 	leftover := e2e.BGPPools("- {name: old, protocol: bgp, addresses: [10.247.0.0/24]}")
 	r.Configure(document)
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
 	keeps(r, addr, func() { switchSources(r, document, leftover) })
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/status"
 )
@@ -50,7 +51,7 @@ func readsBack(e *e2e.Test, n *lab.Node, lost netip.Addr) {
 	if err != nil {
 		e.T.Fatal(err)
 	}
-	e.Expose(lab.ServiceOptions{Name: fmt.Sprint("read-back-", lost.As4()[3])})
+	e.Expose(controlplane.ServiceOptions{Name: fmt.Sprint("read-back-", lost.As4()[3])})
 	e.Eventually("the lost route is back", func(ctx context.Context) error {
 		text, err := n.FRR.Vtysh(ctx, "show running-config")
 		if err == nil && !strings.Contains(text, "network "+e2e.Route(lost).String()) {
@@ -115,7 +116,7 @@ func TestSidecarExtras(t *testing.T) {
 		e := newSidecarE2E(t)
 		n := e.NodeWith(v)
 		e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-		addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+		addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 		e.Announced(e2e.Route(addr))
 		before := e.Connections()
 		has := func(line string, want bool) {
@@ -159,7 +160,7 @@ exit
 			return err
 		})
 		e.Announced(e2e.Route(addr))
-		second := e.Expose(lab.ServiceOptions{Name: "second"})[0]
+		second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 		e.Announced(e2e.Route(second))
 		readsBack(e, n, second)
 		for _, l := range lines {
@@ -175,7 +176,7 @@ exit
 		}
 		extrasAre(e, n, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
 		extrasEvent(e, since, "Warning", "RawConfigurationRefused", "node "+n.Name, "line 4", "descripshun")
-		third := e.Expose(lab.ServiceOptions{Name: "third"})[0] // everything else goes on
+		third := e.Expose(controlplane.ServiceOptions{Name: "third"})[0] // everything else goes on
 		e.Announced(e2e.Route(third))
 		// What was in force before the mistake stays, through the agent's repairs and a
 		// daemon's start too.
@@ -301,7 +302,7 @@ exit
 			}
 			e.Configure(e2e.AllPeers + pools)
 			accepted(order+" the peers", true)
-			addr := e.Expose(lab.ServiceOptions{Name: "web-" + order})[0]
+			addr := e.Expose(controlplane.ServiceOptions{Name: "web-" + order})[0]
 			e.Announced(e2e.Route(addr))
 			paths, err := e.IBGP.Paths(t.Context())
 			if err != nil {

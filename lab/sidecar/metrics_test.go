@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -102,7 +103,7 @@ address-pools:
 		if r := extras(e, n, ""); !r.Applied {
 			t.Fatalf("refused: %+v", r)
 		}
-		for _, addr := range e.Expose(lab.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}) {
+		for _, addr := range e.Expose(controlplane.ServiceOptions{Name: "web", Families: []corev1.IPFamily{e2e.IPv4, e2e.IPv6}, FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack}) {
 			e.Announced(e2e.Route(addr))
 		}
 		shows("metrics with a Service", map[string]string{

@@ -19,6 +19,7 @@ import (
 
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -109,7 +110,7 @@ func TestPreviousVersion(t *testing.T) {
 			each(func(agent *lab.Daemon, n *lab.Node) error {
 				return errors.Join(n.Sidecar.Empty(), n.Sidecar.Start(), agent.Start())
 			})
-			addr := e.Expose(lab.ServiceOptions{Name: "web-" + test.name})[0]
+			addr := e.Expose(controlplane.ServiceOptions{Name: "web-" + test.name})[0]
 			e.Announced(e2e.Route(addr))
 			for _, n := range nodes {
 				e.Eventually("both are ready on "+n.Name, func(ctx context.Context) error {
@@ -133,7 +134,7 @@ func TestPreviousVersion(t *testing.T) {
 			}
 			before := e.Connections()
 			each(func(agent *lab.Daemon, _ *lab.Node) error { return agent.Restart() })
-			e.Announced(e2e.Route(e.Expose(lab.ServiceOptions{Name: "second-" + test.name})[0]))
+			e.Announced(e2e.Route(e.Expose(controlplane.ServiceOptions{Name: "second-" + test.name})[0]))
 			if diff := cmp.Diff(before, e.Connections()); diff != "" {
 				t.Errorf("sessions were reset (-before +after):\n%s", diff)
 			}

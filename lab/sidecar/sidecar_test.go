@@ -23,7 +23,9 @@ import (
 
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // newSidecarE2E returns the Stack in which the agents and herald-frr run as the
@@ -58,7 +60,7 @@ func newSidecarE2E(t *testing.T, args ...string) *e2e.Test {
 // exposeOn makes a Service that one node alone announces, and waits until it does.
 func exposeOn(e *e2e.Test, n *lab.Node, name string) netip.Addr {
 	e.T.Helper()
-	addr := e.Expose(lab.ServiceOptions{Name: name + "-" + n.Name, Local: true}, n)[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: name + "-" + n.Name, Local: true}, n)[0]
 	e.Announced(e2e.Route(addr), n)
 	return addr
 }
@@ -69,10 +71,10 @@ func TestSidecar(t *testing.T) {
 	e := newSidecarE2E(t, "--hang-timeout=3s")
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n" +
 		"- {name: lan, protocol: layer2, addresses: [10.10.0.150-10.10.0.159], auto-assign: false}"))
-	web := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	web := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(web))
 	e.Reached(web)
-	lan := e.Expose(lab.ServiceOptions{Name: "lan", Annotations: map[string]string{"metallb.universe.tf/address-pool": "lan"}})[0]
+	lan := e.Expose(controlplane.ServiceOptions{Name: "lan", Annotations: map[string]string{"metallb.universe.tf/address-pool": "lan"}})[0]
 	e.Eventually("answer on layer 2", func(ctx context.Context) error {
 		_, err := e.LANClient.Get(ctx, "http://"+netip.AddrPortFrom(lan, 80).String()+"/")
 		return err
@@ -215,7 +217,7 @@ func TestSidecarStopGracefulRestart(t *testing.T) {
 {apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}}`)
 	whole.OnVersions(func(e *e2e.Test, n *lab.Node) {
 		t := e.T
-		addr := e.Expose(lab.ServiceOptions{Name: "web-" + n.Name, Local: true}, n)[0]
+		addr := e.Expose(controlplane.ServiceOptions{Name: "web-" + n.Name, Local: true}, n)[0]
 		e.InKernel(e2e.Route(addr), []*lab.Node{n})
 		since := time.Now()
 		stop := e.LoadOf(100, addr, n)
@@ -241,7 +243,7 @@ func TestSidecarRolling(t *testing.T) {
 	e := newSidecarE2E(t)
 	refuse := e.Refusals()
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	pace := minReady(t)
 	stop := e.Load(addr)
@@ -282,7 +284,7 @@ func TestSidecarRolling(t *testing.T) {
 				}
 				return err
 			})
-			other := e.Expose(lab.ServiceOptions{Name: fmt.Sprintf("other-%d", i)})[0]
+			other := e.Expose(controlplane.ServiceOptions{Name: fmt.Sprintf("other-%d", i)})[0]
 			ctx, cancel := context.WithTimeout(t.Context(), e2e.Patience)
 			defer cancel()
 			if _, err := e.Routes.Wait(ctx, e2e.Route(other), time.Now(), lab.Present()); err != nil {
@@ -318,7 +320,7 @@ func TestSidecarRolling(t *testing.T) {
 		"address-pools: [{name: p, protocol: bgp, addresses: [192.0.2.0/26]}]")
 	refuse(e.Nodes[1:]...)
 	e.InKernel(e2e.Route(addr), e.Nodes[:1])
-	pod := []*lab.Process{e.Agent(n1).Process(), n1.Sidecar.Process()}
+	pod := []*process.Process{e.Agent(n1).Process(), n1.Sidecar.Process()}
 	for _, p := range pod { // Stop would not wait for so long
 		if err := p.Kill(unix.SIGTERM); err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 	"github.com/heraldlb/herald/reconcile"
 )
@@ -43,10 +44,10 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 	r.Apply(e2e.PeerResources + "---\n" + lost + `
 ---
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: announced-p}, spec: {addresses: [198.51.100.112/32]}}`)
-	r.Expose(lab.ServiceOptions{Name: "web"})
+	r.Expose(controlplane.ServiceOptions{Name: "web"})
 	r.Reported("web", "NoAdvertisement", "pool announced-p has no advertisement")
 	tells(r, "announced-p", reconcile.EventUnadvertised, config.NoteUnadvertised)
-	if _, err := r.Stack.Expose(t.Context(), lab.ServiceOptions{Namespace: r.Namespace, Name: "late"}); err != nil {
+	if _, err := r.Stack.Expose(t.Context(), controlplane.ServiceOptions{Namespace: r.Namespace, Name: "late"}); err != nil {
 		t.Fatal(err)
 	}
 	r.Condition("late", "NoAddress")
@@ -97,7 +98,7 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Reported("late", "NoEndpoints", "the Service has no usable endpoint")
-	if err := r.SetBackends(t.Context(), lab.ServiceOptions{Namespace: r.Namespace, Name: "late"}); err != nil {
+	if err := r.SetBackends(t.Context(), controlplane.ServiceOptions{Namespace: r.Namespace, Name: "late"}); err != nil {
 		t.Fatal(err)
 	}
 	r.Reported("late", "Announced")

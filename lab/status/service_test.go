@@ -15,6 +15,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -40,7 +41,7 @@ func TestBGPServiceStatus(t *testing.T) {
 ---
 {apiVersion: metallb.io/v1beta1, kind: BGPAdvertisement, metadata: {name: ad}, spec: {peers: [r1, r1-v6, ibgp, ibgp-v6, ebgp, ebgp-v6, unknown]}}`)
 	for _, test := range tests {
-		opts := lab.ServiceOptions{Name: test.name, Families: test.families}
+		opts := controlplane.ServiceOptions{Name: test.name, Families: test.families}
 		if len(test.families) > 1 {
 			opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 		}
@@ -119,7 +120,7 @@ func TestResourcesServiceL2Status(t *testing.T) {
 	r.Apply(`{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: lan}, spec: {addresses: [10.10.0.112/28]}}
 ---
 {apiVersion: metallb.io/v1beta1, kind: L2Advertisement, metadata: {name: ad}}`)
-	addr := r.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	owner := r.Owner(w, addr)
 	r.HasStatuses("ServiceL2Status", "web", owner.Name+": ")
 	r.Condition("web", "Announced", "layer2 from "+owner.Name)
@@ -193,7 +194,7 @@ func TestResourcesServiceStatusWrites(t *testing.T) {
 	ctx := t.Context()
 	change := func() (int, map[string]int) {
 		before, counts := r.Quiet(5 * time.Second)
-		r.Expose(lab.ServiceOptions{Name: "one", Backends: "web"})
+		r.Expose(controlplane.ServiceOptions{Name: "one", Backends: "web"})
 		after, now := r.Quiet(5 * time.Second)
 		for k, v := range counts {
 			if now[k] -= v; now[k] == 0 {
@@ -205,7 +206,7 @@ func TestResourcesServiceStatusWrites(t *testing.T) {
 		}
 		return after - before, now
 	}
-	if err := r.SetBackends(ctx, lab.ServiceOptions{Namespace: r.Namespace, Name: "web"}); err != nil {
+	if err := r.SetBackends(ctx, controlplane.ServiceOptions{Namespace: r.Namespace, Name: "web"}); err != nil {
 		t.Fatal(err)
 	}
 	alone, by := change()
@@ -226,7 +227,7 @@ func TestResourcesServiceStatusWrites(t *testing.T) {
 		each(func(name string) error { return r.Cluster.DeleteService(context.Background(), r.Namespace, name) })
 	})
 	each(func(name string) error {
-		_, err := r.Cluster.CreateService(ctx, lab.ServiceOptions{Namespace: r.Namespace, Name: name, Backends: "web"})
+		_, err := r.Cluster.CreateService(ctx, controlplane.ServiceOptions{Namespace: r.Namespace, Name: name, Backends: "web"})
 		return err
 	})
 	created := time.Since(start)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -152,7 +153,7 @@ func TestSessionDiagnosis(t *testing.T) {
 	for _, p := range peers {
 		for _, n := range nodes {
 			name := p.name + "-" + n.Name
-			r.Expose(lab.ServiceOptions{Name: name, Annotations: map[string]string{"metallb.io/address-pool": name}})
+			r.Expose(controlplane.ServiceOptions{Name: name, Annotations: map[string]string{"metallb.io/address-pool": name}})
 		}
 	}
 	keyedUp := func() {

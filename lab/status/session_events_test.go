@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -49,7 +50,7 @@ func TestSessionEvents(t *testing.T) {
 address-pools:
 - {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
 `)
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.InKernel(e2e.Route(addr), e.Nodes)
 	tell := func(since time.Time, words ...string) {
 		t.Helper()
@@ -167,7 +168,7 @@ address-pools:
 	rekey("f1rst")
 	configured := time.Now()
 	configure("f1rst")
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	e.Learned(router, e2e.Route(addr), e.Nodes)
 	for _, n := range e.Nodes {

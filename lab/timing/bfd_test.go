@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -55,7 +55,7 @@ func TestBGPBFD(t *testing.T) {
 				return peers + "bfd-profiles: [" + profile + ", {name: plain}]\naddress-pools:\n- {name: p, protocol: bgp, addresses: [" + pool + "]}\n"
 			}
 			e.Configure(document(test.profile))
-			opts := lab.ServiceOptions{Name: "first", Families: families}
+			opts := controlplane.ServiceOptions{Name: "first", Families: families}
 			if len(families) > 1 {
 				opts.FamilyPolicy = corev1.IPFamilyPolicyRequireDualStack
 			}
@@ -65,7 +65,7 @@ func TestBGPBFD(t *testing.T) {
 			}
 			e.Guarded(test.want, at...)
 			ups, before := bfdUps(e), e.Connections()
-			e.InKernel(e2e.Route(e.Expose(lab.ServiceOptions{Name: "second"})[0]), e.Nodes)
+			e.InKernel(e2e.Route(e.Expose(controlplane.ServiceOptions{Name: "second"})[0]), e.Nodes)
 			e.Configure(document("{name: fast, receive-interval: 210, transmit-interval: 220, detect-multiplier: 5}"))
 			e.Guarded(e2e.BFDPeer{ReceiveInterval: 210, TransmitInterval: 220, DetectMultiplier: 5, EchoReceive: 50}, at...)
 			if diff := cmp.Diff(ups, bfdUps(e)); diff != "" {

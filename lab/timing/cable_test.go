@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -31,7 +32,7 @@ func TestFaultCableCut(t *testing.T) {
 	e.RouterBFD("transmit-interval 100", "receive-interval 100")
 	e.Configure(e2e.BFDPeers + "bfd-profiles: [{name: fast, receive-interval: 100, transmit-interval: 100}]\n" +
 		"address-pools:\n- {name: p, protocol: bgp, addresses: [203.0.113.240/29]}\n- {name: p6, protocol: bgp, addresses: ['fd00:f::/125']}\n")
-	addr := e.Expose(lab.ServiceOptions{Name: "web"})[0]
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.InKernel(e2e.Route(addr), e.Nodes)
 	e.Reached(addr)
 	var withdrawn, client []time.Duration
@@ -86,7 +87,7 @@ func TestFaultCableCut(t *testing.T) {
 	}
 	// Sessions without BFD have outlived the cuts. What is announced in them next has
 	// the nodes' addresses as its next hops, which FRR has lost.
-	e.Learned(e.IBGP, e2e.Route(e.Expose(lab.ServiceOptions{Name: "web6", Families: []corev1.IPFamily{e2e.IPv6}})[0]), e.Nodes)
+	e.Learned(e.IBGP, e2e.Route(e.Expose(controlplane.ServiceOptions{Name: "web6", Families: []corev1.IPFamily{e2e.IPv6}})[0]), e.Nodes)
 }
 
 func median(all []time.Duration) time.Duration {

@@ -14,7 +14,7 @@ MetalLB's own default, false, does not mean that there is none.
 {{- mustMergeOverwrite (deepCopy .Values.agent) $followed | toYaml -}}
 {{- end -}}
 
-{{/* The ConfigMap to read, where it is not the usual one: what configInline makes has the usual name. */}}
+{{/* The ConfigMap to read, if it is not the default one. The ConfigMap of configInline has the default name. */}}
 {{- define "herald.configMap" -}}
 {{- if not .Values.configInline }}{{ .Values.existingConfigMap }}{{ end -}}
 {{- end -}}
@@ -34,7 +34,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- if and (regexMatch "metallb|frrouting/frr" .) (not (contains "herald" .)) -}}yes{{- end -}}
 {{- end -}}
 
-{{/* The controller's values; an image of MetalLB's that they name is not taken. */}}
+{{/* The controller's values, without MetalLB's image if they name one. */}}
 {{- define "herald.controller" -}}
 {{- $v := deepCopy .Values.controller -}}
 {{- if include "herald.foreign" $v.image.repository -}}
@@ -49,7 +49,7 @@ image: {{ printf "%s:%s" .image.repository (.image.tag | default .chart.AppVersi
 imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- end -}}
 
-{{/* The probes of a container of Herald's: what its port is called, and the path that says it lives. */}}
+{{/* The probes of one of Herald's containers: the name of its port, and the path of the liveness probe. */}}
 {{- define "herald.probes" -}}
 {{- $port := .port }}{{ $alive := .alive }}
 {{- range list (list "startupProbe" .values.startupProbe $alive) (list "livenessProbe" .values.livenessProbe $alive) (list "readinessProbe" .values.readinessProbe "/readyz") }}
@@ -62,7 +62,7 @@ imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- end }}
 {{- end -}}
 
-{{/* How pods are replaced; rollingUpdate belongs to that type alone. */}}
+{{/* How pods are replaced. Only the type RollingUpdate has rollingUpdate. */}}
 {{- define "herald.strategy" -}}
 {{- if eq (.type | default "RollingUpdate") "RollingUpdate" }}{{ toYaml . }}{{ else }}{{ omit . "rollingUpdate" | toYaml }}{{ end -}}
 {{- end -}}
@@ -72,14 +72,14 @@ imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{ .values.serviceAccount.name | default (printf "herald-%s" .component) }}
 {{- end -}}
 
-{{/* Values that cannot be followed are refused rather than ignored. */}}
+{{/* Values that Herald cannot carry out are refused, not ignored. */}}
 {{- define "herald.check" -}}
 {{- $agent := include "herald.agent" . | fromYaml -}}
 {{- if and .Values.frrk8s (or .Values.frrk8s.external .Values.frrk8s.namespace) -}}
-{{- fail "frrk8s: Herald drives the FRR of its own pods; frrk8s.external and frrk8s.namespace cannot be followed" -}}
+{{- fail "frrk8s: Herald uses the FRR of its own pods; frrk8s.external and frrk8s.namespace are not supported" -}}
 {{- end -}}
 {{- if or (include "herald.foreign" $agent.image.repository) (include "herald.foreign" $agent.frr.image.repository) -}}
-{{- fail "agent.image, agent.frr.image: need Herald's images; MetalLB's and plain FRR cannot take their place" -}}
+{{- fail "agent.image, agent.frr.image: use Herald's images; MetalLB's images and plain FRR cannot replace them" -}}
 {{- end -}}
 {{- if and (not $agent.memberlist.enabled) $agent.nodeSelector -}}
 {{- fail "agent.nodeSelector: needs agent.memberlist.enabled, or nodes without an agent would own addresses" -}}

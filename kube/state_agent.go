@@ -43,14 +43,15 @@ func NewAgentStates(opts AgentStatesOptions) *AgentStates {
 	return a
 }
 
-// agentStateOf returns what an object says; that of no agent has no node.
+// agentStateOf returns the row of an object. It has no node if the object is not an
+// agent's.
 func agentStateOf(o *customResource) reconcile.AgentState {
 	node, agent := strings.CutPrefix(o.Name, statePrefix)
 	if !agent {
 		return reconcile.AgentState{}
 	}
 	var says stateStatus
-	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
+	_ = json.Unmarshal(o.Status, &says) // an invalid status is empty
 	return reconcile.AgentState{Node: node, State: says.state(), Since: time.Now()}
 }
 

@@ -11,45 +11,44 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/wake"
 )
 
-// similarPause is how long a Similar leaves between two looks. A thousand agents
-// without a configuration must not be felt.
+// similarPause separates two requests of a Similar. A thousand agents without a
+// configuration must not be felt.
 const similarPause = time.Minute
 
-// poolsKey is how a text says that it is a configuration.
+// poolsKey matches the texts that are a configuration.
 var poolsKey = regexp.MustCompile(`(?m)^["']?address-pools["']?\s*:`)
 
-// SimilarOptions say where to look.
+// SimilarOptions say where a Similar looks.
 type SimilarOptions struct {
 	Client    *Client // required
 	Namespace string  // required
-	Name      string  // required: of the ConfigMap that is read anyway
+	Name      string  // required: of the expected ConfigMap
 	Wake      func()  // required: called after every change; must not block
 }
 
 // A Similar knows the ConfigMaps that hold a configuration under another name than
-// the one that is read, as MetalLB's chart up to 0.12 made them. It looks from the
-// first time on that somebody asks, and from time to time while somebody does.
+// the expected one, as MetalLB's chart up to 0.12 made them. It looks for them when
+// Names is called, once in similarPause at most.
 type Similar struct {
 	opts SimilarOptions
-	poke chan struct{}
+	poke wake.Signal
 
 	mu    sync.Mutex // guards the field below
 	names []string
 }
 
-// NewSimilar returns a Similar that looks for nothing until it runs.
+// NewSimilar returns a Similar that sends no request until it runs.
 func NewSimilar(opts SimilarOptions) *Similar {
-	return &Similar{opts: opts, poke: make(chan struct{}, 1)}
+	return &Similar{opts: opts, poke: wake.New()}
 }
 
-// Names returns the names that are known, sorted.
+// Names returns the known names, sorted.
 func (s *Similar) Names() []string {
-	select {
-	case s.poke <- struct{}{}:
-	default:
-	}
+	s.poke.Set()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.names
@@ -72,7 +71,7 @@ func (s *Similar) Run(ctx context.Context) error {
 	}
 }
 
-// look reports whether the names are others than before. If they cannot be read,
+// look reads the names and reports whether they have changed. If they cannot be read,
 // they stay.
 func (s *Similar) look(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package controlplane
 
 import (
 	"bufio"
@@ -20,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // fieldManager owns the fields that the lab applies.
@@ -102,7 +104,7 @@ func (c *Cluster) resource(ctx context.Context, kind schema.GroupVersionKind, na
 	ctx, cancel := context.WithTimeout(ctx, servedTimeout)
 	defer cancel()
 	var mapping *meta.RESTMapping
-	err := Poll(ctx, pollInterval, func() (err error) {
+	err := process.Poll(ctx, pollInterval, func() (err error) {
 		mapping, err = c.mapper.RESTMapping(kind.GroupKind(), kind.Version)
 		if meta.IsNoMatchError(err) {
 			c.mapper.Reset() // forget what was not served

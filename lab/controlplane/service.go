@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package controlplane
 
 import (
 	"cmp"
@@ -17,6 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 )
+
+// BackendPort is the TCP port that Services lead to unless their options say otherwise.
+const BackendPort = 8080
 
 // waitTimeout bounds each wait for what a controller is to do.
 const waitTimeout = time.Minute

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package process
 
 import (
 	"context"
@@ -44,9 +44,9 @@ func expired(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded
 }
 
-// pollProcess is Poll for what a process is to bring about. It gives up when
+// PollWhile is Poll for what a process is to bring about. It gives up when
 // the process has ended.
-func pollProcess(ctx context.Context, p *Process, check func() error) error {
+func PollWhile(ctx context.Context, p *Process, check func() error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	return Poll(ctx, 2*time.Millisecond, func() error {

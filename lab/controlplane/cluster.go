@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+// Package controlplane runs a Kubernetes control plane: etcd, an API server that
+// enforces RBAC, and a few controllers. Nodes and Pods are what its methods write.
+package controlplane
 
 import (
 	"context"
@@ -20,6 +22,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 const (
@@ -42,14 +46,14 @@ var (
 	podCIDR6     = netip.MustParsePrefix("fd00:10:244::/56")
 )
 
-// ClusterOptions says what kind of Cluster to start, and where.
-type ClusterOptions struct {
+// Options says what kind of Cluster to start, and where.
+type Options struct {
 	Dir        string     // required: data, keys, kubeconfig files and logs; must exist
 	ListenAddr netip.Addr // required: address of the API server, reached by nodes and by this process
 
 	Port         uint16         // optional: port of the API server; 0 takes a free one, or 6443 in a Namespace
 	Namespace    string         // optional: network namespace of the control plane; empty means this process's
-	Nodes        []ClusterNode  // optional: Nodes to create
+	Nodes        []Node         // optional: Nodes to create
 	DualStack    bool           // optional: Services and pods have IPv6 addresses as well as IPv4
 	ServiceCIDRs []netip.Prefix // optional: empty means 10.96.0.0/12, and fd00:10:96::/108 if DualStack
 	PodCIDRs     []netip.Prefix // optional: empty means 10.244.0.0/16, and fd00:10:244::/56 if DualStack
@@ -63,22 +67,22 @@ type ClusterOptions struct {
 // Its methods may be called at the same time, except Stop and those that start or
 // stop the API server.
 type Cluster struct {
-	opts    ClusterOptions
+	opts    Options
 	server  netip.AddrPort
 	access  *access
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 
-	etcd, apiServer, manager *Process
+	etcd, apiServer, manager *process.Process
 
 	mu      sync.Mutex // guards the field below
-	proxies []*Process
+	proxies []*process.Process
 }
 
-// StartCluster starts a Cluster and returns when it serves. The programs outlive
+// Start starts a Cluster and returns when it serves. The programs outlive
 // ctx: Stop ends them, or the end of this process.
-func StartCluster(ctx context.Context, opts ClusterOptions) (*Cluster, error) {
+func Start(ctx context.Context, opts Options) (*Cluster, error) {
 	c, err := newCluster(opts)
 	if err != nil {
 		return nil, fmt.Errorf("start cluster: %w", err)
@@ -90,7 +94,7 @@ func StartCluster(ctx context.Context, opts ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
-func newCluster(opts ClusterOptions) (*Cluster, error) {
+func newCluster(opts Options) (*Cluster, error) {
 	if len(opts.ServiceCIDRs) == 0 {
 		opts.ServiceCIDRs = families(opts.DualStack, serviceCIDR4, serviceCIDR6)
 	}
@@ -115,9 +119,9 @@ func newCluster(opts ClusterOptions) (*Cluster, error) {
 	return connectCluster(opts, access)
 }
 
-// AttachCluster returns a Cluster that another process has started with these options,
+// Attach returns a Cluster that another process has started with these options,
 // which are those of [Cluster.Options]. [Cluster.Visit] gives it its processes.
-func AttachCluster(opts ClusterOptions) (*Cluster, error) {
+func Attach(opts Options) (*Cluster, error) {
 	access, err := readAccess(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("attach to cluster: %w", err)
@@ -126,17 +130,17 @@ func AttachCluster(opts ClusterOptions) (*Cluster, error) {
 }
 
 // Options returns what the Cluster was started with, its port among it.
-func (c *Cluster) Options() ClusterOptions { return c.opts }
+func (c *Cluster) Options() Options { return c.opts }
 
 // Visit puts in the place of each process what a function makes of it.
-func (c *Cluster) Visit(fn func(name string, p *Process) *Process) {
+func (c *Cluster) Visit(fn func(name string, p *process.Process) *process.Process) {
 	c.etcd = fn("etcd", c.etcd)
 	c.apiServer = fn("kube-apiserver", c.apiServer)
 	c.manager = fn("kube-controller-manager", c.manager)
 }
 
 // connectCluster returns a Cluster with clients of its API server, which need not run.
-func connectCluster(opts ClusterOptions, access *access) (*Cluster, error) {
+func connectCluster(opts Options, access *access) (*Cluster, error) {
 	c := &Cluster{opts: opts, server: netip.AddrPortFrom(opts.ListenAddr, opts.Port), access: access}
 	config := c.RESTConfig(Admin)
 	var err error
@@ -159,7 +163,7 @@ func families(dual bool, v4, v6 netip.Prefix) []netip.Prefix {
 
 // choosePort returns the port of the API server. It must stay the same when that
 // is restarted, so the server cannot choose itself.
-func choosePort(opts ClusterOptions) (uint16, error) {
+func choosePort(opts Options) (uint16, error) {
 	switch {
 	case opts.Port != 0:
 		return opts.Port, nil
@@ -236,9 +240,9 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 // Stop ends every program of the Cluster. Its data and logs stay in Dir.
 func (c *Cluster) Stop() {
 	c.mu.Lock()
-	programs := append([]*Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	programs := append([]*process.Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
 	c.mu.Unlock()
-	programs = slices.DeleteFunc(programs, func(p *Process) bool { return p == nil })
+	programs = slices.DeleteFunc(programs, func(p *process.Process) bool { return p == nil })
 	// Nothing will be read from Dir by a later program, so none needs time to tidy up.
 	for _, p := range programs {
 		_ = p.Kill(unix.SIGKILL)
@@ -266,7 +270,7 @@ func (c *Cluster) Credentials(user User) (token, authority string) {
 func (c *Cluster) Kubeconfig(user User) string { return kubeconfigPath(c.opts.Dir, user) }
 
 // await waits until a program serves, a minute at most.
-func (c *Cluster) await(ctx context.Context, p *Process, ready func(context.Context) error) error {
+func (c *Cluster) await(ctx context.Context, p *process.Process, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	return p.Await(ctx, pollInterval, ready)

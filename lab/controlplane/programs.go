@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package controlplane
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // kubeBinary is where the build puts herald-kube, from the module's root.
@@ -65,12 +67,12 @@ func program(name string) (path string, args []string, err error) {
 }
 
 // run starts a program of the control plane, or kube-proxy, to run until Stop.
-func (c *Cluster) run(ctx context.Context, name, instance, namespace string, flags ...string) (*Process, error) {
+func (c *Cluster) run(ctx context.Context, name, instance, namespace string, flags ...string) (*process.Process, error) {
 	path, args, err := program(name)
 	if err != nil {
 		return nil, err
 	}
-	return Start(context.WithoutCancel(ctx), ProcessOptions{
+	return process.Start(context.WithoutCancel(ctx), process.Options{
 		Name:      instance,
 		Path:      path,
 		Args:      append(args, flags...),
@@ -87,7 +89,7 @@ func (c *Cluster) run(ctx context.Context, name, instance, namespace string, fla
 const etcdSocket = "etcd.sock"
 
 // startEtcd starts etcd and returns when it listens.
-func (c *Cluster) startEtcd(ctx context.Context) (*Process, error) {
+func (c *Cluster) startEtcd(ctx context.Context) (*process.Process, error) {
 	p, err := c.run(ctx, "etcd", "etcd", c.opts.Namespace,
 		"--data-dir=etcd",
 		"--listen-client-urls=unix://"+etcdSocket,
@@ -111,7 +113,7 @@ func (c *Cluster) startEtcd(ctx context.Context) (*Process, error) {
 	})
 }
 
-func (c *Cluster) startAPIServer(ctx context.Context) (*Process, error) {
+func (c *Cluster) startAPIServer(ctx context.Context) (*process.Process, error) {
 	return c.run(ctx, "kube-apiserver", "kube-apiserver", c.opts.Namespace,
 		"--etcd-servers=unix://"+etcdSocket,
 		"--bind-address="+c.server.Addr().String(),
@@ -133,7 +135,7 @@ func (c *Cluster) startAPIServer(ctx context.Context) (*Process, error) {
 	)
 }
 
-func (c *Cluster) startManager(ctx context.Context) (*Process, error) {
+func (c *Cluster) startManager(ctx context.Context) (*process.Process, error) {
 	return c.run(ctx, "kube-controller-manager", "kube-controller-manager", c.opts.Namespace,
 		"--kubeconfig="+c.Kubeconfig(managerUser))
 }
@@ -141,7 +143,7 @@ func (c *Cluster) startManager(ctx context.Context) (*Process, error) {
 // StartKubeProxy starts a node's kube-proxy, in nftables mode, in the node's
 // network namespace, to run until the Cluster stops. It returns when kube-proxy
 // has written its first rules.
-func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*Process, error) {
+func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*process.Process, error) {
 	p, err := c.run(ctx, "kube-proxy", "kube-proxy-"+node, namespace,
 		"--kubeconfig="+c.Kubeconfig(proxyUser),
 		"--hostname-override="+node,
@@ -154,7 +156,7 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 	c.proxies = append(c.proxies, p)
 	c.mu.Unlock()
 	return p, c.await(ctx, p, func(ctx context.Context) error {
-		probe, err := Start(ctx, ProcessOptions{
+		probe, err := process.Start(ctx, process.Options{
 			Path:      "nft",
 			Args:      []string{"list", "chain", c.proxyTable(), "kube-proxy", "services"},
 			Namespace: namespace,

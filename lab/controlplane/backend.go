@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package controlplane
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // backendsLabel names the set of backends that a Pod is one of.
@@ -147,7 +149,7 @@ func (c *Cluster) WaitEndpoints(ctx context.Context, namespace, service string, 
 	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	want = slices.SortedFunc(slices.Values(want), netip.Addr.Compare)
-	err := Poll(ctx, pollInterval, func() error {
+	err := process.Poll(ctx, pollInterval, func() error {
 		got, err := c.readyEndpoints(ctx, namespace, service)
 		if err == nil && !slices.Equal(got, want) {
 			err = fmt.Errorf("have %v, want %v", got, want)

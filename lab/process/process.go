@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+// Package process runs programs of the lab. They end at the latest when this process
+// does, whatever ends that.
+package process
 
 import (
 	"bytes"
@@ -32,8 +34,8 @@ const (
 	tailSize = 2 << 10
 )
 
-// ProcessOptions says which program to run, and where.
-type ProcessOptions struct {
+// Options says which program to run, and where.
+type Options struct {
 	Path string   // required: the program, looked up in PATH if it has no slash
 	Args []string // optional: its arguments, without its name
 
@@ -60,7 +62,7 @@ type Process struct {
 
 // Start starts a program. It gets SIGTERM when ctx is done, and SIGKILL if it
 // has not ended 5 seconds after that.
-func Start(ctx context.Context, opts ProcessOptions) (*Process, error) {
+func Start(ctx context.Context, opts Options) (*Process, error) {
 	name := opts.Name
 	if name == "" {
 		name = filepath.Base(opts.Path)
@@ -165,7 +167,7 @@ type log struct {
 	file *os.File // nil if there is none
 }
 
-func openLog(opts ProcessOptions, tail io.Writer) (log, error) {
+func openLog(opts Options, tail io.Writer) (log, error) {
 	writers := []io.Writer{tail}
 	if opts.Log != nil {
 		writers = append(writers, opts.Log)

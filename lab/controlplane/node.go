@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab
+package controlplane
 
 import (
 	"context"
@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// A ClusterNode is a machine as a Node object describes it.
-type ClusterNode struct {
+// A Node is a machine as a Node object describes it.
+type Node struct {
 	Name      string            // required
 	Addresses []netip.Addr      // required: internal addresses, the preferred family first
 	PodCIDRs  []netip.Prefix    // optional: its pods' addresses, one range a family
@@ -24,7 +24,7 @@ type ClusterNode struct {
 
 // CreateNode creates a Node that is Ready and whose network is available, as its
 // kubelet and the network's controller would report.
-func (c *Cluster) CreateNode(ctx context.Context, n ClusterNode) error {
+func (c *Cluster) CreateNode(ctx context.Context, n Node) error {
 	labels := map[string]string{corev1.LabelHostname: n.Name, corev1.LabelOSStable: "linux"}
 	maps.Copy(labels, n.Labels)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: labels}}

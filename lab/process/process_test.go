@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab_test
+package process_test
 
 import (
 	"bytes"
@@ -19,12 +19,13 @@ import (
 
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 func TestProcessOutput(t *testing.T) {
 	var log bytes.Buffer
 	file := filepath.Join(t.TempDir(), "log")
-	p, err := lab.Start(t.Context(), lab.ProcessOptions{
+	p, err := process.Start(t.Context(), process.Options{
 		Name:    "talker",
 		Path:    "sh",
 		Args:    []string{"-c", "echo $WORD; echo $WORD again >&2; exit 3"},
@@ -55,7 +56,7 @@ func TestProcessOutput(t *testing.T) {
 }
 
 func TestProcessMissing(t *testing.T) {
-	_, err := lab.Start(t.Context(), lab.ProcessOptions{Path: "/nowhere/program"})
+	_, err := process.Start(t.Context(), process.Options{Path: "/nowhere/program"})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want %v", err, os.ErrNotExist)
 	}
@@ -104,7 +105,7 @@ func TestProcessEndsWithParent(t *testing.T) {
 // writes its process number to the file, and waits.
 func startSleeper(t *testing.T, file string) {
 	t.Helper()
-	p, err := lab.Start(t.Context(), lab.ProcessOptions{
+	p, err := process.Start(t.Context(), process.Options{
 		Path:      "sleep",
 		Args:      []string{"600"},
 		Namespace: filepath.Base(file),
@@ -126,12 +127,12 @@ func TestProcessStop(t *testing.T) {
 	tests := []struct {
 		name string
 		trap string // what the program does with SIGTERM
-		stop func(p *lab.Process, cancel context.CancelFunc)
+		stop func(p *process.Process, cancel context.CancelFunc)
 	}{
-		{"asked", "exit 0", func(p *lab.Process, _ context.CancelFunc) { p.Stop() }},
-		{"context done", "exit 0", func(p *lab.Process, cancel context.CancelFunc) { cancel(); <-p.Done() }},
-		{"killed", "", func(p *lab.Process, _ context.CancelFunc) { _ = p.Kill(unix.SIGKILL); <-p.Done() }},
-		{"refuses", "", func(p *lab.Process, _ context.CancelFunc) { p.Stop() }},
+		{"asked", "exit 0", func(p *process.Process, _ context.CancelFunc) { p.Stop() }},
+		{"context done", "exit 0", func(p *process.Process, cancel context.CancelFunc) { cancel(); <-p.Done() }},
+		{"killed", "", func(p *process.Process, _ context.CancelFunc) { _ = p.Kill(unix.SIGKILL); <-p.Done() }},
+		{"refuses", "", func(p *process.Process, _ context.CancelFunc) { p.Stop() }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -139,7 +140,7 @@ func TestProcessStop(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			child := filepath.Join(t.TempDir(), "child")
-			p, err := lab.Start(ctx, lab.ProcessOptions{
+			p, err := process.Start(ctx, process.Options{
 				Path: "sh",
 				Args: []string{"-c", `trap "$1" TERM; (trap "" TERM; exec sleep 600) & echo $! >$0.new; mv $0.new $0; while :; do wait; done`, child, tt.trap},
 			})

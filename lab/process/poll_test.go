@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab_test
+package process_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/process"
 )
 
 // What a wait in vain reports is what was wrong, not that a call had no time left.
@@ -24,7 +24,7 @@ func TestPoll(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
-		err := lab.Poll(ctx, time.Millisecond, func() error {
+		err := process.Poll(ctx, time.Millisecond, func() error {
 			switch calls++; calls {
 			case 1:
 				return cut

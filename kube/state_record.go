@@ -11,24 +11,24 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// RecordOptions say where a Record is.
+// RecordOptions say where a Record is read.
 type RecordOptions struct {
 	Client    *Client // required
 	Namespace string  // required
 	Wake      func()  // required: called after every change; must not block
 }
 
-// A Record is what the leading controller has written into its ConfigurationState.
-// It is read from the first time on that somebody asks for it: where there is one
-// configuration alone nobody does.
+// A Record is what the leading controller wrote into its ConfigurationState. It is
+// read once Source or Recorded has been called. A cluster with one configuration never
+// calls them.
 type Record struct {
 	opts  RecordOptions
-	asked chan struct{} // closed when it is to be read
+	asked chan struct{} // closed when reading starts
 	ask   func()
 
 	mu     sync.Mutex // guards the fields below
 	states *mirror[string, recorded]
-	last   recorded // of the last object there was: what it said is so all the same
+	last   recorded // of the last object: it stays true after a deletion
 }
 
 // A recorded is what a Record reads of a ConfigurationState.
@@ -60,15 +60,16 @@ func NewRecord(opts RecordOptions) *Record {
 	return r
 }
 
-// recordedOf returns what an object says.
+// recordedOf returns the row of an object.
 func recordedOf(o *customResource) recorded {
 	var says stateStatus
-	_ = json.Unmarshal(o.Status, &says) // what is no status says nothing
+	_ = json.Unmarshal(o.Status, &says) // an invalid status is empty
 	return recorded{o.Name, source.Source(says.Source), source.Recorded{Pools: []byte(says.InForce), Withheld: says.FailedConfiguration}}
 }
 
-// Source returns the source of the configuration that the leading controller has,
-// or had, in force, and whether that was read yet; empty: it never said.
+// Source returns the source of the configuration that is in force for the leading
+// controller, or was; empty if it never wrote one. It also reports whether that was
+// read yet.
 func (r *Record) Source() (source.Source, bool) {
 	r.ask()
 	r.mu.Lock()
@@ -76,7 +77,7 @@ func (r *Record) Source() (source.Source, bool) {
 	return r.last.source, r.states.reading != unread
 }
 
-// Recorded returns what the leading controller says of the ConfigMap, and whether
+// Recorded returns what the leading controller wrote about the ConfigMap, and whether
 // that was read yet.
 func (r *Record) Recorded() (source.Recorded, bool) {
 	r.ask()

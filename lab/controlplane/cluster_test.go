@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package lab_test
+package controlplane_test
 
 import (
 	"fmt"
@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
 )
 
@@ -31,11 +32,11 @@ func TestCluster(t *testing.T) {
 	lab.Need(t, "ip", "nft")
 	dir := t.TempDir()
 	n1, host := newProxyNode(t)
-	c, err := lab.StartCluster(t.Context(), lab.ClusterOptions{
+	c, err := controlplane.Start(t.Context(), controlplane.Options{
 		Dir:        dir,
 		ListenAddr: host,
 		DualStack:  true,
-		Nodes: []lab.ClusterNode{
+		Nodes: []controlplane.Node{
 			{Name: "n1", Addresses: addrs("10.10.0.1", "fd00:10:10::1"), PodCIDRs: prefixes("10.244.1.0/24", "fd00:10:244:1::/64")},
 			{Name: "n2", Addresses: addrs("10.10.0.2", "fd00:10:10::2"), PodCIDRs: prefixes("10.244.2.0/24", "fd00:10:244:2::/64")},
 		},
@@ -50,14 +51,14 @@ func TestCluster(t *testing.T) {
 
 	// Together, because the namespace controller takes its time.
 	t.Run("methods", func(t *testing.T) {
-		for name, test := range map[string]func(*testing.T, *lab.Cluster){
+		for name, test := range map[string]func(*testing.T, *controlplane.Cluster){
 			"endpoints follow backends":          testEndpoints,
 			"manifests give rights":              testRights,
 			"custom resource follows definition": testCustomResource,
 			"node changes":                       testNode,
 			"config map is replaced":             testConfigMap,
 			"namespace is deleted":               testNamespace,
-			"kube-proxy forwards to a backend":   func(t *testing.T, c *lab.Cluster) { testProxy(t, c, n1) },
+			"kube-proxy forwards to a backend":   func(t *testing.T, c *controlplane.Cluster) { testProxy(t, c, n1) },
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -78,9 +79,9 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-func testEndpoints(t *testing.T, c *lab.Cluster) {
+func testEndpoints(t *testing.T, c *controlplane.Cluster) {
 	ctx := t.Context()
-	svc, err := c.CreateService(ctx, lab.ServiceOptions{
+	svc, err := c.CreateService(ctx, controlplane.ServiceOptions{
 		Namespace:    "web",
 		Name:         "endpoints",
 		FamilyPolicy: corev1.IPFamilyPolicyRequireDualStack,
@@ -93,8 +94,8 @@ func testEndpoints(t *testing.T, c *lab.Cluster) {
 		t.Errorf("health check port %d, cluster addresses %v; want a port and two addresses",
 			svc.Spec.HealthCheckNodePort, svc.Spec.ClusterIPs)
 	}
-	on1 := lab.BackendPod{Node: "n1", IPs: addrs("10.244.1.20", "fd00:10:244:1::20"), Ready: true}
-	on2 := lab.BackendPod{Node: "n2", IPs: addrs("10.244.2.20", "fd00:10:244:2::20"), Ready: true}
+	on1 := controlplane.BackendPod{Node: "n1", IPs: addrs("10.244.1.20", "fd00:10:244:1::20"), Ready: true}
+	on2 := controlplane.BackendPod{Node: "n2", IPs: addrs("10.244.2.20", "fd00:10:244:2::20"), Ready: true}
 	notReady, terminating := on2, on2
 	notReady.Ready = false
 	terminating.Terminating = true
@@ -102,16 +103,16 @@ func testEndpoints(t *testing.T, c *lab.Cluster) {
 
 	steps := []struct {
 		name     string
-		backends []lab.BackendPod
+		backends []controlplane.BackendPod
 		want     []netip.Addr
 	}{
 		{"none", nil, nil},
-		{"one a node", []lab.BackendPod{on1, on2}, both},
-		{"one not ready", []lab.BackendPod{on1, notReady}, on1.IPs},
-		{"ready again", []lab.BackendPod{on1, on2}, both},
-		{"one terminating", []lab.BackendPod{on1, terminating}, on1.IPs},
-		{"another in its place", []lab.BackendPod{on1, on2}, both},
-		{"one gone", []lab.BackendPod{on2}, on2.IPs},
+		{"one a node", []controlplane.BackendPod{on1, on2}, both},
+		{"one not ready", []controlplane.BackendPod{on1, notReady}, on1.IPs},
+		{"ready again", []controlplane.BackendPod{on1, on2}, both},
+		{"one terminating", []controlplane.BackendPod{on1, terminating}, on1.IPs},
+		{"another in its place", []controlplane.BackendPod{on1, on2}, both},
+		{"one gone", []controlplane.BackendPod{on2}, on2.IPs},
 	}
 	for _, step := range steps {
 		if err := c.SetBackends(ctx, "web", "endpoints", map[string]string{"app": "web"}, step.backends); err != nil {
@@ -123,8 +124,8 @@ func testEndpoints(t *testing.T, c *lab.Cluster) {
 	}
 }
 
-func testRights(t *testing.T, c *lab.Cluster) {
-	agent, err := kubernetes.NewForConfig(c.RESTConfig(lab.Agent))
+func testRights(t *testing.T, c *controlplane.Cluster) {
+	agent, err := kubernetes.NewForConfig(c.RESTConfig(controlplane.Agent))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +165,7 @@ subjects: [{kind: ServiceAccount, namespace: metallb-system, name: herald-agent}
 	})
 }
 
-func testCustomResource(t *testing.T, c *lab.Cluster) {
+func testCustomResource(t *testing.T, c *controlplane.Cluster) {
 	err := c.Apply(t.Context(), `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -193,7 +194,7 @@ spec: {size: 1}
 	}
 }
 
-func testNode(t *testing.T, c *lab.Cluster) {
+func testNode(t *testing.T, c *controlplane.Cluster) {
 	ctx := t.Context()
 	const key = corev1.LabelNodeExcludeBalancers
 	for _, err := range []error{
@@ -227,7 +228,7 @@ func testNode(t *testing.T, c *lab.Cluster) {
 	}
 }
 
-func testConfigMap(t *testing.T, c *lab.Cluster) {
+func testConfigMap(t *testing.T, c *controlplane.Cluster) {
 	ctx := t.Context()
 	if err := c.ApplyConfigMap(ctx, "web", "config", map[string]string{"a": "1", "b": "1"}); err != nil {
 		t.Fatal(err)
@@ -246,16 +247,16 @@ func testConfigMap(t *testing.T, c *lab.Cluster) {
 }
 
 // testProxy connects to a Service from the node that runs its only backend.
-func testProxy(t *testing.T, c *lab.Cluster, node lab.Namespace) {
+func testProxy(t *testing.T, c *controlplane.Cluster, node lab.Namespace) {
 	ctx := t.Context()
 	if _, err := c.StartKubeProxy(ctx, "n1", node.Name); err != nil {
 		t.Fatal(err)
 	}
-	backend := lab.BackendPod{Node: "n1", IPs: addrs("10.244.1.10"), Ready: true}
-	if err := c.SetBackends(ctx, "web", "proxied", nil, []lab.BackendPod{backend}); err != nil {
+	backend := controlplane.BackendPod{Node: "n1", IPs: addrs("10.244.1.10"), Ready: true}
+	if err := c.SetBackends(ctx, "web", "proxied", nil, []controlplane.BackendPod{backend}); err != nil {
 		t.Fatal(err)
 	}
-	svc, err := c.CreateService(ctx, lab.ServiceOptions{Namespace: "web", Name: "proxied"})
+	svc, err := c.CreateService(ctx, controlplane.ServiceOptions{Namespace: "web", Name: "proxied"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +267,7 @@ func testProxy(t *testing.T, c *lab.Cluster, node lab.Namespace) {
 
 	var listener net.Listener
 	err = node.Do(func() (err error) {
-		listener, err = net.Listen("tcp4", fmt.Sprintf("10.244.1.10:%d", lab.BackendPort))
+		listener, err = net.Listen("tcp4", fmt.Sprintf("10.244.1.10:%d", controlplane.BackendPort))
 		return err
 	})
 	if err != nil {
@@ -301,7 +302,7 @@ func testProxy(t *testing.T, c *lab.Cluster, node lab.Namespace) {
 	}
 }
 
-func testNamespace(t *testing.T, c *lab.Cluster) {
+func testNamespace(t *testing.T, c *controlplane.Cluster) {
 	ctx := t.Context()
 	if err := c.CreateNamespace(ctx, "short"); err != nil {
 		t.Fatal(err)
@@ -324,9 +325,9 @@ func testNamespace(t *testing.T, c *lab.Cluster) {
 
 // testRestart waits for a Service's address while the API server is restarted:
 // the Service, the watch and the controllers must all survive it.
-func testRestart(t *testing.T, c *lab.Cluster) {
+func testRestart(t *testing.T, c *controlplane.Cluster) {
 	ctx := t.Context()
-	svc, err := c.CreateService(ctx, lab.ServiceOptions{Namespace: "web", Name: "restart", Class: "lab.heraldlb.io/none"})
+	svc, err := c.CreateService(ctx, controlplane.ServiceOptions{Namespace: "web", Name: "restart", Class: "lab.heraldlb.io/none"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -356,8 +357,8 @@ func testRestart(t *testing.T, c *lab.Cluster) {
 	if diff := cmp.Diff(want, got.addrs, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
-	backend := lab.BackendPod{Node: "n2", IPs: addrs("10.244.2.30"), Ready: true}
-	if err := c.SetBackends(ctx, "web", "restart", nil, []lab.BackendPod{backend}); err != nil {
+	backend := controlplane.BackendPod{Node: "n2", IPs: addrs("10.244.2.30"), Ready: true}
+	if err := c.SetBackends(ctx, "web", "restart", nil, []controlplane.BackendPod{backend}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.WaitEndpoints(ctx, "web", "restart", backend.IPs...); err != nil {
@@ -368,7 +369,7 @@ func testRestart(t *testing.T, c *lab.Cluster) {
 func TestClusterWithoutBinary(t *testing.T) {
 	t.Setenv("HERALD_KUBE", "")
 	t.Chdir(t.TempDir())
-	_, err := lab.KubeBinary()
+	_, err := controlplane.KubeBinary()
 	if err == nil || !strings.Contains(err.Error(), "make lab-bin") {
 		t.Errorf("got %v, want it to say how to build the binary", err)
 	}
@@ -392,7 +393,7 @@ func TestClusterProgramEndsEarly(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("HERALD_KUBE", tt.binary)
 			t.Setenv("KUBEBUILDER_ASSETS", tt.assets)
-			_, err := lab.StartCluster(t.Context(), lab.ClusterOptions{
+			_, err := controlplane.Start(t.Context(), controlplane.Options{
 				Dir:        t.TempDir(),
 				ListenAddr: netip.MustParseAddr("127.0.0.1"),
 			})
