@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package condition_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/announce/announcetest"
+	"github.com/heraldlb/herald/assign"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
+	"github.com/heraldlb/herald/status"
+)
+
+// A Judge writes a condition after the observations have settled, at most after its doubt,
+// and repeats the write with its event until the Service has the condition.
+func TestJudgeSettles(t *testing.T) {
+	s, _ := announcetest.Layer2Cluster(t)
+	s.Services, s.Endpoints = nil, map[cluster.Key][]cluster.Endpoint{}
+	announcetest.AddService(&s, "web", false, []string{"192.0.2.1"}, "n1")
+	svc := s.Services[0]
+	svc.Conditions = []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true}}
+	quiet := condition.Observed{Reported: true}
+	seen := condition.Observed{Reported: true, Announcers: map[cluster.Key]string{svc.Key: "layer2 from n1"}}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var j condition.Judge
+	for _, step := range []struct {
+		after    time.Duration
+		observed condition.Observed
+		next     time.Duration // zero: never
+		want     status.Reason // of the write; empty: there is none
+	}{
+		{after: 0, observed: quiet, next: 2 * time.Second},
+		{after: time.Second, observed: seen, next: 1500 * time.Millisecond},
+		{after: 1400 * time.Millisecond, observed: quiet, next: 2 * time.Second},
+		{after: 1900 * time.Millisecond, observed: seen, next: 2 * time.Second},
+		{after: 2 * time.Second, observed: seen, want: status.Announced},
+		{after: 3 * time.Second, observed: seen, want: status.Announced}, // until the Service has it
+	} {
+		plan := j.Complete(assign.Plan{}, s, step.observed, svc.Class, start.Add(step.after))
+		var next time.Duration
+		if !plan.Next.IsZero() {
+			next = plan.Next.Sub(start)
+		}
+		var got status.Reason
+		for _, u := range plan.Updates {
+			got = u.Announced.Reason
+			if len(u.Events) != 1 || u.Events[0].Reason != string(status.Announced) {
+				t.Errorf("after %v: events %v", step.after, u.Events)
+			}
+		}
+		if next != step.next || got != step.want {
+			t.Errorf("after %v: reason %q, next pass after %v; want %q, %v", step.after, got, next, step.want, step.next)
+		}
+	}
+}
