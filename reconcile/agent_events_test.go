@@ -57,7 +57,7 @@ func (l lane) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: l.answered}
 }
 
-// A node tells that it announces a Service once it was seen to do so, for a
+// A node has an event for a Service once it was seen to announce it, for a
 // moment at least, and once.
 func TestAgentTellsWhatIsSeen(t *testing.T) {
 	const settings = `

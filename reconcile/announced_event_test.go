@@ -79,8 +79,8 @@ func TestAnnouncedEvents(t *testing.T) {
 	})
 }
 
-// A Service that flaps is told of some times, then once a minute, and what is
-// told last is what the condition says.
+// A Service that flaps has some events, then one each minute, and the last event agrees
+// with the condition.
 func TestAnnouncedEventsFlapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, goodConfig, services("a")...)
@@ -127,7 +127,7 @@ func TestAnnouncedEventsFlapping(t *testing.T) {
 		if n := hear(time.Hour); n > 0 || told != s.condition().Message {
 			t.Errorf("%d events, the newest %q, the condition says %q", n, newest, s.condition().Message)
 		}
-		// After long quiet all is told again.
+		// After long quiet every change has an event again.
 		count = 0
 		for i := range 10 {
 			s.tell(fmt.Sprintf("layer2 from n%d", i))

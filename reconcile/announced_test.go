@@ -24,7 +24,7 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// tellers are nodes that say what they announce.
+// tellers are nodes that report what they announce.
 type tellers struct {
 	mu        sync.Mutex // guards the fields below
 	announced condition.Observed
@@ -90,7 +90,7 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 	return s
 }
 
-// tell changes what nodes say of the Service a.
+// tell changes what nodes report about the Service a.
 func (s *stage) tell(words string) {
 	s.nodes.mu.Lock()
 	s.nodes.announced.Announcers = map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}
@@ -208,7 +208,7 @@ func TestAnnounced(t *testing.T) {
 		}
 		s.wrote(time.Minute)
 
-		// Where nobody can tell, nothing is said.
+		// Without reports there is no condition.
 		s.nodes.mu.Lock()
 		s.nodes.announced = condition.Observed{}
 		s.nodes.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"github.com/heraldlb/herald/cluster"
 )
 
-// troubleDelay is how long FRR must refuse a configuration, or not answer, before
-// an agent reports that: a restart of FRR is over sooner.
+// troubleDelay is how long FRR must refuse a configuration, or not answer, before an agent
+// reports it. A restart of FRR is over sooner.
 const troubleDelay = 5 * time.Second
 
-// A Running is how far FRR runs the text that it was given last.
+// A Running is whether FRR runs the text that it was given last.
 type Running struct {
 	Applied bool
 	Trouble string // why not; empty if it is on its way
@@ -33,12 +33,12 @@ type AppliedState struct {
 	opts AppliedStateOptions
 
 	mu      sync.Mutex // guards the fields below
-	wanted  *State     // nil: none was set yet
-	says    *State     // its Version, Failed and Failure are what Writer gets; nil: not known yet
-	trying  string     // the version that there is trouble with
+	wanted  *State     // newest of Set; nil: there was none
+	reports *State     // Version, Failed and Failure that go to the Writer; nil: not known yet
+	trying  string     // the version that FRR has trouble with
 	trouble time.Time  // since when; zero: there is none
 
-	sessions []cluster.SessionState // nil: none were set yet
+	sessions []cluster.SessionState // nil: not known yet
 }
 
 var _ StateWriter = (*AppliedState)(nil)
@@ -46,8 +46,8 @@ var _ StateWriter = (*AppliedState)(nil)
 // NewAppliedState returns an AppliedState. It starts nothing.
 func NewAppliedState(opts AppliedStateOptions) *AppliedState { return &AppliedState{opts: opts} }
 
-// Set replaces the State, after FRR was given what follows from it. A Failure is why
-// FRR was not.
+// Set replaces the State, after FRR was given the configuration. The State's Failure is
+// why FRR was not given it.
 func (p *AppliedState) Set(s State) {
 	p.mu.Lock()
 	p.wanted = &s
@@ -55,7 +55,7 @@ func (p *AppliedState) Set(s State) {
 	p.Changed()
 }
 
-// SetSessions replaces the node's BGP sessions. It does not block.
+// SetSessions replaces the states of the node's BGP sessions. It does not block.
 func (p *AppliedState) SetSessions(sessions []cluster.SessionState) {
 	p.mu.Lock()
 	p.sessions = sessions
@@ -63,7 +63,7 @@ func (p *AppliedState) SetSessions(sessions []cluster.SessionState) {
 	p.Changed()
 }
 
-// Changed looks how far FRR has come. It does not block.
+// Changed looks at FRR again: its Running may have changed. It does not block.
 func (p *AppliedState) Changed() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,7 +73,7 @@ func (p *AppliedState) Changed() {
 	s, now := *p.wanted, time.Now()
 	s.Sessions = p.sessions
 	if !s.Known {
-		p.opts.Writer.Set(s) // FRR was given nothing
+		p.opts.Writer.Set(s) // FRR is given nothing
 		return
 	}
 	frr := p.opts.FRR()
@@ -82,23 +82,23 @@ func (p *AppliedState) Changed() {
 	}
 	switch {
 	case frr.Applied:
-		p.says, p.trouble = &State{Version: s.Version}, time.Time{}
+		p.reports, p.trouble = &State{Version: s.Version}, time.Time{}
 	case frr.Trouble == "":
 		p.trouble = time.Time{}
 	case p.trouble.IsZero() || p.trying != s.Version:
 		p.trying, p.trouble = s.Version, now
 		time.AfterFunc(troubleDelay, p.Changed)
 	case now.Sub(p.trouble) >= troubleDelay:
-		if p.says == nil {
-			p.says = &State{}
+		if p.reports == nil {
+			p.reports = &State{}
 		}
-		p.says.Failed, p.says.Failure = s.Version, frr.Trouble
+		p.reports.Failed, p.reports.Failure = s.Version, frr.Trouble
 	}
-	if p.says == nil {
-		return // what an agent before this one has written may still be true
+	if p.reports == nil {
+		return // the report of an agent before this one may still be right
 	}
-	s.Version, s.Failed, s.Failure = p.says.Version, p.says.Failed, p.says.Failure
-	// With the lock held, so that an older State does not come last.
+	s.Version, s.Failed, s.Failure = p.reports.Version, p.reports.Failed, p.reports.Failure
+	// The lock keeps an older State from being written last.
 	p.opts.Writer.Set(s)
 }
 

@@ -74,7 +74,7 @@ func TestAppliedState(t *testing.T) {
 		}
 		wants := func(version string) func() {
 			return func() {
-				w.runs(reconcile.Running{Trouble: w.running().Trouble}) // as it was told before
+				w.runs(reconcile.Running{Trouble: w.running().Trouble}) // as before
 				p.Set(reconcile.State{Known: true, Version: version})
 			}
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// tellClashes logs clashes that are new, and tells the other load balancer's
-// Service. That Herald's has an event goes with the condition that says so.
-func (c *Controller) tellClashes(t *term, services []*cluster.Service, clashes []status.Clash) {
+// reportClashes logs new clashes, and sends an event about the other load balancer's
+// Service. The event about Herald's Service goes with its condition.
+func (c *Controller) reportClashes(t *term, services []*cluster.Service, clashes []status.Clash) {
 	before := t.clashes
 	t.clashes = nil
 	for _, clash := range clashes {

@@ -4,7 +4,6 @@ package reconcile
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -16,11 +15,10 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
-	"github.com/heraldlb/herald/wake"
 )
 
-// A Cluster says what the cluster looks like now, without a configuration, and
-// whether all that is to be read has been read.
+// A Cluster returns the cluster as it is now, without a configuration, and whether
+// everything has been read.
 type Cluster interface {
 	Snapshot() (s cluster.Snapshot, synced bool)
 }
@@ -33,15 +31,15 @@ type LeaderCluster interface {
 	Refresh(ctx context.Context) error
 }
 
-// A Writer makes Services as a Plan wants them.
+// A Writer writes the Updates of a Plan.
 type Writer interface {
-	// Set replaces what is wanted. It must not block.
+	// Set replaces the Updates. It must not block.
 	Set(updates []assign.Update)
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
 }
 
-// A Reporter is told what came of every pass. It must not block.
+// A Reporter receives the report of every pass. It must not block.
 type Reporter interface {
 	Set(r status.Report)
 }
@@ -63,16 +61,16 @@ type ControllerOptions struct {
 	Writer       Writer                                // required
 	Reporter     Reporter                              // required
 	Logger       *slog.Logger                          // required
-	ConfigEvents func(cluster.Event)                   // optional: tells of a text that is refused, and when one is accepted again
-	Events       func(*cluster.Service, cluster.Event) // optional: tells of Services that are not written at the moment
-	Resources    ResourceWriter                        // optional: publishes what became of resources
+	ConfigEvents func(cluster.Event)                   // optional: sends an event about the ConfigMap: its text is refused, or accepted again
+	Events       func(*cluster.Service, cluster.Event) // optional: sends an event about a Service that is not written at the moment
+	Resources    ResourceWriter                        // optional: publishes the status of resources
 	Agents       AgentStates                           // optional: what agents report of the configuration and of their sessions
-	State        StateWriter                           // optional: told whether all is in force
-	Announced    Announcements                         // optional: what nodes announce; nil: Services say of it only what the configuration tells
+	State        StateWriter                           // optional: receives whether everything is in force
+	Announced    Announcements                         // optional: what nodes announce; nil: the condition Announced follows from the configuration alone
 	Assign       assign.Options                        // optional; Now is set for each pass
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
 
-	IgnoreExcludeLB bool // optional: to agents LabelExcludeNode has no meaning
+	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at
@@ -88,8 +86,8 @@ func NewController(opts ControllerOptions) *Controller {
 	return &Controller{opts: opts, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, true)}}
 }
 
-// Lead assigns addresses until the context is canceled. What Services hold it
-// learns from them, not from the last time that it led.
+// Lead assigns addresses until the context is canceled. It learns from the Services which
+// addresses they hold, and keeps nothing from an earlier time of leading.
 func (c *Controller) Lead(ctx context.Context) error {
 	// The leader before this one may have assigned an address a moment ago.
 	if err := c.opts.Cluster.Refresh(ctx); err != nil {
@@ -129,11 +127,11 @@ func (c *Controller) Follow(ctx context.Context) error {
 	return c.opts.Worker.Run(ctx, func() { c.pass(nil) })
 }
 
-// A term is a time of leading.
+// A term is what a controller remembers while it leads.
 type term struct {
 	allocator *alloc.Allocator
 	announced condition.Judge
-	told      cluster.Event // about the configuration, last; zero: nothing is wrong with it
+	event     cluster.Event // the newest about the configuration; zero: it is all right
 	overlaps  overlaps
 	fleet     Fleet
 	resources ResourceJudge
@@ -143,8 +141,7 @@ type term struct {
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
 
-// again wakes a Worker at a moment, and at no other that it was told of before;
-// the zero Time is never.
+// again wakes a Worker at a time, in place of any earlier request; zero: never.
 func (t *term) again(w *Worker, at time.Time) {
 	if t.timer != nil {
 		t.timer.Stop()
@@ -161,122 +158,19 @@ func (c *Controller) pass(t *term) {
 	s, synced := c.opts.Cluster.Snapshot()
 	read := c.loader.Next(start, s, synced)
 	if !synced || !read {
-		return // before everything is read, an address in use may look free
+		return // before everything is read an address in use may look free
 	}
 	l := c.loader.Loaded
 	s.Config = l.Config
 	r := status.Report{Synced: true, Config: c.loader.Report()}
 	if t != nil {
-		opts := c.opts.Assign
-		opts.Now = start
-		plan := assign.Assign(s, t.allocator, opts)
-		plan = t.configure(plan, s, l.Err, opts.Class, start)
-		in := c.hear(t, versionOf(l), &plan, start)
-		a, read := c.announced()
-		if read {
-			if in.Heard {
-				a.Sessions, a.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere
-			}
-			plan = t.announced.Complete(plan, s, a, opts.Class, start)
-			for _, text := range t.overlaps.next(s, a) {
-				c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
-			}
-		}
-		if c.opts.Resources != nil {
-			in.Verdicts, in.Pools = l.Verdicts, plan.Pools
-			if read {
-				in.Refs = resolveRefs(l.Verdicts, a.Reach)
-			}
-			resources, next := t.resources.Next(in, start)
-			c.opts.Resources.Set(resources)
-			plan.Next = wake.Earlier(plan.Next, next)
-		}
-		t.again(c.opts.Worker, plan.Next)
-		c.opts.Writer.Set(plan.Updates)
-		c.tell(t, l)
-		if c.opts.Events != nil {
-			for _, e := range plan.Events {
-				c.opts.Events(e.Service, e.Event)
-			}
-		}
-		if c.opts.State != nil {
-			c.opts.State.Set(controllerState(l))
-		}
+		plan, resources := c.decide(t, s, l, start)
+		c.handOver(t, l, plan, resources)
+		c.reportClashes(t, s.Services, plan.Clashes)
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
-		c.tellClashes(t, s.Services, plan.Clashes)
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
 	c.opts.Reporter.Set(r)
-}
-
-// hear takes in what agents report, as far as it is about a version of the
-// configuration.
-func (c *Controller) hear(t *term, version string, plan *assign.Plan, now time.Time) ResourceInput {
-	in := ResourceInput{Protect: c.opts.Protect != nil}
-	if c.opts.Resources != nil {
-		in.Published = c.opts.Resources.Published
-	}
-	if c.opts.Agents == nil {
-		return in
-	}
-	var states []AgentState
-	states, in.Heard = c.opts.Agents.States()
-	t.fleet.Set(states)
-	if !in.Heard {
-		return in
-	}
-	var next time.Time
-	in.Rollout, next = t.fleet.Rollout(version, now)
-	in.Sessions = t.fleet.SessionsByPeer()
-	plan.Next = wake.Earlier(plan.Next, next)
-	return in
-}
-
-// announced returns what nodes announce, and whether that is known.
-func (c *Controller) announced() (condition.Observed, bool) {
-	if c.opts.Announced == nil {
-		return condition.Observed{}, true
-	}
-	return c.opts.Announced.Announced()
-}
-
-// tell sends an event about the ConfigMap when its text is refused, when that is
-// over, and when one of two sources does not count. Of resources their own events
-// tell.
-func (c *Controller) tell(t *term, l source.Loaded) {
-	var e cluster.Event
-	switch {
-	case l.Document.Resources == nil && l.Config == nil && errors.Is(l.Err, source.ErrNotFound):
-		// There is nothing that an event could be about: Services tell of it.
-	case l.Document.Resources == nil && l.Err != nil:
-		e = cluster.Event{Warning: true, Reason: source.EventConfigRejected, Message: l.Err.Error()}
-	case l.Document.Notice != "":
-		e = cluster.Event{Warning: true, Reason: source.EventConfigAmbiguous, Message: l.Document.Notice}
-	}
-	before := t.told
-	if t.told = e; e == before || c.opts.ConfigEvents == nil {
-		return
-	}
-	if e == (cluster.Event{}) {
-		e = cluster.Event{Reason: source.EventConfigAccepted, Message: "the configuration is in force"}
-	}
-	c.opts.ConfigEvents(e)
-}
-
-// unassigned counts the Services without the addresses they ask for, as they
-// will be once the updates are written.
-func unassigned(services []*cluster.Service, updates []assign.Update) map[status.Reason]int {
-	count := make(map[status.Reason]int)
-	for _, svc := range services {
-		condition := svc.Condition(assign.ConditionAddressAssigned)
-		if len(updates) > 0 && updates[0].Service == svc {
-			condition, updates = updates[0].Condition, updates[1:]
-		}
-		if condition != nil && !condition.True {
-			count[condition.Reason]++
-		}
-	}
-	return count
 }

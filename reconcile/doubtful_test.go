@@ -28,7 +28,7 @@ func logged(t *testing.T, log *bytes.Buffer, message string) string {
 	return strings.Join(out, "\n")
 }
 
-// What of a ConfigMap is doubtful is logged once, by itself and beside the cluster.
+// Doubtful parts of a ConfigMap are logged once, also those that only the cluster shows.
 func TestDoubtfulConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const doubtful = `address-pools: [{name: web, protocol: layer2, addresses: [192.168.100.200/28]}]`

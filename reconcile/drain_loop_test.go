@@ -103,7 +103,7 @@ func (w drainScene) look(f func()) {
 	f()
 }
 
-// is compares what FRR was told, and what the report says.
+// is compares what FRR was given with the report.
 func (w drainScene) is(when string, announced, shutdown, over bool) {
 	w.t.Helper()
 	synctest.Wait()
@@ -152,7 +152,7 @@ func TestAgentDrains(t *testing.T) {
 	}
 }
 
-// Time counts from when FRR asks for other paths, not from when it was told to.
+// Time counts from when FRR sends graceful shutdown, not from when it was given that.
 func TestAgentDrainsHungFRR(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newDrainScene(t)
@@ -172,7 +172,7 @@ func TestAgentDrainsHungFRR(t *testing.T) {
 	})
 }
 
-// An agent that starts on a node that drains begins the hold anew, unless that is
+// An agent that starts on a node that drains starts the hold again, unless that is
 // over whichever clock one goes by.
 func TestAgentStartsDrained(t *testing.T) {
 	for _, tt := range []struct {
@@ -252,7 +252,7 @@ func TestAgentStartsDrainedStale(t *testing.T) {
 	}
 }
 
-// An annotation of the Node that is misspelt is told, once for each change.
+// A misspelt annotation of the Node has one event for each change.
 func TestAgentUnknownAnnotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newDrainScene(t)
@@ -282,7 +282,7 @@ func TestAgentUnknownAnnotation(t *testing.T) {
 	})
 }
 
-// An annotation that means nothing is told of, once, and changes nothing.
+// An annotation without a meaning has one event, and changes nothing.
 func TestAgentDrainInvalid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newDrainScene(t)

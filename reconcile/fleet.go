@@ -21,22 +21,22 @@ const (
 	ReasonProgrammed  = "Programmed"  // the version is in force
 	ReasonPending     = "Pending"     // agents are applying it
 	ReasonDataPlane   = "DataPlane"   // FRR on some node does not take what follows from it
-	ReasonNodeError   = "NodeError"   // some node cannot have it together with others
+	ReasonNodeError   = "NodeError"   // it conflicts with others on some node
 	ReasonNotAccepted = "NotAccepted" // it is refused
 )
 
 // agentSilence is how long an agent may run an older configuration and report nothing
-// new. After that it is not waited for: its node may be gone.
+// new. After that the rollout does not wait for it: its node may be gone.
 const agentSilence = 30 * time.Second
 
 // An AgentState is what the agent of a node reports in its ConfigurationState.
 type AgentState struct {
 	Node string
 	State
-	Since time.Time // it has reported the same
+	Since time.Time // when it began to report this
 }
 
-// AgentStates have what agents report.
+// AgentStates are what agents report.
 type AgentStates interface {
 	// States returns what each agent reports, in the order of the nodes, and whether
 	// that was read. It returns the same slice until something changes. It must not
@@ -52,7 +52,7 @@ type Fleet struct {
 	agents map[string]*fleetAgent
 	last   []AgentState // what Set was given
 
-	// What follows from that; zero: it is to be made.
+	// Made of it on demand; zero: not made yet.
 	rollout  *Rollout
 	version  string    // of rollout
 	due      time.Time // when time alone changes rollout; zero: never
@@ -62,7 +62,7 @@ type Fleet struct {
 
 type fleetAgent struct {
 	State
-	since  time.Time // it has reported the same
+	since  time.Time // when it began to report this
 	behind time.Time // since when it has not reported the version that the controller uses; zero: it has
 }
 
@@ -80,8 +80,8 @@ func (f *Fleet) Set(states []AgentState) {
 	f.Keep(func(node string) bool { return there[node] })
 }
 
-// Hear takes in what the agent of a node reports since a time, and reports whether
-// that is news.
+// Hear takes in what the agent of a node reports since a time, and returns whether it is
+// new.
 func (f *Fleet) Hear(node string, s State, since time.Time) bool {
 	old := f.agents[node]
 	if old == nil {
@@ -100,7 +100,7 @@ func (f *Fleet) Hear(node string, s State, since time.Time) bool {
 	return true
 }
 
-// Keep forgets the agents of other nodes, and reports whether there were any.
+// Keep forgets the agents on other nodes, and returns whether there were any.
 func (f *Fleet) Keep(on func(node string) bool) bool {
 	before := len(f.agents)
 	maps.DeleteFunc(f.agents, func(node string, _ *fleetAgent) bool { return !on(node) })
@@ -117,7 +117,7 @@ type Rollout struct {
 	errors  map[string]string // by resource: on which of these it is not, and why
 	failed  []string          // nodes with trouble, and which
 	waiting []string          // nodes that are on their way
-	silent  []string          // nodes that are not waited for
+	silent  []string          // nodes that the rollout does not wait for
 	lacking map[string]int    // by interface: how many of the nodes that are not silent lack it
 }
 
@@ -127,8 +127,8 @@ func (r Rollout) Nowhere(iface string) bool {
 	return all > 0 && r.lacking[iface] == all
 }
 
-// Rollout returns how far all are with a version of the configuration, and when that
-// changes though no agent reports anything; zero: never.
+// Rollout returns how far all agents are with a version of the configuration, and when
+// that changes without a new report; zero: never.
 func (f *Fleet) Rollout(version string, now time.Time) (Rollout, time.Time) {
 	if f.rollout == nil || f.version != version || !f.due.IsZero() && !now.Before(f.due) {
 		r, wait := f.newRollout(version, now)
@@ -140,8 +140,8 @@ func (f *Fleet) Rollout(version string, now time.Time) (Rollout, time.Time) {
 	return *f.rollout, f.due
 }
 
-// newRollout returns the same, and how long it takes until an agent counts as
-// silent; 0: none is waited for.
+// newRollout returns the same, and the time until an agent counts as silent; 0: there is
+// no agent to wait for.
 func (f *Fleet) newRollout(version string, now time.Time) (r Rollout, wait time.Duration) {
 	errors := map[string][]string{}
 	r.lacking = map[string]int{}

@@ -110,7 +110,7 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// TestFleetWait asks until when somebody is waited for.
+// TestFleetWait asks how long a rollout waits for an agent.
 func TestFleetWait(t *testing.T) {
 	now := time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 	var fleet reconcile.Fleet

@@ -12,7 +12,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 )
 
-// selective is a configuration with a peer for nodes of one rack, beside others.
+// selective is a configuration with a peer for nodes of one rack, and others.
 func selective(rack string, others ...string) string {
 	return `
 peers: [{peer-address: 192.0.2.254, peer-asn: 64513, my-asn: 64512, node-selectors: [{match-labels: {rack: ` + rack + `}}]}` + strings.Join(others, "") + `]

@@ -36,7 +36,7 @@ type scene struct {
 	doc      *source.Document
 	updates  []assign.Update
 	writing  bool
-	conf     []byte // nil: FRR was told nothing
+	conf     []byte // nil: FRR was given nothing
 	report   status.Report
 	events   []string
 	refresh  func() // what happens in Refresh; nil: nothing
@@ -74,7 +74,7 @@ func (w *scene) Document() (source.Document, bool) {
 	return *w.doc, true
 }
 
-// change changes what a loop looks at, tells it, and waits until it is quiet.
+// change changes what a loop looks at, wakes it, and waits until it is quiet.
 func (w *scene) change(f func()) {
 	w.mu.Lock()
 	f()

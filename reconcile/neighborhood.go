@@ -11,20 +11,20 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A Neighborhood is what an agent knows of its network.
+// A Neighborhood is what an agent knows of its own network.
 type Neighborhood struct {
 	announce.Membership
 	Gaps      int          // how often the agent did not run for a while
 	Asked     bool         // other nodes want to know what this one has sent
 	Leaving   bool         // this agent stops
-	Answered  []netip.Addr // that this node was seen to answer for, in order
+	Answered  []netip.Addr // addresses that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 
 	AnsweredOn  func(netip.Addr) []string // on which interfaces; nil: on none
 	ClaimsUntil time.Time                 // when the first of the Claims is too old to count; zero: there is none
 }
 
-// A Conflict is a host, none of ours, that has an address of a Service.
+// A Conflict is a host without an agent that has an address of a Service.
 type Conflict struct {
 	Node    string // the node of the cluster that it is, which has no agent: another load balancer runs there; empty: a stranger
 	By      string // a stranger's hardware address
@@ -32,7 +32,7 @@ type Conflict struct {
 	Refused bool   // this node does not answer for the address because of it
 }
 
-// String says who has the address.
+// String returns which host has the address.
 func (c Conflict) String() string {
 	switch {
 	case c.Node != "" && c.Refused:
@@ -43,7 +43,7 @@ func (c Conflict) String() string {
 	return fmt.Sprintf("%s on %s has the address", c.By, c.On)
 }
 
-// reason returns why the node does not answer because of it.
+// reason returns the reason of a decision not to answer because of it.
 func (c Conflict) reason() status.Reason {
 	if c.Node != "" {
 		return status.OtherLoadBalancer
@@ -51,11 +51,11 @@ func (c Conflict) reason() status.Reason {
 	return status.Conflict
 }
 
-// loud reports whether it is worth a warning: leaving an address to another load
-// balancer for a while is how one replaces it.
+// loud reports whether it needs a warning. To leave an address to another load balancer
+// for a while does not: that is how Herald replaces one.
 func (c Conflict) loud() bool { return c.Node == "" || !c.Refused }
 
-// noteConflicts says of what is announced who else has the address.
+// noteConflicts adds to decisions which other host has the address.
 func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflict) {
 	if len(conflicts) == 0 {
 		return

@@ -13,10 +13,10 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// Overlaps says which pools contain addresses that the cluster itself uses: those
-// of Nodes, of pods and of Services inside the cluster. It names the first of
-// each kind in a pool, in the order of pools. A Service with such an address
-// takes it from its owner, or is not reached.
+// Overlaps returns which pools contain addresses that the cluster itself uses: those of
+// Nodes, of pods and of Services inside the cluster. It names the first of each kind in a
+// pool, in the order of pools. A Service with such an address takes it from its owner, or
+// cannot be reached.
 func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Service) []string {
 	pools := announce.NewIndex(cfg)
 	node, pod, service := map[string]string{}, map[string]string{}, map[string]string{} // by pool
@@ -61,15 +61,15 @@ func Overlaps(cfg *config.Config, nodes []*cluster.Node, services []*cluster.Ser
 	return out
 }
 
-// overlaps looks for Overlaps when there is another configuration, and when it
-// becomes known which Nodes there are.
+// overlaps looks for Overlaps when the configuration changes, and when the Nodes become
+// known.
 type overlaps struct {
 	config *config.Config // that was looked at
 	nodes  bool           // Nodes were known
-	told   []string
+	found  []string       // then
 }
 
-// next returns what it has not told before.
+// next returns the Overlaps that it has not returned before.
 func (o *overlaps) next(s cluster.Snapshot, a condition.Observed) []string {
 	cfg, known := s.Config, a.Reach != nil
 	if cfg == nil || cfg == o.config && known == o.nodes {
@@ -81,7 +81,7 @@ func (o *overlaps) next(s cluster.Snapshot, a condition.Observed) []string {
 		nodes = a.Reach.Nodes
 	}
 	found := Overlaps(cfg, nodes, s.Services)
-	news := slices.DeleteFunc(slices.Clone(found), func(text string) bool { return slices.Contains(o.told, text) })
-	o.told = found
+	news := slices.DeleteFunc(slices.Clone(found), func(text string) bool { return slices.Contains(o.found, text) })
+	o.found = found
 	return news
 }

@@ -27,16 +27,16 @@ const (
 	EventUnadvertised   = "NoAdvertisement" // warning: no advertisement selects the pool
 )
 
-// Refs say whether all that a resource refers to exists, and its selectors match
-// something. They compare with reflect.DeepEqual and cmp.
+// Refs are the references of a resource that do not resolve, and its selectors that match
+// nothing. They compare with reflect.DeepEqual and cmp.
 type Refs struct {
 	Missing    []string // what does not exist, one sentence each
 	Empty      []string // which selectors match nothing, likewise
 	Interfaces []string // of an L2Advertisement: those it names
 }
 
-// resolveRefs judges each resource that refers to something. Without a Reach it is
-// not known which Nodes there are, and nothing is said of them.
+// resolveRefs judges each resource that refers to something. Without a Reach the Nodes are
+// not known, and are not judged.
 func resolveRefs(verdicts []config.Verdict, r *condition.Reach) map[config.ID]Refs {
 	out := map[config.ID]Refs{}
 	for _, v := range verdicts {
@@ -52,15 +52,14 @@ func resolveRefs(verdicts []config.Verdict, r *condition.Reach) map[config.ID]Re
 	return out
 }
 
-// A ResolvedRefs is the condition of that name.
+// A ResolvedRefs is the content of the condition of that name.
 type ResolvedRefs struct {
 	True    bool
 	Reason  string
 	Message string
 }
 
-// Resolve returns the condition, given how to find the interfaces that no
-// node has.
+// Resolve returns the condition; nowhere reports whether no node has an interface.
 func (r Refs) Resolve(nowhere func(iface string) bool) ResolvedRefs {
 	missing := r.Missing
 	for _, name := range r.Interfaces {

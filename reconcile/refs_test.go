@@ -15,7 +15,7 @@ import (
 	"github.com/heraldlb/herald/source"
 )
 
-// A shelf has what a controller says of resources.
+// A shelf has the status of resources from a controller.
 type shelf struct{ *scene }
 
 func (s shelf) Set(all []reconcile.ResourceStatus) {

@@ -12,33 +12,33 @@ import (
 	"github.com/heraldlb/herald/wake"
 )
 
-// sessionSettle is how long no node must hold a session with a peer before its status
-// says so: agents take a moment to follow an edit.
+// sessionSettle is how long no node must have had a session with a peer before its status
+// reports that: agents take a moment to follow an edit.
 const sessionSettle = 5 * time.Second
 
-// A ResourceStatus is the status that one of MetalLB's resources should have.
+// A ResourceStatus is the content of the status of one of MetalLB's resources.
 type ResourceStatus struct {
 	config.Verdict
-	Programmed *Programmed           // nil: it is not known, and what was published stays
+	Programmed *Programmed           // nil: not known, and the published one stays
 	Resolved   *ResolvedRefs         // nil: likewise, or it refers to nothing
 	Sessions   *cluster.PeerSessions // nil: likewise, or it is no peer
 	Pool       *status.Pool          // nil: there are no counters
 	Protect    bool                  // a pool that is deleted stays until no Service has an address of it
 }
 
-// A PublishedStatus is as much of a resource's status as a controller that begins to
-// lead goes on from.
+// A PublishedStatus is the status of a resource as it was published. A controller that
+// begins to lead continues from it.
 type PublishedStatus struct {
 	Programmed *Programmed // about that version; nil: nothing
-	Sessions   bool        // it counts the sessions with a peer
+	Sessions   bool        // it has the sessions with a peer
 }
 
 // A ResourceWriter publishes the status of resources.
 type ResourceWriter interface {
 	// Set replaces the statuses, in the order of the IDs. It must not block.
 	Set(all []ResourceStatus)
-	// Published returns what the status of a resource says about a version. It must
-	// not block.
+	// Published returns the published status of a version of a resource. It must not
+	// block.
 	Published(v config.Verdict) PublishedStatus
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
@@ -48,27 +48,27 @@ type ResourceWriter interface {
 type ResourceInput struct {
 	Verdicts  []config.Verdict // in the order of their IDs
 	Pools     []status.Pool
-	Refs      map[config.ID]Refs // of those that refer to something; nil: it is not known yet
+	Refs      map[config.ID]Refs // of resources that refer to something; nil: not known yet
 	Protect   bool
 	Published func(config.Verdict) PublishedStatus
 
-	Heard    bool // it is known what agents report, which is:
+	Heard    bool // the reports of agents are known, which are:
 	Rollout  Rollout
 	Sessions map[string]cluster.PeerSessions // see NodeSessions.ByPeer
 }
 
-// A ResourceJudge decides the status of resources, and remembers its decisions from
-// pass to pass. It is not safe for concurrent use.
+// A ResourceJudge decides the status of resources, and remembers its decisions from pass
+// to pass. It is not safe for concurrent use.
 type ResourceJudge struct {
 	judged map[config.ID]judged
 }
 
-// A judged is what was decided about a version of a resource.
+// A judged is the decision about a version of a resource.
 type judged struct {
 	uid        string
 	generation int64
 	programmed *Programmed // nil: nothing
-	sessions   bool        // its status counts the sessions with a peer
+	sessions   bool        // its status has the sessions with a peer
 	absent     time.Time   // since when no node holds a session with the peer; zero: one does
 }
 
@@ -113,8 +113,8 @@ func (j *ResourceJudge) Next(in ResourceInput, now time.Time) (all []ResourceSta
 	return all, next
 }
 
-// judgeSessions counts the sessions with a peer; nil if its status stays as it is. It
-// returns when that may change; zero: never.
+// judgeSessions decides which sessions with a peer the status has, and when time alone may
+// change that; zero: never.
 func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*cluster.PeerSessions, time.Time) {
 	of, held := in.Sessions[peer]
 	if !held {
@@ -126,7 +126,7 @@ func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*c
 	case of.Wanted > 0:
 		m.absent = time.Time{}
 		if !of.Settled() && !m.sessions {
-			return nil, time.Time{} // at first sessions are being opened: that is no news
+			return nil, time.Time{} // at first all sessions are being opened
 		}
 	case m.absent.IsZero():
 		m.absent = now

@@ -11,7 +11,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// A ServiceStatus is about a Service that a node was seen to announce over a protocol.
+// A ServiceStatus is a node that was seen to announce a Service over a protocol.
 type ServiceStatus struct {
 	Service    cluster.Key
 	Node       string
@@ -22,13 +22,13 @@ type ServiceStatus struct {
 
 // A ServiceStatusWriter publishes the ServiceStatuses of a node.
 type ServiceStatusWriter interface {
-	// Set replaces how to find them. It must not block. It may call that function from
-	// any goroutine, and again later.
+	// Set replaces the function that returns them. It must not block. It may call the
+	// function from any goroutine, and again later.
 	Set(all func() []ServiceStatus)
 }
 
-// Seen is what a pass of an agent has decided, and how to see what became of it. The
-// zero Seen announces nothing.
+// Seen is what a pass of an agent has decided, and how to see the effect. The zero Seen
+// announces nothing.
 type Seen struct {
 	Node       string
 	Decisions  []status.Decision
@@ -38,9 +38,9 @@ type Seen struct {
 	AnsweredOn func(netip.Addr) []string                // on which interfaces; nil: on none
 }
 
-// ServiceStatuses returns what a node was seen to announce, by Service and protocol.
-// An address that another node is elected for meanwhile is that node's. A route that
-// no peer was sent is not announced.
+// ServiceStatuses returns what a node was seen to announce, by Service and
+// protocol. An address that another node is elected for meanwhile belongs to that node. A
+// route that was sent to no peer counts for no node.
 func (s Seen) ServiceStatuses() []ServiceStatus {
 	type id struct {
 		service  string
@@ -97,8 +97,8 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-// Announcers lists which nodes announce a Service, and to which peers or on which
-// interfaces, given all of its statuses. It is empty if no node does. It is short even
+// Announcers returns as text which nodes announce a Service, and to which peers or on
+// which interfaces, given all of its statuses. It is empty if no node does, and short even
 // with many nodes and peers.
 func Announcers(of []ServiceStatus) string {
 	var parts []string

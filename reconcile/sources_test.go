@@ -300,7 +300,7 @@ func TestSourcesSimilar(t *testing.T) {
 	}
 }
 
-// The same resources are the same *Config, also when they are read anew.
+// The same resources are the same *Config, also when they are read again.
 func TestLoadedResources(t *testing.T) {
 	doc := source.Document{Source: "resources x", Resources: poolResources("10.0.0.0/24")}
 	first := source.Loaded{}.Next(doc)

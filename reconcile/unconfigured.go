@@ -15,12 +15,12 @@ import (
 // that waits for an address while no configuration was ever accepted.
 const ReasonNoConfiguration status.Reason = "NoConfiguration"
 
-// configurationDoubt is how long there must be no configuration before Services
-// say so: Services and pools may be created together.
+// configurationDoubt is how long there must be no configuration before Services report it:
+// Services and pools may be created together.
 const configurationDoubt = 2 * time.Second
 
-// configure adds to a Plan that Services without an address wait for a
-// configuration, and why one is refused if one is.
+// configure adds to a Plan that Services without an address wait for a configuration, and
+// why the configuration was refused, if it was.
 func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, class string, now time.Time) assign.Plan {
 	if s.Config != nil {
 		t.unconfigured = time.Time{}

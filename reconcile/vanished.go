@@ -9,9 +9,9 @@ import (
 	"github.com/heraldlb/herald/handover"
 )
 
-// A vanished remembers the Node that an agent is on. One that the cluster has no more
-// may be registered again in a moment, and its agent goes by it for a while, to leave
-// its routes to others. The loop that announces owns it.
+// A vanished remembers the Node that an agent runs on. A deleted Node may be registered
+// again in a moment. Its agent uses it for a while, to leave its routes to others. The loop
+// that announces owns it.
 type vanished struct {
 	last  cluster.Node // without labels if the cluster never had it
 	since time.Time    // when it was found to be gone; zero: it is there, or never was
@@ -34,7 +34,7 @@ func (v vanished) next(nodes []*cluster.Node, name string, now time.Time) vanish
 	return v
 }
 
-// end is when the Node counts no more.
+// end is when the Node stops to count.
 func (v vanished) end() time.Time { return v.since.Add(handover.DefaultTimes.Leave) }
 
 // gone returns the Node as it was, while it counts; else nil.

@@ -25,7 +25,7 @@ type Worker struct {
 	soon atomic.Bool   // WakeSoon was called, and has not woken it yet
 }
 
-// NewWorker returns a Worker that was not woken.
+// NewWorker returns a Worker with no pass due.
 func NewWorker() *Worker { return &Worker{wake: make(chan struct{}, 1)} }
 
 // Wake asks for a pass that sees everything that was there before the call. It
@@ -37,7 +37,7 @@ func (w *Worker) Wake() {
 	}
 }
 
-// WakeSoon asks for the same within a moment, so that many events that are in no hurry
+// WakeSoon asks for the same within a moment, so that many changes which are not urgent
 // cause few passes. It never blocks, and any goroutine may call it.
 func (w *Worker) WakeSoon() {
 	if w.soon.Swap(true) {
@@ -49,7 +49,7 @@ func (w *Worker) WakeSoon() {
 	})
 }
 
-// Run runs a pass whenever one was asked for, until the context is canceled.
+// Run runs a pass after each Wake, until the context is canceled.
 func (w *Worker) Run(ctx context.Context, pass func()) error {
 	for {
 		select {
