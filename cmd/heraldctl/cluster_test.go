@@ -195,7 +195,7 @@ func TestComplete(t *testing.T) {
 		{"one node alone", "drain n1 ", ":4"},
 		{"nodes", "sessions n1 ", "n2 :4"},
 		{"a flag's node", "render --node ", "n1 n2 :4"},
-		{"a namespace", "check -n ", "shop metallb-system :4"},
+		{"a namespace", "check -n ", "metallb-system shop :4"},
 		{"a format", "check -o ", "text json github :4"},
 		{"another format", "diff -o ", "table json :4"},
 		{"a source", "check --config-source ", "auto configmap resources :4"},
