@@ -21,12 +21,18 @@ func TestReadme(t *testing.T) {
 		t.Fatal("the README has no sample")
 	}
 	for _, s := range samples {
-		c, err := config.ParseConfigMap(s[1])
-		if err != nil {
-			t.Errorf("%v in\n%s", err, s[1])
+		r, found, err := config.ReadResources(s[1])
+		if err != nil || !found {
+			t.Errorf("resources: %v, %v in\n%s", found, err, s[1])
 			continue
 		}
-		for _, w := range c.Warnings() {
+		now := config.Resolved{}.Next(r)
+		for _, v := range now.Verdicts {
+			if !v.Accepted || len(v.Notes) > 0 {
+				t.Errorf("%s: %s, %v in\n%s", v.ID, v.Message, v.Notes, s[1])
+			}
+		}
+		for _, w := range now.Config.Warnings() {
 			t.Errorf("warning %q about\n%s", w, s[1])
 		}
 	}

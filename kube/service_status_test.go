@@ -80,12 +80,14 @@ const l2Plural, bgpPlural = "servicel2statuses", "servicebgpstatuses"
 
 // left is an object that somebody has left behind.
 func (a *api) left(plural, name, node, service string) {
-	a.set(plural, name, "", 1, fmt.Sprintf(`"status":{"node":%q,"serviceName":%q,"serviceNamespace":"shop"}`, node, service))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.objects[plural][name]["metadata"].(map[string]any)["labels"] = map[string]any{
-		"metallb.io/node": node, "metallb.io/service-name": service, "metallb.io/service-namespace": "shop",
-	}
+	a.put(plural, name, map[string]any{
+		"metadata": map[string]any{"name": name, "namespace": "ns", "uid": "u-" + name, "generation": 1.0, "labels": map[string]any{
+			"metallb.io/node": node, "metallb.io/service-name": service, "metallb.io/service-namespace": "shop",
+		}},
+		"status": map[string]any{"node": node, "serviceName": service, "serviceNamespace": "shop"},
+	})
 }
 
 func TestServiceStatus(t *testing.T) {
