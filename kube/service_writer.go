@@ -97,7 +97,7 @@ func (w *ServiceWriter) diff(_ cluster.Key, u *assign.Update, _ time.Time) (*req
 		return nil, 0
 	}
 	return &request{
-		about: subjectOf(u.Service), version: u.Service.ResourceVersion, has: shownBy(u.Service),
+		about: subjectOf(u.Service), version: u.Service.ResourceVersion, has: shownBy(u.Service), want: wantedBy(*u),
 		send: func(ctx context.Context) (result, error) { return w.write(ctx, *u) },
 		sent: func() {
 			for _, e := range w.takeEvents(*u) {
@@ -137,6 +137,19 @@ func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, err
 
 func subjectOf(svc *cluster.Service) subject {
 	return subject{kind: serviceSubject, namespace: svc.Namespace, name: svc.Name, uid: svc.UID}
+}
+
+// wantedBy returns a text that differs between two Updates of one version of a Service
+// if what they write does.
+func wantedBy(u assign.Update) string {
+	text := fmt.Sprint(u.Ingress, u.Pool, u.Foreign, u.Unannounced)
+	for _, c := range []*cluster.Condition{u.Condition, u.Announced} {
+		text += "\n"
+		if c != nil {
+			text += fmt.Sprintf("%+v", *c)
+		}
+	}
+	return text
 }
 
 // shownBy returns a text that differs between two versions of a Service if the

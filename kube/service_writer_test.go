@@ -145,6 +145,30 @@ func TestWriter(t *testing.T) {
 	}
 }
 
+// A Service that was written, and is as the write left it, is written again when a later
+// Plan wants something else: another pool gave way, say.
+func TestWriterChangesItsMind(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, newService("ns", "a"))
+	run(t, h.writer.Run)
+	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
+	eventually(t, "the first is written", func() bool { return len(h.events(t)) == 1 })
+	left := h.service(t, "a").ResourceVersion
+	h.writer.Set(nil) // it is as it should be
+	h.writer.Set([]assign.Update{assigned("a", left, "192.0.2.2")})
+	eventually(t, "the second is written", func() bool {
+		in := h.service(t, "a").Status.LoadBalancer.Ingress
+		return len(in) == 1 && in[0].IP == "192.0.2.2"
+	})
+	text := assigned("a", left, "192.0.2.2")
+	text.Condition = &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: "Exhausted", Message: "pool web: 1 of 1 in use"}
+	h.writer.Set([]assign.Update{text})
+	eventually(t, "another condition alone is written", func() bool {
+		c := h.service(t, "a").Status.Conditions
+		return len(c) == 1 && c[0].Reason == "Exhausted"
+	})
+}
+
 func TestWriterFailures(t *testing.T) {
 	t.Parallel()
 	services := schema.GroupResource{Resource: "services"}
