@@ -81,7 +81,7 @@ func TestBGPPeerOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &optionsTest{t: t, nodes: nodes, ends: ends, host: host, life: t.Context(), appliers: make([]*frr.Applier, len(nodes))}
+	o := &optionsTest{t: t, nodes: nodes, ends: ends, host: host, life: t.Context(), appliers: make([]*frr.Applier, len(nodes)), end: make([]func(), len(nodes))}
 	whole := func(e end) render.Neighbor { return e.neighbor() }
 	phase := func(name string, plain time.Duration, change func()) {
 		t.Run(name, func(t *testing.T) {
@@ -148,6 +148,7 @@ type optionsTest struct {
 	t        *testing.T
 	nodes    []*lab.Node
 	appliers []*frr.Applier // of the nodes
+	end      []func()       // ends that of a node; nil: there is none
 	ends     []end
 	life     context.Context // of the appliers
 	host     string          // the host's name, which FRR shows unless it is told another
@@ -172,6 +173,9 @@ func (o *optionsTest) each(fn func(int, *lab.Node) error) {
 func (o *optionsTest) start(as func(end) render.Neighbor) {
 	o.t.Helper()
 	o.each(func(i int, n *lab.Node) error {
+		if o.end[i] != nil {
+			o.end[i]() // it would put back what it was told when it looks for drift
+		}
 		text := o.text(n, as)
 		ctx := e2e.Deadline(o.t)
 		err := startFresh(ctx, n, text)
@@ -184,7 +188,16 @@ func (o *optionsTest) start(as func(end) render.Neighbor) {
 		}
 		a := frr.New(frr.Options{RunDir: n.FRR.RunDir})
 		o.appliers[i] = a
-		go a.Run(o.life) // it returns nil
+		life, end := context.WithCancel(o.life)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			a.Run(life) // it returns nil
+		}()
+		o.end[i] = func() {
+			end()
+			<-done
+		}
 		return o.set(a, text)
 	})
 }

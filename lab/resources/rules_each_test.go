@@ -197,11 +197,13 @@ func TestResourcesEveryRule(t *testing.T) {
 		}
 	})
 	r.Apply(e2e.PeerResources)
-	r.Established(r.IBGP, r.Nodes)
-	connections := r.Connections()
 	r.Apply(ruleBase)
 	addr := r.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	r.Announced(e2e.Route(addr))
+	// From here on: the sessions of a ConfigMap that was there before stay until there
+	// is a pool among the resources.
+	r.Established(r.IBGP, r.Nodes)
+	connections := r.Connections()
 	since := time.Now()
 	stop := r.Load(addr)
 
