@@ -12,6 +12,7 @@ LDFLAGS  := -s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)
 UNIT      = $(shell go list ./... | grep -v '/lab$$\|/lab/')
 FUZZTIME ?= 1m
 RECORD   := bin/tests.json
+TABLE    ?= go run ./hack/testreport -table $(RECORD)
 REPORT   := go run ./hack/testreport -record $(RECORD)
 
 # All that is compiled without the race detector, for binaries, tests and checks,
@@ -55,7 +56,7 @@ check: ## what CI runs before the tests: formats, tidy modules, generated files,
 test: ## set up, then run every test, the lab's end-to-end tests included
 	@rm -f $(RECORD)
 	@$(MAKE) setup lab-bin test-packages test-lab test-demo
-	@go run ./hack/testreport -table $(RECORD)
+	@$(TABLE)
 
 .PHONY: test-packages
 test-packages:
