@@ -3,7 +3,7 @@
 package members_test
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -21,31 +22,42 @@ import (
 	"github.com/heraldlb/herald/l2/members"
 )
 
-// A cluster is agents on loopback addresses of their own, with real sockets,
-// between which the test can cut the network.
+// A cluster is agents on a network in memory that the test can cut. Tests run them in a
+// bubble of synctest, so that a busy machine does not make an agent look dead.
 type cluster struct {
 	tb    testing.TB
 	peers []netip.AddrPort
-	wires *wires
+	wires *wires // nil: sockets
 }
 
-// next makes the addresses of each cluster its own.
-var next struct {
-	sync.Mutex
-	cluster int
+// inBubble runs a test in a bubble, in which memberlist's last timers end too.
+func inBubble(t *testing.T, f func(*testing.T)) {
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Minute) })
+		f(t)
+	})
 }
 
 func newCluster(tb testing.TB, size int) *cluster {
-	next.Lock()
-	defer next.Unlock()
-	next.cluster++
-	c := &cluster{tb: tb, wires: &wires{side: map[netip.Addr]int{}}}
-	for i := range size {
-		id := os.Getpid() + next.cluster<<4
-		addr := netip.AddrFrom4([4]byte{127, byte(1 + id>>8&0x7f), byte(id), byte(i + 1)})
+	c := &cluster{tb: tb, wires: &wires{side: map[netip.Addr]int{}, wires: map[netip.AddrPort]*wire{}}}
+	c.addPeers(size, netip.AddrFrom4([4]byte{192, 0, 2, 0}))
+	return c
+}
+
+// newRealCluster is a cluster with the sockets and the clock of the machine, on loopback
+// addresses of this process.
+func newRealCluster(tb testing.TB, size int) *cluster {
+	c := &cluster{tb: tb}
+	id := os.Getpid()
+	c.addPeers(size, netip.AddrFrom4([4]byte{127, byte(1 + id>>8&0x7f), byte(id), 0}))
+	return c
+}
+
+func (c *cluster) addPeers(size int, addr netip.Addr) {
+	for range size {
+		addr = addr.Next()
 		c.peers = append(c.peers, netip.AddrPortFrom(addr, 7946))
 	}
-	return c
 }
 
 func (c *cluster) name(i int) string { return fmt.Sprintf("n%02d", i+1) }
@@ -59,12 +71,18 @@ func (c *cluster) others(i int) []netip.AddrPort {
 
 // options returns those of agent i.
 func (c *cluster) options(i int) members.Options {
-	return members.Options{
+	start := time.Now()
+	opts := members.Options{
 		Node:   c.name(i),
 		Bind:   c.peers[i],
 		Key:    members.Key("secret"),
 		Logger: slog.New(slog.NewTextHandler(c.tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})).With("self", c.name(i)),
 	}
+	if c.wires == nil {
+		return opts
+	}
+	opts = members.WithTransport(opts, c.wires.connect(c.peers[i]))
+	return members.WithClock(opts, func() time.Duration { return time.Since(start) + time.Minute })
 }
 
 // An agent is one member of a cluster.
@@ -89,7 +107,7 @@ func (c *cluster) start(i int, adjust ...func(*members.Options)) *agent {
 	for _, f := range adjust {
 		f(&opts)
 	}
-	a.List = members.New(members.WithTransport(opts, c.wires.transport(c.tb, c.peers[i])))
+	a.List = members.New(opts)
 	a.SetPeers(c.others(i))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -145,10 +163,11 @@ func alive(names ...string) func(members.View) bool {
 	return func(v members.View) bool { return slices.Equal(v.Alive(), names) }
 }
 
-// wires are the network of a cluster: it is whole, or parted into sides.
+// wires are the network of a cluster, in memory: it is whole, or parted into sides.
 type wires struct {
-	mu   sync.Mutex // guards the fields below
-	side map[netip.Addr]int
+	mu    sync.Mutex // guards the fields below
+	side  map[netip.Addr]int
+	wires map[netip.AddrPort]*wire // of agents that run
 }
 
 // part moves addresses to a side of their own; side 0 is where all begin.
@@ -160,48 +179,87 @@ func (w *wires) part(side int, addrs ...netip.Addr) {
 	}
 }
 
-func (w *wires) parted(a netip.Addr, b string) bool {
-	to := netip.MustParseAddrPort(b).Addr()
+// to returns the other end of the network, nil if nobody listens there, and whether the
+// two are on one side.
+func (w *wires) to(from netip.Addr, addr string) (*wire, bool) {
+	to := netip.MustParseAddrPort(addr)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return cmp.Compare(w.side[a], w.side[to]) != 0
+	return w.wires[to], w.side[from] == w.side[to.Addr()]
 }
 
 // A wire is one agent's end of the network.
 type wire struct {
-	*memberlist.NetTransport
-	wires *wires
-	addr  netip.Addr
+	wires   *wires
+	addr    netip.AddrPort
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	closed  chan struct{}
 }
 
-func (w *wires) transport(tb testing.TB, bind netip.AddrPort) memberlist.Transport {
-	tb.Helper()
-	t, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{bind.Addr().String()},
-		BindPort:  int(bind.Port()),
-		Logger:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-	})
-	if err != nil {
-		tb.Fatal(err)
+// connect returns a new end of the network, which replaces an earlier one of that address.
+func (w *wires) connect(addr netip.AddrPort) *wire {
+	end := &wire{w, addr, make(chan *memberlist.Packet, 1024), make(chan net.Conn), make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wires[addr] = end
+	return end
+}
+
+func (w *wire) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	return w.addr.Addr().AsSlice(), int(w.addr.Port()), nil
+}
+
+func (w *wire) PacketCh() <-chan *memberlist.Packet { return w.packets }
+
+func (w *wire) StreamCh() <-chan net.Conn { return w.streams }
+
+func (w *wire) Shutdown() error {
+	w.wires.mu.Lock()
+	defer w.wires.mu.Unlock()
+	if w.wires.wires[w.addr] == w {
+		delete(w.wires.wires, w.addr)
 	}
-	return &wire{t, w, bind.Addr()}
+	close(w.closed)
+	return nil
 }
 
-// WriteToAddress loses packets to the other side.
-func (w *wire) WriteToAddress(b []byte, to memberlist.Address) (time.Time, error) {
-	if w.wires.parted(w.addr, to.Addr) {
-		return time.Now(), nil
+// WriteTo loses packets to the other side, to nobody, and to an agent that does not read.
+func (w *wire) WriteTo(b []byte, addr string) (time.Time, error) {
+	now := time.Now()
+	if to, reached := w.wires.to(w.addr.Addr(), addr); to != nil && reached {
+		select {
+		case to.packets <- &memberlist.Packet{Buf: bytes.Clone(b), From: net.UDPAddrFromAddrPort(w.addr), Timestamp: now}:
+		default:
+		}
 	}
-	return w.NetTransport.WriteToAddress(b, to)
+	return now, nil
 }
 
-// DialAddressTimeout gets no answer from the other side.
-func (w *wire) DialAddressTimeout(to memberlist.Address, timeout time.Duration) (net.Conn, error) {
-	if w.wires.parted(w.addr, to.Addr) {
-		<-time.After(timeout)
+// DialTimeout gets no answer from the other side.
+func (w *wire) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	to, reached := w.wires.to(w.addr.Addr(), addr)
+	switch {
+	case !reached:
+		time.Sleep(timeout)
 		return nil, errors.New("i/o timeout")
+	case to == nil:
+		return nil, errors.New("connection refused")
 	}
-	// From the agent's own address, as on a node with one.
-	d := net.Dialer{Timeout: timeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(w.addr, 0))}
-	return d.Dial("tcp", to.Addr)
+	here, there := net.Pipe()
+	select {
+	case to.streams <- stream{there, w.addr}:
+		return stream{here, to.addr}, nil
+	case <-to.closed:
+	case <-time.After(timeout):
+	}
+	return nil, errors.New("connection refused")
 }
+
+// A stream is one end of a connection.
+type stream struct {
+	net.Conn
+	remote netip.AddrPort
+}
+
+func (s stream) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }

@@ -39,61 +39,65 @@ func asked(want bool) func(members.View) bool {
 // The routes that a node has sent are reported to nodes that ask, at once and after
 // changes, and to no others.
 func TestAskAndAnswer(t *testing.T) {
-	c := newCluster(t, 3)
-	a := c.startAll()
-	small := []members.Sent{{Peers: []string{"r1", "r2"}, Runs: runs(10)}}
-	large := []members.Sent{{Peers: []string{"r1"}, Runs: runs(5000)}} // not in a packet
-	a[1].SetSent(small)
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 3)
+		a := c.startAll()
+		small := []members.Sent{{Peers: []string{"r1", "r2"}, Runs: runs(10)}}
+		large := []members.Sent{{Peers: []string{"r1"}, Runs: runs(5000)}} // not in a packet
+		a[1].SetSent(small)
 
-	a[0].Ask(true)
-	for _, s := range a[1:] {
-		s.await("a question", asked(true))
-	}
-	if a[0].View().Asked {
-		t.Error("the one that asks is asked")
-	}
-	a[1].SetSent(small)
-	a[0].await("the answer", says("n02", small))
-	for _, m := range a[0].View().Members {
-		if m.Answered != (m.Name == "n02") {
-			t.Errorf("%s has answered: %v", m.Name, m.Answered)
+		a[0].Ask(true)
+		for _, s := range a[1:] {
+			s.await("a question", asked(true))
 		}
-	}
-	a[2].SetSent(nil)
-	a[0].await("that nothing is sent", says("n03", nil))
-	a[1].SetSent(large)
-	a[0].await("another answer", says("n02", large))
-	a[1].SetSent(nil)
-	a[0].await("the last answer", says("n02", nil))
-	if v := a[2].View(); v.Members[1].Answered {
-		t.Error("a node that does not ask gets an answer")
-	}
+		if a[0].View().Asked {
+			t.Error("the one that asks is asked")
+		}
+		a[1].SetSent(small)
+		a[0].await("the answer", says("n02", small))
+		for _, m := range a[0].View().Members {
+			if m.Answered != (m.Name == "n02") {
+				t.Errorf("%s has answered: %v", m.Name, m.Answered)
+			}
+		}
+		a[2].SetSent(nil)
+		a[0].await("that nothing is sent", says("n03", nil))
+		a[1].SetSent(large)
+		a[0].await("another answer", says("n02", large))
+		a[1].SetSent(nil)
+		a[0].await("the last answer", says("n02", nil))
+		if v := a[2].View(); v.Members[1].Answered {
+			t.Error("a node that does not ask gets an answer")
+		}
 
-	if err := a[1].stop(); err != nil {
-		t.Fatal(err)
-	}
-	a[0].await("n02 gone", alive("n01", "n03"))
-	a[1] = c.start(1)
-	a[1].await("a question after its return", asked(true))
-	a[0].await("n02 back, and silent", func(v members.View) bool { return len(v.Members) == 3 && !v.Members[1].Answered })
-	a[1].SetSent(small)
-	a[0].await("its answer", says("n02", small))
-	a[0].Ask(false)
-	if v := a[0].View(); v.Members[1].Answered || v.Members[2].Answered {
-		t.Errorf("answers count of which nobody keeps track: %+v", v)
-	}
+		if err := a[1].stop(); err != nil {
+			t.Fatal(err)
+		}
+		a[0].await("n02 gone", alive("n01", "n03"))
+		a[1] = c.start(1)
+		a[1].await("a question after its return", asked(true))
+		a[0].await("n02 back, and silent", func(v members.View) bool { return len(v.Members) == 3 && !v.Members[1].Answered })
+		a[1].SetSent(small)
+		a[0].await("its answer", says("n02", small))
+		a[0].Ask(false)
+		if v := a[0].View(); v.Members[1].Answered || v.Members[2].Answered {
+			t.Errorf("answers count of which nobody keeps track: %+v", v)
+		}
+	})
 }
 
 // An answer that is lost is asked for again.
 func TestLostAnswer(t *testing.T) {
-	c := newCluster(t, 2)
-	a := c.startAll()
-	want := []members.Sent{{Peers: []string{"r1"}, Runs: runs(1)}}
-	a[0].Ask(true)
-	a[1].await("a question", asked(true))
-	c.wires.part(1, c.addr(1))
-	a[1].SetSent(want)
-	time.Sleep(100 * time.Millisecond)
-	c.wires.part(0, c.addr(1))
-	a[0].await("the answer", says("n02", want))
+	inBubble(t, func(t *testing.T) {
+		c := newCluster(t, 2)
+		a := c.startAll()
+		want := []members.Sent{{Peers: []string{"r1"}, Runs: runs(1)}}
+		a[0].Ask(true)
+		a[1].await("a question", asked(true))
+		c.wires.part(1, c.addr(1))
+		a[1].SetSent(want)
+		time.Sleep(100 * time.Millisecond)
+		c.wires.part(0, c.addr(1))
+		a[0].await("the answer", says("n02", want))
+	})
 }

@@ -145,7 +145,7 @@ func (p *process) awaitLine(ok func(string) bool) {
 // The other agents detect that an agent's process is killed or stopped. One that continues
 // after a stop finds out by itself.
 func TestProcessFails(t *testing.T) {
-	c := newCluster(t, 3)
+	c := newRealCluster(t, 3)
 	survivors := []*agent{c.start(0), c.start(1)}
 	for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
 		third := c.spawn(2)
