@@ -14,14 +14,14 @@ import (
 
 // DesiredLayer2 is what one node is to do on layer 2.
 type DesiredLayer2 struct {
-	Announce  []Ownership             // in address order
-	Owners    map[netip.Addr]string   // the elected node, by address
-	Held      map[netip.Addr][]string // which members have announced an address, sorted
-	Nobody    map[netip.Addr]bool     // addresses without an owner, and which the rules allow no other node to answer for, alive or not
-	Heard     map[netip.Addr]Claim    // nodes that gossip does not reach, heard announcing an address
-	Unheard   []netip.Addr            // in order: this node would own them, but no node has an interface to answer on
-	Decisions []status.Decision       // by Service and address
-	Stale     bool                    // the Membership was stale; no owner is elected
+	Announce    []Ownership             // in address order
+	Owners      map[netip.Addr]string   // the elected node, by address
+	Held        map[netip.Addr][]string // which members have announced an address, sorted
+	NoOther     map[netip.Addr]bool     // addresses without an owner, and which the rules allow no other node to answer for, alive or not
+	Claimed     map[netip.Addr]Claim    // nodes that gossip does not reach, heard announcing an address
+	NoInterface []netip.Addr            // in order: this node would own them, but no node has an interface to answer on
+	Decisions   []status.Decision       // by Service and address
+	Stale       bool                    // the Membership was stale; no owner is elected
 }
 
 // HandedOver reports whether the node that is elected for an address holds it.
@@ -34,7 +34,7 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 // announcement was heard.
 func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
 	owner, ok := d.Owners[addr]
-	return ok && d.Heard[addr].Node == owner
+	return ok && d.Claimed[addr].Node == owner
 }
 
 // An Ownership is an address that this node is to answer for.
@@ -95,12 +95,12 @@ type layer2Claim struct {
 
 // A group is the Services that share an address.
 type group struct {
-	all, any   nodeSet // that may announce it for all, and for any, of the Services
-	deaf       nodeSet // that may announce it for any, and lack an interface
-	scores     []int   // by node: of those that may, the highest are preferred; nil: all are alike
-	interfaces []string
-	everywhere bool // on all suitable interfaces
-	owner      int  // of electorate.nodes, or -1; set last
+	all, any    nodeSet // that may announce it for all, and for any, of the Services
+	noInterface nodeSet // that may announce it for any, and lack an interface
+	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
+	interfaces  []string
+	everywhere  bool // on all suitable interfaces
+	owner       int  // of electorate.nodes, or -1; set last
 }
 
 // An l2Class is what some advertisements of a pool together make of an address.
@@ -172,10 +172,10 @@ func (el *layer2Election) enter(addr netip.Addr, selected, eligible nodeSet, c *
 		el.groups[addr] = g
 	}
 	if eligible.empty() {
-		if g.deaf != nil {
-			selected = selected.or(g.deaf)
+		if g.noInterface != nil {
+			selected = selected.or(g.noInterface)
 		}
-		g.deaf = selected
+		g.noInterface = selected
 		return g
 	}
 	if g.any == nil {
@@ -269,7 +269,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 	d := DesiredLayer2{
 		Owners:    make(map[netip.Addr]string, len(el.groups)),
 		Held:      el.held,
-		Heard:     el.heard,
+		Claimed:   el.lanClaims,
 		Decisions: make([]status.Decision, len(el.claims)),
 		Stale:     el.stale,
 	}
@@ -282,8 +282,8 @@ func (el *layer2Election) result() DesiredLayer2 {
 			}
 		}
 		elected := g.owner
-		if elected < 0 && el.self >= 0 && !el.stale && el.unheard(addr, g) {
-			d.Unheard = append(d.Unheard, addr)
+		if elected < 0 && el.self >= 0 && !el.stale && el.lacksInterface(addr, g) {
+			d.NoInterface = append(d.NoInterface, addr)
 		}
 		if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
 			g.owner = i
@@ -291,10 +291,10 @@ func (el *layer2Election) result() DesiredLayer2 {
 		if g.owner >= 0 {
 			d.Owners[addr] = el.nodes[g.owner].Name
 		} else if !el.stale && !el.due(g) {
-			if d.Nobody == nil {
-				d.Nobody = map[netip.Addr]bool{}
+			if d.NoOther == nil {
+				d.NoOther = map[netip.Addr]bool{}
 			}
-			d.Nobody[addr] = true
+			d.NoOther[addr] = true
 		}
 		if elected >= 0 && elected == el.self {
 			l := el.announcement(addr, g)
@@ -303,7 +303,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 		}
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
-	slices.SortFunc(d.Unheard, netip.Addr.Compare)
+	slices.SortFunc(d.NoInterface, netip.Addr.Compare)
 	for i, c := range el.claims {
 		d.Decisions[i] = el.decide(c)
 	}
@@ -314,7 +314,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 // not.
 func (el *layer2Election) due(g *group) bool {
 	for i := range el.nodes {
-		may := g.any != nil && g.any.has(i) || g.deaf != nil && g.deaf.has(i)
+		may := g.any != nil && g.any.has(i) || g.noInterface != nil && g.noInterface.has(i)
 		if may && i != el.self && el.refused[i] == "" {
 			return true
 		}
@@ -322,10 +322,10 @@ func (el *layer2Election) due(g *group) bool {
 	return false
 }
 
-// unheard reports whether this node would own an address without an owner if interfaces
+// lacksInterface reports whether this node would own an address without an owner if interfaces
 // did not matter. That node reports it.
-func (el *layer2Election) unheard(addr netip.Addr, g *group) bool {
-	return g.any == nil && g.deaf != nil && el.elect(addr, g.deaf, nil) == el.self
+func (el *layer2Election) lacksInterface(addr netip.Addr, g *group) bool {
+	return g.any == nil && g.noInterface != nil && el.elect(addr, g.noInterface, nil) == el.self
 }
 
 func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
@@ -340,7 +340,7 @@ func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
 	}
 	// That this node holds it on one interface says nothing about the others.
 	l.Fresh = len(l.Rivals) == 0 && !el.departed[addr]
-	l.Challenged = el.heard[addr].At
+	l.Challenged = el.lanClaims[addr].At
 	return l
 }
 

@@ -333,16 +333,16 @@ func TestLayer2Announcement(t *testing.T) {
 }
 
 // One node says of an address that none can answer for: the one that would.
-func TestLayer2Unheard(t *testing.T) {
+func TestLayer2NoInterface(t *testing.T) {
 	s, m := announcetest.Layer2Cluster(t)
 	addr := netip.MustParseAddr("192.0.2.1")
 	announcetest.AddService(&s, "a", false, []string{addr.String()}, "n2")
-	unheard := func(want ...string) {
+	lacking := func(want ...string) {
 		t.Helper()
 		var got []string
 		for _, n := range s.Nodes {
 			d := announce.Layer2(s, n.Name, m, announce.Options{})
-			if slices.Contains(d.Unheard, addr) {
+			if slices.Contains(d.NoInterface, addr) {
 				got = append(got, n.Name)
 			}
 		}
@@ -350,22 +350,22 @@ func TestLayer2Unheard(t *testing.T) {
 			t.Errorf("nodes that say so (-want +got):\n%s", diff)
 		}
 	}
-	unheard()
+	lacking()
 	ad := &s.Config.L2Advertisements[0]
 	ad.Interfaces = []string{"eth9"}
 	winner := announce.Owner(addr.String(), []string{"n1", "n2", "n3"})
-	unheard(winner)
+	lacking(winner)
 	ad.NodeSelectors = announcetest.Selects(t, "rack", "a")
-	unheard("n1")
+	lacking("n1")
 	m.Members[0].Interfaces = []string{"eth0", "eth9"}
-	unheard()
+	lacking()
 	m.Members[0].Interfaces = nil
 	m.Stale = true
-	unheard()
+	lacking()
 	m.Stale = false
-	unheard("n1")
+	lacking("n1")
 	s.Services[0].Local = true // n1 has no endpoint of it
-	unheard()
+	lacking()
 }
 
 // TestLayer2Agrees shows in random clusters that all agents with the same view

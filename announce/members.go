@@ -44,31 +44,31 @@ type Member struct {
 
 // An electorate is the nodes that may own addresses in one pass.
 type electorate struct {
-	disabled bool
-	nodes    []*cluster.Node // in the order of their names
-	hashes   []uint64
-	index    map[string]int
-	refused  []status.Reason // why the node announces nothing at all; empty if it may
-	members  []Member        // zero: not alive
-	tiers    []nodeSet       // the first that has a candidate elects
-	self     int             // -1: the cluster has no such Node
-	held     map[netip.Addr][]string
-	departed map[netip.Addr]bool // held by members that are not alive any more
-	heard    map[netip.Addr]Claim
+	disabled  bool
+	nodes     []*cluster.Node // in the order of their names
+	hashes    []uint64
+	index     map[string]int
+	refused   []status.Reason // why the node announces nothing at all; empty if it may
+	members   []Member        // zero: not alive
+	tiers     []nodeSet       // the first that has a candidate elects
+	self      int             // -1: the cluster has no such Node
+	held      map[netip.Addr][]string
+	departed  map[netip.Addr]bool // held by members that are not alive any more
+	lanClaims map[netip.Addr]Claim
 }
 
 func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Options) electorate {
 	e := electorate{
-		disabled: m.Disabled,
-		nodes:    nodes,
-		hashes:   make([]uint64, len(nodes)),
-		index:    make(map[string]int, len(nodes)),
-		refused:  make([]status.Reason, len(nodes)),
-		members:  make([]Member, len(nodes)),
-		self:     -1,
-		held:     map[netip.Addr][]string{},
-		departed: map[netip.Addr]bool{},
-		heard:    m.Claims,
+		disabled:  m.Disabled,
+		nodes:     nodes,
+		hashes:    make([]uint64, len(nodes)),
+		index:     make(map[string]int, len(nodes)),
+		refused:   make([]status.Reason, len(nodes)),
+		members:   make([]Member, len(nodes)),
+		self:      -1,
+		held:      map[netip.Addr][]string{},
+		departed:  map[netip.Addr]bool{},
+		lanClaims: m.Claims,
 	}
 	for i, n := range nodes {
 		e.hashes[i] = hashText([]byte(n.Name))
@@ -78,7 +78,7 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 			e.self = i
 		}
 	}
-	alive, staying, steady := newNodeSet(len(nodes)), newNodeSet(len(nodes)), newNodeSet(len(nodes))
+	alive, staying, undamped := newNodeSet(len(nodes)), newNodeSet(len(nodes)), newNodeSet(len(nodes))
 	add := func(i int, m Member) {
 		e.members[i] = m
 		if e.refused[i] != "" || nodes[i].Drain.Force {
@@ -88,7 +88,7 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 		if !m.Leaving && nodes[i].Drain.IsZero() {
 			staying.add(i)
 			if !m.Damped {
-				steady.add(i)
+				undamped.add(i)
 			}
 		}
 	}
@@ -120,7 +120,7 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 	// Damping is for single nodes. When most nodes flap, the network is at fault, and
 	// damping would only crowd the addresses onto few nodes.
 	if 2*damped <= len(m.Members) {
-		e.tiers = append(e.tiers, steady)
+		e.tiers = append(e.tiers, undamped)
 	}
 	e.tiers = append(e.tiers, staying, alive)
 	return e
@@ -146,7 +146,7 @@ func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int 
 // would be elected before the owner if gossip reached it; or -1. That node comes to the
 // same result, so that one of the two remains.
 func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
-	c, ok := e.heard[addr]
+	c, ok := e.lanClaims[addr]
 	if !ok || owner < 0 {
 		return -1
 	}

@@ -54,7 +54,7 @@ func TestNobodyMayAnswer(t *testing.T) {
 			announcetest.AddService(&s, "a", c.local, []string{addr}, c.endpoints...)
 			c.edit(&s, &m)
 			d := announce.Layer2(s, "n3", m, announce.Options{})
-			if got := d.Nobody[netip.MustParseAddr(addr)]; got != c.want {
+			if got := d.NoOther[netip.MustParseAddr(addr)]; got != c.want {
 				t.Errorf("nobody may answer: %v, want %v; owners %v", got, c.want, d.Owners)
 			}
 		})

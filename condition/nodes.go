@@ -97,23 +97,23 @@ func (j *Judge) lackOf(ads *announce.Ads, o Observed) lack {
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	deaf := o.deaf(ads.Layer2, able)
+	interfaces := o.lacksInterface(ads.Layer2, able)
 	switch {
-	case len(ads.Layer2) > 0 && deaf.reason == "":
+	case len(ads.Layer2) > 0 && interfaces.reason == "":
 		return lack{}
 	case len(ads.BGP) == 0:
-		return deaf
+		return interfaces
 	}
 	l := j.peerless(ads.BGP, able, names)
-	if l.reason != "" && deaf.reason == status.NoInterface {
-		l.text += "; " + deaf.text
+	if l.reason != "" && interfaces.reason == status.NoInterface {
+		l.text += "; " + interfaces.text
 	}
 	return l
 }
 
-// deaf returns why none of the nodes can answer for the layer 2 advertisements; empty if
+// lacksInterface returns why none of the nodes can answer for the layer 2 advertisements; empty if
 // one may be able to.
-func (o Observed) deaf(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
+func (o Observed) lacksInterface(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
 		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return ad.AppliesToNode(n.Labels) }) {

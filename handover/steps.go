@@ -19,7 +19,7 @@ type protocolChange struct {
 
 func (c protocolChange) step(in Input, held Protocols, now time.Time, t Times) (protocolChange, Output) {
 	old := held &^ in.Wanted
-	if old == 0 || in.Wanted == 0 || !in.Able {
+	if old == 0 || in.Wanted == 0 || !in.MayAnnounce {
 		return protocolChange{}, Output{}
 	}
 	if old != c.old {
@@ -48,24 +48,24 @@ type answerHandover struct {
 }
 
 func (h answerHandover) step(in Input, held Protocols, now time.Time, t Times) (answerHandover, Output) {
-	elsewhere := in.Wanted.Has(ViaLayer2) && !in.Here.Has(ViaLayer2)
+	elsewhere := in.Wanted.Has(ViaLayer2) && !in.Own.Has(ViaLayer2)
 	if !held.Has(ViaLayer2) || !elsewhere || in.Successor {
 		return answerHandover{}, Output{}
 	}
 	h.since = sinceWhen(h.since, true, now)
 	late, until := h.since.Add(t.Handover), h.since.Add(t.Limit)
-	if in.Heard || in.Nobody {
+	if in.Claimed || in.NoOther {
 		until = late
 	}
 	out := Output{Announce: ViaLayer2, Quiet: true}
 	switch {
-	case in.Drains && !in.Heard: // without end
+	case in.Drains && !in.Claimed: // without end
 		if out.Last = !now.Before(late); !out.Last {
 			out.Next = late
 		}
 	case now.Before(until):
 		out.Next = until
-	case in.Heard || in.Nobody:
+	case in.Claimed || in.NoOther:
 		return answerHandover{}, Output{}
 	default:
 		return answerHandover{}, Output{GivenUp: ViaLayer2}
@@ -81,7 +81,7 @@ type routeHandover struct {
 }
 
 func (h routeHandover) step(in Input, held Protocols, now time.Time, t Times) (routeHandover, Output) {
-	elsewhere := in.Wanted.Has(ViaBGP) && !in.Here.Has(ViaBGP)
+	elsewhere := in.Wanted.Has(ViaBGP) && !in.Own.Has(ViaBGP)
 	if !held.Has(ViaBGP) || !elsewhere || !in.Left {
 		return routeHandover{}, Output{}
 	}

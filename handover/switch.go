@@ -54,19 +54,19 @@ var DefaultTimes = Times{Hold: 5 * time.Second, Limit: 30 * time.Second, Handove
 
 // A Input is what is known of one address at one moment.
 type Input struct {
-	Wanted    Protocols // what its pool is advertised over, by any node; none: it is to be withdrawn everywhere
-	Here      Protocols // of these, those that this node is to announce it over
-	Able      bool      // this node still reaches usable endpoints, and may announce
-	Confirmed Protocols // in force as far as known, here or elsewhere: the route is in the Adj-RIB-Out of an established session, a member holds the address
-	Successor bool      // the node that is elected on layer 2, another one, holds the address
-	Nobody    bool      // the rules allow no other node to answer on layer 2
-	Heard     bool      // that node was heard to announce it, though gossip does not reach it
-	Last      bool      // no other node announces the address over BGP; this one does though it drains
-	Draining  bool      // this node drains, and leaves the route to others that were seen to announce it
-	Drains    bool      // this node drains, unless it is forced to: it answers on layer 2 until another node does
-	Left      bool      // other nodes are to announce the address over BGP, this one is not any more
-	Taken     bool      // one of them was seen to announce the route
-	Blind     bool      // it is not known which nodes are alive: this node must not answer on layer 2
+	Wanted         Protocols // what its pool is advertised over, by any node; none: it is to be withdrawn everywhere
+	Own            Protocols // of these, those that this node is to announce it over
+	MayAnnounce    bool      // this node still reaches usable endpoints, and may announce
+	Confirmed      Protocols // in force as far as known, here or elsewhere: the route is in the Adj-RIB-Out of an established session, a member holds the address
+	Successor      bool      // the node that is elected on layer 2, another one, holds the address
+	NoOther        bool      // the rules allow no other node to answer on layer 2
+	Claimed        bool      // that node was heard to announce it, though gossip does not reach it
+	Last           bool      // no other node announces the address over BGP; this one does though it drains
+	Draining       bool      // this node drains, and leaves the route to others that were seen to announce it
+	Drains         bool      // this node drains, unless it is forced to: it answers on layer 2 until another node does
+	Left           bool      // other nodes are to announce the address over BGP, this one is not any more
+	Taken          bool      // one of them was seen to announce the route
+	MembersUnknown bool      // it is not known which nodes are alive: this node must not answer on layer 2
 }
 
 // A Output is what a node does about one address.
@@ -95,8 +95,8 @@ type Switch struct {
 // Step decides what to announce now. Time must not go backwards.
 func (s Switch) Step(in Input, now time.Time, t Times) (Switch, Output) {
 	held := s.announced
-	out := Output{Announce: in.Here & in.Wanted}
-	if in.Blind {
+	out := Output{Announce: in.Own & in.Wanted}
+	if in.MembersUnknown {
 		held &^= ViaLayer2
 		out.Announce &^= ViaLayer2
 	}

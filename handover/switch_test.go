@@ -28,7 +28,7 @@ func TestSwitch(t *testing.T) {
 	}
 	// want protocols over which this node announces, all confirmed.
 	is := func(p handover.Protocols) handover.Input {
-		return handover.Input{Wanted: p, Here: p, Able: true, Confirmed: p}
+		return handover.Input{Wanted: p, Own: p, MayAnnounce: true, Confirmed: p}
 	}
 	// The same, but only these are confirmed yet.
 	to := func(p, confirmed handover.Protocols) handover.Input {
@@ -37,11 +37,11 @@ func TestSwitch(t *testing.T) {
 		return in
 	}
 	unable := func(in handover.Input) handover.Input {
-		in.Able, in.Here = false, none
+		in.MayAnnounce, in.Own = false, none
 		return in
 	}
 	elsewhere := func(in handover.Input) handover.Input {
-		in.Here &^= layer2
+		in.Own &^= layer2
 		return in
 	}
 	heard := func(in handover.Input) handover.Input {
@@ -49,7 +49,7 @@ func TestSwitch(t *testing.T) {
 		return in
 	}
 	blind := func(in handover.Input) handover.Input {
-		in.Blind = true
+		in.MembersUnknown = true
 		return in
 	}
 	last := func(in handover.Input) handover.Input {
@@ -57,17 +57,17 @@ func TestSwitch(t *testing.T) {
 		return in
 	}
 	drains := func(in handover.Input) handover.Input {
-		in.Draining, in.Here, in.Able = true, none, false
+		in.Draining, in.Own, in.MayAnnounce = true, none, false
 		return in
 	}
 	audible := func(in handover.Input) handover.Input {
 		in = elsewhere(in)
-		in.Heard = true
+		in.Claimed = true
 		return in
 	}
 	deserted := func(in handover.Input) handover.Input {
 		in = elsewhere(in)
-		in.Nobody = true
+		in.NoOther = true
 		return in
 	}
 	handsOver := func(in handover.Input) handover.Input {
@@ -76,7 +76,7 @@ func TestSwitch(t *testing.T) {
 		return in
 	}
 	left := func(in handover.Input) handover.Input {
-		in.Here &^= bgp
+		in.Own &^= bgp
 		in.Left = true
 		return in
 	}
@@ -322,9 +322,9 @@ func TestSwitch(t *testing.T) {
 // What goes though nobody was seen to announce it instead is said, once; and of a node
 // that drains, that the other should have answered by now.
 func TestSwitchGivesUp(t *testing.T) {
-	is := handover.Input{Wanted: both, Here: both, Able: true, Confirmed: both}
+	is := handover.Input{Wanted: both, Own: both, MayAnnounce: true, Confirmed: both}
 	left := is
-	left.Here, left.Left = none, true
+	left.Own, left.Left = none, true
 	handsOver := left
 	handsOver.Drains = true
 	for _, tt := range []struct {
@@ -338,8 +338,8 @@ func TestSwitchGivesUp(t *testing.T) {
 		{"layer 2 goes", left, 30 * time.Second, layer2, false},
 		{"both go", left, 5 * time.Minute, both, false},
 		{"nothing on layer 2 from a node that drains", handsOver, 30 * time.Second, none, true},
-		{"a protocol that none replaces", handover.Input{Wanted: bgp, Here: bgp, Able: true}, 30 * time.Second, layer2, false},
-		{"one that another replaces", handover.Input{Wanted: bgp, Here: bgp, Able: true, Confirmed: bgp}, 5 * time.Second, none, false},
+		{"a protocol that none replaces", handover.Input{Wanted: bgp, Own: bgp, MayAnnounce: true}, 30 * time.Second, layer2, false},
+		{"one that another replaces", handover.Input{Wanted: bgp, Own: bgp, MayAnnounce: true, Confirmed: bgp}, 5 * time.Second, none, false},
 		{"a Service that is deleted", handover.Input{}, 0, none, false},
 	} {
 		start := time.Unix(1_000_000, 0)
@@ -395,7 +395,7 @@ func TestSwitchKeepsAnnouncing(t *testing.T) {
 				}
 			}
 			before := out.Announce
-			in := handover.Input{Wanted: wanted, Here: wanted, Able: true, Confirmed: confirmed}
+			in := handover.Input{Wanted: wanted, Own: wanted, MayAnnounce: true, Confirmed: confirmed}
 			sw, out = sw.Step(in, now, times)
 			log += fmt.Sprintf("%v: wanted %q, confirmed %q, announces %q\n", now.Sub(time.Unix(1_000_000, 0)), wanted, confirmed, out.Announce)
 
@@ -448,7 +448,7 @@ func TestSwitchKeepsAnnouncing(t *testing.T) {
 			if i > 3 {
 				t.Fatalf("seed %d: does not come to rest:\n%s", seed, log)
 			}
-			sw, out = sw.Step(handover.Input{Wanted: wanted, Here: wanted, Able: true}, out.Next, times)
+			sw, out = sw.Step(handover.Input{Wanted: wanted, Own: wanted, MayAnnounce: true}, out.Next, times)
 		}
 		if out.Announce != wanted {
 			t.Fatalf("seed %d: in the end announces %q, wanted %q:\n%s", seed, out.Announce, wanted, log)

@@ -82,10 +82,10 @@ func Inputs(bgp announce.Desired, layer2 announce.DesiredLayer2, sent func([]net
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}
-		i.Successor = !i.Here.Has(ViaLayer2) && layer2.HandedOver(addr)
-		i.Heard = !i.Here.Has(ViaLayer2) && layer2.GivesWay(addr)
-		i.Nobody = layer2.Nobody[addr]
-		i.Blind = layer2.Stale
+		i.Successor = !i.Own.Has(ViaLayer2) && layer2.HandedOver(addr)
+		i.Claimed = !i.Own.Has(ViaLayer2) && layer2.GivesWay(addr)
+		i.NoOther = layer2.NoOther[addr]
+		i.MembersUnknown = layer2.Stale
 		in[addr] = i
 	}
 	return in
@@ -100,14 +100,14 @@ func (i Input) with(d status.Decision, p Protocols) Input {
 	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints:
 		// Others are to announce it, this one is unable.
 	case status.NodeDraining:
-		i.Able = i.Able || p == ViaLayer2 // where it answers until another does
+		i.MayAnnounce = i.MayAnnounce || p == ViaLayer2 // where it answers until another does
 		i.Draining = i.Draining || p == ViaBGP
 	default:
-		i.Able = true
+		i.MayAnnounce = true
 	}
 	i.Wanted |= p
 	if d.Announce {
-		i.Here |= p
+		i.Own |= p
 	}
 	return i
 }

@@ -44,24 +44,24 @@ func TestSwitchInputs(t *testing.T) {
 		want    handover.Input
 	}{
 		{"bgp that is not in force", overBGP(status.Announced), announce.DesiredLayer2{}, false,
-			handover.Input{Wanted: bgp, Here: bgp, Able: true}},
+			handover.Input{Wanted: bgp, Own: bgp, MayAnnounce: true}},
 		{"bgp that is in force", overBGP(status.Announced), announce.DesiredLayer2{}, true,
-			handover.Input{Wanted: bgp, Here: bgp, Able: true, Confirmed: bgp}},
+			handover.Input{Wanted: bgp, Own: bgp, MayAnnounce: true, Confirmed: bgp}},
 		{"layer2 that another node holds", nil, elected("n2", []string{"n2"}, status.NotOwner), false,
-			handover.Input{Wanted: layer2, Able: true, Confirmed: layer2, Successor: true}},
+			handover.Input{Wanted: layer2, MayAnnounce: true, Confirmed: layer2, Successor: true}},
 		{"layer2 that another node is elected for, and this one holds", nil, elected("n2", []string{"n1"}, status.NotOwner), false,
-			handover.Input{Wanted: layer2, Able: true, Confirmed: layer2}},
+			handover.Input{Wanted: layer2, MayAnnounce: true, Confirmed: layer2}},
 		{"layer2 that this node holds", nil, elected("n1", []string{"n1"}, status.Announced), false,
-			handover.Input{Wanted: layer2, Here: layer2, Able: true, Confirmed: layer2}},
+			handover.Input{Wanted: layer2, Own: layer2, MayAnnounce: true, Confirmed: layer2}},
 		{"both, on a node without peers", overBGP(status.NoPeers), elected("n1", nil, status.Announced), false,
-			handover.Input{Wanted: both, Here: layer2, Able: true}},
+			handover.Input{Wanted: both, Own: layer2, MayAnnounce: true}},
 		{"no endpoint anywhere", overBGP(status.NoEndpoints), announce.DesiredLayer2{}, false, handover.Input{}},
 		{"no endpoint here", overBGP(status.NoLocalEndpoints), announce.DesiredLayer2{}, true,
 			handover.Input{Wanted: bgp}},
 		{"shared by a Service with an endpoint here and one without", overBGP(status.NoLocalEndpoints, status.Announced), announce.DesiredLayer2{}, false,
-			handover.Input{Wanted: bgp, Here: bgp, Able: true}},
+			handover.Input{Wanted: bgp, Own: bgp, MayAnnounce: true}},
 		{"nobody knows who is alive", nil, blind, false,
-			handover.Input{Wanted: layer2, Able: true, Blind: true}},
+			handover.Input{Wanted: layer2, MayAnnounce: true, MembersUnknown: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestSwitches(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	sw := handover.Switches{}
 	is := func(p, confirmed handover.Protocols) handover.Input {
-		return handover.Input{Wanted: p, Here: p, Able: true, Confirmed: confirmed}
+		return handover.Input{Wanted: p, Own: p, MayAnnounce: true, Confirmed: confirmed}
 	}
 	steps := []struct {
 		name string

@@ -18,8 +18,8 @@ import (
 // Reasons of an agent's events about Services, as MetalLB spells
 // them.
 const (
-	EventAnnouncing = "nodeAssigned"
-	EventUnheard    = "announceFailed" // warning: no node has an interface that the advertisements ask for
+	EventAnnouncing  = "nodeAssigned"
+	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
 )
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
@@ -139,11 +139,11 @@ func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 // can answer for on the interfaces of the advertisements.
 func (a *Agent) warnNoInterface(s cluster.Snapshot, now announce.DesiredLayer2) {
 	for _, d := range now.Decisions {
-		if d.Reason != status.NoInterface || !slices.Contains(now.Unheard, d.Addr) || slices.Contains(a.noInterface, d.Addr) {
+		if d.Reason != status.NoInterface || !slices.Contains(now.NoInterface, d.Addr) || slices.Contains(a.noInterface, d.Addr) {
 			continue
 		}
 		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventUnheard, Message: fmt.Sprintf(
+			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventNoInterface, Message: fmt.Sprintf(
 				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}

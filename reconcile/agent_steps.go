@@ -46,7 +46,7 @@ func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time,
 		a.warnNoInterface(s, d.layer2)
 	}
 	a.wakeAt(v.next, now)
-	a.decisions, a.noInterface, a.passed = out.Decisions, d.layer2.Unheard, true
+	a.decisions, a.noInterface, a.passed = out.Decisions, d.layer2.NoInterface, true
 	r.Drain, r.Decisions, r.Peers = v.drain.report(v.node), out.Decisions, d.bgp.Peers
 	return Seen{
 		Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Peers,

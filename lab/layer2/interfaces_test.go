@@ -108,7 +108,7 @@ func TestLayer2ResourcesInterfaces(t *testing.T) {
 	advertise("ad", "{interfaces: [eth7]}")(r.layer2Resources)
 	r.answers("nobody")
 	for _, a := range r.addrs["web"] {
-		r.Event("web", reconcile.EventUnheard, a.String()+": no interface of the advertisements exists on node \"n2\"")
+		r.Event("web", reconcile.EventNoInterface, a.String()+": no interface of the advertisements exists on node \"n2\"")
 	}
 	r.HasStatuses("ServiceL2Status", "web")
 	const nowhere = "no node has an interface %s that layer 2 can use"
