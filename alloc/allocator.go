@@ -11,6 +11,8 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
+	"github.com/heraldlb/herald/port"
 )
 
 // An Allocator holds the addresses of pools and the Services that hold them.
@@ -40,8 +42,9 @@ type holding struct {
 	addrs      []netip.Addr // replaced, never changed
 	pool       *pool        // that contains addrs; nil: none does
 	sharingKey string
+	shareWith  []string
 	backend    Backend
-	ports      []Port // distinct
+	ports      port.Set
 
 	outside string // of an outsider: whose Service it is, "of class red"; empty: it is in held
 	round   int    // of Outsiders, the last one in which it was named
@@ -136,7 +139,7 @@ func (a *Allocator) NoPool(name string) string {
 	for i, p := range a.pools {
 		names[i] = p.name
 	}
-	return fmt.Sprintf("there is no pool %s%s", name, config.DidYouMean(name, names))
+	return fmt.Sprintf("there is no pool %s%s", excerpt.Word(name), config.DidYouMean(name, names))
 }
 
 // HasPool reports whether there is a pool of that name.
@@ -183,7 +186,7 @@ func (a *Allocator) Keep(req Request) (Assignment, error) {
 	if !h.pool.allows(&req) {
 		return Assignment{}, notAllowed(h.pool, &req)
 	}
-	if len(keep) == len(h.addrs) && h.sharingKey == req.SharingKey && h.backend == req.Backend && slices.Equal(h.ports, req.Ports) {
+	if len(keep) == len(h.addrs) && h.shares(&req) {
 		return h.assignment(), nil
 	}
 	for _, addr := range keep {
@@ -291,8 +294,9 @@ func (a *Allocator) hold(req *Request, addrs []netip.Addr) Assignment {
 		uid:        req.UID,
 		addrs:      addrs,
 		sharingKey: req.SharingKey,
+		shareWith:  req.ShareWith,
 		backend:    req.Backend,
-		ports:      distinct(req.Ports),
+		ports:      req.Ports,
 	}
 	a.held[h.service] = h
 	for _, addr := range addrs {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 )
 
 // BenchmarkAllocate measures that many allocations from an empty /12: one op
@@ -63,7 +64,7 @@ func BenchmarkShare(b *testing.B) {
 	for i := range reqs {
 		reqs[i] = request(fmt.Sprintf("shop/web-%d", i))
 		reqs[i].SharingKey = "everyone"
-		reqs[i].Ports = []alloc.Port{{Protocol: "TCP", Number: 443}}
+		reqs[i].Ports = port.NewSet(port.Port{Protocol: "TCP", Number: 443})
 	}
 	for b.Loop() {
 		a := alloc.New(pools)

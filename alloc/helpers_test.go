@@ -11,6 +11,7 @@ import (
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 )
 
 // pool returns a pool of ranges that assigns automatically.
@@ -56,10 +57,10 @@ func addrs(s string) []netip.Addr {
 	return out
 }
 
-func ports(numbers ...uint16) []alloc.Port {
-	var out []alloc.Port
+func ports(numbers ...uint16) port.Set {
+	var out []port.Port
 	for _, n := range numbers {
-		out = append(out, alloc.Port{Protocol: "TCP", Number: n})
+		out = append(out, port.Port{Protocol: "TCP", Number: n})
 	}
-	return out
+	return port.NewSet(out...)
 }

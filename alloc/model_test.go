@@ -77,8 +77,10 @@ func (m *model) conflict(req alloc.Request, addr netip.Addr) []alloc.Reason {
 			out = append(out, alloc.AddressInUse)
 		case req.SharingKey != h.SharingKey || req.Backend != h.Backend:
 			out = append(out, alloc.SharingConflict)
-		case slices.ContainsFunc(req.Ports, func(p alloc.Port) bool { return slices.Contains(h.Ports, p) }):
-			out = append(out, alloc.PortInUse)
+		default:
+			if _, clash := req.Ports.Common(h.Ports); clash {
+				out = append(out, alloc.PortInUse)
+			}
 		}
 	}
 	return out

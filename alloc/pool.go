@@ -33,12 +33,13 @@ type pool struct {
 	automatic  bool
 	allocation *config.Allocation
 	quota      *config.Quota
+	separate   bool      // see config.Pool
 	spaces     [2]*space // by family
 	services   int
 }
 
 func newPool(c config.Pool, u users, k *kept) *pool {
-	p := &pool{name: c.Name, automatic: c.AutoAssign, allocation: c.Allocation, quota: c.Quota}
+	p := &pool{name: c.Name, automatic: c.AutoAssign, allocation: c.Allocation, quota: c.Quota, separate: c.Separate}
 	for _, fam := range []family{v4, v6} {
 		p.spaces[fam] = newSpace(p, fam, c, u, k)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 )
 
 // TestAgainstModel does random things to an Allocator and to a model of it,
@@ -192,9 +193,11 @@ func (g generator) request() alloc.Request {
 		SharingKey:      pickOne(g, "", "", "k", "l"),
 		Backend:         pickOne(g, alloc.Backend{}, alloc.Backend{}, alloc.Backend{Local: true}, alloc.Backend{Local: true, Selector: "app=x"}),
 	}
+	var ports []port.Port
 	for range 1 + g.r.IntN(2) {
-		req.Ports = append(req.Ports, alloc.Port{Protocol: pickOne(g, "TCP", "UDP"), Number: uint16(80 + g.r.IntN(3))})
+		ports = append(ports, port.Port{Protocol: pickOne(g, "TCP", "UDP"), Number: uint16(80 + g.r.IntN(3))})
 	}
+	req.Ports = port.NewSet(ports...)
 	if g.r.IntN(5) == 0 {
 		req.Pool = pickOne(g, "p0", "p1", "p2", "p3")
 	}

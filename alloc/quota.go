@@ -56,23 +56,6 @@ func (s *space) spentNote(namespace string) string {
 		s.pool.name, namespace, s.perNamespace[namespace], limit, s.family)
 }
 
-// withholds reports whether the Service of req cannot get addr, although its users would
-// share it: it is kept for another Service, or the namespace is at its quota.
-func (s *space) withholds(req *Request, addr netip.Addr) bool {
-	return s.kept.forOther(req.Service, addr) || s.overQuota(req, addr)
-}
-
-// withheld returns why s withholds addr from the Service of req; nil if it does not.
-func (s *space) withheld(req *Request, addr netip.Addr) *Refusal {
-	switch {
-	case s.kept.forOther(req.Service, addr):
-		return s.kept.refusal(addr)
-	case s.overQuota(req, addr):
-		return &Refusal{QuotaExceeded, s.spentNote(req.Service.Namespace)}
-	}
-	return nil
-}
-
 // shares returns the Share of each namespace with a quota in p, sorted by name.
 func (p *pool) shares() []Share {
 	if p.quota == nil {

@@ -4,8 +4,9 @@ package alloc
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
+
+	"github.com/heraldlb/herald/port"
 )
 
 // A Key names a Service.
@@ -29,8 +30,9 @@ type Request struct {
 	Addrs           []netip.Addr // exactly these; empty: any
 	Pool            string       // only from this pool; empty: any that assigns automatically
 	SharingKey      string       // empty: the address is not shared
+	ShareWith       []string     // the other namespaces that may share it; nil: those that the pool lets
 	Backend         Backend
-	Ports           []Port
+	Ports           port.Set
 }
 
 // Families are the address families that a Service wants.
@@ -114,18 +116,10 @@ func (f family) String() string {
 // MetalLB's, it differs from Local with an empty selector: such a Service is served by
 // the nodes of endpoints that were written by hand.
 type Backend struct {
-	Local    bool   // external traffic policy Local
-	Selector string // of the pods; empty unless Local
+	Local     bool   // external traffic policy Local
+	Namespace string // of the pods; empty unless Local
+	Selector  string // of the pods; empty unless Local
 }
-
-// A Port is a port of a Service.
-type Port struct {
-	Protocol string // TCP, UDP or SCTP
-	Number   uint16
-}
-
-// String returns text such as TCP/80.
-func (p Port) String() string { return fmt.Sprintf("%s/%d", p.Protocol, p.Number) }
 
 // An Assignment is the addresses of a Service.
 type Assignment struct {

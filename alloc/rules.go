@@ -124,6 +124,9 @@ func (a *Allocator) missed(req *Request) string {
 		if r == nil {
 			r = a.users.intrusion(addr)
 		}
+		if s, _, ok := a.assignable(addr); ok && r == nil {
+			r = s.estranged(req, addr)
+		}
 		if r != nil && req.Families.wants(familyOf(addr)) {
 			fmt.Fprintf(&b, "; of what is reserved for it, %s", r)
 		}

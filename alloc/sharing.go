@@ -6,6 +6,10 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
+	"github.com/heraldlb/herald/port"
 )
 
 // users are the Services that hold an address, sorted by key, so that a Refusal names the
@@ -44,19 +48,22 @@ func (u users) ofNamespace(addr netip.Addr, namespace string) int {
 	return n
 }
 
+// named reports whether a user of addr names the namespaces that it shares addr with.
+func (u users) named(addr netip.Addr) bool {
+	return slices.ContainsFunc(u[addr], func(h *holding) bool { return h.shareWith != nil })
+}
+
 // clash returns the first of ports that another user of addr than self has.
-func (u users) clash(addr netip.Addr, self Key, ports []Port) (Port, *holding) {
+func (u users) clash(addr netip.Addr, self Key, ports port.Set) (port.Port, *holding) {
 	for _, other := range u[addr] {
 		if other.service == self {
 			continue
 		}
-		for _, p := range ports {
-			if slices.Contains(other.ports, p) {
-				return p, other
-			}
+		if p, ok := ports.Common(other.ports); ok {
+			return p, other
 		}
 	}
-	return Port{}, nil
+	return port.Port{}, nil
 }
 
 // conflict returns why the Service of req cannot share addr with the Services that hold
@@ -69,8 +76,8 @@ func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 		case req.SharingKey == "" || other.sharingKey == "":
 			return refuse(AddressInUse, "%s is in use by %s", addr, other.service)
 		case req.SharingKey != other.sharingKey:
-			return refuse(SharingConflict, "%s is in use by %s with sharing key %q, not %q",
-				addr, other.service, other.sharingKey, req.SharingKey)
+			return refuse(SharingConflict, "%s is in use by %s with %s, not %s",
+				addr, other.service, other.keyFor(req.Service.Namespace), excerpt.Quote(req.SharingKey))
 		case req.Backend != other.backend:
 			return refuse(SharingConflict, "%s is in use by %s, whose externalTrafficPolicy or selector differs",
 				addr, other.service)
@@ -82,112 +89,73 @@ func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 	return nil
 }
 
-// A groupKey has the properties that Services on one address must have in common.
-type groupKey struct {
-	sharingKey string
-	backend    Backend
+// keyFor names the sharing key of h in a message to a namespace. A key is what other
+// namespaces must know to share the address: they are not told.
+func (h *holding) keyFor(namespace string) string {
+	if h.service.Namespace != namespace {
+		return "another sharing key"
+	}
+	return "sharing key " + excerpt.Quote(h.sharingKey)
 }
 
-// A group is the addresses whose users share them with any Service of the same groupKey
-// that has other ports.
-type group struct {
-	addrs []position   // sorted
-	ports map[Port]int // on how many of addrs a port is in use
+// shares reports whether h shares its addresses with whom the Service of req does.
+func (h *holding) shares(req *Request) bool {
+	return h.sharingKey == req.SharingKey && h.backend == req.Backend && h.ports == req.Ports &&
+		(h.shareWith == nil) == (req.ShareWith == nil) && slices.Equal(h.shareWith, req.ShareWith)
 }
 
-// first returns the first address of s on which no port of req is in use, and
-// that is not withheld.
-func (g *group) first(req *Request, s *space) (position, bool) {
-	// Many Services often have the same sharing key and port. If the port is in use on
-	// all addresses, no search is needed.
-	for _, p := range req.Ports {
-		if g.ports[p] == len(g.addrs) {
-			return position{}, false
-		}
-	}
-	for _, p := range g.addrs {
-		if _, other := s.users.clash(p.addr, Key{}, req.Ports); other == nil && s.users.outsider(p.addr) == nil && !s.withholds(req, p.addr) {
-			return p, true
-		}
-	}
-	return position{}, false
+// agree reports whether a Service that names namespaces, or none (nil), shares its
+// addresses with a namespace.
+func (p *pool) agree(named []string, namespace string) bool {
+	return named == nil && !p.separate || slices.Contains(named, namespace)
 }
 
-// join records that h uses p.
-func (s *space) join(p position, h *holding) {
-	if h.outside != "" {
-		if s.users.outsiders(p.addr) == 1 {
-			s.outside++
+// stranger returns the first user of addr of another namespace than the Service of req
+// that does not share addr with it, or that it does not share with; nil if there is none.
+// It says nothing about their keys. Services for which addr is reserved share it.
+func (s *space) stranger(req *Request, addr netip.Addr) *holding {
+	if req.ShareWith == nil && !s.pool.separate && !s.users.named(addr) {
+		return nil
+	}
+	for _, other := range s.users[addr] {
+		switch {
+		case other.outside != "", other.service.Namespace == req.Service.Namespace:
+		case s.pool.agree(req.ShareWith, other.service.Namespace) && s.pool.agree(other.shareWith, req.Service.Namespace):
+		case slices.Contains(s.kept.reserved[addr], req.Service) && slices.Contains(s.kept.reserved[addr], other.service):
+		default:
+			return other
 		}
-		return
 	}
-	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 1 {
-		s.count(h.service.Namespace, p.addr, 1)
-	}
-	s.group(p, h)
+	return nil
 }
 
-// group adds h, a user of p, to its group.
-func (s *space) group(p position, h *holding) {
-	if h.sharingKey == "" {
-		return
+// estranged returns the Refusal of an address that a stranger uses; nil if none does.
+func (s *space) estranged(req *Request, addr netip.Addr) *Refusal {
+	other := s.stranger(req, addr)
+	if other == nil {
+		return nil
 	}
-	key := groupKey{h.sharingKey, h.backend}
-	g := s.groups[key]
-	if g == nil {
-		g = &group{ports: make(map[Port]int)}
-		if s.groups == nil {
-			s.groups = make(map[groupKey]*group)
-		}
-		s.groups[key] = g
-	}
-	if i, found := slices.BinarySearchFunc(g.addrs, p, position.compare); !found {
-		g.addrs = slices.Insert(g.addrs, i, p)
-	}
-	for _, port := range h.ports {
-		g.ports[port]++
-	}
+	return refuse(SharingConflict, "%s is in use by %s, and namespaces %s and %s do not share addresses of pool %s: both Services must name the other's namespace in annotation %s",
+		addr, other.service, other.service.Namespace, req.Service.Namespace, s.pool.name, config.AnnotationShareWith)
 }
 
-// leave records that h no longer uses p.
-func (s *space) leave(p position, h *holding) {
-	if h.outside != "" {
-		if s.users.outsiders(p.addr) == 0 {
-			s.outside--
-		}
-		return
-	}
-	if s.pool.quota != nil && s.users.ofNamespace(p.addr, h.service.Namespace) == 0 {
-		s.count(h.service.Namespace, p.addr, -1)
-	}
-	if h.sharingKey == "" {
-		return
-	}
-	key := groupKey{h.sharingKey, h.backend}
-	g := s.groups[key]
-	for _, port := range h.ports {
-		if g.ports[port]--; g.ports[port] == 0 {
-			delete(g.ports, port)
-		}
-	}
-	if s.users.ours(p.addr) {
-		return
-	}
-	if i, found := slices.BinarySearchFunc(g.addrs, p, position.compare); found {
-		g.addrs = slices.Delete(g.addrs, i, i+1)
-	}
-	if len(g.addrs) == 0 {
-		delete(s.groups, key)
-	}
+// withholds reports whether the Service of req cannot get addr, although its users would
+// share it: it is kept for another Service, its users are of namespaces that do not share,
+// or the namespace is at its quota.
+func (s *space) withholds(req *Request, addr netip.Addr) bool {
+	return s.kept.forOther(req.Service, addr) || s.stranger(req, addr) != nil || s.overQuota(req, addr)
 }
 
-// distinct returns ports without repetitions, in a new slice.
-func distinct(ports []Port) []Port {
-	out := make([]Port, 0, len(ports))
-	for _, p := range ports {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
+// withheld returns why s withholds addr from the Service of req; nil if it does not.
+func (s *space) withheld(req *Request, addr netip.Addr) *Refusal {
+	if s.kept.forOther(req.Service, addr) {
+		return s.kept.refusal(addr)
 	}
-	return out
+	if r := s.estranged(req, addr); r != nil {
+		return r
+	}
+	if s.overQuota(req, addr) {
+		return &Refusal{QuotaExceeded, s.spentNote(req.Service.Namespace)}
+	}
+	return nil
 }

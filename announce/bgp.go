@@ -6,11 +6,11 @@ package announce
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -107,7 +107,7 @@ func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) 
 			a.decisions = append(a.decisions, status.Decision{
 				Service: name,
 				Reason:  status.InvalidAddress,
-				Detail:  fmt.Sprintf("status has %q", text),
+				Detail:  "status has " + excerpt.Quote(text),
 			})
 		default:
 			a.address(svc, name, addr.Unmap(), reach, endpoints)

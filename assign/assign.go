@@ -39,7 +39,7 @@ func Assign(s cluster.Snapshot, a *alloc.Allocator, opts Options) Plan {
 		return Plan{}
 	}
 	a.SetPools(s.Config.Pools)
-	p := &assignment{Allocator: a, reader: reader{namespaces: s.Namespaces}, opts: opts}
+	p := &assignment{Allocator: a, namespaces: s.Namespaces, opts: opts}
 	a.Expire(opts.Now)
 	a.Outsiders(p.outsiders(s.Services))
 	p.sift(s.Services)
@@ -57,11 +57,11 @@ func Assign(s cluster.Snapshot, a *alloc.Allocator, opts Options) Plan {
 // who go through the lists from top to bottom.
 type assignment struct {
 	*alloc.Allocator
-	reader  reader
-	opts    Options
-	updates []indexedUpdate
-	clashes []status.Clash
-	scratch []byte
+	namespaces map[string]map[string]string
+	opts       Options
+	updates    []indexedUpdate
+	clashes    []status.Clash
+	scratch    []byte
 
 	given      int // how many times an address was given out
 	applicants []*applicant
@@ -147,7 +147,7 @@ func (p *assignment) left(svc *cluster.Service) bool {
 // consider looks at a Service of Herald's and reports whether the Allocator
 // knew it to hold addresses.
 func (p *assignment) consider(i int, svc *cluster.Service) (known bool) {
-	req, problem := p.reader.request(svc, p.Allocator)
+	req, problem := p.request(svc)
 	held, err := p.Keep(req)
 	known = err != nil || len(held.Addrs) > 0
 	switch {
@@ -161,7 +161,6 @@ func (p *assignment) consider(i int, svc *cluster.Service) (known bool) {
 		p.report(&applicant{index: i, svc: svc, problem: problem, held: held})
 		return known
 	}
-	req.Ports = slices.Clone(req.Ports) // the reader's
 	ap := &applicant{index: i, svc: svc, req: req, problem: problem, held: held}
 	p.applicants = append(p.applicants, ap)
 	switch {

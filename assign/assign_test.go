@@ -22,6 +22,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/source"
 )
 
@@ -188,6 +189,9 @@ func (w *world) pool(s string) config.Pool {
 			p.Reservations, err = config.ParseReservations(value, p)
 		case "quota":
 			p.Quota, err = config.ParseQuota(value)
+			p.Separate = true
+		case "sharing":
+			p.Separate, err = config.ParsePoolSharing(value, p.Quota)
 		default:
 			w.t.Fatalf("unknown pool option %q", opt)
 		}
@@ -226,7 +230,7 @@ func (w *world) service(args []string) {
 		Created:      time.Unix(int64(len(w.services)), 0),
 		LoadBalancer: true,
 		ClusterIPs:   []netip.Addr{netip.MustParseAddr("10.96.0.1")},
-		Ports:        []cluster.Port{{Protocol: "TCP", Number: 80}},
+		Ports:        port.NewSet(port.Port{Protocol: "TCP", Number: 80}),
 	}
 	if old, ok := w.services[key]; ok {
 		*svc = *old
@@ -235,7 +239,10 @@ func (w *world) service(args []string) {
 	if svc.Annotations == nil {
 		svc.Annotations = make(map[string]string)
 	}
-	defer func() { svc.Unknown = config.UnknownAnnotations(config.KindService, svc.Annotations) }()
+	defer func() {
+		svc.Unknown = config.UnknownAnnotations(config.KindService, svc.Annotations)
+		svc.Wish = cluster.ReadWish(svc)
+	}()
 	for _, arg := range args[1:] {
 		if name, ok := strings.CutSuffix(arg, ":-"); ok {
 			delete(svc.Annotations, name)
@@ -281,15 +288,16 @@ func (w *world) service(args []string) {
 		case "selector":
 			svc.Selector = value
 		case "ports":
-			svc.Ports = nil
+			var ports []port.Port
 			for p := range strings.SplitSeq(value, ",") {
 				protocol, number, _ := strings.Cut(p, "/")
 				n, err := strconv.ParseUint(number, 10, 16)
 				if err != nil {
 					w.t.Fatal(err)
 				}
-				svc.Ports = append(svc.Ports, cluster.Port{Protocol: protocol, Number: uint16(n)})
+				ports = append(ports, port.Port{Protocol: protocol, Number: uint16(n)})
 			}
+			svc.Ports = port.NewSet(ports...)
 		case "ingress":
 			svc.Ingress = nil
 			if value != "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -53,7 +54,7 @@ func whose(svc *cluster.Service) string {
 	if svc.Class == "" {
 		return "without a load balancer class"
 	}
-	return "of class " + svc.Class
+	return "of class " + excerpt.Word(svc.Class)
 }
 
 // foreign reports whether the status of an applicant, which shows these addresses,
@@ -71,7 +72,11 @@ const maxForeignShown = 4
 
 // foreignStatus says what the status of a Service shows that Herald did not write.
 func foreignStatus(svc *cluster.Service) string {
-	shown := strings.Join(svc.Ingress[:min(len(svc.Ingress), maxForeignShown)], ", ")
+	var names []string
+	for _, name := range svc.Ingress[:min(len(svc.Ingress), maxForeignShown)] {
+		names = append(names, excerpt.Word(name))
+	}
+	shown := strings.Join(names, ", ")
 	if more := len(svc.Ingress) - maxForeignShown; more > 0 {
 		shown += fmt.Sprintf(" and %d more", more)
 	}
@@ -95,6 +100,7 @@ func (p *assignment) reportForeign(ap *applicant) {
 	for _, r := range remarks {
 		message += "; " + r.Message
 	}
+	message = excerpt.Message(message)
 	want := cluster.Condition{Type: ConditionAddressAssigned, True: false, Reason: ReasonForeign, Message: message}
 	now := ap.svc.Condition(ConditionAddressAssigned)
 	if now != nil && *now == want {

@@ -3,7 +3,6 @@
 package assign
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -130,7 +130,7 @@ func result(svc *cluster.Service, class string) Result {
 	c := svc.Condition(ConditionAddressAssigned)
 	switch {
 	case svc.Class != class && svc.Class != "":
-		r.Pool, r.Reason, r.Message = "", ReasonForeign, fmt.Sprintf("the Service is of class %s", svc.Class)
+		r.Pool, r.Reason, r.Message = "", ReasonForeign, "the Service is of class "+excerpt.Word(svc.Class)
 	case svc.Class != class:
 		r.Pool, r.Reason, r.Message = "", ReasonForeign, "the Service has no class"
 	case c == nil && len(svc.Ingress) > 0:

@@ -204,10 +204,8 @@ func cannotShare(x, y *cluster.Service) string {
 	case x.Local != y.Local, x.Local && x.Selector != y.Selector:
 		return "backends"
 	}
-	for _, p := range x.Ports {
-		if slices.Contains(y.Ports, p) {
-			return "ports"
-		}
+	if _, ok := x.Ports.Common(y.Ports); ok {
+		return "ports"
 	}
 	return ""
 }

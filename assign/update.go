@@ -9,6 +9,7 @@ import (
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -28,6 +29,7 @@ func (p *assignment) report(ap *applicant) {
 	for _, r := range remarks {
 		p.scratch = append(append(p.scratch, "; "...), r.Message...)
 	}
+	p.scratch = bounded(p.scratch)
 	changed := now == nil || now.True != assigned || now.Reason != reason || now.Message != string(p.scratch)
 	shown := sameIngress(ap.svc.Ingress, ap.held.Addrs)
 	if shown && !changed && samePool(ap.svc.Annotations, ap.held.Pool) && len(ap.events) == 0 {
@@ -51,7 +53,7 @@ func (p *assignment) report(ap *applicant) {
 	}
 	// Once: when the Service is first seen, or gets other addresses.
 	if now == nil && (ap.adopted || len(u.Events) > 0) || now != nil && now.True && ap.assigned() {
-		for _, name := range deprecatedWishes(ap.svc) {
+		for _, name := range ap.svc.Wish.Deprecated {
 			u.Events = append(u.Events, cluster.Event{Warning: true, Reason: EventDeprecated, Message: "Service uses deprecated annotation " + name})
 		}
 	}
@@ -72,6 +74,16 @@ func (p *assignment) clear(i int, svc *cluster.Service, foreign bool) {
 	if len(svc.Ingress) > 0 || c != nil || !samePool(svc.Annotations, "") {
 		p.updates = append(p.updates, indexedUpdate{i, Update{Service: svc}})
 	}
+}
+
+// bounded returns b as a message that may be written: see excerpt.Message. It makes no
+// garbage if b is plain and short.
+func bounded(b []byte) []byte {
+	plain := len(b) <= excerpt.MaxMessage && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c >= 0x7f })
+	if plain {
+		return b
+	}
+	return append(b[:0], excerpt.Message(string(b))...)
 }
 
 // reason returns the condition's reason.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/config"
+
+	"github.com/heraldlb/herald/excerpt"
 )
 
 // AnnotationDrain on a Node drains it: the node hands over what it announces, and then
@@ -47,23 +49,29 @@ func CheckDrainHold(hold time.Duration) error {
 	return nil
 }
 
+// maxDrain bounds the text that ParseDrain reads.
+const maxDrain = 256
+
 // ParseDrain reads what Drain.String returns: a time of RFC 3339, then optionally
 // "hold=DURATION" and "force", in any order.
 func ParseDrain(text string) (Drain, error) {
+	if len(text) > maxDrain {
+		return Drain{}, fmt.Errorf("drain %s: longer than %d bytes", excerpt.Quote(text), maxDrain)
+	}
 	words := strings.Fields(text)
 	if len(words) == 0 {
 		words = []string{""}
 	}
 	since, err := time.Parse(time.RFC3339, words[0])
 	if err != nil || since.IsZero() {
-		return Drain{}, fmt.Errorf("drain %q: want a time such as %s first", text, "2026-01-02T15:04:05Z")
+		return Drain{}, fmt.Errorf("drain %s: want a time such as %s first", excerpt.Quote(text), "2026-01-02T15:04:05Z")
 	}
 	d := Drain{Since: since}
 	for i, word := range words[1:] {
 		hold, isHold := strings.CutPrefix(word, drainHoldFor)
 		switch {
 		case slices.Contains(words[1:1+i], word):
-			return Drain{}, fmt.Errorf("drain %q: %q twice", text, word)
+			return Drain{}, fmt.Errorf("drain %s: %s twice", excerpt.Quote(text), excerpt.Quote(word))
 		case word == drainForce:
 			d.Force = true
 		case isHold && d.Hold == 0:
@@ -71,10 +79,10 @@ func ParseDrain(text string) (Drain, error) {
 				err = CheckDrainHold(d.Hold)
 			}
 			if err != nil {
-				return Drain{}, fmt.Errorf("drain %q: %w", text, err)
+				return Drain{}, fmt.Errorf("drain %s: %w", excerpt.Quote(text), err)
 			}
 		default:
-			return Drain{}, fmt.Errorf("drain %q: want %sDURATION and %s behind the time, or not", text, drainHoldFor, drainForce)
+			return Drain{}, fmt.Errorf("drain %s: want %sDURATION and %s behind the time, or not", excerpt.Quote(text), drainHoldFor, drainForce)
 		}
 	}
 	return d, nil

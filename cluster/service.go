@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -30,7 +31,7 @@ type Service struct {
 	ResourceVersion string
 	Created         time.Time
 	Labels          map[string]string
-	Annotations     map[string]string // of the prefixes metallb.io, metallb.universe.tf and heraldlb.io alone
+	Annotations     map[string]string // of the prefixes metallb.io, metallb.universe.tf and heraldlb.io alone; see MaxAnnotation
 	Unknown         string            // which of Annotations mean nothing, see config.UnknownAnnotations
 
 	LoadBalancer   bool   // spec.type is LoadBalancer
@@ -41,7 +42,8 @@ type Service struct {
 	LoadBalancerIP string // spec.loadBalancerIP, as written
 	Local          bool   // spec.externalTrafficPolicy is Local
 	Selector       string // spec.selector in kubectl's notation, keys sorted
-	Ports          []Port
+	Ports          port.Set
+	Wish           Wish // what Annotations and LoadBalancerIP say, see ReadWish
 
 	Ingress    []string    // status.loadBalancer.ingress: the IP, or the hostname where there is no IP
 	Conditions []Condition // of the prefix heraldlb.io alone
@@ -56,12 +58,6 @@ const (
 	PreferDualStack  FamilyPolicy = "PreferDualStack"
 	RequireDualStack FamilyPolicy = "RequireDualStack"
 )
-
-// A Port is a port of a Service.
-type Port struct {
-	Protocol string // TCP, UDP or SCTP
-	Number   uint16
-}
 
 // A Condition is one of Herald's conditions in a Service's status.
 type Condition struct {

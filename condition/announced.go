@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -195,13 +196,13 @@ func (w stale) due(have, want *cluster.Condition) time.Time {
 // that is not known.
 func (j *Judge) verdict(svc *cluster.Service, addrs []netip.Addr, o Observed) *cluster.Condition {
 	not := func(reason status.Reason, message string) *cluster.Condition {
-		return &cluster.Condition{Type: TypeAnnounced, Reason: reason, Message: message}
+		return &cluster.Condition{Type: TypeAnnounced, Reason: reason, Message: excerpt.Message(message)}
 	}
 	if len(addrs) == 0 {
 		return not(status.NoAddress, "the Service has no address")
 	}
 	if words := o.Announcers[svc.Key]; words != "" {
-		return &cluster.Condition{Type: TypeAnnounced, True: true, Reason: status.Announced, Message: words}
+		return &cluster.Condition{Type: TypeAnnounced, True: true, Reason: status.Announced, Message: excerpt.Message(words)}
 	}
 	if why := j.unadvertised(svc, addrs); why != "" {
 		return not(status.NoAdvertisement, why)

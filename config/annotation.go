@@ -29,6 +29,10 @@ const (
 	AnnotationSharingFormerly     = "metallb.universe.tf/allow-shared-ip"
 )
 
+// AnnotationShareWith of a Service names the other namespaces whose Services may share
+// its addresses.
+const AnnotationShareWith = "heraldlb.io/share-with"
+
 // AnnotationDrain of a Node has it hand over what it announces.
 const AnnotationDrain = "heraldlb.io/drain"
 
@@ -36,6 +40,7 @@ const AnnotationDrain = "heraldlb.io/drain"
 const (
 	AnnotationReservations = "heraldlb.io/reservations"
 	AnnotationQuota        = "heraldlb.io/quota"
+	AnnotationPoolSharing  = "heraldlb.io/sharing"
 )
 
 // annotations are all that mean something, by the kind of object. Annotations
@@ -45,9 +50,10 @@ var annotations = map[string][]string{
 		AnnotationAddrs, AnnotationAddressPool, AnnotationSharing, AnnotationAllocatedFrom,
 		AnnotationAddrsFormerly, AnnotationAddressPoolFormerly, AnnotationSharingFormerly,
 		"metallb.universe.tf/ip-allocated-from-pool", // MetalLB 0.13 wrote it
+		AnnotationShareWith,
 	},
 	KindNode: {AnnotationDrain},
-	KindPool: {AnnotationReservations, AnnotationQuota, AnnotationRelease},
+	KindPool: {AnnotationReservations, AnnotationQuota, AnnotationPoolSharing, AnnotationRelease},
 }
 
 // annotationPrefixes start the annotations of Herald and MetalLB.

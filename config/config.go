@@ -30,6 +30,7 @@ type Pool struct {
 	Allocation    *Allocation
 	Reservations  []Reservation // as ParseReservations returns them
 	Quota         *Quota        // nil: none
+	Separate      bool          // Services of two namespaces share an address only if each names the other's namespace
 
 	// Remarks say what of the addresses, as they are written, is probably not
 	// meant. They are no part of what the pool is.

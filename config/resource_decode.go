@@ -166,6 +166,9 @@ func (d *decoder) annotations(p *decodedPool, annotations map[string]string) {
 	if p.Quota, err = ParseQuota(annotations[AnnotationQuota]); err != nil {
 		d.fail("metadata.annotations["+AnnotationQuota+"]", "%v", err)
 	}
+	if p.Separate, err = ParsePoolSharing(annotations[AnnotationPoolSharing], p.Quota); err != nil {
+		d.fail("metadata.annotations["+AnnotationPoolSharing+"]", "%v", err)
+	}
 	if _, err := ParseRelease(annotations[AnnotationRelease]); err != nil {
 		d.fail("metadata.annotations["+AnnotationRelease+"]", "%v", err)
 	}

@@ -7,9 +7,10 @@ import (
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/heraldlb/herald/excerpt"
 )
 
 // maxExpanded bounds the values that aliases and merge keys may repeat, so that
@@ -195,7 +196,7 @@ func (v value) number(lo, hi uint64) (n uint64, ok bool) {
 		n, inRange = uint64(d), d >= 0 && d <= math.MaxUint32
 	}
 	if !inRange || n < lo || n > hi {
-		v.fail("%s is out of range, must be %d to %d", clip(v.node.Value), lo, hi)
+		v.fail("%s is out of range, must be %d to %d", excerpt.Clip(v.node.Value), lo, hi)
 		return 0, false
 	}
 	return n, true
@@ -231,16 +232,7 @@ func (v value) member(key string) string {
 }
 
 // quote returns s in quotes, cut where it is too long to read.
-func quote(s string) string { return strconv.Quote(clip(s)) }
-
-// clip returns s, cut where it is too long to read.
-func clip(s string) string {
-	const limit = 80
-	if len(s) > limit {
-		return s[:limit] + "…"
-	}
-	return s
-}
+func quote(s string) string { return excerpt.Quote(s) }
 
 // fields returns the entries of a mapping by key.
 func (v value) fields() map[string]value {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 )
 
 // A Recorder writes events, which kubectl describe shows below the object they
@@ -127,7 +128,7 @@ func (r *Recorder) Resource(namespace string, v config.Verdict, e cluster.Event)
 // add has an event wait for its turn.
 func (r *Recorder) add(about corev1.ObjectReference, e cluster.Event) {
 	now := metav1.Now()
-	id := eventID{about: about, warning: e.Warning, reason: e.Reason, message: e.Message}
+	id := eventID{about: about, warning: e.Warning, reason: e.Reason, message: excerpt.Message(e.Message)}
 	id.about.ResourceVersion = ""
 	r.mu.Lock()
 	r.turn++

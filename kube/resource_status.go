@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -262,15 +263,8 @@ func counters(total *big.Int, inUse int) (assigned, available *int64) {
 	return &a, &free
 }
 
-// maxMessage is how much a condition's message may have.
-const maxMessage = 32768
-
-func clipMessage(s string) string {
-	if len(s) > maxMessage {
-		return s[:maxMessage]
-	}
-	return s
-}
+// clipMessage returns a message of a status as it may be written.
+func clipMessage(s string) string { return excerpt.Message(s) }
 
 func equalPtr[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b

@@ -11,6 +11,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/condition"
+	"github.com/heraldlb/herald/excerpt"
 )
 
 // A servicePatch is the strategic merge patch by which the status subresource of
@@ -88,7 +89,7 @@ func hasCondition(svc *cluster.Service, typ string) bool {
 }
 
 func conditionOf(c cluster.Condition, old []cluster.Condition, now time.Time) conditionPatch {
-	p := conditionPatch{Type: c.Type, Status: "False", Reason: string(c.Reason), Message: c.Message}
+	p := conditionPatch{Type: c.Type, Status: "False", Reason: string(c.Reason), Message: excerpt.Message(c.Message)}
 	if c.True {
 		p.Status = "True"
 	}

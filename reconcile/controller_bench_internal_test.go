@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
@@ -91,7 +92,7 @@ func BenchmarkControllerPass(b *testing.B) {
 			for i := range 10000 {
 				w.snapshot.Services = append(w.snapshot.Services, &cluster.Service{
 					Key: cluster.Key{Namespace: "shop", Name: fmt.Sprintf("web-%05d", i)}, LoadBalancer: true, UID: fmt.Sprint(i),
-					ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}, Ports: []cluster.Port{{Protocol: "TCP", Number: 80}},
+					ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}, Ports: port.NewSet(port.Port{Protocol: "TCP", Number: 80}),
 				})
 			}
 			up := []cluster.SessionState{{Peer: "tor00", Up: true}, {Peer: "tor01", Up: true}}

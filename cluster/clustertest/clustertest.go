@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/port"
 )
 
 func Service(namespace, name string) *cluster.Service {
@@ -20,9 +21,9 @@ func Service(namespace, name string) *cluster.Service {
 		Annotations:  map[string]string{},
 		LoadBalancer: true,
 		ClusterIPs:   []netip.Addr{netip.MustParseAddr("10.96.0.1")},
-		Ports:        []cluster.Port{{Protocol: "TCP", Number: 80}, {Protocol: "TCP", Number: 443}},
+		Ports:        port.NewSet(port.Port{Protocol: "TCP", Number: 80}, port.Port{Protocol: "TCP", Number: 443}),
 	}
 }
 
-// Values compares net/netip's values.
-var Values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+// Values compares values of net/netip, and sets of ports.
+var Values = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, port.Set{})

@@ -6,6 +6,8 @@ package object
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,8 +18,37 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/status"
 )
+
+// Bounds of what is kept of a Service. A text that is longer differs from all that Herald
+// writes, and is kept so far that it goes on to differ.
+const (
+	maxIngress    = 64   // addresses in its status
+	maxHostname   = 253  // bytes of one, if that is a name
+	maxConditions = 16   // of Herald's prefix
+	maxSelector   = 1024 // bytes of its selector
+)
+
+// bounded returns text, without what is beyond limit and one byte more.
+func bounded(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.Clone(text[:limit+1])
+}
+
+// selectorOf returns the selector of svc in kubectl's notation. In place of a very long
+// one there is its digest: two Services' are compared, never read.
+func selectorOf(svc *corev1.Service) string {
+	text := labels.Set(svc.Spec.Selector).String()
+	if len(text) > maxSelector {
+		return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	}
+	return text
+}
 
 // FromService returns what Herald needs of a Service. It keeps no reference to svc,
 // except to its labels.
@@ -32,9 +63,10 @@ func FromService(svc *corev1.Service) *cluster.Service {
 		ClusterIPs:      clusterIPs(svc),
 		FamilyPolicy:    cluster.SingleStack,
 		PreferIPv6:      len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol,
-		LoadBalancerIP:  svc.Spec.LoadBalancerIP,
+		LoadBalancerIP:  bounded(svc.Spec.LoadBalancerIP, cluster.MaxAddrs),
 		Local:           svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-		Selector:        labels.Set(svc.Spec.Selector).String(),
+		Selector:        selectorOf(svc),
+		Annotations:     config.ReadAnnotations(config.KindService, svc.Annotations),
 	}
 	if svc.Spec.LoadBalancerClass != nil {
 		s.Class = *svc.Spec.LoadBalancerClass
@@ -42,32 +74,29 @@ func FromService(svc *corev1.Service) *cluster.Service {
 	if svc.Spec.IPFamilyPolicy != nil {
 		s.FamilyPolicy = cluster.FamilyPolicy(*svc.Spec.IPFamilyPolicy)
 	}
-	for k, v := range svc.Annotations {
-		if !config.IsAnnotation(k) {
-			continue
-		}
-		if s.Annotations == nil {
-			s.Annotations = map[string]string{}
-		}
-		s.Annotations[k] = v
+	for k, v := range s.Annotations {
+		s.Annotations[k] = bounded(v, cluster.MaxAnnotation)
 	}
 	s.Unknown = config.UnknownAnnotations(config.KindService, s.Annotations)
-	for _, p := range svc.Spec.Ports {
-		s.Ports = append(s.Ports, cluster.Port{
-			Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)),
-			Number:   uint16(p.Port),
-		})
+	ports := make([]port.Port, len(svc.Spec.Ports))
+	for i, p := range svc.Spec.Ports {
+		ports[i] = port.Port{Protocol: string(cmp.Or(p.Protocol, corev1.ProtocolTCP)), Number: uint16(p.Port)}
 	}
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		s.Ingress = append(s.Ingress, cmp.Or(in.IP, in.Hostname))
+	s.Ports = port.NewSet(ports...)
+	s.Wish = cluster.ReadWish(s)
+	for i, in := range svc.Status.LoadBalancer.Ingress {
+		if i == maxIngress {
+			break
+		}
+		s.Ingress = append(s.Ingress, bounded(cmp.Or(in.IP, in.Hostname), maxHostname))
 	}
 	for _, c := range svc.Status.Conditions {
-		if strings.HasPrefix(c.Type, cluster.OwnPrefix) {
+		if strings.HasPrefix(c.Type, cluster.OwnPrefix) && len(s.Conditions) < maxConditions {
 			s.Conditions = append(s.Conditions, cluster.Condition{
 				Type:    c.Type,
 				True:    c.Status == "True",
-				Reason:  status.Reason(c.Reason),
-				Message: c.Message,
+				Reason:  status.Reason(bounded(c.Reason, maxHostname)),
+				Message: bounded(c.Message, excerpt.MaxMessage),
 			})
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/kube/object"
+	"github.com/heraldlb/herald/port"
 )
 
 func TestReadObjects(t *testing.T) {
@@ -115,7 +116,7 @@ items:
 				Annotations: map[string]string{
 					"metallb.io/address-pool":             "wan",
 					"metallb.universe.tf/allow-shared-ip": "key",
-					"heraldlb.io/note":                    "x",
+					"heraldlb.io/note":                    "",
 				},
 				Unknown:        "heraldlb.io/note is no annotation of MetalLB or Herald",
 				LoadBalancer:   true,
@@ -126,9 +127,14 @@ items:
 				LoadBalancerIP: "192.0.2.9",
 				Local:          true,
 				Selector:       "app=web,tier=front",
-				Ports:          []cluster.Port{{Protocol: "TCP", Number: 80}, {Protocol: "UDP", Number: 53}},
-				Ingress:        []string{"192.0.2.1", "web.example.com"},
-				Conditions:     []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true, Reason: "Assigned", Message: "from pool wan"}},
+				Ports:          port.NewSet(port.Port{Protocol: "TCP", Number: 80}, port.Port{Protocol: "UDP", Number: 53}),
+				Wish: cluster.Wish{
+					SharingKey: "key",
+					Invalid:    "requested loadBalancer IP(s) [192.0.2.9] do not match the ipFamily of the service",
+					Deprecated: []string{"metallb.universe.tf/allow-shared-ip"},
+				},
+				Ingress:    []string{"192.0.2.1", "web.example.com"},
+				Conditions: []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true, Reason: "Assigned", Message: "from pool wan"}},
 			},
 		},
 		Nodes: []*cluster.Node{
