@@ -18,7 +18,7 @@ type DesiredLayer2 struct {
 	Owners      map[netip.Addr]string   // the elected node, by address
 	Held        map[netip.Addr][]string // which members have announced an address, sorted
 	NoOther     map[netip.Addr]bool     // addresses without an owner, and which the rules allow no other node to answer for, alive or not
-	Claimed     map[netip.Addr]Claim    // nodes that gossip does not reach, heard announcing an address
+	Claimed     map[netip.Addr][]Claim  // nodes that gossip does not reach, that answer for an address
 	NoInterface []netip.Addr            // in order: this node would own them, but no node has an interface to answer on
 	Decisions   []status.Decision       // by Service and address
 	Stale       bool                    // the Membership was stale; no owner is elected
@@ -34,7 +34,7 @@ func (d DesiredLayer2) HandedOver(addr netip.Addr) bool {
 // announcement was heard.
 func (d DesiredLayer2) GivesWay(addr netip.Addr) bool {
 	owner, ok := d.Owners[addr]
-	return ok && d.Claimed[addr].Node == owner
+	return ok && slices.ContainsFunc(d.Claimed[addr], func(c Claim) bool { return c.Node == owner })
 }
 
 // An Ownership is an address that this node is to answer for.
@@ -43,7 +43,7 @@ type Ownership struct {
 	Interfaces []string  // names, sorted; none: every suitable one
 	Fresh      bool      // no other agent is known to have announced it
 	Rivals     []string  // other members that have announced it too, sorted: it is being handed over, or a partition has healed
-	Silent     bool      // a node that gossip does not reach owns it: listen, and take over when that one falls silent
+	Standby    bool      // a node that gossip does not reach owns it: answer only what that one does not, and take over when it falls silent
 	Challenged time.Time // when such a node was last heard to announce it; zero: it was not
 }
 
@@ -298,7 +298,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 		}
 		if elected >= 0 && elected == el.self {
 			l := el.announcement(addr, g)
-			l.Silent = g.owner != elected
+			l.Standby = g.owner != elected
 			d.Announce = append(d.Announce, l)
 		}
 	}
@@ -340,7 +340,11 @@ func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
 	}
 	// That this node holds it on one interface says nothing about the others.
 	l.Fresh = len(l.Rivals) == 0 && !el.departed[addr]
-	l.Challenged = el.lanClaims[addr].At
+	for _, c := range el.lanClaims[addr] {
+		if c.At.After(l.Challenged) {
+			l.Challenged = c.At
+		}
+	}
 	return l
 }
 

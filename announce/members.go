@@ -19,15 +19,15 @@ type Membership struct {
 	Members  []Member // alive, this node included
 	Departed []Member // not alive any more; what they held is Held
 
-	// Claims are the addresses that a node was heard to announce a moment ago, though gossip
-	// does not reach it.
-	Claims map[netip.Addr]Claim
+	// Claims are the nodes that answer for an address when asked, though gossip does not
+	// reach them.
+	Claims map[netip.Addr][]Claim
 }
 
 // A Claim is an announcement that was heard on the network itself.
 type Claim struct {
 	Node string
-	At   time.Time // when last
+	At   time.Time // when it was last heard to announce the address
 }
 
 // A Member is a node whose agent is alive, with what that agent reports.
@@ -54,7 +54,7 @@ type electorate struct {
 	self      int             // -1: the cluster has no such Node
 	held      map[netip.Addr][]string
 	departed  map[netip.Addr]bool // held by members that are not alive any more
-	lanClaims map[netip.Addr]Claim
+	lanClaims map[netip.Addr][]Claim
 }
 
 func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Options) electorate {
@@ -142,31 +142,41 @@ func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int 
 	return -1
 }
 
-// claimant returns the index of a node that was heard to announce an address, and that
-// would be elected before the owner if gossip reached it; or -1. That node comes to the
-// same result, so that one of the two remains.
+// claimant returns the index of a node that answers for an address, and that would be
+// elected before the owner if gossip reached it; or -1. That node comes to the same
+// result, so that one of them remains. Of several it is the one that would be elected.
 func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
-	c, ok := e.lanClaims[addr]
-	if !ok || owner < 0 {
+	if owner < 0 {
 		return -1
 	}
-	i, known := e.index[c.Node]
-	if !known || i == owner || e.refused[i] != "" || e.nodes[i].Drain.Force {
-		return -1
-	}
-	if scores != nil && scores[i] != scores[owner] {
-		if scores[i] > scores[owner] {
-			return i
+	first := owner
+	for _, c := range e.lanClaims[addr] {
+		if i, known := e.index[c.Node]; known && e.before(addr, i, first, scores) {
+			first = i
 		}
+	}
+	if first == owner {
 		return -1
+	}
+	return first
+}
+
+// before reports whether a node that gossip does not reach would be elected before another.
+// One that drains is not, unless both do.
+func (e *electorate) before(addr netip.Addr, i, other int, scores []int) bool {
+	if i == other || e.refused[i] != "" || e.nodes[i].Drain.Force {
+		return false
+	}
+	if stays := e.nodes[i].Drain.IsZero(); stays != e.nodes[other].Drain.IsZero() {
+		return stays
+	}
+	if scores != nil && scores[i] != scores[other] {
+		return scores[i] > scores[other]
 	}
 	both := newNodeSet(len(e.nodes))
 	both.add(i)
-	both.add(owner)
-	if winner(hashAddr(addr), e.hashes, both, both) == i {
-		return i
-	}
-	return -1
+	both.add(other)
+	return winner(hashAddr(addr), e.hashes, both, both) == i
 }
 
 // best returns those nodes of a set that have the highest score.

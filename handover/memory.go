@@ -19,7 +19,7 @@ type Answer struct {
 	Interfaces []string // names, sorted; none: every suitable one
 	Fresh      bool     // no agent of the cluster is known to have announced it before
 	Quiet      bool     // answer questions, and send nothing else: another node is elected
-	Silent     bool     // do not answer either; listen for the node that announces it
+	Standby    bool     // another node answers: answer only what that one does not
 	Round      uint64   // another number than before: announce it from the beginning
 }
 
@@ -133,7 +133,7 @@ func (m *Memory) overdue(bgp announce.Desired, layer2 announce.DesiredLayer2, st
 		}
 	}
 	for _, l := range layer2.Announce {
-		if !l.Silent {
+		if !l.Standby {
 			announced[l.Addr] |= ViaLayer2
 		}
 	}
@@ -159,10 +159,10 @@ func (m *Memory) answer(layer2 announce.DesiredLayer2, steps map[netip.Addr]Outp
 	rounds := make(map[netip.Addr]round, len(layer2.Announce))
 	for _, l := range layer2.Announce {
 		has := steps[l.Addr].Announce.Has(ViaLayer2)
-		if l.Silent && !has && !layer2.Stale {
-			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Silent: true})
+		if l.Standby && !has && !layer2.Stale {
+			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Standby: true})
 		}
-		if l.Silent || !has {
+		if l.Standby || !has {
 			continue
 		}
 		r := m.rounds[l.Addr]

@@ -53,7 +53,7 @@ func (x *switching) next(t *testing.T) (handover.Outcome, string) {
 	for _, a := range out.Answers {
 		if a.Addr == x.addr {
 			switch {
-			case a.Silent:
+			case a.Standby:
 				does = append(does, "listens")
 			case a.Quiet:
 				does = append(does, "answers")
@@ -194,7 +194,7 @@ func TestMemoryGivesWay(t *testing.T) {
 	if _, got := x.next(t); got != "announces" {
 		t.Fatalf("alone: %q", got)
 	}
-	x.m.Claims = map[netip.Addr]announce.Claim{addr: {Node: other, At: x.now}}
+	x.m.Claims = map[netip.Addr][]announce.Claim{addr: {{Node: other, At: x.now}}}
 	if _, got := x.next(t); got != "answers, layer2 HandingOver" {
 		t.Errorf("the other is heard: %q", got)
 	}
@@ -230,14 +230,14 @@ func TestMemoryIsChallenged(t *testing.T) {
 	round := func() uint64 {
 		t.Helper()
 		out, _ := x.next(t)
-		i := slices.IndexFunc(out.Answers, func(a handover.Answer) bool { return a.Addr == addr && !a.Silent && !a.Quiet })
+		i := slices.IndexFunc(out.Answers, func(a handover.Answer) bool { return a.Addr == addr && !a.Standby && !a.Quiet })
 		if i < 0 {
 			t.Fatalf("not announced: %+v", out.Answers)
 		}
 		return out.Answers[i].Round
 	}
 	first := round()
-	x.m.Claims = map[netip.Addr]announce.Claim{addr: {Node: loser, At: x.now}}
+	x.m.Claims = map[netip.Addr][]announce.Claim{addr: {{Node: loser, At: x.now}}}
 	second := round()
 	if second == first {
 		t.Error("the other is heard, and the round is the same")
@@ -247,7 +247,7 @@ func TestMemoryIsChallenged(t *testing.T) {
 	}
 	// A node that may not announce anything has no say.
 	x.s.Nodes[1].NetworkUnavailable, x.s.Nodes[2].NetworkUnavailable = true, true
-	x.m.Claims = map[netip.Addr]announce.Claim{addr: {Node: loser, At: x.now}, netip.MustParseAddr("192.0.2.1"): {Node: "n2", At: x.now}}
+	x.m.Claims = map[netip.Addr][]announce.Claim{addr: {{Node: loser, At: x.now}}, netip.MustParseAddr("192.0.2.1"): {{Node: "n2", At: x.now}}}
 	round()
 }
 

@@ -22,9 +22,10 @@ type Announcement struct {
 	// are reported in Address.TakenBy.
 	Quiet bool
 
-	// Silent neither answers nor announces. Another host that does is reported in
-	// Address.TakenBy.
-	Silent bool
+	// Standby announces nothing, and answers only questions that were sent to this node
+	// alone, or that a host repeats because it got no answer. Another host that answers
+	// is reported in Address.TakenBy.
+	Standby bool
 
 	// Round announces the address from the beginning when it changes: neighbors may
 	// have learned another owner in the meantime.
@@ -32,7 +33,7 @@ type Announcement struct {
 }
 
 // passive reports whether no announcements are sent.
-func (a Announcement) passive() bool { return a.Quiet || a.Silent }
+func (a Announcement) passive() bool { return a.Quiet || a.Standby }
 
 // on reports whether the address is wanted on the interface of that name.
 func (a Announcement) on(name string) bool {
@@ -40,7 +41,7 @@ func (a Announcement) on(name string) bool {
 }
 
 func (a Announcement) equal(b Announcement) bool {
-	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Silent == b.Silent && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
+	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Standby == b.Standby && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
 }
 
 // byAddress indexes announcements by address. Several of one address are merged. Those
@@ -65,7 +66,7 @@ func byAddress(list []Announcement) map[netip.Addr]Announcement {
 func merge(a, b Announcement) Announcement {
 	a.Fresh = a.Fresh && b.Fresh
 	a.Quiet = a.Quiet && b.Quiet
-	a.Silent = a.Silent && b.Silent
+	a.Standby = a.Standby && b.Standby
 	a.Round = max(a.Round, b.Round)
 	if len(a.Interfaces) == 0 || len(b.Interfaces) == 0 {
 		a.Interfaces = nil

@@ -67,6 +67,7 @@ type Announcer struct {
 	opts     Options
 	wake     wake.Signal // there is something to do
 	requests [drops]atomic.Uint64
+	claims   [claimResults]atomic.Uint64
 
 	mu     sync.Mutex // guards the fields below
 	input  input
@@ -81,6 +82,7 @@ type input struct {
 	links      []Link
 	exclude    []*regexp.Regexp
 	friends    map[MAC]bool
+	lost       map[MAC]bool   // of the friends, those that may come back
 	nodes      map[MAC]string // of the cluster, without an agent
 	nodesKnown bool           // SetNodes was called
 
@@ -146,6 +148,20 @@ func (a *Announcer) SetFriends(macs []MAC) {
 	a.change(func(in *input) bool {
 		same := maps.Equal(in.friends, friends)
 		in.friends = friends
+		return !same
+	})
+}
+
+// SetLost replaces the hardware addresses of those friends that gossip has lost, and whose
+// agents may still run. Their claims are looked into: see [Address.Contenders].
+func (a *Announcer) SetLost(macs []MAC) {
+	lost := make(map[MAC]bool, len(macs))
+	for _, m := range macs {
+		lost[m] = true
+	}
+	a.change(func(in *input) bool {
+		same := maps.Equal(in.lost, lost)
+		in.lost = lost
 		return !same
 	})
 }

@@ -85,24 +85,24 @@ func TestAnswerARP(t *testing.T) {
 		{"gratuitous request of a stranger for his own", arpFrame(broadcast, arp.OperationRequest, other, else4, MAC{}, else4), outcome{Drop: Gratuitous}},
 		{
 			"gratuitous request for ours", arpFrame(broadcast, arp.OperationRequest, other, ours4, MAC{}, ours4),
-			outcome{Drop: Gratuitous, Claim: claim{ours4, other, false}},
+			outcome{Drop: Gratuitous, Claim: claim{addr: ours4, mac: other}},
 		},
 		{
 			"gratuitous reply for ours", arpFrame(broadcast, arp.OperationReply, other, ours4, other, ours4),
-			outcome{Drop: NotRequest, Claim: claim{ours4, other, false}},
+			outcome{Drop: NotRequest, Claim: claim{addr: ours4, mac: other}},
 		},
 		{
 			"reply to our probe", arpFrame(own, arp.OperationReply, other, silent4, own, none4),
-			outcome{Drop: NotRequest, Claim: claim{silent4, other, false}},
+			outcome{Drop: NotRequest, Claim: claim{addr: silent4, mac: other, answers: true}},
 		},
 		{
 			"request from ours for another", arpFrame(broadcast, arp.OperationRequest, other, ours4, MAC{}, else4),
-			outcome{Drop: NotAnnounced, Claim: claim{ours4, other, false}},
+			outcome{Drop: NotAnnounced, Claim: claim{addr: ours4, mac: other}},
 		},
 		{"request for what is probed", arpFrame(broadcast, arp.OperationRequest, other, asker4, MAC{}, silent4), outcome{Drop: Unclaimed}},
 		{
 			"probe for what is probed", arpFrame(broadcast, arp.OperationRequest, other, none4, MAC{}, silent4),
-			outcome{Drop: Unclaimed, Claim: claim{silent4, other, true}},
+			outcome{Drop: Unclaimed, Claim: claim{addr: silent4, mac: other, asks: true}},
 		},
 	}
 	for _, row := range rows {
@@ -161,11 +161,11 @@ func TestAnswerNDP(t *testing.T) {
 		{"advertisement of another's", advertise(allNodes, false, else6, tlla), outcome{Drop: NotRequest}},
 		{
 			"advertisement of ours", advertise(allNodes, false, ours6, tlla),
-			outcome{Drop: NotRequest, Claim: claim{ours6, third, false}},
+			outcome{Drop: NotRequest, Claim: claim{addr: ours6, mac: third, forged: true}},
 		},
 		{
 			"advertisement of ours without an option", advertise(ownLL, true, ours6),
-			outcome{Drop: NotRequest, Claim: claim{ours6, other, false}},
+			outcome{Drop: NotRequest, Claim: claim{addr: ours6, mac: other}},
 		},
 		{"solicited advertisement to a group", advertise(allNodes, true, ours6, tlla), outcome{Drop: Malformed}},
 		{"advertisement of a group", advertise(allNodes, false, group, tlla), outcome{Drop: Malformed}},
@@ -173,7 +173,7 @@ func TestAnswerNDP(t *testing.T) {
 		{"for what is probed", solicit(own, other, asker6, silent6, silent6), outcome{Drop: Unclaimed}},
 		{
 			"detection of what is probed", solicit(multicastMAC(solicitedNode(silent6)), other, none6, solicitedNode(silent6), silent6),
-			outcome{Drop: Unclaimed, Claim: claim{silent6, other, true}},
+			outcome{Drop: Unclaimed, Claim: claim{addr: silent6, mac: other, asks: true}},
 		},
 	}
 	for _, row := range rows {

@@ -55,6 +55,13 @@ func arpProbe(mac MAC, addr netip.Addr) []byte {
 	return arpFrame(broadcast, arp.OperationRequest, mac, netip.IPv4Unspecified(), MAC{}, addr)
 }
 
+// arpQuestion returns a request that only one host gets, and which changes no table.
+func arpQuestion(dst, mac MAC, addr netip.Addr) []byte {
+	frame := arpProbe(mac, addr)
+	copy(frame, dst[:])
+	return frame
+}
+
 // answerARP decides how to treat an ARP frame.
 func (v *view) answerARP(frame []byte) verdict {
 	eth, payload, ok := parseEthernet(frame)
@@ -71,7 +78,12 @@ func (v *view) answerARP(frame []byte) verdict {
 	}
 	var out verdict
 	if v.roles[p.SenderIP] != nil {
-		out.claim = claim{addr: p.SenderIP, mac: sender}
+		out.claim = claim{
+			addr:    p.SenderIP,
+			mac:     sender,
+			answers: p.Operation == arp.OperationReply && eth.dst == v.mac,
+			forged:  eth.src != sender,
+		}
 	}
 	role := v.roles[p.TargetIP]
 	switch {
@@ -83,11 +95,11 @@ func (v *view) answerARP(frame []byte) verdict {
 		out.drop = Gratuitous
 	case role == nil:
 		out.drop = NotAnnounced
-	case role.silent.Load():
+	case role.silent.Load() && !role.stepsIn(sender, eth.dst == v.mac):
 		out.drop = Unclaimed
 		if p.SenderIP.IsUnspecified() {
 			// Another host is about to take the address too. RFC 5227, Section 2.1.1.
-			out.claim = claim{addr: p.TargetIP, mac: sender, asks: true}
+			out.claim = claim{addr: p.TargetIP, mac: sender, asks: true, forged: eth.src != sender}
 		}
 	default:
 		// A probe is answered like any other request: that defends the address.

@@ -36,9 +36,18 @@ func (e *engine) judge(claims map[linkClaim]time.Time, now time.Time) {
 			continue // a probe is no answer: another agent may send it
 		}
 		c := Claim{MAC: h.mac, Interface: p.station.link.Name, At: at}
+		if h.forged {
+			e.doubt(p, c, now)
+			continue
+		}
 		rival := e.rivalOf(h, rec, now)
 		switch {
-		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Silent:
+		case e.in.lost[h.mac] && !h.asks:
+			e.contend(p, h, c)
+			if !h.answers {
+				e.note(&rec.takenBy, c)
+			}
+		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Standby:
 			e.note(&rec.takenBy, c)
 		case rival != "":
 			e.yieldTo(p, Rival{Node: rival, At: at}, now)
@@ -54,6 +63,24 @@ func (e *engine) judge(claims map[linkClaim]time.Time, now time.Time) {
 			e.defend(p, now)
 		}
 	}
+}
+
+// doubt decides how to treat a claim whose frame came from another hardware address than
+// it says. It proves nothing about the address that it names, so that nothing is left to
+// that one. It may still mislead neighbors: an announced address is defended. It is a
+// conflict, unless the named host is an agent's.
+func (e *engine) doubt(p *presence, c Claim, now time.Time) {
+	e.count(ClaimForged)
+	if p.phase != Announced {
+		return
+	}
+	if !e.in.friends[c.MAC] && e.in.nodes[c.MAC] == "" {
+		known := p.record.conflict.MAC == c.MAC
+		if e.note(&p.record.conflict, c) && !known {
+			e.a.opts.Logger.Warn("a packet gives the address to a host that did not send it", "addr", p.addr(), "iface", c.Interface, "mac", c.MAC.String())
+		}
+	}
+	e.repair(p, now)
 }
 
 // note replaces a claim by a later one unless it comes too soon, and reports whether it
@@ -78,7 +105,7 @@ func (e *engine) defend(p *presence, now time.Time) {
 			p.record.defended = now
 			e.announce(p)
 		}
-	case Quiet, Silent, Refused, Deferred:
+	case Quiet, Standby, Refused, Deferred:
 	}
 }
 

@@ -18,11 +18,12 @@ type engine struct {
 	a     *Announcer
 	tasks *errgroup.Group // of Run
 
-	in       input
-	begun    time.Time    // of run
-	own      map[MAC]bool // of this node
-	stations map[int]*station
-	records  map[netip.Addr]*record
+	in        input
+	begun     time.Time    // of run
+	own       map[MAC]bool // of this node
+	stations  map[int]*station
+	records   map[netip.Addr]*record
+	contested map[netip.Addr]*record // those with contests
 	timetable
 	changed bool // there is something new to report
 }
@@ -33,6 +34,8 @@ type record struct {
 	count     *counters
 	gained    time.Time
 	defended  time.Time // when a claim was last countered
+	repaired  time.Time // likewise, one that was not confirmed
+	contests  map[contestant]*contest
 	conflict  Claim
 	takenBy   Claim
 	rival     Rival
@@ -41,7 +44,7 @@ type record struct {
 }
 
 func newEngine(a *Announcer, tasks *errgroup.Group) *engine {
-	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}}
+	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}, contested: map[netip.Addr]*record{}}
 }
 
 // run is the loop: take the input, apply it, send what is due, and report.
@@ -66,7 +69,7 @@ func (e *engine) run(ctx context.Context) {
 			retry = e.reconcile(now)
 		}
 		e.judge(in.claims, now)
-		next := wake.Earlier(e.send(now), retry)
+		next := wake.Earlier(wake.Earlier(e.send(now), retry), e.investigate(now))
 		if e.changed {
 			e.changed = false
 			e.a.publish(e.makeReport())
@@ -106,6 +109,7 @@ func (e *engine) dropUnwanted() {
 				e.leave(p)
 			}
 			delete(e.records, addr)
+			delete(e.contested, addr)
 			e.changed = true
 		}
 	}

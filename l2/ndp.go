@@ -177,6 +177,18 @@ func ndpQuestion(mac MAC, linkLocal, addr netip.Addr) []byte {
 	})
 }
 
+// ndpQuestionTo returns a solicitation that only one host gets. RFC 4861, Section 7.3.3.
+func ndpQuestionTo(dst, mac MAC, linkLocal, addr netip.Addr) []byte {
+	return ndpFrame(dst, mac, neighborPacket{
+		src: linkLocal,
+		dst: addr,
+		message: &ndp.NeighborSolicitation{
+			TargetAddress: addr,
+			Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: mac[:]}},
+		},
+	})
+}
+
 // answerNDP decides how to treat a neighbor discovery frame.
 func (v *view) answerNDP(frame []byte) verdict {
 	eth, payload, ok := parseEthernet(frame)
@@ -194,7 +206,8 @@ func (v *view) answerNDP(frame []byte) verdict {
 	case *ndp.NeighborAdvertisement:
 		out := verdict{drop: NotRequest}
 		if v.roles[m.TargetAddress] != nil {
-			out.claim = claim{addr: m.TargetAddress, mac: cmp.Or(linkLayer(m.Options, ndp.Target), eth.src)}
+			mac := cmp.Or(linkLayer(m.Options, ndp.Target), eth.src)
+			out.claim = claim{addr: m.TargetAddress, mac: mac, answers: m.Solicited && eth.dst == v.mac, forged: eth.src != mac}
 		}
 		return out
 	case *ndp.NeighborSolicitation:
@@ -211,7 +224,7 @@ func (v *view) answerSolicitation(eth ethernet, p neighborPacket, m *ndp.Neighbo
 		return verdict{drop: NotForUs}
 	case role == nil:
 		return verdict{drop: NotAnnounced}
-	case role.silent.Load():
+	case role.silent.Load() && !role.stepsIn(eth.src, eth.dst == v.mac):
 		out := verdict{drop: Unclaimed}
 		if p.src.IsUnspecified() {
 			// Another host is about to take the address too. RFC 4862, Section 5.4.3.

@@ -78,8 +78,8 @@ func (e *engine) join(rec *record, st *station, now time.Time) {
 	s.stale = true
 	e.joinGroup(p)
 	switch {
-	case rec.want.Silent:
-		e.enter(p, Silent, now)
+	case rec.want.Standby:
+		e.enter(p, Standby, now)
 	case rec.want.Quiet:
 		e.enter(p, Quiet, now)
 	case rec.want.Fresh && e.a.opts.Conflict == Refuse:
@@ -130,9 +130,9 @@ func (e *engine) forget(p *presence) {
 func (e *engine) adjust(p *presence, now time.Time) {
 	want := p.record.want
 	switch {
-	case want.Silent:
-		if p.phase != Silent {
-			e.enter(p, Silent, now)
+	case want.Standby:
+		if p.phase != Standby {
+			e.enter(p, Standby, now)
 		}
 	case want.Quiet && (p.phase == Probing || p.phase == Deferred):
 		e.enter(p, Refused, now) // it was never announced: there is nothing to hand over
@@ -140,7 +140,7 @@ func (e *engine) adjust(p *presence, now time.Time) {
 		if p.phase == Announced {
 			e.enter(p, Quiet, now)
 		}
-	case p.phase == Quiet, p.phase == Silent, !p.phase.answers() && !want.Fresh:
+	case p.phase == Quiet, p.phase == Standby, !p.phase.answers() && !want.Fresh:
 		e.enter(p, Announced, now)
 	}
 }
@@ -150,6 +150,7 @@ func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 	p.phase, p.since = phase, now
 	e.changed = true
 	p.role.silent.Store(!phase.answers())
+	p.role.standby.Store(phase == Standby)
 	switch phase {
 	case Announced:
 		p.probes, p.probeAt = 0, now
@@ -159,7 +160,7 @@ func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 		e.renew(p, now)
 	case Quiet:
 		e.remove(p)
-	case Silent:
+	case Standby:
 		p.confirmed = false
 		e.remove(p)
 	case Probing:
@@ -199,7 +200,7 @@ func (e *engine) act(p *presence, now time.Time) {
 		e.enter(p, Probing, now)
 	case Deferred:
 		e.keepAsking(p, now)
-	case Quiet, Silent: // nothing is ever due
+	case Quiet, Standby: // nothing is ever due
 	}
 }
 

@@ -16,8 +16,10 @@ type view struct {
 
 // A role is how a responder treats requests for an address.
 type role struct {
-	silent atomic.Bool // they are not answered
-	count  *counters
+	silent  atomic.Bool // they are not answered
+	standby atomic.Bool // nor by this node, unless nobody else does
+	askers  askers      // the responder's goroutine owns it
+	count   *counters
 }
 
 // counters count the packets about one address, on all interfaces.
@@ -30,6 +32,9 @@ type claim struct {
 	addr netip.Addr
 	mac  MAC
 	asks bool // the host only probes whether the address is free
+
+	answers bool // the packet was sent to this host alone: it answers a question
+	forged  bool // the frame came from another hardware address: it proves nothing
 }
 
 // A verdict is the decision on a received frame.

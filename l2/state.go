@@ -13,19 +13,21 @@ import (
 
 // A State is the state of the wanted announcements and of the interfaces.
 type State struct {
-	Addresses  []Address       // all wanted ones, sorted
-	Interfaces []Interface     // all of the node, sorted by name
-	Requests   map[Drop]uint64 // received packets by result, since the start
+	Addresses  []Address              // all wanted ones, sorted
+	Interfaces []Interface            // all of the node, sorted by name
+	Requests   map[Drop]uint64        // received packets by result, since the start
+	Claims     map[ClaimResult]uint64 // of hosts with the hardware address of an agent, since the start
 }
 
 // An Address is the state of one wanted address.
 type Address struct {
-	Addr      netip.Addr
-	Presences []Presence // on each interface that serves it, sorted by name
-	Confirmed bool       // on at least one interface
-	Conflict  Claim      // the last claim of a stranger; zero: long ago or never
-	TakenBy   Claim      // the last claim of a friend; while the address is quiet or silent, of any host
-	Rival     Rival      // another load balancer on a node of the cluster that answers for it; zero: none lately
+	Addr       netip.Addr
+	Presences  []Presence // on each interface that serves it, sorted by name
+	Confirmed  bool       // on at least one interface
+	Conflict   Claim      // the last claim of a stranger; zero: long ago or never
+	TakenBy    Claim      // the last claim of a friend; while the address is quiet or silent, of any host
+	Contenders []Claim    // of agents that gossip has lost, and that answer for the address when asked
+	Rival      Rival      // another load balancer on a node of the cluster that answers for it; zero: none lately
 
 	Requests   uint64 // for it, without dropped ones
 	Replies    uint64
@@ -63,12 +65,12 @@ const (
 	Quiet                  // it answers, but does not announce
 	Probing                // it asks whether another host has the address
 	Refused                // another host has the address; it probes again from time to time
-	Silent                 // it does not answer: another agent has the address
+	Standby                // another agent has the address; it answers only what nobody else does
 	Deferred               // another load balancer on a node of the cluster answers; it asks until the other is silent
 	phases
 )
 
-var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused", Silent: "Silent", Deferred: "Deferred"}
+var phaseNames = [phases]string{Announced: "Announced", Quiet: "Quiet", Probing: "Probing", Refused: "Refused", Standby: "Standby", Deferred: "Deferred"}
 
 // String returns the name of the constant.
 func (p Phase) String() string {
@@ -116,13 +118,17 @@ func (a *Announcer) State() State {
 		Addresses:  slices.Clone(r.addresses),
 		Interfaces: slices.Clone(r.interfaces),
 		Requests:   make(map[Drop]uint64, drops),
+		Claims:     make(map[ClaimResult]uint64, claimResults),
 	}
 	for i := range s.Addresses {
 		d := &s.Addresses[i]
-		d.Presences = slices.Clone(d.Presences)
+		d.Presences, d.Contenders = slices.Clone(d.Presences), slices.Clone(d.Contenders)
 		d.Requests = r.counts[i].requests.Load()
 		d.Replies = r.counts[i].replies.Load()
 		d.Gratuitous = r.counts[i].gratuitous.Load()
+	}
+	for r := range a.claims {
+		s.Claims[ClaimResult(r)] = a.claims[r].Load()
 	}
 	for d := range a.requests {
 		s.Requests[Drop(d)] = a.requests[d].Load()
@@ -135,7 +141,7 @@ func (e *engine) makeReport() report {
 	var r report
 	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {
 		rec := e.records[addr]
-		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy, Rival: rec.rival}
+		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy, Contenders: rec.contenders(), Rival: rec.rival}
 		for _, p := range rec.presences {
 			d.Presences = append(d.Presences, Presence{
 				Interface: p.station.link.Name,

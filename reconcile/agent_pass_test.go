@@ -22,7 +22,6 @@ import (
 type growing struct {
 	*scene
 	drain cluster.Drain // of n1
-	until time.Time     // when a claim ends
 	stale bool
 	nodes int
 	notes []string
@@ -54,7 +53,7 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.note("its neighborhood")
-	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}, ClaimsUntil: g.until}
+	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}}
 }
 
 func (*growing) Set([]handover.Answer) {}
@@ -128,26 +127,6 @@ func TestAgentPutOffReadsOnce(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		if n := g.passes(t); n < 10 || g.report.Synced {
 			t.Errorf("%d passes, the report is %+v; want some, and none that decides", n, g.report)
-		}
-	})
-}
-
-// A claim that gets too old makes a pass, though nothing wakes the agent.
-func TestAgentWakesForClaims(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := &growing{until: time.Now().Add(30 * time.Second)}
-		stop := runGrowing(t, g)
-		defer stop()
-		time.Sleep(29 * time.Second)
-		if n := g.passes(t); n != 1 {
-			t.Errorf("%d passes before a claim is too old, want 1", n)
-		}
-		g.mu.Lock()
-		g.until = time.Time{}
-		g.mu.Unlock()
-		time.Sleep(2 * time.Second)
-		if n := g.passes(t); n != 2 {
-			t.Errorf("%d passes once it is, want 2", n)
 		}
 	})
 }

@@ -69,7 +69,6 @@ func (a *Agent) look(s cluster.Snapshot, around Neighborhood, now time.Time) vie
 	}
 	v.again(v.drain.look)
 	v.again(a.node.until(now))
-	v.again(around.ClaimsUntil)
 	return v
 }
 

@@ -5,7 +5,6 @@ package reconcile
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/status"
@@ -20,8 +19,7 @@ type Neighborhood struct {
 	Answered  []netip.Addr // addresses that this node was seen to answer for, in order
 	Conflicts map[netip.Addr]Conflict
 
-	AnsweredOn  func(netip.Addr) []string // on which interfaces; nil: on none
-	ClaimsUntil time.Time                 // when the first of the Claims is too old to count; zero: there is none
+	AnsweredOn func(netip.Addr) []string // on which interfaces; nil: on none
 }
 
 // A Conflict is a host without an agent that has an address of a Service.

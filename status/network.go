@@ -27,10 +27,11 @@ type Member struct {
 // An Address is the state of one address on layer 2.
 type Address struct {
 	Addr       netip.Addr `json:"addr"`
-	On         []Presence `json:"on,omitempty"`       // empty: no interface serves it
-	Confirmed  bool       `json:"confirmed"`          // its first gratuitous packets were sent
-	Conflict   string     `json:"conflict,omitempty"` // hardware address of a host that is not a node and has it
-	Rival      string     `json:"rival,omitempty"`    // node on which another load balancer answers for it
+	On         []Presence `json:"on,omitempty"`         // empty: no interface serves it
+	Confirmed  bool       `json:"confirmed"`            // its first gratuitous packets were sent
+	Conflict   string     `json:"conflict,omitempty"`   // hardware address of a host that is not a node and has it
+	Contenders []string   `json:"contenders,omitempty"` // nodes that gossip has lost, and that answer for it
+	Rival      string     `json:"rival,omitempty"`      // node on which another load balancer answers for it
 	Requests   uint64     `json:"requests"`
 	Replies    uint64     `json:"replies"`
 	Gratuitous uint64     `json:"gratuitous"` // gratuitous packets sent
@@ -39,7 +40,7 @@ type Address struct {
 // A Presence is an address on an interface.
 type Presence struct {
 	Interface string    `json:"interface"`
-	Phase     string    `json:"phase"` // Announced, Quiet, Probing, Refused, Silent or Deferred
+	Phase     string    `json:"phase"` // Announced, Quiet, Probing, Refused, Standby or Deferred
 	Since     time.Time `json:"since"`
 }
 

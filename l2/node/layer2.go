@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,7 +80,7 @@ func (l *Layer2) Run(ctx context.Context) error {
 			return nil
 		})
 		r := rivals{
-			self: l.opts.Node, nodes: l.clusterNodes, view: l.members.View, agents: &l.agents,
+			self: l.opts.Node, nodes: l.clusterNodes, view: l.look, agents: &l.agents,
 			neighbors: l2.Neighbors, set: l.announcer.SetNodes, log: l.opts.Logger,
 		}
 		g.Go(func() error { return r.run(ctx) })
@@ -97,8 +98,22 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 	l.nodes = nodes
 	l.mu.Unlock()
 	l.members.SetPeers(peers(nodes, l.opts.Node, l.opts.Bind))
-	l.agents.learn(l.members.View())
+	l.look()
+}
+
+// look tells the announcer of the agents that gossip knows, and returns who is alive.
+func (l *Layer2) look() members.View {
+	v, nodes, now := l.members.View(), l.clusterNodes(), time.Now()
+	l.agents.learn(v, nodes, now)
+	answering := map[l2.MAC]bool{}
+	for _, a := range l.announcer.State().Addresses {
+		for _, c := range a.Contenders {
+			answering[c.MAC] = true
+		}
+	}
 	l.announcer.SetFriends(l.agents.except(l.opts.Node))
+	l.announcer.SetLost(l.agents.mayRun(nodes, answering, now))
+	return v
 }
 
 // clusterNodes returns what SetNodes was given last.
@@ -128,7 +143,7 @@ func (l *Layer2) Set(answers []handover.Answer) {
 	answering := false
 	for i, a := range answers {
 		want[i] = l2.Announcement(a)
-		answering = answering || !a.Silent
+		answering = answering || !a.Standby
 	}
 	l.announcer.Set(want)
 	if d := l.leaving(); d != nil && !answering {

@@ -5,18 +5,12 @@ package node
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
-	"github.com/heraldlb/herald/wake"
 )
-
-// claimAge is how long a claim counts: a little longer than the longest time between
-// two announcements of an owner.
-const claimAge = 45 * time.Second
 
 // Neighborhood returns what is known of the network. It changes nothing.
 func (l *Layer2) Neighborhood() reconcile.Neighborhood {
@@ -33,7 +27,7 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 	for _, m := range v.Members {
 		alive[m.Name] = true
 	}
-	out.Claims, out.ClaimsUntil = claims(state, l.agents.node, alive, time.Now())
+	out.Claims = claims(state, l.agents.node, alive)
 	return out
 }
 
@@ -51,22 +45,22 @@ func (l *Layer2) Gone(node string) bool {
 	return !v.Stale && (i < 0 || v.Members[i].Leaving)
 }
 
-// claims returns the addresses that were announced a moment ago by nodes which are
-// not alive, as far as gossip knows, and when the first of these claims is too old.
-func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool, now time.Time) (out map[netip.Addr]announce.Claim, until time.Time) {
+// claims returns the nodes that are not alive, as far as gossip knows, but answer for an
+// address.
+func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool) (out map[netip.Addr][]announce.Claim) {
 	for _, a := range s.Addresses {
-		node := nodeOf(a.TakenBy.MAC)
-		end := a.TakenBy.At.Add(claimAge)
-		if node == "" || alive[node] || !now.Before(end) {
-			continue
+		for _, c := range a.Contenders {
+			node := nodeOf(c.MAC)
+			if node == "" || alive[node] {
+				continue
+			}
+			if out == nil {
+				out = map[netip.Addr][]announce.Claim{}
+			}
+			out[a.Addr] = append(out[a.Addr], announce.Claim{Node: node, At: c.At})
 		}
-		if out == nil {
-			out = map[netip.Addr]announce.Claim{}
-		}
-		out[a.Addr] = announce.Claim{Node: node, At: a.TakenBy.At}
-		until = wake.Earlier(until, end)
 	}
-	return out, until
+	return out
 }
 
 // membersOf returns members as decisions know them.

@@ -58,7 +58,7 @@ func (r *rivals) look(now time.Time) time.Duration {
 	if r.since.IsZero() {
 		r.since = now
 	}
-	r.agents.learn(v)
+	r.agents.learn(v, r.nodes(), now)
 	alive := map[string]bool{r.self: true}
 	for _, m := range v.Members {
 		alive[m.Name] = true
