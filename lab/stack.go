@@ -34,6 +34,10 @@ type StackOptions struct {
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
+
+	// Reach is optional: it returns where Herald's containers find the API server, for
+	// something that stands between them. Nil means the API server itself.
+	Reach func(server netip.AddrPort) (netip.AddrPort, error)
 }
 
 // A Stack is a whole lab: a network, a Kubernetes control plane that its nodes
@@ -44,8 +48,9 @@ type Stack struct {
 	Controllers []*Daemon
 	Agents      []*Daemon // in the order of the nodes
 
-	opts StackOptions
-	pods *Pods
+	opts   StackOptions
+	pods   *Pods
+	server netip.AddrPort // where Herald's containers find the API server
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -95,6 +100,12 @@ func (s *Stack) build(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	s.server = s.Cluster.Server()
+	if s.opts.Reach != nil {
+		if s.server, err = s.opts.Reach(s.server); err != nil {
+			return err
+		}
 	}
 	if err := s.Cluster.CreateNamespace(ctx, HeraldNamespace); err != nil {
 		return err
