@@ -30,6 +30,7 @@ type soakOptions struct {
 	print, dump   bool
 	shrink        time.Duration
 	within        time.Duration
+	logs          string
 }
 
 func soakCommand() *cobra.Command {
@@ -55,6 +56,7 @@ checks what must always be so. It exits with 1 if something was not.`,
 	fs.BoolVar(&o.going, "keep-going", false, "go on after a violation")
 	fs.BoolVar(&o.print, "print", false, "print the steps, and do nothing")
 	fs.BoolVar(&o.dump, "dump", false, "after a violation, print configurations, routes and logs of all machines")
+	fs.StringVar(&o.logs, "logs", "", "`folder` to copy the logs of Herald's daemons to")
 	fs.DurationVar(&o.shrink, "shrink", 0, "after a violation, look for the shortest list of steps that fails, for so long; 0: do not")
 	fs.DurationVar(&o.within, "within", 0, "start no step after this time; 0: no limit")
 	return c
@@ -81,7 +83,7 @@ func (o soakOptions) run(ctx context.Context, out, log io.Writer) error {
 	if o.print {
 		return plan.Write(out)
 	}
-	opts := soak.Options{Plan: plan, Limits: soak.Generous, KeepGoing: o.going, Within: o.within, Log: log}
+	opts := soak.Options{Plan: plan, Limits: soak.Generous, KeepGoing: o.going, Within: o.within, Log: log, Logs: o.logs}
 	if o.strict {
 		opts.Limits = soak.Strict
 	}
@@ -117,7 +119,7 @@ func shortest(ctx context.Context, opts soak.Options, report soak.Report, limit 
 	more := func() bool { return ctx.Err() == nil && time.Now().Before(end) }
 	return soak.Shrink(steps, more, func(steps []soak.Step) bool {
 		try := opts
-		try.Plan.Steps, try.KeepGoing, try.Dump = steps, false, nil
+		try.Plan.Steps, try.KeepGoing, try.Dump, try.Logs = steps, false, nil, ""
 		fmt.Fprintf(opts.Log, "shrink: try %d steps\n", len(steps))
 		r, err := soak.Run(ctx, try)
 		return err == nil && slices.ContainsFunc(r.Violations, func(v soak.Violation) bool {

@@ -72,9 +72,22 @@ type Lost struct {
 
 // An Answer is who answered for a Service's address on layer 2.
 type Answer struct {
-	Service string
-	Time    time.Time
-	Owners  []string
+	Service string    `json:"service"`
+	Time    time.Time `json:"time"`
+	Owners  []string  `json:"owners"`
+}
+
+// changes returns the answers that are others than those before.
+func changes(all []Answer) []Answer {
+	var changed []Answer
+	last := map[string][]string{}
+	for _, a := range all {
+		before, known := last[a.Service]
+		if last[a.Service] = a.Owners; !known || !slices.Equal(before, a.Owners) {
+			changed = append(changed, a)
+		}
+	}
+	return changed
 }
 
 // A Reading is which addresses the Services had.

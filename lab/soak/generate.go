@@ -134,9 +134,9 @@ func drawKind(r *rand.Rand) Kind {
 	panic("unreachable: weights add up to their sum")
 }
 
-// subset returns the nodes whose bits are set, never nil.
+// subset returns the nodes whose bits are set.
 func subset(bits int) []string {
-	nodes := []string{}
+	var nodes []string
 	for i, n := range NodeNames {
 		if bits&(1<<i) != 0 {
 			nodes = append(nodes, n)
@@ -144,3 +144,6 @@ func subset(bits int) []string {
 	}
 	return nodes
 }
+
+// Kinds returns all kinds of steps, in order.
+func Kinds() []Kind { return slices.Sorted(maps.Keys(kinds)) }

@@ -117,11 +117,7 @@ func (i *inspector) inspect(ctx context.Context, limits Limits) ([]Violation, er
 			}
 			found = append(found, i.leaks("status of "+part, []byte(page))...)
 		}
-		log := i.rig.LogFile(part)
-		if strings.HasPrefix(part, "frr-") {
-			log = i.rig.Node(strings.TrimPrefix(part, "frr-")).LogFile(part)
-		}
-		text, err := i.more(log)
+		text, err := i.more(i.rig.logOf(part))
 		if err != nil {
 			return nil, err
 		}

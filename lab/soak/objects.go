@@ -166,7 +166,7 @@ spec: {addresses: ["192.0.2.0/26"]}
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: bad, namespace: metallb-system}
-spec: {addresses: ["nonsense"]}
+spec: {addresses: ["10.99.0.9-10.99.0.1"]}
 `, `
 apiVersion: metallb.io/v1beta2
 kind: BGPPeer

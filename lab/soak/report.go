@@ -22,6 +22,7 @@ type Report struct {
 	Violations []Violation        `json:"violations"`
 	Quiets     []time.Duration    `json:"quiets"` // how long it took until all was well, after each stretch
 	Stalls     []Span             `json:"stalls"` // when the machine was too busy to observe
+	Owners     []Answer           `json:"owners"` // on layer 2, each time that others answer than before
 	Loads      map[string]LoadSum `json:"loads"`
 	Shrunk     []Step             `json:"shrunk,omitempty"` // the shortest list of steps that fails too
 }
@@ -59,6 +60,9 @@ func (r Report) WriteText(w io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Loads)) {
 		l := r.Loads[name]
 		fmt.Fprintf(b, "%s: %d requests, %d lost, %d sent again\n", name, l.Sent, l.Lost, l.Again)
+	}
+	for _, a := range r.Owners {
+		fmt.Fprintf(b, "%s: from %s on %v answered\n", a.Service, clock(a.Time), a.Owners)
 	}
 	for i, q := range r.Quiets {
 		fmt.Fprintf(b, "quiet %d: after %v\n", i+1, q.Round(100*time.Millisecond))

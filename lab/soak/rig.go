@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -126,6 +129,24 @@ func (r *rig) daemons() map[string]*lab.Daemon {
 		all[n.Sidecar.Name] = &n.Sidecar.Daemon
 	}
 	return all
+}
+
+// logOf returns the path of a daemon's log.
+func (r *rig) logOf(name string) string {
+	if node, isFRR := strings.CutPrefix(name, "frr-"); isFRR {
+		return r.Node(node).LogFile(name)
+	}
+	return r.LogFile(name)
+}
+
+// copyLogs copies the logs of Herald's daemons to a folder.
+func (r *rig) copyLogs(dir string) error {
+	errs := []error{os.MkdirAll(dir, 0o755)}
+	for name := range r.daemons() {
+		text, err := os.ReadFile(r.logOf(name))
+		errs = append(errs, err, os.WriteFile(filepath.Join(dir, name+".log"), text, 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 // take waits until nobody has any of the parts, in their order, and takes them.

@@ -21,6 +21,7 @@ type Options struct {
 	Within    time.Duration // optional: start no step after this time; 0 means that there is no limit
 	Log       io.Writer     // optional: receives what happens, a line each
 	Dump      io.Writer     // optional: receives what is known of the lab after a violation
+	Logs      string        // optional: a folder that the logs of Herald's daemons are copied to
 }
 
 // Run carries out a plan on a lab of its own. Its error is that there was no lab.
@@ -48,10 +49,13 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 	u.watch.take()
 	u.started = time.Now()
 	u.steps(ctx)
+	if opts.Logs != "" {
+		err = r.copyLogs(opts.Logs)
+	}
 	if len(u.violations) > 0 && opts.Dump != nil {
 		r.Dump(ctx, opts.Dump)
 	}
-	return u.report(), ctx.Err()
+	return u.report(), errors.Join(err, ctx.Err())
 }
 
 // A run is a plan that is being carried out.
@@ -70,6 +74,7 @@ type run struct {
 	undoing    sync.WaitGroup
 	violations []Violation
 	stalls     []Span
+	owners     []Answer
 }
 
 // steps carries out all steps, until one has failed or there is no more time.
@@ -158,6 +163,7 @@ func (u *run) look(ctx context.Context, d *Done) {
 	since := slices.Clone(u.done[u.checked:])
 	u.checked = len(u.done)
 	u.stalls = append(u.stalls, seen.Stalls...)
+	u.owners = append(u.owners, changes(seen.Answers)...)
 	u.quiets = append(u.quiets, took)
 	u.mu.Unlock()
 	found = append(found, ended...)
@@ -186,7 +192,7 @@ func (u *run) report() Report {
 	defer u.mu.Unlock()
 	r := Report{
 		Seed: u.opts.Plan.Seed, Planned: len(u.opts.Plan.Steps), Started: u.started, Took: time.Since(u.started),
-		Steps: slices.Clone(u.done), Violations: u.violations, Stalls: u.stalls, Quiets: u.quiets, Loads: map[string]LoadSum{},
+		Steps: slices.Clone(u.done), Violations: u.violations, Stalls: u.stalls, Quiets: u.quiets, Owners: u.owners, Loads: map[string]LoadSum{},
 	}
 	for name, l := range u.watch.loads {
 		sum := l.Report()

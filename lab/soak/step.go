@@ -87,7 +87,7 @@ func (s Step) String() string {
 	if s.Local {
 		b.WriteString(" local")
 	}
-	if s.Nodes != nil {
+	if s.Kind == ServiceCreate || s.Kind == Endpoints {
 		b.WriteString(" nodes=" + strings.Join(s.Nodes, ","))
 	}
 	if s.Number != 0 {
