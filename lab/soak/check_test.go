@@ -124,6 +124,15 @@ func TestCheck(t *testing.T) {
 			want: []string{"a route stays: routed-a at 4000"},
 		},
 		{
+			name:  "a node leaves a router with its FRR, and not with its agent",
+			steps: []soak.Done{took(1, soak.FRRKill, 1000, 2000), took(2, soak.AgentKill, 1000, 2000)},
+			seen: soak.Observations{Routes: []soak.Route{
+				{"routed-a via n1", at(0), true}, {"routed-a via n1", at(1500), false}, {"routed-a via n1", at(9000), true},
+				{"routed-a via n2", at(0), true}, {"routed-a via n2", at(1500), false}, {"routed-a via n2", at(9000), true},
+			}},
+			want: []string{"a route stays: routed-a via n2 at 1500"},
+		},
+		{
 			name: "an address changes",
 			seen: soak.Observations{Readings: []soak.Reading{
 				reading(0, "lan-a=10.0.0.1", "churn-0="), reading(300, "lan-a=10.0.0.1", "churn-0=10.0.0.2"), reading(600, "lan-a=10.0.0.3", "churn-0="),

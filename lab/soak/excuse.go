@@ -24,6 +24,7 @@ type Cost struct {
 	Effects  []Effect
 	Services func(World, Step) []string // nil means all
 	Lasts    bool                       // from the start to the end, and After that
+	Lingers  bool                       // from the start until the next quiet step: others have to learn of it first
 	Start    time.Duration              // after the start
 	After    time.Duration              // after the end
 }
@@ -48,6 +49,25 @@ func ofLayer2(w World, _ Step) []string { return slices.Concat(w.In(poolLAN), w.
 // ofSpare are the Services of the pool spare.
 func ofSpare(w World, _ Step) []string { return w.In(poolSpare) }
 
+// via are r1's routes to stable Services by way of the step's node. They have names of
+// their own: "routed-a via n1".
+func via(_ World, s Step) []string {
+	var names []string
+	for _, name := range routedServices() {
+		names = append(names, name+" via "+s.Node)
+	}
+	return names
+}
+
+// viaBGP is via for a step that is about one of FRR's daemons: the others have no
+// sessions.
+func viaBGP(w World, s Step) []string {
+	if s.Target != "bgpd" {
+		return []string{}
+	}
+	return via(w, s)
+}
+
 // target is the Service that the step is about.
 func target(_ World, s Step) []string { return []string{s.Target} }
 
@@ -66,29 +86,38 @@ const (
 var agentGone = []Cost{{Effects: []Effect{Loss, NoOwner, Owners}, Services: ofLayer2, Start: failover, After: handover}}
 
 // An agent that is asked to end, or to hand over, loses nothing.
-var handsOver = []Cost{{Effects: []Effect{Owners}, Start: handover, After: handover}}
+var handsOver = Cost{Effects: []Effect{Owners}, Services: ofLayer2, Start: handover, After: handover}
+
+// A node that is none any more withdraws everything at once, and another is elected.
+var nodeGone = Cost{Effects: []Effect{Loss, NoOwner, Owners}, Services: ofLayer2, Start: failover, After: failover}
+
+// A node whose FRR starts again, or that nobody reaches, is no next hop until its
+// sessions are established again.
+var leavesRouter = Cost{Effects: []Effect{NoRoute}, Services: via, Lingers: true}
 
 // costs has the kinds of steps that may cost something. Others, such as those that
 // controllers and the API server suffer, cost nothing.
 var costs = map[Kind][]Cost{
-	ServiceCreate: {{Effects: []Effect{Readdress}, Services: target, Lasts: true}},
-	ServiceDelete: {{Effects: []Effect{Readdress}, Services: target, Lasts: true}},
-	PoolEdit:      {{Effects: []Effect{Readdress}, Services: ofSpare, Lasts: true}},
-	PoolDelete:    {{Effects: []Effect{Readdress}, Services: ofSpare, Lasts: true}},
+	ServiceCreate: {{Effects: []Effect{Readdress}, Services: target, Lingers: true}},
+	ServiceDelete: {{Effects: []Effect{Readdress}, Services: target, Lingers: true}},
+	PoolEdit:      {{Effects: []Effect{Readdress}, Services: ofSpare, Lingers: true}},
+	PoolDelete:    {{Effects: []Effect{Readdress}, Services: ofSpare, Lingers: true}},
 	AgentKill:     agentGone,
 	AgentFreeze:   agentGone,
-	AgentStop:     handsOver,
-	Drain:         handsOver,
-	FRRKill:       handsOver,
-	FRRStop:       handsOver,
-	VersionChange: handsOver,
-	// The node withdraws everything at once: another is elected and announces.
-	NodeDelete: {{Effects: []Effect{Loss, NoOwner, Owners}, Services: ofLayer2, Start: failover, After: failover}},
-	NodeCutOff: {{Effects: []Effect{Loss, NoOwner, Owners}, Services: ofLayer2, Start: failover, After: failover}},
+	AgentStop:     {handsOver},
+	Drain:         {handsOver, leavesRouter},
+	FRRKill:       {leavesRouter},
+	FRRStop:       {leavesRouter},
+	DaemonKill:    {{Effects: []Effect{NoRoute}, Services: viaBGP, Lingers: true}},
+	DaemonFreeze:  {{Effects: []Effect{NoRoute}, Services: viaBGP, Lingers: true}},
+	VersionChange: {handsOver, leavesRouter},
+	NodeDelete:    {nodeGone, leavesRouter},
+	NodeCutOff:    {nodeGone, leavesRouter},
 	// A third of the backends cannot be reached either, and Kubernetes does not know.
 	CableCut: {
 		{Effects: []Effect{Loss}, Lasts: true, After: holdTime},
 		{Effects: []Effect{NoOwner, Owners}, Start: failover, After: failover},
+		leavesRouter,
 	},
 	// Each side has an owner until it hears the other.
 	GossipCut: {
@@ -138,8 +167,8 @@ func Excuses(steps []Done, scale float64, now time.Time) []Excuse {
 				all = append(all, Excuse{d.Number, c.Effects, services, from, to.Add(times(after, scale))})
 			}
 			switch {
-			case c.Effects[0] == Readdress:
-				add(start, now, 0) // a controller may hear of it at any time
+			case c.Lingers:
+				add(start, now, 0)
 			case c.Lasts || late.After(end):
 				add(start, late, max(c.Start, c.After))
 			default:

@@ -76,19 +76,13 @@ func newWatch(ctx context.Context, r *rig) (_ *watch, err error) {
 	w.done.Go(func() error { w.every(ctx, pulse, w.beat()); return nil })
 	w.done.Go(func() error { w.every(ctx, lookEvery, w.read); return nil })
 	w.done.Go(func() error { w.every(ctx, lookEvery, w.census); return nil })
-	for _, name := range w.layer2() {
+	for _, name := range NewWorld().stableIn(poolLAN) {
 		w.done.Go(func() error { w.every(ctx, lookEvery, func(ctx context.Context) { w.ask(ctx, name) }); return nil })
 	}
 	for _, name := range StableServices {
 		w.loads[name] = w.load(name)
 	}
 	return w, nil
-}
-
-// layer2 are the stable Services that are always announced on layer 2.
-func (w *watch) layer2() []string {
-	world := NewWorld()
-	return slices.DeleteFunc(slices.Clone(StableServices), func(name string) bool { return world.Services[name].Pool != poolLAN })
 }
 
 // stop ends observing.
@@ -216,29 +210,32 @@ func (w *watch) take() (Observations, []Violation) {
 	return o, ended
 }
 
-// changes returns the changes of r1's routes to stable Services. The first of each is
+// changes returns the changes of r1's routes to stable Services, and of their next hops. The first of each is
 // the state at the last call.
 func (w *watch) changes(now time.Time) []Route {
 	var all []Route
-	world := NewWorld()
-	for _, name := range StableServices {
-		if world.Services[name].Pool != poolRouted {
-			continue
-		}
-		for _, c := range w.routes.History(route(w.addrs[name])) {
-			r := Route{Service: name, Time: c.Time, Present: c.Present}
-			if c.Time.Before(w.since) {
-				// Only the last one before matters.
-				r.Time = w.since
-				if n := len(all); n > 0 && all[n-1].Service == name && all[n-1].Time.Equal(w.since) {
-					all = all[:n-1]
-				}
+	for _, name := range routedServices() {
+		history := w.routes.History(route(w.addrs[name]))
+		// Of those before, only the last one matters.
+		i, _ := slices.BinarySearchFunc(history, w.since, func(c lab.RouteChange, t time.Time) int { return c.Time.Compare(t) })
+		for _, c := range history[max(i-1, 0):] {
+			at := c.Time
+			if at.Before(w.since) {
+				at = w.since
 			}
-			all = append(all, r)
+			all = append(all, Route{Service: name, Time: at, Present: c.Present})
+			for _, n := range w.rig.Nodes {
+				all = append(all, Route{Service: name + " via " + n.Name, Time: at, Present: c.Present && leads(c, n)})
+			}
 		}
 	}
 	w.since = now
 	return all
+}
+
+// leads reports whether a route leads to a node.
+func leads(c lab.RouteChange, n *lab.Node) bool {
+	return slices.ContainsFunc([]netip.Addr{n.Addr4, n.Addr6, n.LinkLocal}, func(a netip.Addr) bool { return slices.Contains(c.NextHops, a) })
 }
 
 func route(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

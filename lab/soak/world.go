@@ -117,5 +117,13 @@ func (w World) Announcers(s Service) []string {
 	}
 }
 
+// routedServices are the stable Services that are always announced over BGP.
+func routedServices() []string { return NewWorld().stableIn(poolRouted) }
+
+// stableIn are the stable Services of a pool.
+func (w World) stableIn(pool string) []string {
+	return slices.DeleteFunc(w.In(pool), func(name string) bool { return !w.Services[name].Stable })
+}
+
 // spareRange is the range of the pool spare.
 func (w World) spareRange() string { return fmt.Sprintf("198.51.100.%d/28", 16*(w.Range%8)) }
