@@ -119,6 +119,15 @@ type Span struct{ From, To time.Time }
 // Long returns how long the span is.
 func (s Span) Long() time.Duration { return s.To.Sub(s.From) }
 
+// merge adds a span to those before, which are in order.
+func merge(all []Span, s Span) []Span {
+	if n := len(all); n > 0 && !s.From.After(all[n-1].To) {
+		all[n-1].To = s.To
+		return all
+	}
+	return append(all, s)
+}
+
 // Check returns what observations show that no excuse covers.
 func Check(o Observations, excuses []Excuse, limits Limits) []Violation {
 	c := checker{excuses: excuses, stalls: o.Stalls, limits: limits}

@@ -27,7 +27,7 @@ import (
 const secondLook = 3 * time.Second
 
 // quiet waits until Herald writes nothing more, and then wants that to last.
-func (w *watch) quiet(ctx context.Context, limit time.Duration) error {
+func (w *watch) quiet(ctx context.Context, limit time.Duration, pending func(error) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	before, err := w.activity(ctx)
@@ -44,7 +44,7 @@ func (w *watch) quiet(ctx context.Context, limit time.Duration) error {
 		before = now
 		for _, what := range slices.Sorted(maps.Keys(now)) {
 			if now[what] != was[what] {
-				return fmt.Errorf("%s: %s, %v before it was %q", what, now[what], secondLook, was[what])
+				return pending(fmt.Errorf("%s: %s, %v before it was %q", what, now[what], secondLook, was[what]))
 			}
 		}
 		return nil

@@ -34,7 +34,7 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 		return Report{}, err
 	}
 	defer func() { err = errors.Join(err, r.down(ctx)) }()
-	u := &run{opts: opts, rig: r, world: NewWorld(), started: time.Now(), done: make([]Done, 0, len(opts.Plan.Steps))}
+	u := &run{opts: opts, rig: r, world: NewWorld(), started: time.Now(), done: make([]Done, 0, len(opts.Plan.Steps)+1)}
 	if u.inspector, err = newInspector(ctx, r); err != nil {
 		return Report{}, err
 	}
@@ -43,7 +43,7 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 	}
 	defer u.watch.stop()
 	// What is seen while the lab comes up counts for nothing.
-	if err := u.watch.settled(ctx, u.world, 2*patience); err != nil {
+	if err := u.watch.settled(ctx, u.world, 2*patience, u.pending()); err != nil {
 		return Report{}, fmt.Errorf("wait for the lab: %w", err)
 	}
 	u.watch.take()
@@ -147,9 +147,9 @@ func (u *run) failed(ctx context.Context, d *Done, err error) {
 func (u *run) look(ctx context.Context, d *Done) {
 	u.undoing.Wait()
 	start := time.Now()
-	if err := u.watch.settled(ctx, u.world, u.opts.Limits.Settle); err != nil {
+	if err := u.watch.settled(ctx, u.world, u.opts.Limits.Settle, u.pending()); err != nil {
 		u.add(Violation{Invariant: InvariantSettled, Subject: "all", Time: start, Evidence: err.Error()})
-	} else if err := u.watch.quiet(ctx, u.opts.Limits.Settle); err != nil {
+	} else if err := u.watch.quiet(ctx, u.opts.Limits.Settle, u.pending()); err != nil {
 		u.add(Violation{Invariant: InvariantQuiet, Subject: "all", Time: start, Evidence: err.Error()})
 	}
 	took := time.Since(start)
@@ -173,6 +173,18 @@ func (u *run) look(ctx context.Context, d *Done) {
 		u.add(v)
 	}
 	u.say("quiet after %v", took.Round(100*time.Millisecond))
+}
+
+// pending returns what logs why all is not well yet, each reason once.
+func (u *run) pending() func(error) error {
+	start, last := time.Now(), ""
+	return func(err error) error {
+		if err != nil && err.Error() != last {
+			last = err.Error()
+			u.say("not yet, after %v: %s", time.Since(start).Round(100*time.Millisecond), last)
+		}
+		return err
+	}
 }
 
 func (u *run) add(v Violation) {

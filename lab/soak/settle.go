@@ -35,10 +35,10 @@ func addressesOf(svc *corev1.Service) []netip.Addr {
 
 // settled waits until Herald says what the world wants, and routers and hosts see what
 // Herald says.
-func (w *watch) settled(ctx context.Context, world World, limit time.Duration) error {
+func (w *watch) settled(ctx context.Context, world World, limit time.Duration, pending func(error) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return process.Poll(ctx, 200*time.Millisecond, func() error { return w.compare(ctx, world) })
+	return process.Poll(ctx, 200*time.Millisecond, func() error { return pending(w.compare(ctx, world)) })
 }
 
 // compare is one look of settled.

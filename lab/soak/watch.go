@@ -28,7 +28,7 @@ const (
 	// pulse is how often this process sees whether it runs. If it did not for longer than
 	// stalled, what it observed meanwhile is nobody's fault.
 	pulse   = 50 * time.Millisecond
-	stalled = 400 * time.Millisecond
+	stalled = 150 * time.Millisecond
 )
 
 // A watch observes a rig all the time.
@@ -129,8 +129,9 @@ func (w *watch) beat() func(context.Context) {
 		now := time.Now()
 		if now.Sub(last) > stalled {
 			w.mu.Lock()
-			// What had to wait with it is served one after the other.
-			w.seen.Stalls = append(w.seen.Stalls, Span{last.Add(-2 * time.Second), now.Add(2 * now.Sub(last))})
+			// Agents that had to wait too were taken for dead, and requests that were under way
+			// for lost.
+			w.seen.Stalls = merge(w.seen.Stalls, Span{last.Add(-2 * time.Second), now.Add(time.Second + 2*now.Sub(last))})
 			w.mu.Unlock()
 		}
 		last = now
