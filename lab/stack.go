@@ -37,7 +37,7 @@ type StackOptions struct {
 
 	// Reach is optional: it returns where Herald's containers find the API server, for
 	// something that stands between them. Nil means the API server itself.
-	Reach func(server netip.AddrPort) (netip.AddrPort, error)
+	Reach func(server netip.AddrPort) (netip.AddrPort, error) `json:"-"`
 }
 
 // A Stack is a whole lab: a network, a Kubernetes control plane that its nodes
@@ -48,9 +48,9 @@ type Stack struct {
 	Controllers []*Daemon
 	Agents      []*Daemon // in the order of the nodes
 
-	opts   StackOptions
-	pods   *Pods
-	server netip.AddrPort // where Herald's containers find the API server
+	opts StackOptions
+	pods *Pods
+	gate netip.AddrPort // what stands before the API server; zero: nothing
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -101,9 +101,8 @@ func (s *Stack) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.server = s.Cluster.Server()
 	if s.opts.Reach != nil {
-		if s.server, err = s.opts.Reach(s.server); err != nil {
+		if s.gate, err = s.opts.Reach(s.Cluster.Server()); err != nil {
 			return err
 		}
 	}

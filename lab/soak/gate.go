@@ -21,7 +21,6 @@ type Gate struct {
 	mu     sync.Mutex // guards the fields below
 	delay  time.Duration
 	shut   bool
-	stall  chan struct{} // closed when connections that were open at its making go on; nil: none is held up
 	conns  map[*passage]bool
 	listen net.Listener
 }
@@ -29,7 +28,7 @@ type Gate struct {
 // A passage is one connection through a Gate.
 type passage struct {
 	near, far net.Conn
-	stall     chan struct{} // what the Gate's was when it was held up
+	stall     chan struct{} // closed when it goes on; nil: it is not held up
 }
 
 // OpenGate opens a Gate to the API server, at another port of its address.

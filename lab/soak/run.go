@@ -42,11 +42,10 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 		return Report{}, err
 	}
 	defer u.watch.stop()
-	// What is seen while the lab comes up counts for nothing.
 	if err := u.watch.settled(ctx, u.world, 2*patience, u.pending()); err != nil {
 		return Report{}, fmt.Errorf("wait for the lab: %w", err)
 	}
-	u.watch.take()
+	u.watch.begin()
 	u.started = time.Now()
 	u.steps(ctx)
 	if opts.Logs != "" {

@@ -79,10 +79,16 @@ func newWatch(ctx context.Context, r *rig) (_ *watch, err error) {
 	for _, name := range NewWorld().stableIn(poolLAN) {
 		w.done.Go(func() error { w.every(ctx, lookEvery, func(ctx context.Context) { w.ask(ctx, name) }); return nil })
 	}
+	return w, nil
+}
+
+// begin starts the loads, and forgets what was seen before: while a lab comes up, all is
+// not well yet.
+func (w *watch) begin() {
+	w.take()
 	for _, name := range StableServices {
 		w.loads[name] = w.load(name)
 	}
-	return w, nil
 }
 
 // stop ends observing.
