@@ -92,6 +92,13 @@ bench: setup lab-bin ## measure: Go benchmarks, then the figures of a running la
 	@go test -run '^$$' -bench . -benchmem ./alloc ./assign ./announce ./reconcile ./render ./frr
 	@bin/herald-lab bench
 
+SEED     ?= 1
+STEPS    ?= 200
+.PHONY: soak
+soak: setup lab-bin ## run STEPS random faults, drawn from SEED, on a lab; --shrink and more: bin/herald-lab soak --help
+	@hack/frr-root >/dev/null
+	@bin/herald-lab soak --seed $(SEED) --steps $(STEPS)
+
 .PHONY: images
 images: ## build the container images, with buildah, podman or docker
 	@VERSION=$(VERSION) hack/images

@@ -56,6 +56,9 @@ type LoadOptions struct {
 	URL       string        // required: of a [Backend]; its host must be numeric
 	PerSecond int           // required: requests a second
 	Timeout   time.Duration // optional: after which a request counts as lost; 0 means 2 seconds
+
+	// Lost is optional: it is called for each lost request, with when it was sent.
+	Lost func(sent time.Time, err error)
 }
 
 // A LoadReport counts what became of a load's requests.
@@ -129,7 +132,7 @@ func (l *Load) run(ctx context.Context, client *http.Client, opts LoadOptions) {
 		select {
 		case slots <- struct{}{}:
 		default:
-			l.count(start, Answer{}, fmt.Errorf("%d requests are waiting already", maxInFlight))
+			l.count(start, Answer{}, fmt.Errorf("%d requests are waiting already", maxInFlight), opts.Lost)
 			continue
 		}
 		all.Go(func() {
@@ -141,7 +144,7 @@ func (l *Load) run(ctx context.Context, client *http.Client, opts LoadOptions) {
 				l.again()
 				a, err = get(ctx, client, opts.URL)
 			}
-			l.count(start, a, err)
+			l.count(start, a, err, opts.Lost)
 			<-slots
 		})
 	}
@@ -153,9 +156,12 @@ func (l *Load) again() {
 	l.report.Again++
 }
 
-// count enters one request into the report.
-func (l *Load) count(start time.Time, a Answer, err error) {
+// count enters one request into the report, and tells lost if it was.
+func (l *Load) count(start time.Time, a Answer, err error, lost func(time.Time, error)) {
 	took := time.Since(start)
+	if err != nil && lost != nil {
+		lost(start, err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.report.Sent++

@@ -32,6 +32,7 @@ type FRR struct {
 	machine *Machine
 	root    string   // the file system that FRR is installed in; "/" is the system's
 	args    []string // more arguments for bgpd
+	small   bool     // EtcDir has room for a mebibyte
 
 	mu    sync.Mutex                  // guards the field below
 	procs map[string]*process.Process // by daemon; ended ones stay until they are started again
@@ -58,16 +59,16 @@ func (f *FRR) prepare(ctx context.Context) error {
 	}
 	binds := []bind{{f.EtcDir, "/etc/frr"}, {f.RunDir, "/run/frr"}}
 	if root != "/" {
-		binds = append(binds,
-			bind{f.EtcDir, filepath.Join(root, "etc/frr")},
-			bind{f.RunDir, filepath.Join(root, "run/frr")},
-			bind{"/proc", filepath.Join(root, "proc")},
-			bind{"/dev", filepath.Join(root, "dev")},
-		)
+		binds = append(binds, f.binds(root)...)
 	}
 	for _, dir := range []string{f.EtcDir, f.RunDir} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
+		}
+		if f.small && dir == f.EtcDir {
+			if err := unix.Mount("conf", dir, "tmpfs", 0, "size=1m,mode=0755"); err != nil {
+				return fmt.Errorf("prepare FRR on %s: mount %s: %w", m.Name, dir, err)
+			}
 		}
 		if err := os.Chown(dir, uid, gid); err != nil {
 			return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
@@ -78,6 +79,16 @@ func (f *FRR) prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare FRR on %s: %w", m.Name, err)
 	}
 	return m.unshareMounts(ctx, binds)
+}
+
+// binds are what FRR finds in a file system of its own.
+func (f *FRR) binds(root string) []bind {
+	return []bind{
+		{f.EtcDir, filepath.Join(root, "etc/frr")},
+		{f.RunDir, filepath.Join(root, "run/frr")},
+		{"/proc", filepath.Join(root, "proc")},
+		{"/dev", filepath.Join(root, "dev")},
+	}
 }
 
 // frrUser returns the numbers of user and group frr in a file system.

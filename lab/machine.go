@@ -114,20 +114,26 @@ func (m *Machine) unshareMounts(ctx context.Context, binds []bind) error {
 	if err := os.WriteFile(file, nil, 0o444); err != nil {
 		return fmt.Errorf("make mount namespace of %s: %w", m.Name, err)
 	}
-	const script = `
-while [ $# -gt 0 ]; do
-	[ -d "$2" ] || mkdir -p "$2"
-	mount --rbind "$1" "$2"
-	shift 2
-done`
-	args := []string{"--mount=" + file, "--propagation", "private", "sh", "-euc", script, "sh"}
-	for _, b := range binds {
-		args = append(args, b.from, b.to)
-	}
+	args := append([]string{"--mount=" + file, "--propagation", "private", "sh"}, bindArgs(binds)...)
 	out, err := exec.CommandContext(ctx, "unshare", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("make mount namespace of %s: %w: %s", m.Name, err, bytes.TrimSpace(out))
 	}
 	m.mounts = file
 	return nil
+}
+
+// bindArgs are the arguments of a shell that makes binds.
+func bindArgs(binds []bind) []string {
+	const script = `
+while [ $# -gt 0 ]; do
+	[ -d "$2" ] || mkdir -p "$2"
+	mount --rbind "$1" "$2"
+	shift 2
+done`
+	args := []string{"-euc", script, "sh"}
+	for _, b := range binds {
+		args = append(args, b.from, b.to)
+	}
+	return args
 }

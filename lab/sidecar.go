@@ -35,7 +35,8 @@ type Sidecar struct {
 	node    *Node
 	pod     corev1.PodSpec
 	configs map[string]map[string]string
-	vty     int // the group of the vty sockets, the pod's fsGroup
+	vty     int      // the group of the vty sockets, the pod's fsGroup
+	roots   []string // the file systems with FRR that have the node's folders
 }
 
 // newSidecar makes the node's folders what Kubernetes makes the pod's volumes.
@@ -52,7 +53,7 @@ func newSidecar(n *Node) (*Sidecar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare herald-frr on %s: %w", n.Name, err)
 	}
-	s := &Sidecar{node: n, pod: pods.Agent, configs: pods.configs, vty: vty}
+	s := &Sidecar{node: n, pod: pods.Agent, configs: pods.configs, vty: vty, roots: []string{n.FRR.root}}
 	s.Daemon = Daemon{
 		Name:   "frr-" + n.Name,
 		client: n.httpClient(),
@@ -177,6 +178,24 @@ func (s *Sidecar) PID(daemon string) int {
 		}
 	}
 	return 0
+}
+
+// ChangeVersion has the pod run another version of FRR from its next start on, as when
+// its image is changed. Neither container may run; the volumes are new ones.
+func (s *Sidecar) ChangeVersion(ctx context.Context, v Version) error {
+	f := s.node.FRR
+	vty, err := groupID(v.Root, "frrvty")
+	if err != nil {
+		return fmt.Errorf("change FRR on %s: %w", s.node.Name, err)
+	}
+	if v.Root != "/" && !slices.Contains(s.roots, v.Root) {
+		if _, err := s.node.Run(ctx, "sh", bindArgs(f.binds(v.Root))...); err != nil {
+			return fmt.Errorf("change FRR on %s: %w", s.node.Name, err)
+		}
+		s.roots = append(s.roots, v.Root)
+	}
+	f.root, s.vty = v.Root, vty
+	return s.Empty()
 }
 
 // Users returns who runs each of FRR's daemons, and with which capabilities:

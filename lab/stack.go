@@ -34,6 +34,10 @@ type StackOptions struct {
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
+
+	// Reach is optional: it returns where Herald's containers find the API server, for
+	// something that stands between them. Nil means the API server itself.
+	Reach func(server netip.AddrPort) (netip.AddrPort, error) `json:"-"`
 }
 
 // A Stack is a whole lab: a network, a Kubernetes control plane that its nodes
@@ -46,6 +50,7 @@ type Stack struct {
 
 	opts StackOptions
 	pods *Pods
+	gate netip.AddrPort // what stands before the API server; zero: nothing
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -95,6 +100,11 @@ func (s *Stack) build(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if s.opts.Reach != nil {
+		if s.gate, err = s.opts.Reach(s.Cluster.Server()); err != nil {
+			return err
+		}
 	}
 	if err := s.Cluster.CreateNamespace(ctx, HeraldNamespace); err != nil {
 		return err

@@ -76,7 +76,10 @@ func (s *Stack) serviceAccount(opts *containerOptions, user controlplane.User) e
 	if err := projected(dir, group, files); err != nil {
 		return err
 	}
-	server := s.Cluster.Server()
+	server := s.gate
+	if !server.IsValid() {
+		server = s.Cluster.Server()
+	}
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
 	opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
 	opts.Dir = filepath.Join(s.Dir, opts.Name+"-image")

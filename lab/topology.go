@@ -32,6 +32,7 @@ type Options struct {
 	NoFRR      bool          // optional: start FRR neither on the nodes nor on r1
 	NoMachines bool          // optional: only the host's end of the management network, for a control plane
 	Sidecar    bool          // optional: run FRR and the agents on the nodes as the containers of their pod
+	SmallConf  bool          // optional: a node's folder with FRR's configuration has room for a mebibyte, so that a test can fill it
 }
 
 // NodeFRR says which FRR a node has, and whether it serves as a router of the test.
@@ -159,6 +160,7 @@ func (t *Topology) prepareFRR(ctx context.Context) error {
 	for _, n := range t.Nodes {
 		g.Go(func() (err error) {
 			n.FRR = t.nodeFRR(n)
+			n.FRR.small = t.opts.SmallConf
 			err = n.FRR.prepare(ctx)
 			if err == nil && t.opts.Sidecar {
 				n.Sidecar, err = newSidecar(n)
