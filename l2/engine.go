@@ -24,7 +24,9 @@ type engine struct {
 	stations map[int]*station
 	records  map[netip.Addr]*record
 	timetable
-	changed bool // there is something new to report
+	changed  bool      // there is something new to report
+	claimed  bool      // likewise, about strangers alone
+	reported time.Time // when that was reported last
 }
 
 // A record is the state of one wanted address.
@@ -34,6 +36,7 @@ type record struct {
 	gained    time.Time
 	defended  time.Time // when a claim was last countered
 	conflict  Claim
+	claimants map[MAC]bool // the strangers of the conflict
 	takenBy   Claim
 	rival     Rival
 	rivalOn   int               // the link on which its node's hardware address was seen
@@ -67,10 +70,7 @@ func (e *engine) run(ctx context.Context) {
 		}
 		e.judge(in.claims, now)
 		next := wake.Earlier(e.send(now), retry)
-		if e.changed {
-			e.changed = false
-			e.a.publish(e.makeReport())
-		}
+		next = wake.Earlier(next, e.report(now))
 		if next.IsZero() {
 			timer.Stop()
 		} else {
