@@ -170,6 +170,10 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	if a.drainRefusal(&d, svc, pool, endpoints) {
 		return d
 	}
+	if a.opts.Damped[ServiceAddr{d.Service, d.Addr}] {
+		d.Reason = status.EndpointsFlap
+		return d
+	}
 	d.Peers = p.peers
 	first := len(a.prefixes)
 	var kept []conflict

@@ -309,3 +309,45 @@ func TestAnnounceAgain(t *testing.T) {
 		}
 	}
 }
+
+// A route that is damped is not announced for its Service. Another Service with the same
+// address has it all the same.
+func TestDamped(t *testing.T) {
+	range4, err := config.ParseRange("192.0.2.0/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := netip.MustParseAddr("192.0.2.1")
+	s := cluster.Snapshot{
+		Config: &config.Config{
+			Pools:             []config.Pool{{Name: "web", Addresses: []config.Range{range4}}},
+			Peers:             []config.Peer{{Name: "out", MyASN: 64512, PeerASN: 64513, Address: netip.MustParseAddr("10.10.0.254")}},
+			BGPAdvertisements: []config.BGPAdvertisement{{}},
+		},
+		Nodes:     []*cluster.Node{{Name: "n1"}},
+		Endpoints: map[cluster.Key][]cluster.Endpoint{},
+	}
+	damped := map[announce.ServiceAddr]bool{{Service: "ns/a", Addr: addr}: true}
+	for _, tt := range []struct {
+		services, want string
+		routes         int
+	}{
+		{"a", "[EndpointsFlap]", 0},
+		{"ab", "[EndpointsFlap Announced]", 1},
+	} {
+		s.Services = nil
+		for _, name := range tt.services {
+			key := cluster.Key{Namespace: "ns", Name: string(name)}
+			s.Services = append(s.Services, &cluster.Service{Key: key, LoadBalancer: true, Ingress: []string{addr.String()}})
+			s.Endpoints[key] = []cluster.Endpoint{{Node: "n1"}}
+		}
+		d := announce.BGP(s, "n1", announce.Options{Damped: damped})
+		var reasons []status.Reason
+		for _, decision := range d.Decisions {
+			reasons = append(reasons, decision.Reason)
+		}
+		if got := fmt.Sprint(reasons); got != tt.want || len(d.BGP.Networks) != tt.routes {
+			t.Errorf("Services %q: %s with %d routes, want %s with %d", tt.services, got, len(d.BGP.Networks), tt.want, tt.routes)
+		}
+	}
+}

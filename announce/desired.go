@@ -45,9 +45,19 @@ type Options struct {
 	// nodes take over its routes. Optional.
 	Gone *cluster.Node
 
+	// Damped are the routes that wait, as the endpoints of their Services come and go.
+	// Optional.
+	Damped map[ServiceAddr]bool
+
 	// Overdue reports whether an address has been Unseen for too long. Optional: nil is
 	// never.
 	Overdue func(netip.Addr) bool
+}
+
+// A ServiceAddr is an address of a Service.
+type ServiceAddr struct {
+	Service string // namespace/name
+	Addr    netip.Addr
 }
 
 // Desired is what one node is to do. It is a value: equal ones mean the same.

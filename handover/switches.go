@@ -97,7 +97,7 @@ func (i Input) with(d status.Decision, p Protocols) Input {
 	switch d.Reason {
 	case status.NoAdvertisement, status.NoEndpoints:
 		return i // no node is to announce it
-	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints:
+	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints, status.EndpointsFlap:
 		// Others are to announce it, this one is unable.
 	case status.NodeDraining:
 		i.MayAnnounce = i.MayAnnounce || p == ViaLayer2 // where it answers until another does

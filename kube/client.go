@@ -7,7 +7,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -209,17 +208,15 @@ func (c *Client) podUID(ctx context.Context, namespace, name string) (types.UID,
 }
 
 // createEvent writes an event.
-func (c *Client) createEvent(ctx context.Context, e *corev1.Event) error {
-	return c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Error()
+func (c *Client) createEvent(ctx context.Context, e *corev1.Event) (*corev1.Event, error) {
+	now := new(corev1.Event)
+	return now, c.core.Post().Namespace(e.Namespace).Resource("events").Body(e).Do(ctx).Into(now)
 }
 
-// countEvent sets how often an event has come, and when last.
-func (c *Client) countEvent(ctx context.Context, namespace, name string, count int32, last metav1.Time) error {
-	patch, err := json.Marshal(map[string]any{"count": count, "lastTimestamp": last})
-	if err != nil {
-		return err
-	}
-	return c.core.Patch(types.MergePatchType).Namespace(namespace).Resource("events").Name(name).Body(patch).Do(ctx).Error()
+// patchEvent applies a strategic merge patch to an event.
+func (c *Client) patchEvent(ctx context.Context, namespace, name string, patch []byte) (*corev1.Event, error) {
+	now := new(corev1.Event)
+	return now, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("events").Name(name).Body(patch).Do(ctx).Into(now)
 }
 
 // patchServiceStatus applies a strategic merge patch to the status subresource of a

@@ -26,6 +26,9 @@ const (
 	requestTimeout = 10 * time.Second
 	// The first and the longest wait after the API server refused a write.
 	minRetry, maxRetry = 50 * time.Millisecond, 30 * time.Second
+	// failedShare is how many times as long as a failed write took the next one to the
+	// object waits at least.
+	failedShare = 10
 	// statusRound is how often a keeper of statuses looks at its objects at most, so
 	// that a burst of Services does not write the counters of a pool all the time.
 	statusRound = time.Second
@@ -43,7 +46,8 @@ const (
 // It writes onto each version of an object once. What came of a write is seen in
 // the next version, so that an API server that drops a field is not asked again.
 // It holds back writes that another writer keeps undoing. A write that fails is
-// tried again, less and less often.
+// tried again, less and less often, and after the objects whose writes did not fail:
+// an object that the API server refuses holds up no other.
 type keeper[K comparable, W any] struct {
 	opts  keeperOptions[K, W]
 	poke  wake.Signal
@@ -52,7 +56,6 @@ type keeper[K comparable, W any] struct {
 	mu     sync.Mutex // guards the fields below
 	wanted map[K]W
 	kept   map[K]kept // of objects that are wanted or there
-	news   int        // how often something may have changed
 	failed string     // the last error that was logged; empty: the last write succeeded
 	due    time.Time  // when timer wakes it; zero: not at all
 	timer  *time.Timer
@@ -101,9 +104,13 @@ type kept struct {
 	want    string    // of the request that did so
 	seen    bool      // the object was seen since it was created
 
-	failed int       // the keeper's news when a write failed
-	retry  time.Time // not to be written before, unless there is more news; zero: the last write succeeded
+	failed  attempt   // the last write, if it failed
+	failure string    // why; it was logged
+	retry   time.Time // when to try that again; zero: the last write succeeded
 }
+
+// An attempt is a write of a text onto a version of an object.
+type attempt struct{ version, want string }
 
 func newKeeper[K comparable, W any](opts keeperOptions[K, W]) *keeper[K, W] {
 	return &keeper[K, W]{
@@ -124,9 +131,6 @@ func (k *keeper[K, W]) Set(wanted map[K]W) {
 // Wake has all objects looked at, as one of them may have changed. It does not
 // block.
 func (k *keeper[K, W]) Wake() {
-	k.mu.Lock()
-	k.news++
-	k.mu.Unlock()
 	k.poke.Set()
 }
 
@@ -225,7 +229,15 @@ func (k *keeper[K, W]) round(ctx context.Context, q workqueue.TypedInterface[K])
 			keys[key] = true
 		}
 	}
+	var again []K
 	for _, key := range slices.SortedFunc(maps.Keys(keys), k.opts.Compare) {
+		if k.retry.NumRequeues(key) > 0 {
+			again = append(again, key)
+			continue
+		}
+		q.Add(key)
+	}
+	for _, key := range again {
 		q.Add(key)
 	}
 	return nil
@@ -237,7 +249,6 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 	k.mu.Lock()
 	last := k.kept[key]
 	wanted, ok := k.wanted[key]
-	news := k.news
 	k.mu.Unlock()
 	if ctx.Err() != nil {
 		return
@@ -253,12 +264,12 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 	last.seen = last.seen || r == nil || r.version != ""
 	k.remember(key, last, want != nil || r != nil)
 	if r != nil && !last.dealtWith(*r) {
-		if news == last.failed && now.Before(last.retry) {
+		if last.failed == (attempt{r.version, r.want}) && now.Before(last.retry) {
 			k.wakeAt(last.retry)
 			return
 		}
 		if again = k.hold(last, *r, now); again == 0 {
-			k.write(ctx, key, last, *r, news)
+			k.write(ctx, key, last, *r)
 			return
 		}
 	}
@@ -304,7 +315,7 @@ func (l kept) dealtWith(r request) bool {
 }
 
 // write sends a request.
-func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, news int) {
+func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request) {
 	start := time.Now()
 	timed, cancel := context.WithTimeout(ctx, requestTimeout)
 	now, err := r.send(timed)
@@ -317,11 +328,18 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, n
 		err = nil // there is a newer version, or none at all
 	}
 	if err != nil {
-		k.complain(err)
-		last.failed, last.retry = news, time.Now().Add(k.retry.When(key))
+		if text := err.Error(); text != last.failure {
+			k.complain(err)
+			last.failure = text
+		}
+		// An object takes a tenth of a worker's time at most.
+		wait := max(k.retry.When(key), failedShare*time.Since(start))
+		last.failed, last.retry = attempt{r.version, r.want}, time.Now().Add(wait)
 		k.remember(key, last, true)
 		k.wakeAt(last.retry)
-		pause(ctx, k.opts.Every)
+		if k.opts.Workers == 0 {
+			pause(ctx, yield(start))
+		}
 		return
 	}
 	k.retry.Forget(key)

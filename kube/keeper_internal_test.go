@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,7 +204,7 @@ func TestKeeper(t *testing.T) {
 			k.Set(set("a=1"))
 			time.Sleep(time.Second)
 		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 1 at 0.75"}},
-		{"also while others succeed", 0, func(s *store, k *keeper[string, string]) {
+		{"also while others change", 0, func(s *store, k *keeper[string, string]) {
 			s.mu.Lock()
 			s.refuse = func(name string) error {
 				if name == "a" {
@@ -214,8 +215,29 @@ func TestKeeper(t *testing.T) {
 			s.mu.Unlock()
 			k.Set(set("a=1"))
 			time.Sleep(500 * time.Millisecond)
-			k.Set(set("a=1", "b=1")) // which is news
-		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 1 at 0.50", "b: 1 at 0.50"}},
+			k.Set(set("a=1", "b=1"))
+		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "b: 1 at 0.50"}},
+		{"and at once where something else is wanted", 0, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
+			s.refuse = func(string) error { return errors.New("no") }
+			s.mu.Unlock()
+			k.Set(set("a=1"))
+			time.Sleep(500 * time.Millisecond)
+			k.Set(set("a=2"))
+			time.Sleep(50 * time.Millisecond)
+		}, []string{"a: 1 at 0.00", "a: 1 at 0.05", "a: 1 at 0.15", "a: 1 at 0.35", "a: 2 at 0.50"}},
+		{"one that takes long to be refused takes a tenth of the time", time.Second, func(s *store, k *keeper[string, string]) {
+			s.mu.Lock()
+			s.refuse = func(string) error {
+				s.mu.Unlock()
+				time.Sleep(5 * time.Second)
+				s.mu.Lock()
+				return errors.New("no")
+			}
+			s.mu.Unlock()
+			k.Set(set("a=1"))
+			time.Sleep(100 * time.Second)
+		}, []string{"a: 1 at 0.00", "a: 1 at 55.00"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -263,4 +285,63 @@ func TestKeeper(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Objects that the API server refuses hold up no other, however many there are, and
+// each is logged once.
+func TestKeeperRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 500
+		var log strings.Builder
+		logger := slog.New(slog.NewTextHandler(&log, nil))
+		written := map[string]time.Duration{}
+		began, refused := time.Now(), 0
+		k := newKeeper(keeperOptions[string, string]{
+			Contests: NewContests(ContestsOptions{Logger: logger}), Logger: logger, Failed: "thing not written",
+			Compare: strings.Compare, Every: statusRound,
+			Diff: func(name string, want *string, _ time.Time) (*request, time.Duration) {
+				if _, ok := written[name]; ok || want == nil {
+					return nil, 0
+				}
+				return &request{want: *want, send: func(context.Context) (result, error) {
+					if strings.HasPrefix(name, "a") {
+						refused++
+						return result{}, apierrors.NewForbidden(schema.GroupResource{Resource: "things"}, name, errors.New("by a policy"))
+					}
+					written[name] = time.Since(began)
+					return result{version: "1"}, nil
+				}}, 0
+			},
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- k.Run(ctx) }()
+		wanted := map[string]string{"z": "1"}
+		for i := range many {
+			wanted[fmt.Sprint("a", i)] = "1"
+		}
+		k.Set(wanted)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if at, ok := written["z"]; !ok || at > 10*time.Second {
+			t.Errorf("the object behind %d refused ones is written after %v (%t)", many, at, ok)
+		}
+		// One that comes later is before those that were refused.
+		later := time.Since(began)
+		wanted = maps.Clone(wanted)
+		wanted["y"] = "1"
+		k.Set(wanted)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if at, ok := written["y"]; !ok || at-later > 10*time.Second {
+			t.Errorf("a new object is written after %v (%t)", at-later, ok)
+		}
+		if n := strings.Count(log.String(), "thing not written"); n != many {
+			t.Errorf("%d lines are logged about %d refused objects after %d attempts", n, many, refused)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,8 +14,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
@@ -23,8 +27,12 @@ import (
 
 // A Recorder writes events, which kubectl describe shows below the object they
 // are about. It is best effort: it never makes its caller wait, and what the API
-// server does not take is gone. What comes again about a Service while it waits, or
-// within an hour, is one event that is counted.
+// server does not take is gone. What comes again is one event that is counted.
+//
+// client-go's correlation bounds events about one object: after eventBurst for one
+// reason there is one in eventEvery, and those that differ in their message alone are
+// combined. What is too much is dropped before it waits, so that a flood about one
+// object delays no other's events.
 type Recorder struct {
 	client    *Client
 	component string
@@ -38,7 +46,9 @@ type Recorder struct {
 	turn    uint64
 	lost    int // since nothing waited
 
-	series map[eventID]series // Run's own: what was written about Services
+	filter *record.EventSourceObjectSpamFilter // of what may wait
+
+	correlator *record.EventCorrelator // Run's own
 }
 
 // recorderQueue is how many events may wait. A change of ten thousand Services
@@ -50,11 +60,12 @@ const recorderQueue = 16384
 const recorderSlack = 1024
 
 const (
-	// seriesTime is how long an event may be counted on: that long API servers keep
-	// one, unless told otherwise.
-	seriesTime = time.Hour
-	// seriesMax is how many events may be counted on.
-	seriesMax = 4096
+	// eventBurst is how many events about an object may follow each other, for one
+	// reason, and eventEvery is how often there may be another one after those.
+	// client-go's sources may say as much at once, and then one thing in 5 minutes. The
+	// condition of a Service is followed by an event each minute at most.
+	eventBurst = 25
+	eventEvery = time.Minute
 )
 
 // An eventID tells events apart: those of one ID are one event that is counted.
@@ -73,18 +84,17 @@ type occurrence struct {
 	turn  uint64
 }
 
-// A series is an event that was written.
-type series struct {
-	namespace, name string
-	count           int32
-	last            time.Time
-}
-
 // NewRecorder returns a Recorder whose events come from the named component.
 func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 	return &Recorder{
 		client: client, component: component, log: log, poke: make(chan struct{}, 1),
-		waiting: map[eventID]*occurrence{}, series: map[eventID]series{},
+		waiting: map[eventID]*occurrence{},
+		filter: record.NewEventSourceObjectSpamFilter(
+			recorderQueue, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
+		// What waits has been let through.
+		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{
+			LRUCacheSize: recorderQueue, BurstSize: math.MaxInt32, KeyFunc: similar, SpamKeyFunc: spamKey,
+		}),
 	}
 }
 
@@ -131,6 +141,10 @@ func (r *Recorder) add(about corev1.ObjectReference, e cluster.Event) {
 	id := eventID{about: about, warning: e.Warning, reason: e.Reason, message: excerpt.Message(e.Message)}
 	id.about.ResourceVersion = ""
 	r.mu.Lock()
+	if !r.allow(id) {
+		r.mu.Unlock()
+		return
+	}
 	r.turn++
 	o := r.waiting[id]
 	if o == nil {
@@ -212,64 +226,111 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
+// write writes an event, or counts one that was written before.
 func (r *Recorder) write(ctx context.Context, id eventID, o occurrence) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if r.count(ctx, id, o) {
+	event, patch := r.correlate(r.newEvent(id, o), o.count)
+	if event == nil {
 		return
 	}
-	event := r.newEvent(id, o)
-	if err := r.client.createEvent(ctx, event); err != nil {
+	if len(patch) > 0 {
+		now, err := r.client.patchEvent(ctx, event.Namespace, event.Name, patch)
+		if err == nil {
+			r.correlator.UpdateState(now)
+			return
+		}
+		if !apierrors.IsNotFound(err) {
+			// That may not be changed; this is another.
+			event.Name, event.Count, event.FirstTimestamp = r.newName(id.about.Name, o.at), o.count, o.at
+		}
+	}
+	event.ResourceVersion, event.ReportingController = "", r.component
+	now, err := r.client.createEvent(ctx, event)
+	if err != nil {
 		r.log.Warn("event lost", "reason", event.Reason, "err", err)
 		return
 	}
-	if id.about.Kind != "Service" {
-		return
-	}
-	if len(r.series) >= seriesMax {
-		clear(r.series)
-	}
-	r.series[id] = series{event.Namespace, event.Name, event.Count, o.at.Time}
+	r.correlator.UpdateState(now)
 }
 
-// count counts an event that was written not long ago, and reports whether that is
-// all there is to do. Where it may not be changed, or is gone, a new one is written.
-func (r *Recorder) count(ctx context.Context, id eventID, o occurrence) bool {
-	s, written := r.series[id]
-	if !written {
-		return false
+// correlate takes note of an event that came so many times. It returns what to write:
+// an event, or a patch of one that was written before; nil: nothing.
+func (r *Recorder) correlate(event *corev1.Event, times int32) (*corev1.Event, []byte) {
+	var out *record.EventCorrelateResult
+	written := false
+	for i := range times {
+		next, err := r.correlator.EventCorrelate(event)
+		if err != nil || next.Skip {
+			break
+		}
+		if out = next; i == 0 {
+			written = len(out.Patch) > 0
+		}
 	}
-	delete(r.series, id)
-	if o.at.Sub(s.last) >= seriesTime {
-		return false
+	switch {
+	case out == nil:
+		return nil, nil
+	case written:
+		return out.Event, out.Patch
 	}
-	s.count, s.last = s.count+o.count, o.at.Time
-	if err := r.client.countEvent(ctx, s.namespace, s.name, s.count, o.at); err != nil {
-		return false
+	return out.Event, nil
+}
+
+// allow reports whether there may be another event about an object now, for the same
+// reason.
+func (r *Recorder) allow(id eventID) bool {
+	key := corev1.Event{InvolvedObject: id.about, Type: typeOf(id.warning), Reason: id.reason, Message: id.message}
+	return !r.filter.Filter(&key)
+}
+
+// spamKey has events about a tenant's object limited for each reason. Those about the
+// operator's, such as a Node, are limited for each message: a Node has many peers.
+func spamKey(e *corev1.Event) string {
+	group, local := record.EventAggregatorByReasonFunc(e)
+	if tenants[e.InvolvedObject.Kind] {
+		return group
 	}
-	r.series[id] = s
-	return true
+	return group + "\n" + local
+}
+
+// similar has events about a tenant's object combined that differ in their message
+// alone, and no others.
+func similar(e *corev1.Event) (group, local string) {
+	_, local = record.EventAggregatorByReasonFunc(e)
+	return spamKey(e), local
+}
+
+// tenants are the kinds of objects that tenants make.
+var tenants = map[string]bool{"Service": true, "Namespace": true}
+
+// newName returns a name that no event has: the time and a number make it one of a
+// kind, in every process.
+func (r *Recorder) newName(about string, at metav1.Time) string {
+	return about + "." + strconv.FormatInt(at.UnixNano(), 36) + strconv.FormatUint(r.number.Add(1), 36)
+}
+
+func typeOf(warning bool) string {
+	if warning {
+		return corev1.EventTypeWarning
+	}
+	return corev1.EventTypeNormal
 }
 
 func (r *Recorder) newEvent(id eventID, o occurrence) *corev1.Event {
-	event := &corev1.Event{
+	return &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: cmp.Or(o.about.Namespace, metav1.NamespaceDefault),
-			// The time and a number make it one of a kind, in every process.
-			Name: o.about.Name + "." + strconv.FormatInt(o.at.UnixNano(), 36) + strconv.FormatUint(r.number.Add(1), 36),
+			Name:      r.newName(o.about.Name, o.at),
 		},
 		InvolvedObject:      o.about,
-		Type:                corev1.EventTypeNormal,
+		Type:                typeOf(id.warning),
 		Reason:              id.reason,
 		Message:             id.message,
 		Source:              corev1.EventSource{Component: r.component},
 		ReportingController: r.component,
 		FirstTimestamp:      o.at,
 		LastTimestamp:       o.at,
-		Count:               o.count,
+		Count:               1,
 	}
-	if id.warning {
-		event.Type = corev1.EventTypeWarning
-	}
-	return event
 }

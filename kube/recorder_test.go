@@ -48,8 +48,8 @@ func (a *api) newEvents() []string {
 	return out
 }
 
-// What comes again about a Service is counted, while it waits and after that; where
-// counting is not allowed, and about Nodes, it is written again.
+// What comes again is counted, while it waits and after that; where counting is not
+// allowed, it is written again.
 func TestRecorderCounts(t *testing.T) {
 	t.Parallel()
 	api := fake.NewClientset()
@@ -97,7 +97,7 @@ func TestRecorderCounts(t *testing.T) {
 	events.Node("n1", down)
 	is("a Node", metav1.NamespaceDefault, "NoEndpoints 1")
 	events.Node("n1", down)
-	is("a Node again", metav1.NamespaceDefault, "NoEndpoints 1", "NoEndpoints 1")
+	is("a Node again", metav1.NamespaceDefault, "NoEndpoints 2")
 	forbidden = true
 	events.Service(svc, down)
 	is("it may not be changed", "ns", "Announced 1", "Announced 4", "NoEndpoints 1", "NoEndpoints 3")
@@ -125,5 +125,53 @@ func TestRecorderOrder(t *testing.T) {
 	want := []string{"Service/s3 Announced: announced", "Service/s4 Announced: announced", "Service/s5 Announced: announced"}
 	if !slices.Equal(got[:3], want) {
 		t.Errorf("the first events are %q, want %q", got[:3], want)
+	}
+}
+
+// A flood about one object is a few events, and drops no event about another.
+func TestRecorderFlood(t *testing.T) {
+	t.Parallel()
+	const (
+		flood = 20000 // more than may wait
+		burst = 25
+	)
+	a, c := newAPI(t, allPlurals...)
+	events := kube.NewRecorder(c, "herald-agent", slog.New(slog.DiscardHandler))
+	web := &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "web"}, UID: "1"}
+	loud := &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "loud"}, UID: "2"}
+	events.Service(web, cluster.Event{Reason: "Announced", Message: "first"})
+	for i := range flood {
+		events.Service(loud, cluster.Event{Warning: true, Reason: "AddressConflict", Message: fmt.Sprint("host ", i)})
+	}
+	events.Service(loud, cluster.Event{Reason: "Announced", Message: "for another reason"})
+	const peers = 2 * burst
+	for i := range peers {
+		events.Node("n1", cluster.Event{Reason: "BGPSessionUp", Message: fmt.Sprint("peer ", i)})
+	}
+	events.Service(web, cluster.Event{Reason: "Announced", Message: "last"})
+	run(t, events.Run)
+	var got []string
+	last := "Service/web Announced: last"
+	eventually(t, "the last event", func() bool { got = append(got, a.newEvents()...); return slices.Contains(got, last) })
+	if got[0] != "Service/web Announced: first" || !slices.Contains(got, "Service/loud Announced: for another reason") {
+		t.Errorf("the events are %q", got)
+	}
+	loudly, node, combined := 0, 0, 0
+	for _, e := range got {
+		switch {
+		case strings.HasPrefix(e, "!Service/loud"):
+			loudly++
+			if strings.Contains(e, "(combined from similar events): ") {
+				combined++
+			}
+		case strings.HasPrefix(e, "Node/n1"):
+			node++
+		}
+	}
+	if loudly != 10 || combined != 1 {
+		t.Errorf("%d events about a flood of %d, %d of them combined; want 10, 1 combined", loudly, flood, combined)
+	}
+	if node != peers {
+		t.Errorf("%d events about the sessions of a node, want %d", node, peers)
 	}
 }

@@ -17,8 +17,11 @@ const (
 	conflictAge = 90 * time.Second
 
 	// claimStep is the least time between two claims that change the report, so that a
-	// flood of claims is neither logged nor reported one by one.
+	// flood of claims is not reported one by one.
 	claimStep = time.Second
+
+	// maxClaimants is how many hosts that claim an address are told apart.
+	maxClaimants = 16
 )
 
 // judge decides how to treat the claims of other hosts.
@@ -56,8 +59,7 @@ func (e *engine) judge(claims map[linkClaim]time.Time, now time.Time) {
 		case !e.isStranger(p, now):
 			// It may be a rival's other interface.
 		default:
-			known := rec.conflict.MAC == h.mac
-			if e.note(&rec.conflict, c) && !known {
+			if e.noteConflict(rec, c) {
 				e.a.opts.Logger.Warn("another host has the address", "addr", h.addr, "iface", c.Interface, "mac", h.mac.String())
 			}
 			e.defend(p, now)
@@ -74,24 +76,54 @@ func (e *engine) doubt(p *presence, c Claim, now time.Time) {
 	if p.phase != Announced {
 		return
 	}
-	if !e.in.friends[c.MAC] && e.in.nodes[c.MAC] == "" {
-		known := p.record.conflict.MAC == c.MAC
-		if e.note(&p.record.conflict, c) && !known {
-			e.a.opts.Logger.Warn("a packet gives the address to a host that did not send it", "addr", p.addr(), "iface", c.Interface, "mac", c.MAC.String())
-		}
+	if !e.in.friends[c.MAC] && e.in.nodes[c.MAC] == "" && e.noteConflict(p.record, c) {
+		e.a.opts.Logger.Warn("a packet gives the address to a host that did not send it", "addr", p.addr(), "iface", c.Interface, "mac", c.MAC.String())
 	}
 	e.repair(p, now)
 }
 
-// note replaces a claim by a later one unless it comes too soon, and reports whether it
-// did.
-func (e *engine) note(old *Claim, c Claim) bool {
+// note replaces a claim by a later one unless it comes too soon.
+func (e *engine) note(old *Claim, c Claim) {
 	if c.At.Sub(old.At) < claimStep {
-		return false
+		return
 	}
 	*old = c
 	e.changed = true
-	return true
+}
+
+// noteConflict records a stranger's claim, and reports whether a conflict begins. The first
+// stranger stays the one that is reported until the conflict is settled. Others are counted.
+func (e *engine) noteConflict(rec *record, c Claim) (begins bool) {
+	if rec.conflict == (Claim{}) {
+		rec.conflict, rec.claimants = c, map[MAC]bool{c.MAC: true}
+		e.claimed = true
+		return true
+	}
+	if len(rec.claimants) < maxClaimants && !rec.claimants[c.MAC] {
+		rec.claimants[c.MAC] = true
+		e.claimed = true
+	}
+	if c.At.Sub(rec.conflict.At) >= claimStep {
+		rec.conflict.At = c.At
+		e.claimed = true
+	}
+	return false
+}
+
+// report publishes the report if there is news. What strangers claim is published once
+// in claimStep, whatever they send. It returns when to call it again, or zero.
+func (e *engine) report(now time.Time) time.Time {
+	if next := e.reported.Add(claimStep); !e.changed && e.claimed && now.Before(next) {
+		return next
+	}
+	if e.claimed {
+		e.reported = now
+	}
+	if e.changed || e.claimed {
+		e.changed, e.claimed = false, false
+		e.a.publish(e.makeReport())
+	}
+	return time.Time{}
 }
 
 // defend reacts to a stranger's claim. An address that is announced is announced again.
@@ -115,6 +147,6 @@ func (e *engine) endConflict(rec *record) {
 		return
 	}
 	e.a.opts.Logger.Info("no other host has the address any more", "addr", rec.want.Addr, "mac", rec.conflict.MAC.String())
-	rec.conflict = Claim{}
+	rec.conflict, rec.claimants = Claim{}, nil
 	e.changed = true
 }

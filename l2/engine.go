@@ -25,7 +25,9 @@ type engine struct {
 	records   map[netip.Addr]*record
 	contested map[netip.Addr]*record // those with contests
 	timetable
-	changed bool // there is something new to report
+	changed  bool      // there is something new to report
+	claimed  bool      // likewise, about strangers alone
+	reported time.Time // when that was reported last
 }
 
 // A record is the state of one wanted address.
@@ -37,6 +39,7 @@ type record struct {
 	repaired  time.Time // likewise, one that was not confirmed
 	contests  map[contestant]*contest
 	conflict  Claim
+	claimants map[MAC]bool // the strangers of the conflict
 	takenBy   Claim
 	rival     Rival
 	rivalOn   int               // the link on which its node's hardware address was seen
@@ -70,10 +73,7 @@ func (e *engine) run(ctx context.Context) {
 		}
 		e.judge(in.claims, now)
 		next := wake.Earlier(wake.Earlier(e.send(now), retry), e.investigate(now))
-		if e.changed {
-			e.changed = false
-			e.a.publish(e.makeReport())
-		}
+		next = wake.Earlier(next, e.report(now))
 		if next.IsZero() {
 			timer.Stop()
 		} else {

@@ -50,7 +50,9 @@ var (
 // start runs an Announcer until the test ends.
 func start(t testing.TB, opts l2.Options) *l2.Announcer {
 	t.Helper()
-	opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	a := l2.New(opts)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

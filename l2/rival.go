@@ -117,7 +117,7 @@ func (e *engine) reclassify(now time.Time) {
 		if c == (Claim{}) || node == "" {
 			continue
 		}
-		rec.conflict = Claim{}
+		rec.conflict, rec.claimants = Claim{}, nil
 		e.changed = true
 		for _, p := range rec.presences {
 			if p.station.link.Name == c.Interface {

@@ -24,7 +24,8 @@ type Address struct {
 	Addr       netip.Addr
 	Presences  []Presence // on each interface that serves it, sorted by name
 	Confirmed  bool       // on at least one interface
-	Conflict   Claim      // the last claim of a stranger; zero: long ago or never
+	Conflict   Claim      // of the first stranger, with the time of the last claim of any; zero: long ago or never
+	Claimants  int        // how many strangers claim it; more than 16 count as 16
 	TakenBy    Claim      // the last claim of a friend; while the address is quiet or silent, of any host
 	Contenders []Claim    // of agents that gossip has lost, and that answer for the address when asked
 	Rival      Rival      // another load balancer on a node of the cluster that answers for it; zero: none lately
@@ -141,7 +142,7 @@ func (e *engine) makeReport() report {
 	var r report
 	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {
 		rec := e.records[addr]
-		d := Address{Addr: addr, Conflict: rec.conflict, TakenBy: rec.takenBy, Contenders: rec.contenders(), Rival: rec.rival}
+		d := Address{Addr: addr, Conflict: rec.conflict, Claimants: len(rec.claimants), TakenBy: rec.takenBy, Contenders: rec.contenders(), Rival: rec.rival}
 		for _, p := range rec.presences {
 			d.Presences = append(d.Presences, Presence{
 				Interface: p.station.link.Name,

@@ -5,9 +5,12 @@ package l2_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -220,6 +223,56 @@ func TestDefence(t *testing.T) {
 		}
 		if n := len(v4.times(begin, probe4(nodeMAC))); n < 2 || n > 4 {
 			t.Errorf("the stranger was asked for %d times", n)
+		}
+	})
+}
+
+// A flood of claims, each of another host, is one line of log for each conflict, and is
+// reported once a second.
+func TestFloodOfClaims(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		const flood = 10 // seconds, with 100 claims in each
+		v4 := listen(t, s, l2.ARP)
+		var log strings.Builder
+		var mu sync.Mutex // guards reports
+		reports := 0
+		a := start(t, l2.Options{Network: s, Logger: slog.New(slog.NewTextHandler(&log, nil)), Changed: func() {
+			mu.Lock()
+			defer mu.Unlock()
+			reports++
+		}})
+		a.Set([]l2.Announcement{{Addr: addr4}})
+		for round := range 2 {
+			after(10 * time.Second)
+			mu.Lock()
+			before := reports
+			mu.Unlock()
+			v4.send(t, claim4(t, peerMAC))
+			synctest.Wait()
+			if d := counts(a, addr4); d.Conflict.MAC != peerMAC || d.Claimants != 1 {
+				t.Errorf("at the first claim the conflict is %+v of %d hosts", d.Conflict, d.Claimants)
+			}
+			for i := range flood * 100 {
+				v4.send(t, claim4(t, l2.MAC{2, 1, 0, 0, byte(i >> 8), byte(i)}))
+				after(10 * time.Millisecond)
+			}
+			after(time.Second)
+			mu.Lock()
+			news := reports - before
+			mu.Unlock()
+			if news > flood+2 {
+				t.Errorf("%d claims are reported %d times in %d s", flood*100, news, flood)
+			}
+			if d := counts(a, addr4); d.Conflict.MAC != peerMAC || d.Claimants != 16 || time.Since(d.Conflict.At) > 2*time.Second {
+				t.Errorf("after the flood the conflict is %+v of %d hosts, at %v", d.Conflict, d.Claimants, time.Now())
+			}
+			if n := strings.Count(log.String(), "another host has the address"); n != round+1 {
+				t.Errorf("%d lines of log after %d conflicts", n, round+1)
+			}
+			after(3 * time.Minute)
+			if d := counts(a, addr4); d.Conflict != (l2.Claim{}) || d.Claimants != 0 {
+				t.Errorf("three minutes later the conflict is %+v of %d hosts", d.Conflict, d.Claimants)
+			}
 		}
 	})
 }

@@ -44,6 +44,7 @@ type Agent struct {
 	wakeup *time.Timer // wakes the Worker when time alone changes something
 
 	memory handover.Memory
+	flaps  handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
 	index  *announce.Index // of the configuration in force; nil: there was none
 	drain  drain           // where the node stands in its drain
 	kept   keptPeers       // peers whose sessions stay though they do not select the node any more
@@ -53,9 +54,10 @@ type Agent struct {
 	// What the last pass decided and handed over.
 	passed      bool // there was one
 	decisions   []status.Decision
-	noInterface []netip.Addr  // that no node has an interface for
-	applied     render.Config // handed over to FRR
-	unreported  unreported    // what is announced since then, and has no event yet
+	noInterface []netip.Addr     // that no node has an interface for
+	applied     render.Config    // handed over to FRR
+	unreported  unreported       // what is announced since then, and has no event yet
+	disputes    map[dispute]bool // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood

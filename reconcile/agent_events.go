@@ -20,6 +20,8 @@ import (
 const (
 	EventAnnouncing  = "nodeAssigned"
 	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
+
+	EventEndpointsFlap = string(status.EndpointsFlap) // warning: the node waits before it announces the Service again
 )
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
@@ -89,13 +91,14 @@ func (u unreported) next(now []status.Decision, confirmed func(status.Decision) 
 }
 
 // sendEvents sends an event about each Service that is newly seen to be announced, and
-// about each whose address another host has. It returns when to look again.
+// about each whose address another host has, once until that is settled. It returns when to look again.
 func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
 	news := func(service string, e cluster.Event) {
 		if svc := cluster.FindService(s.Services, service); svc != nil {
 			a.opts.Events(svc, e)
 		}
 	}
+	disputes := map[dispute]bool{}
 	before := a.decisions
 	for _, d := range now {
 		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
@@ -113,10 +116,14 @@ func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Nei
 				a.unreported[id] = time.Time{}
 			}
 		}
-		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() && was.Detail != d.Detail {
-			news(d.Service, cluster.Event{Warning: true, Reason: assign.EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
+		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() {
+			id := dispute{d.Service, d.Addr, c.Node, c.Refused}
+			if disputes[id] = true; !a.disputes[id] {
+				news(d.Service, cluster.Event{Warning: true, Reason: assign.EventConflict, Message: fmt.Sprintf("%s: %s", d.Addr, c)})
+			}
 		}
 	}
+	a.disputes = disputes
 	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
 	for _, id := range told {
 		news(id.service, cluster.Event{Reason: EventAnnouncing,
@@ -145,6 +152,17 @@ func (a *Agent) warnNoInterface(s cluster.Snapshot, now announce.DesiredLayer2) 
 		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
 			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventNoInterface, Message: fmt.Sprintf(
 				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
+		}
+	}
+}
+
+// warnFlapping sends an event about each Service whose route is damped from now on.
+func (a *Agent) warnFlapping(s cluster.Snapshot, damped []status.Decision, now time.Time) {
+	for _, d := range damped {
+		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
+			wait := a.flaps.Wait(d.Service, d.Addr, now).Round(time.Second)
+			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventEndpointsFlap, Message: fmt.Sprintf(
+				"%s: endpoints come and go; node %q announces the address with protocol %q in %s at the earliest", d.Addr, a.opts.Node, d.Protocol, wait)})
 		}
 	}
 }

@@ -22,6 +22,8 @@ type street struct {
 	router
 	sent     []netip.Prefix
 	answered []netip.Addr
+
+	conflicts map[netip.Addr]reconcile.Conflict
 }
 
 func (s *street) Expect([]netip.Prefix)  {}
@@ -54,7 +56,84 @@ func (lane) SetNodes([]*cluster.Node) {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: l.answered}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: l.answered, Conflicts: l.conflicts}
+}
+
+// A conflict is one event of the Service until it is settled, however many hosts claim
+// the address. One event says that a Service's endpoints come and go.
+func TestAgentTellsOnce(t *testing.T) {
+	const settings = `
+peers: [{peer-address: 192.0.2.254, peer-asn: 64513, my-asn: 64512}]
+address-pools:
+- {name: web, protocol: bgp, addresses: [198.51.100.0/28]}
+- {name: lan, protocol: layer2, addresses: [192.0.2.0/28]}`
+	addr := netip.MustParseAddr("192.0.2.1")
+	synctest.Test(t, func(t *testing.T) {
+		w := &scene{synced: true}
+		here := &street{router: router{w}, answered: []netip.Addr{addr}}
+		worker := reconcile.NewWorker()
+		w.wake = worker.Wake
+		all := services("flappy=198.51.100.1", "lan=192.0.2.1")
+		all[0].Local = true
+		endpoints := func(node string) map[cluster.Key][]cluster.Endpoint {
+			return map[cluster.Key][]cluster.Endpoint{all[0].Key: {{Node: node}}, all[1].Key: {{Node: "n1"}}}
+		}
+		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}, {Name: "n2"}}, Services: all, Endpoints: endpoints("n1")}
+		var told []string
+		a := reconcile.NewAgent(reconcile.AgentOptions{
+			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Events: func(svc *cluster.Service, e cluster.Event) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				told = append(told, eventText(svc, e))
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- a.Run(ctx) }()
+		defer func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		news := func(what string, want ...string) {
+			t.Helper()
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			wants(t, what, told, want...)
+			told = nil
+		}
+		step := func(d time.Duration, edit func()) {
+			w.change(edit)
+			w.wake()
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		claimed := func(more int) func() {
+			return func() {
+				here.conflicts = map[netip.Addr]reconcile.Conflict{addr: {By: "02:00:00:00:00:09", On: "eth0", More: more}}
+			}
+		}
+		w.write(settings)
+		step(time.Minute, func() {})
+		news("at the start")
+		for more := range 15 {
+			step(time.Second, claimed(more))
+		}
+		conflict := "lan !AddressConflict: 192.0.2.1: 02:00:00:00:00:09 on eth0 has the address"
+		news("many hosts claim it", conflict)
+		step(time.Second, func() { here.conflicts = nil })
+		step(time.Second, claimed(0))
+		news("it was settled, and one claims it again", conflict)
+
+		for range 20 {
+			step(70*time.Millisecond, func() { w.snapshot.Endpoints = endpoints("n2") })
+			step(70*time.Millisecond, func() { w.snapshot.Endpoints = endpoints("n1") })
+		}
+		news("endpoints come and go", `flappy !EndpointsFlap: 198.51.100.1: endpoints come and go; node "n1" announces the address with protocol "bgp" in 16s at the earliest`)
+	})
 }
 
 // A node has an event for a Service once it was seen to announce it, for a

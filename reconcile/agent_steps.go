@@ -40,6 +40,7 @@ func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time,
 	d := a.decide(&v)
 	out := a.memory.Next(d.bgp, d.layer2, around.Gaps, a.sent, now)
 	noteConflicts(out.Decisions, around.Conflicts)
+	a.damp(&v, out.Decisions)
 	r.Error = a.handOver(&v, d, out)
 	if a.opts.Events != nil && a.passed {
 		v.again(a.sendEvents(s, out.Decisions, around, now))
@@ -64,6 +65,7 @@ func (a *Agent) look(s cluster.Snapshot, around Neighborhood, now time.Time) vie
 	}, now)
 	v.opts.Index, v.opts.Gone, v.opts.Leaving = a.index, a.node.gone(now), around.Leaving
 	v.opts.Members, v.opts.Drained, v.opts.Overdue = v.drain.members, v.drain.over, v.drain.overdue
+	v.opts.Damped = a.flaps.Damped(now)
 	if a.passed {
 		v.opts.Announces = a.memory.Announces
 	}
@@ -84,6 +86,18 @@ func (a *Agent) decide(v *view) decision {
 	v.again(keptUntil)
 	v.again(overdueAt)
 	return d
+}
+
+// damp takes note of the routes that the node withdraws as their endpoints are gone, and
+// warns about those that are damped from now on.
+func (a *Agent) damp(v *view, decisions []status.Decision) {
+	var news []status.Decision
+	var again time.Time
+	a.flaps, news, again = a.flaps.Next(a.decisions, decisions, v.now)
+	v.again(again)
+	if a.opts.Events != nil {
+		a.warnFlapping(v.snapshot, news, v.now)
+	}
 }
 
 // handOver hands what follows to layer 2, to other agents and to FRR. It returns why FRR

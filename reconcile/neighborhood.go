@@ -27,6 +27,7 @@ type Conflict struct {
 	Node    string // the node of the cluster that it is, which has no agent: another load balancer runs there; empty: a stranger
 	By      string // a stranger's hardware address
 	On      string // the interface that it was heard on
+	More    int    // how many more strangers claim the address
 	Refused bool   // this node does not answer for the address because of it
 }
 
@@ -38,7 +39,20 @@ func (c Conflict) String() string {
 	case c.Node != "":
 		return fmt.Sprintf("another load balancer answers for the address too, on node %s, which has no agent; stop it there", c.Node)
 	}
-	return fmt.Sprintf("%s on %s has the address", c.By, c.On)
+	text := fmt.Sprintf("%s on %s has the address", c.By, c.On)
+	if c.More > 0 {
+		text += fmt.Sprintf("; hosts that claim it: %d", c.More+1)
+	}
+	return text
+}
+
+// A dispute is a Conflict as it is told about: once for the same Service, address and
+// kind of host, however many claim the address.
+type dispute struct {
+	service string
+	addr    netip.Addr
+	node    string // empty: a stranger
+	refused bool
 }
 
 // reason returns the reason of a decision not to answer because of it.

@@ -82,7 +82,7 @@ var (
 	descPackets = prometheus.NewDesc("herald_layer2_packets_total",
 		"Number of ARP and neighbor discovery packets received, by what became of them.", []string{"verdict"}, nil)
 	descConflict = prometheus.NewDesc("herald_layer2_conflict",
-		"1 if a host that is no node of the cluster has the address.", []string{"ip", "mac"}, nil)
+		"1 if a host that is no node of the cluster has the address.", []string{"ip"}, nil)
 	descMembers = prometheus.NewDesc("herald_members",
 		"Number of agents that this one holds to be alive, itself included.", nil, nil)
 	descDamped = prometheus.NewDesc("herald_members_damped",
@@ -208,7 +208,7 @@ func (s sender) network(n Network) {
 		s.counter(descReplies, a.Replies, ip)
 		s.counter(descGratuitous, a.Gratuitous, ip)
 		if a.Conflict != "" {
-			s.gauge(descConflict, 1, ip, a.Conflict)
+			s.gauge(descConflict, 1, ip)
 		}
 	}
 	for verdict, count := range n.Requests {

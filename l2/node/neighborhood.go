@@ -90,6 +90,7 @@ func conflicts(s l2.State) map[netip.Addr]reconcile.Conflict {
 			By:   a.Conflict.MAC.String(),
 			On:   a.Conflict.Interface,
 			Node: a.Rival.Node,
+			More: max(0, a.Claimants-1),
 			Refused: slices.ContainsFunc(a.Presences, func(p l2.Presence) bool { return p.Phase == l2.Deferred }) ||
 				!slices.ContainsFunc(a.Presences, func(p l2.Presence) bool { return p.Phase == l2.Announced || p.Phase == l2.Quiet }),
 		}

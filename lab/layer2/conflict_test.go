@@ -51,7 +51,7 @@ func TestLayer2Conflict(t *testing.T) {
 				}
 			}
 		}
-		want := fmt.Sprintf("herald_layer2_conflict{ip=%q,mac=%q} 1", address, foreign)
+		want := fmt.Sprintf("herald_layer2_conflict{ip=%q} 1", address)
 		if !slices.Equal(lines, []string{want}) {
 			return fmt.Errorf("%v, want %s from one agent", lines, want)
 		}
