@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -125,6 +126,8 @@ type Client struct {
 	core, discovery rest.Interface
 	custom          map[string]rest.Interface // MetalLB's resources, by version
 	parameters      runtime.ParameterCodec
+
+	reader atomic.Pointer[readerToken] // for agents whose status needs one
 }
 
 // NewClient returns a Client for what NewConfig made.
