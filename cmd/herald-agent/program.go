@@ -43,6 +43,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	daemon.LimitMemory(log)
 	kube.LogTo(log.With("component", "client"))
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
