@@ -12,10 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -61,23 +63,45 @@ func (d dial) get(ctx context.Context, url, token string) (int, string, error) {
 	return resp.StatusCode, string(page), err
 }
 
-// slowReaders ask for a page and read nothing of it, until the test ends.
-func slowReaders(t *testing.T, d dial, address string, n int) {
+// slowReaders ask for a page many times and read nothing, until the test ends. They
+// return a function that counts the connections that are still open.
+func slowReaders(t *testing.T, d dial, address, path string, n int) (open func() int) {
 	t.Helper()
+	var all []syscall.Conn
 	for range n {
 		c, err := d(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
-		fmt.Fprintf(c, "GET /status HTTP/1.1\r\nHost: %s\r\n\r\n", address)
+		// More than the kernel buffers.
+		fmt.Fprint(c, strings.Repeat(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, address), 40))
+		all = append(all, c.(syscall.Conn))
+	}
+	return func() (count int) {
+		for _, c := range all {
+			raw, err := c.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = raw.Control(func(fd uintptr) {
+				info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+				if err == nil && info.State == unix.BPF_TCP_ESTABLISHED {
+					count++
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return count
 	}
 }
 
 // Three hundred readers who read nothing take little memory, and neither probes nor other
 // readers nor requests to Services wait for them.
 func TestSlowReaders(t *testing.T) {
-	const readers, services = 300, 400
+	const readers, services, connections = 300, 100, 64
 	e := e2e.NewInPods(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.230.0.0/22]}\n"))
 	stop := e.Load(e.Expose(controlplane.ServiceOptions{Name: "web"})[0])
@@ -118,8 +142,8 @@ func TestSlowReaders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		slowReaders(t, a.from, a.address, readers)
-		for range 10 {
+		open := slowReaders(t, a.from, a.address, a.pages[0], readers)
+		for range 3 {
 			for _, path := range append([]string{a.health, "/readyz"}, a.pages...) {
 				if _, err := a.victim.Get(t.Context(), path); err != nil {
 					t.Errorf("%s: %v", a.victim.Name, err)
@@ -135,6 +159,12 @@ func TestSlowReaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Logf("%s with %d slow readers: %.1f MB before, %.1f MB after", a.victim.Name, readers, float64(before)/1e6, float64(after)/1e6)
+		e.Eventually("connections to "+a.victim.Name+" are few", func(context.Context) error {
+			if n := open(); n > connections {
+				return fmt.Errorf("%d of %d are open, want %d", n, readers, connections)
+			}
+			return nil
+		})
 		if after > maxMemory {
 			t.Errorf("%s takes %d MB", a.victim.Name, after>>20)
 		}
@@ -207,7 +237,19 @@ func TestSecureMetrics(t *testing.T) {
 			})
 		}
 	}
-	t.Cleanup(func() { secure() })
+	t.Cleanup(func() {
+		for _, d := range daemons {
+			d.Args = nil
+			if err := d.Restart(); err != nil {
+				t.Error(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		if err := n.Sidecar.Ready(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	secure("--secure-metrics")
 	reader, other := token(e, "reader", "herald-metrics-reader"), token(e, "other")
 	for _, d := range daemons {
