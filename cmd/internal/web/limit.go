@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxConns bounds the connections to one port. Prometheus, the kubelet and the API
@@ -16,6 +18,10 @@ const maxConns = 64
 // bufferSize bounds what the kernel buffers for each direction of a connection. It
 // doubles the value for its own needs.
 const bufferSize = 64 << 10
+
+// unreadTimeout is how long the kernel waits for a client to take more of what it was
+// sent, also after the connection was closed here.
+const unreadTimeout = writeTimeout
 
 // A limiter is a listener with a bound on its open connections. A new connection is
 // always accepted. When there are too many, the oldest one of the address with the most
@@ -36,9 +42,7 @@ func (l *limiter) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if t, ok := c.(*net.TCPConn); ok {
-		// Otherwise a slow reader has megabytes buffered by the kernel.
-		t.SetReadBuffer(bufferSize)
-		t.SetWriteBuffer(bufferSize)
+		frugal(t)
 	}
 	accepted := &limited{Conn: c, source: source(c.RemoteAddr()), of: l}
 	l.mu.Lock()
@@ -49,9 +53,21 @@ func (l *limiter) Accept() (net.Conn, error) {
 	}
 	l.mu.Unlock()
 	if surplus != nil {
-		surplus.Close()
+		surplus.reset()
 	}
 	return accepted, nil
+}
+
+// frugal bounds what the kernel keeps for a connection, and for how long after it was
+// closed. Errors are of connections that are gone.
+func frugal(c *net.TCPConn) {
+	c.SetReadBuffer(bufferSize)
+	c.SetWriteBuffer(bufferSize)
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unreadTimeout.Milliseconds()))
+		})
+	}
 }
 
 // surplus returns the connection that makes room: the oldest of the busiest source.
@@ -74,6 +90,14 @@ type limited struct {
 	net.Conn
 	source netip.Prefix
 	of     *limiter
+}
+
+// reset closes the connection, and drops what its client has not read.
+func (c *limited) reset() {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	c.Close()
 }
 
 // Close closes the connection.
