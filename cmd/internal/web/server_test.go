@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 )
@@ -195,6 +196,7 @@ func TestSlowReaders(t *testing.T) {
 	const size, readers = 2 << 20, 300
 	var made atomic.Int64
 	address, _ := start(t, Options{Handler: handler(size, &made)})
+	var all []net.Conn
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -204,6 +206,7 @@ func TestSlowReaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		all = append(all, c)
 		fmt.Fprint(c, "GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
 	}
 	for range 20 {
@@ -219,9 +222,39 @@ func TestSlowReaders(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 64<<20 {
 		t.Errorf("%d slow readers take %d MB", readers, grown>>20)
 	}
+	// Closed connections keep nothing in the kernel either: they are reset.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		n := established(t, all)
+		if n <= maxConns {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d of %d connections are open, want %d", n, readers, maxConns)
+			break
+		}
+	}
 	if n := made.Load(); n > readers/2 {
 		t.Errorf("the page was made %d times for %d readers who came at once", n, readers)
 	}
+}
+
+// established returns how many connections are, as the kernel sees it.
+func established(t *testing.T, all []net.Conn) (n int) {
+	t.Helper()
+	for _, c := range all {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil && info.State == unix.BPF_TCP_ESTABLISHED {
+				n++
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
 }
 
 // A client that is too slow is closed: while it writes its header, and while it reads.
