@@ -5,16 +5,12 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/heraldlb/herald/status"
 )
 
 // agentSelector selects the agents' pods, as the manifests label them.
@@ -106,21 +102,4 @@ func metricsPort(p corev1.Pod) int32 {
 		}
 	}
 	return 7472
-}
-
-// Report returns an agent's Report. The API server fetches it, so that the node need
-// not be reachable from here.
-func (c *Client) Report(ctx context.Context, a Agent) (status.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	var r status.Report
-	page, err := c.core.Get().Namespace(a.namespace).Resource("pods").Name(a.pod + ":" + strconv.Itoa(int(a.port))).
-		SubResource("proxy").Suffix("status").DoRaw(ctx)
-	if err == nil {
-		err = json.Unmarshal(page, &r)
-	}
-	if err != nil {
-		return r, fmt.Errorf("agent of %s: %w", a.Node, err)
-	}
-	return r, nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,7 +75,7 @@ func configure(c *rest.Config, agent string) *rest.Config {
 }
 
 // CountWrites sets a function that is called, by any goroutine, for every request that
-// writes. Resource and verb are as RBAC names them.
+// writes. Reviews do not: the API server stores nothing. Resource and verb are as RBAC names them.
 func CountWrites(c *rest.Config, count func(resource, verb string)) {
 	c.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, count} })
 }
@@ -90,7 +91,7 @@ func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
 	verb := map[string]string{
 		http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete",
 	}[r.Method]
-	if verb != "" {
+	if verb != "" && r.URL.Path != tokenReviews && r.URL.Path != accessReviews {
 		c.count(resourceOf(r.URL.Path), verb)
 	}
 	return c.RoundTripper.RoundTrip(r)
@@ -124,6 +125,8 @@ type Client struct {
 	core, discovery rest.Interface
 	custom          map[string]rest.Interface // MetalLB's resources, by version
 	parameters      runtime.ParameterCodec
+
+	reader atomic.Pointer[readerToken] // for agents whose status needs one
 }
 
 // NewClient returns a Client for what NewConfig made.

@@ -26,6 +26,7 @@ type BoardOptions struct {
 	Identity   Identity              // required
 	Registerer prometheus.Registerer // required
 	Live       func(*Report)         // optional: adds what changes between two passes, at every read
+	FRR        func() *FRR           // optional: the state of FRR
 }
 
 // NewBoard returns a Board whose Report is empty, and registers its metrics.
@@ -80,8 +81,28 @@ func (b *Board) Report() Report {
 	b.mu.Lock()
 	r := b.report
 	b.mu.Unlock()
+	if b.opts.FRR != nil {
+		r.FRR = b.opts.FRR()
+	}
 	if b.opts.Live != nil {
 		b.opts.Live(&r)
 	}
 	return r
+}
+
+// Unready returns why the process does not do its work; empty if it does. It costs the
+// same for any number of Services: everybody may ask, at any rate.
+func (b *Board) Unready() string {
+	b.mu.Lock()
+	synced := b.report.Synced
+	b.mu.Unlock()
+	if !synced {
+		return "not synced with the API server"
+	}
+	if b.opts.FRR != nil {
+		if f := b.opts.FRR(); f != nil && !f.Applied {
+			return "configuration not applied to FRR: " + f.Error
+		}
+	}
+	return ""
 }

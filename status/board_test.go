@@ -81,7 +81,7 @@ func newBoard(node string, frr *status.FRR) (*status.Board, *prometheus.Registry
 	}
 	return status.NewBoard(status.BoardOptions{
 		Identity: identity, Registerer: metrics,
-		Live: func(r *status.Report) { r.FRR = frr },
+		FRR: func() *status.FRR { return frr },
 	}), metrics
 }
 

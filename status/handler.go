@@ -3,9 +3,12 @@
 package status
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,21 +23,39 @@ func NewHandler(b *Board, g prometheus.Gatherer) http.Handler {
 		io.WriteString(w, "ok\n")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		r := b.Report()
-		switch {
-		case r.Ready():
-			io.WriteString(w, "ok\n")
-		case !r.Synced:
-			http.Error(w, "not synced with the API server", http.StatusServiceUnavailable)
-		default:
-			http.Error(w, "configuration not applied to FRR: "+r.FRR.Error, http.StatusServiceUnavailable)
+		if why := b.Unready(); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
 		}
+		io.WriteString(w, "ok\n")
 	})
+	e := &encoder{}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		e.Encode(b.Report())
+		w.Write(e.encode(b.Report()))
 	})
 	return mux
+}
+
+// An encoder encodes a Report once, however often it is read.
+type encoder struct {
+	mu   sync.Mutex // guards the fields below
+	last Report
+	text []byte
+}
+
+// encode returns a Report as JSON. The text is not to be changed.
+func (e *encoder) encode(r Report) []byte {
+	r.Took = 0 // not in the text
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.text != nil && reflect.DeepEqual(r, e.last) {
+		return e.text
+	}
+	var b bytes.Buffer
+	j := json.NewEncoder(&b)
+	j.SetIndent("", "  ")
+	j.Encode(r)
+	e.last, e.text = r, b.Bytes()
+	return e.text
 }

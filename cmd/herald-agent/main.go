@@ -14,6 +14,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/web"
 )
 
 const name = "herald-agent"
@@ -34,6 +35,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 		return opts.announce(ctx, stderr)
 	})
 	opts.Add(cmd, env)
+	opts.web.Add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
 	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, which owns the status objects of Services; empty: the Node owns them")
@@ -47,13 +49,13 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent agent counts as dead: fast (half a second; the default), normal (5 s) or wan (a minute)")
 	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to announce it")
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces that layer 2 does not use, in MetalLB's format")
-	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough", "metrics-cert-dir",
-		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
+	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough")
 	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
 	daemon.Flags
+	web           web.Flags
 	node          string
 	pod           string
 	frrDir        string

@@ -6,6 +6,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"path/filepath"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -14,7 +16,9 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/exclusion"
+	"github.com/heraldlb/herald/cmd/internal/web"
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/node"
@@ -39,6 +43,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	daemon.LimitMemory(log)
 	kube.LogTo(log.With("component", "client"))
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
@@ -57,6 +62,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	p.drive(layer2)
 	defer p.peers.Close()
 	p.report(metrics)
+	server, err := p.serve(metrics)
+	if err != nil {
+		return err
+	}
 	log.Info("starting", "version", daemon.Version(), "node", o.node)
 	// When ctx ends, everything goes on until others have taken over.
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -70,11 +79,33 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		}
 		return nil
 	}
-	return daemon.Run(working, append(p.tasks(),
-		daemon.Task{Name: "stop", Run: leave},
-		daemon.Task{Name: "agent", Run: reconcile.NewAgent(p.agent()).Run},
-		daemon.Serve(o.HTTPAddress(), status.NewHandler(p.board, metrics)),
-	)...)
+	return daemon.Run(working, slices.Concat(p.tasks(), server.Tasks(), []daemon.Task{
+		{Name: "stop", Run: leave},
+		{Name: "agent", Run: reconcile.NewAgent(p.agent()).Run},
+		{Name: "reviews", Run: p.reviews(server)},
+	})...)
+}
+
+// serve returns the server of metrics, status and probes.
+func (p *program) serve(metrics prometheus.Gatherer) (*web.Server, error) {
+	return web.New(web.Options{
+		Flags:        p.web,
+		Address:      p.HTTPAddress(),
+		ProbeAddress: "127.0.0.1", // in the node's network
+		Handler:      status.NewHandler(p.board, metrics),
+		Reviewer:     p.client,
+		Logger:       p.part("http"),
+	})
+}
+
+// reviews returns what says to the FRR container who may read metrics.
+func (p *program) reviews(s *web.Server) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if dir := p.sharedDir(); dir != "" {
+			return s.ServeReviews(ctx, filepath.Join(dir, contract.ReviewSocket))
+		}
+		return nil
+	}
 }
 
 // A program has the parts that the agent is wired from.
@@ -147,6 +178,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: p.node},
 		Registerer: metrics,
 		Live:       p.live,
+		FRR:        p.inForce,
 	})
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
@@ -205,11 +237,17 @@ func (p *program) Set(r status.Report) {
 
 // live adds to a report what changes between two passes.
 func (p *program) live(r *status.Report) {
-	r.FRR, r.Contests = inForce(p.applier.State()), p.contests.List()
-	r.FRR.Extras, r.FRR.Metrics = p.container.status(), p.container.hasMetrics()
+	r.FRR.Metrics, r.Contests = p.container.hasMetrics(), p.contests.List()
 	r.Peers = p.sessions.In(r.Peers)
 	r.Layer2 = p.layer2.Status()
 	r.Confirm(p.routes.SentTo)
+}
+
+// inForce returns the state of FRR.
+func (p *program) inForce() *status.FRR {
+	f := inForce(p.applier.State())
+	f.Extras = p.container.status()
+	return f
 }
 
 // event records an event about the Node.

@@ -23,6 +23,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/web"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
 	"github.com/heraldlb/herald/reconcile"
@@ -48,19 +49,20 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 		return opts.control(ctx, stderr)
 	})
 	opts.Add(cmd, env)
+	opts.web.Add(cmd)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host name")
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret with the key that encrypts the agents' gossip, created if it does not exist; empty: no Secret is created")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a deleted Service stays reserved for a new Service of the same name; 0: not at all")
 	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "set it if the agents have this flag: they announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
-		"disable-cert-rotation", "cert-dir", "cert-service-name", "metrics-cert-dir",
-		"tls-min-version", "tls-cipher-suites", "tls-curve-preferences")
+		"disable-cert-rotation", "cert-dir", "cert-service-name")
 	return daemon.Execute(ctx, cmd, args, stderr)
 }
 
 type options struct {
 	daemon.Flags
+	web    web.Flags
 	pod    string
 	secret string
 	grace  time.Duration
@@ -80,6 +82,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	daemon.LimitMemory(log)
 	kube.LogTo(log.With("component", "client"))
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
@@ -102,7 +105,14 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
-	return daemon.Run(ctx,
+	server, err := web.New(web.Options{
+		Flags: o.web, Address: o.HTTPAddress(), Handler: status.NewHandler(p.board, metrics),
+		Reviewer: client, Logger: log.With("component", "http"),
+	})
+	if err != nil {
+		return err
+	}
+	return daemon.Run(ctx, append(server.Tasks(),
 		daemon.Task{Name: "watcher", Run: p.watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: p.events.Run},
@@ -111,8 +121,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		daemon.Task{Name: "controller", Run: func(ctx context.Context) error {
 			return election.Run(ctx, controller.Lead, controller.Follow)
 		}},
-		daemon.Serve(o.HTTPAddress(), status.NewHandler(p.board, metrics)),
-	)
+	)...)
 }
 
 // A program has the parts that the controller is wired from.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/web"
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/frr/extras"
 	"github.com/heraldlb/herald/frr/sidecar"
@@ -44,6 +46,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 
 type options struct {
 	daemon.Flags
+	web          web.Flags
 	etcDir       string
 	runDir       string
 	daemonDir    string
@@ -67,10 +70,11 @@ func (o *options) add(cmd *cobra.Command, env func(string) string) {
 	fs.DurationVar(&o.hangTimeout, "hang-timeout", 30*time.Second, "restart a daemon that has not answered for this long")
 	fs.StringVar(&o.stop, "stop", string(sidecar.StopAuto), "how sessions end on SIGTERM: graceful-restart, gshut, withdraw, or auto")
 	fs.DurationVar(&o.stopWait, "stop-wait", 3*time.Second, "time for peers to move traffic away after the GSHUT community, before the sessions are closed")
-	fs.IntVar(&o.Port, "port", 7473, "port for /metrics, /livez and /readyz, in plain HTTP; 0: none")
+	fs.IntVar(&o.Port, "port", 7473, "port for /metrics, /livez and /readyz; 0: none")
 	fs.StringVar(&o.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "all, debug, info, warn, error or none; FRR's too")
 	fs.StringVar(&o.LogFormat, "log-format", "text", "text or json")
+	o.web.Add(cmd)
 	o.frrLevel = env("FRR_LOGGING_LEVEL")
 }
 
@@ -134,12 +138,19 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	metrics := daemon.NewRegistry()
 	metrics.MustRegister(sidecar.NewCollector(o.runDir, supervisor, agent, log))
 
+	server, err := web.New(web.Options{
+		Flags: o.web, Address: o.HTTPAddress(), ProbeAddress: "127.0.0.1", Handler: sidecar.NewHandler(supervisor, metrics),
+		Reviewer: web.NewAgent(filepath.Join(o.etcDir, contract.ReviewSocket)), Logger: log.With("component", "http"),
+	})
+	if err != nil {
+		return err
+	}
+
 	agent.Begin() // before bgpd is started, which may have to stay down
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
-	return daemon.Run(ctx,
+	return daemon.Run(ctx, append(server.Tasks(),
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "daemons", Run: supervisor.Run},
 		daemon.Task{Name: "extras", Run: raw.Run},
-		daemon.Serve(o.HTTPAddress(), sidecar.NewHandler(supervisor, metrics)),
-	)
+	)...)
 }

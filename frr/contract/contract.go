@@ -28,6 +28,7 @@ const (
 	ExtrasAppliedFile = "extras.applied.conf" // by herald-frr: the last one that FRR accepted
 	ExtrasResultFile  = "extras.result.json"  // by herald-frr: the result for the current one
 	MetricsFile       = "frr.metrics"         // by herald-frr: it exists if herald-frr exports the metrics of sessions
+	ReviewSocket      = "agent.review"        // by the agent: where herald-frr asks who may read metrics, if they are secure
 )
 
 // VtyshConf is the vtysh.conf that makes vtysh read the one frr.conf rather than a

@@ -7,11 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,67 +31,6 @@ func TestRun(t *testing.T) {
 	stop()
 	if err := daemon.Run(ctx, wait, wait); err != nil {
 		t.Errorf("canceled: %v", err)
-	}
-}
-
-// freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-func TestServe(t *testing.T) {
-	addr := freeAddress(t)
-	hang := make(chan struct{})
-	defer close(hang)
-	mux := http.NewServeMux()
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "here") })
-	mux.HandleFunc("/hang", func(http.ResponseWriter, *http.Request) { <-hang })
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- daemon.Serve(addr, mux).Run(ctx) }()
-
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		resp, err := http.Get("http://" + addr)
-		if err == nil {
-			page, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if string(page) != "here" {
-				t.Errorf("the page is %q", page)
-			}
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not served in 10 s: %v", err)
-		}
-	}
-	if err := daemon.Serve(addr, mux).Run(t.Context()); err == nil {
-		t.Error("an address in use is no error")
-	}
-	// Somebody who never finishes does not hold up the end.
-	go http.Get("http://" + addr + "/hang")
-	stop()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("still serving 10 s after the end")
-	}
-}
-
-func TestServeNowhere(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
-	stop()
-	if err := daemon.Serve("", http.NotFoundHandler()).Run(ctx); err != nil {
-		t.Errorf("serve: %v", err)
 	}
 }
 

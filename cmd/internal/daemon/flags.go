@@ -47,7 +47,7 @@ func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&f.Class, "lb-class", "", "handle Services of this loadBalancer`Class`; empty: those without one")
 	fs.BoolVar(&f.ServiceStatus, "service-status", true, "keep a ServiceL2Status or ServiceBGPStatus for each Service and node that announces it, and a condition on the Service; set it alike for controller and agents")
 	fs.BoolVar(&f.Protect, "protect-addresses", false, "reject an edit or a deletion of a pool that would take addresses from Services, unless the annotation heraldlb.io/release-addresses names the addresses; set it alike for controller and agents")
-	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz, in plain HTTP; 0: none")
+	fs.IntVar(&f.Port, "port", 7472, "port for /metrics, /status, /healthz and /readyz; 0: none")
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")
 	fs.StringVar(&f.LogFormat, "log-format", "text", "text or json")

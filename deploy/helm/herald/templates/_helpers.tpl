@@ -62,6 +62,49 @@ imagePullPolicy: {{ .image.pullPolicy | default "IfNotPresent" }}
 {{- end }}
 {{- end -}}
 
+{{/* Not empty if metrics need TLS and a token: a value says so, or says how TLS is to be. */}}
+{{- define "herald.secure" -}}
+{{- $p := .Values.prometheus -}}
+{{- $tls := .Values.tls | default dict -}}
+{{- $frr := (include "herald.agent" . | fromYaml).frr -}}
+{{- if kindIs "bool" $p.secureMetrics -}}
+{{- if $p.secureMetrics }}yes{{ end -}}
+{{- else if or $p.secureMetricsPort $frr.secureMetricsPort $p.controllerMetricsTLSSecret $p.speakerMetricsTLSSecret $tls.minVersion $tls.cipherSuites $tls.curvePreferences -}}
+yes
+{{- end -}}
+{{- end -}}
+
+{{/* The port of controller and agents. MetalLB's charts up to 0.13 had another one for TLS. */}}
+{{- define "herald.metricsPort" -}}
+{{- if include "herald.secure" . }}{{ .Values.prometheus.secureMetricsPort | default .Values.prometheus.metricsPort }}{{ else }}{{ .Values.prometheus.metricsPort }}{{ end -}}
+{{- end -}}
+
+{{/* The port of the FRR container. */}}
+{{- define "herald.frrPort" -}}
+{{- $frr := (include "herald.agent" . | fromYaml).frr -}}
+{{- if include "herald.secure" . }}{{ $frr.secureMetricsPort | default $frr.metricsPort }}{{ else }}{{ $frr.metricsPort }}{{ end -}}
+{{- end -}}
+
+{{/* Arguments about TLS, by the chart's values, those of a component and the Secret with its certificate. */}}
+{{- define "herald.secureArgs" -}}
+{{- if include "herald.secure" .root }}
+{{- $tls := .root.Values.tls | default dict }}
+- --secure-metrics
+{{- with $tls.minVersion | default .values.tlsMinVersion }}
+- --tls-min-version={{ . }}
+{{- end }}
+{{- with $tls.cipherSuites | default .values.tlsCipherSuites }}
+- --tls-cipher-suites={{ . }}
+{{- end }}
+{{- with $tls.curvePreferences }}
+- {{ printf "--tls-curve-preferences=%v" . | quote }}
+{{- end }}
+{{- if .secret }}
+- --metrics-cert-dir=/etc/herald/certificate
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{/* How pods are replaced. Only the type RollingUpdate has rollingUpdate. */}}
 {{- define "herald.strategy" -}}
 {{- if eq (.type | default "RollingUpdate") "RollingUpdate" }}{{ toYaml . }}{{ else }}{{ omit . "rollingUpdate" | toYaml }}{{ end -}}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package daemon
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestMemoryLimit(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, text string
+		want             int64
+	}{
+		{"no control group", "other", "", 0},
+		{"version 2", "memory.max", "536870912\n", 512 << 20},
+		{"version 2, no limit", "memory.max", "max\n", 0},
+		{"version 1", "memory/memory.limit_in_bytes", "536870912\n", 512 << 20},
+		{"version 1, no limit", "memory/memory.limit_in_bytes", "9223372036854771712\n", 0},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, tt.file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(tt.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := memoryLimit(dir); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
