@@ -11,6 +11,7 @@ import (
 type Network struct {
 	Stale      bool              `json:"stale"` // which agents are alive is not known: the node answers nothing
 	Members    []Member          `json:"members,omitempty"`
+	Gossip     *Gossip           `json:"gossip,omitempty"` // nil: there is none
 	Addresses  []Address         `json:"addresses,omitempty"`
 	Interfaces []Interface       `json:"interfaces,omitempty"`
 	Requests   map[string]uint64 `json:"requests,omitempty"` // received packets by result: Answered, or the reason why not
@@ -22,6 +23,12 @@ type Member struct {
 	Leaving bool   `json:"leaving,omitempty"` // it stops soon
 	Damped  bool   `json:"damped,omitempty"`  // it came and went too often, and owns no addresses for a while
 	Held    int    `json:"held"`              // how many addresses it announces
+}
+
+// A Gossip is what the agent refused at its port for gossip, before it read anything.
+type Gossip struct {
+	RefusedPackets     uint64 `json:"refusedPackets"`     // not from a Node's address, or lost at the socket
+	RefusedConnections uint64 `json:"refusedConnections"` // not from a Node's address, or too many
 }
 
 // An Address is the state of one address on layer 2.

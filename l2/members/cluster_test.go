@@ -64,9 +64,12 @@ func (c *cluster) name(i int) string { return fmt.Sprintf("n%02d", i+1) }
 
 func (c *cluster) addr(i int) netip.Addr { return c.peers[i].Addr() }
 
-// others returns the addresses of all agents but one.
-func (c *cluster) others(i int) []netip.AddrPort {
-	return slices.Delete(slices.Clone(c.peers), i, i+1)
+// nodes returns the nodes of all agents.
+func (c *cluster) nodes() (out []members.Node) {
+	for i := range c.peers {
+		out = append(out, members.Node{Name: c.name(i), Addrs: []netip.Addr{c.addr(i)}})
+	}
+	return out
 }
 
 // options returns those of agent i.
@@ -108,7 +111,7 @@ func (c *cluster) start(i int, adjust ...func(*members.Options)) *agent {
 		f(&opts)
 	}
 	a.List = members.New(opts)
-	a.SetPeers(c.others(i))
+	a.SetNodes(c.nodes())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

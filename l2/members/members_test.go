@@ -259,7 +259,7 @@ func TestClockSetBack(t *testing.T) {
 		opts := c.options(1)
 		again := &agent{tb: t, changed: make(chan struct{}, 1), List: members.New(opts)}
 		members.SetEpoch(again.List, 1)
-		again.SetPeers(c.others(1))
+		again.SetNodes(c.nodes())
 		again.Publish(members.State{Interfaces: []string{"new"}})
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = again.Run(t.Context()) })

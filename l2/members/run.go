@@ -4,6 +4,7 @@ package members
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -29,18 +30,26 @@ func (l *List) Run(ctx context.Context) error {
 	c.Name = l.opts.Node
 	c.BindAddr, c.BindPort = l.opts.Bind.Addr().String(), int(l.opts.Bind.Port())
 	c.AdvertisePort = c.BindPort
-	c.Transport = l.opts.transport
 	c.SecretKey = l.opts.Key
 	// A node may come back with another address at once.
 	c.DeadNodeReclaimTime = time.Nanosecond
 	// The messages are short, and packets are encrypted after compression.
 	c.EnableCompression = false
 	d := delegate{l}
-	c.Delegate, c.Events = d, d
+	c.Delegate, c.Events, c.Alive = d, d, d
 	c.Logger = log.New(&logWriter{log: l.opts.Logger}, "", 0)
+	transport := l.opts.transport
+	if transport == nil {
+		var err error
+		if transport, err = listen(ctx, l.opts.Bind, l.gate, l.opts.Logger); err != nil {
+			return fmt.Errorf("gossip on %s: %w", l.opts.Bind, err)
+		}
+	}
+	guard := newGuard(transport, l.gate)
+	c.Transport = guard
 	network, err := memberlist.Create(c)
 	if err != nil {
-		return fmt.Errorf("gossip on %s: %w", l.opts.Bind, err)
+		return errors.Join(fmt.Errorf("gossip on %s: %w", l.opts.Bind, err), guard.Shutdown())
 	}
 	defer func() {
 		l.ended.Store(true) // timers of memberlist may still fire
@@ -97,7 +106,11 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 			l.doubt()
 		}
 		l.beaten.Store(int64(now))
+		l.gate.warn(time.Now(), l.opts.Logger)
 		l.mu.Lock()
+		if l.nodes.expire(time.Now()) {
+			l.admit()
+		}
 		expired := l.damping.expire(time.Now())
 		if expired {
 			l.invalidate()
@@ -158,13 +171,13 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 		met.lost = l.lost
 		clear(met.when)
 	}
-	stale, doubts, ready := l.doubted.Load(), l.doubts, l.peersKnown
+	stale, doubts, ready := l.doubted.Load(), l.doubts, l.nodes.known
 	members := map[netip.AddrPort]bool{}
 	for _, p := range l.alive {
 		members[addrPort(p.node)] = true
 	}
 	var targets []netip.AddrPort
-	for _, p := range l.peers {
+	for _, p := range l.nodes.peers(l.opts.Node, l.opts.Bind) {
 		recently := time.Since(met.when[p]) < l.timers.network.PushPullInterval
 		if !members[p] && (stale || !recently) {
 			targets = append(targets, p)

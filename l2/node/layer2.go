@@ -96,7 +96,7 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 	l.mu.Lock()
 	l.nodes = nodes
 	l.mu.Unlock()
-	l.members.SetPeers(peers(nodes, l.opts.Node, l.opts.Bind))
+	l.members.SetNodes(gossips(nodes))
 	l.agents.learn(l.members.View())
 	l.announcer.SetFriends(l.agents.except(l.opts.Node))
 }
@@ -108,16 +108,11 @@ func (l *Layer2) clusterNodes() []*cluster.Node {
 	return l.nodes
 }
 
-// peers returns where the agents of other nodes are. An agent is in the network of
-// its node, so that the node's address is its own. It listens on the same port as
-// this one.
-func peers(nodes []*cluster.Node, self string, bind netip.AddrPort) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, n := range nodes {
-		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
-		if n.Name != self && i >= 0 {
-			out = append(out, netip.AddrPortFrom(n.Addrs[i], bind.Port()))
-		}
+// gossips returns the nodes as gossip knows them.
+func gossips(nodes []*cluster.Node) []members.Node {
+	out := make([]members.Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = members.Node{Name: n.Name, Addrs: n.Addrs}
 	}
 	return out
 }

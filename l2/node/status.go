@@ -35,7 +35,8 @@ func (l *Layer2) Status() *status.Network {
 	}
 	if l.members != nil {
 		v := l.members.View()
-		out.Stale = v.Stale
+		refused := l.members.Refused()
+		out.Stale, out.Gossip = v.Stale, &status.Gossip{RefusedPackets: refused.Packets, RefusedConnections: refused.Streams}
 		for _, m := range v.Members {
 			out.Members = append(out.Members, status.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Held: len(m.Held)})
 		}
