@@ -92,6 +92,8 @@ var (
 
 	descGossipRefused = prometheus.NewDesc("herald_gossip_refused_total",
 		"Number of packets and connections at the port for gossip that were refused unread: not from a Node's address, or too many.", []string{"kind"}, nil)
+	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
+		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
 
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
@@ -229,6 +231,7 @@ func (s sender) network(n Network) {
 	if n.Gossip != nil {
 		s.counter(descGossipRefused, n.Gossip.RefusedPackets, "packet")
 		s.counter(descGossipRefused, n.Gossip.RefusedConnections, "connection")
+		s.gauge(descGossipKeys, float64(n.Gossip.Keys))
 	}
 }
 

@@ -25,10 +25,13 @@ type Member struct {
 	Held    int    `json:"held"`              // how many addresses it announces
 }
 
-// A Gossip is what the agent refused at its port for gossip, before it read anything.
+// A Gossip is the state of the gossip among agents. What is refused is not read.
 type Gossip struct {
-	RefusedPackets     uint64 `json:"refusedPackets"`     // not from a Node's address, or lost at the socket
-	RefusedConnections uint64 `json:"refusedConnections"` // not from a Node's address, or too many
+	RefusedPackets     uint64   `json:"refusedPackets"`       // not from a Node's address, or lost at the socket
+	RefusedConnections uint64   `json:"refusedConnections"`   // not from a Node's address, or too many
+	Keys               int      `json:"keys"`                 // accepted; more than one while a key is replaced; 0: clear text
+	KeyLacking         []string `json:"keyLacking,omitempty"` // members that do not accept the newest key yet
+	KeyError           string   `json:"keyError,omitempty"`   // why the files of the key were not read again
 }
 
 // An Address is the state of one address on layer 2.

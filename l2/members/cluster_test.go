@@ -78,7 +78,7 @@ func (c *cluster) options(i int) members.Options {
 	opts := members.Options{
 		Node:   c.name(i),
 		Bind:   c.peers[i],
-		Key:    members.Key("secret"),
+		Keys:   [][]byte{members.Key("secret")},
 		Logger: slog.New(slog.NewTextHandler(c.tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})).With("self", c.name(i)),
 	}
 	if c.wires == nil {

@@ -116,7 +116,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 }
 
 func newPeer(n *memberlist.Node) peer {
-	p := peer{node: *n}
+	p := peer{node: *n, joined: time.Now()}
 	if len(n.Meta) == 8 {
 		p.epoch = binary.BigEndian.Uint64(n.Meta)
 	}
@@ -172,6 +172,8 @@ func (d delegate) receive(b []byte) (bool, error) {
 		return false, err
 	}
 	switch {
+	case m.kind == keysMsg:
+		return d.noticed(m), nil
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -239,6 +241,7 @@ func (d delegate) refute(heard record) {
 	}
 	*own = record{epoch: max(own.epoch+1, uint64(time.Now().UnixNano())), items: map[item]change{}}
 	d.renewed = true
+	d.sendNotice()
 	d.introduceWake.Set()
 	d.updateOwn()
 	d.invalidate()
@@ -261,6 +264,12 @@ func (d delegate) LocalState(bool) []byte {
 		if r := d.records[node]; r != nil {
 			b = appendList(b, message{node: node, record: r})
 		}
+		if n, ok := d.keys.notices[node]; ok {
+			b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, prints: n.prints})
+		}
+	}
+	if len(d.keys.list) > 0 {
+		b = appendList(b, d.ownNotice())
 	}
 	for node, until := range d.damping.until {
 		b = appendList(b, message{node: node, damped: until.Sub(now)})

@@ -27,7 +27,7 @@ const memory = 10 * time.Minute
 type Options struct {
 	Node    string         // required: this node's name, unique among the agents
 	Bind    netip.AddrPort // required: UDP and TCP; the others reach the agent here
-	Key     []byte         // optional: 16, 24 or 32 bytes, see Key; nil gossips in clear text
+	Keys    [][]byte       // optional: see Key; the one to send with first, then others to accept; nil gossips in clear text
 	Profile Profile        // optional: Fast
 	Changed func()         // optional: called after the View has changed; it must not block
 	Logger  *slog.Logger   // optional: nil discards
@@ -47,7 +47,8 @@ type List struct {
 	timers timers
 	queue  memberlist.TransmitLimitedQueue // gossiped to some members at a time
 
-	gate   *gate
+	gate    *gate
+	keysErr error // of Options.Keys
 
 	// Each wakes the loop of that name.
 	joinWake, transmitWake, introduceWake, converseWake wake.Signal
@@ -58,6 +59,7 @@ type List struct {
 
 	mu         sync.Mutex // guards the fields below
 	nodes      nodes
+	keys       keys
 	alive      map[string]peer      // without this node
 	records    map[string]*record   // of all nodes with a message about them, and this one
 	ahead      map[string]*record   // of members, with a later epoch than the member's
@@ -77,8 +79,9 @@ type List struct {
 
 // A peer is a member other than this node.
 type peer struct {
-	node  memberlist.Node // a copy
-	epoch uint64          // of its process
+	node   memberlist.Node // a copy
+	epoch  uint64          // of its process
+	joined time.Time
 }
 
 // New returns a List of this node only. It finds the others once it runs.
@@ -111,6 +114,7 @@ func New(opts Options) *List {
 	// A later process has a higher number, unless the clock was set back.
 	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
 	l.doubted.Store(true)
+	l.keys, l.keysErr = newKeys(opts.Keys)
 	l.queue.RetransmitMult = l.timers.network.RetransmitMult
 	l.queue.NumNodes = func() int {
 		l.mu.Lock()
@@ -236,5 +240,6 @@ func (l *List) forget(now time.Time) {
 		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
 	})
 	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
+	l.forgetNotices()
 	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
 }

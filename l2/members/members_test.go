@@ -169,7 +169,7 @@ func TestWrongKeyIsRefused(t *testing.T) {
 		var out logged
 		first := c.start(0, func(o *members.Options) { o.Logger = out.logger() })
 		second := c.start(1)
-		c.start(2, func(o *members.Options) { o.Key = members.Key("another secret") })
+		c.start(2, func(o *members.Options) { o.Keys = [][]byte{members.Key("another secret")} })
 		first.await("the agent with the same key", alive("n01", "n02"))
 		second.await("the agent with the same key", alive("n01", "n02"))
 		out.await(t, "the agents need the same secret")

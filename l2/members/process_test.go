@@ -38,7 +38,7 @@ func child(args []string) {
 	l := members.New(members.Options{
 		Node:    args[0],
 		Bind:    netip.MustParseAddrPort(args[1]),
-		Key:     members.Key("secret"),
+		Keys:    [][]byte{members.Key("secret")},
 		Changed: func() { changed <- struct{}{} },
 	})
 	var nodes []members.Node

@@ -26,11 +26,14 @@ const maxMasked = time.Second
 
 // Run gossips until the context is canceled, and then leaves. It must be called once.
 func (l *List) Run(ctx context.Context) error {
+	if l.keysErr != nil {
+		return l.keysErr
+	}
 	c := l.timers.network
 	c.Name = l.opts.Node
 	c.BindAddr, c.BindPort = l.opts.Bind.Addr().String(), int(l.opts.Bind.Port())
 	c.AdvertisePort = c.BindPort
-	c.SecretKey = l.opts.Key
+	c.Keyring = l.keys.ring
 	// A node may come back with another address at once.
 	c.DeadNodeReclaimTime = time.Nanosecond
 	// The messages are short, and packets are encrypted after compression.
@@ -111,6 +114,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		if l.nodes.expire(time.Now()) {
 			l.admit()
 		}
+		l.chooseKey(time.Now())
 		expired := l.damping.expire(time.Now())
 		if expired {
 			l.invalidate()
@@ -285,7 +289,7 @@ func (l *List) sendAll(network *memberlist.Memberlist) {
 	}
 }
 
-// introduce sends this node's record to nodes that have just become alive, and its new
+// introduce sends this node's record, and which keys it accepts, to nodes that have just become alive, and its new
 // epoch to all nodes.
 func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) error {
 	for {
@@ -298,10 +302,12 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		nodes, renewed := l.newcomers, l.renewed
 		l.newcomers, l.renewed = nil, false
 		record := l.records[l.opts.Node]
-		if len(record.items) == 0 {
-			nodes = nil // the record is empty
-		}
+		empty := len(record.items) == 0
 		own := message{node: l.opts.Node, record: record}.append(nil)
+		var accepts []byte
+		if len(l.keys.list) > 0 {
+			accepts = l.ownNotice().append(nil)
+		}
 		l.mu.Unlock()
 		if renewed {
 			if err := network.UpdateNode(l.timers.leave); err != nil {
@@ -310,10 +316,15 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		}
 		each(ctx, nodes, func(_ int, n memberlist.Node) {
 			// If the node has gone, nothing is lost. If the packet is lost, the next
-			// exchange of states has the record.
-			if len(own) <= packetSize {
+			// exchange of states has the same.
+			if accepts != nil {
+				_ = network.SendBestEffort(&n, accepts)
+			}
+			switch {
+			case empty:
+			case len(own) <= packetSize:
 				_ = network.SendBestEffort(&n, own)
-			} else {
+			default:
 				_ = network.SendReliable(&n, own)
 			}
 		})

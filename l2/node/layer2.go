@@ -32,7 +32,7 @@ type Options struct {
 	Logger   *slog.Logger    // required
 	Conflict l2.Policy       // optional: about addresses that another host has; the zero value is l2.Warn
 	Bind     netip.AddrPort  // optional: gossip there; zero: all nodes count as alive
-	Key      []byte          // optional: of gossip; nil: clear text
+	Keys     [][]byte        // optional: of gossip, as members.Options has them; nil: clear text
 	Profile  members.Profile // optional: how soon a silent agent counts as dead
 }
 
@@ -47,6 +47,7 @@ type Layer2 struct {
 	mu        sync.Mutex // guards the fields below
 	nodes     []*cluster.Node
 	departure *departure // nil: this agent does not stop
+	keyErr    error      // why the keys of gossip were not read again
 }
 
 // New returns a Layer2. It starts nothing.
@@ -55,7 +56,7 @@ func New(opts Options) *Layer2 {
 	announce := l2.Options{Conflict: opts.Conflict, Changed: l.changed, Logger: opts.Logger.With("component", "layer2")}
 	if opts.Bind.IsValid() {
 		l.members = members.New(members.Options{
-			Node: opts.Node, Bind: opts.Bind, Key: opts.Key, Profile: opts.Profile, Changed: opts.Changed,
+			Node: opts.Node, Bind: opts.Bind, Keys: opts.Keys, Profile: opts.Profile, Changed: opts.Changed,
 			Logger: opts.Logger.With("component", "members"),
 		})
 		announce.Mute, announce.Nodes = l.members.Stale, true
@@ -99,6 +100,18 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 	l.members.SetNodes(gossips(nodes))
 	l.agents.learn(l.members.View())
 	l.announcer.SetFriends(l.agents.except(l.opts.Node))
+}
+
+// SetKeys replaces the keys of gossip, unless they were not read: then it remembers why.
+// It returns why they were not replaced.
+func (l *Layer2) SetKeys(keys [][]byte, err error) error {
+	if err == nil && l.members != nil {
+		err = l.members.SetKeys(keys)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keyErr = err
+	return err
 }
 
 // clusterNodes returns what SetNodes was given last.
