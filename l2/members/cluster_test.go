@@ -27,7 +27,8 @@ import (
 type cluster struct {
 	tb    testing.TB
 	peers []netip.AddrPort
-	wires *wires // nil: sockets
+	wires *wires         // nil: sockets
+	told  []members.Node // at the start of an agent; nil: all
 }
 
 // inBubble runs a test in a bubble, in which memberlist's last timers end too.
@@ -111,7 +112,11 @@ func (c *cluster) start(i int, adjust ...func(*members.Options)) *agent {
 		f(&opts)
 	}
 	a.List = members.New(opts)
-	a.SetNodes(c.nodes())
+	nodes := c.nodes()
+	if c.told != nil {
+		nodes = c.told
+	}
+	a.SetNodes(nodes)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

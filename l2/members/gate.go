@@ -4,6 +4,7 @@ package members
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -176,8 +177,11 @@ func (w *guard) Shutdown() error {
 	return err
 }
 
-// DialTimeout opens a connection whose answer is bounded.
+// DialTimeout opens a connection to a node. What the node answers is bounded.
 func (w *guard) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	if to, err := netip.ParseAddrPort(addr); err != nil || !w.gate.admits(to.Addr().Unmap()) {
+		return nil, fmt.Errorf("%s is not the address of a Node", addr)
+	}
 	c, err := w.Transport.DialTimeout(addr, timeout)
 	if err != nil {
 		return nil, err
