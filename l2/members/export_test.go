@@ -3,6 +3,7 @@
 package members
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"time"
@@ -42,7 +43,7 @@ func LargeState(nodes, addrs int) []byte {
 		r := &record{epoch: epoch, base: 1 << 20, items: map[item]change{}}
 		r.set(s.items())
 		l.records[name(i)] = r
-		l.keys.notices[name(i)] = notice{epoch, []fingerprint{{1}, {2}}}
+		l.keys.notices[name(i)] = notice{epoch, []fingerprint{{1}, {2}}, time.Now()}
 		if i > 0 {
 			l.alive[name(i)] = peer{epoch: epoch}
 		}
@@ -50,3 +51,6 @@ func LargeState(nodes, addrs int) []byte {
 	}
 	return delegate{l}.LocalState(false)
 }
+
+// SendsWith reports whether an agent sends with a key.
+func SendsWith(l *List, key []byte) bool { return bytes.Equal(l.keys.ring.GetPrimaryKey(), key) }

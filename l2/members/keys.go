@@ -20,6 +20,9 @@ const (
 	keyKept = 10 * time.Minute
 	// keyNotice is how long the notice of a new member about its keys may take.
 	keyNotice = 2 * time.Second
+	// keyKnock is how long the notice of a node counts that is not a member: it cannot read
+	// the answer if it lacks the key, and tries again and again.
+	keyKnock = 5 * time.Second
 	// keyWaits separates two warnings that members lack the first key.
 	keyWaits = 2 * time.Minute
 	// maxPrints bounds the keys of a notice.
@@ -38,6 +41,7 @@ func printOf(key []byte) fingerprint {
 type notice struct {
 	epoch  uint64
 	prints []fingerprint
+	heard  time.Time
 }
 
 // keys are the keys for the encryption of gossip. All are accepted. This node sends with
@@ -126,19 +130,20 @@ func (l *List) sendNotice() {
 // noticed handles the notice of another node, and reports whether it is news. The caller
 // holds the mutex.
 func (l *List) noticed(m message) bool {
-	was, known := l.keys.notices[m.node]
-	if m.node == l.opts.Node || known && was.epoch == m.epoch && slices.Equal(was.prints, m.prints) {
+	if m.node == l.opts.Node {
 		return false
 	}
 	if p, alive := l.alive[m.node]; alive && m.epoch < p.epoch {
 		return false // of an earlier process
 	}
-	l.keys.notices[m.node] = notice{m.epoch, m.prints}
-	l.chooseKey(time.Now())
-	return true
+	now := time.Now()
+	was, known := l.keys.notices[m.node]
+	l.keys.notices[m.node] = notice{m.epoch, m.prints, now}
+	l.chooseKey(now)
+	return !known || was.epoch != m.epoch || !slices.Equal(was.prints, m.prints)
 }
 
-// lacking returns the members that do not accept a key, sorted by name. One that has sent
+// lacking returns the members, and nodes about to be, that do not accept a key, sorted by name. One that has sent
 // no notice in time knows the oldest key alone: it is of an earlier version. The caller
 // holds the mutex.
 func (l *List) lacking(key []byte, now time.Time) (out []string) {
@@ -154,6 +159,11 @@ func (l *List) lacking(key []byte, now time.Time) (out []string) {
 			continue
 		}
 		out = append(out, name)
+	}
+	for name, n := range l.keys.notices {
+		if _, alive := l.alive[name]; !alive && now.Sub(n.heard) < keyKnock && !slices.Contains(n.prints, id) {
+			out = append(out, name)
+		}
 	}
 	slices.Sort(out)
 	return out
@@ -217,6 +227,9 @@ func holds(list [][]byte, key []byte) bool {
 
 // forgetNotices drops the notices of nodes that are not members. The caller holds the
 // mutex.
-func (l *List) forgetNotices() {
-	maps.DeleteFunc(l.keys.notices, func(name string, _ notice) bool { _, alive := l.alive[name]; return !alive })
+func (l *List) forgetNotices(now time.Time) {
+	maps.DeleteFunc(l.keys.notices, func(name string, n notice) bool {
+		_, alive := l.alive[name]
+		return !alive && now.Sub(n.heard) >= keyKnock
+	})
 }

@@ -240,6 +240,6 @@ func (l *List) forget(now time.Time) {
 		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
 	})
 	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
-	l.forgetNotices()
+	l.forgetNotices(now)
 	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
 }
