@@ -265,7 +265,7 @@ func (d delegate) LocalState(bool) []byte {
 			b = appendList(b, message{node: node, record: r})
 		}
 		if n, ok := d.keys.notices[node]; ok {
-			b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, prints: n.prints})
+			b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, seq: n.seq, prints: n.prints})
 		}
 	}
 	if len(d.keys.list) > 0 {

@@ -27,8 +27,12 @@ const (
 	// tasks, to different nodes. One that is refused tries again.
 	streamsEach = 4
 	streamsAll  = 32
-	// refusedEvery separates two warnings about refused packets and connections.
+	// refusedEvery separates two warnings about refused packets and connections. They are
+	// counted every refusedLook: a new node's are refused until its Node is known, and only
+	// what was found lasting times in a row is worth a warning.
 	refusedEvery = time.Minute
+	refusedLook  = 5 * time.Second
+	lasting      = 3
 )
 
 var errStreamSize = errors.New("more data than gossip needs")
@@ -52,8 +56,11 @@ type gate struct {
 	last     netip.Addr         // whose connection was refused last
 	follow   func([]netip.Addr) // called with each new set; nil: nobody follows
 	lost     func() uint64      // packets that the kernel refused; nil: none
+	looked   time.Time          // by warn
+	seen     Refused            // then
+	streak   int                // looks in a row that found more
 	warned   time.Time
-	reported Refused
+	reported Refused // by then
 }
 
 func newGate() *gate {
@@ -107,11 +114,17 @@ func (g *gate) count() Refused {
 func (g *gate) warn(now time.Time, log *slog.Logger) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if now.Sub(g.warned) < refusedEvery {
+	if now.Sub(g.looked) < refusedLook {
 		return
 	}
 	r, was := g.count(), g.reported
-	if r == was {
+	if r == g.seen {
+		g.streak = 0
+	} else {
+		g.streak++
+	}
+	g.looked, g.seen = now, r
+	if g.streak < lasting || now.Sub(g.warned) < refusedEvery {
 		return
 	}
 	g.warned, g.reported = now, r

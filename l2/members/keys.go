@@ -40,6 +40,7 @@ func printOf(key []byte) fingerprint {
 // A notice has the keys that the process of a node accepts.
 type notice struct {
 	epoch  uint64
+	seq    uint64 // a later notice of the process has a higher one
 	prints []fingerprint
 	heard  time.Time
 }
@@ -51,6 +52,7 @@ type keys struct {
 	ring    *memberlist.Keyring // nil: gossip is in clear text
 	list    [][]byte            // the wanted one first
 	given   int                 // so many of them were given last; the rest is kept for a while
+	seq     uint64              // of this node's notice
 	set     time.Time           // when list was set
 	warned  time.Time
 	notices map[string]notice // of other nodes
@@ -93,6 +95,7 @@ func (l *List) SetKeys(list [][]byte) error {
 	}
 	kept := slices.DeleteFunc(slices.Clone(k.list), func(old []byte) bool { return holds(list, old) })
 	k.list, k.given, k.set, k.warned = append(slices.Clone(list), kept...), len(list), time.Now(), time.Now()
+	k.seq++
 	l.sendNotice()
 	l.opts.Logger.Info("keys of gossip have changed", "accepted", len(k.list))
 	l.chooseKey(time.Now())
@@ -112,7 +115,7 @@ func (l *List) KeysPending() (accepted int, lacking []string) {
 
 // ownNotice returns the notice of this node. The caller holds the mutex.
 func (l *List) ownNotice() message {
-	m := message{node: l.opts.Node, kind: keysMsg, epoch: l.records[l.opts.Node].epoch}
+	m := message{node: l.opts.Node, kind: keysMsg, epoch: l.records[l.opts.Node].epoch, seq: l.keys.seq}
 	for _, key := range l.keys.list[:min(len(l.keys.list), maxPrints)] {
 		m.prints = append(m.prints, printOf(key))
 	}
@@ -138,9 +141,13 @@ func (l *List) noticed(m message) bool {
 	}
 	now := time.Now()
 	was, known := l.keys.notices[m.node]
-	l.keys.notices[m.node] = notice{m.epoch, m.prints, now}
+	known = known && was.epoch == m.epoch
+	if known && m.seq < was.seq {
+		return false
+	}
+	l.keys.notices[m.node] = notice{m.epoch, m.seq, m.prints, now}
 	l.chooseKey(now)
-	return !known || was.epoch != m.epoch || !slices.Equal(was.prints, m.prints)
+	return !known || m.seq > was.seq
 }
 
 // lacking returns the members, and nodes about to be, that do not accept a key, sorted by name. One that has sent
@@ -193,6 +200,7 @@ func (l *List) chooseKey(now time.Time) {
 		l.opts.Logger.Warn("the new key of gossip is not used yet: members lack it", "members", len(lacking), "first", lacking[0])
 	case len(lacking) == 0 && len(k.list) > k.given && now.Sub(k.set) >= keyKept:
 		k.list = k.list[:k.given]
+		k.seq++
 		l.sendNotice()
 		l.opts.Logger.Info("earlier keys of gossip are dropped", "accepted", len(k.list))
 		if !holds(k.list, choice) {

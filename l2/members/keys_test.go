@@ -131,7 +131,7 @@ func TestAgentRestartsWhileKeyIsReplaced(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(time.Minute)
+				time.Sleep(10 * time.Second)
 				if err := a[2].stop(); err != nil {
 					t.Fatal(err)
 				}
@@ -151,7 +151,7 @@ func TestAgentRestartsWhileKeyIsReplaced(t *testing.T) {
 							t.Fatal(err)
 						}
 					}
-					time.Sleep(11 * time.Minute)
+					time.Sleep(time.Minute)
 				})
 			})
 		})
@@ -176,7 +176,7 @@ func TestAgentStartsWithTheNewKey(t *testing.T) {
 		for _, s := range a {
 			s.await("all", func(v members.View) bool { return len(v.Members) == 3 && !v.Stale })
 		}
-		whole(t, a, func() { time.Sleep(3 * time.Minute) })
+		whole(t, a, func() { time.Sleep(30 * time.Second) })
 	})
 }
 

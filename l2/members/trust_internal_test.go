@@ -203,3 +203,26 @@ func FuzzDelegate(f *testing.F) {
 		}
 	})
 }
+
+// A notice about keys that is late does not replace a later one of the same process.
+func TestLateNotice(t *testing.T) {
+	d := knows(1000)
+	say := func(seq uint64, keys ...byte) {
+		m := message{node: "n2", kind: keysMsg, epoch: 1000, seq: seq}
+		for _, k := range keys {
+			m.prints = append(m.prints, fingerprint{k})
+		}
+		d.NotifyMsg(m.append(nil))
+	}
+	say(0, 1)
+	say(1, 2, 1)
+	say(0, 1)
+	if got := d.keys.notices["n2"].prints; len(got) != 2 {
+		t.Errorf("after a late notice the member accepts %v", got)
+	}
+	d.NotifyUpdate(member("n2", 2000))
+	d.NotifyMsg(message{node: "n2", kind: keysMsg, epoch: 2000, prints: []fingerprint{{2}}}.append(nil))
+	if got := d.keys.notices["n2"]; got.epoch != 2000 {
+		t.Errorf("the notice of the next process is not taken: %+v", got)
+	}
+}

@@ -17,7 +17,7 @@ import (
 //	damping: 0x12 node milliseconds
 //	ask:     0x13 node epoch seq: node asks what was sent, and has the answer seq
 //	sent:    0x14 node epoch seq, then until the end the output of appendSent
-//	keys:    0x15 node epoch, then until the end 8 bytes for each key that node accepts
+//	keys:    0x15 node epoch seq, then until the end 8 bytes for each key that node accepts
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -65,7 +65,7 @@ type message struct {
 
 func (m message) append(b []byte) []byte {
 	if m.kind == keysMsg {
-		b = binary.AppendUvarint(appendName(append(b, m.kind), m.node), m.epoch)
+		b = binary.AppendUvarint(binary.AppendUvarint(appendName(append(b, m.kind), m.node), m.epoch), m.seq)
 		for _, p := range m.prints {
 			b = append(b, p[:]...)
 		}
@@ -160,7 +160,7 @@ func parseMessage(b []byte) (message, error) {
 			m.sent = r.sent()
 		}
 	case keysMsg:
-		m.kind, m.epoch = b[0], r.number()
+		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
 		for r.err == nil && len(r.rest) > 0 {
 			if len(m.prints) == maxPrints {
 				r.fail(errors.New("too many keys"))
