@@ -90,6 +90,11 @@ var (
 	descMembersStale = prometheus.NewDesc("herald_members_stale",
 		"1 if this agent does not know who is alive, and announces nothing on layer 2.", nil, nil)
 
+	descGossipRefused = prometheus.NewDesc("herald_gossip_refused_total",
+		"Number of packets and connections at the port for gossip that were refused unread: not from a Node's address, or too many.", []string{"kind"}, nil)
+	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
+		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
+
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
@@ -223,6 +228,11 @@ func (s sender) network(n Network) {
 	s.gauge(descMembers, float64(len(n.Members)))
 	s.gauge(descDamped, float64(damped))
 	s.gauge(descMembersStale, one(n.Stale))
+	if n.Gossip != nil {
+		s.counter(descGossipRefused, n.Gossip.RefusedPackets, "packet")
+		s.counter(descGossipRefused, n.Gossip.RefusedConnections, "connection")
+		s.gauge(descGossipKeys, float64(n.Gossip.Keys))
+	}
 }
 
 func (s sender) counter(d *prometheus.Desc, v uint64, labels ...string) {

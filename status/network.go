@@ -11,6 +11,7 @@ import (
 type Network struct {
 	Stale      bool              `json:"stale"` // which agents are alive is not known: the node answers nothing
 	Members    []Member          `json:"members,omitempty"`
+	Gossip     *Gossip           `json:"gossip,omitempty"` // nil: there is none
 	Addresses  []Address         `json:"addresses,omitempty"`
 	Interfaces []Interface       `json:"interfaces,omitempty"`
 	Requests   map[string]uint64 `json:"requests,omitempty"` // received packets by result: Answered, or the reason why not
@@ -22,6 +23,15 @@ type Member struct {
 	Leaving bool   `json:"leaving,omitempty"` // it stops soon
 	Damped  bool   `json:"damped,omitempty"`  // it came and went too often, and owns no addresses for a while
 	Held    int    `json:"held"`              // how many addresses it announces
+}
+
+// A Gossip is the state of the gossip among agents. What is refused is not read.
+type Gossip struct {
+	RefusedPackets     uint64   `json:"refusedPackets"`       // not from a Node's address, or lost at the socket
+	RefusedConnections uint64   `json:"refusedConnections"`   // not from a Node's address, or too many
+	Keys               int      `json:"keys"`                 // accepted; more than one while a key is replaced; 0: clear text
+	KeyLacking         []string `json:"keyLacking,omitempty"` // members that do not accept the newest key yet
+	KeyError           string   `json:"keyError,omitempty"`   // why the files of the key were not read again
 }
 
 // An Address is the state of one address on layer 2.

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/l2/node"
@@ -36,27 +33,11 @@ func (o *options) layer2(log *slog.Logger) (opts node.Options, err error) {
 		return opts, fmt.Errorf("--ml-bindaddr %q: want an address of this node", o.bind)
 	}
 	opts.Bind = netip.AddrPortFrom(addr.Unmap(), o.bindPort)
-	if opts.Key, err = readKey(o.keyDir); err != nil {
+	if opts.Keys, err = readKeys(o.keyDir); err != nil {
 		return opts, fmt.Errorf("--ml-secret-key-path: %w", err)
 	}
-	if opts.Key == nil {
-		log.Warn("gossip is in clear text", "err", "there is no secret")
+	if opts.Keys == nil {
+		log.Warn("gossip is in clear text", "err", "there is no secret: set --ml-secret-key-path")
 	}
 	return opts, nil
-}
-
-// readKey returns the key that encrypts gossip; nil without a secret.
-func readKey(dir string) ([]byte, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	secret, err := os.ReadFile(filepath.Join(dir, "secretkey"))
-	if err != nil {
-		return nil, err
-	}
-	text := strings.TrimSpace(string(secret))
-	if text == "" {
-		return nil, nil
-	}
-	return members.Key(text), nil
 }

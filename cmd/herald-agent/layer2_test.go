@@ -4,12 +4,8 @@ package main
 
 import (
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/heraldlb/herald/l2/members"
 )
 
 func TestLayer2Misuse(t *testing.T) {
@@ -29,29 +25,6 @@ func TestLayer2Misuse(t *testing.T) {
 			_, err := tt.opts.layer2(slog.New(slog.DiscardHandler))
 			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 				t.Errorf("%v, want %s", err, tt.want)
-			}
-		})
-	}
-}
-
-func TestReadKey(t *testing.T) {
-	dir := t.TempDir()
-	tests := []struct {
-		name, dir, secret string
-		want              []byte
-	}{
-		{"no directory", "", "", nil},
-		{"an empty secret", dir, " \n", nil},
-		{"a secret", dir, "abc\n", members.Key("abc")},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if err := os.WriteFile(filepath.Join(dir, "secretkey"), []byte(tt.secret), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			got, err := readKey(tt.dir)
-			if err != nil || string(got) != string(tt.want) {
-				t.Errorf("%x, %v, want %x", got, err, tt.want)
 			}
 		})
 	}

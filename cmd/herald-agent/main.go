@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too")
 	fs.StringVar(&opts.bind, "ml-bindaddr", env("METALLB_ML_BIND_ADDR"), "`address` of this node, for gossip about which agents are alive; empty: no gossip, and all nodes count as alive")
 	fs.Uint16Var(&opts.bindPort, "ml-bindport", opts.bindPort, "`port` for gossip, UDP and TCP, the same on all nodes")
-	fs.StringVar(&opts.keyDir, "ml-secret-key-path", env("METALLB_ML_SECRET_KEY_PATH"), "`directory` with the secret that encrypts gossip, in a file secretkey; empty: clear text")
+	fs.StringVar(&opts.keyDir, "ml-secret-key-path", env("METALLB_ML_SECRET_KEY_PATH"), "`directory` with the secret that encrypts gossip, in a file secretkey, and optionally another one to accept in secretkey-previous; read again after a change; empty: clear text")
 	fs.BoolVar(&opts.wan, "ml-wan-config", false, "the same as --l2-liveness=wan")
 	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent agent counts as dead: fast (half a second; the default), normal (5 s) or wan (a minute)")
 	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to announce it")

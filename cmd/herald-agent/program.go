@@ -126,6 +126,7 @@ type program struct {
 	routes    *frr.Verifier
 	container *sidecar
 	layer2    *node.Layer2
+	keys      *keyFollower
 	exclusion *exclusion.List
 	sessions  *session.Monitor
 
@@ -165,6 +166,10 @@ func (p *program) drive(layer2 node.Options) {
 	p.container = p.sidecar(p.client, p.events, p.part("frr"))
 	layer2.Changed = p.worker.Wake
 	p.layer2 = node.New(layer2)
+	p.keys = &keyFollower{set: p.layer2.SetKeys, log: p.part("members")}
+	if layer2.Bind.IsValid() {
+		p.keys.dir = p.keyDir
+	}
 	p.exclusion = exclusion.New(p.exclude, p.layer2.SetExclude, p.log)
 	p.sessions = session.New(session.Options{
 		Source: p.peers.Reader(), Reopen: p.applier.Reopen, Present: l2.Present, Hurry: p.layer2.Asked,
@@ -218,6 +223,7 @@ func (p *program) tasks() []daemon.Task {
 		{Name: "routes", Run: p.routes.Run},
 		{Name: "sessions", Run: p.sessions.Run},
 		{Name: "layer 2", Run: p.layer2.Run},
+		{Name: "gossip key", Run: p.keys.run},
 		{Name: "exclusion", Run: p.exclusion.Run},
 	}
 	if p.documents.Resources != nil {

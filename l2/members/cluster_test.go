@@ -27,7 +27,8 @@ import (
 type cluster struct {
 	tb    testing.TB
 	peers []netip.AddrPort
-	wires *wires // nil: sockets
+	wires *wires         // nil: sockets
+	told  []members.Node // at the start of an agent; nil: all
 }
 
 // inBubble runs a test in a bubble, in which memberlist's last timers end too.
@@ -64,9 +65,12 @@ func (c *cluster) name(i int) string { return fmt.Sprintf("n%02d", i+1) }
 
 func (c *cluster) addr(i int) netip.Addr { return c.peers[i].Addr() }
 
-// others returns the addresses of all agents but one.
-func (c *cluster) others(i int) []netip.AddrPort {
-	return slices.Delete(slices.Clone(c.peers), i, i+1)
+// nodes returns the nodes of all agents.
+func (c *cluster) nodes() (out []members.Node) {
+	for i := range c.peers {
+		out = append(out, members.Node{Name: c.name(i), Addrs: []netip.Addr{c.addr(i)}})
+	}
+	return out
 }
 
 // options returns those of agent i.
@@ -75,7 +79,7 @@ func (c *cluster) options(i int) members.Options {
 	opts := members.Options{
 		Node:   c.name(i),
 		Bind:   c.peers[i],
-		Key:    members.Key("secret"),
+		Keys:   [][]byte{members.Key("secret")},
 		Logger: slog.New(slog.NewTextHandler(c.tb.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})).With("self", c.name(i)),
 	}
 	if c.wires == nil {
@@ -108,7 +112,11 @@ func (c *cluster) start(i int, adjust ...func(*members.Options)) *agent {
 		f(&opts)
 	}
 	a.List = members.New(opts)
-	a.SetPeers(c.others(i))
+	nodes := c.nodes()
+	if c.told != nil {
+		nodes = c.told
+	}
+	a.SetNodes(nodes)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()

@@ -17,6 +17,7 @@ type delegate struct{ *List }
 var (
 	_ memberlist.Delegate      = delegate{}
 	_ memberlist.EventDelegate = delegate{}
+	_ memberlist.AliveDelegate = delegate{}
 )
 
 // NodeMeta returns the epoch of this process. It tells other nodes which records are from
@@ -27,6 +28,21 @@ func (d delegate) NodeMeta(int) []byte {
 	return binary.BigEndian.AppendUint64(nil, d.records[d.opts.Node].epoch)
 }
 
+// NotifyAlive refuses members that are no nodes of the cluster.
+func (d delegate) NotifyAlive(n *memberlist.Node) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.check(n.Name)
+}
+
+// check returns an error if no node of the cluster has a name. The caller holds the mutex.
+func (l *List) check(name string) error {
+	if name != l.opts.Node && !l.nodes.names[name] {
+		return fmt.Errorf("%q is no Node", name)
+	}
+	return nil
+}
+
 // NotifyJoin is called with a node that is alive: new, or back.
 func (d delegate) NotifyJoin(n *memberlist.Node) {
 	if n.Name == d.opts.Node || d.ended.Load() {
@@ -35,6 +51,11 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.mu.Lock()
 	p := newPeer(n)
 	d.alive[n.Name] = p
+	d.adopt(n.Name)
+	addr := addrPort(*n).Addr()
+	if d.nodes.moved[n.Name] = addr; !d.gate.admits(addr) {
+		d.admit()
+	}
 	d.newcomers = append(d.newcomers, p.node)
 	d.introduceWake.Set()
 	d.converseWake.Set()
@@ -61,6 +82,7 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
+	d.adopt(n.Name)
 	delete(d.talk.questions, n.Name)
 	d.converseWake.Set()
 	d.invalidate()
@@ -94,7 +116,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 }
 
 func newPeer(n *memberlist.Node) peer {
-	p := peer{node: *n}
+	p := peer{node: *n, joined: time.Now()}
 	if len(n.Meta) == 8 {
 		p.epoch = binary.BigEndian.Uint64(n.Meta)
 	}
@@ -146,7 +168,12 @@ func (d delegate) receive(b []byte) (bool, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.check(m.node); err != nil {
+		return false, err
+	}
 	switch {
+	case m.kind == keysMsg:
+		return d.noticed(m), nil
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -154,32 +181,67 @@ func (d delegate) receive(b []byte) (bool, error) {
 			return false, nil
 		}
 	case m.node == d.opts.Node:
-		d.supersede(*m.record)
+		d.refute(*m.record)
 		return false, nil
-	default:
-		d.mentioned[m.node] = time.Now()
-		r := d.records[m.node]
-		if r == nil {
-			r = &record{items: map[item]change{}}
-			d.records[m.node] = r
-		}
-		if !r.merge(*m.record) {
-			return false, nil
-		}
+	case !d.learn(m.node, *m.record):
+		return false, nil
 	}
 	d.invalidate()
 	return true, nil
 }
 
-// supersede replaces a record of an earlier process of this node, which still circulates,
-// by the present one. The caller holds the mutex.
-func (d delegate) supersede(old record) {
+// learn adds to the record of another node, and reports whether that is news. Of a member
+// the record of its present process counts, whatever other epochs are heard of: a clock
+// may have been set back, and an epoch may be a lie. The record of its next process may
+// arrive before the member's new epoch does. The caller holds the mutex.
+func (l *List) learn(node string, heard record) bool {
+	l.mentioned[node] = time.Now()
+	p, alive := l.alive[node]
+	if alive && heard.epoch > p.epoch {
+		return merge(l.ahead, node, heard)
+	}
+	if alive && heard.epoch < p.epoch {
+		return false
+	}
+	if r := l.records[node]; alive && r != nil && r.epoch != p.epoch {
+		delete(l.records, node)
+	}
+	return merge(l.records, node, heard)
+}
+
+// merge adds to a node's record in a map, and reports whether that is news.
+func merge(to map[string]*record, node string, heard record) bool {
+	r := to[node]
+	if r == nil {
+		r = &record{items: map[item]change{}}
+		to[node] = r
+	}
+	return r.merge(heard)
+}
+
+// adopt uses what was heard of a member's process before the member's epoch. The caller
+// holds the mutex.
+func (l *List) adopt(node string) {
+	r, epoch := l.ahead[node], l.alive[node].epoch
+	if r != nil && r.epoch == epoch {
+		l.records[node] = r
+	}
+	if r != nil && r.epoch <= epoch {
+		delete(l.ahead, node)
+	}
+}
+
+// refute starts a new epoch if a record of this process circulates that has changes which
+// this process never made: the others ignore further ones up to these. The caller holds
+// the mutex.
+func (d delegate) refute(heard record) {
 	own := d.records[d.opts.Node]
-	if old.epoch <= own.epoch {
+	if heard.epoch != own.epoch || heard.latest() <= own.base {
 		return
 	}
-	*own = record{epoch: old.epoch + 1, items: map[item]change{}}
+	*own = record{epoch: max(own.epoch+1, uint64(time.Now().UnixNano())), items: map[item]change{}}
 	d.renewed = true
+	d.sendNotice()
 	d.introduceWake.Set()
 	d.updateOwn()
 	d.invalidate()
@@ -202,6 +264,12 @@ func (d delegate) LocalState(bool) []byte {
 		if r := d.records[node]; r != nil {
 			b = appendList(b, message{node: node, record: r})
 		}
+		if n, ok := d.keys.notices[node]; ok {
+			b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, seq: n.seq, prints: n.prints})
+		}
+	}
+	if len(d.keys.list) > 0 {
+		b = appendList(b, d.ownNotice())
 	}
 	for node, until := range d.damping.until {
 		b = appendList(b, message{node: node, damped: until.Sub(now)})

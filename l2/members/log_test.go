@@ -39,3 +39,10 @@ func (l *logged) await(t *testing.T, want string) {
 	}
 	t.Fatalf("not logged in 20 s: %q", want)
 }
+
+// count returns how often something was logged.
+func (l *logged) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
+}

@@ -27,7 +27,7 @@ const memory = 10 * time.Minute
 type Options struct {
 	Node    string         // required: this node's name, unique among the agents
 	Bind    netip.AddrPort // required: UDP and TCP; the others reach the agent here
-	Key     []byte         // optional: 16, 24 or 32 bytes, see Key; nil gossips in clear text
+	Keys    [][]byte       // optional: see Key; the one to send with first, then others to accept; nil gossips in clear text
 	Profile Profile        // optional: Fast
 	Changed func()         // optional: called after the View has changed; it must not block
 	Logger  *slog.Logger   // optional: nil discards
@@ -47,6 +47,9 @@ type List struct {
 	timers timers
 	queue  memberlist.TransmitLimitedQueue // gossiped to some members at a time
 
+	gate    *gate
+	keysErr error // of Options.Keys
+
 	// Each wakes the loop of that name.
 	joinWake, transmitWake, introduceWake, converseWake wake.Signal
 
@@ -55,10 +58,11 @@ type List struct {
 	doubted atomic.Bool  // the view is stale, and being refreshed
 
 	mu         sync.Mutex // guards the fields below
-	peers      []netip.AddrPort
-	peersKnown bool
+	nodes      nodes
+	keys       keys
 	alive      map[string]peer      // without this node
 	records    map[string]*record   // of all nodes with a message about them, and this one
+	ahead      map[string]*record   // of members, with a later epoch than the member's
 	wanted     State                // of this node, as last published
 	masked     bool                 // this node publishes no addresses
 	outbox     [][]byte             // to be sent to all members at once
@@ -75,8 +79,9 @@ type List struct {
 
 // A peer is a member other than this node.
 type peer struct {
-	node  memberlist.Node // a copy
-	epoch uint64          // of its process
+	node   memberlist.Node // a copy
+	epoch  uint64          // of its process
+	joined time.Time
 }
 
 // New returns a List of this node only. It finds the others once it runs.
@@ -93,8 +98,11 @@ func New(opts Options) *List {
 	l := &List{
 		opts:    opts,
 		timers:  opts.Profile.timers(),
+		gate:    newGate(),
+		nodes:   newNodes(),
 		alive:   map[string]peer{},
 		records: map[string]*record{},
+		ahead:   map[string]*record{},
 		damping: newDamping(opts.Node),
 		talk:    newConversation(),
 		doubts:  1,
@@ -103,10 +111,10 @@ func New(opts Options) *List {
 
 		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(),
 	}
-	// A later process has a higher number. If the clock was set back, another node's
-	// message corrects it (see supersede).
+	// A later process has a higher number, unless the clock was set back.
 	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
 	l.doubted.Store(true)
+	l.keys, l.keysErr = newKeys(opts.Keys)
 	l.queue.RetransmitMult = l.timers.network.RetransmitMult
 	l.queue.NumNodes = func() int {
 		l.mu.Lock()
@@ -114,19 +122,6 @@ func New(opts Options) *List {
 		return len(l.alive) + 1
 	}
 	return l
-}
-
-// SetPeers replaces the addresses of possible other agents, without this node's own.
-// Those that are not members are tried at once and every few seconds. Until the first
-// call the view is stale.
-func (l *List) SetPeers(peers []netip.AddrPort) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.peersKnown && slices.Equal(peers, l.peers) {
-		return
-	}
-	l.peers, l.peersKnown = slices.Clone(peers), true
-	l.joinWake.Set()
 }
 
 // Publish replaces the State of this node for all others. Calling it again with the same
@@ -245,4 +240,6 @@ func (l *List) forget(now time.Time) {
 		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
 	})
 	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
+	l.forgetNotices(now)
+	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
 }

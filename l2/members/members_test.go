@@ -169,7 +169,7 @@ func TestWrongKeyIsRefused(t *testing.T) {
 		var out logged
 		first := c.start(0, func(o *members.Options) { o.Logger = out.logger() })
 		second := c.start(1)
-		c.start(2, func(o *members.Options) { o.Key = members.Key("another secret") })
+		c.start(2, func(o *members.Options) { o.Keys = [][]byte{members.Key("another secret")} })
 		first.await("the agent with the same key", alive("n01", "n02"))
 		second.await("the agent with the same key", alive("n01", "n02"))
 		out.await(t, "the agents need the same secret")
@@ -259,7 +259,7 @@ func TestClockSetBack(t *testing.T) {
 		opts := c.options(1)
 		again := &agent{tb: t, changed: make(chan struct{}, 1), List: members.New(opts)}
 		members.SetEpoch(again.List, 1)
-		again.SetPeers(c.others(1))
+		again.SetNodes(c.nodes())
 		again.Publish(members.State{Interfaces: []string{"new"}})
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = again.Run(t.Context()) })

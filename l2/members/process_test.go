@@ -18,7 +18,7 @@ import (
 	"github.com/heraldlb/herald/l2/members"
 )
 
-// childEnv makes the test binary an agent: "name bind peer…".
+// childEnv makes the test binary an agent: "name bind node=address…".
 const childEnv = "HERALD_TEST_MEMBER"
 
 var childHolds = netip.MustParseAddr("192.0.2.9")
@@ -38,14 +38,15 @@ func child(args []string) {
 	l := members.New(members.Options{
 		Node:    args[0],
 		Bind:    netip.MustParseAddrPort(args[1]),
-		Key:     members.Key("secret"),
+		Keys:    [][]byte{members.Key("secret")},
 		Changed: func() { changed <- struct{}{} },
 	})
-	var peers []netip.AddrPort
-	for _, p := range args[2:] {
-		peers = append(peers, netip.MustParseAddrPort(p))
+	var nodes []members.Node
+	for _, n := range args[2:] {
+		name, addr, _ := strings.Cut(n, "=")
+		nodes = append(nodes, members.Node{Name: name, Addrs: []netip.Addr{netip.MustParseAddr(addr)}})
 	}
-	l.SetPeers(peers)
+	l.SetNodes(nodes)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		os.Stdin.Read(make([]byte, 1))
@@ -83,8 +84,8 @@ func (c *cluster) spawn(i int) *process {
 		c.tb.Fatal(err)
 	}
 	args := []string{c.name(i), c.peers[i].String()}
-	for _, p := range c.others(i) {
-		args = append(args, p.String())
+	for _, n := range c.nodes() {
+		args = append(args, n.Name+"="+n.Addrs[0].String())
 	}
 	p := &process{Cmd: exec.Command(exe), tb: c.tb, lines: make(chan string, 1000)}
 	p.Env = append(os.Environ(), childEnv+"="+strings.Join(args, " "))

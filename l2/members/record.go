@@ -113,6 +113,15 @@ func (r *record) merge(o record) bool {
 	return news
 }
 
+// latest returns the number of the latest change.
+func (r *record) latest() uint64 {
+	n := r.base
+	for _, c := range r.items {
+		n = max(n, c.seq)
+	}
+	return n
+}
+
 // state returns the State of the node.
 func (r *record) state() State {
 	var s State

@@ -4,6 +4,7 @@ package members
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"math/rand/v2"
@@ -25,22 +26,33 @@ const maxMasked = time.Second
 
 // Run gossips until the context is canceled, and then leaves. It must be called once.
 func (l *List) Run(ctx context.Context) error {
+	if l.keysErr != nil {
+		return l.keysErr
+	}
 	c := l.timers.network
 	c.Name = l.opts.Node
 	c.BindAddr, c.BindPort = l.opts.Bind.Addr().String(), int(l.opts.Bind.Port())
 	c.AdvertisePort = c.BindPort
-	c.Transport = l.opts.transport
-	c.SecretKey = l.opts.Key
+	c.Keyring = l.keys.ring
 	// A node may come back with another address at once.
 	c.DeadNodeReclaimTime = time.Nanosecond
 	// The messages are short, and packets are encrypted after compression.
 	c.EnableCompression = false
 	d := delegate{l}
-	c.Delegate, c.Events = d, d
+	c.Delegate, c.Events, c.Alive = d, d, d
 	c.Logger = log.New(&logWriter{log: l.opts.Logger}, "", 0)
+	transport := l.opts.transport
+	if transport == nil {
+		var err error
+		if transport, err = listen(ctx, l.opts.Bind, l.gate, l.opts.Logger); err != nil {
+			return fmt.Errorf("gossip on %s: %w", l.opts.Bind, err)
+		}
+	}
+	guard := newGuard(transport, l.gate)
+	c.Transport = guard
 	network, err := memberlist.Create(c)
 	if err != nil {
-		return fmt.Errorf("gossip on %s: %w", l.opts.Bind, err)
+		return errors.Join(fmt.Errorf("gossip on %s: %w", l.opts.Bind, err), guard.Shutdown())
 	}
 	defer func() {
 		l.ended.Store(true) // timers of memberlist may still fire
@@ -97,7 +109,12 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 			l.doubt()
 		}
 		l.beaten.Store(int64(now))
+		l.gate.warn(time.Now(), l.opts.Logger)
 		l.mu.Lock()
+		if l.nodes.expire(time.Now()) {
+			l.admit()
+		}
+		l.chooseKey(time.Now())
 		expired := l.damping.expire(time.Now())
 		if expired {
 			l.invalidate()
@@ -158,13 +175,13 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 		met.lost = l.lost
 		clear(met.when)
 	}
-	stale, doubts, ready := l.doubted.Load(), l.doubts, l.peersKnown
+	stale, doubts, ready := l.doubted.Load(), l.doubts, l.nodes.known
 	members := map[netip.AddrPort]bool{}
 	for _, p := range l.alive {
 		members[addrPort(p.node)] = true
 	}
 	var targets []netip.AddrPort
-	for _, p := range l.peers {
+	for _, p := range l.nodes.peers(l.opts.Node, l.opts.Bind) {
 		recently := time.Since(met.when[p]) < l.timers.network.PushPullInterval
 		if !members[p] && (stale || !recently) {
 			targets = append(targets, p)
@@ -272,7 +289,7 @@ func (l *List) sendAll(network *memberlist.Memberlist) {
 	}
 }
 
-// introduce sends this node's record to nodes that have just become alive, and its new
+// introduce sends this node's record, and which keys it accepts, to nodes that have just become alive, and its new
 // epoch to all nodes.
 func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) error {
 	for {
@@ -285,10 +302,12 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		nodes, renewed := l.newcomers, l.renewed
 		l.newcomers, l.renewed = nil, false
 		record := l.records[l.opts.Node]
-		if len(record.items) == 0 {
-			nodes = nil // the record is empty
-		}
+		empty := len(record.items) == 0
 		own := message{node: l.opts.Node, record: record}.append(nil)
+		var accepts []byte
+		if len(l.keys.list) > 0 {
+			accepts = l.ownNotice().append(nil)
+		}
 		l.mu.Unlock()
 		if renewed {
 			if err := network.UpdateNode(l.timers.leave); err != nil {
@@ -297,10 +316,15 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		}
 		each(ctx, nodes, func(_ int, n memberlist.Node) {
 			// If the node has gone, nothing is lost. If the packet is lost, the next
-			// exchange of states has the record.
-			if len(own) <= packetSize {
+			// exchange of states has the same.
+			if accepts != nil {
+				_ = network.SendBestEffort(&n, accepts)
+			}
+			switch {
+			case empty:
+			case len(own) <= packetSize:
 				_ = network.SendBestEffort(&n, own)
-			} else {
+			default:
 				_ = network.SendReliable(&n, own)
 			}
 		})

@@ -17,6 +17,7 @@ import (
 //	damping: 0x12 node milliseconds
 //	ask:     0x13 node epoch seq: node asks what was sent, and has the answer seq
 //	sent:    0x14 node epoch seq, then until the end the output of appendSent
+//	keys:    0x15 node epoch seq, then until the end 8 bytes for each key that node accepts
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -26,6 +27,7 @@ const (
 	dampingMsg = 0x12
 	askMsg     = 0x13
 	sentMsg    = 0x14
+	keysMsg    = 0x15
 )
 
 // Kinds of an item on the wire.
@@ -54,13 +56,21 @@ type message struct {
 	record *record
 	damped time.Duration // from now on; in milliseconds on the wire
 
-	kind       byte // askMsg or sentMsg, with what follows; 0: neither
+	kind       byte // askMsg, sentMsg or keysMsg, with what follows; 0: none of them
 	epoch, seq uint64
 	sent       []Sent
-	raw        string // optional, to write: sent as appendSent writes it
+	prints     []fingerprint // of keys
+	raw        string        // optional, to write: sent as appendSent writes it
 }
 
 func (m message) append(b []byte) []byte {
+	if m.kind == keysMsg {
+		b = binary.AppendUvarint(binary.AppendUvarint(appendName(append(b, m.kind), m.node), m.epoch), m.seq)
+		for _, p := range m.prints {
+			b = append(b, p[:]...)
+		}
+		return b
+	}
 	if m.kind != 0 {
 		b = appendName(append(b, m.kind), m.node)
 		b = binary.AppendUvarint(binary.AppendUvarint(b, m.epoch), m.seq)
@@ -148,6 +158,16 @@ func parseMessage(b []byte) (message, error) {
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
 		if m.kind == sentMsg {
 			m.sent = r.sent()
+		}
+	case keysMsg:
+		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
+		for r.err == nil && len(r.rest) > 0 {
+			if len(m.prints) == maxPrints {
+				r.fail(errors.New("too many keys"))
+			}
+			var p fingerprint
+			copy(p[:], r.take(len(p))) // zero after an error
+			m.prints = append(m.prints, p)
 		}
 	default:
 		return message{}, fmt.Errorf("message of kind %#x", b[0])

@@ -33,7 +33,7 @@ type Options struct {
 	Logger   *slog.Logger    // required
 	Conflict l2.Policy       // optional: about addresses that another host has; the zero value is l2.Warn
 	Bind     netip.AddrPort  // optional: gossip there; zero: all nodes count as alive
-	Key      []byte          // optional: of gossip; nil: clear text
+	Keys     [][]byte        // optional: of gossip, as members.Options has them; nil: clear text
 	Profile  members.Profile // optional: how soon a silent agent counts as dead
 }
 
@@ -48,6 +48,7 @@ type Layer2 struct {
 	mu        sync.Mutex // guards the fields below
 	nodes     []*cluster.Node
 	departure *departure // nil: this agent does not stop
+	keyErr    error      // why the keys of gossip were not read again
 }
 
 // New returns a Layer2. It starts nothing.
@@ -56,7 +57,7 @@ func New(opts Options) *Layer2 {
 	announce := l2.Options{Conflict: opts.Conflict, Changed: l.changed, Logger: opts.Logger.With("component", "layer2")}
 	if opts.Bind.IsValid() {
 		l.members = members.New(members.Options{
-			Node: opts.Node, Bind: opts.Bind, Key: opts.Key, Profile: opts.Profile, Changed: opts.Changed,
+			Node: opts.Node, Bind: opts.Bind, Keys: opts.Keys, Profile: opts.Profile, Changed: opts.Changed,
 			Logger: opts.Logger.With("component", "members"),
 		})
 		announce.Mute, announce.Nodes = l.members.Stale, true
@@ -97,7 +98,7 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 	l.mu.Lock()
 	l.nodes = nodes
 	l.mu.Unlock()
-	l.members.SetPeers(peers(nodes, l.opts.Node, l.opts.Bind))
+	l.members.SetNodes(gossips(nodes))
 	l.look()
 }
 
@@ -116,6 +117,18 @@ func (l *Layer2) look() members.View {
 	return v
 }
 
+// SetKeys replaces the keys of gossip, unless they were not read: then it remembers why.
+// It returns why they were not replaced.
+func (l *Layer2) SetKeys(keys [][]byte, err error) error {
+	if err == nil && l.members != nil {
+		err = l.members.SetKeys(keys)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.keyErr = err
+	return err
+}
+
 // clusterNodes returns what SetNodes was given last.
 func (l *Layer2) clusterNodes() []*cluster.Node {
 	l.mu.Lock()
@@ -123,16 +136,11 @@ func (l *Layer2) clusterNodes() []*cluster.Node {
 	return l.nodes
 }
 
-// peers returns where the agents of other nodes are. An agent is in the network of
-// its node, so that the node's address is its own. It listens on the same port as
-// this one.
-func peers(nodes []*cluster.Node, self string, bind netip.AddrPort) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, n := range nodes {
-		i := slices.IndexFunc(n.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
-		if n.Name != self && i >= 0 {
-			out = append(out, netip.AddrPortFrom(n.Addrs[i], bind.Port()))
-		}
+// gossips returns the nodes as gossip knows them.
+func gossips(nodes []*cluster.Node) []members.Node {
+	out := make([]members.Node, len(nodes))
+	for i, n := range nodes {
+		out[i] = members.Node{Name: n.Name, Addrs: n.Addrs}
 	}
 	return out
 }

@@ -35,10 +35,23 @@ func (l *Layer2) Status() *status.Network {
 	}
 	if l.members != nil {
 		v := l.members.View()
-		out.Stale = v.Stale
+		out.Stale, out.Gossip = v.Stale, l.gossip()
 		for _, m := range v.Members {
 			out.Members = append(out.Members, status.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Held: len(m.Held)})
 		}
+	}
+	return out
+}
+
+// gossip returns the state of gossip as the report shows it.
+func (l *Layer2) gossip() *status.Gossip {
+	refused := l.members.Refused()
+	out := &status.Gossip{RefusedPackets: refused.Packets, RefusedConnections: refused.Streams}
+	out.Keys, out.KeyLacking = l.members.KeysPending()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keyErr != nil {
+		out.KeyError = l.keyErr.Error()
 	}
 	return out
 }
