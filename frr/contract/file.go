@@ -33,7 +33,7 @@ func CreateFile(path string, text []byte) error {
 // alone: the name of the temporary file differs each time, and errors are compared.
 func place(path string, text []byte, put func(tmp, path string) error) error {
 	if err := write(path, text, put); err != nil {
-		return fmt.Errorf("write %s: %w", path, cause(err))
+		return fmt.Errorf("write %s: %w", path, Cause(err))
 	}
 	return nil
 }
@@ -63,8 +63,8 @@ func write(path string, text []byte, put func(tmp, path string) error) (err erro
 	return put(tmp.Name(), path)
 }
 
-// cause returns an error of a file operation without the operation and the names.
-func cause(err error) error {
+// Cause returns an error of a file operation without the operation and the names.
+func Cause(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
 	}

@@ -68,12 +68,13 @@ func testBGPTTLSecurity(t *testing.T, v lab.Version) {
 		{Name: "six", MyASN: 64512, PeerASN: 64513, Address: r1.Addr6, ConnectTime: new(time.Second)},
 	}
 	local := []netip.Addr{n1.Addr4, n1.Addr6}
+	family := []string{"address-family ipv4 unicast", "address-family ipv6 unicast"}
 	configure := func() { s.configure(config.Config{Peers: peers}) }
 
 	configure()
 	for i, p := range peers {
 		s.session(n1, peerAt(p.Address), established)
-		router(local[i], "N peer-group nodes", "N timers connect 1", "N ttl-security hops 1")
+		router(local[i], "N remote-as 64512", "N timers connect 1", "N ttl-security hops 1", family[i], "N activate")
 	}
 	for i, p := range peers {
 		down(p)
@@ -110,7 +111,7 @@ func testBGPTTLSecurity(t *testing.T, v lab.Version) {
 	}
 
 	// An internal peer, which sends with TTL 255 anyway.
-	router(n1.Addr4, "no N", "N remote-as 64512", "N local-as 64512", "N timers connect 1", "N ttl-security hops 1")
+	router(n1.Addr4, "no N", "N remote-as 64512", "N local-as 64512", "N timers connect 1", "N ttl-security hops 1", family[0], "N activate")
 	peers = []config.Peer{{Name: "inside", MyASN: 64512, PeerASN: 64512, Address: r1.Addr4, ConnectTime: new(time.Second)}}
 	configure()
 	f := s.session(n1, peerAt(r1.Addr4), established)
@@ -128,7 +129,7 @@ func testBGPTTLSecurity(t *testing.T, v lab.Version) {
 	}
 	detour(r1.Machine, n2.Addr4)
 	down(peers[0])
-	router(n1.Addr4, "no N", "N remote-as 64512", "N timers connect 1", "N ttl-security hops 3", fmt.Sprint("N update-source ", r1.Client4))
+	router(n1.Addr4, "no N", "N remote-as 64512", "N timers connect 1", "N ttl-security hops 3", fmt.Sprint("N update-source ", r1.Client4), family[0], "N activate")
 	for hops, is := range map[uint8]bool{1: false, 2: true} {
 		peers = []config.Peer{{Name: "far", MyASN: 64512, PeerASN: 64513, Address: r1.Client4, SourceAddress: n1.Addr4, TTLSecurity: hops, ConnectTime: new(time.Second)}}
 		configure()
