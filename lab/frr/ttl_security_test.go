@@ -71,10 +71,13 @@ func testBGPTTLSecurity(t *testing.T, v lab.Version) {
 	family := []string{"address-family ipv4 unicast", "address-family ipv6 unicast"}
 	configure := func() { s.configure(config.Config{Peers: peers}) }
 
+	for i := range peers { // before r1 takes the nodes for neighbors that it does not know
+		router(local[i], "N remote-as 64512", "N timers connect 1", family[i], "N activate")
+	}
 	configure()
 	for i, p := range peers {
 		s.session(n1, peerAt(p.Address), established)
-		router(local[i], "N remote-as 64512", "N timers connect 1", "N ttl-security hops 1", family[i], "N activate")
+		router(local[i], "N ttl-security hops 1")
 	}
 	for i, p := range peers {
 		down(p)
