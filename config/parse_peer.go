@@ -83,6 +83,9 @@ func (p *parser) peer(v value) (peer Peer, ok bool) {
 	if security := m.get("ttl-security"); !security.missing() {
 		hops, _ := security.number(1, maxHops)
 		peer.TTLSecurity = uint8(hops)
+		if peer.MyASN == peer.PeerASN && peer.MyASN != 0 {
+			security.fail("invalid ttl-security: peer-asn is my-asn, so that this is an iBGP peer")
+		}
 		if peer.EBGPMultiHop {
 			security.fail("invalid ttl-security together with ebgp-multihop; leave out ebgp-multihop, and set ttl-security to the number of hops")
 		}

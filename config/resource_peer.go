@@ -124,6 +124,8 @@ func (d *decoder) ttlSecurity(p *decodedPeer, raw rawPeer) {
 		d.fail(field, "invalid ttlSecurity %d, must be a number of hops from 1 to %d; leave it out to accept any TTL", hops, maxHops)
 	case p.EBGPMultiHop:
 		d.fail(field, "invalid ttlSecurity together with ebgpMultiHop; leave out ebgpMultiHop, and set ttlSecurity to the number of hops")
+	case p.DynamicASN == Internal || p.PeerASN != 0 && p.PeerASN == p.MyASN:
+		d.fail(field, "invalid ttlSecurity for an iBGP peer; leave it out")
 	case p.Interface != "" && hops > 1:
 		d.fail(field, "invalid ttlSecurity %d for a peer with an interface, which is 1 hop away", hops)
 	default:

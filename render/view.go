@@ -245,7 +245,7 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
-	if n.TTLSecurity != 0 {
+	if ebgp && n.TTLSecurity != 0 {
 		lines = append(lines, fmt.Sprintf("ttl-security hops %d", n.TTLSecurity))
 	}
 	// The position of BFD among these lines matters. FRR starts single-hop BFD when it
