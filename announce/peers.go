@@ -196,6 +196,7 @@ func neighbor(p config.Peer, asn uint32) render.Neighbor {
 		ConnectTime:     p.ConnectTime,
 		Password:        p.Password,
 		EBGPMultiHop:    p.EBGPMultiHop,
+		TTLSecurity:     p.TTLSecurity,
 		BFDProfile:      p.BFDProfile,
 		GracefulRestart: p.GracefulRestart,
 		DualStack:       p.DualStack,

@@ -196,14 +196,14 @@ func TestPeerSettings(t *testing.T) {
 		Name: "x", MyASN: 64512, LocalASN: 64600, DynamicASN: config.External, Interface: "eth1", VRF: "red",
 		Port: 1179, SourceAddress: at(1), HoldTime: new(9 * time.Second), KeepaliveTime: new(3 * time.Second),
 		ConnectTime: new(time.Second), Password: config.NewSecret("x"), BFDProfile: "fast",
-		EBGPMultiHop: true, GracefulRestart: true, DualStack: true,
+		EBGPMultiHop: true, TTLSecurity: 3, GracefulRestart: true, DualStack: true,
 	}
 	d := decided(t, []config.Peer{p})
 	want := []render.Neighbor{{
 		Interface: "eth1", VRF: "red", DynamicASN: config.External, LocalASN: 64600,
 		Port: 1179, SourceAddress: at(1), HoldTime: new(9 * time.Second), KeepaliveTime: new(3 * time.Second),
 		ConnectTime: new(time.Second), Password: config.NewSecret("x"), BFDProfile: "fast",
-		EBGPMultiHop: true, GracefulRestart: true, DualStack: true,
+		EBGPMultiHop: true, TTLSecurity: 3, GracefulRestart: true, DualStack: true,
 	}}
 	if diff := cmp.Diff(want, d.BGP.Neighbors, cmp.AllowUnexported(config.Secret{}), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("neighbors (-want +got):\n%s", diff)

@@ -66,6 +66,7 @@ type Peer struct {
 	Password        Secret         // TCP MD5, RFC 2385
 	BFDProfile      string         // empty: no BFD
 	EBGPMultiHop    bool
+	TTLSecurity     uint8 // GTSM, RFC 5082: the greatest distance in hops; 0: any TTL is accepted
 	GracefulRestart bool // RFC 4724
 	DualStack       bool // routes of both families, whichever the session runs over
 

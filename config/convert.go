@@ -238,6 +238,9 @@ func (w *converter) peer(p Peer) {
 		MyASN: p.MyASN, PeerASN: p.PeerASN, Port: p.Port, BFDProfile: p.BFDProfile, EBGPMultiHop: p.EBGPMultiHop,
 		DualStack: p.DualStack, Address: p.Address.String(), HoldTime: durationText(p.HoldTime), KeepaliveTime: durationText(p.KeepaliveTime),
 	}
+	if p.TTLSecurity != 0 {
+		spec.TTLSecurity = new(int64(p.TTLSecurity))
+	}
 	if p.SourceAddress.IsValid() {
 		spec.SourceAddress = p.SourceAddress.String()
 	}

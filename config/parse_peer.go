@@ -20,6 +20,9 @@ const (
 	maxHoldTime     = math.MaxUint16 * time.Second // it has 16 bits on the wire
 )
 
+// maxHops is the greatest distance that GTSM can verify: FRR takes no more.
+const maxHops = 254
+
 // maxPassword is TCP_MD5SIG_MAXKEYLEN of Linux.
 const maxPassword = 80
 
@@ -56,7 +59,7 @@ func (p *parser) carryFamilies() {
 func (p *parser) peer(v value) (peer Peer, ok bool) {
 	before := len(v.doc.errs)
 	m := v.mapping("my-asn", "peer-asn", "peer-address", "source-address", "peer-port", "hold-time",
-		"keepalive-time", "router-id", "node-selectors", "password", "bfd-profile", "ebgp-multihop")
+		"keepalive-time", "router-id", "node-selectors", "password", "bfd-profile", "ebgp-multihop", "ttl-security")
 	port, _ := m.get("peer-port").number(0, math.MaxUint16)
 	peer = Peer{
 		MyASN:         m.get("my-asn").asn("local"),
@@ -76,6 +79,16 @@ func (p *parser) peer(v value) (peer Peer, ok bool) {
 	}
 	if peer.EBGPMultiHop && peer.MyASN == peer.PeerASN && peer.MyASN != 0 {
 		m.get("ebgp-multihop").fail("invalid ebgp-multihop: peer-asn is my-asn, so that this is an iBGP peer")
+	}
+	if security := m.get("ttl-security"); !security.missing() {
+		hops, _ := security.number(1, maxHops)
+		peer.TTLSecurity = uint8(hops)
+		if peer.MyASN == peer.PeerASN && peer.MyASN != 0 {
+			security.fail("invalid ttl-security: peer-asn is my-asn, so that this is an iBGP peer")
+		}
+		if peer.EBGPMultiHop {
+			security.fail("invalid ttl-security together with ebgp-multihop; leave out ebgp-multihop, and set ttl-security to the number of hops")
+		}
 	}
 	return peer, len(v.doc.errs) == before
 }

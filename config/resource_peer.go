@@ -38,6 +38,7 @@ func (d *decoder) peer(o Object) *decodedPeer {
 	d.asns(p)
 	d.endpoint(p, raw)
 	d.timers(p, raw)
+	d.ttlSecurity(p, raw)
 	password, cut := cutLineBreak(raw.Password)
 	switch err := checkPassword(password); {
 	case raw.Password != "" && raw.PasswordSecret.Name != "":
@@ -109,6 +110,26 @@ func (d *decoder) endpoint(p *decodedPeer, raw rawPeer) {
 		d.fail("spec.routerID", "invalid router ID %q: must be an IPv4 address, also where peers are IPv6", id)
 	case id.IsValid() && id.IsUnspecified():
 		d.fail("spec.routerID", "invalid router ID %q: must not be zero", id)
+	}
+}
+
+// ttlSecurity checks the distance that GTSM allows.
+func (d *decoder) ttlSecurity(p *decodedPeer, raw rawPeer) {
+	if raw.TTLSecurity == nil {
+		return
+	}
+	const field = "spec.ttlSecurity"
+	switch hops := *raw.TTLSecurity; {
+	case hops < 1 || hops > maxHops:
+		d.fail(field, "invalid ttlSecurity %d, must be a number of hops from 1 to %d; leave it out to accept any TTL", hops, maxHops)
+	case p.EBGPMultiHop:
+		d.fail(field, "invalid ttlSecurity together with ebgpMultiHop; leave out ebgpMultiHop, and set ttlSecurity to the number of hops")
+	case p.DynamicASN == Internal || p.PeerASN != 0 && p.PeerASN == p.MyASN:
+		d.fail(field, "invalid ttlSecurity for an iBGP peer; leave it out")
+	case p.Interface != "" && hops > 1:
+		d.fail(field, "invalid ttlSecurity %d for a peer with an interface, which is 1 hop away", hops)
+	default:
+		p.TTLSecurity = uint8(hops)
 	}
 }
 

@@ -40,6 +40,7 @@ type rawPeer struct {
 	BFDProfile      string                 `json:"bfdProfile,omitempty"`
 	GracefulRestart bool                   `json:"enableGracefulRestart,omitempty"`
 	EBGPMultiHop    bool                   `json:"ebgpMultiHop,omitempty"`
+	TTLSecurity     *int64                 `json:"ttlSecurity,omitempty"`
 	VRF             string                 `json:"vrf,omitempty"`
 	DisableMP       bool                   `json:"disableMP,omitempty"` // deprecated, has no effect
 	DualStack       bool                   `json:"dualStackAddressFamily,omitempty"`

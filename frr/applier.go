@@ -34,6 +34,7 @@ type State struct {
 	Applied    bool            // every daemon accepted all of the wanted text
 	AppliedAt  time.Time       // when a wanted text was last in force; zero if never
 	Err        error           // why it is not; wraps vty.ErrUnavailable or vty.ErrRejected
+	Unsaved    error           // why the file that FRR starts from has another text; nil if it has not
 	Up         map[string]bool // for each daemon that the wanted text needs: it answered
 }
 
@@ -198,6 +199,10 @@ func (s State) next(workers []*worker, results map[string]result, now time.Time)
 	var errs []error
 	for _, w := range workers {
 		r := results[w.id()]
+		if _, isFile := w.target.(*confFile); isFile {
+			next.Unsaved = r.err
+			continue // FRR runs the text; it reads the file when it starts
+		}
 		if r.generation != s.Generation || r.err != nil {
 			next.Applied = false
 		}
@@ -222,5 +227,5 @@ func (s State) same(o State) bool {
 		return err.Error()
 	}
 	return s.Generation == o.Generation && s.Applied == o.Applied && s.AppliedAt.Equal(o.AppliedAt) &&
-		text(s.Err) == text(o.Err) && maps.Equal(s.Up, o.Up)
+		text(s.Err) == text(o.Err) && text(s.Unsaved) == text(o.Unsaved) && maps.Equal(s.Up, o.Up)
 }

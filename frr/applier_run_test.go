@@ -267,3 +267,39 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// An agent that is ended in the middle of a change leaves what FRR has. The next one
+// sends the rest, and takes nothing away.
+func TestApplyEndedInTheMiddle(t *testing.T) {
+	f := startFRR(t)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	f.bgpd.Refuse(func(command string) string {
+		if strings.HasPrefix(command, "router bgp ") {
+			end() // the lines inside of it have not been sent yet
+		}
+		return ""
+	})
+	first := frr.New(frr.Options{RunDir: f.dir})
+	if err := first.Apply(ctx, []byte(wantedConf)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want that it was canceled", err)
+	}
+	f.bgpd.Refuse(func(string) string { return "" })
+	f.sent()
+	next := frr.New(frr.Options{RunDir: f.dir})
+	if err := next.Apply(t.Context(), []byte(wantedConf)); err != nil {
+		t.Fatal(err)
+	}
+	f.inForce(t, wantedConf)
+	added := false
+	for _, c := range f.sent() {
+		added = added || strings.HasPrefix(c, "network ")
+		// A neighbor is shut down while its families are set.
+		if strings.HasPrefix(c, "no ") && !strings.HasSuffix(c, " shutdown") && !strings.Contains(wantedConf, c+"\n") {
+			t.Errorf("the next agent sent %q", c)
+		}
+	}
+	if !added {
+		t.Error("nothing was left for the next agent: the test ended the first one too late")
+	}
+}

@@ -290,7 +290,10 @@ func TestConfFileUnwritable(t *testing.T) {
 	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("got %v, want that the folder does not exist", err)
 	}
-	f.inForce(t, wantedConf) // FRR itself is well
+	f.inForce(t, wantedConf)
+	if s := a.State(); !s.Applied || s.Err != nil || !errors.Is(s.Unsaved, os.ErrNotExist) {
+		t.Errorf("state %+v, want that FRR runs the text, and that it is not saved", s)
+	}
 }
 
 // Lines that the operator has added stay, even where Herald would remove others.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/vty"
@@ -115,7 +116,7 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 		changed = changed || len(commands) > 0
 		if check && want == d.applied && len(commands) > 0 {
 			d.log.Warn("running configuration was changed", "daemon", d.name,
-				"lines", len(commands), "first", commands[0].String())
+				"lines", len(commands), "first", commands[0].Shown())
 			rest, err := d.restore(ctx, want, commands)
 			if err != nil {
 				return err
@@ -243,7 +244,7 @@ func (d *daemon) settle(commands []conf.Command) {
 	}
 	for _, c := range commands {
 		d.settled[c.String()] = true
-		d.log.Info("line shown differently by FRR", "daemon", d.name, "command", c.String())
+		d.log.Info("line shown differently by FRR", "daemon", d.name, "command", c.Shown())
 	}
 }
 
@@ -342,7 +343,12 @@ func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused [
 	for i, c := range group {
 		switch r := replies[skip+i]; {
 		case !r.Status.OK(r.Output):
-			refused = append(refused, d.refusal(c.Line, r))
+			e := d.refusal(c.Line, r)
+			if !c.Adds() && !c.Exec { // a line that somebody else may have written
+				e.Command = conf.Brief(c.Text)
+				e.Output = conf.NewVeil(strings.TrimPrefix(c.Text, "no ")).Hide(e.Output)
+			}
+			refused = append(refused, e)
 		case c.Resets != "":
 			d.log.Warn("session reset", "peer", c.Resets, "reason", c.Reason)
 		}
@@ -370,7 +376,7 @@ func (d *daemon) enter(ctx context.Context, way []conf.Line) (refusal, err error
 	return nil, nil
 }
 
-func (d *daemon) refusal(line conf.Line, r vty.Reply) error {
+func (d *daemon) refusal(line conf.Line, r vty.Reply) *vty.CommandError {
 	e := vty.NewCommandError(d.name, line.Text, r)
 	e.Line = line.No
 	return e

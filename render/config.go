@@ -48,6 +48,7 @@ type Neighbor struct {
 	ConnectTime     *time.Duration // between attempts to open the session; nil: 10 s; whole seconds
 	Password        config.Secret
 	EBGPMultiHop    bool
+	TTLSecurity     uint8  // GTSM, RFC 5082: the greatest distance in hops, without EBGPMultiHop; 0: none
 	BFDProfile      string // empty: no BFD
 	GracefulRestart bool   // the peer keeps the routes while FRR restarts; RFC 4724
 	DualStack       bool   // routes of both families

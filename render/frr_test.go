@@ -105,7 +105,7 @@ func TestFRR(t *testing.T) {
 			ASN:      64512,
 			RouterID: ip("10.10.0.1"),
 			Neighbors: []render.Neighbor{
-				{Interface: "eth1", DynamicASN: config.External, ConnectTime: seconds(1), GracefulRestart: true, BFDProfile: "fast"},
+				{Interface: "eth1", DynamicASN: config.External, TTLSecurity: 1, ConnectTime: seconds(1), GracefulRestart: true, BFDProfile: "fast"},
 				{Interface: "eth2", ASN: 64513, Port: 1179, EBGPMultiHop: true},
 				{Address: ip("10.10.0.254"), DynamicASN: config.Internal, DualStack: true, EBGPMultiHop: true},
 				{Address: ip("fd00:10::fe"), DynamicASN: config.External, LocalASN: 64600, DualStack: true, ConnectTime: seconds(120)},

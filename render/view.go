@@ -245,6 +245,9 @@ func neighborLines(vrf VRF, n Neighbor, show func(config.Secret) string) []strin
 	if ebgp && n.EBGPMultiHop && n.Interface == "" {
 		lines = append(lines, fmt.Sprintf("ebgp-multihop %d", multiHops))
 	}
+	if ebgp && n.TTLSecurity != 0 {
+		lines = append(lines, fmt.Sprintf("ttl-security hops %d", n.TTLSecurity))
+	}
 	// The position of BFD among these lines matters. FRR starts single-hop BFD when it
 	// reads "bfd". If "ebgp-multihop" follows, FRR 10.2 and 10.3 drop that BFD session
 	// but go on waiting for it, and never open the BGP session. If the source address

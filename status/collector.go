@@ -66,6 +66,8 @@ var (
 		"1 if the BFD session is up.", []string{"peer", "vrf"}, nil)
 	descApplied = prometheus.NewDesc("herald_frr_applied",
 		"1 if FRR runs the configuration that it is to run.", nil, nil)
+	descSaved = prometheus.NewDesc("herald_frr_saved",
+		"1 if frr.conf, from which FRR starts, has the configuration that FRR is to run.", nil, nil)
 	descGeneration = prometheus.NewDesc("herald_frr_generation",
 		"Number of different configurations that FRR was to run since the start.", nil, nil)
 	descExtras = prometheus.NewDesc("herald_frr_extras_applied",
@@ -180,6 +182,7 @@ func (s sender) agent(r Report) {
 	}
 	if r.FRR != nil {
 		s.gauge(descApplied, one(r.FRR.Applied))
+		s.gauge(descSaved, one(r.FRR.Unsaved == ""))
 		s.gauge(descGeneration, float64(r.FRR.Generation))
 		if r.FRR.Extras != nil {
 			s.gauge(descExtras, one(r.FRR.Extras.Applied))

@@ -52,6 +52,7 @@ type FRR struct {
 	Applied    bool            `json:"applied"`    // every daemon has accepted all of it
 	AppliedAt  time.Time       `json:"appliedAt,omitzero"`
 	Error      string          `json:"error,omitempty"`
+	Unsaved    string          `json:"unsaved,omitempty"` // why frr.conf, from which FRR starts, has another text
 	Daemons    map[string]bool `json:"daemons,omitempty"` // the required ones: whether they answer
 	Extras     *Extras         `json:"extras,omitempty"`  // the operator's raw configuration; nil: there is none
 

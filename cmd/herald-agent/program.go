@@ -44,6 +44,11 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	daemon.LimitMemory(log)
+	unlock, err := o.lock(log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	kube.LogTo(log.With("component", "client"))
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {

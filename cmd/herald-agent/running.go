@@ -55,5 +55,8 @@ func inForce(s frr.State) *status.FRR {
 	if s.Err != nil {
 		f.Error = s.Err.Error()
 	}
+	if s.Unsaved != nil {
+		f.Unsaved = s.Unsaved.Error()
+	}
 	return f
 }

@@ -28,8 +28,8 @@ func TestRunning(t *testing.T) {
 			reconcile.Running{Trouble: "FRR does not answer: bgpd, zebra"}},
 		{"refused", frr.State{Err: errors.Join(refused, absent), Up: map[string]bool{"bgpd": true, "bfdd": false}},
 			reconcile.Running{Trouble: "frr.conf not applied: bgpd: line 14: neighbor x: % Unknown command; bgpd: connect: no such file: " + vty.ErrUnavailable.Error()}},
-		{"no file", frr.State{Err: errors.New("write frr.conf: no space left on device"), Up: map[string]bool{"bgpd": true}},
-			reconcile.Running{Trouble: "frr.conf not applied: write frr.conf: no space left on device"}},
+		{"no file", frr.State{Applied: true, Unsaved: errors.New("write frr.conf: no space left on device"), Up: map[string]bool{"bgpd": true}},
+			reconcile.Running{Applied: true}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,7 +4,10 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"github.com/heraldlb/herald/cluster"
@@ -28,6 +31,27 @@ func (o *options) sharedDir() string {
 		return ""
 	}
 	return filepath.Dir(o.frrConf)
+}
+
+// lock makes this agent the only one that drives its FRR. Where that cannot be said,
+// since FRR's directory is not there yet or belongs to somebody else, it starts anyway.
+func (o *options) lock(log *slog.Logger) (unlock func(), err error) {
+	if o.frrConf == "" {
+		return func() {}, nil
+	}
+	holder := fmt.Sprintf("process %d", os.Getpid())
+	if o.pod != "" {
+		holder = "pod " + o.pod
+	}
+	f, err := contract.Lock(o.frrDir, holder)
+	switch {
+	case errors.Is(err, contract.ErrInUse):
+		return nil, err
+	case err != nil:
+		log.Info("FRR not locked for this agent alone", "err", err)
+		return func() {}, nil
+	}
+	return func() { f.Close() }, nil
 }
 
 // extras returns the operator's lines in FRR's configuration, which the agent keeps.

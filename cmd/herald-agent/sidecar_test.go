@@ -3,7 +3,9 @@
 package main
 
 import (
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/heraldlb/herald/frr/conf"
@@ -45,5 +47,34 @@ func TestExtrasKept(t *testing.T) {
 	}
 	if got := o.extras(); got != nil {
 		t.Errorf("kept without FRR: %q", got)
+	}
+}
+
+// A second agent on one FRR ends with an error that says what to do.
+func TestLock(t *testing.T) {
+	o := options{frrDir: t.TempDir(), frrConf: "/etc/frr/frr.conf", pod: "a"}
+	unlock, err := o.lock(slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	args := []string{"--node-name=n1", "--port=0", "--kubeconfig=no/such/file", "--frr-dir=" + o.frrDir}
+	if code := run(t.Context(), args, noEnv, &out); code != 1 || !strings.Contains(out.String(), "another agent drives this FRR: pod a; stop one of them") {
+		t.Errorf("exit status %d: %s", code, out.String())
+	}
+	unlock()
+	out.Reset()
+	if run(t.Context(), args, noEnv, &out); !strings.Contains(out.String(), "no/such/file") {
+		t.Errorf("after the first has ended: %s", out.String())
+	}
+	o.frrDir = filepath.Join(o.frrDir, "absent") // there may be an FRR later
+	if _, err := o.lock(slog.New(slog.DiscardHandler)); err != nil {
+		t.Error(err)
+	}
+	none := options{frrDir: t.TempDir()} // there is no FRR
+	for range 2 {
+		if _, err := none.lock(slog.New(slog.DiscardHandler)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -34,6 +34,15 @@ func (c Command) String() string {
 	return b.String()
 }
 
+// Shown is String for a log. Of a line that is removed, which somebody else may have
+// written, it has no more than Brief leaves.
+func (c Command) Shown() string {
+	if !c.Adds() && !c.Exec {
+		c.Text = Brief(c.Text)
+	}
+	return c.String()
+}
+
 // Adds reports whether the command sets a line of the wanted text.
 func (c Command) Adds() bool { return c.No > 0 }
 

@@ -32,6 +32,7 @@ const ownName = "herald-"
 //	ip|ipv6 nht …        Herald's
 //	bgp route-map delay-timer  Herald's
 //	bgp graceful-shutdown  not, though it is in a router: herald-frr sets it before it stops
+//	a line with a context below it, which is none of these   not: Herald writes none
 //	anything else        not: log, hostname, vrf, interface, debug, …
 //
 // A line that is not Herald's is set if the wanted text has it, and stays when the
@@ -45,6 +46,9 @@ func owned(s Section) bool {
 		return true
 	case inRouteMap:
 		return strings.HasPrefix(s.Text, "route-map "+ownName)
+	}
+	if len(s.Sub) > 0 {
+		return false
 	}
 	if name, ok := listName(s.Text); ok {
 		return strings.HasPrefix(name, ownName)

@@ -15,7 +15,7 @@ import (
 // line unchanged.
 func canonical(in scope, line string) string {
 	if strings.Contains(line, "  ") || strings.IndexByte(line, '\t') >= 0 {
-		line = strings.Join(strings.Fields(line), " ")
+		line = strings.Join(strings.FieldsFunc(line, isBlank), " ")
 	}
 	switch in {
 	case inRouter:
@@ -31,6 +31,10 @@ func canonical(in scope, line string) string {
 	}
 	return line
 }
+
+// isBlank reports whether a character separates words. The parser takes no other for
+// the indentation of a line.
+func isBlank(r rune) bool { return r == ' ' || r == '\t' }
 
 // canonicalRouter handles the lines that bgpd prints differently, or does not print
 // because they are the default.

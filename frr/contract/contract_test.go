@@ -207,3 +207,25 @@ func TestHeartbeat(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An error is the same each time: the name of a temporary file is not in it.
+func TestReplaceFileError(t *testing.T) {
+	dir := t.TempDir()
+	taken := filepath.Join(dir, "frr.conf")
+	if err := os.MkdirAll(filepath.Join(taken, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		taken:                                    "write " + taken + ": file exists",
+		filepath.Join(dir, "absent", "frr.conf"): "write " + filepath.Join(dir, "absent", "frr.conf") + ": no such file or directory",
+	} {
+		for range 2 {
+			if err := contract.ReplaceFile(path, []byte("x")); err == nil || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("%d files left, %v, want frr.conf alone", len(left), err)
+	}
+}

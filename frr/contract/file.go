@@ -3,6 +3,7 @@
 package contract
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,16 +29,23 @@ func CreateFile(path string, text []byte) error {
 	})
 }
 
-// place writes a text to a temporary file, and puts that in place.
-func place(path string, text []byte, put func(tmp, path string) error) (err error) {
+// place writes a text to a temporary file, and puts that in place. An error names path
+// alone: the name of the temporary file differs each time, and errors are compared.
+func place(path string, text []byte, put func(tmp, path string) error) error {
+	if err := write(path, text, put); err != nil {
+		return fmt.Errorf("write %s: %w", path, Cause(err))
+	}
+	return nil
+}
+
+func write(path string, text []byte, put func(tmp, path string) error) (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".frr.conf-*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
 			os.Remove(tmp.Name())
-			err = fmt.Errorf("write %s: %w", path, err)
 		}
 	}()
 	// FRR may run as another user, who can read the file by the folder's group.
@@ -46,10 +54,22 @@ func place(path string, text []byte, put func(tmp, path string) error) (err erro
 			_ = tmp.Chown(-1, int(st.Gid)) // not permitted: FRR starts as root then
 		}
 	}
-	_, err = tmp.Write(text)
-	err = errors.Join(err, tmp.Chmod(confMode), tmp.Sync(), tmp.Close())
-	if err != nil {
+	if _, err = tmp.Write(text); err == nil {
+		err = cmp.Or(tmp.Chmod(confMode), tmp.Sync())
+	}
+	if err = cmp.Or(err, tmp.Close()); err != nil {
 		return err
 	}
 	return put(tmp.Name(), path)
+}
+
+// Cause returns an error of a file operation without the operation and the names.
+func Cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
 }

@@ -4,12 +4,14 @@ package extras
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -54,8 +56,9 @@ type Applier struct {
 	opts    ApplierOptions
 	reapply wake.Signal // a daemon has lost what it was given
 
-	tried   string // the sum of the text that was last tried
+	tried   string // the sum of the text whose result is written
 	applied []byte // the text that FRR runs
+	unsaved bool   // extras.applied.conf has another
 	failed  bool   // FRR did not apply the last text, though the text is valid
 }
 
@@ -122,16 +125,17 @@ func (a *Applier) pass(ctx context.Context, again bool) error {
 	if again && errors.Is(refused, errRefused) {
 		err = a.restore(ctx)
 	}
-	if !bytes.Equal(a.applied, before) {
-		err = errors.Join(err, contract.WriteExtrasApplied(a.opts.EtcDir, a.applied))
+	if a.unsaved = a.unsaved || !bytes.Equal(a.applied, before); a.unsaved {
+		saved := contract.WriteExtrasApplied(a.opts.EtcDir, a.applied)
+		a.unsaved = saved != nil
+		err = errors.Join(err, saved)
 	}
 	if ctx.Err() != nil && refused != nil {
 		return refused
 	}
-	a.tried = sum
 	result := contract.ExtrasResult{Sum: sum, Applied: refused == nil, At: time.Now().UTC().Truncate(time.Millisecond)}
 	if refused != nil {
-		result.Error = conf.Redact(refused.Error())
+		result.Error = refused.Error()
 		a.opts.Logger.Warn("raw configuration refused", "reason", result.Error)
 	} else {
 		a.opts.Logger.Info("raw configuration applied", "bytes", len(text))
@@ -139,7 +143,11 @@ func (a *Applier) pass(ctx context.Context, again bool) error {
 			a.opts.Logger.Warn("raw configuration may not stay", "reason", result.Remark)
 		}
 	}
-	return errors.Join(err, contract.WriteExtrasResult(a.opts.EtcDir, result))
+	err = errors.Join(err, contract.WriteExtrasResult(a.opts.EtcDir, result))
+	if err == nil {
+		a.tried = sum
+	}
+	return err
 }
 
 // errRefused reports a text in which FRR found a mistake. The text applied before
@@ -155,7 +163,7 @@ func (a *Applier) try(ctx context.Context, text []byte) error {
 	}
 	defer os.Remove(path)
 	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-C", "-f", path); err != nil {
-		return fmt.Errorf("%w: %s", errRefused, output(out, err))
+		return fmt.Errorf("%w: %s", errRefused, a.output(text, path, out, err))
 	}
 	a.failed = true
 	gone := conf.Parse(string(a.applied)).Without(conf.Parse(string(text)), nil)
@@ -166,7 +174,7 @@ func (a *Applier) try(ctx context.Context, text []byte) error {
 	}
 	// vtysh adds the new lines, and leaves the rest as it is.
 	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-f", path); err != nil {
-		return fmt.Errorf("apply: %s", output(out, err))
+		return fmt.Errorf("apply: %s", a.output(text, path, out, err))
 	}
 	a.applied = text
 	a.failed = false
@@ -190,9 +198,9 @@ func (a *Applier) differences(ctx context.Context, text []byte) string {
 	list = func(sections []conf.Section, context string) {
 		for _, s := range sections {
 			if len(s.Sub) == 0 {
-				lines = append(lines, context+s.Text)
+				lines = append(lines, context+conf.Brief(s.Text))
 			}
-			list(s.Sub, context+s.Text+" / ")
+			list(s.Sub, context+conf.Brief(s.Text)+" / ")
 		}
 	}
 	list(conf.Parse(string(text)).Without(conf.Parse(running), nil).Sections, "")
@@ -218,7 +226,7 @@ func (a *Applier) restore(ctx context.Context) error {
 	}
 	defer os.Remove(path)
 	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-f", path); err != nil {
-		return fmt.Errorf("restore: %s", output(out, err))
+		return fmt.Errorf("restore: %s", a.output(nil, path, out, err))
 	}
 	return nil
 }
@@ -228,7 +236,7 @@ func (a *Applier) restore(ctx context.Context) error {
 func (a *Applier) replace(ctx context.Context, text []byte) error {
 	running, err := a.opts.Programs.Output(ctx, "vtysh", "-c", "show running-config")
 	if err != nil {
-		return fmt.Errorf("read the running configuration: %s", output(running, err))
+		return fmt.Errorf("read the running configuration: %s", a.output(text, "", running, err))
 	}
 	wanted, err := os.ReadFile(filepath.Join(a.opts.EtcDir, contract.ConfFile))
 	if err != nil {
@@ -239,26 +247,26 @@ func (a *Applier) replace(ctx context.Context, text []byte) error {
 	// it would have vtysh overwrite frr.conf, which is the agent's.
 	dir, err := os.MkdirTemp(a.opts.RunDir, ".reload-*")
 	if err != nil {
-		return err
+		return a.unwritable(err)
 	}
 	defer os.RemoveAll(dir)
-	err = errors.Join(
+	err = cmp.Or(
 		a.share(dir, 0o770),
 		a.write(filepath.Join(dir, "vtysh.conf"), []byte(contract.VtyshConf)),
 		a.write(filepath.Join(dir, contract.ConfFile), []byte(closed(rest)+string(text))),
 	)
 	if err != nil {
-		return err
+		return a.unwritable(err)
 	}
 	out, err := a.opts.Programs.Output(ctx, "/usr/bin/python3", filepath.Join(a.opts.DaemonDir, "frr-reload.py"),
 		"--reload", "--stdout", "--confdir", dir, "--rundir", dir, filepath.Join(dir, contract.ConfFile))
 	if err != nil {
-		return fmt.Errorf("reload: %s", output(out, err))
+		return fmt.Errorf("reload: %s", a.output(text, dir, out, err))
 	}
 	a.applied = text
 	// The script has removed lines that the agent added in the meantime.
 	if out, err := a.opts.Programs.Output(ctx, "vtysh", "-b"); err != nil {
-		return fmt.Errorf("load frr.conf: %s", output(out, err))
+		return fmt.Errorf("load frr.conf: %s", a.output(text, "", out, err))
 	}
 	return nil
 }
@@ -267,13 +275,19 @@ func (a *Applier) replace(ctx context.Context, text []byte) error {
 func (a *Applier) writeTemp(text []byte) (path string, err error) {
 	f, err := os.CreateTemp(a.opts.RunDir, ".extras-*")
 	if err != nil {
-		return "", err
+		return "", a.unwritable(err)
 	}
-	if err := errors.Join(f.Close(), a.write(f.Name(), text)); err != nil {
+	if err := cmp.Or(f.Close(), a.write(f.Name(), text)); err != nil {
 		os.Remove(f.Name())
-		return "", err
+		return "", a.unwritable(err)
 	}
 	return f.Name(), nil
+}
+
+// unwritable returns the error of a temporary file in the run directory. It is the same
+// at each attempt.
+func (a *Applier) unwritable(err error) error {
+	return fmt.Errorf("write into %s: %w", a.opts.RunDir, contract.Cause(err))
 }
 
 func (a *Applier) write(path string, text []byte) error {
@@ -293,16 +307,24 @@ func (a *Applier) share(path string, mode os.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// output returns what a program printed, without passwords, or how it ended if it
-// printed nothing.
-func output(out string, err error) string {
-	out = strings.TrimSpace(conf.Redact(out))
+// timestamp is what frr-reload.py begins its messages with.
+var timestamp = regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ +`)
+
+// output returns what a program printed that was given a text in a temporary file, or
+// how it ended if it printed nothing. It hides the text, and what differs between two
+// attempts: times, and the name of the file.
+func (a *Applier) output(text []byte, path, out string, err error) string {
+	out = timestamp.ReplaceAllString(out, "")
+	if path != "" {
+		out = strings.ReplaceAll(out, path, contract.ExtrasFile)
+	}
+	out = strings.TrimSpace(conf.NewVeil(string(text), string(a.applied)).Hide(out))
 	if out == "" {
 		return err.Error()
 	}
 	const most = 2000
 	if len(out) > most {
-		out = "… " + out[len(out)-most:]
+		out = "… " + strings.ToValidUTF8(out[len(out)-most:], "")
 	}
 	return out
 }

@@ -168,10 +168,10 @@ func TestExtrasUnlike(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"hostname n1\nrouter bgp 64512\n neighbor 192.0.2.1 description rack\n address-family ipv4 unicast\n  maximum-paths 8\n": "",
-		"router bgp 64512\n maximum-paths 8\n":                        "router bgp 64512 / maximum-paths 8",
-		"router bgp 64512\n neigh 192.0.2.1 desc rack\nhostname n1\n": "router bgp 64512 / neigh 192.0.2.1 desc rack",
-		"router bgp 64512\nneighbor 192.0.2.1 description rack\n":     "neighbor 192.0.2.1 description rack",
-		"router bgp 64512\n neighbor 192.0.2.9 password t0p\n":        "router bgp 64512 / neighbor 192.0.2.9 password [redacted]",
+		"router bgp 64512\n maximum-paths 8\n":                        "router bgp [redacted] / maximum-paths 8",
+		"router bgp 64512\n neigh 192.0.2.1 desc rack\nhostname n1\n": "router bgp [redacted] / neigh 192.0.2.1 [redacted]",
+		"router bgp 64512\nneighbor 192.0.2.1 description rack\n":     "neighbor 192.0.2.1 [redacted]",
+		"router bgp 64512\n neighbor 192.0.2.9 password t0p\n":        "router bgp [redacted] / neighbor 192.0.2.9 [redacted]",
 		"a\nb\nc\nd\ne\nf\ng\n":                                       "a, b, c, d, e, and 2 more",
 	} {
 		_, result := r.pass(text, false)
@@ -289,5 +289,88 @@ func TestExtrasRun(t *testing.T) {
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// Nothing of a raw line beyond its second word gets out, whichever program fails and
+// however it quotes the text, nor does a secret that is the second word.
+func TestExtrasSecrets(t *testing.T) {
+	const text = `key chain rip
+ key 1
+  key-string canary1
+interface eth0
+ ip ospf message-digest-key 1 md5 canary2
+ ip ospf authentication-key canary3
+router isis x
+ area-password clear canary4
+router bgp 64512
+ neighbor 192.0.2.1 password canary5
+ neighbor 192.0.2.1 description canary6 (canary7)
+enable password canary8
+snmp-server community canary9
+`
+	quotes := []string{
+		"line 3: % Unknown command[10]:   key-string canary1",
+		"line 5: Failure to communicate[13] to ospfd, line:  ip ospf message-digest-key 1 md5 canary2",
+		"% Malformed value: canary3, 'canary4'",
+		"2026-11-29 01:02:03,456 ERROR: Failed (('router bgp 64512', 'neighbor 192.0.2.1 password canary5'), (\"canary6\" (canary7))",
+		"enable password canary8\nsnmp-server community canary9",
+	}
+	fail := ""
+	r := newApplierRig(t)
+	var logged strings.Builder
+	r.opts.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	quote := ""
+	r.host.say = func(line string) (string, error) {
+		switch {
+		case strings.Contains(line, "show running-config"):
+			return "hostname n1\n", nil
+		case fail != "" && strings.Contains(line, fail):
+			return quote, errors.New("exit status 2")
+		}
+		return "", nil
+	}
+	for _, program := range []string{"-C", "vtysh -f", "frr-reload.py", "vtysh -b", ""} {
+		for i, q := range quotes {
+			fail, quote = "", ""
+			r.pass("hostname n1\n"+text, false)
+			fail, quote = program, q
+			_, result := r.pass(text+"! "+program+strings.Repeat("!", i)+"\n", false)
+			if result.Applied != (program == "") || program == "" && result.Remark == "" {
+				t.Errorf("%s: %+v", program, result)
+			}
+			if shown := result.Error + result.Remark + logged.String(); strings.Contains(shown, "canary") {
+				t.Fatalf("%s: %s", program, shown)
+			}
+			if strings.Contains(result.Error, "2026-") {
+				t.Errorf("%s: the time is in %s", program, result.Error)
+			}
+			if i == 0 && program == "-C" && result.Error != "refused: line 3: % Unknown command[10]:   key-string [redacted]" {
+				t.Errorf("got %s", result.Error)
+			}
+		}
+	}
+}
+
+// A result that cannot be written, because the disk is full, is written later.
+func TestExtrasUnwritable(t *testing.T) {
+	r := newApplierRig(t)
+	taken := filepath.Join(r.etc, contract.ExtrasResultFile)
+	if err := os.MkdirAll(filepath.Join(taken, "x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := contract.WriteExtras(r.etc, []byte("hostname n1\n")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.Applier.pass(t.Context(), false); err == nil || err.Error() != "write "+taken+": file exists" {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := os.RemoveAll(taken); err != nil {
+		t.Fatal(err)
+	}
+	if _, result := r.pass("hostname n1\n", false); !result.Applied {
+		t.Errorf("%+v", result)
 	}
 }

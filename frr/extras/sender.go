@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
@@ -53,6 +54,8 @@ type SenderOptions struct {
 type Sender struct {
 	opts     SenderOptions
 	reported contract.ExtrasResult // without its time
+	read     contract.ExtrasResult // the last result, as it was read
+	shown    contract.ExtrasResult // and as it may be shown
 
 	mu     sync.Mutex     // guards status
 	status *status.Extras // nil: there is no raw configuration
@@ -105,6 +108,7 @@ func (s *Sender) result() {
 	if err != nil {
 		r = contract.ExtrasResult{Sum: contract.Sum(text), Error: err.Error()}
 	}
+	r = s.hide(r, text)
 	state := &status.Extras{Pending: r.Sum != contract.Sum(text)}
 	switch {
 	case len(text) == 0 && (state.Pending || r.Applied):
@@ -135,6 +139,20 @@ func (s *Sender) result() {
 	if before.Error != "" {
 		s.opts.Event(Event{Reason: eventApplied, Message: fmt.Sprintf("node %s: FRR runs all of it", s.opts.Node)})
 	}
+}
+
+// hide returns a result without what may not be shown of the text. A herald-frr of an
+// earlier version quotes whole lines.
+func (s *Sender) hide(r contract.ExtrasResult, text []byte) contract.ExtrasResult {
+	if r == s.read {
+		return s.shown
+	}
+	applied, _ := contract.ReadExtrasApplied(s.opts.Dir) // the text alone then has to do
+	veil := conf.NewVeil(string(text), string(applied))
+	s.read = r
+	r.Error, r.Remark = veil.Hide(r.Error), veil.Hide(r.Remark)
+	s.shown = r
+	return r
 }
 
 // Status returns what became of the raw configuration; nil if there is none.

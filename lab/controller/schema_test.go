@@ -210,6 +210,11 @@ func TestResourcesSchema(t *testing.T) {
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 1500ms}", "whole number of seconds"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, connectTime: 65536s}", "connect time should be between"},
 		{config.KindPeer, "{myASN: 1, peerASN: 1, peerAddress: 10.0.0.1, ebgpMultiHop: true}", "invalid ebgp-multihop"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, ttlSecurity: 255}", "spec.ttlSecurity"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, ttlSecurity: 1, ebgpMultiHop: true}", "ttlSecurity together with ebgpMultiHop"},
+		{config.KindPeer, "{myASN: 1, peerASN: 1, peerAddress: 10.0.0.1, ttlSecurity: 1}", "ttlSecurity for an iBGP peer"},
+		{config.KindPeer, "{myASN: 1, dynamicASN: internal, peerAddress: 10.0.0.1, ttlSecurity: 1}", "ttlSecurity for an iBGP peer"},
+		{config.KindPeer, "{myASN: 1, peerASN: 2, interface: eth1, ttlSecurity: 2}", "ttlSecurity for a peer with an interface"},
 		{config.KindPeer, "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, password: a, passwordSecret: {name: b}}", "both password and secret ref"},
 	} {
 		o := new(unstructured.Unstructured)

@@ -87,7 +87,11 @@ func (g *generator) neighbors(last []render.Neighbor, profiles []config.BFDProfi
 			GracefulRestart: g.chance(30),
 			DualStack:       g.chance(30),
 		}
+		if !n.EBGPMultiHop && g.chance(30) {
+			n.TTLSecurity = oneOf[uint8](g, 1, 1, 2, 254)
+		}
 		if g.chance(25) {
+			n.TTLSecurity = min(n.TTLSecurity, 1)
 			n.Address, n.Interface = netip.Addr{}, fmt.Sprintf("eth%d", 7+i%2) // of which there are none
 		}
 		if g.chance(30) {

@@ -171,11 +171,11 @@ exit
 		since := time.Now()
 		bad := strings.Replace(first, "description", "descripshun", 1)
 		r := extras(e, n, bad)
-		if r.Applied || !strings.Contains(r.Error, "line 4") || !strings.Contains(r.Error, "descripshun") {
+		if r.Applied || !strings.Contains(r.Error, "line 4") || strings.Contains(r.Error, "descripshun") {
 			t.Errorf("a mistake is answered by %+v", r)
 		}
 		extrasAre(e, n, "0", func(x status.Extras) bool { return !x.Applied && x.Error == r.Error })
-		extrasEvent(e, since, "Warning", "RawConfigurationRefused", "node "+n.Name, "line 4", "descripshun")
+		extrasEvent(e, since, "Warning", "RawConfigurationRefused", "node "+n.Name, "line 4", "[redacted]")
 		third := e.Expose(controlplane.ServiceOptions{Name: "third"})[0] // everything else goes on
 		e.Announced(e2e.Route(third))
 		// What was in force before the mistake stays, through the agent's repairs and a
