@@ -127,7 +127,9 @@ func TestStateRefused(t *testing.T) {
 	a.mu.Lock()
 	a.refuse = ""
 	a.mu.Unlock()
-	eventually(t, "the State", func() bool { return strings.Contains(a.status("configurationstates", "controller"), `"result":"Valid"`) })
+	eventually(t, "the State", func() bool {
+		return strings.Contains(a.status("configurationstates", "controller"), `"result":"Valid"`)
+	})
 }
 
 // An event that the API server refuses holds up no other.
