@@ -34,6 +34,9 @@ type api struct {
 	events  []map[string]any // of watches, in order; "version" says when
 	patches []string
 
+	refuse   string // writes that contain it are refused, as by a policy; empty: none
+	refusals int
+
 	schema map[string][]string // the fields that a status has, by plural; the others are dropped. None: it has all
 }
 
@@ -131,7 +134,15 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Unlock()
 	body, _ := io.ReadAll(r.Body)
 	q := r.URL.Query()
+	a.mu.Lock()
+	refused := r.Method != http.MethodGet && a.refuse != "" && (strings.Contains(t.name, a.refuse) || strings.Contains(string(body), a.refuse))
+	if refused {
+		a.refusals++
+	}
+	a.mu.Unlock()
 	switch {
+	case refused:
+		fail(http.StatusForbidden, "Forbidden")
 	case plural == "events":
 		a.record(r.Method, t.name, body)
 		w.Write(body)
