@@ -155,7 +155,7 @@ func TestStatusesOfOthers(t *testing.T) {
 
 	refused(t, "make a state", mine.create(ctx, states, "speaker-third", ""))
 	refused(t, "make the controller's state", mine.create(ctx, states, "controller2", ""))
-	refused(t, "change a state", mine.patch(ctx, states, "speaker-other", `{"status": {"source": "forged"}}`, "status"))
+	refused(t, "change a state", mine.patch(ctx, states, "speaker-other", `{"status": {"errorSummary": "forged"}}`, "status"))
 	for _, k := range []kind{layer2, bgpStatuses} {
 		name := strings.TrimSuffix(strings.TrimPrefix(k.plural, "service"), "statuses") + "-"
 		refused(t, "make one of another node", mine.create(ctx, k, name+"new", "other"))
