@@ -119,6 +119,39 @@ func TestManifestsConfine(t *testing.T) {
 	}
 }
 
+// TestManifestsToken wants the agent alone of its pod to have a token, and every folder
+// of the pod to have a size limit.
+func TestManifestsToken(t *testing.T) {
+	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml", "deploy/testdata/metallb-values.out.yaml"} {
+		pod := object[appsv1.DaemonSet](t, readManifests(t, file), "DaemonSet/herald-agent").Spec.Template.Spec
+		if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+			t.Errorf("%s: every container has a token", file)
+		}
+		secret := map[string]bool{} // names of volumes with a token
+		for _, v := range pod.Volumes {
+			if v.Projected != nil {
+				for _, from := range v.Projected.Sources {
+					secret[v.Name] = secret[v.Name] || from.ServiceAccountToken != nil
+				}
+			}
+			if v.EmptyDir != nil && v.EmptyDir.SizeLimit.IsZero() {
+				t.Errorf("%s: the volume %s has no limit", file, v.Name)
+			}
+		}
+		var have []string
+		for _, c := range append(slices.Clone(pod.InitContainers), pod.Containers...) {
+			for _, m := range c.VolumeMounts {
+				if secret[m.Name] {
+					have = append(have, c.Name+" "+m.MountPath)
+				}
+			}
+		}
+		if want := []string{"agent /var/run/secrets/kubernetes.io/serviceaccount"}; !slices.Equal(have, want) {
+			t.Errorf("%s: %q have a token, want %q", file, have, want)
+		}
+	}
+}
+
 // TestManifestsExcludedInterfaces wants a list of interfaces to survive YAML,
 // whatever characters are in it.
 func TestManifestsExcludedInterfaces(t *testing.T) {

@@ -95,6 +95,20 @@ func readPods() (*Pods, error) {
 	return ReadPods(filepath.Join(bin, "../deploy"))
 }
 
+// tokenVolume returns the name of a pod's volume with the token of its service account;
+// empty if each container has one by default.
+func tokenVolume(pod *corev1.PodSpec) string {
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+		return ""
+	}
+	for _, v := range pod.Volumes {
+		if v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(p corev1.VolumeProjection) bool { return p.ServiceAccountToken != nil }) {
+			return v.Name
+		}
+	}
+	return ""
+}
+
 // Container returns a container of a pod.
 func Container(pod *corev1.PodSpec, name string) (*corev1.Container, error) {
 	i := slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == name })

@@ -63,11 +63,11 @@ func (s *Stack) mountSecret(ctx context.Context) error {
 	return nil
 }
 
-// serviceAccount gives a container what every pod gets: the way to the API server,
-// and who it is there.
-func (s *Stack) serviceAccount(opts *containerOptions, user controlplane.User) error {
-	dir := filepath.Join(s.Dir, opts.Name+"-account")
-	token, authority := s.Cluster.Credentials(user)
+// serviceAccount gives a container the way to the API server, and who it is there: in a
+// folder that is mounted already, or where every container has it by default.
+func (s *Stack) serviceAccount(opts *containerOptions, token, mounted string) error {
+	dir := cmp.Or(mounted, filepath.Join(s.Dir, opts.Name+"-account"))
+	_, authority := s.Cluster.Credentials(controlplane.Admin)
 	files := map[string]string{"token": token, "ca.crt": authority, "namespace": HeraldNamespace}
 	group := opts.GID
 	if len(opts.Groups) > 0 {
@@ -81,7 +81,9 @@ func (s *Stack) serviceAccount(opts *containerOptions, user controlplane.User) e
 		server = s.Cluster.Server()
 	}
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
-	opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
+	if mounted == "" {
+		opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
+	}
 	opts.Dir = filepath.Join(s.Dir, opts.Name+"-image")
 	return os.MkdirAll(opts.Dir, 0o755)
 }
@@ -114,7 +116,8 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		if i > 0 {
 			opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
 		}
-		if err := s.serviceAccount(&opts, controlplane.Controller); err != nil {
+		token, _ := s.Cluster.Credentials(controlplane.Controller)
+		if err := s.serviceAccount(&opts, token, ""); err != nil {
 			return nil, err
 		}
 		run, err := opts.process()
@@ -133,7 +136,9 @@ func agentPod(n *Node) string { return "herald-agent-" + n.Name }
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: HeraldNamespace, Name: agentPod(n)},
-		Spec:       corev1.PodSpec{NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork},
+		Spec: corev1.PodSpec{
+			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,
+		},
 	}
 	for _, c := range s.pods.Agent.Containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Ports: c.Ports})
@@ -142,6 +147,21 @@ func (s *Stack) createPod(ctx context.Context, n *Node) error {
 		return fmt.Errorf("create the pod of the agent on %s: %w", n.Name, err)
 	}
 	return nil
+}
+
+// agentToken returns the token of the agent's pod on a node. As a kubelet does, it keeps
+// the last one for when the API server gives none.
+func (s *Stack) agentToken(n *Node) (string, error) {
+	kept := filepath.Join(s.Dir, "token-"+n.Name)
+	token, err := s.Cluster.PodToken(s.life, HeraldNamespace, s.pods.Agent.ServiceAccountName, agentPod(n))
+	if err != nil {
+		last, kerr := os.ReadFile(kept)
+		if kerr != nil {
+			return "", err
+		}
+		return string(last), nil
+	}
+	return token, os.WriteFile(kept, []byte(token), 0o600)
 }
 
 // newAgent returns the agent of a node.
@@ -172,7 +192,11 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 		if n.Sidecar == nil {
 			return n.Start(opts.Options)
 		}
-		if err := s.serviceAccount(&opts, controlplane.Agent); err != nil {
+		token, err := s.agentToken(n)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.serviceAccount(&opts, token, n.Sidecar.volumes()[tokenVolume(&n.Sidecar.pod)]); err != nil {
 			return nil, err
 		}
 		return n.startContainer(opts)
@@ -196,7 +220,15 @@ func (s *Stack) agent(n *Node) (opts containerOptions, err error) {
 	if opts.Args, err = n.instance().args(c); err != nil {
 		return opts, err
 	}
-	opts.Args = append(opts.Args, "--kubeconfig="+s.Cluster.Kubeconfig(controlplane.Agent), "--ml-secret-key-path="+s.gossipKey(), "--bind-address=")
+	token, err := s.agentToken(n)
+	if err != nil {
+		return opts, err
+	}
+	kubeconfig := filepath.Join(s.Dir, "agent-"+n.Name+".kubeconfig")
+	if err := s.Cluster.WriteKubeconfig(kubeconfig, token); err != nil {
+		return opts, err
+	}
+	opts.Args = append(opts.Args, "--kubeconfig="+kubeconfig, "--ml-secret-key-path="+s.gossipKey(), "--bind-address=")
 	return opts, nil
 }
 

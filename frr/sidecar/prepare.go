@@ -5,6 +5,7 @@ package sidecar
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,9 +33,11 @@ func FindDaemons(dir string) ([]string, error) {
 }
 
 // Prepare writes into FRR's folder what the daemons and FRR's own tools need, and
-// whether herald-frr serves metrics. Files of the agent stay as they are.
+// whether herald-frr serves metrics. Files of the agent stay as they are. From then on
+// the folder's group, which the daemons are in, reads there and writes nothing.
 func Prepare(dir string, daemons []string, metrics bool) error {
 	err := errors.Join(
+		protect(dir),
 		contract.ReplaceFile(filepath.Join(dir, "vtysh.conf"), []byte(contract.VtyshConf)),
 		contract.ReplaceFile(filepath.Join(dir, "daemons"), []byte(daemonsFile(daemons))),
 		contract.CreateFile(filepath.Join(dir, contract.ConfFile), []byte(emptyConf)),
@@ -42,6 +45,23 @@ func Prepare(dir string, daemons []string, metrics bool) error {
 	)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", dir, err)
+	}
+	return nil
+}
+
+// protect leaves a folder to its owner, for whom the agent and herald-frr run. A folder
+// of another user stays as it is.
+func protect(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	mode := info.Mode() &^ 0o027
+	if mode == info.Mode() {
+		return nil
+	}
+	if err := os.Chmod(dir, mode); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	return nil
 }

@@ -35,6 +35,27 @@ func TestFindDaemons(t *testing.T) {
 	}
 }
 
+// FRR's daemons are in the group of the folder, which keeps its set-group-ID bit: files
+// that are made there get that group.
+func TestPrepareProtects(t *testing.T) {
+	for _, before := range []os.FileMode{0o777 | os.ModeSetgid, 0o775 | os.ModeSetgid, 0o750 | os.ModeSetgid} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, before); err != nil {
+			t.Fatal(err)
+		}
+		if err := Prepare(dir, fourDaemons, true); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := 0o750 | os.ModeSetgid; info.Mode()&^os.ModeDir != want {
+			t.Errorf("a folder with mode %v has %v, want %v", before, info.Mode()&^os.ModeDir, want)
+		}
+	}
+}
+
 func TestPrepare(t *testing.T) {
 	dir := t.TempDir()
 	read := func(name string) string {

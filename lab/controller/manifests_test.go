@@ -152,7 +152,7 @@ func TestManifestsPod(t *testing.T) {
 		folders      []string
 	}{
 		{"controller", pods.Controller, 65534, 65534, nil, nil},
-		{"agent", pods.Agent, 0, 301, []string{"NET_RAW"}, []string{"/etc/frr", "/etc/metallb", "/etc/ml_secret_key", "/var/run/frr"}},
+		{"agent", pods.Agent, 0, 301, []string{"NET_RAW"}, []string{"/etc/frr", "/etc/metallb", "/etc/ml_secret_key", "/var/run/frr", "/var/run/secrets/kubernetes.io/serviceaccount"}},
 		{"frr", pods.Agent, 0, 301,
 			[]string{"KILL", "NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW", "SETGID", "SETUID", "SYS_ADMIN"},
 			[]string{"/etc/frr", "/var/run/frr", "/var/tmp"}},

@@ -17,12 +17,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heraldlb/herald/lab/process"
 )
@@ -296,6 +298,34 @@ func (c *Cluster) Server() netip.AddrPort { return c.server }
 // Credentials are a user's token, and the authority of the API server.
 func (c *Cluster) Credentials(user User) (token, authority string) {
 	return c.access.tokens[user], string(c.access.ca)
+}
+
+// PodToken returns the token of a service account that a kubelet asks for when it
+// starts a pod: it is bound to the pod, and names the pod's node.
+func (c *Cluster) PodToken(ctx context.Context, namespace, account, pod string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
+	defer cancel()
+	p, err := c.client.CoreV1().Pods(namespace).Get(ctx, pod, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("token for pod %s: %w", pod, err)
+	}
+	lasts := int64((24 * time.Hour).Seconds())
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: &lasts,
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod, UID: p.UID},
+	}}
+	answer, err := c.client.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("token for pod %s: %w", pod, err)
+	}
+	return answer.Status.Token, nil
+}
+
+// WriteKubeconfig writes a kubeconfig file for the bearer of a token.
+func (c *Cluster) WriteKubeconfig(path, token string) error {
+	const bearer User = "bearer"
+	a := &access{server: c.access.server, ca: c.access.ca, tokens: map[User]string{bearer: token}}
+	return clientcmd.WriteToFile(a.kubeconfig(bearer), path)
 }
 
 // Kubeconfig is the path of a user's kubeconfig file.
