@@ -78,6 +78,9 @@ func (u users) conflict(req *Request, addr netip.Addr) *Refusal {
 		case req.SharingKey != other.sharingKey:
 			return refuse(SharingConflict, "%s is in use by %s with %s, not %s",
 				addr, other.service, other.keyFor(req.Service.Namespace), excerpt.Quote(req.SharingKey))
+		case req.Backend.Local && other.backend.Local && req.Backend.Namespace != other.backend.Namespace:
+			return refuse(SharingConflict, "%s is in use by %s, whose externalTrafficPolicy is Local and whose pods are of another namespace",
+				addr, other.service)
 		case req.Backend != other.backend:
 			return refuse(SharingConflict, "%s is in use by %s, whose externalTrafficPolicy or selector differs",
 				addr, other.service)

@@ -3,6 +3,7 @@
 package assign
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -97,6 +98,30 @@ func (p *Preview) Apply(cfg *config.Config) []Result {
 	out := p.Results()
 	for i := range out {
 		out[i].Lost = lost[out[i].Service]
+	}
+	return out
+}
+
+// SharedAcross says which addresses Services of several namespaces share, sorted.
+func SharedAcross(results []Result) []string {
+	users := map[netip.Addr][]cluster.Key{}
+	for _, r := range results {
+		if r.Pool == "" {
+			continue // another load balancer's
+		}
+		for _, addr := range r.Addrs {
+			users[addr] = append(users[addr], r.Service)
+		}
+	}
+	var out []string
+	for _, addr := range slices.SortedFunc(maps.Keys(users), netip.Addr.Compare) {
+		first := users[addr][0]
+		for _, other := range users[addr][1:] {
+			if other.Namespace != first.Namespace {
+				out = append(out, fmt.Sprintf("%s is shared across namespaces, by %s and %s", addr, first, other))
+				break
+			}
+		}
 	}
 	return out
 }

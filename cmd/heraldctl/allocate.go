@@ -85,6 +85,7 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
 	results := assign.NewPreview(s, j.assign).Apply(cfg)
+	warnShared(cmd, together(j.services), results)
 	if j.format == asJSON {
 		list := []allocation{}
 		for _, o := range results {
@@ -113,6 +114,13 @@ type allocation struct {
 // according to the objects of a file.
 func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s cluster.Snapshot) {
 	for _, text := range reconcile.Overlaps(cfg, s.Nodes, s.Services) {
+		cmd.PrintErrf("%s: warning: %s\n", name, text)
+	}
+}
+
+// warnShared prints which addresses Services of several namespaces share.
+func warnShared(cmd *cobra.Command, name string, results []assign.Result) {
+	for _, text := range assign.SharedAcross(results) {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
 	}
 }

@@ -97,6 +97,25 @@ func TestPreview(t *testing.T) {
 		stderr string
 	}{
 		{
+			name: "shared across namespaces",
+			args: "allocate -f more.yaml --services -",
+			stdin: `apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, ports: [{port: 443}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: lab, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+`,
+			stdout: `SERVICE   ADDRESSES  POOL  REASON
+shop/web  192.0.2.0  web   Assigned: 192.0.2.0 from pool web
+lab/web   192.0.2.0  web   Assigned: 192.0.2.0 from pool web
+`,
+			stderr: "-: warning: 192.0.2.0 is shared across namespaces, by shop/web and lab/web\n",
+		},
+		{
 			name: "allocate",
 			args: "allocate -f config.yaml --services services.yaml",
 			stdout: `SERVICE     ADDRESSES              POOL   REASON
