@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -18,23 +17,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A leader that dies is replaced within leaseDuration plus a little over
-// leaseRetry. One that cannot renew stops leading after leaseRenew, well before
-// another may start.
-const (
-	leaseDuration = 6 * time.Second
-	leaseRenew    = 4 * time.Second
-	leaseRetry    = 1 * time.Second
-)
-
-// requestTimeout is how long one request may take, so that one that hangs leaves
-// time for another.
-const requestTimeout = leaseRenew / 2
-
 // NewClient returns a client for Leases, for what kube.NewConfig made.
 func NewClient(c *rest.Config) (coordinationv1.LeasesGetter, error) {
 	c = rest.CopyConfig(c)
-	c.Timeout = requestTimeout
+	c.Timeout = slowest.request()
 	k, err := coordinationv1.NewForConfig(c)
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
@@ -54,17 +40,17 @@ type Options struct {
 // An Election lets one process at a time lead.
 type Election struct {
 	opts Options
-	lock resourcelock.Interface
+	lock *lock
 }
 
 // New returns an Election that this process does not stand in until it
 // runs.
 func New(opts Options) *Election {
-	return &Election{opts: opts, lock: &resourcelock.LeaseLock{
+	return &Election{opts: opts, lock: newLock(&resourcelock.LeaseLock{
 		LeaseMeta:  metav1.ObjectMeta{Namespace: opts.Namespace, Name: opts.Name},
 		Client:     opts.Client,
 		LockConfig: resourcelock.ResourceLockConfig{Identity: opts.Identity},
-	}}
+	}, opts.Logger)}
 }
 
 // Run calls lead each time that this process becomes the leader, and cancels its
@@ -85,9 +71,9 @@ func (e *Election) term(ctx context.Context, lead, follow func(context.Context) 
 	elected := make(chan context.Context, 1)
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock:          e.lock,
-		LeaseDuration: leaseDuration,
-		RenewDeadline: leaseRenew,
-		RetryPeriod:   leaseRetry,
+		LeaseDuration: slowest.lease(), // at most: the lock has the time that counts
+		RenewDeadline: slowest.renew(),
+		RetryPeriod:   retryPeriod,
 		Name:          e.opts.Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) { elected <- held },
@@ -130,11 +116,12 @@ func await(ctx context.Context, elected <-chan context.Context, follow func(cont
 	return held, g.Wait()
 }
 
-// lead leads until ctx or held is canceled.
+// lead leads until ctx or held is canceled, or the Lease was not renewed in time.
 func (e *Election) lead(ctx, held context.Context, lead func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(held, cancel)()
+	defer e.lock.onExpiry(cancel)()
 	e.opts.Logger.Info("leading")
 	err := lead(ctx)
 	e.opts.Logger.Info("no longer leading")
@@ -144,7 +131,7 @@ func (e *Election) lead(ctx, held context.Context, lead func(context.Context) er
 // release lets another process lead at once, if this one holds the Lease. The
 // elector's own way of doing so would go on leading meanwhile.
 func (e *Election) release(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, leaseRetry)
+	ctx, cancel := context.WithTimeout(ctx, e.lock.pace().request())
 	defer cancel()
 	record, _, err := e.lock.Get(ctx)
 	if err != nil || record.HolderIdentity != e.opts.Identity {
@@ -152,7 +139,7 @@ func (e *Election) release(ctx context.Context) {
 	}
 	record.HolderIdentity = ""
 	record.LeaseDurationSeconds = 1
-	if err := e.lock.Update(ctx, *record); err != nil {
+	if err := e.lock.Interface.Update(ctx, *record); err != nil {
 		e.opts.Logger.Debug("lease not released", "err", err)
 	}
 }

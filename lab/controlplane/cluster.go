@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -235,6 +236,37 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 		return fmt.Errorf("restart API server: %w", err)
 	}
 	return nil
+}
+
+// SlowAPIServer makes the API server take up to d for an answer, until stop is called: it
+// runs for a tenth of a second at a time.
+func (c *Cluster) SlowAPIServer(d time.Duration) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	g.Go(func() error {
+		for ctx.Err() == nil {
+			if err := c.apiServer.Kill(unix.SIGSTOP); err != nil {
+				return err
+			}
+			pause(ctx, d)
+			if err := c.apiServer.Kill(unix.SIGCONT); err != nil {
+				return err
+			}
+			pause(ctx, 100*time.Millisecond)
+		}
+		return nil
+	})
+	return func() error {
+		cancel()
+		return g.Wait()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 // Stop ends every program of the Cluster. Its data and logs stay in Dir.

@@ -188,6 +188,48 @@ func TestFaultAPIServer(t *testing.T) {
 	}
 }
 
+// An API server that takes up to 4 s for an answer has a leader, which gives a new Service
+// its address. Nobody withdraws anything.
+func TestFaultSlowAPIServer(t *testing.T) {
+	e := e2e.New(t)
+	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.249.0.0/28]}"))
+	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
+	e.Announced(e2e.Route(addr))
+	since := time.Now()
+	stopLoad := e.Load(addr)
+	stopSlow := e.Cluster.SlowAPIServer(4 * time.Second)
+	// No answer comes within the time that a renewal of the Lease has at first.
+	<-time.After(10 * time.Second)
+	start := time.Now()
+	second := controlplane.ServiceOptions{Namespace: e.Namespace, Name: "second", NoNodePorts: true}
+	if _, err := e.Cluster.CreateService(t.Context(), second); err != nil {
+		t.Error(err)
+	}
+	if _, err := e.Cluster.WaitAddress(t.Context(), e.Namespace, second.Name); err != nil {
+		t.Error(err)
+	}
+	t.Logf("assigned after %v", time.Since(start).Round(time.Millisecond))
+	if err := stopSlow(); err != nil {
+		t.Fatal(err)
+	}
+	stopLoad()
+	for _, c := range e.Routes.History(e2e.Route(addr)) {
+		if c.Time.After(since) {
+			t.Errorf("r1's route to %s changed: %v", addr, c)
+		}
+	}
+	e.Eventually("Lease as short as before", func(ctx context.Context) error {
+		l, err := e.Cluster.Client().CoordinationV1().Leases(lab.HeraldNamespace).Get(ctx, "herald-controller", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if d := *l.Spec.LeaseDurationSeconds; d != 6 {
+			return fmt.Errorf("the Lease lasts %d s", d)
+		}
+		return nil
+	})
+}
+
 // Controllers that are killed and restarted while Services come and go change
 // no address and give none out twice.
 //
