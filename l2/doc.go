@@ -29,7 +29,12 @@
 //
 //   - A claim of a friend (see [Announcer.SetFriends]) comes from another agent. It is
 //     reported as [Address.TakenBy] and is never a conflict.
-//   - While an address is quiet or silent, any claim is reported so: another owner is
+//   - A claim of a friend that gossip has lost (see [Announcer.SetLost]) is looked into:
+//     the claimant is asked by unicast. While it answers it is one of
+//     [Address.Contenders].
+//   - A claim whose frame has another Ethernet source than it says proves nothing. The
+//     address is announced again.
+//   - While an address is quiet or on standby, any claim is reported so: another owner is
 //     expected.
 //   - For two seconds after an address was taken over from another agent, claims are
 //     ignored: that agent's last announcements may still be on their way.

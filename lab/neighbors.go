@@ -206,6 +206,14 @@ func (w *NeighborWatch) Ask(ctx context.Context, addr netip.Addr, wait time.Dura
 	return slices.Compact(macs), nil
 }
 
+// Send sends a frame.
+func (w *NeighborWatch) Send(frame []byte, p l2.Protocol) error {
+	if _, err := w.ports[p].Write(frame); err != nil {
+		return fmt.Errorf("send to the network of %s: %w", w.machine.Name, err)
+	}
+	return nil
+}
+
 // question returns the frame that asks for an address.
 func (w *NeighborWatch) question(addr netip.Addr) ([]byte, l2.Protocol, error) {
 	if addr.Is4() {

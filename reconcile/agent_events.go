@@ -19,6 +19,7 @@ import (
 // them.
 const (
 	EventAnnouncing  = "nodeAssigned"
+	EventGossipLost  = "GossipLost"
 	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
 
 	EventEndpointsFlap = string(status.EndpointsFlap) // warning: the node waits before it announces the Service again
@@ -116,6 +117,10 @@ func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Nei
 				a.unreported[id] = time.Time{}
 			}
 		}
+		if c := around.Claims[d.Addr]; d.Protocol == status.Layer2 && len(c) > 0 && a.contender[d.Addr] == "" {
+			news(d.Service, cluster.Event{Warning: true, Reason: EventGossipLost,
+				Message: fmt.Sprintf("%s: node %s answers for the address, but gossip does not reach its agent; open port 7946 (UDP and TCP) between the nodes", d.Addr, c[0].Node)})
+		}
 		if c, ok := around.Conflicts[d.Addr]; ok && c.loud() && d.Detail == c.String() {
 			id := dispute{d.Service, d.Addr, c.Node, c.Refused}
 			if disputes[id] = true; !a.disputes[id] {
@@ -124,6 +129,10 @@ func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Nei
 		}
 	}
 	a.disputes = disputes
+	a.contender = map[netip.Addr]string{}
+	for addr, c := range around.Claims {
+		a.contender[addr] = c[0].Node
+	}
 	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
 	for _, id := range told {
 		news(id.service, cluster.Event{Reason: EventAnnouncing,

@@ -85,6 +85,10 @@ var (
 		"Number of ARP and neighbor discovery packets received, by what became of them.", []string{"verdict"}, nil)
 	descConflict = prometheus.NewDesc("herald_layer2_conflict",
 		"1 if a host that is no node of the cluster has the address.", []string{"ip"}, nil)
+	descContender = prometheus.NewDesc("herald_layer2_contender",
+		"1 if gossip has lost the agent of the node, but the node answers for the address when asked.", []string{"ip", "node"}, nil)
+	descClaims = prometheus.NewDesc("herald_layer2_claims_total",
+		"Number of claims of addresses that were looked into, by result: confirmed, unanswered or forged.", []string{"result"}, nil)
 	descMembers = prometheus.NewDesc("herald_members",
 		"Number of agents that this one holds to be alive, itself included.", nil, nil)
 	descDamped = prometheus.NewDesc("herald_members_damped",
@@ -218,6 +222,12 @@ func (s sender) network(n Network) {
 		if a.Conflict != "" {
 			s.gauge(descConflict, 1, ip)
 		}
+		for _, node := range a.Contenders {
+			s.gauge(descContender, 1, ip, node)
+		}
+	}
+	for result, count := range n.Claims {
+		s.counter(descClaims, count, result)
 	}
 	for verdict, count := range n.Requests {
 		s.counter(descPackets, count, verdict)

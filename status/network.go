@@ -15,6 +15,7 @@ type Network struct {
 	Addresses  []Address         `json:"addresses,omitempty"`
 	Interfaces []Interface       `json:"interfaces,omitempty"`
 	Requests   map[string]uint64 `json:"requests,omitempty"` // received packets by result: Answered, or the reason why not
+	Claims     map[string]uint64 `json:"claims,omitempty"`   // packets that give an address to a node, by result: confirmed, unanswered or forged
 }
 
 // A Member is a node whose agent is alive.

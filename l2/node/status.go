@@ -3,6 +3,8 @@
 package node
 
 import (
+	"slices"
+
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/status"
 )
@@ -13,6 +15,10 @@ func (l *Layer2) Status() *status.Network {
 	out := &status.Network{Requests: make(map[string]uint64, len(s.Requests))}
 	for drop, n := range s.Requests {
 		out.Requests[drop.String()] = n
+	}
+	out.Claims = make(map[string]uint64, len(s.Claims))
+	for result, n := range s.Claims {
+		out.Claims[result.String()] = n
 	}
 	for _, i := range s.Interfaces {
 		one := status.Interface{Name: i.Name, MAC: i.MAC.String(), ARP: i.ARP.String(), NDP: i.NDP.String()}
@@ -27,6 +33,11 @@ func (l *Layer2) Status() *status.Network {
 		}
 		for _, p := range a.Presences {
 			one.On = append(one.On, status.Presence{Interface: p.Interface, Phase: p.Phase.String(), Since: p.Since})
+		}
+		for _, c := range a.Contenders {
+			if node := l.agents.node(c.MAC); node != "" && !slices.Contains(one.Contenders, node) {
+				one.Contenders = append(one.Contenders, node)
+			}
 		}
 		if a.Conflict != (l2.Claim{}) {
 			one.Conflict = a.Conflict.MAC.String()

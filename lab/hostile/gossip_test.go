@@ -37,7 +37,7 @@ func TestGossip(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	to := netip.AddrPortFrom(e2e.LANAddr(owner, netip.PrefixFrom(a, 32)), gossipPort).String()
-	before := refused(e, owner)
+	before := refusedBy(e, owner)
 	var attack sync.WaitGroup
 	attack.Go(func() { slowStreams(ctx, t, e.Collector, to, 60) })
 	attack.Go(func() { junk(ctx, t, e.Collector, to, 20000) })
@@ -54,7 +54,7 @@ func TestGossip(t *testing.T) {
 		}
 	}
 	attack.Wait()
-	after := refused(e, owner)
+	after := refusedBy(e, owner)
 	t.Logf("the agent had at most %d MB, and refused %d connections and %d packets",
 		peak>>20, after.connections-before.connections, after.packets-before.packets)
 	if peak > 100<<20 {
@@ -71,7 +71,7 @@ func TestGossip(t *testing.T) {
 // refusals are what an agent has refused.
 type refusals struct{ connections, packets uint64 }
 
-func refused(e *e2e.Test, n *lab.Node) (r refusals) {
+func refusedBy(e *e2e.Test, n *lab.Node) (r refusals) {
 	e.T.Helper()
 	report, err := e.AgentReport(e.T.Context(), n)
 	if err != nil || report.Layer2 == nil || report.Layer2.Gossip == nil {
