@@ -67,8 +67,8 @@ type Peer struct {
 	BFDProfile      string         // empty: no BFD
 	EBGPMultiHop    bool
 	TTLSecurity     uint8 // GTSM, RFC 5082: the greatest distance in hops; 0: any TTL is accepted
-	GracefulRestart bool // RFC 4724
-	DualStack       bool // routes of both families, whichever the session runs over
+	GracefulRestart bool  // RFC 4724
+	DualStack       bool  // routes of both families, whichever the session runs over
 
 	// PasswordCut says that the password was written with a line break at its
 	// end, which is no part of Password.
