@@ -4,7 +4,6 @@ package hostile_test
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -165,21 +164,10 @@ func flood(t *testing.T, m *lab.Machine, addrs []netip.Addr, times int) {
 	for i := range times {
 		for j, a := range addrs {
 			<-tick.C
-			if _, err := port.Write(claim(a, l2.MAC{2, 0xbb, byte(j), 0, byte(i >> 8), byte(i)})); err != nil {
+			mac := l2.MAC{2, 0xbb, byte(j), 0, byte(i >> 8), byte(i)}
+			if _, err := port.Write(claim(t, mac, mac, a)); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-}
-
-// claim returns a gratuitous ARP request: RFC 5227, Section 2.3.
-func claim(addr netip.Addr, mac l2.MAC) []byte {
-	frame := slices.Repeat([]byte{0xff}, 6)
-	frame = append(frame, mac[:]...)
-	frame = binary.BigEndian.AppendUint16(frame, 0x0806) // ARP
-	frame = append(frame, 0, 1, 8, 0, 6, 4, 0, 1)        // a request, of Ethernet and IPv4
-	frame = append(frame, mac[:]...)
-	frame = append(frame, addr.AsSlice()...)
-	frame = append(frame, make([]byte, 6)...)
-	return append(frame, addr.AsSlice()...)
 }
