@@ -233,7 +233,7 @@ func TestFloodOfClaims(t *testing.T) {
 	simulate(t, func(t *testing.T, s *sim) {
 		const flood = 10 // seconds, with 100 claims in each
 		v4 := listen(t, s, l2.ARP)
-		var log strings.Builder
+		var log logged
 		var mu sync.Mutex // guards reports
 		reports := 0
 		a := start(t, l2.Options{Network: s, Logger: slog.New(slog.NewTextHandler(&log, nil)), Changed: func() {
@@ -266,7 +266,7 @@ func TestFloodOfClaims(t *testing.T) {
 			if d := counts(a, addr4); d.Conflict.MAC != peerMAC || d.Claimants != 16 || time.Since(d.Conflict.At) > 2*time.Second {
 				t.Errorf("after the flood the conflict is %+v of %d hosts, at %v", d.Conflict, d.Claimants, time.Now())
 			}
-			if n := strings.Count(log.String(), "another host has the address"); n != round+1 {
+			if n := strings.Count(log.text(), "another host has the address"); n != round+1 {
 				t.Errorf("%d lines of log after %d conflicts", n, round+1)
 			}
 			after(3 * time.Minute)
@@ -445,4 +445,22 @@ func TestExcludeAndInterfaces(t *testing.T) {
 			t.Errorf("after a link was renamed: %+v", d)
 		}
 	})
+}
+
+// logged is what was logged.
+type logged struct {
+	mu sync.Mutex // guards b
+	b  strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logged) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,13 +80,24 @@ func (k *keyFollower) run(ctx context.Context) error {
 		g.Go(func() error { return configfile.New(filepath.Join(k.dir, name), news.Set).Run(ctx) })
 	}
 	g.Go(func() error {
+		// The files may change again while both are read: look now and then.
+		tick := time.NewTicker(5 * time.Second)
+		defer tick.Stop()
+		last := "" // what was read
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-news:
+			case <-tick.C:
 			}
-			if err := k.set(readKeys(k.dir)); err != nil {
+			keys, err := readKeys(k.dir)
+			read := fmt.Sprintf("%x %v", keys, err)
+			if read == last {
+				continue
+			}
+			last = read
+			if err := k.set(keys, err); err != nil {
 				k.log.Error("key of gossip refused: the one so far stays in force", "err", err)
 			}
 		}
