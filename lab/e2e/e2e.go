@@ -319,6 +319,15 @@ type Session struct {
 	RemotePort    int    `json:"portForeign"`
 	LocalHost     string `json:"hostLocal"`
 	LocalRouterID string `json:"localRouterId"`
+	NextHop6      string `json:"nexthopGlobal"`
+}
+
+// lost reports whether the session, one with an IPv6 peer, has outlived that its interface
+// was down. The agent is about to reset it.
+func (s Session) lost(peer string) bool {
+	a, err := netip.ParseAddr(peer)
+	hop, hopErr := netip.ParseAddr(s.NextHop6)
+	return err == nil && a.Is6() && hopErr == nil && (hop.IsUnspecified() || hop.Is4In6())
 }
 
 // Sessions returns a node's sessions by the peer's address.
@@ -335,8 +344,8 @@ func (e *Test) Sessions(n *lab.Node) map[string]Session {
 	return all
 }
 
-// Connections waits until every session of the nodes is established, and counts
-// how often each was.
+// Connections waits until every session of the nodes is established, to stay so, and
+// counts how often each was.
 func (e *Test) Connections() map[string]int {
 	e.T.Helper()
 	var counts map[string]int
@@ -346,6 +355,9 @@ func (e *Test) Connections() map[string]int {
 			for peer, s := range e.Sessions(n) {
 				if s.State != "Established" {
 					return fmt.Errorf("the session of %s with %s is %q", n.Name, peer, s.State)
+				}
+				if s.lost(peer) {
+					return fmt.Errorf("the session of %s with %s has no next hop", n.Name, peer)
 				}
 				counts[n.Name+" to "+peer] = s.Established
 			}
