@@ -199,8 +199,13 @@ func TestAllocation(t *testing.T) {
 	// The API server drops the class with the type.
 	a.patch("first", `{"spec":{"type":"ClusterIP"}}`)
 	a.has("third", "192.0.2.1", "")
-	if svc := a.has("first", "", ""); svc.Spec.LoadBalancerClass != nil || svc.Annotations["metallb.io/ip-allocated-from-pool"] != "" {
-		t.Errorf("first has the class %v and the annotations %v", svc.Spec.LoadBalancerClass, svc.Annotations)
+	a.has("first", "", "")
+	var last *corev1.Service
+	if _, err := a.cluster.WaitService(t.Context(), allocationNamespace, "first", func(svc *corev1.Service) bool {
+		last = svc
+		return svc.Spec.LoadBalancerClass == nil && svc.Annotations["metallb.io/ip-allocated-from-pool"] == ""
+	}); err != nil {
+		t.Errorf("first has the class %v and the annotations %v: %v", last.Spec.LoadBalancerClass, last.Annotations, err)
 	}
 
 	// Deleted and created again, with others waiting.
