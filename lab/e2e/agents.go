@@ -76,7 +76,9 @@ func (e *Test) NodeEvents(ctx context.Context, n *lab.Node, since time.Time) ([]
 	slices.SortStableFunc(items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
 	var out []string
 	for _, ev := range items {
-		out = append(out, ev.Type+" "+ev.Reason+" "+ev.Message)
+		for range max(ev.Count, 1) { // the recorder counts an event that is repeated
+			out = append(out, ev.Type+" "+ev.Reason+" "+ev.Message)
+		}
 	}
 	return out, nil
 }
