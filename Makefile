@@ -68,7 +68,7 @@ test-lab:
 	@echo "test: lab, end to end on real kernels, FRR, GoBGP and Kubernetes"
 	@git -c safe.directory='*' rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null || echo "test: no commit before HEAD in this checkout: agent and herald-frr are not run with the other of the version before, its golden files stand for it"
 	@hack/frr-root >/dev/null
-	@go test -json -count=1 -timeout 40m -p $(AREAS) ./lab/... | $(REPORT)
+	@hack/lab-tests $(RECORD) $(AREAS) ./lab/...
 
 .PHONY: test-demo
 test-demo:
