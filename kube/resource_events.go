@@ -7,6 +7,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
 )
@@ -43,5 +44,5 @@ func (s resourceStatus) events(is reconcile.ResourceStatus) []cluster.Event {
 
 // says reports whether there is a condition of that status and message.
 func (c *metaCondition) says(status, message string) bool {
-	return c != nil && c.Status == status && c.Message == clipMessage(message)
+	return c != nil && c.Status == status && c.Message == excerpt.Message(message)
 }

@@ -223,7 +223,7 @@ func (s *resourceStatus) set(kind string, generation int64, is bool, reason, mes
 		ObservedGeneration: generation,
 		LastTransitionTime: now.UTC().Format(time.RFC3339),
 		Reason:             reason,
-		Message:            clipMessage(message),
+		Message:            excerpt.Message(message),
 	}
 	if is {
 		c.Status = string(metav1.ConditionTrue)
@@ -262,9 +262,6 @@ func counters(total *big.Int, inUse int) (assigned, available *int64) {
 	}
 	return &a, &free
 }
-
-// clipMessage returns a message of a status as it may be written.
-func clipMessage(s string) string { return excerpt.Message(s) }
 
 func equalPtr[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
 )
@@ -206,7 +207,7 @@ func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.T
 	}
 	want := stateStatus{Result: "Valid"}
 	if len(state.Errors) > 0 {
-		want.Result, want.ErrorSummary = "Invalid", clipMessage(strings.Join(state.Errors, "\n"))
+		want.Result, want.ErrorSummary = "Invalid", excerpt.Message(strings.Join(state.Errors, "\n"))
 		c.Status, c.Reason, c.Message = string(metav1.ConditionFalse), "ConfigurationError", want.ErrorSummary
 	}
 	if !state.Known {
@@ -220,7 +221,7 @@ func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.T
 	if state.Notice != "" {
 		n := metaCondition{
 			Type: conditionOneSource, Status: string(metav1.ConditionFalse), Reason: source.EventConfigAmbiguous,
-			Message: clipMessage(state.Notice), LastTransitionTime: now.UTC().Format(time.RFC3339),
+			Message: excerpt.Message(state.Notice), LastTransitionTime: now.UTC().Format(time.RFC3339),
 		}
 		if i := slices.IndexFunc(have.Conditions, func(c metaCondition) bool { return c.Type == n.Type }); i >= 0 {
 			n.LastTransitionTime = have.Conditions[i].LastTransitionTime
@@ -231,7 +232,7 @@ func (w *StateWriter) status(have stateStatus, state reconcile.State, now time.T
 	if want.InForce = state.InForce; !state.Known {
 		want.InForce = have.InForce // for a process that starts
 	}
-	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, clipMessage(state.Failure)
+	want.Configuration, want.FailedConfiguration, want.Failure = state.Version, state.Failed, excerpt.Message(state.Failure)
 	want.LackingInterfaces = state.Lacking
 	want.Sessions = sessionStatuses(state.Sessions)
 	same := slices.Equal(have.Sessions, want.Sessions) && (have.Sessions == nil) == (want.Sessions == nil) &&
