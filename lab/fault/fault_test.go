@@ -51,11 +51,7 @@ func TestFaultAgentKilled(t *testing.T) {
 	third := e.Expose(controlplane.ServiceOptions{Name: "third"})[0]
 	e.Announced(e2e.Route(third))
 	stop()
-	for _, c := range e.Routes.History(e2e.Route(addr)) {
-		if c.Time.After(since) {
-			t.Errorf("r1's route to %s changed: %v", addr, c)
-		}
-	}
+	unchanged(e, addr, since)
 	if diff := cmp.Diff(before, e.Connections()); diff != "" {
 		t.Errorf("sessions were reset (-before +after):\n%s", diff)
 	}
@@ -181,11 +177,7 @@ func TestFaultAPIServer(t *testing.T) {
 	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
 	stop()
-	for _, c := range e.Routes.History(e2e.Route(addr)) {
-		if c.Time.After(since) {
-			t.Errorf("r1's route to %s changed: %v", addr, c)
-		}
-	}
+	unchanged(e, addr, since)
 }
 
 // An API server that takes up to 4 s for an answer has a leader, which gives a new Service
@@ -213,11 +205,7 @@ func TestFaultSlowAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopLoad()
-	for _, c := range e.Routes.History(e2e.Route(addr)) {
-		if c.Time.After(since) {
-			t.Errorf("r1's route to %s changed: %v", addr, c)
-		}
-	}
+	unchanged(e, addr, since)
 	e.Eventually("Lease as short as before", func(ctx context.Context) error {
 		l, err := e.Cluster.Client().CoordinationV1().Leases(lab.HeraldNamespace).Get(ctx, "herald-controller", metav1.GetOptions{})
 		if err != nil {
@@ -378,11 +366,17 @@ func TestFaultBadConfiguration(t *testing.T) {
 	// The last good configuration goes on serving.
 	second := e.Expose(controlplane.ServiceOptions{Name: "second"})[0]
 	e.Announced(e2e.Route(second))
-	for _, c := range e.Routes.History(e2e.Route(addr)) {
-		if c.Time.After(since) {
-			t.Errorf("r1's route to %s changed: %v", addr, c)
-		}
-	}
+	unchanged(e, addr, since)
 	e.Configure(good)
 	e.Announced(e2e.Route(addr))
+}
+
+// unchanged fails the test if r1's route to an address has changed since then.
+func unchanged(e *e2e.Test, addr netip.Addr, since time.Time) {
+	e.T.Helper()
+	for _, c := range e.Routes.History(e2e.Route(addr)) {
+		if c.Time.After(since) {
+			e.T.Errorf("r1's route to %s changed: %v", addr, c)
+		}
+	}
 }
