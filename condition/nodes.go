@@ -97,16 +97,16 @@ func (j *Judge) lackOf(ads *announce.Ads, o Observed) lack {
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	interfaces := o.lacksInterface(ads.Layer2, able)
+	onLayer2 := o.lacksInterface(ads.Layer2, able)
 	switch {
-	case len(ads.Layer2) > 0 && interfaces.reason == "":
+	case len(ads.Layer2) > 0 && onLayer2.reason == "":
 		return lack{}
 	case len(ads.BGP) == 0:
-		return interfaces
+		return onLayer2
 	}
 	l := j.peerless(ads.BGP, able, names)
-	if l.reason != "" && interfaces.reason == status.NoInterface {
-		l.text += "; " + interfaces.text
+	if l.reason != "" && onLayer2.reason == status.NoInterface {
+		l.text += "; " + onLayer2.text
 	}
 	return l
 }
