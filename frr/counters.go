@@ -205,8 +205,11 @@ type bfdKey struct {
 }
 
 // known returns the key without its interface, unless the address is a link-local
-// one. bfdd fills in the interface of other sessions too, once it knows it.
+// one. bfdd fills in the interface of other sessions too, once it knows it. A zone of the
+// address is its interface.
 func (k bfdKey) known() bfdKey {
+	k.Interface = cmp.Or(k.Interface, k.Peer.Zone())
+	k.Peer = k.Peer.WithZone("")
 	if !k.Peer.IsLinkLocalUnicast() {
 		k.Interface = ""
 	}

@@ -3,6 +3,7 @@
 package frr_test
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -43,5 +44,57 @@ func FuzzDecode(f *testing.F) {
 		}
 		_, _ = frr.DecodeAdvertisedTo(text, "red", netip.MustParsePrefix("192.0.2.1/32"))
 		_, _ = frr.DecodeBFD(text)
+	})
+}
+
+// FuzzCounters reads FRR's answers about counters. Each session is there once, by what
+// metrics name it, or a scrape would fail. In the sums nothing is lost.
+func FuzzCounters(f *testing.F) {
+	for _, v := range []string{"testdata/frr-8.4.4", "testdata/frr-10.3"} {
+		var texts [][]byte
+		for _, name := range []string{"vrf-neighbors.json", "bfd-counters.json", "vrf-bfd.json"} {
+			text, err := os.ReadFile(filepath.Join(v, name))
+			if err != nil {
+				f.Fatal(err)
+			}
+			texts = append(texts, text)
+		}
+		f.Add(texts[0], texts[1], texts[2])
+	}
+	const link = `[{"peer":"fe80::1%eth0","interface":"eth0","session-up":1},{"peer":"fe80::1","interface":"eth0","session-up":2}]`
+	f.Add([]byte(`{"default":{"eth0":{"addressFamilyInfo":{"x":null}},"vrfId":0}}`), []byte(link), []byte(`[{"status":"up"},null]`))
+	f.Fuzz(func(t *testing.T, neighbors, counters, states []byte) {
+		type name struct{ vrf, peer string }
+		seen := map[name]bool{}
+		sessions, _ := frr.DecodeBGPCounters(neighbors)
+		for _, s := range sessions {
+			if n := (name{s.VRF, s.Peer}); seen[n] {
+				t.Errorf("%v is there twice", n)
+			} else {
+				seen[n] = true
+			}
+		}
+		clear(seen)
+		sums, err := frr.DecodeBFDCounters(counters, states)
+		var ups uint64
+		for _, s := range sums {
+			if n := (name{s.VRF, s.Name()}); seen[n] {
+				t.Errorf("BFD: %v is there twice", n)
+			} else {
+				seen[n] = true
+			}
+			ups += s.UpEvents
+		}
+		var raw []struct {
+			Up uint64 `json:"session-up"`
+		}
+		if err == nil && json.Unmarshal(counters, &raw) == nil {
+			for _, r := range raw {
+				ups -= r.Up
+			}
+			if ups != 0 {
+				t.Errorf("%d events are lost", -ups)
+			}
+		}
 	})
 }

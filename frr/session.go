@@ -205,13 +205,14 @@ func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	}
 	peers := make(map[status.PeerID]BFD, len(raw))
 	for _, p := range raw {
-		b := BFD{Peer: p.known().name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
+		known := p.known()
+		b := BFD{Peer: known.name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		ids := []status.PeerID{status.PeerOf(p.VRF, p.Peer.String())}
-		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
-			ids = append(ids, status.PeerOf(p.VRF, p.Interface))
+		ids := []status.PeerID{status.PeerOf(p.VRF, known.Peer.String())}
+		if known.Interface != "" {
+			ids = append(ids, status.PeerOf(p.VRF, known.Interface))
 		}
 		for _, id := range ids {
 			if old, ok := peers[id]; !ok || b.before(old) {
