@@ -146,6 +146,23 @@ func TestHostileServices(t *testing.T) {
 	}
 }
 
+// What is wrong with each of many pools makes one message of bounded size.
+func TestManyPools(t *testing.T) {
+	s := hostilePools(t)
+	s.Config.Pools = nil
+	for i := range 100 {
+		s.Config.Pools = append(s.Config.Pools, config.Pool{Name: fmt.Sprintf("%03d-%s", i, strings.Repeat("long", 60)), AutoAssign: true})
+	}
+	s.Services = []*cluster.Service{{Key: cluster.Key{Namespace: "shop", Name: "web"}, LoadBalancer: true, ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.1")}}}
+	updates := assign.Assign(s, alloc.New(nil), assign.Options{}).Updates
+	if len(updates) != 1 || updates[0].Condition == nil {
+		t.Fatalf("got %+v", updates)
+	}
+	if m := updates[0].Condition.Message; len(m) > excerpt.MaxMessage || len(m) < excerpt.MaxMessage-20 {
+		t.Errorf("a message of %d bytes: %s", len(m), m)
+	}
+}
+
 // size returns the bytes of the texts that passes read of a Service.
 func size(svc *cluster.Service) int {
 	n := len(svc.LoadBalancerIP) + len(svc.Selector) + len(svc.Wish.Pool) + len(svc.Wish.SharingKey) + len(svc.Wish.Invalid) + len(svc.Unknown)
