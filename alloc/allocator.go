@@ -368,29 +368,6 @@ func (a *Allocator) findPool(h *holding) {
 	h.pool.services++
 }
 
-// locate returns the space and position of addr.
-func (a *Allocator) locate(addr netip.Addr) (*space, position, bool) {
-	i, found := slices.BinarySearchFunc(a.places, addr, func(p place, addr netip.Addr) int {
-		return p.rng.First.Compare(addr)
-	})
-	if !found {
-		i--
-	}
-	if i < 0 || !a.places[i].rng.Contains(addr) {
-		return nil, position{}, false
-	}
-	return a.places[i].space, position{a.places[i].index, addr}, true
-}
-
-// assignable returns the space and position of addr if it may be assigned.
-func (a *Allocator) assignable(addr netip.Addr) (*space, position, bool) {
-	s, pos, ok := a.locate(addr)
-	if !ok || s.excludes(addr) {
-		return nil, position{}, false
-	}
-	return s, pos, true
-}
-
 func (a *Allocator) poolNamed(name string) *pool {
 	for _, p := range a.pools {
 		if p.name == name {

@@ -7,6 +7,7 @@ import (
 	"container/heap"
 	"math/big"
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/config"
 )
@@ -206,4 +207,27 @@ func buggyIn(r config.Range) int64 {
 func number(a netip.Addr) int64 {
 	b := a.As4()
 	return int64(b[0])<<24 | int64(b[1])<<16 | int64(b[2])<<8 | int64(b[3])
+}
+
+// locate returns the space and position of addr.
+func (a *Allocator) locate(addr netip.Addr) (*space, position, bool) {
+	i, found := slices.BinarySearchFunc(a.places, addr, func(p place, addr netip.Addr) int {
+		return p.rng.First.Compare(addr)
+	})
+	if !found {
+		i--
+	}
+	if i < 0 || !a.places[i].rng.Contains(addr) {
+		return nil, position{}, false
+	}
+	return a.places[i].space, position{a.places[i].index, addr}, true
+}
+
+// assignable returns the space and position of addr if it may be assigned.
+func (a *Allocator) assignable(addr netip.Addr) (*space, position, bool) {
+	s, pos, ok := a.locate(addr)
+	if !ok || s.excludes(addr) {
+		return nil, position{}, false
+	}
+	return s, pos, true
 }

@@ -349,37 +349,6 @@ func (p *assignment) add(ap *applicant) bool {
 	return true
 }
 
-// plan reports on the applicants and puts everything in the snapshot's order.
-func (p *assignment) plan() Plan {
-	for _, ap := range p.applicants {
-		if ap.foreign {
-			p.reportForeign(ap)
-		} else {
-			p.report(ap)
-		}
-	}
-	slices.SortFunc(p.updates, func(x, y indexedUpdate) int { return x.index - y.index })
-	out := Plan{Clashes: p.clashes}
-	for _, u := range p.updates {
-		out.Updates = append(out.Updates, u.Update)
-	}
-	for _, u := range p.Usage() {
-		pool := status.Pool{
-			Name: u.Pool, TotalV4: u.TotalV4, TotalV6: u.TotalV6,
-			InUseV4: u.InUseV4, InUseV6: u.InUseV6,
-			ReservedV4: u.ReservedV4, ReservedV6: u.ReservedV6,
-			RetainedV4: u.RetainedV4, RetainedV6: u.RetainedV6,
-			Services: u.Services,
-		}
-		for _, s := range u.Shares {
-			pool.Quota = append(pool.Quota, status.Share(s))
-		}
-		out.Pools = append(out.Pools, pool)
-	}
-	out.Next = p.Expire(p.opts.Now)
-	return out
-}
-
 // bySeniority orders applicants by age, then name.
 func bySeniority(x, y *applicant) int {
 	if c := x.svc.Created.Compare(y.svc.Created); c != 0 {
