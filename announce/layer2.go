@@ -118,11 +118,10 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 	name, first := "", len(el.claims)
 	var here reach
 	for i, text := range svc.Ingress {
-		addr, err := netip.ParseAddr(text)
-		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
+		addr, valid := ingressAddr(text)
+		if !valid || slices.Contains(svc.Ingress[:i], text) {
 			continue // BGP has a decision about it
 		}
-		addr = addr.Unmap()
 		pool := el.pools.Pool(addr)
 		if pool == nil || len(pool.Layer2) == 0 {
 			continue

@@ -31,13 +31,12 @@ const (
 
 // ServiceStatusWriterOptions say what a ServiceStatusWriter writes, and where.
 type ServiceStatusWriterOptions struct {
-	Client    *Client                // required
-	Namespace string                 // required
-	Node      string                 // required
-	Pod       string                 // optional: the objects belong to this pod; else to the Node
-	Gone      func(node string) bool // optional: whether the agent of another node is known not to be alive
-	Logger    *slog.Logger           // required
-	Contests  *Contests              // optional: shared with the process's other writers
+	Client    *Client      // required
+	Namespace string       // required
+	Node      string       // required
+	Pod       string       // optional: the objects belong to this pod; else to the Node
+	Logger    *slog.Logger // required
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
 // A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service

@@ -193,7 +193,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod,
-			Gone: p.layer2.Gone, Contests: p.contests, Logger: p.part("status"),
+			Contests: p.contests, Logger: p.part("status"),
 		})
 	}
 }
