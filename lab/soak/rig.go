@@ -27,7 +27,6 @@ const patience = time.Minute
 type rig struct {
 	*lab.Standard
 	guarded  *lab.GoBGP // the peer with a password
-	gate     *Gate      // before the API server
 	versions []lab.Version
 
 	parts map[string]chan struct{} // what a step has to itself: a channel with one place each
@@ -42,13 +41,7 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 	network := lab.Mixed(r.versions, r.versions[0])
 	network.Sidecar, network.SmallConf = true, true
 	r.Standard, err = lab.UpStandard(ctx, lab.StackOptions{
-		Network: network, Controllers: len(controllers), Bin: bin,
-		Reach: func(server netip.AddrPort) (netip.AddrPort, error) {
-			if r.gate, err = OpenGate(server); err != nil {
-				return netip.AddrPort{}, err
-			}
-			return r.gate.Addr(), nil
-		},
+		Network: network, Controllers: len(controllers), Bin: bin, Gate: true,
 	})
 	if err != nil {
 		return nil, err
@@ -62,7 +55,7 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 		}
 	}
 	if err := r.furnish(ctx); err != nil {
-		return nil, errors.Join(err, r.down(ctx))
+		return nil, errors.Join(err, r.Down(ctx))
 	}
 	return r, nil
 }
@@ -92,12 +85,6 @@ func (r *rig) furnish(ctx context.Context) (err error) {
 		}
 	}
 	return nil
-}
-
-// down takes the lab down.
-func (r *rig) down(ctx context.Context) error {
-	r.gate.Shut()
-	return r.Down(ctx)
 }
 
 // expose makes a Service be as it is wanted, with its endpoints.

@@ -33,7 +33,7 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, r.down(ctx)) }()
+	defer func() { err = errors.Join(err, r.Down(ctx)) }()
 	u := &run{opts: opts, rig: r, world: NewWorld(), started: time.Now(), done: make([]Done, 0, len(opts.Plan.Steps)+1)}
 	if u.inspector, err = newInspector(ctx, r); err != nil {
 		return Report{}, err
