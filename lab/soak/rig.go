@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -32,8 +33,8 @@ type rig struct {
 	parts map[string]chan struct{} // what a step has to itself: a channel with one place each
 }
 
-// newRig starts a lab with the objects of a new world.
-func newRig(ctx context.Context, bin string) (_ *rig, err error) {
+// newRig starts a lab with the objects of a world.
+func newRig(ctx context.Context, bin string, w World) (_ *rig, err error) {
 	r := &rig{parts: map[string]chan struct{}{}}
 	if r.versions, err = lab.FindVersions(); len(r.versions) == 0 {
 		return nil, err
@@ -54,32 +55,29 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 			r.parts[part+n.Name] = make(chan struct{}, 1)
 		}
 	}
-	if err := r.furnish(ctx); err != nil {
+	if err := r.furnish(ctx, w); err != nil {
 		return nil, errors.Join(err, r.Down(ctx))
 	}
 	return r, nil
 }
 
 // furnish makes what there is before the first step.
-func (r *rig) furnish(ctx context.Context) (err error) {
-	var nodes []netip.Addr
-	for _, n := range r.Nodes {
-		nodes = append(nodes, n.Addr4)
-	}
+func (r *rig) furnish(ctx context.Context, w World) (err error) {
+	// GoBGP refuses a peer of its configuration for 5 s after a session, and takes others at
+	// once.
 	r.guarded, err = r.StartGoBGP(ctx, lab.GoBGPOptions{
-		Name: "guarded", ASN: 64515, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202")}, Peers: nodes, Password: canary,
+		Name: "guarded", ASN: 64515, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202")}, Password: canary,
 	})
 	if err != nil {
 		return err
 	}
-	w := NewWorld()
 	if err := r.Cluster.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
 	if err := r.Cluster.Apply(ctx, w.objects()); err != nil {
 		return err
 	}
-	for _, name := range StableServices {
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
 		if err := r.expose(ctx, name, w.Services[name]); err != nil {
 			return err
 		}
