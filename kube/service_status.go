@@ -80,7 +80,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
 	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
 		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
 	})
 	return w

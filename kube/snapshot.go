@@ -25,6 +25,10 @@ type WatcherOptions struct {
 
 	Doubt func(Doubt) // optional: called for a list that is read again before it is believed; must not block
 
+	// Certain is optional: there is no snapshot while the list of Services is in doubt. Its
+	// Services may have the addresses of those that it lacks.
+	Certain bool
+
 	// Which kinds to read besides Services. The others are empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
 }
@@ -87,6 +91,9 @@ func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
 	defer w.mu.Unlock()
 	if w.services.reading == unread || w.opts.Nodes && w.nodes.reading == unread ||
 		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread {
+		return s, false
+	}
+	if w.opts.Certain && w.services.opts.doubt.pending() {
 		return s, false
 	}
 	if w.byName == nil && w.opts.Namespaces {
