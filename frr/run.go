@@ -5,7 +5,6 @@ package frr
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"slices"
 	"time"
 
@@ -140,7 +139,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 // starting reports whether a result is that of a daemon which was not needed before, and
 // which FRR's container may be about to start.
 func (a *Applier) starting(w *worker, r result) bool {
-	if !r.needed || !errors.Is(r.err, fs.ErrNotExist) || !slices.Contains(conf.OnDemand, w.id()) || a.needs(w.id()) {
+	if !r.needed || !errors.Is(r.err, vty.ErrUnavailable) || !slices.Contains(conf.OnDemand, w.id()) || a.needs(w.id()) {
 		w.since = time.Time{}
 		return false
 	}

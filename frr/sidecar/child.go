@@ -52,6 +52,7 @@ type child struct {
 	kill   bool          // end it by SIGKILL
 	up     bool          // it answers
 	ready  bool          // it has read frr.conf
+	serves bool          // it has been ready since it was last wanted
 	failed bool          // it ended by itself or hung, and has not been started since
 	again  int           // how often it was started after that
 	ended  chan struct{} // closed when the process has ended; nil before the first start
@@ -62,6 +63,7 @@ type child struct {
 func (c *child) want(run, kill bool) {
 	c.mu.Lock()
 	c.wanted, c.kill = run, kill
+	c.serves = c.serves && run
 	c.mu.Unlock()
 	c.wake.Set()
 }
@@ -270,7 +272,7 @@ func (c *child) load(ctx context.Context) {
 		c.log.Warn("frr.conf not loaded completely", "err", err, "output", conf.Redact(out))
 	}
 	c.mu.Lock()
-	c.ready = true
+	c.ready, c.serves = true, c.wanted
 	c.mu.Unlock()
 	c.log.Info("daemon runs")
 	if c.opts.Loaded != nil {

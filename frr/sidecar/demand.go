@@ -17,6 +17,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/frr/vty"
@@ -154,8 +155,12 @@ func (d *Demand) guards(ctx context.Context) bool {
 		return false // it ends anyway
 	}
 	defer conn.Close()
-	peers, err := conn.Run(ctx, "show bfd peers json")
-	return err == nil && strings.TrimSpace(peers) != "[]"
+	text, err := conn.Run(ctx, "show bfd peers json")
+	if err != nil {
+		return false
+	}
+	peers, err := frr.DecodeBFD([]byte(text))
+	return err != nil || len(peers) > 0
 }
 
 // Started returns when the daemons run that the texts need now, after at most a few

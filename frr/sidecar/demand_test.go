@@ -75,7 +75,7 @@ func TestDemand(t *testing.T) {
 	r.write(contract.ConfFile, "router bgp 64512\n neighbor 10.0.0.1 bfd\n")
 	r.demand.Look()
 	r.runs("a neighbor with BFD", "zebra", "bgpd", "bfdd")
-	r.host.process("bfdd").daemon.Reply("show bfd peers json", "[]\n", 0)
+	r.host.process("bfdd").daemon.Reply("show bfd peers json", "[\n]\n", 0)
 	r.write(contract.ConfFile, "")
 	r.demand.Look()
 	r.demand.retire(t.Context())

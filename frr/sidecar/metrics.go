@@ -149,7 +149,7 @@ func (c *Collector) count() frr.Counters {
 	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	counters, err := c.reader.Counters(ctx, c.supervisor.Runs(conf.BFDD))
+	counters, err := c.reader.Counters(ctx, c.supervisor.Serves(conf.BFDD))
 	err = cmp.Or(err, counters.BFDError)
 	switch incomplete := err != nil; {
 	case incomplete && !c.incomplete:

@@ -54,10 +54,16 @@ exit
 	r.bgpd.Start(t, h.dir)
 	r.bfdd.Start(t, h.dir)
 	r.supervisor = NewSupervisor(SupervisorOptions{Daemons: []string{"bfdd", "bgpd"}, Logger: quiet})
-	r.supervisor.Need("bfdd", true)
+	r.bfddServes()
 	watch := NewAgentWatch(AgentWatchOptions{Logger: quiet})
 	r.metrics.MustRegister(NewCollector(h.dir, r.supervisor, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
 	return r
+}
+
+// bfddServes makes bfdd a daemon that was started and has been ready.
+func (r *metricsRig) bfddServes() {
+	r.supervisor.Need("bfdd", true)
+	r.supervisor.child("bfdd").serves = true
 }
 
 // series returns all metrics: "counter name{label="value"} 1".
@@ -183,7 +189,11 @@ gauge herald_frr_withdrawn{} 0`
 	if r.log.Len() > 0 {
 		t.Errorf("nothing needs bfdd, and it was logged: %s", r.log.String())
 	}
+	// One that is just being started is not asked either.
 	r.supervisor.Need("bfdd", true)
+	if diff := cmp.Diff(withoutBFD, r.series()); diff != "" || r.log.Len() > 0 {
+		t.Errorf("bfdd is being started (-want +got):\n%s\nlog: %s", diff, r.log.String())
+	}
 	r.bgpd.Stop()
 	if diff := cmp.Diff(slices.Sorted(slices.Values(strings.Split(own, "\n"))), r.series()); diff != "" {
 		t.Errorf("without bgpd (-want +got):\n%s", diff)

@@ -148,6 +148,18 @@ func (s *Supervisor) Runs(name string) bool {
 	return c != nil && c.isWanted()
 }
 
+// Serves reports whether a daemon is to run and has been ready since. One that is just
+// being started is not asked for anything yet.
+func (s *Supervisor) Serves(name string) bool {
+	c := s.child(name)
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.serves
+}
+
 // Await returns when each daemon that runs on demand is ready if it is to run, or when
 // ctx ends.
 func (s *Supervisor) Await(ctx context.Context) {
