@@ -154,8 +154,9 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			},
 			group: el.enter(addr, selected, eligible, c),
 		}
-		claim.waits, _ = el.opts.waits(ServiceAddr{name, addr})
-		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && claim.waits == ""
+		why, waits := el.opts.waits(ServiceAddr{name, addr})
+		claim.waits = why
+		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
 		el.claims = append(el.claims, claim)
 	}
 	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })

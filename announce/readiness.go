@@ -21,7 +21,10 @@ type Readiness struct {
 // announced for a Service, and why.
 func (o Options) waits(id ServiceAddr) (string, bool) {
 	why, waits := o.Readiness.Waits[id]
-	return why, waits && (o.Announces == nil || !o.Announces(id.Addr))
+	if !waits || o.Announces != nil && o.Announces(id.Addr) {
+		return "", false
+	}
+	return why, true
 }
 
 // A Local is an address of a Service whose traffic has to stay on the node that it comes

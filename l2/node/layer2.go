@@ -193,11 +193,16 @@ func (l *Layer2) publish() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	state := stateOf(l.announcer.State(), l.departure != nil)
+	l.members.Publish(l.stateToPublish(l.announcer.State()))
+}
+
+// stateToPublish returns what other agents are told. The caller holds mu.
+func (l *Layer2) stateToPublish(s l2.State) members.State {
+	out := stateOf(s, l.departure != nil)
 	if l.held {
-		state.Interfaces = nil
+		out.Interfaces = nil
 	}
-	l.members.Publish(state)
+	return out
 }
 
 // Ready has agents elect this node from now on.
