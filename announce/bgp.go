@@ -181,6 +181,10 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 		d.Reason = reason
 		return d
 	}
+	if svc.Local && a.opts.Announces != nil && reach.terminating(d.Addr.Is4()) && a.succession().of(svc, pool, d.Addr, endpoints, "").Able {
+		d.Reason = status.EndpointsTerminating
+		return d
+	}
 	if len(p.routes) == 0 {
 		d.Reason = status.NoPeers
 		return d
@@ -190,6 +194,10 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	}
 	if a.opts.Damped[ServiceAddr{d.Service, d.Addr}] {
 		d.Reason = status.EndpointsFlap
+		return d
+	}
+	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
+		d.Reason, d.Detail = status.DataPlaneNotReady, why
 		return d
 	}
 	d.Peers = p.peers
@@ -213,39 +221,58 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 		return d
 	}
 	d.Announce, d.Reason = true, status.Announced
+	if d.Detail == "" {
+		d.Detail = a.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
+	}
 	return d
 }
 
 // A reach says where the usable endpoints of a Service are. Traffic to an
 // address goes to endpoints of its own family.
-type reach struct{ anywhere, here struct{ v4, v6 bool } }
+type reach struct{ v4, v6 familyReach }
+
+type familyReach struct {
+	anywhere, here       bool // usable
+	readyHere, readyAway bool // ready, on this node and on others
+}
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
 	var r reach
 	for _, e := range endpoints {
-		here := e.Node == node
+		f := &r.v4
 		if e.IPv6 {
-			r.anywhere.v6 = true
-			r.here.v6 = r.here.v6 || here
-		} else {
-			r.anywhere.v4 = true
-			r.here.v4 = r.here.v4 || here
+			f = &r.v6
 		}
+		here := e.Node == node
+		f.anywhere, f.here = true, f.here || here
+		f.readyHere = f.readyHere || here && !e.Terminating
+		f.readyAway = f.readyAway || !here && !e.Terminating
 	}
 	return r
+}
+
+func (r reach) of(is4 bool) familyReach {
+	if is4 {
+		return r.v4
+	}
+	return r.v6
+}
+
+// terminating reports whether this node still serves the Service, but only other nodes
+// will.
+func (r reach) terminating(is4 bool) bool {
+	f := r.of(is4)
+	return f.here && !f.readyHere && f.readyAway
 }
 
 // refusal returns why a node must not attract traffic for the Service. Empty: it may. A node without endpoints of its own may, unless traffic has to
 // stay local: it passes it on.
 func (r reach) refusal(is4, local bool) status.Reason {
-	anywhere, here := r.anywhere.v6, r.here.v6
-	if is4 {
-		anywhere, here = r.anywhere.v4, r.here.v4
-	}
+	f := r.of(is4)
 	switch {
-	case local && !here:
+	case local && !f.here:
 		return status.NoLocalEndpoints
-	case !anywhere:
+	case !f.anywhere:
 		return status.NoEndpoints
 	}
 	return ""

@@ -52,6 +52,10 @@ type Options struct {
 	// Overdue reports whether an address has been Unseen for too long. Optional: nil is
 	// never.
 	Overdue func(netip.Addr) bool
+
+	// Readiness is what the node's data plane was seen to serve. Optional: the zero value
+	// is a node that serves everything.
+	Readiness Readiness
 }
 
 // A ServiceAddr is an address of a Service.

@@ -60,6 +60,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 		return DesiredLayer2{Stale: m.Stale}
 	}
 	el := layer2Election{
+		opts:       opts,
 		node:       node,
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
@@ -79,6 +80,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 // A layer2Election collects the candidates for each address of one pass.
 type layer2Election struct {
 	electorate
+	opts   Options
 	node   string
 	stale  bool
 	pools  *Index
@@ -91,6 +93,7 @@ type layer2Election struct {
 type layer2Claim struct {
 	decision status.Decision
 	group    *group
+	waits    string // why the data plane of this node is waited for; empty: it is not
 }
 
 // A group is the Services that share an address.
@@ -100,6 +103,7 @@ type group struct {
 	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces  []string
 	everywhere  bool // on all suitable interfaces
+	ready       bool // the data plane of this node serves one of the Services
 	owner       int  // of electorate.nodes, or -1; set last
 }
 
@@ -133,8 +137,11 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 		c := el.class(pool, svc.Labels)
 		selected, eligible := c.selected, c.eligible
 		if svc.Local {
-			local := el.with(endpoints, addr.Is6())
-			selected, eligible = selected.and(local), eligible.and(local)
+			usable, ready := el.with(endpoints, addr.Is6())
+			if some := eligible.and(ready); !some.and(el.tiers[len(el.tiers)-1]).empty() {
+				usable = ready // nodes whose endpoints terminate leave it to them
+			}
+			selected, eligible = selected.and(usable), eligible.and(usable)
 		}
 		if here.refusal(addr.Is4(), false) != "" {
 			selected, eligible = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
@@ -146,20 +153,26 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			},
 			group: el.enter(addr, selected, eligible, c),
 		}
+		why, waits := el.opts.waits(ServiceAddr{name, addr})
+		claim.waits = why
+		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
 		el.claims = append(el.claims, claim)
 	}
 	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
 }
 
-// with returns the nodes that have endpoints of a family.
-func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) nodeSet {
-	out := newNodeSet(len(el.nodes))
+// with returns the nodes that have endpoints of a family, and those that have ready ones.
+func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) (usable, ready nodeSet) {
+	usable, ready = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
 	for _, e := range endpoints {
 		if i, ok := el.index[e.Node]; ok && e.IPv6 == is6 {
-			out.add(i)
+			usable.add(i)
+			if !e.Terminating {
+				ready.add(i)
+			}
 		}
 	}
-	return out
+	return usable, ready
 }
 
 // enter adds a Service's eligible nodes to those of its address. A Service that no node
@@ -295,7 +308,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 			}
 			d.NoOther[addr] = true
 		}
-		if elected >= 0 && elected == el.self {
+		if elected >= 0 && elected == el.self && g.ready {
 			l := el.announcement(addr, g)
 			l.Standby = g.owner != elected
 			d.Announce = append(d.Announce, l)
@@ -360,10 +373,15 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
+	case owner == el.node && !c.group.ready:
+		d.Reason, d.Detail = status.DataPlaneNotReady, c.waits
+		return d
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
 			d.Detail, d.Last = LastAnnouncer(noOther), true
+		} else {
+			d.Detail = el.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
 		}
 		return d
 	case el.members[el.self].Leaving:

@@ -133,10 +133,12 @@ func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpo
 	return out
 }
 
-// local returns those nodes that have endpoints for an address.
+// local returns those nodes that have endpoints for an address, and of these those with
+// ready ones, if there are any.
 func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool {
-		return newReach(endpoints, n.name).refusal(addr.Is4(), true) != ""
+		r := newReach(endpoints, n.name)
+		return r.refusal(addr.Is4(), true) != "" || r.terminating(addr.Is4())
 	})
 }
 
@@ -145,7 +147,7 @@ func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 // once, unless it is this Node that has vanished: it may come back.
 func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) {
 	switch d.Reason {
-	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
+	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown, status.EndpointsTerminating:
 	case status.NoPeers:
 		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
 			return // the peers that had it are no neighbors any more

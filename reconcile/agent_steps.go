@@ -33,8 +33,9 @@ type decision struct {
 }
 
 // announce looks, decides, hands over and reports. It returns how to see the effect.
-func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) Seen {
+func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, readiness announce.Readiness, now time.Time, r *status.Report) Seen {
 	v := a.look(s, around, now)
+	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
 	d := a.decide(&v)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -83,8 +84,8 @@ type Cluster struct {
 
 	etcd, apiServer, manager *process.Process
 
-	mu      sync.Mutex // guards the field below
-	proxies []*process.Process
+	mu      sync.Mutex                  // guards the field below
+	proxies map[string]*process.Process // by node; nil: none was started
 }
 
 // Start starts a Cluster and returns when it serves. The programs outlive
@@ -288,7 +289,7 @@ func (c *Cluster) Stop() {
 		c.gate.Shut()
 	}
 	c.mu.Lock()
-	programs := append([]*process.Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	programs := slices.AppendSeq([]*process.Process{c.manager, c.apiServer, c.etcd}, maps.Values(c.proxies))
 	c.mu.Unlock()
 	programs = slices.DeleteFunc(programs, func(p *process.Process) bool { return p == nil })
 	// Nothing will be read from Dir by a later program, so none needs time to tidy up.
