@@ -113,9 +113,13 @@ func TestMisnamedStatus(t *testing.T) {
 	a.left(bgpPlural, names[0], "n3", "web")
 	a.left(bgpPlural, "bgp-x7k2p", "n3", "web") // of another load balancer
 	eventually(t, "the other node's is deleted", func() bool { return slices.Equal(a.told(bgpPlural), []string{"n3 shop/web: "}) })
-	mu.Lock()
-	text := said.String()
-	mu.Unlock()
+	text := ""
+	eventually(t, "it is logged", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		text = said.String()
+		return text != ""
+	})
 	if !strings.Contains(text, "name of another's") || !strings.Contains(text, "node=n3") || strings.Contains(text, "x7k2p") {
 		t.Errorf("the log is %q", text)
 	}
