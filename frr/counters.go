@@ -113,29 +113,17 @@ func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
 
 // DecodeBGPCounters reads the output of bgpd for "show bgp vrf all neighbors json".
 func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
-	vrfs, err := decodeObject(text)
+	var all []BGPCounters
+	err := eachNeighbor(text, func(vrf, name string, value []byte) error {
+		var n rawCounters
+		if err := json.Unmarshal(value, &n); err != nil {
+			return err
+		}
+		all = append(all, n.counters(vrf, name))
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	var all []BGPCounters
-	for vrf, value := range vrfs {
-		if value[0] != '{' {
-			continue // not a VRF but a remark
-		}
-		neighbors, err := decodeObject(value)
-		if err != nil {
-			return nil, fmt.Errorf("VRF %s: %w", vrf, err)
-		}
-		for name, value := range neighbors {
-			if value[0] != '{' {
-				continue // not a neighbor but a property of the VRF
-			}
-			var n rawCounters
-			if err := json.Unmarshal(value, &n); err != nil {
-				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
-			}
-			all = append(all, n.counters(vrf, name))
-		}
 	}
 	slices.SortFunc(all, func(a, b BGPCounters) int {
 		return cmp.Or(cmp.Compare(a.VRF, b.VRF), cmp.Compare(a.Peer, b.Peer))
@@ -251,6 +239,9 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	sums := make(map[bfdKey]BFDCounters)
 	for _, c := range raw {
 		k := c.known()
+		if !k.Peer.IsValid() {
+			continue
+		}
 		s := sums[k]
 		sums[k] = BFDCounters{
 			VRF: k.VRF, Peer: k.Peer, Interface: k.Interface, Up: up[k],

@@ -4,12 +4,15 @@ package frr_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/status"
 )
 
 // FuzzDecode reads FRR's answers as each of the questions whose answer they might be.
@@ -27,6 +30,10 @@ func FuzzDecode(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add([]byte(`{"default":{"10.0.0.1":null}}`))
+	f.Add([]byte(`{"default":{"":{}}}`))
+	f.Add([]byte(`{"prefix":"192.0.2.1/32","advertisedTo":{"":{}}}`))
+	f.Add([]byte(`{"advertisedRoutes":{"":{}}}`))
+	f.Add([]byte(`[{"peer":"","interface":"eth0"}]`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if sessions, err := frr.DecodeSessions(text); err == nil {
 			for _, s := range sessions {
@@ -42,8 +49,15 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 		}
-		_, _ = frr.DecodeAdvertisedTo(text, "red", netip.MustParsePrefix("192.0.2.1/32"))
-		_, _ = frr.DecodeBFD(text)
+		nobody := func(id status.PeerID) bool {
+			return !id.Address.IsValid() && (id.Interface == "" || id.Interface == netip.Addr{}.String())
+		}
+		if peers, err := frr.DecodeAdvertisedTo(text, "red", netip.MustParsePrefix("192.0.2.1/32")); err == nil && slices.ContainsFunc(peers, nobody) {
+			t.Fatalf("sent to nobody: %v", peers)
+		}
+		if bfd, err := frr.DecodeBFD(text); err == nil && slices.ContainsFunc(slices.Collect(maps.Keys(bfd)), nobody) {
+			t.Fatalf("BFD with nobody: %v", bfd)
+		}
 	})
 }
 
@@ -68,29 +82,32 @@ func FuzzCounters(f *testing.F) {
 		seen := map[name]bool{}
 		sessions, _ := frr.DecodeBGPCounters(neighbors)
 		for _, s := range sessions {
-			if n := (name{s.VRF, s.Peer}); seen[n] {
-				t.Errorf("%v is there twice", n)
-			} else {
-				seen[n] = true
+			n := name{s.VRF, s.Peer}
+			if seen[n] || s.Peer == "" {
+				t.Errorf("%v is there twice, or is nobody", n)
 			}
+			seen[n] = true
 		}
 		clear(seen)
 		sums, err := frr.DecodeBFDCounters(counters, states)
 		var ups uint64
 		for _, s := range sums {
-			if n := (name{s.VRF, s.Name()}); seen[n] {
-				t.Errorf("BFD: %v is there twice", n)
-			} else {
-				seen[n] = true
+			n := name{s.VRF, s.Name()}
+			if seen[n] || !s.Peer.IsValid() {
+				t.Errorf("BFD: %v is there twice, or is nobody", n)
 			}
+			seen[n] = true
 			ups += s.UpEvents
 		}
 		var raw []struct {
-			Up uint64 `json:"session-up"`
+			Peer netip.Addr `json:"peer"`
+			Up   uint64     `json:"session-up"`
 		}
 		if err == nil && json.Unmarshal(counters, &raw) == nil {
 			for _, r := range raw {
-				ups -= r.Up
+				if r.Peer.IsValid() {
+					ups -= r.Up
+				}
 			}
 			if ups != 0 {
 				t.Errorf("%d events are lost", -ups)

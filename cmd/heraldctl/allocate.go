@@ -5,11 +5,9 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -93,12 +91,12 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 		}
 		return writeJSON(cmd.OutOrStdout(), list)
 	}
-	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "SERVICE\tADDRESSES\tPOOL\tREASON\n")
+	t := newTable(cmd.OutOrStdout())
+	t.row("SERVICE", "ADDRESSES", "POOL", "REASON")
 	for _, o := range results {
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s: %s\n", o.Service, listed(o.Addrs), orNone(o.Pool), o.Reason, o.Message)
+		t.row(o.Service, listed(o.Addrs), orNone(o.Pool), string(o.Reason)+": "+o.Message)
 	}
-	return tab.Flush()
+	return t.flush()
 }
 
 // An allocation is an item of the JSON list.
