@@ -45,8 +45,8 @@ type Options struct {
 	// nodes take over its routes. Optional.
 	Gone *cluster.Node
 
-	// Damped are the routes that wait, as the endpoints of their Services come and go.
-	// Optional.
+	// Damped are the announcements that wait, as the endpoints of their Services come and
+	// go. On layer 2 they do while another node answers. Optional.
 	Damped map[ServiceAddr]bool
 
 	// Overdue reports whether an address has been Unseen for too long. Optional: nil is
@@ -54,10 +54,11 @@ type Options struct {
 	Overdue func(netip.Addr) bool
 }
 
-// A ServiceAddr is an address of a Service.
+// A ServiceAddr is an address of a Service over a protocol.
 type ServiceAddr struct {
-	Service string // namespace/name
-	Addr    netip.Addr
+	Service  string // namespace/name
+	Addr     netip.Addr
+	Protocol status.Protocol
 }
 
 // Desired is what one node is to do. It is a value: equal ones mean the same.

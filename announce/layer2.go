@@ -64,6 +64,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
 		pools:      opts.Index.Of(s.Config),
+		damped:     opts.Damped,
 		made:       map[*Ads]*l2Class{},
 		groups:     make(map[netip.Addr]*group, len(s.Services)),
 		claims:     make([]layer2Claim, 0, len(s.Services)),
@@ -82,6 +83,7 @@ type layer2Election struct {
 	node   string
 	stale  bool
 	pools  *Index
+	damped map[ServiceAddr]bool
 	made   map[*Ads]*l2Class
 	groups map[netip.Addr]*group
 	claims []layer2Claim
@@ -100,6 +102,7 @@ type group struct {
 	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces  []string
 	everywhere  bool // on all suitable interfaces
+	damped      bool // its endpoints come and go: this node leaves it to another one that answers
 	owner       int  // of electorate.nodes, or -1; set last
 }
 
@@ -145,6 +148,9 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
 			group: el.enter(addr, selected, eligible, c),
+		}
+		if el.damped[ServiceAddr{name, addr, status.Layer2}] {
+			claim.group.damped = true
 		}
 		el.claims = append(el.claims, claim)
 	}
@@ -298,7 +304,9 @@ func (el *layer2Election) result() DesiredLayer2 {
 		if elected >= 0 && elected == el.self {
 			l := el.announcement(addr, g)
 			l.Standby = g.owner != elected
-			d.Announce = append(d.Announce, l)
+			if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
+				d.Announce = append(d.Announce, l)
+			}
 		}
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
@@ -307,6 +315,15 @@ func (el *layer2Election) result() DesiredLayer2 {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
+}
+
+// served reports whether one of these nodes, which answer for an address, would be elected
+// if this one were not there.
+func (el *layer2Election) served(g *group, holders []string) bool {
+	return slices.ContainsFunc(holders, func(name string) bool {
+		i, known := el.index[name]
+		return known && g.any.has(i) && el.refused[i] == "" && !el.members[i].Leaving && el.nodes[i].Drain.IsZero()
+	})
 }
 
 // due reports whether the rules allow another node to answer for an address, alive or
@@ -360,6 +377,9 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
+	case owner == el.node && c.group.damped:
+		d.Reason = status.EndpointsFlap
+		return d
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
