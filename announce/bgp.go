@@ -192,7 +192,7 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	if a.drainRefusal(&d, svc, pool, endpoints) {
 		return d
 	}
-	if a.opts.Damped[ServiceAddr{d.Service, d.Addr}] {
+	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
 		d.Reason = status.EndpointsFlap
 		return d
 	}
