@@ -49,7 +49,9 @@ type ServiceStatusWriter struct {
 	seen   *seenStatuses
 	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
+	// The keeper's one worker has these.
+	unwanted map[serviceStatusID]time.Time // since when
+	taken    map[serviceStatusID]bool      // what others left behind about the Service is deleted
 
 	mu      sync.Mutex                       // guards the fields below
 	all     func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
@@ -78,7 +80,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
+	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}, taken: map[serviceStatusID]bool{}}
 	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
 		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
@@ -178,6 +180,7 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 
 // end returns the request that deletes an object that is not wanted.
 func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, there bool, now time.Time) (*request, time.Duration) {
+	delete(w.taken, id)
 	if !there {
 		delete(w.unwanted, id)
 		return nil, 0

@@ -181,6 +181,43 @@ func TestServiceStatusTakeover(t *testing.T) {
 	}
 }
 
+// Two agents that do not hear each other both answer for a Service. Each deletes what the
+// other has left behind once, and then the statuses of both stay.
+func TestServiceStatusApart(t *testing.T) {
+	t.Parallel()
+	a, c := newAPI(t, l2Plural, bgpPlural, "nodes")
+	var all []*kube.Contests
+	for _, node := range []string{"n1", "n2"} {
+		a.set("nodes", node, "", 1)
+		contests := kube.NewContests(kube.ContestsOptions{Client: c, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		all = append(all, contests)
+		w := kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
+			Client: c, Namespace: "ns", Node: node, Contests: contests,
+			Gone: func(other string) bool { return other != node }, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		run(t, w.Run)
+		said := viaLayer2("web", "eth0")
+		said.Node = node
+		announces(w, said)
+	}
+	want := []string{"n1 shop/web: eth0", "n2 shop/web: eth0"}
+	last, since := -1, time.Now()
+	eventually(t, "both say so, and write no more", func() bool {
+		if n := a.written(); n != last || !slices.Equal(a.told(l2Plural), want) {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > 1500*time.Millisecond
+	})
+	for _, contests := range all {
+		if list := contests.List(); len(list) > 0 {
+			t.Errorf("contests: %v", list)
+		}
+	}
+	if last > 10 { // two for each object, and again when it was deleted, which is one
+		t.Errorf("%d writes", last)
+	}
+}
+
 // A change is as many writes among a thousand Services as among none, and without
 // one there are none.
 func TestServiceStatusWrites(t *testing.T) {

@@ -39,8 +39,11 @@ func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, wa
 		return result{}, fmt.Errorf("create %s: %w", id.name, err)
 	}
 	out, err := w.patch(ctx, id, want.content)
-	if err == nil && id.kind == kindL2Status && w.opts.Gone != nil {
+	// An agent that gossip does not reach may announce the Service too, and delete this
+	// object. Neither deletes the other's more than once.
+	if err == nil && id.kind == kindL2Status && w.opts.Gone != nil && !w.taken[id] {
 		err = w.succeed(ctx, id, want.service)
+		w.taken[id] = err == nil
 	}
 	return out, err
 }
