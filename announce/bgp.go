@@ -28,8 +28,12 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	n, known := cluster.FindNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session
-	if !known && opts.Gone != nil {
+	switch {
+	case known:
+	case opts.Gone != nil:
 		n = *opts.Gone
+	case opts.Address.IsValid():
+		n.Addrs = []netip.Addr{opts.Address}
 	}
 	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
 	d.MadeID = madeID(d.BGP, n)

@@ -45,6 +45,10 @@ type Options struct {
 	// nodes take over its routes. Optional.
 	Gone *cluster.Node
 
+	// Address is the node's. It makes the router ID while the cluster does not have the
+	// Node: another one would end all sessions. Optional.
+	Address netip.Addr
+
 	// Damped are the announcements that wait, as the endpoints of their Services come and
 	// go. On layer 2 they do while another node answers. Optional.
 	Damped map[Announcement]bool

@@ -195,8 +195,10 @@ func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, 
 		// another name.
 		r.about = w.subject(id.kind, "of "+have.service.String())
 	}
-	r.send = func(ctx context.Context) (result, error) { return result{}, w.delete(ctx, id.kind, id.name) }
-	r.sent = func() { w.opts.Contests.forget(w.subject(id.kind, id.name)) }
+	r.send = func(ctx context.Context) (result, error) {
+		w.opts.Contests.forget(w.subject(id.kind, id.name)) // also if no answer comes
+		return result{}, w.delete(ctx, id.kind, id.name)
+	}
 	return r, 0
 }
 
