@@ -9,7 +9,7 @@ import (
 )
 
 // lostKept is how long a member counts as lost that memberlist's probes find alive.
-const lostKept = 3 * time.Second
+const lostKept = 10 * time.Second
 
 // A life is what is known of a member's heartbeats.
 type life struct {

@@ -190,7 +190,7 @@ func (l *List) Stale() bool {
 		return false
 	}
 	now, err := l.opts.clock()
-	return err == nil && now-time.Duration(last) > l.timers.stale()
+	return err == nil && now-time.Duration(last) > l.timers.stale
 }
 
 // View returns which agents are alive.

@@ -106,7 +106,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		if err != nil {
 			return err
 		}
-		if gap := now - time.Duration(l.beaten.Load()); gap > l.timers.stale() {
+		if gap := now - time.Duration(l.beaten.Load()); gap > l.timers.stale {
 			l.opts.Logger.Warn("agent did not run for a while", "gap", gap, "members", network.NumMembers())
 			l.doubt()
 		}

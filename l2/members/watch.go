@@ -44,6 +44,7 @@ type watched struct {
 	wait     time.Duration        // the time before, until it has sent one
 	doubtful bool                 // it was asked again, and has not sent any
 	heard    time.Time            // when its last heartbeat arrived; zero: none has yet
+	since    time.Time            // that, and as long as this process did not run
 	knocking bool                 // its kernel is being asked
 	knock    time.Time            // when it may be asked again
 	failed   int                  // so many times it did not answer, since the last heartbeat
@@ -62,15 +63,14 @@ func (l *List) watch(ctx context.Context, network *memberlist.Memberlist, dial d
 	defer timer.Stop()
 	due := time.Now()
 	for {
-		late := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.watchWake:
 		case <-timer.C:
-			late = time.Since(due) > lateness
 		}
-		r := l.look(time.Now(), late)
+		now := time.Now()
+		r := l.look(now, now.Sub(due))
 		if r.accused && !l.Stale() { // else beat has noticed, or is about to
 			l.opts.Logger.Warn("other agents did not hear this one for a while", "members", network.NumMembers())
 			l.doubt()
@@ -98,13 +98,19 @@ type round struct {
 	next    time.Time         // when to look again
 }
 
-// look returns what to do now.
-func (l *List) look(now time.Time, late bool) round {
+// look returns what to do now. It may be late: time in which this process did not run is no
+// time in which others were silent.
+func (l *List) look(now time.Time, late time.Duration) round {
 	stale := l.Stale()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if late || stale {
+	if late > lateness || stale {
 		l.excuse(now)
+	}
+	for _, w := range l.watched {
+		if late > lateness {
+			w.since = w.since.Add(late)
+		}
 	}
 	around := l.ring()
 	r := round{letters: append(l.replies, l.choose(around, now)...), accused: l.heartbeats.accused, next: now.Add(renewEvery)}
@@ -176,7 +182,7 @@ func (l *List) judge(r *round, watchers []string, name string, w *watched, now t
 		r.next = wake.Earlier(r.next, w.knock)
 	}
 	failed := w.failed
-	if frozen := now.Sub(w.heard) - l.timers.stale(); frozen >= 0 && !w.heard.IsZero() {
+	if frozen := now.Sub(w.since) - l.timers.stale; frozen >= 0 && !w.heard.IsZero() {
 		failed = max(failed, 1+int(frozen/l.timers.beat))
 	} else if failed == 0 {
 		r.next = wake.Earlier(r.next, now.Add(max(-frozen, l.timers.beat)))
@@ -265,7 +271,9 @@ func (w *watched) ask(now time.Time) {
 }
 
 // hear takes in a heartbeat.
-func (w *watched) hear(now time.Time) { w.heard, w.failed, w.voted = now, 0, time.Time{} }
+func (w *watched) hear(now time.Time) {
+	w.heard, w.since, w.failed, w.voted = now, now, 0, time.Time{}
+}
 
 // seconded reports whether another watcher misses the node too.
 func (w *watched) seconded(now time.Time, valid time.Duration) bool {

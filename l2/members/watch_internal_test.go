@@ -28,7 +28,7 @@ func watches(t *testing.T) delegate {
 	d.Publish(State{Held: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	d.beaten.Store(0)
 	d.doubted.Store(false)
-	d.look(time.Now(), false)
+	d.look(time.Now(), 0)
 	d.NotifyMsg(beat("n2", 1000, 1))
 	d.NotifyMsg(beat("n3", 1000, 1))
 	if len(d.watched) != 2 || d.watched["n2"].heard.IsZero() {
@@ -70,37 +70,37 @@ func TestJudge(t *testing.T) {
 		d := watches(t)
 		time.Sleep(109 * time.Millisecond)
 		d.NotifyMsg(beat("n3", 1000, 2))
-		if r := d.look(time.Now(), false); len(r.knocks) > 0 {
+		if r := d.look(time.Now(), 0); len(r.knocks) > 0 {
 			t.Fatalf("asked too early: %+v", r)
 		}
 		time.Sleep(time.Millisecond)
-		if r := d.look(time.Now(), true); len(r.knocks) > 0 {
+		if r := d.look(time.Now(), 50*time.Millisecond); len(r.knocks) > 0 {
 			t.Fatal("asked although the timer was late: what has arrived may not be read")
 		}
 		time.Sleep(50 * time.Millisecond)
-		r := d.look(time.Now(), false)
-		if len(r.knocks) != 1 || r.knocks[0].Name != "n2" || len(d.look(time.Now(), false).knocks) > 0 {
+		r := d.look(time.Now(), 0)
+		if len(r.knocks) != 1 || r.knocks[0].Name != "n2" || len(d.look(time.Now(), 0).knocks) > 0 {
 			t.Fatalf("the silent node is to be asked once: %+v", r)
 		}
 		d.knocked(r.knocks[0], unclear)
-		if r = d.look(time.Now(), false); r.news || slices.Contains(r.kinds(t), "0x18 about n2") {
+		if r = d.look(time.Now(), 0); r.news || slices.Contains(r.kinds(t), "0x18 about n2") {
 			t.Fatalf("this node was not able to ask: %v", r.kinds(t))
 		}
 		time.Sleep(50 * time.Millisecond)
 		d.NotifyMsg(beat("n3", 1000, 3))
-		r = d.look(time.Now(), false)
+		r = d.look(time.Now(), 0)
 		d.knocked(r.knocks[0], silent)
-		if r = d.look(time.Now(), false); r.news || !slices.Contains(r.kinds(t), "0x18 about n2") {
+		if r = d.look(time.Now(), 0); r.news || !slices.Contains(r.kinds(t), "0x18 about n2") {
 			t.Fatalf("the other watcher is not told: %v", r.kinds(t))
 		}
 		d.NotifyMsg(missed("n2", 999, 1, "n3"))
 		d.NotifyMsg(missed("n2", 1000, 1, "n2"))
 		d.NotifyMsg(missed("n2", 1000, 1, "nobody"))
-		if d.look(time.Now(), false).news {
+		if d.look(time.Now(), 0).news {
 			t.Fatal("lost by itself, by a stranger, or about another process")
 		}
 		d.NotifyMsg(missed("n2", 1000, 1, "n3"))
-		if r = d.look(time.Now(), false); !r.news || slices.Contains(d.View().Alive(), "n2") {
+		if r = d.look(time.Now(), 0); !r.news || slices.Contains(d.View().Alive(), "n2") {
 			t.Fatalf("the other watcher agrees, and the node is not lost: %v", d.View().Alive())
 		}
 		d.NotifyMsg(beat("n2", 1000, 1))
@@ -125,13 +125,36 @@ func TestFrozenNode(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			d.NotifyMsg(beat("n3", 1000, 2+i))
 			d.NotifyMsg(missed("n2", 1000, 1, "n3")) // it may have no connection
-			r := d.look(time.Now(), false)
+			r := d.look(time.Now(), 0)
 			for _, n := range r.knocks {
 				d.knocked(n, present)
 			}
 			if r.news != (i == 15) {
 				t.Fatalf("after %d ms lost is %t", 50*(i+1), r.news)
 			}
+		}
+	})
+}
+
+// A watcher that did not run for a while counts none of that as the node's silence.
+func TestFrozenWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := watches(t)
+		time.Sleep(2 * time.Second)
+		for i := range 10 {
+			d.NotifyMsg(missed("n2", 1000, 1, "n3"))
+			late := time.Duration(0)
+			if i == 0 {
+				late = 1900 * time.Millisecond
+			}
+			r := d.look(time.Now(), late)
+			for _, n := range r.knocks {
+				d.knocked(n, present)
+			}
+			if r.news {
+				t.Fatalf("a node is lost %d ms after this process runs again", 50*i)
+			}
+			time.Sleep(50 * time.Millisecond)
 		}
 	})
 }
@@ -143,7 +166,7 @@ func TestDenial(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		d.NotifyMsg(beat("n2", 1000, 4))
 		d.NotifyMsg(missed("n2", 1000, 1, "n3"))
-		r := d.look(time.Now(), false)
+		r := d.look(time.Now(), 0)
 		if !slices.Contains(r.kinds(t), "0x17 about n2") {
 			t.Errorf("it does not say so: %v", r.kinds(t))
 		}
@@ -170,7 +193,7 @@ func TestLostMessages(t *testing.T) {
 		}
 		time.Sleep(lostKept)
 		d.NotifyMsg(beat("n3", 1000, 2))
-		if r := d.look(time.Now(), false); !r.news || len(d.View().Members) != 3 {
+		if r := d.look(time.Now(), 0); !r.news || len(d.View().Members) != 3 {
 			t.Error("memberlist finds it alive, and it does not come back")
 		}
 		d.NotifyMsg(lost("n2", 1000, 9))

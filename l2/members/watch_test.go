@@ -266,7 +266,7 @@ func TestAgentsWithoutHeartbeats(t *testing.T) {
 		if l := lossesOf(a...); l != (members.Losses{}) {
 			t.Errorf("losses: %+v", l)
 		}
-		if took := c.goneAfter(2, a[:2]); took[1] > time.Second {
+		if took := c.goneAfter(2, a[:2]); took[1] > 1500*time.Millisecond {
 			t.Errorf("its death was found after %v", took)
 		}
 	})
