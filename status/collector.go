@@ -99,7 +99,7 @@ var (
 	descGossipRefused = prometheus.NewDesc("herald_gossip_refused_total",
 		"Number of packets and connections at the port for gossip that were refused unread: not from a Node's address, or too many.", []string{"kind"}, nil)
 	descLost = prometheus.NewDesc("herald_members_lost_total",
-		"Number of agents declared dead that had not said goodbye, by what was missing: heartbeats and an answer of the machine's kernel, or answers to probes.", []string{"by"}, nil)
+		"Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.", []string{"by"}, nil)
 	descReturned = prometheus.NewDesc("herald_members_returned_total",
 		"Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",

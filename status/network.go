@@ -33,8 +33,8 @@ type Gossip struct {
 	Keys               int      `json:"keys"`                 // accepted; more than one while a key is replaced; 0: clear text
 	KeyLacking         []string `json:"keyLacking,omitempty"` // members that do not accept the newest key yet
 	KeyError           string   `json:"keyError,omitempty"`   // why the files of the key were not read again
-	LostByHeartbeats   uint64   `json:"lostByHeartbeats"`     // agents declared dead without a goodbye: their machines were silent, or had no agent
-	LostByProbes       uint64   `json:"lostByProbes"`         // the same: they did not answer
+	LostByHeartbeats   uint64   `json:"lostByHeartbeats"`     // agents declared dead without a goodbye: their watchers got no heartbeats
+	LostByProbes       uint64   `json:"lostByProbes"`         // the same: they did not answer probes
 	Returned           uint64   `json:"returned"`             // of both: they had not ended
 }
 
