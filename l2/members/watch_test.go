@@ -59,7 +59,7 @@ var crowd = flag.Int("detection.agents", 0, "so many agents for TestDetection")
 // network that delays packets and loses some. The clock is virtual: the times do not depend
 // on the machine.
 func TestDetection(t *testing.T) {
-	crashes := map[int]int{3: 30, 10: 10}
+	crashes := map[int]int{3: 20, 10: 5}
 	if *crowd > 0 {
 		crashes[*crowd] = 30
 	}
@@ -76,14 +76,14 @@ func detection(t *testing.T, size, crashes int) {
 	a := c.startAll(func(o *members.Options) { o.Logger = nil })
 	announceAll(a)
 	before := c.wires.of(c.addr(0))
-	time.Sleep(10 * time.Second)
+	time.Sleep(2 * time.Second)
 	after := c.wires.of(c.addr(0))
-	t.Logf("%d agents: each sends %d packets and %d bytes a second", size, (after.packets-before.packets)/10, (after.bytes-before.bytes)/10)
+	t.Logf("%d agents: each sends %d packets and %d bytes a second", size, (after.packets-before.packets)/2, (after.bytes-before.bytes)/2)
 	var first, all []time.Duration
 	rest := a
 	for n := range crashes {
 		i := n % size
-		time.Sleep(time.Duration(random.IntN(200)) * time.Millisecond)
+		time.Sleep(rand.N(200 * time.Millisecond))
 		others := slices.DeleteFunc(slices.Clone(rest), func(o *agent) bool { return o == a[i] })
 		times := c.goneAfter(i, others)
 		first, all = append(first, times[0]), append(all, times[len(times)-1])
