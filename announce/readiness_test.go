@@ -196,3 +196,56 @@ func TestLayer2EndpointsTerminate(t *testing.T) {
 		})
 	}
 }
+
+// An advertisement applies to Services with enough ready endpoints, on all nodes together.
+// Another one may go on.
+func TestMinReady(t *testing.T) {
+	enough := []cluster.Endpoint{{Node: "n1", More: 1}, {Node: "n2"}}
+	few := []cluster.Endpoint{{Node: "n1", More: 1}, {Node: "n2", Terminating: true}, {Node: "n2", IPv6: true, More: 7}}
+	tests := []struct {
+		name      string
+		endpoints []cluster.Endpoint
+		local     bool
+		other     bool // another advertisement asks for nothing
+		want      status.Reason
+	}{
+		{"enough", enough, false, false, status.Announced},
+		{"enough, and traffic stays local", enough, true, false, status.Announced},
+		{"too few", few, false, false, status.TooFewEndpoints},
+		{"too few, and traffic stays local", few, true, false, status.TooFewEndpoints},
+		{"too few for one of two", few, false, true, status.Announced},
+		{"none", nil, false, true, status.NoEndpoints},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, m := twoNodes(t)
+			s.Nodes[0].Drain = cluster.Drain{}
+			s.Services[0].Local = tt.local
+			s.Endpoints[s.Services[0].Key] = tt.endpoints
+			s.Config.BGPAdvertisements[0].MinReady = 3
+			s.Config.BGPAdvertisements[0].Name = "strict"
+			bgp := func() status.Decision { return announce.BGP(s, "n1", announce.Options{Members: m}).Decisions[0] }
+			if tt.other {
+				s.Config.BGPAdvertisements = append(s.Config.BGPAdvertisements, s.Config.BGPAdvertisements[0])
+				s.Config.BGPAdvertisements[1].MinReady = 0
+			}
+			l2, lm := announcetest.Layer2Cluster(t)
+			lm.Members = lm.Members[:1]
+			announcetest.AddService(&l2, "a", tt.local, []string{"192.0.2.1"})
+			l2.Endpoints[l2.Services[0].Key] = tt.endpoints
+			l2.Config.L2Advertisements[0].MinReady, l2.Config.L2Advertisements[0].Name = 3, "strict"
+			if tt.other {
+				l2.Config.L2Advertisements = append(l2.Config.L2Advertisements, l2.Config.L2Advertisements[0])
+				l2.Config.L2Advertisements[1].MinReady = 0
+			}
+			for _, got := range []status.Decision{bgp(), announce.Layer2(l2, "n1", lm, announce.Options{}).Decisions[0]} {
+				if got.Reason != tt.want {
+					t.Errorf("%s: %+v, want %s", got.Protocol, got, tt.want)
+				}
+				if few := got.Reason == status.TooFewEndpoints; few != (got.Detail == `advertisement "strict" asks for 3 ready endpoints`) {
+					t.Errorf("detail %q", got.Detail)
+				}
+			}
+		})
+	}
+}
