@@ -4,6 +4,7 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/cluster"
 )
@@ -34,6 +35,11 @@ type Local struct {
 	HealthPort uint16   // where the node's data plane answers whether it serves the Service; 0: nowhere
 	TCP        []uint16 // the Service's first TCP ports that every host may connect to
 	Here       bool     // the Service has ready endpoints on this node
+}
+
+// Equal reports whether both are the same.
+func (l Local) Equal(o Local) bool {
+	return l.ServiceAddr == o.ServiceAddr && l.HealthPort == o.HealthPort && l.Here == o.Here && slices.Equal(l.TCP, o.TCP)
 }
 
 // maxPorts is how many ports of a Service are listed in a Local.

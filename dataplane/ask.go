@@ -23,10 +23,11 @@ import (
 )
 
 const (
-	askTimeout = 250 * time.Millisecond // of one question
-	tryTimeout = 100 * time.Millisecond // of one connection
-	tries      = 4                      // connections at a time: the data plane may lead them to any endpoint
-	maxBody    = 4 << 10
+	askTimeout  = 250 * time.Millisecond // of one question about a Service
+	nodeTimeout = time.Second            // of one about the node
+	tryTimeout  = 100 * time.Millisecond // of one connection
+	tries       = 4                      // connections at a time: the data plane may lead them to any endpoint
+	maxBody     = 4 << 10
 )
 
 // An answer is what a data plane says to a question.
@@ -52,8 +53,8 @@ func newAsker(healthz netip.AddrPort) asker {
 }
 
 // get asks at one address. It returns the status code and the beginning of the text.
-func (a asker) get(ctx context.Context, at netip.AddrPort) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (a asker) get(ctx context.Context, at netip.AddrPort, timeout time.Duration) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/healthz", nil)
 	if err != nil {
@@ -72,7 +73,7 @@ func (a asker) get(ctx context.Context, at netip.AddrPort) (int, []byte, error) 
 // has written its rules once; older ones, and others, are believed. A node that is about
 // to be deleted is eligible for nothing, but its data plane may well be healthy.
 func (a asker) health(ctx context.Context) answer {
-	code, body, err := a.get(ctx, a.healthz)
+	code, body, err := a.get(ctx, a.healthz, nodeTimeout)
 	if err != nil {
 		return failure(a.healthz, err)
 	}
@@ -133,7 +134,7 @@ var (
 // endpoints asks at a health check node port whether the data plane has endpoints of the
 // Service on this node.
 func (a asker) endpoints(ctx context.Context, at netip.AddrPort, service string) answer {
-	code, body, err := a.get(ctx, at)
+	code, body, err := a.get(ctx, at, askTimeout)
 	if err != nil {
 		return failure(at, err)
 	}

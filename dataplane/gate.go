@@ -51,7 +51,8 @@ type Gate struct {
 
 	mu        sync.Mutex // guards the fields below
 	node      node
-	wanted    bool // Want was called
+	wanted    bool             // Want was called
+	locals    []announce.Local // with these
 	watches   map[announce.ServiceAddr]watch
 	learnt    learnt
 	hosts     []netip.Addr // of the node
@@ -70,11 +71,17 @@ func New(opts Options) *Gate {
 func (g *Gate) Want(locals []announce.Local, hosts []netip.Addr) {
 	now := time.Now()
 	g.mu.Lock()
+	if g.wanted && slices.EqualFunc(locals, g.locals, announce.Local.Equal) {
+		g.hosts = hosts
+		g.mu.Unlock()
+		return
+	}
+	g.locals = locals
 	next := make(map[announce.ServiceAddr]watch, len(locals))
 	changed := !g.wanted || len(locals) != len(g.watches)
 	for _, l := range locals {
 		old, had := g.watches[l.ServiceAddr]
-		if had && old.same(l) {
+		if had && old.local.Equal(l) {
 			next[l.ServiceAddr] = old
 			continue
 		}
@@ -123,17 +130,32 @@ func (g *Gate) update(now time.Time) bool {
 		}
 	}
 	if !before && g.wanted && g.node.open {
-		next.Settled = len(next.Waits) == 0 || now.Sub(g.node.opened) >= settleLimit
-		if next.Settled {
-			for id, why := range next.Waits {
-				g.watches[id] = g.watches[id].waive(why)
-				next.Waived = with(next.Waived, id, g.watches[id].why)
-			}
-			next.Waits = nil
-		}
+		next = g.settle(next, now)
 	}
 	g.readiness = next
 	return next.Settled && !before
+}
+
+// settle returns the Readiness with which an agent may start, if it may. Addresses that
+// were there at first may be announced by FRR already: it is no loss to go on with them.
+func (g *Gate) settle(r announce.Readiness, now time.Time) announce.Readiness {
+	var old []announce.ServiceAddr
+	for id := range r.Waits {
+		if g.watches[id].known.IsZero() {
+			old = append(old, id)
+		}
+	}
+	if len(old) > 0 && now.Sub(g.node.opened) < settleLimit {
+		return r
+	}
+	for _, id := range old {
+		g.watches[id] = g.watches[id].waive(r.Waits[id])
+		r.Waived = with(r.Waived, id, r.Waits[id])
+		delete(r.Waits, id)
+	}
+	g.waived += uint64(len(old))
+	r.Settled = true
+	return r
 }
 
 func with(m map[announce.ServiceAddr]string, id announce.ServiceAddr, why string) map[announce.ServiceAddr]string {
@@ -229,7 +251,7 @@ func (g *Gate) askServices(ctx context.Context) time.Duration {
 		})
 	}
 	_ = all.Wait() // none returns an error
-	return g.settle()
+	return g.look()
 }
 
 // answered takes in what the data plane says of an address.
@@ -258,8 +280,8 @@ func (g *Gate) answered(asked watch, a answer) {
 	g.tell(settled, changed)
 }
 
-// settle looks at the time alone, and returns when to ask again.
-func (g *Gate) settle() time.Duration {
+// look looks at the time alone, and returns when to ask again.
+func (g *Gate) look() time.Duration {
 	g.mu.Lock()
 	now := time.Now()
 	settled := g.update(now)

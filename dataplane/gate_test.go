@@ -199,3 +199,22 @@ func TestGateConnects(t *testing.T) {
 	defer listener.Close()
 	eventually(t, "not ready", func() bool { return len(g.Readiness().Waits) == 0 })
 }
+
+// An agent that starts on a node whose data plane does not serve a Service waits a moment,
+// and goes on with it. A Service that comes meanwhile waits as any other.
+func TestGateSettles(t *testing.T) {
+	node := newProxy(t, http.StatusOK, starting)
+	never := newProxy(t, http.StatusServiceUnavailable, "")
+	g := run(t, node.at)
+	old := announce.Local{ServiceAddr: announce.ServiceAddr{Service: "ns/old", Addr: netip.MustParseAddr("192.0.2.1")}, HealthPort: never.at.Port(), Here: true}
+	fresh := old
+	fresh.ServiceAddr = announce.ServiceAddr{Service: "ns/new", Addr: netip.MustParseAddr("192.0.2.2")}
+	g.Want([]announce.Local{old}, nil)
+	g.Want([]announce.Local{old, fresh}, nil)
+	node.say(http.StatusOK, healthy)
+	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
+	if r := g.Readiness(); r.Waived[old.ServiceAddr] == "" || r.Waits[fresh.ServiceAddr] == "" && r.Waived[fresh.ServiceAddr] == "" {
+		t.Errorf("%+v", r)
+	}
+	eventually(t, "both are waived", func() bool { return g.Status().Waived == 2 })
+}

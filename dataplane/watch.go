@@ -4,7 +4,6 @@ package dataplane
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -58,11 +57,6 @@ func (w watch) waits() bool { return w.phase == asking || w.phase == trying }
 // compare orders watches by when they are due.
 func (w watch) compare(o watch) int {
 	return cmp.Or(w.due.Compare(o.due), w.local.Addr.Compare(o.local.Addr), cmp.Compare(w.local.Service, o.local.Service))
-}
-
-// same reports whether l says what the watch has already.
-func (w watch) same(l announce.Local) bool {
-	return w.local.ServiceAddr == l.ServiceAddr && w.local.HealthPort == l.HealthPort && w.local.Here == l.Here && slices.Equal(w.local.TCP, l.TCP)
 }
 
 // want takes in what is wanted. known says that the address was there before.
