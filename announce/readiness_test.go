@@ -81,7 +81,7 @@ func TestReadinessShared(t *testing.T) {
 	}
 }
 
-func TestLocals(t *testing.T) {
+func TestQuestions(t *testing.T) {
 	s, _ := announcetest.Layer2Cluster(t)
 	announcetest.AddService(&s, "cluster", false, []string{"192.0.2.1"}, "n1")
 	announcetest.AddService(&s, "here", true, []string{"192.0.2.2", "2001:db8::2", "web.example.com"}, "n1", "n2")
@@ -96,14 +96,18 @@ func TestLocals(t *testing.T) {
 	s.Services[2].Restricted = true
 	key := s.Services[4].Key
 	s.Endpoints[key] = []cluster.Endpoint{{Node: "n1", Terminating: true}}
-	local := func(name, addr string, port uint16, here bool, tcp ...uint16) announce.Local {
-		return announce.Local{ServiceAddr: announce.ServiceAddr{Service: "ns/" + name, Addr: netip.MustParseAddr(addr)}, HealthPort: port, TCP: tcp, Here: here}
+	about := func(name, addr string, port uint16, here bool, tcp ...uint16) announce.Question {
+		return announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/" + name, Addr: netip.MustParseAddr(addr)}, HealthPort: port, TCP: tcp, Here: here}
 	}
-	want := []announce.Local{
-		local("here", "192.0.2.2", 30001, true, 80, 443), local("here", "2001:db8::2", 30001, true, 80, 443),
-		local("there", "192.0.2.3", 30002, false), local("terminates", "192.0.2.4", 30004, false, 80, 443),
+	want := []announce.Question{
+		about("here", "192.0.2.2", 30001, true, 80, 443), about("here", "2001:db8::2", 30001, true, 80, 443),
+		about("there", "192.0.2.3", 30002, false), about("terminates", "192.0.2.4", 30004, false, 80, 443),
 	}
-	if diff := cmp.Diff(want, announce.Locals(s, "n1", announce.Options{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff(append([]announce.Question{about("cluster", "192.0.2.1", 30000, true, 80, 443)}, want...),
+		announce.Questions(s, "n1", announce.Options{AskAll: true}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("about all (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, announce.Questions(s, "n1", announce.Options{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

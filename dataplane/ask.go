@@ -97,12 +97,12 @@ func (a asker) health(ctx context.Context) answer {
 // service asks about an address of a Service, by what it waits for.
 func (a asker) service(ctx context.Context, w watch, hosts []netip.Addr) answer {
 	if w.phase == trying {
-		return a.connects(ctx, w.local)
+		return a.connects(ctx, w.about)
 	}
 	var last answer
-	for _, host := range hostsFor(w.local.Addr, hosts) {
-		at := netip.AddrPortFrom(host, w.local.HealthPort)
-		if last = a.endpoints(ctx, at, w.local.Service); !last.silent {
+	for _, host := range hostsFor(w.about.Addr, hosts) {
+		at := netip.AddrPortFrom(host, w.about.HealthPort)
+		if last = a.endpoints(ctx, at, w.about.Service); !last.silent {
 			break
 		}
 	}
@@ -167,14 +167,14 @@ func failure(at netip.AddrPort, err error) answer {
 // connects reports whether the data plane leads connections to the address to an endpoint.
 // The packets may make no hop: without the data plane they would go to another node that
 // announces the address, and prove nothing.
-func (a asker) connects(ctx context.Context, l announce.Local) answer {
+func (a asker) connects(ctx context.Context, q announce.Question) answer {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	d := net.Dialer{Control: oneHop}
 	var all errgroup.Group
 	var connected atomic.Bool
 	for i := range tries {
-		at := netip.AddrPortFrom(l.Addr, l.TCP[i%len(l.TCP)])
+		at := netip.AddrPortFrom(q.Addr, q.TCP[i%len(q.TCP)])
 		all.Go(func() error {
 			conn, err := d.DialContext(ctx, "tcp", at.String())
 			if err == nil {
@@ -189,7 +189,7 @@ func (a asker) connects(ctx context.Context, l announce.Local) answer {
 	if connected.Load() {
 		return answer{yes: true}
 	}
-	return answer{why: fmt.Sprintf("no connection to %s from the node", netip.AddrPortFrom(l.Addr, l.TCP[0]))}
+	return answer{why: fmt.Sprintf("no connection to %s from the node", netip.AddrPortFrom(q.Addr, q.TCP[0]))}
 }
 
 // oneHop keeps the packets of a socket on this node and its networks.

@@ -51,8 +51,8 @@ type Gate struct {
 
 	mu        sync.Mutex // guards the fields below
 	node      node
-	wanted    bool             // Want was called
-	locals    []announce.Local // with these
+	wanted    bool                // Want was called
+	questions []announce.Question // with these
 	watches   map[announce.ServiceAddr]watch
 	learnt    learnt
 	hosts     []netip.Addr // of the node
@@ -68,24 +68,24 @@ func New(opts Options) *Gate {
 // Want replaces the addresses that matter, and the addresses of the node. It does not
 // block. An address without endpoints on the node is remembered: the data plane knows it
 // already when they come.
-func (g *Gate) Want(locals []announce.Local, hosts []netip.Addr) {
+func (g *Gate) Want(questions []announce.Question, hosts []netip.Addr) {
 	now := time.Now()
 	g.mu.Lock()
-	if g.wanted && slices.EqualFunc(locals, g.locals, announce.Local.Equal) {
+	if g.wanted && slices.EqualFunc(questions, g.questions, announce.Question.Equal) {
 		g.hosts = hosts
 		g.mu.Unlock()
 		return
 	}
-	g.locals = locals
-	next := make(map[announce.ServiceAddr]watch, len(locals))
-	changed := !g.wanted || len(locals) != len(g.watches)
-	for _, l := range locals {
-		old, had := g.watches[l.ServiceAddr]
-		if had && old.local.Equal(l) {
-			next[l.ServiceAddr] = old
+	g.questions = questions
+	next := make(map[announce.ServiceAddr]watch, len(questions))
+	changed := !g.wanted || len(questions) != len(g.watches)
+	for _, q := range questions {
+		old, had := g.watches[q.ServiceAddr]
+		if had && old.about.Equal(q) {
+			next[q.ServiceAddr] = old
 			continue
 		}
-		next[l.ServiceAddr], changed = old.want(l, had || !g.wanted, now), true
+		next[q.ServiceAddr], changed = old.want(q, had || !g.wanted, now), true
 	}
 	g.watches, g.wanted, g.hosts = next, true, hosts
 	settled := false
@@ -256,7 +256,7 @@ func (g *Gate) askServices(ctx context.Context) time.Duration {
 
 // answered takes in what the data plane says of an address.
 func (g *Gate) answered(asked watch, a answer) {
-	id, now := asked.local.ServiceAddr, time.Now()
+	id, now := asked.about.ServiceAddr, time.Now()
 	g.mu.Lock()
 	w, still := g.watches[id]
 	if !still || !w.waits() || w.phase != asked.phase || !w.since.Equal(asked.since) {

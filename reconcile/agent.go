@@ -132,7 +132,7 @@ func (a *Agent) ready(s cluster.Snapshot) (announce.Readiness, bool) {
 		opts.Index = a.index
 	}
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
-	a.opts.DataPlane.Want(announce.Locals(s, a.opts.Node, opts), n.Addrs)
+	a.opts.DataPlane.Want(announce.Questions(s, a.opts.Node, opts), n.Addrs)
 	r := a.opts.DataPlane.Readiness()
 	return r, a.passed || r.Settled
 }

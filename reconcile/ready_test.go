@@ -19,14 +19,14 @@ import (
 type dataPlane struct {
 	*scene
 	readiness announce.Readiness
-	wanted    []announce.Local
+	wanted    []announce.Question
 	hosts     []netip.Addr
 }
 
-func (p *dataPlane) Want(locals []announce.Local, hosts []netip.Addr) {
+func (p *dataPlane) Want(questions []announce.Question, hosts []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted, p.hosts = locals, hosts
+	p.wanted, p.hosts = questions, hosts
 }
 
 func (p *dataPlane) Readiness() announce.Readiness {
