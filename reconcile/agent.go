@@ -55,11 +55,12 @@ type Agent struct {
 	// What the last pass decided and handed over.
 	passed      bool // there was one
 	decisions   []status.Decision
-	noInterface []netip.Addr          // that no node has an interface for
-	applied     render.Config         // handed over to FRR
-	contender   map[netip.Addr]string // a node that answers for an address though gossip does not reach it
-	unreported  unreported            // what is announced since then, and has no event yet
-	disputes    map[dispute]bool      // that were told about, and are not settled
+	noInterface []netip.Addr                  // that no node has an interface for
+	applied     render.Config                 // handed over to FRR
+	contender   map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
+	unreported  unreported                    // what is announced since then, and has no event yet
+	waived      map[announce.ServiceAddr]bool // that were told about
+	disputes    map[dispute]bool              // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
