@@ -29,6 +29,10 @@ const (
 	parallel = 16
 	batch    = 4 * parallel
 
+	// collect is how long answers are collected before they count: after a boot there are
+	// thousands at a time.
+	collect = 5 * time.Millisecond
+
 	// settleLimit is how long an agent that starts waits for what the data plane says of
 	// Services, once that is healthy. FRR may announce them already.
 	settleLimit = 2 * time.Second
@@ -58,6 +62,8 @@ type Gate struct {
 	hosts     []netip.Addr // of the node
 	waived    uint64       // addresses that were announced though the data plane was not seen to serve them
 	readiness announce.Readiness
+	updated   time.Time // when the Readiness was made
+	stale     bool      // it lacks answers
 }
 
 // New returns a Gate that has asked nothing yet.
@@ -119,6 +125,7 @@ func (g *Gate) Status() *status.DataPlane {
 // update makes the Readiness from what is known, and reports whether it is settled now
 // and was not before. The caller holds mu.
 func (g *Gate) update(now time.Time) bool {
+	g.stale, g.updated = false, now
 	before := g.readiness.Settled
 	next := announce.Readiness{Settled: before}
 	for id, w := range g.watches {
@@ -268,11 +275,9 @@ func (g *Gate) answered(asked watch, a answer) {
 	if next.phase == waived {
 		g.waived++
 	}
-	changed := next.waits() != w.waits()
-	settled := false
-	if changed || next.why != w.why {
-		settled = g.update(now)
-	}
+	g.stale = g.stale || next.waits() != w.waits() || next.why != w.why
+	changed := g.stale && now.Sub(g.updated) >= collect
+	settled := changed && g.update(now)
 	g.mu.Unlock()
 	if next.phase == waived {
 		g.opts.Logger.Warn("announced though the data plane was not seen to serve it", "service", id.Service, "addr", id.Addr, "reason", next.why)
@@ -284,12 +289,13 @@ func (g *Gate) answered(asked watch, a answer) {
 func (g *Gate) look() time.Duration {
 	g.mu.Lock()
 	now := time.Now()
+	changed := g.stale
 	settled := g.update(now)
 	next := idle
 	for id := range g.readiness.Waits {
 		next = min(next, max(0, g.watches[id].due.Sub(now)))
 	}
 	g.mu.Unlock()
-	g.tell(settled, settled)
+	g.tell(settled, settled || changed)
 	return next
 }
