@@ -176,7 +176,12 @@ func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, 
 // routes.
 func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) status.Decision {
 	d.Protocol = status.BGP
-	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
+	ads := pool.Ads(svc.Labels)
+	p := a.policies.of(ads.With(reach.of(d.Addr.Is4()).ready), d.Addr.Is4())
+	if p.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
+		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
+		return d
+	}
 	if p.reason != "" {
 		d.Reason, d.Detail = p.reason, p.detail
 		return d
@@ -238,6 +243,7 @@ type reach struct{ v4, v6 familyReach }
 type familyReach struct {
 	anywhere, here       bool // usable
 	readyHere, readyAway bool // ready, on this node and on others
+	ready                int  // how many, anywhere
 }
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
@@ -251,6 +257,7 @@ func newReach(endpoints []cluster.Endpoint, node string) reach {
 		f.anywhere, f.here = true, f.here || here
 		f.readyHere = f.readyHere || here && !e.Terminating
 		f.readyAway = f.readyAway || !here && !e.Terminating
+		f.ready += e.Ready()
 	}
 	return r
 }

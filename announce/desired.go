@@ -57,6 +57,9 @@ type Options struct {
 	// never.
 	Overdue func(netip.Addr) bool
 
+	// AskAll: the data plane is asked about all Services, see Questions. Optional.
+	AskAll bool
+
 	// Readiness is what the node's data plane was seen to serve. Optional: the zero value
 	// is a node that serves everything.
 	Readiness Readiness

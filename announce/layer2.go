@@ -137,7 +137,8 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			name = svc.String()
 			here = newReach(endpoints, el.node)
 		}
-		c := el.class(pool, svc.Labels)
+		all := pool.Ads(svc.Labels)
+		c := el.class(all.With(here.of(addr.Is4()).ready))
 		selected, eligible := c.selected, c.eligible
 		if svc.Local {
 			usable, ready := el.with(endpoints, addr.Is6())
@@ -161,6 +162,9 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
 		if el.damped[Announcement{name, addr, status.Layer2}] {
 			claim.group.damped = true
+		}
+		if c.none && len(all.Layer2) > 0 {
+			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
 		}
 		el.claims = append(el.claims, claim)
 	}
@@ -222,10 +226,9 @@ func addScores(a, b []int) []int {
 	return sum
 }
 
-// class returns what the advertisements of a pool make of a Service with these
-// labels, once for each set of them that some Service has in common with others.
-func (el *layer2Election) class(pool *Pool, labels map[string]string) *l2Class {
-	ads := pool.Ads(labels)
+// class returns what advertisements make of an address, once for each set of them that
+// some Service has in common with others.
+func (el *layer2Election) class(ads *Ads) *l2Class {
 	c := el.made[ads]
 	if c == nil {
 		c = el.newClass(ads.Layer2)

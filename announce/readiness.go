@@ -4,6 +4,7 @@ package announce
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/cluster"
 )
@@ -27,28 +28,33 @@ func (o Options) waits(id ServiceAddr) (string, bool) {
 	return why, true
 }
 
-// A Local is an address of a Service whose traffic has to stay on the node that it comes
-// to.
-type Local struct {
+// A Question is about an address of a Service: whether the node's data plane serves it.
+type Question struct {
 	ServiceAddr
-	HealthPort uint16   // where the node's data plane answers whether it serves the Service; 0: nowhere
+	HealthPort uint16   // where the data plane answers whether it has endpoints of the Service on this node; 0: nowhere
 	TCP        []uint16 // the Service's first TCP ports that every host may connect to
-	Here       bool     // the Service has ready endpoints on this node
+	Here       bool     // the Service has ready endpoints that this node may use
 }
 
-// maxPorts is how many ports of a Service are listed in a Local.
+// Equal reports whether both are the same.
+func (q Question) Equal(o Question) bool {
+	return q.ServiceAddr == o.ServiceAddr && q.HealthPort == o.HealthPort && q.Here == o.Here && slices.Equal(q.TCP, o.TCP)
+}
+
+// maxPorts is how many ports of a Service are listed in a Question.
 const maxPorts = 2
 
-// Locals returns the Locals of a node, in the order of the Services. Those of other
-// classes, and addresses of no pool, are left out.
-func Locals(s cluster.Snapshot, node string, opts Options) []Local {
+// Questions returns what a node asks its data plane about, in the order of the Services:
+// those whose traffic has to stay local, and with AskAll all. Those of other classes, and
+// addresses of no pool, are left out.
+func Questions(s cluster.Snapshot, node string, opts Options) []Question {
 	if s.Config == nil {
 		return nil
 	}
 	index := opts.Index.Of(s.Config)
-	var out []Local
+	var out []Question
 	for _, svc := range s.Services {
-		if !svc.Local || !svc.LoadBalancer || svc.Class != opts.Class || len(svc.Ingress) == 0 {
+		if !svc.Local && !opts.AskAll || !svc.LoadBalancer || svc.Class != opts.Class || len(svc.Ingress) == 0 {
 			continue
 		}
 		r := newReach(s.Endpoints[svc.Key], node)
@@ -58,8 +64,10 @@ func Locals(s cluster.Snapshot, node string, opts Options) []Local {
 				continue
 			}
 			addr = addr.Unmap()
-			out = append(out, Local{
-				ServiceAddr: ServiceAddr{svc.String(), addr}, HealthPort: svc.HealthPort, TCP: tcpPorts(svc), Here: r.of(addr.Is4()).readyHere,
+			f := r.of(addr.Is4())
+			out = append(out, Question{
+				ServiceAddr: ServiceAddr{svc.String(), addr}, HealthPort: svc.HealthPort, TCP: tcpPorts(svc),
+				Here: f.readyHere || !svc.Local && f.ready > 0,
 			})
 		}
 	}

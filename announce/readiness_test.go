@@ -81,7 +81,7 @@ func TestReadinessShared(t *testing.T) {
 	}
 }
 
-func TestLocals(t *testing.T) {
+func TestQuestions(t *testing.T) {
 	s, _ := announcetest.Layer2Cluster(t)
 	announcetest.AddService(&s, "cluster", false, []string{"192.0.2.1"}, "n1")
 	announcetest.AddService(&s, "here", true, []string{"192.0.2.2", "2001:db8::2", "web.example.com"}, "n1", "n2")
@@ -96,14 +96,18 @@ func TestLocals(t *testing.T) {
 	s.Services[2].Restricted = true
 	key := s.Services[4].Key
 	s.Endpoints[key] = []cluster.Endpoint{{Node: "n1", Terminating: true}}
-	local := func(name, addr string, port uint16, here bool, tcp ...uint16) announce.Local {
-		return announce.Local{ServiceAddr: announce.ServiceAddr{Service: "ns/" + name, Addr: netip.MustParseAddr(addr)}, HealthPort: port, TCP: tcp, Here: here}
+	about := func(name, addr string, port uint16, here bool, tcp ...uint16) announce.Question {
+		return announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/" + name, Addr: netip.MustParseAddr(addr)}, HealthPort: port, TCP: tcp, Here: here}
 	}
-	want := []announce.Local{
-		local("here", "192.0.2.2", 30001, true, 80, 443), local("here", "2001:db8::2", 30001, true, 80, 443),
-		local("there", "192.0.2.3", 30002, false), local("terminates", "192.0.2.4", 30004, false, 80, 443),
+	want := []announce.Question{
+		about("here", "192.0.2.2", 30001, true, 80, 443), about("here", "2001:db8::2", 30001, true, 80, 443),
+		about("there", "192.0.2.3", 30002, false), about("terminates", "192.0.2.4", 30004, false, 80, 443),
 	}
-	if diff := cmp.Diff(want, announce.Locals(s, "n1", announce.Options{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff(append([]announce.Question{about("cluster", "192.0.2.1", 30000, true, 80, 443)}, want...),
+		announce.Questions(s, "n1", announce.Options{AskAll: true}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("about all (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, announce.Questions(s, "n1", announce.Options{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -192,6 +196,59 @@ func TestLayer2EndpointsTerminate(t *testing.T) {
 			m.Members = members
 			if got := announce.Layer2(s, "n3", m, announce.Options{}).Owners[netip.MustParseAddr(addr)]; got != tt.want {
 				t.Errorf("the owner is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// An advertisement applies to Services with enough ready endpoints, on all nodes together.
+// Another one may go on.
+func TestMinReady(t *testing.T) {
+	enough := []cluster.Endpoint{{Node: "n1", More: 1}, {Node: "n2"}}
+	few := []cluster.Endpoint{{Node: "n1", More: 1}, {Node: "n2", Terminating: true}, {Node: "n2", IPv6: true, More: 7}}
+	tests := []struct {
+		name      string
+		endpoints []cluster.Endpoint
+		local     bool
+		other     bool // another advertisement asks for nothing
+		want      status.Reason
+	}{
+		{"enough", enough, false, false, status.Announced},
+		{"enough, and traffic stays local", enough, true, false, status.Announced},
+		{"too few", few, false, false, status.TooFewEndpoints},
+		{"too few, and traffic stays local", few, true, false, status.TooFewEndpoints},
+		{"too few for one of two", few, false, true, status.Announced},
+		{"none", nil, false, true, status.NoEndpoints},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, m := twoNodes(t)
+			s.Nodes[0].Drain = cluster.Drain{}
+			s.Services[0].Local = tt.local
+			s.Endpoints[s.Services[0].Key] = tt.endpoints
+			s.Config.BGPAdvertisements[0].MinReady = 3
+			s.Config.BGPAdvertisements[0].Name = "strict"
+			bgp := func() status.Decision { return announce.BGP(s, "n1", announce.Options{Members: m}).Decisions[0] }
+			if tt.other {
+				s.Config.BGPAdvertisements = append(s.Config.BGPAdvertisements, s.Config.BGPAdvertisements[0])
+				s.Config.BGPAdvertisements[1].MinReady = 0
+			}
+			l2, lm := announcetest.Layer2Cluster(t)
+			lm.Members = lm.Members[:1]
+			announcetest.AddService(&l2, "a", tt.local, []string{"192.0.2.1"})
+			l2.Endpoints[l2.Services[0].Key] = tt.endpoints
+			l2.Config.L2Advertisements[0].MinReady, l2.Config.L2Advertisements[0].Name = 3, "strict"
+			if tt.other {
+				l2.Config.L2Advertisements = append(l2.Config.L2Advertisements, l2.Config.L2Advertisements[0])
+				l2.Config.L2Advertisements[1].MinReady = 0
+			}
+			for _, got := range []status.Decision{bgp(), announce.Layer2(l2, "n1", lm, announce.Options{}).Decisions[0]} {
+				if got.Reason != tt.want {
+					t.Errorf("%s: %+v, want %s", got.Protocol, got, tt.want)
+				}
+				if few := got.Reason == status.TooFewEndpoints; few != (got.Detail == `advertisement "strict" asks for 3 ready endpoints`) {
+					t.Errorf("detail %q", got.Detail)
+				}
 			}
 		})
 	}

@@ -61,6 +61,15 @@ type Endpoint struct {
 	Node        string // empty: not on a Node
 	IPv6        bool
 	Terminating bool // none of them is ready
+	More        int  // how many are ready but for the first
+}
+
+// Ready returns how many of them are ready.
+func (e Endpoint) Ready() int {
+	if e.Terminating {
+		return 0
+	}
+	return 1 + e.More
 }
 
 // FindNode returns the Node of that name; one that the cluster does not have

@@ -23,10 +23,11 @@ import (
 )
 
 const (
-	askTimeout = 250 * time.Millisecond // of one question
-	tryTimeout = 100 * time.Millisecond // of one connection
-	tries      = 4                      // connections at a time: the data plane may lead them to any endpoint
-	maxBody    = 4 << 10
+	askTimeout  = 250 * time.Millisecond // of one question about a Service
+	nodeTimeout = time.Second            // of one about the node
+	tryTimeout  = 100 * time.Millisecond // of one connection
+	tries       = 4                      // connections at a time: the data plane may lead them to any endpoint
+	maxBody     = 4 << 10
 )
 
 // An answer is what a data plane says to a question.
@@ -52,8 +53,8 @@ func newAsker(healthz netip.AddrPort) asker {
 }
 
 // get asks at one address. It returns the status code and the beginning of the text.
-func (a asker) get(ctx context.Context, at netip.AddrPort) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (a asker) get(ctx context.Context, at netip.AddrPort, timeout time.Duration) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/healthz", nil)
 	if err != nil {
@@ -72,7 +73,7 @@ func (a asker) get(ctx context.Context, at netip.AddrPort) (int, []byte, error) 
 // has written its rules once; older ones, and others, are believed. A node that is about
 // to be deleted is eligible for nothing, but its data plane may well be healthy.
 func (a asker) health(ctx context.Context) answer {
-	code, body, err := a.get(ctx, a.healthz)
+	code, body, err := a.get(ctx, a.healthz, nodeTimeout)
 	if err != nil {
 		return failure(a.healthz, err)
 	}
@@ -96,12 +97,12 @@ func (a asker) health(ctx context.Context) answer {
 // service asks about an address of a Service, by what it waits for.
 func (a asker) service(ctx context.Context, w watch, hosts []netip.Addr) answer {
 	if w.phase == trying {
-		return a.connects(ctx, w.local)
+		return a.connects(ctx, w.about)
 	}
 	var last answer
-	for _, host := range hostsFor(w.local.Addr, hosts) {
-		at := netip.AddrPortFrom(host, w.local.HealthPort)
-		if last = a.endpoints(ctx, at, w.local.Service); !last.silent {
+	for _, host := range hostsFor(w.about.Addr, hosts) {
+		at := netip.AddrPortFrom(host, w.about.HealthPort)
+		if last = a.endpoints(ctx, at, w.about.Service); !last.silent {
 			break
 		}
 	}
@@ -133,7 +134,7 @@ var (
 // endpoints asks at a health check node port whether the data plane has endpoints of the
 // Service on this node.
 func (a asker) endpoints(ctx context.Context, at netip.AddrPort, service string) answer {
-	code, body, err := a.get(ctx, at)
+	code, body, err := a.get(ctx, at, askTimeout)
 	if err != nil {
 		return failure(at, err)
 	}
@@ -166,14 +167,14 @@ func failure(at netip.AddrPort, err error) answer {
 // connects reports whether the data plane leads connections to the address to an endpoint.
 // The packets may make no hop: without the data plane they would go to another node that
 // announces the address, and prove nothing.
-func (a asker) connects(ctx context.Context, l announce.Local) answer {
+func (a asker) connects(ctx context.Context, q announce.Question) answer {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	d := net.Dialer{Control: oneHop}
 	var all errgroup.Group
 	var connected atomic.Bool
 	for i := range tries {
-		at := netip.AddrPortFrom(l.Addr, l.TCP[i%len(l.TCP)])
+		at := netip.AddrPortFrom(q.Addr, q.TCP[i%len(q.TCP)])
 		all.Go(func() error {
 			conn, err := d.DialContext(ctx, "tcp", at.String())
 			if err == nil {
@@ -188,7 +189,7 @@ func (a asker) connects(ctx context.Context, l announce.Local) answer {
 	if connected.Load() {
 		return answer{yes: true}
 	}
-	return answer{why: fmt.Sprintf("no connection to %s from the node", netip.AddrPortFrom(l.Addr, l.TCP[0]))}
+	return answer{why: fmt.Sprintf("no connection to %s from the node", netip.AddrPortFrom(q.Addr, q.TCP[0]))}
 }
 
 // oneHop keeps the packets of a socket on this node and its networks.

@@ -29,6 +29,10 @@ const (
 	parallel = 16
 	batch    = 4 * parallel
 
+	// collect is how long answers are collected before they count: after a boot there are
+	// thousands at a time.
+	collect = 5 * time.Millisecond
+
 	// settleLimit is how long an agent that starts waits for what the data plane says of
 	// Services, once that is healthy. FRR may announce them already.
 	settleLimit = 2 * time.Second
@@ -51,12 +55,15 @@ type Gate struct {
 
 	mu        sync.Mutex // guards the fields below
 	node      node
-	wanted    bool // Want was called
+	wanted    bool                // Want was called
+	questions []announce.Question // with these
 	watches   map[announce.ServiceAddr]watch
 	learnt    learnt
 	hosts     []netip.Addr // of the node
 	waived    uint64       // addresses that were announced though the data plane was not seen to serve them
 	readiness announce.Readiness
+	updated   time.Time // when the Readiness was made
+	stale     bool      // it lacks answers
 }
 
 // New returns a Gate that has asked nothing yet.
@@ -67,18 +74,24 @@ func New(opts Options) *Gate {
 // Want replaces the addresses that matter, and the addresses of the node. It does not
 // block. An address without endpoints on the node is remembered: the data plane knows it
 // already when they come.
-func (g *Gate) Want(locals []announce.Local, hosts []netip.Addr) {
+func (g *Gate) Want(questions []announce.Question, hosts []netip.Addr) {
 	now := time.Now()
 	g.mu.Lock()
-	next := make(map[announce.ServiceAddr]watch, len(locals))
-	changed := !g.wanted || len(locals) != len(g.watches)
-	for _, l := range locals {
-		old, had := g.watches[l.ServiceAddr]
-		if had && old.same(l) {
-			next[l.ServiceAddr] = old
+	if g.wanted && slices.EqualFunc(questions, g.questions, announce.Question.Equal) {
+		g.hosts = hosts
+		g.mu.Unlock()
+		return
+	}
+	g.questions = questions
+	next := make(map[announce.ServiceAddr]watch, len(questions))
+	changed := !g.wanted || len(questions) != len(g.watches)
+	for _, q := range questions {
+		old, had := g.watches[q.ServiceAddr]
+		if had && old.about.Equal(q) {
+			next[q.ServiceAddr] = old
 			continue
 		}
-		next[l.ServiceAddr], changed = old.want(l, had || !g.wanted, now), true
+		next[q.ServiceAddr], changed = old.want(q, had || !g.wanted, now), true
 	}
 	g.watches, g.wanted, g.hosts = next, true, hosts
 	settled := false
@@ -112,6 +125,7 @@ func (g *Gate) Status() *status.DataPlane {
 // update makes the Readiness from what is known, and reports whether it is settled now
 // and was not before. The caller holds mu.
 func (g *Gate) update(now time.Time) bool {
+	g.stale, g.updated = false, now
 	before := g.readiness.Settled
 	next := announce.Readiness{Settled: before}
 	for id, w := range g.watches {
@@ -123,17 +137,32 @@ func (g *Gate) update(now time.Time) bool {
 		}
 	}
 	if !before && g.wanted && g.node.open {
-		next.Settled = len(next.Waits) == 0 || now.Sub(g.node.opened) >= settleLimit
-		if next.Settled {
-			for id, why := range next.Waits {
-				g.watches[id] = g.watches[id].waive(why)
-				next.Waived = with(next.Waived, id, g.watches[id].why)
-			}
-			next.Waits = nil
-		}
+		next = g.settle(next, now)
 	}
 	g.readiness = next
 	return next.Settled && !before
+}
+
+// settle returns the Readiness with which an agent may start, if it may. Addresses that
+// were there at first may be announced by FRR already: it is no loss to go on with them.
+func (g *Gate) settle(r announce.Readiness, now time.Time) announce.Readiness {
+	var old []announce.ServiceAddr
+	for id := range r.Waits {
+		if g.watches[id].known.IsZero() {
+			old = append(old, id)
+		}
+	}
+	if len(old) > 0 && now.Sub(g.node.opened) < settleLimit {
+		return r
+	}
+	for _, id := range old {
+		g.watches[id] = g.watches[id].waive(r.Waits[id])
+		r.Waived = with(r.Waived, id, r.Waits[id])
+		delete(r.Waits, id)
+	}
+	g.waived += uint64(len(old))
+	r.Settled = true
+	return r
 }
 
 func with(m map[announce.ServiceAddr]string, id announce.ServiceAddr, why string) map[announce.ServiceAddr]string {
@@ -229,12 +258,12 @@ func (g *Gate) askServices(ctx context.Context) time.Duration {
 		})
 	}
 	_ = all.Wait() // none returns an error
-	return g.settle()
+	return g.look()
 }
 
 // answered takes in what the data plane says of an address.
 func (g *Gate) answered(asked watch, a answer) {
-	id, now := asked.local.ServiceAddr, time.Now()
+	id, now := asked.about.ServiceAddr, time.Now()
 	g.mu.Lock()
 	w, still := g.watches[id]
 	if !still || !w.waits() || w.phase != asked.phase || !w.since.Equal(asked.since) {
@@ -246,11 +275,9 @@ func (g *Gate) answered(asked watch, a answer) {
 	if next.phase == waived {
 		g.waived++
 	}
-	changed := next.waits() != w.waits()
-	settled := false
-	if changed || next.why != w.why {
-		settled = g.update(now)
-	}
+	g.stale = g.stale || next.waits() != w.waits() || next.why != w.why
+	changed := g.stale && now.Sub(g.updated) >= collect
+	settled := changed && g.update(now)
 	g.mu.Unlock()
 	if next.phase == waived {
 		g.opts.Logger.Warn("announced though the data plane was not seen to serve it", "service", id.Service, "addr", id.Addr, "reason", next.why)
@@ -258,16 +285,17 @@ func (g *Gate) answered(asked watch, a answer) {
 	g.tell(settled, changed)
 }
 
-// settle looks at the time alone, and returns when to ask again.
-func (g *Gate) settle() time.Duration {
+// look looks at the time alone, and returns when to ask again.
+func (g *Gate) look() time.Duration {
 	g.mu.Lock()
 	now := time.Now()
+	changed := g.stale
 	settled := g.update(now)
 	next := idle
 	for id := range g.readiness.Waits {
 		next = min(next, max(0, g.watches[id].due.Sub(now)))
 	}
 	g.mu.Unlock()
-	g.tell(settled, settled)
+	g.tell(settled, settled || changed)
 	return next
 }

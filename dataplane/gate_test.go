@@ -126,13 +126,13 @@ func TestGate(t *testing.T) {
 	node := newProxy(t, http.StatusOK, healthy)
 	serves := newProxy(t, http.StatusOK, `{"service":{"namespace":"ns","name":"a"},"localEndpoints":1}`)
 	g := run(t, node.at)
-	local := func(name, addr string, p *proxy) announce.Local {
-		return announce.Local{
+	local := func(name, addr string, p *proxy) announce.Question {
+		return announce.Question{
 			ServiceAddr: announce.ServiceAddr{Service: "ns/" + name, Addr: netip.MustParseAddr(addr)}, HealthPort: p.at.Port(), Here: true,
 		}
 	}
 	a := local("a", "192.0.2.1", serves)
-	g.Want([]announce.Local{a}, nil)
+	g.Want([]announce.Question{a}, nil)
 	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
 	if r := g.Readiness(); len(r.Waits)+len(r.Waived) > 0 || g.settled.Load() != 1 || g.changed.Load() == 0 {
 		t.Errorf("%+v, settled %d times, changed %d", r, g.settled.Load(), g.changed.Load())
@@ -142,7 +142,7 @@ func TestGate(t *testing.T) {
 	// moment later.
 	later := newProxy(t, http.StatusServiceUnavailable, `{"service":{"namespace":"ns","name":"later"},"localEndpoints":0}`)
 	wrong, late := local("wrong", "192.0.2.2", serves), local("later", "192.0.2.3", later)
-	g.Want([]announce.Local{a, wrong, late}, nil)
+	g.Want([]announce.Question{a, wrong, late}, nil)
 	r := g.Readiness()
 	if r.Waits[wrong.ServiceAddr] == "" || r.Waits[late.ServiceAddr] == "" || len(r.Waits) != 2 {
 		t.Fatalf("at once: %+v", r)
@@ -186,8 +186,8 @@ func TestGateConnects(t *testing.T) {
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	listener.Close() // nobody listens
 	serves := newProxy(t, http.StatusOK, "")
-	l := announce.Local{ServiceAddr: announce.ServiceAddr{Service: "ns/new", Addr: at.Addr()}, HealthPort: serves.at.Port(), TCP: []uint16{at.Port()}, Here: true}
-	g.Want([]announce.Local{l}, nil)
+	l := announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/new", Addr: at.Addr()}, HealthPort: serves.at.Port(), TCP: []uint16{at.Port()}, Here: true}
+	g.Want([]announce.Question{l}, nil)
 	eventually(t, "not tried", func() bool {
 		r, want := g.Readiness(), fmt.Sprintf("no connection to %s from the node", at)
 		return r.Waits[l.ServiceAddr] == want || r.Waived[l.ServiceAddr] == want
@@ -198,4 +198,23 @@ func TestGateConnects(t *testing.T) {
 	}
 	defer listener.Close()
 	eventually(t, "not ready", func() bool { return len(g.Readiness().Waits) == 0 })
+}
+
+// An agent that starts on a node whose data plane does not serve a Service waits a moment,
+// and goes on with it. A Service that comes meanwhile waits as any other.
+func TestGateSettles(t *testing.T) {
+	node := newProxy(t, http.StatusOK, starting)
+	never := newProxy(t, http.StatusServiceUnavailable, "")
+	g := run(t, node.at)
+	old := announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/old", Addr: netip.MustParseAddr("192.0.2.1")}, HealthPort: never.at.Port(), Here: true}
+	fresh := old
+	fresh.ServiceAddr = announce.ServiceAddr{Service: "ns/new", Addr: netip.MustParseAddr("192.0.2.2")}
+	g.Want([]announce.Question{old}, nil)
+	g.Want([]announce.Question{old, fresh}, nil)
+	node.say(http.StatusOK, healthy)
+	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
+	if r := g.Readiness(); r.Waived[old.ServiceAddr] == "" || r.Waits[fresh.ServiceAddr] == "" && r.Waived[fresh.ServiceAddr] == "" {
+		t.Errorf("%+v", r)
+	}
+	eventually(t, "both are waived", func() bool { return g.Status().Waived == 2 })
 }

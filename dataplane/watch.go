@@ -4,7 +4,6 @@ package dataplane
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -44,7 +43,7 @@ const (
 
 // A watch is what is known of an address of a Service. It is a value.
 type watch struct {
-	local announce.Local
+	about announce.Question
 	known time.Time // when the address became known; zero: before the first look
 	since time.Time // since when it waits in its phase
 	due   time.Time // when to ask next
@@ -57,30 +56,35 @@ func (w watch) waits() bool { return w.phase == asking || w.phase == trying }
 
 // compare orders watches by when they are due.
 func (w watch) compare(o watch) int {
-	return cmp.Or(w.due.Compare(o.due), w.local.Addr.Compare(o.local.Addr), cmp.Compare(w.local.Service, o.local.Service))
-}
-
-// same reports whether l says what the watch has already.
-func (w watch) same(l announce.Local) bool {
-	return w.local.ServiceAddr == l.ServiceAddr && w.local.HealthPort == l.HealthPort && w.local.Here == l.Here && slices.Equal(w.local.TCP, l.TCP)
+	return cmp.Or(w.due.Compare(o.due), w.about.Addr.Compare(o.about.Addr), cmp.Compare(w.about.Service, o.about.Service))
 }
 
 // want takes in what is wanted. known says that the address was there before.
-func (w watch) want(l announce.Local, known bool, now time.Time) watch {
+func (w watch) want(q announce.Question, known bool, now time.Time) watch {
 	if !known {
 		w.known = now
 	}
-	had := w.local
-	w.local = l
+	had := w.about
+	w.about = q
 	switch {
-	case !l.Here:
+	case !q.Here:
 		w.phase, w.why = absent, ""
-	case l.HealthPort == 0:
+	case q.HealthPort == 0 && w.phase == absent && w.unsure(now):
+		w.phase, w.since, w.due, w.why = trying, now, now, notServed
+	case q.HealthPort == 0 && w.phase != trying:
 		w.phase, w.why = ready, "" // nothing answers
-	case w.phase == absent, had.HealthPort != l.HealthPort && w.phase != trying:
+	case w.phase == absent, had.HealthPort != q.HealthPort && w.phase != trying:
 		w.phase, w.since, w.due, w.why = asking, now, now, "the data plane was not asked yet"
 	}
 	return w
+}
+
+// notServed is why a new address waits.
+const notServed = "the data plane was not seen to serve the address yet"
+
+// unsure reports whether the data plane may not know the address yet, and it can be tried.
+func (w watch) unsure(now time.Time) bool {
+	return !w.known.IsZero() && now.Sub(w.known) < fresh && len(w.about.TCP) > 0
 }
 
 // waive ends the wait.
@@ -121,7 +125,10 @@ func (w watch) next(a answer, l learnt, now time.Time) (watch, learnt) {
 			return w.waive(a.why), l
 		}
 	case trying:
-		if now.Sub(w.since) >= tryLimit {
+		switch {
+		case !l.connected && l.failed >= enough:
+			return w.waive(a.why), l
+		case now.Sub(w.since) >= tryLimit:
 			l.failed++
 			return w.waive(a.why), l
 		}
@@ -131,14 +138,14 @@ func (w watch) next(a answer, l learnt, now time.Time) (watch, learnt) {
 
 // confirmed takes in that the data plane does what it was asked for.
 func (w watch) confirmed(l learnt, now time.Time) (watch, learnt) {
-	unsure := w.phase == asking && !w.known.IsZero() && now.Sub(w.known) < fresh && len(w.local.TCP) > 0
+	unsure := w.phase == asking && w.unsure(now)
 	if w.phase == asking {
 		l.answers, l.silent = true, false
 	} else {
 		l.connected = true
 	}
 	if unsure && (l.connected || l.failed < enough) {
-		w.phase, w.since, w.due, w.why = trying, now, now, "the data plane was not seen to serve the address yet"
+		w.phase, w.since, w.due, w.why = trying, now, now, notServed
 		return w, l
 	}
 	w.phase, w.why = ready, ""

@@ -16,8 +16,8 @@ var (
 	refused = answer{silent: true, why: "refused"}
 )
 
-func local(here bool, ports ...uint16) announce.Local {
-	return announce.Local{
+func local(here bool, ports ...uint16) announce.Question {
+	return announce.Question{
 		ServiceAddr: announce.ServiceAddr{Service: "ns/web", Addr: netip.MustParseAddr("192.0.2.1")}, HealthPort: 30000, TCP: ports, Here: here,
 	}
 }
@@ -93,12 +93,30 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// A Service without a health check node port waits for nothing.
+// A Service without a health check node port waits for a connection alone, and that only
+// while its address is new.
 func TestWatchNoPort(t *testing.T) {
-	l := local(true, 80)
-	l.HealthPort = 0
-	if w := (watch{}).want(l, false, time.Unix(1000, 0)); w.phase != ready {
-		t.Errorf("phase %d", w.phase)
+	now := time.Unix(1000, 0)
+	q := local(true, 80)
+	q.HealthPort = 0
+	if w := (watch{}).want(q, true, now); w.phase != ready {
+		t.Errorf("an old address: phase %d", w.phase)
+	}
+	w := (watch{}).want(q, false, now)
+	if w.phase != trying {
+		t.Errorf("a new address: phase %d", w.phase)
+	}
+	if w, _ := w.next(no, learnt{failed: enough}, now.Add(quick)); w.phase != waived {
+		t.Errorf("no connection, as for others: phase %d", w.phase)
+	}
+	if w, _ := w.next(yes, learnt{}, now.Add(quick)); w.phase != ready {
+		t.Errorf("connected: phase %d", w.phase)
+	}
+	later := q
+	later.Here = false
+	w = (watch{}).want(later, false, now)
+	if w = w.want(q, true, now.Add(fresh)); w.phase != ready {
+		t.Errorf("endpoints that come later: phase %d", w.phase)
 	}
 }
 

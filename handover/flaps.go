@@ -86,7 +86,7 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		switch {
 		case d.Reason == status.EndpointsFlap:
 			again = wake.Earlier(again, next[id].reuse())
-		case d.Reason != status.NoLocalEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
+		case d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
 		case len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 && before[0].Announce:
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {

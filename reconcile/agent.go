@@ -55,11 +55,12 @@ type Agent struct {
 	// What the last pass decided and handed over.
 	passed      bool // there was one
 	decisions   []status.Decision
-	noInterface []netip.Addr          // that no node has an interface for
-	applied     render.Config         // handed over to FRR
-	contender   map[netip.Addr]string // a node that answers for an address though gossip does not reach it
-	unreported  unreported            // what is announced since then, and has no event yet
-	disputes    map[dispute]bool      // that were told about, and are not settled
+	noInterface []netip.Addr                  // that no node has an interface for
+	applied     render.Config                 // handed over to FRR
+	contender   map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
+	unreported  unreported                    // what is announced since then, and has no event yet
+	waived      map[announce.ServiceAddr]bool // that were told about
+	disputes    map[dispute]bool              // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
@@ -132,7 +133,7 @@ func (a *Agent) ready(s cluster.Snapshot) (announce.Readiness, bool) {
 		opts.Index = a.index
 	}
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
-	a.opts.DataPlane.Want(announce.Locals(s, a.opts.Node, opts), n.Addrs)
+	a.opts.DataPlane.Want(announce.Questions(s, a.opts.Node, opts), n.Addrs)
 	r := a.opts.DataPlane.Readiness()
 	return r, a.passed || r.Settled
 }

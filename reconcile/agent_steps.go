@@ -47,6 +47,9 @@ func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, readiness anno
 		v.again(a.sendEvents(s, out.Decisions, around, now))
 		a.warnNoInterface(s, d.layer2)
 	}
+	if len(readiness.Waived)+len(a.waived) > 0 {
+		a.warnWaived(s, out.Decisions, readiness.Waived)
+	}
 	a.wakeAt(v.next, now)
 	a.decisions, a.noInterface, a.passed = out.Decisions, d.layer2.NoInterface, true
 	r.Drain, r.Decisions, r.Peers = v.drain.report(v.node), out.Decisions, d.bgp.Peers

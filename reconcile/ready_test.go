@@ -9,8 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
@@ -19,14 +22,14 @@ import (
 type dataPlane struct {
 	*scene
 	readiness announce.Readiness
-	wanted    []announce.Local
+	wanted    []announce.Question
 	hosts     []netip.Addr
 }
 
-func (p *dataPlane) Want(locals []announce.Local, hosts []netip.Addr) {
+func (p *dataPlane) Want(questions []announce.Question, hosts []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted, p.hosts = locals, hosts
+	p.wanted, p.hosts = questions, hosts
 }
 
 func (p *dataPlane) Readiness() announce.Readiness {
@@ -49,6 +52,12 @@ func TestAgentWaitsForDataPlane(t *testing.T) {
 		web := w.snapshot.Services[0]
 		web.Local, web.HealthPort = true, 30000
 		w.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{web.Key: {{Node: "n1"}}}
+		var events []string
+		w.serviceEvents = func(svc *cluster.Service, e cluster.Event) {
+			if e.Reason == reconcile.EventDataPlane {
+				events = append(events, svc.String()+" "+e.Message)
+			}
+		}
 		stop := runAgentOn(t, w)
 		defer stop()
 		id := announce.ServiceAddr{Service: web.String(), Addr: netip.MustParseAddr("198.51.100.1")}
@@ -84,5 +93,15 @@ func TestAgentWaitsForDataPlane(t *testing.T) {
 		is("it is served", true, status.Announced)
 		w.change(func() { p.readiness.Waits = map[announce.ServiceAddr]string{id: "503"} })
 		is("kube-proxy changes its mind", true, status.Announced)
+		for range 2 {
+			w.change(func() {
+				p.readiness = announce.Readiness{Settled: true, Waived: map[announce.ServiceAddr]string{id: "503"}}
+			})
+		}
+		is("it has waited long enough", true, status.Announced)
+		want := []string{web.String() + ` 198.51.100.1: node "n1" announces the address, though its data plane was not seen to serve it: 503`}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
 	})
 }

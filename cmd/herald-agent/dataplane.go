@@ -16,9 +16,9 @@ func (o *options) dataPlane() (opts dataplane.Options, asked bool, err error) {
 	switch o.gateMode {
 	case "off":
 		return opts, false, nil
-	case "auto":
+	case "auto", "all":
 	default:
-		return opts, false, fmt.Errorf("--dataplane-gate %q: want auto or off", o.gateMode)
+		return opts, false, fmt.Errorf("--dataplane-gate %q: want auto, all or off", o.gateMode)
 	}
 	opts.Healthz, err = netip.ParseAddrPort(o.healthz)
 	if err != nil || opts.Healthz.Port() == 0 {

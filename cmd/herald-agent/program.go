@@ -218,7 +218,7 @@ func (p *program) agent() reconcile.AgentOptions {
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(),
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
-		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address},
+		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state

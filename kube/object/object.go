@@ -188,14 +188,23 @@ func usable(c discoveryv1.EndpointConditions) bool {
 // ready reports whether an endpoint takes new connections.
 func ready(c discoveryv1.EndpointConditions) bool { return c.Ready == nil || *c.Ready }
 
-// MergeEndpoints returns the endpoints of all slices of one Service, sorted and without
-// duplicates.
+// MergeEndpoints returns the endpoints of all slices of one Service, sorted, one for each
+// node and family.
 func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
 	all := slices.Concat(slicesOf...)
 	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), less(a.IPv6, b.IPv6), less(a.Terminating, b.Terminating))
 	})
-	return slices.CompactFunc(all, func(a, b cluster.Endpoint) bool { return a.Node == b.Node && a.IPv6 == b.IPv6 })
+	out := all[:0]
+	for _, e := range all {
+		last := len(out) - 1
+		if last < 0 || out[last].Node != e.Node || out[last].IPv6 != e.IPv6 {
+			out = append(out, e)
+		} else {
+			out[last].More += e.Ready() // those that are ready come first
+		}
+	}
+	return out
 }
 
 // less orders false before true.

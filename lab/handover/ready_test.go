@@ -49,9 +49,11 @@ address-pools:
 	}
 	for i := range *moves {
 		old, next := e.Nodes[i%len(e.Nodes)], e.Nodes[(i+1)%len(e.Nodes)]
+		t.Logf("%s: from %s to %s", time.Now().Format(time.StampMilli), old.Name, next.Name)
 		set(pod(old, false), pod(next, false))
 		set(pod(old, true), pod(next, false))
 		time.Sleep(terminates)
+		t.Logf("%s: %s is alone", time.Now().Format(time.StampMilli), next.Name)
 		set(pod(next, false))
 	}
 	for _, stop := range stops {
@@ -94,6 +96,9 @@ func loadOn(e *e2e.Test, m *lab.Machine, a netip.Addr, perSecond int) (stop func
 		if r.Lost > 0 || r.OK == 0 {
 			e.T.Errorf("%d of %d requests to %s were lost, sent from %s to %s, the last because of: %v",
 				r.Lost, r.Sent, a, r.FirstLoss.Format(time.StampMilli), r.LastLoss.Format(time.StampMilli), r.LastError)
+			for _, c := range e.Routes.History(e2e.Route(a)) {
+				e.T.Logf("%s: the route of r1 is via %v", c.Time.Format(time.StampMilli), c.NextHops)
+			}
 		}
 	}
 }

@@ -34,8 +34,8 @@ address-pools:
 - {name: routed, protocol: bgp, addresses: [203.0.113.224/29]}
 - {name: lan, protocol: layer2, addresses: [10.10.0.92/30]}
 `)
-	routed := e.Expose(controlplane.ServiceOptions{Name: "routed"})[0]
-	lan := e.Expose(controlplane.ServiceOptions{Name: "lan"})[0]
+	routed := e.Expose(controlplane.ServiceOptions{Name: "routed", Address: "203.0.113.225"})[0]
+	lan := e.Expose(controlplane.ServiceOptions{Name: "lan", Address: "10.10.0.92"})[0]
 	e.InKernel(e2e.Route(routed), e.Nodes)
 	n := e.Settled(w, lan) // it owns the address, and takes it back
 	others := slices.DeleteFunc(slices.Clone(e.Nodes), func(o *lab.Node) bool { return o == n })
