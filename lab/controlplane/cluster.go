@@ -80,7 +80,13 @@ type Cluster struct {
 	etcd, apiServer, manager *process.Process
 
 	mu      sync.Mutex // guards the field below
-	proxies []*process.Process
+	proxies []kubeProxy
+}
+
+// A kubeProxy is the kube-proxy of a node.
+type kubeProxy struct {
+	*process.Process
+	node, namespace string
 }
 
 // Start starts a Cluster and returns when it serves. The programs outlive
@@ -274,7 +280,10 @@ func pause(ctx context.Context, d time.Duration) {
 // Stop ends every program of the Cluster. Its data and logs stay in Dir.
 func (c *Cluster) Stop() {
 	c.mu.Lock()
-	programs := append([]*process.Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	programs := []*process.Process{c.manager, c.apiServer, c.etcd}
+	for _, p := range c.proxies {
+		programs = append(programs, p.Process)
+	}
 	c.mu.Unlock()
 	programs = slices.DeleteFunc(programs, func(p *process.Process) bool { return p == nil })
 	// Nothing will be read from Dir by a later program, so none needs time to tidy up.

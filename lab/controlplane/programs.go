@@ -91,7 +91,7 @@ const etcdSocket = "etcd.sock"
 // startEtcd starts etcd and returns when it listens.
 func (c *Cluster) startEtcd(ctx context.Context) (*process.Process, error) {
 	p, err := c.run(ctx, "etcd", "etcd", c.opts.Namespace,
-		"--data-dir=etcd",
+		"--data-dir="+etcdData,
 		"--listen-client-urls=unix://"+etcdSocket,
 		"--listen-peer-urls=unix://etcd-peer.sock",
 		// Addresses for other members, and clients that look for them: there are none.
@@ -153,7 +153,7 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 		return nil, err
 	}
 	c.mu.Lock()
-	c.proxies = append(c.proxies, p)
+	c.proxies = append(c.proxies, kubeProxy{p, node, namespace})
 	c.mu.Unlock()
 	return p, c.await(ctx, p, func(ctx context.Context) error {
 		probe, err := process.Start(ctx, process.Options{
