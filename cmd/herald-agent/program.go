@@ -57,6 +57,9 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	defer unlock()
 	kube.LogTo(log.With("component", "client"))
+	if err := kube.NoticeDead(); err != nil {
+		return err
+	}
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
 		return err

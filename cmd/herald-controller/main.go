@@ -84,6 +84,9 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 	daemon.LimitMemory(log)
 	kube.LogTo(log.With("component", "client"))
+	if err := kube.NoticeDead(); err != nil {
+		return err
+	}
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
 		return err

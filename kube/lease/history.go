@@ -21,7 +21,8 @@ const (
 // wait, once.
 type history struct {
 	last     resourcelock.LeaderElectionRecord
-	restored string // the text of a Lease that was older than the one before; empty: none was
+	restored string        // the text of a Lease that was older than the one before; empty: none was
+	wait     time.Duration // how long others wait then
 }
 
 // read takes in a Lease that was read, and reports whether it was restored.
@@ -32,6 +33,8 @@ func (h *history) read(r resourcelock.LeaderElectionRecord, raw []byte) bool {
 	h.restored = ""
 	if r.LeaderTransitions < h.last.LeaderTransitions || h.last.RenewTime.Sub(r.RenewTime.Time) >= restoredAge {
 		h.restored = string(raw)
+		// The last write before may have made the Lease longer, and not been seen.
+		h.wait = min(2*time.Duration(h.last.LeaseDurationSeconds)*time.Second, slowest.lease())
 	}
 	h.last = r
 	return h.restored != ""

@@ -31,7 +31,7 @@ func newLock(lease resourcelock.Interface, log *slog.Logger) *lock {
 }
 
 // Get reads the Lease. What is older than what was seen before names no leader that counts:
-// etcd was restored. The leader goes on, and others wait longer than any leader leads. A
+// etcd was restored. The leader goes on, and others wait twice as long as the last Lease. A
 // leader that reads of another one ends its term.
 func (l *lock) Get(ctx context.Context) (record *resourcelock.LeaderElectionRecord, raw []byte, err error) {
 	err = l.request(ctx, l.pace(), func(ctx context.Context) (err error) {
@@ -50,7 +50,7 @@ func (l *lock) Get(ctx context.Context) (record *resourcelock.LeaderElectionReco
 		record.HolderIdentity = l.Identity()
 	case restored:
 		record.HolderIdentity = unknownHolder
-		record.LeaseDurationSeconds = int(slowest.lease() / time.Second)
+		record.LeaseDurationSeconds = int(l.history.wait / time.Second)
 	case leads && record.HolderIdentity != l.Identity():
 		l.log.Warn("another process holds the Lease", "holder", record.HolderIdentity)
 		l.until = time.Time{}
