@@ -112,7 +112,7 @@ check-images: setup ## build the images without a registry, and run what is in t
 	@VERSION=$(VERSION) hack/images --check
 
 .PHONY: manifests
-manifests: ## make what is generated in deploy/ anew; read the diff before committing it
+manifests: ## generate what is generated in deploy/; read the diff before committing it
 	@hack/manifests
 
 .PHONY: golden

@@ -82,8 +82,9 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 		return err
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
-	results := assign.NewPreview(s, j.assign).Apply(cfg)
-	warnShared(cmd, together(j.services), results)
+	preview := assign.NewPreview(s, j.assign)
+	results := preview.Apply(cfg)
+	warnShared(cmd, together(j.services), preview.SharedAcross(cfg))
 	if j.format == asJSON {
 		list := []allocation{}
 		for _, o := range results {
@@ -117,8 +118,8 @@ func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s cluster
 }
 
 // warnShared prints which addresses Services of several namespaces share.
-func warnShared(cmd *cobra.Command, name string, results []assign.Result) {
-	for _, text := range assign.SharedAcross(results) {
+func warnShared(cmd *cobra.Command, name string, shared []string) {
+	for _, text := range shared {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
 	}
 }

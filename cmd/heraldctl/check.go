@@ -184,6 +184,9 @@ func poolNotes(p config.Pool) []string {
 	if p.Quota != nil {
 		notes = append(notes, "with a quota")
 	}
+	if p.Separate {
+		notes = append(notes, "namespaces share addresses by name")
+	}
 	return notes
 }
 

@@ -100,6 +100,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
 	changes := compare(before, preview.Apply(cfg))
+	warnShared(cmd, together(j.services), preview.SharedAcross(cfg))
 	if err := j.write(cmd, changes); err != nil {
 		return err
 	}
