@@ -82,12 +82,17 @@ const l2Plural, bgpPlural = "servicel2statuses", "servicebgpstatuses"
 func (a *api) left(plural, name, node, service string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.put(plural, name, map[string]any{
+	a.put(plural, name, statusObject(name, node, service))
+}
+
+// statusObject is an object about a Service on a node.
+func statusObject(name, node, service string) map[string]any {
+	return map[string]any{
 		"metadata": map[string]any{"name": name, "namespace": "ns", "uid": "u-" + name, "generation": 1.0, "labels": map[string]any{
 			"metallb.io/node": node, "metallb.io/service-name": service, "metallb.io/service-namespace": "shop",
 		}},
 		"status": map[string]any{"node": node, "serviceName": service, "serviceNamespace": "shop"},
-	})
+	}
 }
 
 func TestServiceStatus(t *testing.T) {

@@ -79,8 +79,9 @@ func hostileClusters() map[string]cluster.Snapshot {
 	}
 	for kind, text := range agentTexts {
 		service("ingress "+kind, func(svc *corev1.Service) {
-			for i := range 100 {
-				svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: fmt.Sprint(i) + text}, corev1.LoadBalancerIngress{Hostname: fmt.Sprint(i) + text})
+			part := text[:min(len(text), 10_000)] // 100 times that is what an object may have
+			for i := range 50 {
+				svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: fmt.Sprint(i) + part}, corev1.LoadBalancerIngress{Hostname: fmt.Sprint(i) + part})
 			}
 		})
 		service("annotations "+kind, func(svc *corev1.Service) {
@@ -101,7 +102,7 @@ func hostileClusters() map[string]cluster.Snapshot {
 		})
 	}
 	service("many addresses", func(svc *corev1.Service) {
-		for n := range 20_000 {
+		for n := range 10_000 {
 			svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: fmt.Sprintf("10.%d.%d.%d", n%2, n/250, n%250)})
 		}
 	})
