@@ -37,6 +37,8 @@ type mirrorOptions[V any] struct {
 	// whether wake is called; without it, it always is.
 	news func([]change[V]) bool
 
+	restored func() // optional: called, with mu held, when a list is older than what was known
+
 	doubt *doubter // optional: lists that lack most of the rows are read twice before a row goes
 
 	// Absent is optional: the kind may be missing, or Herald may have no right to
@@ -61,7 +63,8 @@ const (
 type mirror[K comparable, V any] struct {
 	*table[K, V]
 	reading reading
-	version string // of the API server, as far as was read
+	version string    // of the API server, as far as was read
+	renewed time.Time // the last list
 
 	opts   mirrorOptions[V]
 	client *Client // that is read with; nil: none yet
@@ -162,10 +165,14 @@ func (m *mirror[K, V]) Replace(objs []any, version string) (err error) {
 		}
 	}
 	m.change(func() (matters bool) {
-		if m.client != nil && older(version, m.version) {
+		restored := m.client != nil && older(version, m.version)
+		if restored {
 			m.client.restored.Add(1)
+			if m.opts.restored != nil {
+				m.opts.restored()
+			}
 		}
-		m.version = version
+		m.version, m.renewed = version, time.Now()
 		doubted := m.opts.doubt.pending()
 		if m.doubts(rows) {
 			// The objects in the list exist all the same.
@@ -177,7 +184,7 @@ func (m *mirror[K, V]) Replace(objs []any, version string) (err error) {
 		}
 		first := m.reading != listed
 		m.reading = listed
-		return m.replace(rows) || first || doubted
+		return m.replace(rows) || first || doubted || restored
 	})
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,5 +196,60 @@ func testRestored(t *testing.T, later int) {
 	}
 	if s := a.status("ipaddresspools", "wrong"); !strings.Contains(s, "overlaps") {
 		t.Errorf("the wrong pool says %s", s)
+	}
+}
+
+// A snapshot is never of both: a Service that is back has its endpoints.
+func TestRestoredTogether(t *testing.T) {
+	for range 10 { // the order in which kinds are read again is random
+		synctest.Test(t, func(t *testing.T) {
+			a, config := newPatientAPI("services", "endpointslices", "nodes")
+			a.keeps = true
+			c, err := kube.NewClient(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wakes atomic.Int64
+			w := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: func() { wakes.Add(1) }, Nodes: true, EndpointSlices: true})
+			a.set("nodes", "n1", "", 1)
+			a.set("services", "old", "{}", 1)
+			a.slice("old")
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- w.Run(ctx) }()
+			time.Sleep(10 * time.Second)
+			before := a.backup()
+			a.api.delete("services", "old")
+			a.api.delete("endpointslices", "old")
+			a.set("services", "heir", "{}", 1)
+			a.slice("heir")
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			a.restore(before)
+			synctest.Wait()
+			woken := wakes.Load()
+			var last int64 // when there was a snapshot that shows the restored state
+			for range 6000 {
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				s, synced := w.Snapshot()
+				if !synced || last > 0 {
+					continue
+				}
+				if i := slices.Index(serviceNames(s), "ns/old"); i >= 0 {
+					last = wakes.Load()
+					if len(s.Endpoints[s.Services[i].Key]) == 0 {
+						t.Error("a Service that is back has no endpoints")
+					}
+				}
+			}
+			if last == 0 || wakes.Load() == woken {
+				t.Errorf("the restored state is not shown: %d wakes", wakes.Load()-woken)
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
