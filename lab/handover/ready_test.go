@@ -39,7 +39,7 @@ address-pools:
 	e.InKernel(e2e.Route(addrs[0]), []*lab.Node{from})
 	stops := []func(){loadOn(e, e.Client, addrs[0], 200), loadOn(e, e.LANClient, addrs[1], 200)}
 	pod := func(n *lab.Node, terminating bool) controlplane.BackendPod {
-		return controlplane.BackendPod{Node: n.Name, IPs: []netip.Addr{n.Pod4, n.Pod6}, Ready: !terminating, Terminating: terminating}
+		return controlplane.BackendPod{Node: n.Name, IPs: []netip.Addr{n.Pod4, n.Pod6}, Ready: true, Terminating: terminating}
 	}
 	set := func(pods ...controlplane.BackendPod) {
 		t.Helper()
