@@ -26,7 +26,7 @@ type Counters struct {
 	BGP []BGPCounters // in the order of VRF and peer
 	BFD []BFDCounters // likewise
 
-	BFDError error // why BFD is empty; nil if bfdd has answered
+	BFDError error // why BFD is empty; nil if bfdd has answered, or was not asked
 }
 
 // A BGPCounters has the counters of one BGP session.
@@ -69,9 +69,9 @@ type BFDCounters struct {
 // Name returns the peer's address, with the interface if that is a link-local one.
 func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
 
-// Counters returns the counters of bgpd and bfdd. If bfdd does not answer properly in
-// two seconds, BFD is empty and BFDError says why.
-func (r *Reader) Counters(ctx context.Context) (Counters, error) {
+// Counters returns the counters of bgpd and, with bfd, of bfdd. If bfdd does not answer
+// properly in two seconds, BFD is empty and BFDError says why.
+func (r *Reader) Counters(ctx context.Context, bfd bool) (Counters, error) {
 	text, err := r.ask(ctx, conf.BGPD, showSessions)
 	if err != nil {
 		return Counters{}, err
@@ -87,7 +87,9 @@ func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 	for i, s := range c.BGP {
 		c.BGP[i].Port = ports[status.PeerOf(s.VRF, s.Peer)]
 	}
-	c.BFD, c.BFDError = r.bfdCounters(ctx)
+	if bfd {
+		c.BFD, c.BFDError = r.bfdCounters(ctx)
+	}
 	return c, nil
 }
 

@@ -231,6 +231,9 @@ func advertisementNotes(a config.BGPAdvertisement) []string {
 	if a.GracefulShutdown {
 		notes = append(notes, "graceful shutdown")
 	}
+	if a.MinReady > 0 {
+		notes = append(notes, "for Services with "+count(a.MinReady, "ready endpoint")+" or more")
+	}
 	for _, c := range a.Communities {
 		notes = append(notes, c.String())
 	}
