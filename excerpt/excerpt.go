@@ -48,7 +48,7 @@ func Message(s string) string {
 	if len(s) > MaxMessage {
 		s = cut(s, MaxMessage-len(more))
 	}
-	if strings.IndexFunc(s, unprintable) < 0 {
+	if utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0 {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
@@ -56,11 +56,11 @@ func Message(s string) string {
 			return '?'
 		}
 		return r
-	}, s)
+	}, strings.ToValidUTF8(s, "?"))
 }
 
-// unprintable reports whether r does not print. Bytes that are no UTF-8 do not.
-func unprintable(r rune) bool { return r != '\n' && (r == utf8.RuneError || !unicode.IsPrint(r)) }
+// unprintable reports whether r does not print.
+func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // cut returns s, of which at most limit bytes in whole characters are left, and a mark if
 // that is not all.
