@@ -105,6 +105,13 @@ var (
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
 		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
 
+	descDataPlane = prometheus.NewDesc("herald_dataplane_healthy",
+		"1 if the data plane of this node, such as kube-proxy, says that it is healthy.", nil, nil)
+	descDataPlaneWaiting = prometheus.NewDesc("herald_dataplane_waiting",
+		"Number of addresses that this node does not announce before its data plane serves them.", nil, nil)
+	descDataPlaneWaived = prometheus.NewDesc("herald_dataplane_waived_total",
+		"Number of addresses that this node has announced though its data plane was not seen to serve them in time.", nil, nil)
+
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
@@ -184,6 +191,11 @@ func (s sender) agent(r Report) {
 	}
 	if r.FRR == nil || !r.FRR.Metrics {
 		s.sessions(r.Peers)
+	}
+	if r.DataPlane != nil {
+		s.gauge(descDataPlane, one(r.DataPlane.Healthy))
+		s.gauge(descDataPlaneWaiting, float64(r.DataPlane.Waiting))
+		s.counter(descDataPlaneWaived, r.DataPlane.Waived)
 	}
 	if r.Layer2 != nil {
 		s.network(*r.Layer2)
