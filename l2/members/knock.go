@@ -12,8 +12,12 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
-// knockTime is how long a node's kernel has to answer a watcher.
-const knockTime = 50 * time.Millisecond
+const (
+	// knockTime is how long a node's kernel has to answer a watcher.
+	knockTime = 50 * time.Millisecond
+	// knockTries is how often it is asked if this process was not able to, or late.
+	knockTries = 3
+)
 
 // A reply is what a node's kernel answers.
 type reply int
@@ -34,7 +38,16 @@ type dialer interface {
 // also of an agent that has no processor, and answers with a reset if there is no agent. A
 // reset has to match the request, so that it cannot be forged from afar, as a message of
 // ICMP can.
-func knock(d dialer, n memberlist.Node) reply {
+func knock(d dialer, n memberlist.Node) (r reply) {
+	for range knockTries {
+		if r = knockOnce(d, n); r != unclear {
+			break
+		}
+	}
+	return r
+}
+
+func knockOnce(d dialer, n memberlist.Node) reply {
 	start := time.Now()
 	c, err := d.DialTimeout(n.Address(), knockTime)
 	late := time.Since(start) > knockTime+lateness

@@ -24,8 +24,8 @@ import (
 const (
 	// watchersEach is how many nodes watch a node. One of three may fail together with it.
 	watchersEach = 3
-	// lateness is how late a timer may be for this process to judge others: what has
-	// arrived may not be read yet.
+	// lateness is how late a timer may be that tells how long others were silent: this
+	// process may not have read yet what has arrived.
 	lateness = 15 * time.Millisecond
 	// attempts is how often a node's kernel does not answer until one watcher is enough,
 	// and attemptsAlone if there is no other.
@@ -99,12 +99,12 @@ type round struct {
 }
 
 // look returns what to do now. It may be late: time in which this process did not run is no
-// time in which others were silent.
+// time in which others were silent. That does not keep it from asking their kernels.
 func (l *List) look(now time.Time, late time.Duration) round {
 	stale := l.Stale()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if late > lateness || stale {
+	if stale {
 		l.excuse(now)
 	}
 	for _, w := range l.watched {

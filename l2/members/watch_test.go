@@ -279,9 +279,11 @@ func TestNothingToWatch(t *testing.T) {
 		a := c.startAll()
 		rate := func() int {
 			time.Sleep(3 * time.Second)
-			before := c.wires.of(c.addr(0)).packets
+			before := c.wires.of(c.addr(0))
 			time.Sleep(10 * time.Second)
-			return (c.wires.of(c.addr(0)).packets - before) / 10
+			after := c.wires.of(c.addr(0))
+			t.Logf("%d bytes a second", (after.bytes-before.bytes)/10)
+			return (after.packets - before.packets) / 10
 		}
 		idle := rate()
 		a[0].Publish(members.State{Held: []netip.Addr{address(0)}})
