@@ -208,6 +208,10 @@ func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
 	return listOf[corev1.SecretList](c, c.core, "secrets", namespace)
 }
 
+func (c *Client) pods(namespace string) resource[*corev1.PodList] {
+	return listOf[corev1.PodList](c, c.core, "pods", namespace)
+}
+
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {
 	return listOf[discoveryv1.EndpointSliceList](c, c.discovery, "endpointslices", "")
 }

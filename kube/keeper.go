@@ -331,6 +331,9 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, r
 		err = nil // there is a newer version, or none at all
 	}
 	if err != nil {
+		if r.about != (subject{}) {
+			k.opts.Contests.failed(r.about)
+		}
 		if text := err.Error(); text != last.failure {
 			k.complain(err)
 			last.failure = text

@@ -70,11 +70,11 @@ func (c *Cluster) RestartPrograms(ctx context.Context) (err error) {
 	c.proxies = nil
 	c.mu.Unlock()
 	var g errgroup.Group
-	for _, p := range proxies {
+	for node, p := range proxies {
 		g.Go(func() error {
 			_ = p.Kill(unix.SIGKILL)
 			p.Stop()
-			_, err := c.StartKubeProxy(ctx, p.node, p.namespace)
+			_, err := c.StartKubeProxy(ctx, node, p.namespace)
 			return err
 		})
 	}

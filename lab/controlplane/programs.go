@@ -153,7 +153,10 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 		return nil, err
 	}
 	c.mu.Lock()
-	c.proxies = append(c.proxies, kubeProxy{p, node, namespace})
+	if c.proxies == nil {
+		c.proxies = map[string]kubeProxy{}
+	}
+	c.proxies[node] = kubeProxy{p, namespace}
 	c.mu.Unlock()
 	return p, c.await(ctx, p, func(ctx context.Context) error {
 		probe, err := process.Start(ctx, process.Options{
@@ -166,6 +169,13 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 		}
 		return probe.Wait()
 	})
+}
+
+// KubeProxy returns a node's kube-proxy; nil: none was started.
+func (c *Cluster) KubeProxy(node string) *process.Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proxies[node].Process
 }
 
 // proxyTable is the address family of the rules that kube-proxy writes last.

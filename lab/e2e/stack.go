@@ -68,7 +68,7 @@ func New(t *testing.T) *Test {
 		if lab.Attached() {
 			return attach(ctx, bin)
 		}
-		return lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Controllers: 2, Bin: bin})
+		return lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Controllers: 2, Bin: bin, Gate: true})
 	}))
 }
 
