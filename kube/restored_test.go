@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -38,8 +39,10 @@ func (a *api) backup() backup {
 func (a *patientAPI) restore(b backup) {
 	a.api.mu.Lock()
 	a.objects, a.version = cloneObjects(b.objects), b.version
-	for _, e := range a.events {
+	for i, e := range a.events { // watches may be reading it
+		e = maps.Clone(e)
 		e["version"] = 0 // never again
+		a.events[i] = e
 	}
 	a.api.mu.Unlock()
 	a.mu.Lock()
