@@ -5,6 +5,7 @@ package handover_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -18,15 +19,12 @@ import (
 // three nodes is three moves.
 var moves = flag.Int("moves", 3, "`number` of nodes that the endpoint of a Service moves to, in TestReadyRoll")
 
-// terminates is how long a Pod of the lab serves while it terminates, as one with a preStop
-// hook does.
-const terminates = 4 * time.Second
-
 // The only endpoint of a Service whose traffic stays local moves from node to node, as in a
-// rollout: the new Pod is ready, and the old one terminates. No request is lost, over BGP
-// and on layer 2.
+// rollout: the new Pod is ready, and the old one serves while it terminates, as one with a
+// preStop hook does. No request is lost, over BGP and on layer 2.
 func TestReadyRoll(t *testing.T) {
 	e := e2e.New(t)
+	w := e.Neighbors()
 	e.Configure(e2e.AllPeers + `
 address-pools:
 - {name: routed, protocol: bgp, addresses: [203.0.113.208/29]}
@@ -49,11 +47,17 @@ address-pools:
 	}
 	for i := range *moves {
 		old, next := e.Nodes[i%len(e.Nodes)], e.Nodes[(i+1)%len(e.Nodes)]
-		t.Logf("%s: from %s to %s", time.Now().Format(time.StampMilli), old.Name, next.Name)
+		start := time.Now()
 		set(pod(old, false), pod(next, false))
 		set(pod(old, true), pod(next, false))
-		time.Sleep(terminates)
-		t.Logf("%s: %s is alone", time.Now().Format(time.StampMilli), next.Name)
+		e.InKernel(e2e.Route(addrs[0]), []*lab.Node{next})
+		e.Eventually("owner of "+addrs[1].String(), func(context.Context) error {
+			if owner := e.Owner(w, addrs[1]); owner != next {
+				return fmt.Errorf("%s, but the ready endpoint is on %s", owner.Name, next.Name)
+			}
+			return nil
+		})
+		t.Logf("%s: traffic goes to %s after %v", start.Format(time.StampMilli), next.Name, time.Since(start).Round(10*time.Millisecond))
 		set(pod(next, false))
 	}
 	for _, stop := range stops {
