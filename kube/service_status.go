@@ -31,13 +31,12 @@ const (
 
 // ServiceStatusWriterOptions say what a ServiceStatusWriter writes, and where.
 type ServiceStatusWriterOptions struct {
-	Client    *Client                // required
-	Namespace string                 // required
-	Node      string                 // required
-	Pod       string                 // optional: the objects belong to this pod; else to the Node
-	Gone      func(node string) bool // optional: whether the agent of another node is known not to be alive
-	Logger    *slog.Logger           // required
-	Contests  *Contests              // optional: shared with the process's other writers
+	Client    *Client      // required
+	Namespace string       // required
+	Node      string       // required
+	Pod       string       // optional: the objects belong to this pod; else to the Node
+	Logger    *slog.Logger // required
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
 // A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service
@@ -49,9 +48,7 @@ type ServiceStatusWriter struct {
 	seen   *seenStatuses
 	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	// The keeper's one worker has these.
-	unwanted map[serviceStatusID]time.Time // since when
-	taken    map[serviceStatusID]bool      // what others left behind about the Service is deleted
+	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
 
 	mu      sync.Mutex                       // guards the fields below
 	all     func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
@@ -80,10 +77,10 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}, taken: map[serviceStatusID]bool{}}
+	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
 	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
 		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
 	})
 	return w
@@ -180,7 +177,6 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 
 // end returns the request that deletes an object that is not wanted.
 func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, there bool, now time.Time) (*request, time.Duration) {
-	delete(w.taken, id)
 	if !there {
 		delete(w.unwanted, id)
 		return nil, 0

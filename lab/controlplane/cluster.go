@@ -83,8 +83,14 @@ type Cluster struct {
 
 	etcd, apiServer, manager *process.Process
 
-	mu      sync.Mutex // guards the field below
-	proxies []*process.Process
+	mu      sync.Mutex           // guards the field below
+	proxies map[string]kubeProxy // by node; nil: none was started
+}
+
+// A kubeProxy is the kube-proxy of a node.
+type kubeProxy struct {
+	*process.Process
+	namespace string
 }
 
 // Start starts a Cluster and returns when it serves. The programs outlive
@@ -288,7 +294,10 @@ func (c *Cluster) Stop() {
 		c.gate.Shut()
 	}
 	c.mu.Lock()
-	programs := append([]*process.Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	programs := []*process.Process{c.manager, c.apiServer, c.etcd}
+	for _, p := range c.proxies {
+		programs = append(programs, p.Process)
+	}
 	c.mu.Unlock()
 	programs = slices.DeleteFunc(programs, func(p *process.Process) bool { return p == nil })
 	// Nothing will be read from Dir by a later program, so none needs time to tidy up.

@@ -136,23 +136,9 @@ func (r *rig) changeVersion(ctx context.Context, n *lab.Node) error {
 	return r.Agent(n).Start()
 }
 
-// fill writes a file until there is no more room.
+// fill leaves no room in the file system of a file.
 func fill(path string) (undo, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	junk := make([]byte, 4096)
-	for {
-		_, err := f.Write(junk)
-		if errors.Is(err, unix.ENOSPC) {
-			return func(context.Context) error { return os.Remove(path) }, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	return func(context.Context) error { return os.Remove(path) }, lab.Fill(path)
 }
 
 // cut cuts a node off, or its gossip alone.
