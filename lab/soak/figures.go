@@ -13,7 +13,8 @@ import (
 // Figures sum up what was observed, whether or not it violates an invariant.
 type Figures struct {
 	Excused map[string]int     `json:"excused"` // lost requests that a step may cost, by Service
-	Longest map[Effect]Longest `json:"longest"` // how long a state lasted that should not be
+	Stalled map[string]int     `json:"stalled"` // others that were lost while the machine was too busy
+	Longest map[Effect]Longest `json:"longest"` // how long a state lasted that should not be, stalls left out
 	Sizes   map[string]Size    `json:"sizes"`   // by process
 }
 
@@ -35,10 +36,13 @@ type Size struct {
 // Measure sums up observations. Sizes are no part of them.
 func Measure(o Observations, excuses []Excuse) Figures {
 	c := checker{excuses: excuses, stalls: o.Stalls}
-	f := Figures{Excused: map[string]int{}, Longest: map[Effect]Longest{}}
+	f := Figures{Excused: map[string]int{}, Stalled: map[string]int{}, Longest: map[Effect]Longest{}}
 	for _, l := range o.Lost {
-		if c.excused(l.Time, Loss, l.Service) {
+		switch {
+		case (checker{excuses: excuses}).excused(l.Time, Loss, l.Service):
 			f.Excused[l.Service]++
+		case c.excused(l.Time, Loss, l.Service):
+			f.Stalled[l.Service]++
 		}
 	}
 	for service, all := range by(o.Answers, func(a Answer) string { return a.Service }) {
@@ -55,7 +59,9 @@ func Measure(o Observations, excuses []Excuse) Figures {
 func measure[T any](f Figures, c checker, effect Effect, service string, all []spell[T]) {
 	longest := f.Longest[effect]
 	for _, s := range all {
-		longest.All = max(longest.All, s.Long())
+		for _, part := range (checker{stalls: c.stalls}).uncovered(s.Span, effect, service) {
+			longest.All = max(longest.All, part.Long())
+		}
 		for _, part := range c.uncovered(s.Span, effect, service) {
 			longest.Unexcused = max(longest.Unexcused, part.Long())
 		}
@@ -65,9 +71,12 @@ func measure[T any](f Figures, c checker, effect Effect, service string, all []s
 
 // add returns the figures of both, with the sizes of g.
 func (f Figures) add(g Figures) Figures {
-	sum := Figures{Excused: maps.Clone(g.Excused), Longest: maps.Clone(g.Longest), Sizes: g.Sizes}
+	sum := Figures{Excused: maps.Clone(g.Excused), Stalled: maps.Clone(g.Stalled), Longest: maps.Clone(g.Longest), Sizes: g.Sizes}
 	for service, n := range f.Excused {
 		sum.Excused[service] += n
+	}
+	for service, n := range f.Stalled {
+		sum.Stalled[service] += n
 	}
 	for effect, l := range f.Longest {
 		have := sum.Longest[effect]
@@ -107,8 +116,14 @@ func (r Report) summary(b *strings.Builder) {
 	fmt.Fprintf(b, "%d kinds of steps: %s\n", len(kinds), strings.Join(kinds, ", "))
 	for _, name := range slices.Sorted(maps.Keys(r.Loads)) {
 		l := r.Loads[name]
-		fmt.Fprintf(b, "%s: %d requests, %d lost, %d of them excused by a step, %d sent again\n", name, l.Sent, l.Lost, r.Figures.Excused[name], l.Again)
+		fmt.Fprintf(b, "%s: %d requests, %d lost, %d of them excused by a step and %d while the machine was too busy, %d sent again\n",
+			name, l.Sent, l.Lost, r.Figures.Excused[name], r.Figures.Stalled[name], l.Again)
 	}
+	var stalled time.Duration
+	for _, s := range r.Stalls {
+		stalled += s.Long()
+	}
+	fmt.Fprintf(b, "the machine was too busy for %v of %v\n", stalled.Round(time.Second), r.Took.Round(time.Second))
 	for _, e := range []struct {
 		effect Effect
 		state  string

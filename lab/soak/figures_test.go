@@ -15,8 +15,9 @@ func TestMeasure(t *testing.T) {
 	begin := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	o := Observations{
-		End:  at(60),
-		Lost: []Lost{{Service: "lan-a", Time: at(11)}, {Service: "lan-a", Time: at(30)}, {Service: "lan-b", Time: at(30)}},
+		End:    at(60),
+		Lost:   []Lost{{Service: "lan-a", Time: at(11)}, {Service: "lan-a", Time: at(30)}, {Service: "lan-b", Time: at(30)}, {Service: "lan-b", Time: at(32)}},
+		Stalls: []Span{{at(31), at(33)}, {at(45), at(48)}},
 		Answers: []Answer{
 			{"lan-a", at(0), []string{"n1"}}, {"lan-a", at(10), nil}, {"lan-a", at(15), []string{"n2"}}, {"lan-a", at(20), []string{"n1", "n2"}},
 			{"lan-a", at(21), []string{"n2"}}, {"lan-b", at(0), []string{"n1"}}, {"lan-b", at(40), []string{"n1", "n2"}},
@@ -26,10 +27,10 @@ func TestMeasure(t *testing.T) {
 	excuses := []Excuse{{Step: 1, Effects: []Effect{Loss, NoOwner, Owners}, Services: []string{"lan-a"}, From: at(10), To: at(13)}}
 	got := Measure(o, excuses)
 	want := Figures{
-		Excused: map[string]int{"lan-a": 1},
+		Excused: map[string]int{"lan-a": 1}, Stalled: map[string]int{"lan-b": 1},
 		Longest: map[Effect]Longest{
 			NoOwner: {All: 5 * time.Second, Unexcused: 2 * time.Second},
-			Owners:  {All: 20 * time.Second, Unexcused: 20 * time.Second},
+			Owners:  {All: 12 * time.Second, Unexcused: 12 * time.Second}, // to the end, after the second stall
 			NoRoute: {All: time.Second, Unexcused: time.Second},
 		},
 	}
@@ -37,9 +38,9 @@ func TestMeasure(t *testing.T) {
 		t.Errorf("figures (-want +got):\n%s", diff)
 	}
 
-	more := Figures{Excused: map[string]int{"lan-a": 2, "lan-b": 1}, Longest: map[Effect]Longest{Owners: {All: 30 * time.Second}}}
-	want.Excused = map[string]int{"lan-a": 3, "lan-b": 1}
-	want.Longest[Owners] = Longest{All: 30 * time.Second, Unexcused: 20 * time.Second}
+	more := Figures{Excused: map[string]int{"lan-a": 2, "lan-b": 1}, Stalled: map[string]int{"lan-b": 3}, Longest: map[Effect]Longest{Owners: {All: 30 * time.Second}}}
+	want.Excused, want.Stalled = map[string]int{"lan-a": 3, "lan-b": 1}, map[string]int{"lan-b": 4}
+	want.Longest[Owners] = Longest{All: 30 * time.Second, Unexcused: 12 * time.Second}
 	if diff := cmp.Diff(want, got.add(more)); diff != "" {
 		t.Errorf("the sum (-want +got):\n%s", diff)
 	}
@@ -71,9 +72,10 @@ func TestReportSummary(t *testing.T) {
 	r := Report{
 		Seed: 3, Planned: 1000, From: 961, Steps: []Done{{Step: Step{Kind: Drain}}, {Step: Step{Kind: Quiet}}, {Step: Step{Kind: Drain}}},
 		Violations: []Violation{{Invariant: InvariantOwners}, {Invariant: InvariantOwners}},
-		Loads:      map[string]LoadSum{"lan-a": {Sent: 900, Lost: 7, Again: 2}},
+		Took:       time.Minute, Stalls: []Span{{time.Unix(10, 0), time.Unix(14, 0)}},
+		Loads: map[string]LoadSum{"lan-a": {Sent: 900, Lost: 7, Again: 2}},
 		Figures: Figures{
-			Excused: map[string]int{"lan-a": 5}, Longest: map[Effect]Longest{Owners: {All: 1500 * time.Millisecond}},
+			Excused: map[string]int{"lan-a": 5}, Stalled: map[string]int{"lan-a": 1}, Longest: map[Effect]Longest{Owners: {All: 1500 * time.Millisecond}},
 			Sizes: map[string]Size{"agent-n1": {Lives: 4, Peak: 64 << 20, Grown: 3 << 20, Files: 30, Routines: 90}},
 		},
 	}
@@ -82,7 +84,8 @@ func TestReportSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"3 of 1000 steps, from step 961", "2 kinds of steps: drain 2, quiet 1\n", "lan-a: 900 requests, 7 lost, 5 of them excused by a step, 2 sent again\n",
+		"3 of 1000 steps, from step 961", "2 kinds of steps: drain 2, quiet 1\n", "lan-a: 900 requests, 7 lost, 5 of them excused by a step and 1 while the machine was too busy, 2 sent again\n",
+		"the machine was too busy for 4s of 1m0s\n",
 		"several nodes answered for an address: at most 1.5s, 0s of it without excuse\n",
 		"agent-n1: at most 64 MiB, 30 files, 90 goroutines; started 4 times; the most that one process grew: 3 MiB\n",
 		InvariantOwners + ": 2 violations\n", InvariantLoss + ": 0 violations\n", InvariantStep + ": 0 violations\n",
