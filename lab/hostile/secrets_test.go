@@ -143,7 +143,9 @@ func TestSecretsInMemory(t *testing.T) {
 		t.Cleanup(func() { _ = secrets.Delete(context.Background(), name, metav1.DeleteOptions{}) })
 	}
 	e.DeleteConfigMap()
-	e.Apply("{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: known}, spec: {myASN: 64512, peerASN: 64599, peerAddress: 10.10.0.199, passwordSecret: {name: known}}}")
+	e.Apply(`{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [198.51.100.96/28]}}
+---
+{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: known}, spec: {myASN: 64512, peerASN: 64599, peerAddress: 10.10.0.199, passwordSecret: {name: known}}}`)
 	e.Accepted("BGPPeer", "known")
 	daemons := append(slices.Clone(e.Agents), e.Controllers...)
 	for _, d := range daemons {
