@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"announce":    {"cluster", "config", "excerpt", "render", "status"},
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "wake"},
 	"handover":    {"announce", "cluster", "render", "status", "wake"},
+	"dataplane":   {"announce", "status", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config"},

@@ -28,8 +28,12 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	n, known := cluster.FindNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session
-	if !known && opts.Gone != nil {
+	switch {
+	case known:
+	case opts.Gone != nil:
 		n = *opts.Gone
+	case opts.Address.IsValid():
+		n.Addrs = []netip.Addr{opts.Address}
 	}
 	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
 	d.MadeID = madeID(d.BGP, n)
@@ -172,13 +176,22 @@ func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, 
 // routes.
 func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) status.Decision {
 	d.Protocol = status.BGP
-	p := a.policies.of(pool, svc.Labels, d.Addr.Is4())
+	ads := pool.Ads(svc.Labels)
+	p := a.policies.of(ads.With(reach.of(d.Addr.Is4()).ready), d.Addr.Is4())
+	if p.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
+		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
+		return d
+	}
 	if p.reason != "" {
 		d.Reason, d.Detail = p.reason, p.detail
 		return d
 	}
 	if reason := cmp.Or(a.refused, reach.refusal(d.Addr.Is4(), svc.Local)); reason != "" {
 		d.Reason = reason
+		return d
+	}
+	if svc.Local && a.opts.Announces != nil && reach.terminating(d.Addr.Is4()) && a.succession().of(svc, pool, d.Addr, endpoints, "").Able {
+		d.Reason = status.EndpointsTerminating
 		return d
 	}
 	if len(p.routes) == 0 {
@@ -188,8 +201,12 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	if a.drainRefusal(&d, svc, pool, endpoints) {
 		return d
 	}
-	if a.opts.Damped[ServiceAddr{d.Service, d.Addr, status.BGP}] {
+	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
 		d.Reason = status.EndpointsFlap
+		return d
+	}
+	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
+		d.Reason, d.Detail = status.DataPlaneNotReady, why
 		return d
 	}
 	d.Peers = p.peers
@@ -213,39 +230,60 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 		return d
 	}
 	d.Announce, d.Reason = true, status.Announced
+	if d.Detail == "" {
+		d.Detail = a.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
+	}
 	return d
 }
 
 // A reach says where the usable endpoints of a Service are. Traffic to an
 // address goes to endpoints of its own family.
-type reach struct{ anywhere, here struct{ v4, v6 bool } }
+type reach struct{ v4, v6 familyReach }
+
+type familyReach struct {
+	anywhere, here       bool // usable
+	readyHere, readyAway bool // ready, on this node and on others
+	ready                int  // how many, anywhere
+}
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
 	var r reach
 	for _, e := range endpoints {
-		here := e.Node == node
+		f := &r.v4
 		if e.IPv6 {
-			r.anywhere.v6 = true
-			r.here.v6 = r.here.v6 || here
-		} else {
-			r.anywhere.v4 = true
-			r.here.v4 = r.here.v4 || here
+			f = &r.v6
 		}
+		here := e.Node == node
+		f.anywhere, f.here = true, f.here || here
+		f.readyHere = f.readyHere || here && !e.Terminating
+		f.readyAway = f.readyAway || !here && !e.Terminating
+		f.ready += e.Ready()
 	}
 	return r
+}
+
+func (r reach) of(is4 bool) familyReach {
+	if is4 {
+		return r.v4
+	}
+	return r.v6
+}
+
+// terminating reports whether this node still serves the Service, but only other nodes
+// will.
+func (r reach) terminating(is4 bool) bool {
+	f := r.of(is4)
+	return f.here && !f.readyHere && f.readyAway
 }
 
 // refusal returns why a node must not attract traffic for the Service. Empty: it may. A node without endpoints of its own may, unless traffic has to
 // stay local: it passes it on.
 func (r reach) refusal(is4, local bool) status.Reason {
-	anywhere, here := r.anywhere.v6, r.here.v6
-	if is4 {
-		anywhere, here = r.anywhere.v4, r.here.v4
-	}
+	f := r.of(is4)
 	switch {
-	case local && !here:
+	case local && !f.here:
 		return status.NoLocalEndpoints
-	case !anywhere:
+	case !f.anywhere:
 		return status.NoEndpoints
 	}
 	return ""

@@ -60,6 +60,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 		return DesiredLayer2{Stale: m.Stale}
 	}
 	el := layer2Election{
+		opts:       opts,
 		node:       node,
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
@@ -80,10 +81,11 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 // A layer2Election collects the candidates for each address of one pass.
 type layer2Election struct {
 	electorate
+	opts   Options
 	node   string
 	stale  bool
 	pools  *Index
-	damped map[ServiceAddr]bool
+	damped map[Announcement]bool
 	made   map[*Ads]*l2Class
 	groups map[netip.Addr]*group
 	claims []layer2Claim
@@ -93,6 +95,7 @@ type layer2Election struct {
 type layer2Claim struct {
 	decision status.Decision
 	group    *group
+	waits    string // why the data plane of this node is waited for; empty: it is not
 }
 
 // A group is the Services that share an address.
@@ -102,6 +105,7 @@ type group struct {
 	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces  []string
 	everywhere  bool // on all suitable interfaces
+	ready       bool // the data plane of this node serves one of the Services
 	damped      bool // its endpoints come and go: this node leaves it to another one that answers
 	owner       int  // of electorate.nodes, or -1; set last
 }
@@ -133,11 +137,15 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			name = svc.String()
 			here = newReach(endpoints, el.node)
 		}
-		c := el.class(pool, svc.Labels)
+		all := pool.Ads(svc.Labels)
+		c := el.class(all.With(here.of(addr.Is4()).ready))
 		selected, eligible := c.selected, c.eligible
 		if svc.Local {
-			local := el.with(endpoints, addr.Is6())
-			selected, eligible = selected.and(local), eligible.and(local)
+			usable, ready := el.with(endpoints, addr.Is6())
+			if some := eligible.and(ready); !some.and(el.tiers[len(el.tiers)-1]).empty() {
+				usable = ready // nodes whose endpoints terminate leave it to them
+			}
+			selected, eligible = selected.and(usable), eligible.and(usable)
 		}
 		if here.refusal(addr.Is4(), false) != "" {
 			selected, eligible = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
@@ -149,23 +157,32 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 			},
 			group: el.enter(addr, selected, eligible, c),
 		}
-		if el.damped[ServiceAddr{name, addr, status.Layer2}] {
+		why, waits := el.opts.waits(ServiceAddr{name, addr})
+		claim.waits = why
+		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
+		if el.damped[Announcement{name, addr, status.Layer2}] {
 			claim.group.damped = true
+		}
+		if c.none && len(all.Layer2) > 0 {
+			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
 		}
 		el.claims = append(el.claims, claim)
 	}
 	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
 }
 
-// with returns the nodes that have endpoints of a family.
-func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) nodeSet {
-	out := newNodeSet(len(el.nodes))
+// with returns the nodes that have endpoints of a family, and those that have ready ones.
+func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) (usable, ready nodeSet) {
+	usable, ready = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
 	for _, e := range endpoints {
 		if i, ok := el.index[e.Node]; ok && e.IPv6 == is6 {
-			out.add(i)
+			usable.add(i)
+			if !e.Terminating {
+				ready.add(i)
+			}
 		}
 	}
-	return out
+	return usable, ready
 }
 
 // enter adds a Service's eligible nodes to those of its address. A Service that no node
@@ -209,10 +226,9 @@ func addScores(a, b []int) []int {
 	return sum
 }
 
-// class returns what the advertisements of a pool make of a Service with these
-// labels, once for each set of them that some Service has in common with others.
-func (el *layer2Election) class(pool *Pool, labels map[string]string) *l2Class {
-	ads := pool.Ads(labels)
+// class returns what advertisements make of an address, once for each set of them that
+// some Service has in common with others.
+func (el *layer2Election) class(ads *Ads) *l2Class {
 	c := el.made[ads]
 	if c == nil {
 		c = el.newClass(ads.Layer2)
@@ -301,7 +317,7 @@ func (el *layer2Election) result() DesiredLayer2 {
 			}
 			d.NoOther[addr] = true
 		}
-		if elected >= 0 && elected == el.self {
+		if elected >= 0 && elected == el.self && g.ready {
 			l := el.announcement(addr, g)
 			l.Standby = g.owner != elected
 			if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
@@ -377,6 +393,9 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
+	case owner == el.node && !c.group.ready:
+		d.Reason, d.Detail = status.DataPlaneNotReady, c.waits
+		return d
 	case owner == el.node && c.group.damped:
 		d.Reason = status.EndpointsFlap
 		return d
@@ -384,6 +403,8 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
 			d.Detail, d.Last = LastAnnouncer(noOther), true
+		} else {
+			d.Detail = el.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
 		}
 		return d
 	case el.members[el.self].Leaving:

@@ -130,12 +130,12 @@ func TestAnnounceLayer2(t *testing.T) {
 			change: func(_ *testing.T, _ *cluster.Snapshot, m *announce.Membership) {
 				member(m, second).Held = []netip.Addr{netip.MustParseAddr(addr)}
 			},
-			opts: announce.Options{Damped: map[announce.ServiceAddr]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
+			opts: announce.Options{Damped: map[announce.Announcement]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
 			why:  map[string]status.Reason{winner: status.EndpointsFlap},
 		},
 		{
 			name:  "its endpoints come and go, and nobody else has it",
-			opts:  announce.Options{Damped: map[announce.ServiceAddr]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
+			opts:  announce.Options{Damped: map[announce.Announcement]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
 			owner: winner,
 			why:   map[string]status.Reason{winner: status.Announced},
 		},

@@ -31,7 +31,7 @@ const (
 // the node did counts. A withdrawal is never delayed, as the route would lead nowhere;
 // what is damped is the next announcement. The nil map is
 // that of a node that has withdrawn nothing. It is a value: Next returns another one.
-type Flaps map[announce.ServiceAddr]Flap
+type Flaps map[announce.Announcement]Flap
 
 // A Flap is how often a route was withdrawn lately.
 type Flap struct {
@@ -53,12 +53,12 @@ func (f Flap) reuse() time.Time {
 }
 
 // Damped reports what is not to be announced now.
-func (f Flaps) Damped(now time.Time) map[announce.ServiceAddr]bool {
-	var out map[announce.ServiceAddr]bool
+func (f Flaps) Damped(now time.Time) map[announce.Announcement]bool {
+	var out map[announce.Announcement]bool
 	for id, flap := range f {
 		if flap.damped && now.Before(flap.reuse()) {
 			if out == nil {
-				out = map[announce.ServiceAddr]bool{}
+				out = map[announce.Announcement]bool{}
 			}
 			out[id] = true
 		}
@@ -82,11 +82,11 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
 			before = before[1:]
 		}
-		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
+		id := announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
 		switch {
 		case d.Reason == status.EndpointsFlap:
 			again = wake.Earlier(again, next[id].reuse())
-		case d.Reason != status.NoLocalEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
+		case d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
 		case len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 && before[0].Announce:
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {
@@ -99,7 +99,7 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 }
 
 // with returns f with a flap, in a map that f may share.
-func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
+func (f Flaps) with(id announce.Announcement, flap Flap) Flaps {
 	if f == nil {
 		f = Flaps{}
 	}
@@ -109,5 +109,5 @@ func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
 
 // Wait returns how long what a decision is about is damped from a time on.
 func (f Flaps) Wait(d status.Decision, now time.Time) time.Duration {
-	return max(0, f[announce.ServiceAddr{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}].reuse().Sub(now))
+	return max(0, f[announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}].reuse().Sub(now))
 }

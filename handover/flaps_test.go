@@ -30,7 +30,7 @@ var flapAddr = netip.MustParseAddr("192.0.2.1")
 
 func (c *trial) step(after time.Duration, endpoints bool, lack status.Reason) {
 	c.now = c.now.Add(after)
-	web := announce.ServiceAddr{Service: "ns/web", Addr: flapAddr, Protocol: cmp.Or(c.protocol, status.BGP)}
+	web := announce.Announcement{Service: "ns/web", Addr: flapAddr, Protocol: cmp.Or(c.protocol, status.BGP)}
 	d := status.Decision{Service: web.Service, Addr: flapAddr, Protocol: web.Protocol, Announce: true, Reason: status.Announced}
 	switch {
 	case !endpoints:

@@ -95,7 +95,7 @@ func Inputs(bgp announce.Desired, layer2 announce.DesiredLayer2, sent func([]net
 // together what any of them wants.
 func (i Input) with(d status.Decision, p Protocols) Input {
 	switch d.Reason {
-	case status.NoAdvertisement, status.NoEndpoints:
+	case status.NoAdvertisement, status.NoEndpoints, status.TooFewEndpoints:
 		return i // no node is to announce it
 	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints, status.EndpointsFlap:
 		// Others are to announce it, this one is unable.

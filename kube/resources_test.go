@@ -441,7 +441,7 @@ func TestResourceStatus(t *testing.T) {
 	verdict.Accepted, verdict.Reason, verdict.Message = false, "Conflict", "overlaps"
 	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written("it is refused", `"message":"overlaps"`)
-	// Whoever else writes it is corrected.
+	// What another writes there is corrected.
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1, `"status":{"conditions":[]}`)
 	written("it is refused again", `"message":"overlaps"`)
 	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})

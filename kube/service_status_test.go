@@ -213,7 +213,7 @@ func TestServiceStatusWrites(t *testing.T) {
 	}
 }
 
-// TestServiceStatusMany has three agents tell of 5,000 Services. A change of one is
+// TestServiceStatusMany has three agents report 5,000 Services. A change of one is
 // as many requests as it is among one.
 func TestServiceStatusMany(t *testing.T) {
 	t.Parallel()

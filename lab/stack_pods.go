@@ -76,10 +76,7 @@ func (s *Stack) serviceAccount(opts *containerOptions, token, mounted string) er
 	if err := projected(dir, group, files); err != nil {
 		return err
 	}
-	server := s.gate
-	if !server.IsValid() {
-		server = s.Cluster.Server()
-	}
+	server := s.Cluster.Server()
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
 	if mounted == "" {
 		opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})

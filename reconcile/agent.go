@@ -29,6 +29,7 @@ type AgentOptions struct {
 	Reporter   Reporter                              // required
 	Logger     *slog.Logger                          // required
 	Layer2     Layer2                                // optional: nil announces nothing on layer 2
+	DataPlane  DataPlane                             // optional: nil counts as serving everything
 	Events     func(*cluster.Service, cluster.Event) // optional: sends an event about a Service that is seen to be announced from this node, unless the first pass announced it
 	NodeEvents func(cluster.Event)                   // optional: sends an event about this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
@@ -54,11 +55,12 @@ type Agent struct {
 	// What the last pass decided and handed over.
 	passed      bool // there was one
 	decisions   []status.Decision
-	noInterface []netip.Addr          // that no node has an interface for
-	applied     render.Config         // handed over to FRR
-	contender   map[netip.Addr]string // a node that answers for an address though gossip does not reach it
-	unreported  unreported            // what is announced since then, and has no event yet
-	disputes    map[dispute]bool      // that were told about, and are not settled
+	noInterface []netip.Addr                  // that no node has an interface for
+	applied     render.Config                 // handed over to FRR
+	contender   map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
+	unreported  unreported                    // what is announced since then, and has no event yet
+	waived      map[announce.ServiceAddr]bool // that were told about
+	disputes    map[dispute]bool              // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
@@ -93,6 +95,10 @@ func (a *Agent) pass() {
 		return
 	}
 	s.Config = a.loader.Loaded.Config
+	readiness, known := a.ready(s)
+	if !known {
+		return
+	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
 	var seen Seen
 	if s.Config != nil {
@@ -100,7 +106,7 @@ func (a *Agent) pass() {
 		if a.settling(s, around, start) {
 			return
 		}
-		seen = a.announce(s, around, start, &r)
+		seen = a.announce(s, around, readiness, start, &r)
 	}
 	if a.opts.Statuses != nil {
 		a.opts.Statuses.Set(seen.ServiceStatuses)
@@ -113,6 +119,23 @@ func (a *Agent) pass() {
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)
+}
+
+// ready returns what the node's data plane serves. An agent that has just started leaves
+// FRR as it is until that is known, or was waited for: FRR may announce all of it already.
+func (a *Agent) ready(s cluster.Snapshot) (announce.Readiness, bool) {
+	if a.opts.DataPlane == nil {
+		return announce.Readiness{}, true
+	}
+	opts := a.opts.Announce
+	if s.Config != nil {
+		a.index = a.index.Of(s.Config)
+		opts.Index = a.index
+	}
+	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
+	a.opts.DataPlane.Want(announce.Questions(s, a.opts.Node, opts), n.Addrs)
+	r := a.opts.DataPlane.Readiness()
+	return r, a.passed || r.Settled
 }
 
 // around returns the Neighborhood that belongs to a snapshot.

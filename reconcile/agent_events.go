@@ -22,7 +22,8 @@ const (
 	EventGossipLost  = "GossipLost"
 	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
 
-	EventEndpointsFlap = string(status.EndpointsFlap) // warning: the node waits before it announces the Service again
+	EventDataPlane     = string(status.DataPlaneNotReady) // warning: the node announces the Service though its data plane was not seen to serve it
+	EventEndpointsFlap = string(status.EndpointsFlap)     // warning: the node waits before it announces the Service again
 )
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
@@ -177,6 +178,25 @@ func (a *Agent) warnFlapping(s cluster.Snapshot, damped []status.Decision, now t
 				"%s: endpoints come and go; node %q announces the address with protocol %q %s", d.Addr, a.opts.Node, d.Protocol, when)})
 		}
 	}
+}
+
+// warnWaived warns once about each address that is announced though the data plane was not
+// seen to serve it in time, but for those that the first pass announces.
+func (a *Agent) warnWaived(s cluster.Snapshot, now []status.Decision, waived map[announce.ServiceAddr]string) {
+	next := map[announce.ServiceAddr]bool{}
+	for _, d := range now {
+		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
+		why := waived[id]
+		if why == "" || !d.Announce || next[id] {
+			continue
+		}
+		next[id] = true
+		if svc := cluster.FindService(s.Services, d.Service); svc != nil && !a.waived[id] && a.passed && a.opts.Events != nil {
+			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
+				"%s: node %q announces the address, though its data plane was not seen to serve it: %s", d.Addr, a.opts.Node, why)})
+		}
+	}
+	a.waived = next
 }
 
 // warnDrain warns once that the Node's drain annotation is not understood.

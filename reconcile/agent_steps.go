@@ -33,8 +33,9 @@ type decision struct {
 }
 
 // announce looks, decides, hands over and reports. It returns how to see the effect.
-func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time, r *status.Report) Seen {
+func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, readiness announce.Readiness, now time.Time, r *status.Report) Seen {
 	v := a.look(s, around, now)
+	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
 	d := a.decide(&v)
@@ -45,6 +46,9 @@ func (a *Agent) announce(s cluster.Snapshot, around Neighborhood, now time.Time,
 	if a.opts.Events != nil && a.passed {
 		v.again(a.sendEvents(s, out.Decisions, around, now))
 		a.warnNoInterface(s, d.layer2)
+	}
+	if len(readiness.Waived)+len(a.waived) > 0 {
+		a.warnWaived(s, out.Decisions, readiness.Waived)
 	}
 	a.wakeAt(v.next, now)
 	a.decisions, a.noInterface, a.passed = out.Decisions, d.layer2.NoInterface, true

@@ -145,7 +145,7 @@ items:
 		},
 		Namespaces: map[string]map[string]string{"shop": {"team": "blue"}},
 		Endpoints: map[cluster.Key][]cluster.Endpoint{
-			web: {{IPv6: true}, {Node: "n1"}, {Node: "n1", IPv6: true}, {Node: "n2"}, {Node: "n4"}},
+			web: {{IPv6: true}, {Node: "n1", More: 1}, {Node: "n1", IPv6: true}, {Node: "n2"}, {Node: "n4", Terminating: true}},
 		},
 	}
 	if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
