@@ -5,6 +5,7 @@ package hostile_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -145,18 +146,26 @@ func TestHostileClaims(t *testing.T) {
 // another hardware address.
 func flood(t *testing.T, m *lab.Machine, addrs []netip.Addr, times int) {
 	t.Helper()
-	wire, err := m.WatchNeighbors()
+	var port l2.Port
+	err := m.Namespace.Do(func() error {
+		link, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		port, err = l2.Kernel{}.Open(l2.Link{Index: link.Index, Name: link.Name, MAC: l2.MAC(link.HardwareAddr)}, l2.ARP)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer wire.Close()
+	defer port.Close()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for i := range times {
 		for j, a := range addrs {
 			<-tick.C
 			mac := l2.MAC{2, 0xbb, byte(j), 0, byte(i >> 8), byte(i)}
-			if err := wire.Forge(lab.Forgery{Addr: a, MAC: mac, Source: mac}); err != nil {
+			if _, err := port.Write(claim(t, mac, mac, a)); err != nil {
 				t.Fatal(err)
 			}
 		}
