@@ -103,6 +103,20 @@ func TestRecorderCounts(t *testing.T) {
 	is("it may not be changed", "ns", "Announced 1", "Announced 4", "NoEndpoints 1", "NoEndpoints 3")
 }
 
+// Whatever an event repeats, its message is short and prints.
+func TestRecorderBounds(t *testing.T) {
+	t.Parallel()
+	a, c := newAPI(t, allPlurals...)
+	events := kube.NewRecorder(c, "herald-controller", slog.New(slog.DiscardHandler))
+	run(t, events.Run)
+	events.Node("n1", cluster.Event{Reason: "Announced", Message: "\x1b[2J" + strings.Repeat("x", 100_000)})
+	var got []string
+	eventually(t, "the event", func() bool { got = append(got, a.newEvents()...); return len(got) > 0 })
+	if len(got[0]) > 1100 || strings.Contains(got[0], "\x1b") {
+		t.Errorf("an event of %d bytes: %.40q", len(got[0]), got[0])
+	}
+}
+
 // Where too many events wait, those that have waited longest go, and what is about
 // an object last is written last.
 func TestRecorderOrder(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -238,7 +239,7 @@ func TestWriterPatch(t *testing.T) {
 	same.Service.Conditions = []cluster.Condition{old}
 	other := assigned("a", "7", "192.0.2.1")
 	other.Service.Conditions = []cluster.Condition{old}
-	other.Condition = &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: "PoolExhausted", Message: "none"}
+	other.Condition = &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: "PoolExhausted", Message: "none" + strings.Repeat("\x1b", 5000)}
 	tests := []struct {
 		name       string
 		update     assign.Update
@@ -272,6 +273,9 @@ func TestWriterPatch(t *testing.T) {
 			}
 			if patch.Metadata.ResourceVersion != "7" {
 				t.Errorf("the patch is for version %q", patch.Metadata.ResourceVersion)
+			}
+			if m := patch.Status.Conditions[0]["message"]; len(m) > 1024 || strings.Contains(m, "\x1b") {
+				t.Errorf("a message of %d bytes: %.40q", len(m), m)
 			}
 			if got := patch.Status.Conditions[0]["lastTransitionTime"] != ""; got != tt.transition {
 				t.Errorf("transition time in the patch: %v, want %v", got, tt.transition)
