@@ -6,6 +6,7 @@ package announce
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -27,8 +28,12 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	n, known := cluster.FindNode(s.Nodes, node)
 	d := Desired{}
 	var sessions []session
-	if !known && opts.Gone != nil {
+	switch {
+	case known:
+	case opts.Gone != nil:
 		n = *opts.Gone
+	case opts.Address.IsValid():
+		n.Addrs = []netip.Addr{opts.Address}
 	}
 	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
 	d.MadeID = madeID(d.BGP, n)
@@ -99,23 +104,40 @@ func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) 
 	}
 	first := len(a.decisions)
 	reach := newReach(endpoints, a.node)
+	var invalid []string
 	for i, text := range svc.Ingress {
-		addr, err := netip.ParseAddr(text)
+		addr, valid := ingressAddr(text)
 		switch {
 		case slices.Contains(svc.Ingress[:i], text):
-		case err != nil || addr.Zone() != "":
-			a.decisions = append(a.decisions, status.Decision{
-				Service: name,
-				Reason:  status.InvalidAddress,
-				Detail:  "status has " + excerpt.Quote(text),
-			})
+		case !valid:
+			invalid = append(invalid, text)
 		default:
-			a.address(svc, name, addr.Unmap(), reach, endpoints)
+			a.address(svc, name, addr, reach, endpoints)
 		}
+	}
+	if len(invalid) > 0 {
+		d := status.Decision{Service: name, Reason: status.InvalidAddress, Detail: "status has " + excerpt.Quote(invalid[0])}
+		if more := len(invalid) - 1; more > 0 {
+			d.Detail += fmt.Sprintf(" and %d more", more)
+		}
+		a.decisions = append(a.decisions, d)
 	}
 	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
 		return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
 	})
+}
+
+// longestAddr is the length of the longest text that is an address without a zone.
+const longestAddr = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
+
+// ingressAddr returns the address that a text in the status of a Service is, and whether
+// it is one. Of a long text it reads nothing.
+func ingressAddr(text string) (netip.Addr, bool) {
+	if len(text) > longestAddr {
+		return netip.Addr{}, false
+	}
+	addr, err := netip.ParseAddr(text)
+	return addr.Unmap(), err == nil && addr.Zone() == ""
 }
 
 // address decides about one address of a Service.
@@ -179,7 +201,7 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	if a.drainRefusal(&d, svc, pool, endpoints) {
 		return d
 	}
-	if a.opts.Damped[ServiceAddr{d.Service, d.Addr}] {
+	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
 		d.Reason = status.EndpointsFlap
 		return d
 	}

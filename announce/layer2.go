@@ -65,6 +65,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 		stale:      m.Stale,
 		electorate: newElectorate(s.Nodes, node, m, opts),
 		pools:      opts.Index.Of(s.Config),
+		damped:     opts.Damped,
 		made:       map[*Ads]*l2Class{},
 		groups:     make(map[netip.Addr]*group, len(s.Services)),
 		claims:     make([]layer2Claim, 0, len(s.Services)),
@@ -84,6 +85,7 @@ type layer2Election struct {
 	node   string
 	stale  bool
 	pools  *Index
+	damped map[Announcement]bool
 	made   map[*Ads]*l2Class
 	groups map[netip.Addr]*group
 	claims []layer2Claim
@@ -104,6 +106,7 @@ type group struct {
 	interfaces  []string
 	everywhere  bool // on all suitable interfaces
 	ready       bool // the data plane of this node serves one of the Services
+	damped      bool // its endpoints come and go: this node leaves it to another one that answers
 	owner       int  // of electorate.nodes, or -1; set last
 }
 
@@ -122,11 +125,10 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 	name, first := "", len(el.claims)
 	var here reach
 	for i, text := range svc.Ingress {
-		addr, err := netip.ParseAddr(text)
-		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
+		addr, valid := ingressAddr(text)
+		if !valid || slices.Contains(svc.Ingress[:i], text) {
 			continue // BGP has a decision about it
 		}
-		addr = addr.Unmap()
 		pool := el.pools.Pool(addr)
 		if pool == nil || len(pool.Layer2) == 0 {
 			continue
@@ -158,6 +160,9 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 		why, waits := el.opts.waits(ServiceAddr{name, addr})
 		claim.waits = why
 		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
+		if el.damped[Announcement{name, addr, status.Layer2}] {
+			claim.group.damped = true
+		}
 		if c.none && len(all.Layer2) > 0 {
 			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
 		}
@@ -315,7 +320,9 @@ func (el *layer2Election) result() DesiredLayer2 {
 		if elected >= 0 && elected == el.self && g.ready {
 			l := el.announcement(addr, g)
 			l.Standby = g.owner != elected
-			d.Announce = append(d.Announce, l)
+			if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
+				d.Announce = append(d.Announce, l)
+			}
 		}
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
@@ -324,6 +331,15 @@ func (el *layer2Election) result() DesiredLayer2 {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
+}
+
+// served reports whether one of these nodes, which answer for an address, would be elected
+// if this one were not there.
+func (el *layer2Election) served(g *group, holders []string) bool {
+	return slices.ContainsFunc(holders, func(name string) bool {
+		i, known := el.index[name]
+		return known && g.any.has(i) && el.refused[i] == "" && !el.members[i].Leaving && el.nodes[i].Drain.IsZero()
+	})
 }
 
 // due reports whether the rules allow another node to answer for an address, alive or
@@ -379,6 +395,9 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.MembersUnknown
 	case owner == el.node && !c.group.ready:
 		d.Reason, d.Detail = status.DataPlaneNotReady, c.waits
+		return d
+	case owner == el.node && c.group.damped:
+		d.Reason = status.EndpointsFlap
 		return d
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced

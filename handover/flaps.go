@@ -4,7 +4,6 @@ package handover
 
 import (
 	"math"
-	"net/netip"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -13,8 +12,8 @@ import (
 )
 
 const (
-	// A route that is withdrawn since the endpoints of its Service are gone has one more
-	// flap. Half of the flaps are forgotten in flapHalfLife. At flapLimit of them the
+	// A route, or an address on layer 2, that is withdrawn since the endpoints of its
+	// Service are gone has one more flap. Half of the flaps are forgotten in flapHalfLife. At flapLimit of them the
 	// route is damped: when the endpoints are back, the node waits until no more than
 	// flapReuse are left. Two limits let a damped route calm down, as RFC 2439, Section
 	// 4.2 has it. A rollout of a Deployment takes an endpoint from a node once or twice.
@@ -26,11 +25,13 @@ const (
 	flapForgotten = 0.1
 )
 
-// Flaps are the routes over BGP that a node has withdrawn since the endpoints of their
-// Services were gone. Only what the node did counts. A withdrawal is never delayed, as
-// the route would lead nowhere; what is damped is the next announcement. The nil map is
+// Flaps are the routes over BGP, and the addresses on layer 2, that a node has withdrawn
+// since the endpoints of their Services were gone. On layer 2 those on the node count
+// alone: then another node takes over, and open connections end with each move. Only what
+// the node did counts. A withdrawal is never delayed, as the route would lead nowhere;
+// what is damped is the next announcement. The nil map is
 // that of a node that has withdrawn nothing. It is a value: Next returns another one.
-type Flaps map[announce.ServiceAddr]Flap
+type Flaps map[announce.Announcement]Flap
 
 // A Flap is how often a route was withdrawn lately.
 type Flap struct {
@@ -51,13 +52,13 @@ func (f Flap) reuse() time.Time {
 	return f.at.Add(time.Duration(wait*float64(time.Second)) + time.Nanosecond)
 }
 
-// Damped reports which routes are not to be announced now.
-func (f Flaps) Damped(now time.Time) map[announce.ServiceAddr]bool {
-	var out map[announce.ServiceAddr]bool
+// Damped reports what is not to be announced now.
+func (f Flaps) Damped(now time.Time) map[announce.Announcement]bool {
+	var out map[announce.Announcement]bool
 	for id, flap := range f {
 		if flap.damped && now.Before(flap.reuse()) {
 			if out == nil {
-				out = map[announce.ServiceAddr]bool{}
+				out = map[announce.Announcement]bool{}
 			}
 			out[id] = true
 		}
@@ -81,14 +82,11 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
 			before = before[1:]
 		}
-		if d.Protocol != status.BGP {
-			continue
-		}
-		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
+		id := announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
 		switch {
 		case d.Reason == status.EndpointsFlap:
 			again = wake.Earlier(again, next[id].reuse())
-		case d.Reason != status.NoEndpoints && d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints:
+		case d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
 		case len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 && before[0].Announce:
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {
@@ -101,7 +99,7 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 }
 
 // with returns f with a flap, in a map that f may share.
-func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
+func (f Flaps) with(id announce.Announcement, flap Flap) Flaps {
 	if f == nil {
 		f = Flaps{}
 	}
@@ -109,7 +107,7 @@ func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
 	return f
 }
 
-// Wait returns how long the route of a decision is damped from a time on.
-func (f Flaps) Wait(service string, addr netip.Addr, now time.Time) time.Duration {
-	return max(0, f[announce.ServiceAddr{Service: service, Addr: addr}].reuse().Sub(now))
+// Wait returns how long what a decision is about is damped from a time on.
+func (f Flaps) Wait(d status.Decision, now time.Time) time.Duration {
+	return max(0, f[announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}].reuse().Sub(now))
 }

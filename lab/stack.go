@@ -34,10 +34,7 @@ type StackOptions struct {
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
-
-	// Reach is optional: it returns where Herald's containers find the API server, for
-	// something that stands between them. Nil means the API server itself.
-	Reach func(server netip.AddrPort) (netip.AddrPort, error) `json:"-"`
+	Gate        bool     // optional: Herald's containers reach the API server through a controlplane.Gate
 }
 
 // A Stack is a whole lab: a network, a Kubernetes control plane that its nodes
@@ -50,7 +47,6 @@ type Stack struct {
 
 	opts StackOptions
 	pods *Pods
-	gate netip.AddrPort // what stands before the API server; zero: nothing
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -97,14 +93,10 @@ func (s *Stack) build(ctx context.Context) error {
 		ListenAddr: s.Management.Addr(),
 		Nodes:      nodes,
 		DualStack:  true,
+		Gate:       s.opts.Gate,
 	})
 	if err != nil {
 		return err
-	}
-	if s.opts.Reach != nil {
-		if s.gate, err = s.opts.Reach(s.Cluster.Server()); err != nil {
-			return err
-		}
 	}
 	if err := s.Cluster.CreateNamespace(ctx, HeraldNamespace); err != nil {
 		return err

@@ -166,13 +166,16 @@ func (a *Agent) warnNoInterface(s cluster.Snapshot, now announce.DesiredLayer2) 
 	}
 }
 
-// warnFlapping sends an event about each Service whose route is damped from now on.
+// warnFlapping sends an event about each Service whose announcement is damped from now on.
 func (a *Agent) warnFlapping(s cluster.Snapshot, damped []status.Decision, now time.Time) {
 	for _, d := range damped {
 		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
-			wait := a.flaps.Wait(d.Service, d.Addr, now).Round(time.Second)
+			when := fmt.Sprintf("in %s at the earliest", a.flaps.Wait(d, now).Round(time.Second))
+			if d.Protocol == status.Layer2 {
+				when += ", or when no other node answers for it"
+			}
 			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventEndpointsFlap, Message: fmt.Sprintf(
-				"%s: endpoints come and go; node %q announces the address with protocol %q in %s at the earliest", d.Addr, a.opts.Node, d.Protocol, wait)})
+				"%s: endpoints come and go; node %q announces the address with protocol %q %s", d.Addr, a.opts.Node, d.Protocol, when)})
 		}
 	}
 }

@@ -92,8 +92,8 @@ func (a *Agent) decide(v *view) decision {
 	return d
 }
 
-// damp takes note of the routes that the node withdraws as their endpoints are gone, and
-// warns about those that are damped from now on.
+// damp takes note of what the node withdraws as its endpoints are gone, and warns about
+// what is damped from now on.
 func (a *Agent) damp(v *view, decisions []status.Decision) {
 	var news []status.Decision
 	var again time.Time

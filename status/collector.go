@@ -98,6 +98,10 @@ var (
 
 	descGossipRefused = prometheus.NewDesc("herald_gossip_refused_total",
 		"Number of packets and connections at the port for gossip that were refused unread: not from a Node's address, or too many.", []string{"kind"}, nil)
+	descLost = prometheus.NewDesc("herald_members_lost_total",
+		"Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.", []string{"by"}, nil)
+	descReturned = prometheus.NewDesc("herald_members_returned_total",
+		"Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
 		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
 
@@ -257,6 +261,9 @@ func (s sender) network(n Network) {
 		s.counter(descGossipRefused, n.Gossip.RefusedPackets, "packet")
 		s.counter(descGossipRefused, n.Gossip.RefusedConnections, "connection")
 		s.gauge(descGossipKeys, float64(n.Gossip.Keys))
+		s.counter(descLost, n.Gossip.LostByHeartbeats, "heartbeats")
+		s.counter(descLost, n.Gossip.LostByProbes, "probes")
+		s.counter(descReturned, n.Gossip.Returned)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -56,6 +57,9 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	defer unlock()
 	kube.LogTo(log.With("component", "client"))
+	if err := kube.NoticeDead(); err != nil {
+		return err
+	}
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
 		return err
@@ -142,6 +146,7 @@ type program struct {
 	container *sidecar
 	layer2    *node.Layer2
 	gate      *dataplane.Gate // nil: the data plane is not asked
+	address   netip.Addr      // of this node; zero: not known
 	keys      *keyFollower
 	exclusion *exclusion.List
 	sessions  *session.Monitor
@@ -181,7 +186,7 @@ func (p *program) drive(layer2 node.Options) {
 	})
 	p.container = p.sidecar(p.client, p.events, p.part("frr"))
 	layer2.Changed = p.worker.Wake
-	p.layer2 = node.New(layer2)
+	p.layer2, p.address = node.New(layer2), layer2.Bind.Addr()
 	p.keys = &keyFollower{set: p.layer2.SetKeys, log: p.part("members")}
 	if layer2.Bind.IsValid() {
 		p.keys.dir = p.keyDir
@@ -204,7 +209,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod,
-			Gone: p.layer2.Gone, Contests: p.contests, Logger: p.part("status"),
+			Contests: p.contests, Logger: p.part("status"),
 		})
 	}
 }
@@ -216,7 +221,7 @@ func (p *program) agent() reconcile.AgentOptions {
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(),
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
-		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, AskAll: p.gateMode == "all"},
+		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state

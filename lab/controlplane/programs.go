@@ -91,7 +91,7 @@ const etcdSocket = "etcd.sock"
 // startEtcd starts etcd and returns when it listens.
 func (c *Cluster) startEtcd(ctx context.Context) (*process.Process, error) {
 	p, err := c.run(ctx, "etcd", "etcd", c.opts.Namespace,
-		"--data-dir=etcd",
+		"--data-dir="+etcdData,
 		"--listen-client-urls=unix://"+etcdSocket,
 		"--listen-peer-urls=unix://etcd-peer.sock",
 		// Addresses for other members, and clients that look for them: there are none.
@@ -154,9 +154,9 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 	}
 	c.mu.Lock()
 	if c.proxies == nil {
-		c.proxies = map[string]*process.Process{}
+		c.proxies = map[string]kubeProxy{}
 	}
-	c.proxies[node] = p
+	c.proxies[node] = kubeProxy{p, namespace}
 	c.mu.Unlock()
 	return p, c.await(ctx, p, func(ctx context.Context) error {
 		probe, err := process.Start(ctx, process.Options{
@@ -175,7 +175,7 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 func (c *Cluster) KubeProxy(node string) *process.Process {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.proxies[node]
+	return c.proxies[node].Process
 }
 
 // proxyTable is the address family of the rules that kube-proxy writes last.
