@@ -26,6 +26,7 @@ var imports = map[string][]string{
 	"manifest":    {},
 	"excerpt":     {},
 	"port":        {},
+	"table":       {},
 	"config":      {"excerpt", "manifest"},
 	"deploy/crds": {},
 	"schema":      {"deploy/crds"},
