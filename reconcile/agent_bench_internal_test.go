@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconcile
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/source"
+	"github.com/heraldlb/herald/status"
+)
+
+// A benchNode is all that an agent works with: a cluster of three nodes, routers that
+// are sent every route at once, and a network that answers for every address at once.
+type benchNode struct {
+	snapshot cluster.Snapshot
+	doc      source.Document
+	version  int
+	around   Neighborhood
+	statuses int
+}
+
+func (n *benchNode) Snapshot() (cluster.Snapshot, bool)  { return n.snapshot, true }
+func (n *benchNode) Document() (source.Document, bool)   { return n.doc, true }
+func (n *benchNode) Neighborhood() Neighborhood          { return n.around }
+func (*benchNode) SetNodes([]*cluster.Node)              {}
+func (*benchNode) Ask(bool)                              {}
+func (*benchNode) Tell([]announce.Sent)                  {}
+func (*benchNode) Alone(int)                             {}
+func (*benchNode) Expect([]netip.Prefix)                 {}
+func (*benchNode) Recheck([]netip.Prefix)                {}
+func (*benchNode) Sent(netip.Prefix) bool                { return true }
+func (*benchNode) SentTo(netip.Prefix) []status.PeerID   { return benchPeers }
+func (*benchNode) Look()                                 {}
+func (*benchNode) Looked() time.Time                     { return time.Time{} }
+func (n *benchNode) Set(answers []handover.Answer)       { n.around.Answered = answered(answers) }
+func (*benchNode) event(*cluster.Service, cluster.Event) {}
+
+var benchPeers = []status.PeerID{{Address: netip.MustParseAddr("10.10.0.253")}, {Address: netip.MustParseAddr("10.10.0.254")}}
+
+// answered returns the addresses of answers.
+func answered(answers []handover.Answer) []netip.Addr {
+	out := make([]netip.Addr, len(answers))
+	for i, a := range answers {
+		out[i] = a.Addr
+	}
+	return out
+}
+
+type benchFRR struct{}
+
+func (benchFRR) Set([]byte)    {}
+func (benchFRR) Applied() bool { return true }
+
+type benchStatuses struct{ *benchNode }
+
+func (s benchStatuses) Set(all func() []ServiceStatus) { s.statuses = len(all()) }
+
+// newBenchNode returns node n2 of a cluster with that many Services in one pool, which is
+// advertised over both protocols.
+func newBenchNode(services int) *benchNode {
+	n := &benchNode{}
+	for i := range 3 {
+		name := fmt.Sprintf("n%d", i+1)
+		n.snapshot.Nodes = append(n.snapshot.Nodes, &cluster.Node{Name: name, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})}})
+		n.around.Members = append(n.around.Members, announce.Member{Node: name, Interfaces: []string{"eth0"}})
+	}
+	n.around.AnsweredOn = func(netip.Addr) []string { return []string{"eth0"} }
+	n.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{}
+	for i := range services {
+		svc := &cluster.Service{Key: benchKey(i), LoadBalancer: true, Ingress: []string{benchAddr(i*7919%services, 0)}}
+		n.snapshot.Services = append(n.snapshot.Services, svc)
+		n.snapshot.Endpoints[svc.Key] = []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	}
+	n.configure()
+	return n
+}
+
+func benchKey(i int) cluster.Key {
+	return cluster.Key{Namespace: fmt.Sprintf("team-%02d", i/200), Name: fmt.Sprintf("service-%05d", i)}
+}
+
+func benchAddr(i, block int) string {
+	return netip.AddrFrom4([4]byte{10, byte(32 + block), byte(i >> 8), byte(i)}).String()
+}
+
+// configure sets another version of the configuration.
+func (n *benchNode) configure() {
+	n.version++
+	n.doc = source.Document{Source: "resources", Version: strconv.Itoa(n.version), Resources: &config.Resources{}}
+	for _, o := range []struct{ kind, name, spec string }{
+		{config.KindPeer, "r1", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.10.0.253"}`},
+		{config.KindPeer, "r2", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.10.0.254"}`},
+		{config.KindPool, "pool", `{"addresses":["10.32.0.0/12"]}`},
+		{config.KindBGPAdvertisement, "routes", fmt.Sprintf(`{"communities":["64512:%d"]}`, n.version%1000)},
+		{config.KindL2Advertisement, "answers", `{}`},
+	} {
+		n.doc.Resources.Objects = append(n.doc.Resources.Objects, config.Object{
+			ID: config.ID{Kind: o.kind, Name: o.name}, Generation: int64(n.version), Spec: []byte(o.spec),
+		})
+	}
+}
+
+// service gives a Service another address.
+func (n *benchNode) service(i int) {
+	at := i * 31 % len(n.snapshot.Services)
+	next := *n.snapshot.Services[at]
+	next.Ingress = []string{benchAddr(at*7919%len(n.snapshot.Services), 1+i%2)}
+	n.snapshot.Services = slices.Clone(n.snapshot.Services)
+	n.snapshot.Services[at] = &next
+}
+
+// endpoint takes an endpoint from a Service, or gives it back.
+func (n *benchNode) endpoint(i int) {
+	key := benchKey(i * 31 % len(n.snapshot.Services))
+	n.snapshot.Endpoints = maps.Clone(n.snapshot.Endpoints)
+	all := []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+	if len(n.snapshot.Endpoints[key]) == 3 {
+		all = all[:2]
+	}
+	n.snapshot.Endpoints[key] = all
+}
+
+// node labels another Node.
+func (n *benchNode) node(i int) {
+	next := *n.snapshot.Nodes[0]
+	next.Labels = map[string]string{"rack": strconv.Itoa(i)}
+	n.snapshot.Nodes = slices.Clone(n.snapshot.Nodes)
+	n.snapshot.Nodes[0] = &next
+}
+
+// BenchmarkPass measures a pass of the agent after one change in a cluster of that many
+// Services.
+func BenchmarkPass(b *testing.B) {
+	for _, services := range []int{1000, 10000} {
+		for _, bb := range []struct {
+			name   string
+			change func(*benchNode, int)
+		}{
+			{"service", (*benchNode).service},
+			{"endpoint", (*benchNode).endpoint},
+			{"node", (*benchNode).node},
+			{"config", func(n *benchNode, _ int) { n.configure() }},
+			{"nothing", func(*benchNode, int) {}},
+		} {
+			b.Run(fmt.Sprintf("%d/%s", services, bb.name), func(b *testing.B) {
+				n := newBenchNode(services)
+				a := NewAgent(AgentOptions{
+					Node: "n2", Worker: NewWorker(), Cluster: n, Documents: n, FRR: benchFRR{}, Routers: n, Layer2: n,
+					Reporter: benchReporter{}, Logger: slog.New(slog.DiscardHandler), Events: n.event, Statuses: benchStatuses{n},
+				})
+				a.wakeup = time.NewTimer(time.Hour)
+				for range 3 {
+					a.pass()
+				}
+				if n.statuses < services {
+					b.Fatalf("%d Services are announced", n.statuses)
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					bb.change(n, i)
+					a.pass()
+				}
+			})
+		}
+	}
+}
