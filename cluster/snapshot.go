@@ -70,11 +70,19 @@ type Endpoint struct {
 // FindNode returns the Node of that name; one that the cluster does not have
 // has no labels.
 func FindNode(nodes []*Node, name string) (Node, bool) {
+	if n := NodeOf(nodes, name); n != nil {
+		return *n, true
+	}
+	return Node{Name: name}, false
+}
+
+// NodeOf returns the Node of that name; nil if there is none.
+func NodeOf(nodes []*Node, name string) *Node {
 	i, ok := slices.BinarySearchFunc(nodes, name, func(n *Node, name string) int { return cmp.Compare(n.Name, name) })
 	if !ok {
-		return Node{Name: name}, false
+		return nil
 	}
-	return *nodes[i], true
+	return nodes[i]
 }
 
 // An Event is a Kubernetes event about a Service or the configuration.

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
+)
+
+// Decisions are the decisions about Services, those about one in the order of addresses and
+// protocols. They and their elements are read-only.
+type Decisions = table.Table[cluster.Key, []status.Decision]
+
+// Networks are the routes that a node originates, and how each is announced.
+type Networks = table.Table[netip.Prefix, *render.Class]
+
+// DesiredTables are a Desired for a loop that decides again and again.
+type DesiredTables struct {
+	Frame     Desired // without what follows
+	Decisions Decisions
+	Networks  Networks
+}
+
+// List returns the same as lists.
+func (t DesiredTables) List() Desired {
+	d := t.Frame
+	d.Decisions = ListDecisions(t.Decisions)
+	d.BGP.Classes, d.BGP.Networks = ListNetworks(t.Networks)
+	return d
+}
+
+// ListDecisions returns all decisions in their order.
+func ListDecisions(all Decisions) []status.Decision {
+	out := make([]status.Decision, 0, all.Len())
+	for _, of := range all.All() {
+		out = append(out, of...)
+	}
+	return out
+}
+
+// ListNetworks returns all routes, and the classes that they are of.
+func ListNetworks(all Networks) ([]render.Class, []render.Network) {
+	r := routes{classes: newClasses()}
+	numbers := map[*render.Class]int{}
+	order := make([]render.Network, 0, all.Len())
+	for prefix, class := range all.All() {
+		i, known := numbers[class]
+		if !known {
+			i = r.classes.index(*class)
+			numbers[class] = i
+		}
+		order = append(order, render.Network{Prefix: prefix, Class: i})
+	}
+	return r.number(order)
+}
+
+// sameDecisions reports whether two lists of decisions are equal.
+func sameDecisions(a, b []status.Decision) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.EqualFunc(a, b, status.Decision.Equal))
+}
+
+// SameList reports whether two lists of decisions are one. A Memory gives out the list of
+// before while it is equal.
+func SameList(a, b []status.Decision) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
