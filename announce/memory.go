@@ -3,6 +3,7 @@
 package announce
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -74,7 +75,7 @@ func (m *BGPMemory) Next(s cluster.Tables, node string, opts Options) DesiredTab
 		*m = BGPMemory{}
 		return DesiredTables{}
 	}
-	opts.Index = opts.Index.Of(s.Config)
+	opts.Index = cmp.Or(opts.Index, m.environment.index).Of(s.Config)
 	dirty := m.begin(s, node, opts)
 	m.services, m.endpoints, m.damped = s.Services, s.Endpoints, opts.Damped
 	m.decide(dirty, opts.Announces)

