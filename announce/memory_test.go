@@ -3,13 +3,8 @@
 package announce_test
 
 import (
-	"fmt"
-	"maps"
-	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -21,312 +16,19 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-// A history is a random cluster and what an agent knows, which change step by step. No
-// object is ever edited: each change makes another one.
-type history struct {
-	*rand.Rand
-	t *testing.T
-
-	configs   []*config.Config
-	config    *config.Config
-	services  map[cluster.Key]*cluster.Service
-	endpoints map[cluster.Key][]cluster.Endpoint
-	nodes     []*cluster.Node
-	members   announce.Membership
-	opts      announce.Options
-	announced map[netip.Addr]bool
-	overdue   map[netip.Addr]bool
-}
-
-func newHistory(t *testing.T, seed uint64) *history {
-	h := &history{
-		Rand: rand.New(rand.NewPCG(seed, 1)), t: t,
-		services: map[cluster.Key]*cluster.Service{}, endpoints: map[cluster.Key][]cluster.Endpoint{},
-		announced: map[netip.Addr]bool{}, overdue: map[netip.Addr]bool{},
-	}
-	for range 4 {
-		h.configs = append(h.configs, h.newConfig())
-	}
-	h.config = h.configs[0]
-	for i := range 4 {
-		h.nodes = append(h.nodes, &cluster.Node{Name: fmt.Sprintf("n%d", i+1), Labels: map[string]string{"rack": h.pick("a", "b")}})
-	}
-	h.gossip()
-	return h
-}
-
-func (h *history) pick(of ...string) string { return of[h.IntN(len(of))] }
-func (h *history) often(percent int) bool   { return h.IntN(100) < percent }
-
-// some returns selectors, of labels that few objects have, or none: all.
-func (h *history) some(key string, values ...string) []config.Selector {
-	if h.often(50) {
-		return nil
-	}
-	return announcetest.Selects(h.t, key, h.pick(values...))
-}
-
-func (h *history) scope() config.Scope {
-	return config.Scope{NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
-}
-
-func (h *history) newConfig() *config.Config {
-	c := &config.Config{}
-	for i, text := range []string{"192.0.2.0/28", "198.51.100.0/28", "2001:db8::/120"} {
-		r, err := config.ParseRange(text)
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		c.Pools = append(c.Pools, config.Pool{Name: fmt.Sprintf("p%d", i), Addresses: []config.Range{r}})
-	}
-	for i := range 3 {
-		p := config.Peer{Name: fmt.Sprintf("r%d", i), MyASN: 64512, PeerASN: 64513, Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), DualStack: h.often(70)}
-		if h.often(30) {
-			p.PeerASN = 64512
-		}
-		if h.often(30) {
-			p.NodeSelectors = announcetest.Selects(h.t, "rack", "a")
-		}
-		c.Peers = append(c.Peers, p)
-	}
-	for i := range 1 + h.IntN(3) {
-		ad := config.BGPAdvertisement{
-			Name: fmt.Sprintf("bgp%d", i), AggregationLength: 32, AggregationLengthV6: 128,
-			LocalPref: uint32(100 * h.IntN(3)), Scope: h.scope(),
-		}
-		if h.often(40) {
-			ad.AggregationLength = 30
-		}
-		if h.often(30) {
-			ad.Peers = []string{"r1"}
-		}
-		if h.often(30) {
-			med := uint32(h.IntN(2))
-			ad.MED = &med
-		}
-		if h.often(30) {
-			ad.Pools = []string{h.pick("p0", "p1", "p2")}
-		}
-		c.BGPAdvertisements = append(c.BGPAdvertisements, ad)
-	}
-	for i := range h.IntN(3) {
-		ad := config.L2Advertisement{Name: fmt.Sprintf("l2%d", i), Scope: h.scope()}
-		if h.often(40) {
-			ad.Interfaces = []string{h.pick("eth0", "eth1")}
-		}
-		if h.often(30) {
-			ad.PreferredNodes = []config.PreferredNode{{Selector: announcetest.Selects(h.t, "rack", "a")[0], Weight: 10}}
-		}
-		c.L2Advertisements = append(c.L2Advertisements, ad)
-	}
-	return c
-}
-
-func (h *history) addr() netip.Addr {
-	switch h.IntN(4) {
-	case 0:
-		return netip.AddrFrom4([4]byte{192, 0, 2, byte(h.IntN(10))})
-	case 1:
-		return netip.AddrFrom4([4]byte{198, 51, 100, byte(h.IntN(18))}) // two are of no pool
-	case 2:
-		return netip.MustParseAddr(fmt.Sprintf("2001:db8::%d", h.IntN(4)))
-	}
-	return netip.AddrFrom4([4]byte{192, 0, 2, byte(h.IntN(2))}) // shared by many
-}
-
-func (h *history) addrs() (out []netip.Addr) {
-	for range h.IntN(6) {
-		out = append(out, h.addr())
-	}
-	slices.SortFunc(out, netip.Addr.Compare)
-	return slices.Compact(out)
-}
-
-func (h *history) service() {
-	key := cluster.Key{Namespace: h.pick("a", "a-b"), Name: fmt.Sprintf("s%d", h.IntN(12))}
-	if h.often(15) {
-		delete(h.services, key)
-		return
-	}
-	svc := &cluster.Service{Key: key, LoadBalancer: !h.often(5), Local: h.often(30), Labels: map[string]string{"app": h.pick("x", "y", "z")}}
-	if h.often(5) {
-		svc.Class = "other"
-	}
-	for range h.IntN(3) {
-		svc.Ingress = append(svc.Ingress, h.addr().String())
-	}
-	if h.often(5) {
-		svc.Ingress = append(svc.Ingress, "host.example")
-	}
-	h.services[key] = svc
-}
-
-func (h *history) endpoint() {
-	key := cluster.Key{Namespace: h.pick("a", "a-b"), Name: fmt.Sprintf("s%d", h.IntN(12))}
-	h.endpoints = maps.Clone(h.endpoints)
-	delete(h.endpoints, key)
-	for range h.IntN(4) {
-		h.endpoints[key] = append(h.endpoints[key], cluster.Endpoint{Node: h.pick("n1", "n2", "n3"), IPv6: h.often(40)})
-	}
-}
-
-func (h *history) node() {
-	h.nodes = slices.Clone(h.nodes)
-	i := h.IntN(len(h.nodes))
-	n := *h.nodes[i]
-	switch h.IntN(5) {
-	case 0:
-		n.NetworkUnavailable = !n.NetworkUnavailable
-	case 1:
-		if n.Drain.IsZero() && h.often(60) {
-			n.Drain = cluster.Drain{Since: began.Add(time.Duration(h.IntN(3)) * time.Hour), Force: h.often(30)}
-		} else {
-			n.Drain = cluster.Drain{}
-		}
-	default:
-		n.Labels = map[string]string{"rack": h.pick("a", "b", "c")}
-		if h.often(10) {
-			n.Labels[announce.LabelExcludeNode] = ""
-		}
-	}
-	if h.nodes[i] = &n; h.often(10) {
-		h.nodes = slices.Delete(h.nodes, i, i+1)
-	}
-	if h.often(50) && len(h.nodes) < 4 {
-		h.nodes = nil
-		for i := range 4 {
-			h.nodes = append(h.nodes, &cluster.Node{Name: fmt.Sprintf("n%d", i+1), Labels: map[string]string{"rack": h.pick("a", "b")}})
-		}
-	}
-}
-
-// member returns a node as gossip knows it.
-func (h *history) member(name string) announce.Member {
-	m := announce.Member{Node: name, Leaving: h.often(10), Damped: h.often(10), Interfaces: []string{"eth0"}, Held: h.addrs(), Answered: h.often(80)}
-	if h.often(20) {
-		m.Interfaces = []string{"eth1"}
-	}
-	for _, peer := range []string{"r0", "r1"} {
-		var s announce.Sent
-		for _, a := range h.addrs() {
-			s.Peers, s.Runs = []string{peer}, append(s.Runs, [2]netip.Addr{a, a})
-		}
-		if s.Peers != nil {
-			m.Sent = append(m.Sent, s)
-		}
-	}
-	return m
-}
-
-func (h *history) gossip() {
-	if len(h.members.Members) > 0 && h.often(70) { // one member has news
-		h.members.Members = slices.Clone(h.members.Members)
-		i := h.IntN(len(h.members.Members))
-		m := &h.members.Members[i]
-		if m.Held = h.addrs(); h.often(20) {
-			*m = h.member(m.Node)
-		}
-		return
-	}
-	h.members = announce.Membership{Disabled: h.often(10), Stale: h.often(10)}
-	for i := range 4 {
-		if m := h.member(fmt.Sprintf("n%d", i+1)); h.often(85) {
-			h.members.Members = append(h.members.Members, m)
-		} else {
-			h.members.Departed = append(h.members.Departed, m)
-		}
-	}
-	if h.often(30) {
-		h.members.Claims = map[netip.Addr][]announce.Claim{}
-		for _, a := range h.addrs() {
-			h.members.Claims[a] = []announce.Claim{{Node: h.pick("n1", "n3", "n4"), At: began.Add(time.Duration(h.IntN(3)))}}
-		}
-	}
-}
-
-func (h *history) options() {
-	switch h.IntN(7) {
-	case 0:
-		h.opts.Drained = !h.opts.Drained
-	case 1:
-		h.opts.Leaving = !h.opts.Leaving
-	case 2:
-		if h.opts.Kept = nil; h.often(50) {
-			h.opts.Kept = []string{h.pick("r0", "r1", "r2")}
-		}
-	case 3:
-		h.opts.Damped = nil
-		for _, a := range h.addrs() {
-			if h.opts.Damped == nil {
-				h.opts.Damped = map[announce.ServiceAddr]bool{}
-			}
-			h.opts.Damped[announce.ServiceAddr{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: a}] = true
-		}
-	case 4:
-		if h.opts.Announces = nil; h.often(90) {
-			h.opts.Announces = func(a netip.Addr) bool { return h.announced[a] }
-		}
-	case 5:
-		h.opts.Overdue = func(a netip.Addr) bool { return h.overdue[a] }
-	case 6:
-		if h.opts.Gone = nil; h.often(50) {
-			h.opts.Gone = &cluster.Node{Name: "n2", Labels: map[string]string{"rack": "a"}}
-		}
-	}
-}
-
-// step changes something, mostly one thing.
-func (h *history) step() {
-	for more := true; more; more = h.often(30) {
-		switch n := h.IntN(100); {
-		case n < 40:
-			h.service()
-		case n < 65:
-			h.endpoint()
-		case n < 72:
-			h.node()
-		case n < 80:
-			h.gossip()
-		case n < 85:
-			h.options()
-		case n < 88:
-			h.config = h.configs[h.IntN(len(h.configs))]
-		case n < 97:
-			a := h.addr()
-			h.announced[a] = !h.announced[a]
-		default:
-			a := h.addr()
-			h.overdue[a] = !h.overdue[a]
-		}
-	}
-}
-
-func (h *history) snapshot() cluster.Snapshot {
-	s := cluster.Snapshot{Config: h.config, Nodes: h.nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{}}
-	for _, key := range slices.SortedFunc(maps.Keys(h.services), cluster.Key.Compare) {
-		s.Services = append(s.Services, h.services[key])
-	}
-	for key, of := range h.endpoints {
-		if len(of) > 0 {
-			s.Endpoints[key] = of
-		}
-	}
-	return s
-}
-
 // A BGPMemory decides as BGP does, whatever happened before.
 func TestBGPMemory(t *testing.T) {
 	announced, shared, conflicts := 0, 0, 0
-	for seed := range uint64(20) {
-		h := newHistory(t, seed)
+	for seed := range uint64(40) {
+		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.BGPMemory
-		for step := range 120 {
-			h.step()
-			s := h.snapshot()
-			h.opts.Members = h.members
-			h.opts.Layer2 = seed%2 == 0
-			want := announce.BGP(s, "n2", h.opts)
-			got := m.Next(cluster.TablesOf(s), "n2", h.opts).List()
+		for step := range 80 {
+			h.Step()
+			s := h.Snapshot()
+			h.Options.Members = h.Members
+			h.Options.Layer2 = seed%3 == 0
+			want := announce.BGP(s, "n2", h.Options)
+			got := m.Next(cluster.TablesOf(s), "n2", h.Options).List()
 			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmp.AllowUnexported(config.Secret{})); diff != "" {
 				t.Fatalf("seed %d, step %d (-BGP +BGPMemory):\n%s", seed, step, diff)
 			}
@@ -354,14 +56,14 @@ func TestBGPMemory(t *testing.T) {
 // A Layer2Memory decides as Layer2 does, whatever happened before.
 func TestLayer2Memory(t *testing.T) {
 	owned, lost, claimed := 0, 0, 0
-	for seed := range uint64(20) {
-		h := newHistory(t, seed)
+	for seed := range uint64(40) {
+		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.Layer2Memory
-		for step := range 120 {
-			h.step()
-			s := h.snapshot()
-			want := announce.Layer2(s, "n2", h.members, h.opts)
-			got := m.Next(cluster.TablesOf(s), "n2", h.members, h.opts).List()
+		for step := range 80 {
+			h.Step()
+			s := h.Snapshot()
+			want := announce.Layer2(s, "n2", h.Members, h.Options)
+			got := m.Next(cluster.TablesOf(s), "n2", h.Members, h.Options).List()
 			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("seed %d, step %d (-Layer2 +Layer2Memory):\n%s", seed, step, diff)
 			}
