@@ -298,8 +298,6 @@ func (m *Layer2Memory) decide(dirty map[cluster.Key]bool) {
 		for i, c := range claims {
 			now[i] = m.election.decide(c)
 		}
-		if was, ok := m.decisions.Get(key); !ok || !sameDecisions(was, now) {
-			m.decisions.Set(key, now)
-		}
+		SetDecisions(&m.decisions, key, now)
 	}
 }

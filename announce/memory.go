@@ -196,9 +196,7 @@ func (m *BGPMemory) conclude(key cluster.Key, svc *cluster.Service, offers []off
 	} else {
 		delete(m.consults, key)
 	}
-	if was, ok := m.decisions.Get(key); !ok || !sameDecisions(was, now) {
-		m.decisions.Set(key, now)
-	}
+	SetDecisions(&m.decisions, key, now)
 }
 
 // consulting runs f with the announcer, and adds what that depends on to c.

@@ -222,6 +222,34 @@ func KeepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	return c
 }
 
+// KeepNetworks is KeepRoutes for tables. The neighbors are those that there are now.
+func KeepNetworks(now, old Networks, neighbors []render.Neighbor, addrs []netip.Addr) Networks {
+	if len(addrs) == 0 {
+		return now
+	}
+	known := make(map[status.PeerID]bool, len(neighbors))
+	for _, n := range neighbors {
+		known[n.ID()] = true
+	}
+	gone := func(a render.Attributes) bool { return !known[a.Neighbor] }
+	kept := now.Edit()
+	for prefix, class := range old.All() {
+		if !containsOne(prefix, addrs) {
+			continue
+		}
+		if _, there := now.Get(prefix); there {
+			continue
+		}
+		if slices.ContainsFunc(class.Attributes, gone) {
+			class = &render.Class{Attributes: slices.DeleteFunc(slices.Clone(class.Attributes), gone)}
+		}
+		if len(class.Attributes) > 0 {
+			kept.Set(prefix, class)
+		}
+	}
+	return kept.Table()
+}
+
 // containsOne reports whether one of addrs, which are in order, is part of p.
 func containsOne(p netip.Prefix, addrs []netip.Addr) bool {
 	i, _ := slices.BinarySearchFunc(addrs, p.Addr(), netip.Addr.Compare)

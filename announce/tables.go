@@ -59,13 +59,20 @@ func ListNetworks(all Networks) ([]render.Class, []render.Network) {
 	return r.number(order)
 }
 
-// sameDecisions reports whether two lists of decisions are equal.
-func sameDecisions(a, b []status.Decision) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.EqualFunc(a, b, status.Decision.Equal))
-}
-
-// SameList reports whether two lists of decisions are one. A Memory gives out the list of
+// SameList reports whether two lists of decisions are one. A memory gives out the list of
 // before while it is equal.
 func SameList(a, b []status.Decision) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// SetDecisions sets the decisions about a Service, unless they are equal to those that are
+// there. Without decisions it deletes those.
+func SetDecisions(all *table.Editor[cluster.Key, []status.Decision], key cluster.Key, now []status.Decision) {
+	if len(now) == 0 {
+		all.Delete(key)
+		return
+	}
+	if was, ok := all.Get(key); !ok || !slices.EqualFunc(was, now, status.Decision.Equal) {
+		all.Set(key, now)
+	}
 }

@@ -238,8 +238,12 @@ func (h *History) gossip() {
 			h.Members.Departed = append(h.Members.Departed, m)
 		}
 	}
-	if h.often(30) {
-		h.Members.Claims = map[netip.Addr][]announce.Claim{}
+}
+
+// claim has other addresses claimed by nodes that gossip does not reach.
+func (h *History) claim() {
+	h.Members.Claims = map[netip.Addr][]announce.Claim{}
+	for range 3 {
 		for _, a := range h.addrs() {
 			h.Members.Claims[a] = []announce.Claim{{Node: h.pick("n1", "n3", "n4"), At: began.Add(time.Duration(h.IntN(3)))}}
 		}
@@ -291,8 +295,10 @@ func (h *History) Step() {
 			h.endpoint()
 		case n < 72:
 			h.node()
-		case n < 80:
+		case n < 78:
 			h.gossip()
+		case n < 80:
+			h.claim()
 		case n < 85:
 			h.options()
 		case n < 88:
