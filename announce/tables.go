@@ -43,6 +43,20 @@ func ListDecisions(all Decisions) []status.Decision {
 	return out
 }
 
+// TableDecisions returns a table of decisions, which are in their order.
+func TableDecisions(all []status.Decision) Decisions {
+	var e table.Editor[cluster.Key, []status.Decision]
+	for len(all) > 0 {
+		n := 1 // about the same Service
+		for n < len(all) && all[n].Service == all[0].Service {
+			n++
+		}
+		e.Set(cluster.ParseKey(all[0].Service), all[:n:n])
+		all = all[n:]
+	}
+	return e.Table()
+}
+
 // ListNetworks returns all routes, and the classes that they are of.
 func ListNetworks(all Networks) ([]render.Class, []render.Network) {
 	r := routes{classes: newClasses()}

@@ -5,10 +5,13 @@ package handover
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -68,7 +71,7 @@ func (f Flaps) Damped(now time.Time) map[announce.ServiceAddr]bool {
 // Next takes in what the node has decided, after what it had decided before. It returns
 // the Flaps then, the decisions that are damped from now on, and when to decide again as
 // the first of the damped routes that have endpoints may be announced; zero: no need.
-func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Flaps, news []status.Decision, again time.Time) {
+func (f Flaps) Next(before, decisions announce.Decisions, now time.Time) (next Flaps, news []status.Decision, again time.Time) {
 	for id, flap := range f {
 		if flap.damped && !now.Before(flap.reuse()) {
 			flap.damped = false
@@ -76,20 +79,23 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		if flap.damped || flap.left(now) > flapForgotten {
 			next = next.with(id, flap)
 		}
-	}
-	for _, d := range decisions {
-		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
-			before = before[1:]
+		if flap.damped && waits(decisions, id) {
+			again = wake.Earlier(again, flap.reuse())
 		}
-		if d.Protocol != status.BGP {
+	}
+	for c := range table.Diff(before, decisions, announce.SameList) {
+		if c.Before == nil || c.After == nil {
 			continue
 		}
-		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
-		switch {
-		case d.Reason == status.EndpointsFlap:
-			again = wake.Earlier(again, next[id].reuse())
-		case d.Reason != status.NoEndpoints && d.Reason != status.NoLocalEndpoints:
-		case len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 && before[0].Announce:
+		for _, d := range *c.After {
+			if d.Protocol != status.BGP || d.Reason != status.NoEndpoints && d.Reason != status.NoLocalEndpoints {
+				continue
+			}
+			i, ok := slices.BinarySearchFunc(*c.Before, d, announce.CompareDecisions)
+			if !ok || !(*c.Before)[i].Announce {
+				continue
+			}
+			id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {
 				news = append(news, d)
@@ -98,6 +104,12 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		}
 	}
 	return next, news, again
+}
+
+// waits reports whether an address is not announced as it is damped.
+func waits(decisions announce.Decisions, id announce.ServiceAddr) bool {
+	of, _ := decisions.Get(cluster.ParseKey(id.Service))
+	return slices.ContainsFunc(of, func(d status.Decision) bool { return d.Addr == id.Addr && d.Reason == status.EndpointsFlap })
 }
 
 // with returns f with a flap, in a map that f may share.

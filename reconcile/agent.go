@@ -13,16 +13,21 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/handover"
-	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
+
+// A TableCluster returns the cluster as it is now, without a configuration, and whether
+// everything has been read.
+type TableCluster interface {
+	Tables() (t cluster.Tables, synced bool)
+}
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
 	Node       string                                // required: this node's name
 	Worker     *Worker                               // required: woken by whatever changes
-	Cluster    Cluster                               // required
+	Cluster    TableCluster                          // required
 	Documents  source.Documents                      // required
 	FRR        FRR                                   // required
 	Routers    Routers                               // required
@@ -43,27 +48,31 @@ type Agent struct {
 	loader source.Loader
 	wakeup *time.Timer // wakes the Worker when time alone changes something
 
-	memory handover.Memory
-	flaps  handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
-	index  *announce.Index // of the configuration in force; nil: there was none
-	drain  drain           // where the node stands in its drain
-	kept   keptPeers       // peers whose sessions stay though they do not select the node any more
-	node   vanished        // the Node, and since when there is none
-	asked  time.Time       // since when others ask what this node has sent; zero: they do not
+	// What is decided about, and what was decided.
+	routes  announce.BGPMemory
+	answers announce.Layer2Memory
+	memory  handover.TableMemory
+
+	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
+	index *announce.Index // of the configuration in force; nil: there was none
+	drain drain           // where the node stands in its drain
+	kept  keptPeers       // peers whose sessions stay though they do not select the node any more
+	node  vanished        // the Node, and since when there is none
+	asked time.Time       // since when others ask what this node has sent; zero: they do not
 
 	// What the last pass decided and handed over.
-	passed      bool // there was one
-	decisions   []status.Decision
-	noInterface []netip.Addr          // that no node has an interface for
-	applied     render.Config         // handed over to FRR
-	contender   map[netip.Addr]string // a node that answers for an address though gossip does not reach it
-	unreported  unreported            // what is announced since then, and has no event yet
-	disputes    map[dispute]bool      // that were told about, and are not settled
+	passed     bool // there was one
+	decisions  announce.Decisions
+	elections  announce.Elections
+	applied    applied
+	answered   handover.Answers      // handed over to layer 2
+	contender  map[netip.Addr]string // a node that answers for an address though gossip does not reach it
+	unreported unreported            // what is announced since then, and has no event yet
+	disputes   map[dispute]bool      // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
 	loggedUnknown    string // which of the Node's annotations have no meaning
-	loggedFailure    string // why FRR was given nothing
 	loggedRouterID   netip.Addr
 }
 
@@ -87,14 +96,14 @@ func (a *Agent) Run(ctx context.Context) error {
 // configuration is accepted: it may run the configuration of an agent before this one.
 func (a *Agent) pass() {
 	start := time.Now()
-	s, synced := a.opts.Cluster.Snapshot()
-	read := a.loader.Next(start, s, synced)
+	s, synced := a.opts.Cluster.Tables()
+	read := a.loader.Next(start, s.Snapshot, synced)
 	if !synced || !read {
 		return
 	}
 	s.Config = a.loader.Loaded.Config
 	r := status.Report{Synced: true, Config: a.loader.Report()}
-	var seen Seen
+	seen := func() []ServiceStatus { return nil }
 	if s.Config != nil {
 		around := a.around(s)
 		if a.settling(s, around, start) {
@@ -103,7 +112,7 @@ func (a *Agent) pass() {
 		seen = a.announce(s, around, start, &r)
 	}
 	if a.opts.Statuses != nil {
-		a.opts.Statuses.Set(seen.ServiceStatuses)
+		a.opts.Statuses.Set(seen)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
@@ -116,7 +125,7 @@ func (a *Agent) pass() {
 }
 
 // around returns the Neighborhood that belongs to a snapshot.
-func (a *Agent) around(s cluster.Snapshot) Neighborhood {
+func (a *Agent) around(s cluster.Tables) Neighborhood {
 	if a.opts.Layer2 == nil {
 		return Neighborhood{Membership: announce.Membership{Disabled: true}}
 	}
@@ -136,7 +145,7 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 
 // state returns what is not in force here: what is refused, and peers that conflict with
 // others on this node.
-func (a *Agent) state(s cluster.Snapshot, peers []status.Peer) State {
+func (a *Agent) state(s cluster.Tables, peers []status.Peer) State {
 	var node *cluster.Node
 	if n, known := cluster.FindNode(s.Nodes, a.opts.Node); known {
 		node = &n

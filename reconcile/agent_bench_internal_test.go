@@ -5,7 +5,6 @@ package reconcile
 import (
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -23,14 +22,14 @@ import (
 // A benchNode is all that an agent works with: a cluster of three nodes, routers that
 // are sent every route at once, and a network that answers for every address at once.
 type benchNode struct {
-	snapshot cluster.Snapshot
+	tables   cluster.Tables
 	doc      source.Document
 	version  int
 	around   Neighborhood
-	statuses int
+	statuses func() []ServiceStatus // which the writer asks for once in a second
 }
 
-func (n *benchNode) Snapshot() (cluster.Snapshot, bool)  { return n.snapshot, true }
+func (n *benchNode) Tables() (cluster.Tables, bool)      { return n.tables, true }
 func (n *benchNode) Document() (source.Document, bool)   { return n.doc, true }
 func (n *benchNode) Neighborhood() Neighborhood          { return n.around }
 func (*benchNode) SetNodes([]*cluster.Node)              {}
@@ -64,24 +63,25 @@ func (benchFRR) Applied() bool { return true }
 
 type benchStatuses struct{ *benchNode }
 
-func (s benchStatuses) Set(all func() []ServiceStatus) { s.statuses = len(all()) }
+func (s benchStatuses) Set(all func() []ServiceStatus) { s.statuses = all }
 
 // newBenchNode returns node n2 of a cluster with that many Services in one pool, which is
 // advertised over both protocols.
 func newBenchNode(services int) *benchNode {
 	n := &benchNode{}
+	c := cluster.Snapshot{Endpoints: map[cluster.Key][]cluster.Endpoint{}}
 	for i := range 3 {
 		name := fmt.Sprintf("n%d", i+1)
-		n.snapshot.Nodes = append(n.snapshot.Nodes, &cluster.Node{Name: name, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})}})
+		c.Nodes = append(c.Nodes, &cluster.Node{Name: name, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})}})
 		n.around.Members = append(n.around.Members, announce.Member{Node: name, Interfaces: []string{"eth0"}})
 	}
 	n.around.AnsweredOn = func(netip.Addr) []string { return []string{"eth0"} }
-	n.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{}
 	for i := range services {
 		svc := &cluster.Service{Key: benchKey(i), LoadBalancer: true, Ingress: []string{benchAddr(i*7919%services, 0)}}
-		n.snapshot.Services = append(n.snapshot.Services, svc)
-		n.snapshot.Endpoints[svc.Key] = []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
+		c.Services = append(c.Services, svc)
+		c.Endpoints[svc.Key] = []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
 	}
+	n.tables = cluster.TablesOf(c)
 	n.configure()
 	return n
 }
@@ -113,30 +113,35 @@ func (n *benchNode) configure() {
 
 // service gives a Service another address.
 func (n *benchNode) service(i int) {
-	at := i * 31 % len(n.snapshot.Services)
-	next := *n.snapshot.Services[at]
-	next.Ingress = []string{benchAddr(at*7919%len(n.snapshot.Services), 1+i%2)}
-	n.snapshot.Services = slices.Clone(n.snapshot.Services)
-	n.snapshot.Services[at] = &next
+	services := n.tables.Services.Len()
+	at := i * 31 % services
+	key := benchKey(at)
+	svc, _ := n.tables.Services.Get(key)
+	next := *svc
+	next.Ingress = []string{benchAddr(at*7919%services, 1+i%2)}
+	e := n.tables.Services.Edit()
+	e.Set(key, &next)
+	n.tables.Services = e.Table()
 }
 
 // endpoint takes an endpoint from a Service, or gives it back.
 func (n *benchNode) endpoint(i int) {
-	key := benchKey(i * 31 % len(n.snapshot.Services))
-	n.snapshot.Endpoints = maps.Clone(n.snapshot.Endpoints)
+	key := benchKey(i * 31 % n.tables.Services.Len())
 	all := []cluster.Endpoint{{Node: "n1"}, {Node: "n2"}, {Node: "n3"}}
-	if len(n.snapshot.Endpoints[key]) == 3 {
+	if old, _ := n.tables.Endpoints.Get(key); len(old) == 3 {
 		all = all[:2]
 	}
-	n.snapshot.Endpoints[key] = all
+	e := n.tables.Endpoints.Edit()
+	e.Set(key, all)
+	n.tables.Endpoints = e.Table()
 }
 
 // node labels another Node.
 func (n *benchNode) node(i int) {
-	next := *n.snapshot.Nodes[0]
+	next := *n.tables.Nodes[0]
 	next.Labels = map[string]string{"rack": strconv.Itoa(i)}
-	n.snapshot.Nodes = slices.Clone(n.snapshot.Nodes)
-	n.snapshot.Nodes[0] = &next
+	n.tables.Nodes = slices.Clone(n.tables.Nodes)
+	n.tables.Nodes[0] = &next
 }
 
 // BenchmarkPass measures a pass of the agent after one change in a cluster of that many
@@ -163,8 +168,8 @@ func BenchmarkPass(b *testing.B) {
 				for range 3 {
 					a.pass()
 				}
-				if n.statuses < services {
-					b.Fatalf("%d Services are announced", n.statuses)
+				if all := n.statuses(); len(all) < services {
+					b.Fatalf("%d Services are announced", len(all))
 				}
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {

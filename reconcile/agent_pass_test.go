@@ -43,6 +43,11 @@ func (g *growing) Snapshot() (cluster.Snapshot, bool) {
 	return cluster.Snapshot{Nodes: nodes}, true
 }
 
+func (g *growing) Tables() (cluster.Tables, bool) {
+	s, synced := g.Snapshot()
+	return cluster.TablesOf(s), synced
+}
+
 func (g *growing) SetNodes(nodes []*cluster.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -55,6 +55,11 @@ func (w *scene) Snapshot() (cluster.Snapshot, bool) {
 	return w.snapshot, w.synced
 }
 
+func (w *scene) Tables() (cluster.Tables, bool) {
+	s, synced := w.Snapshot()
+	return cluster.TablesOf(s), synced
+}
+
 // Refresh shows what the leader before wrote last.
 func (w *scene) Refresh(context.Context) error {
 	w.mu.Lock()
@@ -177,6 +182,9 @@ type reporter struct{ *scene }
 func (r reporter) Set(report status.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if report.Decide != nil {
+		report.Decisions = report.Decide()
+	}
 	r.report = report
 }
 
