@@ -34,7 +34,7 @@ var imports = map[string][]string{
 	"status":      {},
 	"diagnosis":   {"status"},
 	"kernel":      {},
-	"render":      {"config", "status"},
+	"render":      {"config", "status", "table"},
 	"cluster":     {"config", "excerpt", "port", "status", "table"},
 	"source":      {"cluster", "config", "status"},
 	"assign":      {"alloc", "cluster", "config", "excerpt", "status"},
@@ -50,7 +50,7 @@ var imports = map[string][]string{
 	"frr/contract": {"frr/conf"},
 	"frr/vty":      {"frr/conf"},
 
-	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
+	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "table", "wake"},
 	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
 	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},

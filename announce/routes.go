@@ -159,8 +159,10 @@ func (r routes) add(p netip.Prefix, class int, by cluster.Key) ([]conflict, bool
 // render returns the routes, and those classes that they are of.
 func (r routes) render() ([]render.Class, []render.Network) {
 	networks := make([]render.Network, 0, len(r.owners))
+	used := map[int]bool{}
 	for p, o := range r.owners {
 		networks = append(networks, render.Network{Prefix: p, Class: o.class})
+		used[o.class] = true
 	}
 	slices.SortFunc(networks, func(a, b render.Network) int {
 		// As Prefix.Compare, which would mask again what is masked.
@@ -169,16 +171,7 @@ func (r routes) render() ([]render.Class, []render.Network) {
 		}
 		return cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits())
 	})
-	return r.number(networks)
-}
 
-// number returns the classes of routes in their order, and the routes with the classes'
-// places there.
-func (r routes) number(networks []render.Network) ([]render.Class, []render.Network) {
-	used := map[int]bool{}
-	for _, n := range networks {
-		used[n.Class] = true
-	}
 	order := slices.SortedFunc(maps.Keys(used), func(a, b int) int {
 		return cmp.Compare(r.classes.list[a].String(), r.classes.list[b].String())
 	})

@@ -30,7 +30,7 @@ type DesiredTables struct {
 func (t DesiredTables) List() Desired {
 	d := t.Frame
 	d.Decisions = ListDecisions(t.Decisions)
-	d.BGP.Classes, d.BGP.Networks = ListNetworks(t.Networks)
+	d.BGP.Classes, d.BGP.Networks = render.List(t.Networks)
 	return d
 }
 
@@ -55,22 +55,6 @@ func TableDecisions(all []status.Decision) Decisions {
 		all = all[n:]
 	}
 	return e.Table()
-}
-
-// ListNetworks returns all routes, and the classes that they are of.
-func ListNetworks(all Networks) ([]render.Class, []render.Network) {
-	r := routes{classes: newClasses()}
-	numbers := map[*render.Class]int{}
-	order := make([]render.Network, 0, all.Len())
-	for prefix, class := range all.All() {
-		i, known := numbers[class]
-		if !known {
-			i = r.classes.index(*class)
-			numbers[class] = i
-		}
-		order = append(order, render.Network{Prefix: prefix, Class: i})
-	}
-	return r.number(order)
 }
 
 // SameList reports whether two lists of decisions are one. A memory gives out the list of

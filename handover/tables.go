@@ -33,7 +33,7 @@ type OutcomeTables struct {
 // List returns the same as lists.
 func (t OutcomeTables) List() Outcome {
 	out := Outcome{BGP: t.BGP, Decisions: announce.ListDecisions(t.Decisions), Next: t.Next, Ask: t.Ask, GivenUp: t.GivenUp}
-	out.BGP.Classes, out.BGP.Networks = announce.ListNetworks(t.Networks)
+	out.BGP.Classes, out.BGP.Networks = render.List(t.Networks)
 	for _, a := range t.Answers.All() {
 		out.Answers = append(out.Answers, a)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 )
@@ -52,6 +53,7 @@ type Agent struct {
 	routes  announce.BGPMemory
 	answers announce.Layer2Memory
 	memory  handover.TableMemory
+	printer render.Printer
 
 	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
 	index *announce.Index // of the configuration in force; nil: there was none

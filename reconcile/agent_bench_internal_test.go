@@ -15,8 +15,10 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A benchNode is all that an agent works with: a cluster of three nodes, routers that
@@ -29,21 +31,21 @@ type benchNode struct {
 	statuses func() []ServiceStatus // which the writer asks for once in a second
 }
 
-func (n *benchNode) Tables() (cluster.Tables, bool)      { return n.tables, true }
-func (n *benchNode) Document() (source.Document, bool)   { return n.doc, true }
-func (n *benchNode) Neighborhood() Neighborhood          { return n.around }
-func (*benchNode) SetNodes([]*cluster.Node)              {}
-func (*benchNode) Ask(bool)                              {}
-func (*benchNode) Tell([]announce.Sent)                  {}
-func (*benchNode) Alone(int)                             {}
-func (*benchNode) Expect([]netip.Prefix)                 {}
-func (*benchNode) Recheck([]netip.Prefix)                {}
-func (*benchNode) Sent(netip.Prefix) bool                { return true }
-func (*benchNode) SentTo(netip.Prefix) []status.PeerID   { return benchPeers }
-func (*benchNode) Look()                                 {}
-func (*benchNode) Looked() time.Time                     { return time.Time{} }
-func (n *benchNode) Set(answers []handover.Answer)       { n.around.Answered = answered(answers) }
-func (*benchNode) event(*cluster.Service, cluster.Event) {}
+func (n *benchNode) Tables() (cluster.Tables, bool)         { return n.tables, true }
+func (n *benchNode) Document() (source.Document, bool)      { return n.doc, true }
+func (n *benchNode) Neighborhood() Neighborhood             { return n.around }
+func (*benchNode) SetNodes([]*cluster.Node)                 {}
+func (*benchNode) Ask(bool)                                 {}
+func (*benchNode) Tell([]announce.Sent)                     {}
+func (*benchNode) Alone(int)                                {}
+func (*benchNode) Expect(table.Table[netip.Prefix, string]) {}
+func (*benchNode) Recheck([]netip.Prefix)                   {}
+func (*benchNode) Sent(netip.Prefix) bool                   { return true }
+func (*benchNode) SentTo(netip.Prefix) []status.PeerID      { return benchPeers }
+func (*benchNode) Look()                                    {}
+func (*benchNode) Looked() time.Time                        { return time.Time{} }
+func (n *benchNode) Set(answers []handover.Answer)          { n.around.Answered = answered(answers) }
+func (*benchNode) event(*cluster.Service, cluster.Event)    {}
 
 var benchPeers = []status.PeerID{{Address: netip.MustParseAddr("10.10.0.253")}, {Address: netip.MustParseAddr("10.10.0.254")}}
 
@@ -58,8 +60,8 @@ func answered(answers []handover.Answer) []netip.Addr {
 
 type benchFRR struct{}
 
-func (benchFRR) Set([]byte)    {}
-func (benchFRR) Applied() bool { return true }
+func (benchFRR) Set(render.Text) {}
+func (benchFRR) Applied() bool   { return true }
 
 type benchStatuses struct{ *benchNode }
 

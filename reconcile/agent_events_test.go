@@ -14,7 +14,9 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A street is a node's routers and its neighbors on layer 2: what they have seen.
@@ -26,10 +28,10 @@ type street struct {
 	conflicts map[netip.Addr]reconcile.Conflict
 }
 
-func (s *street) Expect([]netip.Prefix)  {}
-func (s *street) Recheck([]netip.Prefix) {}
-func (s *street) Look()                  {}
-func (s *street) Looked() time.Time      { return time.Time{} }
+func (s *street) Expect(table.Table[netip.Prefix, string]) {}
+func (s *street) Recheck([]netip.Prefix)                   {}
+func (s *street) Look()                                    {}
+func (s *street) Looked() time.Time                        { return time.Time{} }
 
 func (s *street) SentTo(netip.Prefix) []status.PeerID { return nil }
 func (s *street) Sent(p netip.Prefix) bool {
@@ -43,7 +45,7 @@ func (s *street) Sent(p netip.Prefix) bool {
 	return false
 }
 
-func (s *street) Set([]byte) {}
+func (s *street) Set(render.Text) {}
 
 // A lane is the layer 2 of a street.
 type lane struct{ *street }

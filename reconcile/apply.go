@@ -28,9 +28,7 @@ func (a *Agent) apply(frame render.Config, networks announce.Networks) string {
 		return before.failure
 	}
 	a.applied = applied{frame: frame, networks: networks, given: before.given, tried: true}
-	c := frame
-	c.Classes, c.Networks = announce.ListNetworks(networks)
-	conf, err := render.FRR(c)
+	conf, err := a.printer.Print(frame, networks)
 	if err != nil {
 		a.applied.failure = fmt.Sprintf("frr.conf: %v", err)
 		if a.applied.failure != before.failure {
@@ -39,11 +37,7 @@ func (a *Agent) apply(frame render.Config, networks announce.Networks) string {
 		return a.applied.failure
 	}
 	a.opts.FRR.Set(conf)
-	routes := make([]netip.Prefix, len(c.Networks))
-	for i, n := range c.Networks {
-		routes[i] = n.Prefix
-	}
-	a.opts.Routers.Expect(routes)
+	a.opts.Routers.Expect(conf.Networks)
 	a.opts.Routers.Recheck(repointed(before.given, networks))
 	a.applied.given = networks
 	return ""

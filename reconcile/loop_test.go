@@ -22,8 +22,10 @@ import (
 	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A scene is what a loop looks at, and what it did to it.
@@ -131,10 +133,10 @@ func (w writer) setWriting(on bool) {
 // A router is a scene with FRR.
 type router struct{ *scene }
 
-func (r router) Set(conf []byte) {
+func (r router) Set(conf render.Text) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conf = conf
+	r.conf = conf.Whole()
 }
 
 func (r router) Applied() bool {
@@ -146,8 +148,8 @@ func (r router) Applied() bool {
 // routers are a scene's, and were sent everything.
 type routers struct{ *scene }
 
-func (routers) Expect([]netip.Prefix)  {}
-func (routers) Sent(netip.Prefix) bool { return true }
+func (routers) Expect(table.Table[netip.Prefix, string]) {}
+func (routers) Sent(netip.Prefix) bool                   { return true }
 
 func (routers) SentTo(netip.Prefix) []status.PeerID {
 	return []status.PeerID{{Address: netip.MustParseAddr("192.0.2.254")}}
