@@ -41,6 +41,7 @@ type AgentOptions struct {
 	State      StateWriter                           // optional: receives whether everything is in force here
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
+	Verify     bool                                  // optional: all decisions are made anew in each pass, and compared with the remembered ones
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -50,10 +51,11 @@ type Agent struct {
 	wakeup *time.Timer // wakes the Worker when time alone changes something
 
 	// What is decided about, and what was decided.
-	routes  announce.BGPMemory
-	answers announce.Layer2Memory
-	memory  handover.TableMemory
-	printer render.Printer
+	routes   announce.BGPMemory
+	answers  announce.Layer2Memory
+	memory   handover.TableMemory
+	verifier verifier
+	printer  render.Printer
 
 	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
 	index *announce.Index // of the configuration in force; nil: there was none
@@ -81,7 +83,7 @@ type Agent struct {
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
 	opts.Announce.Layer2 = opts.Layer2 != nil
-	return &Agent{opts: opts, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, false)}}
+	return &Agent{opts: opts, verifier: verifier{on: opts.Verify}, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, false)}}
 }
 
 // Run announces until the context is canceled. Then nothing is withdrawn: FRR keeps the

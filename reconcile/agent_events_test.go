@@ -4,7 +4,6 @@ package reconcile_test
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -83,8 +82,8 @@ address-pools:
 		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}, {Name: "n2"}}, Services: all, Endpoints: endpoints("n1")}
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
-			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: agentLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -161,8 +160,8 @@ address-pools:
 		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}}, Services: old, Endpoints: endpoints}
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
-			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: agentLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()

@@ -5,7 +5,6 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,8 +90,8 @@ func runGrowing(t *testing.T, g *growing) (stop func()) {
 	worker := reconcile.NewWorker()
 	g.scene = &scene{wake: worker.Wake, doc: &source.Document{Source: "configmap x", Text: []byte(goodConfig)}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
-		Layer2: g, Logger: slog.New(slog.DiscardHandler),
+		Verify: true, Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
+		Layer2: g, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -40,7 +40,15 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, now time.Time, r
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
 	d := a.decide(&v)
-	out := a.memory.Next(d.bgp, d.layer2, around.Gaps, a.sent, now)
+	sent := a.sent
+	if a.verifier.on {
+		sent = remembering(a.opts.Routers.Sent)
+	}
+	verify := a.verifier.decide(&v, a.opts.Node, a.opts.Layer2 != nil, sent)
+	out := a.memory.Next(d.bgp, d.layer2, around.Gaps, sent, now)
+	if differ := verify(out); differ != "" {
+		a.opts.Logger.Error(MessageDiffer, "err", differ)
+	}
 	out.Decisions = noteConflicts(out.Decisions, a.decisions, around.Conflicts)
 	a.damp(&v, out.Decisions)
 	r.Error = a.handOver(&v, d, out)
@@ -84,6 +92,7 @@ func (a *Agent) decide(v *view) decision {
 	var d decision
 	var keptUntil, overdueAt time.Time
 	d.bgp, keptUntil = a.decideBGP(v.cluster, v.node, v.opts, v.now)
+	v.opts.Kept = a.kept.names()
 	a.drain, overdueAt = a.drain.decided(d.bgp.Frame.Unseen, v.now)
 	if a.opts.Layer2 != nil {
 		d.layer2 = a.answers.Next(v.cluster, a.opts.Node, v.around.Membership, v.opts)

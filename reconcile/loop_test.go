@@ -378,8 +378,8 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	worker := reconcile.NewWorker()
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, NodeEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
+		Layer2: w.network, NodeEvents: w.configEvent, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -467,4 +467,22 @@ func TestAgentBeforeSync(t *testing.T) {
 			t.Error("FRR was not told after everything was read")
 		}
 	})
+}
+
+// agentLog returns the log of an agent that verifies its decisions. The test fails if they
+// differ.
+func agentLog(t *testing.T) *slog.Logger {
+	return slog.New(differs{slog.NewTextHandler(t.Output(), nil), t})
+}
+
+type differs struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (d differs) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == reconcile.MessageDiffer {
+		d.t.Errorf("remembered decisions differ")
+	}
+	return d.Handler.Handle(ctx, r)
 }

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"sync"
 
 	"github.com/heraldlb/herald/table"
 )
@@ -71,10 +70,10 @@ func (p *Printer) Print(frame Config, networks table.Table[netip.Prefix, *Class]
 		return Text{}, err
 	}
 	p.text.Networks = p.lines.Table()
-	p.text.Whole = sync.OnceValue(func() []byte {
+	p.text.Whole = func() []byte {
 		text, _ := FRR(whole(frame, networks)) // nothing is wrong with its parts
 		return text
-	})
+	}
 	return p.text, nil
 }
 

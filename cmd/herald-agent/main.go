@@ -49,6 +49,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent agent counts as dead: fast (half a second; the default), normal (5 s) or wan (a minute)")
 	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to announce it")
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces that layer 2 does not use, in MetalLB's format")
+	fs.BoolVar(&opts.verify, "verify-decisions", false, "make all decisions anew in each pass, too, and log an error if they differ from those that are remembered; for tests of Herald: it costs what remembering saves")
 	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough")
 	return daemon.Execute(ctx, cmd, args, stderr)
 }
@@ -61,6 +62,7 @@ type options struct {
 	frrDir        string
 	frrConf       string
 	ignoreExclude bool
+	verify        bool
 
 	bind     string
 	bindPort uint16

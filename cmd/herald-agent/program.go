@@ -205,7 +205,7 @@ func (p *program) agent() reconcile.AgentOptions {
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
-		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude},
+		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude}, Verify: p.verify,
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state

@@ -42,7 +42,7 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 	network := lab.Mixed(r.versions, r.versions[0])
 	network.Sidecar, network.SmallConf = true, true
 	r.Standard, err = lab.UpStandard(ctx, lab.StackOptions{
-		Network: network, Controllers: len(controllers), Bin: bin,
+		Network: network, Controllers: len(controllers), Bin: bin, Verify: true,
 		Reach: func(server netip.AddrPort) (netip.AddrPort, error) {
 			if r.gate, err = OpenGate(server); err != nil {
 				return netip.AddrPort{}, err
