@@ -25,6 +25,7 @@ import (
 // are sent every route at once, and a network that answers for every address at once.
 type benchNode struct {
 	tables   cluster.Tables
+	answers  handover.Answers
 	doc      source.Document
 	version  int
 	around   Neighborhood
@@ -44,19 +45,10 @@ func (*benchNode) Sent(netip.Prefix) bool                   { return true }
 func (*benchNode) SentTo(netip.Prefix) []status.PeerID      { return benchPeers }
 func (*benchNode) Look()                                    {}
 func (*benchNode) Looked() time.Time                        { return time.Time{} }
-func (n *benchNode) Set(answers []handover.Answer)          { n.around.Answered = answered(answers) }
+func (n *benchNode) Set(answers handover.Answers)           { n.answers = answers }
 func (*benchNode) event(*cluster.Service, cluster.Event)    {}
 
 var benchPeers = []status.PeerID{{Address: netip.MustParseAddr("10.10.0.253")}, {Address: netip.MustParseAddr("10.10.0.254")}}
-
-// answered returns the addresses of answers.
-func answered(answers []handover.Answer) []netip.Addr {
-	out := make([]netip.Addr, len(answers))
-	for i, a := range answers {
-		out[i] = a.Addr
-	}
-	return out
-}
 
 type benchFRR struct{}
 
@@ -170,6 +162,10 @@ func BenchmarkPass(b *testing.B) {
 				for range 3 {
 					a.pass()
 				}
+				for addr := range n.answers.All() {
+					n.around.Answered = append(n.around.Answered, addr)
+				}
+				a.pass()
 				if all := n.statuses(); len(all) < services {
 					b.Fatalf("%d Services are announced", len(all))
 				}

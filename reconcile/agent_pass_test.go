@@ -60,7 +60,7 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}}
 }
 
-func (*growing) Set([]handover.Answer) {}
+func (*growing) Set(handover.Answers) {}
 func (*growing) Ask(bool)              {}
 func (*growing) Tell([]announce.Sent)  {}
 func (*growing) Alone(int)             {}

@@ -136,11 +136,7 @@ func (a *Agent) answer(around Neighborhood, answers handover.Answers) {
 		return
 	}
 	a.answered = answers
-	list := make([]handover.Answer, 0, answers.Len())
-	for _, one := range answers.All() {
-		list = append(list, one)
-	}
-	a.opts.Layer2.Set(list)
+	a.opts.Layer2.Set(answers)
 }
 
 // differ reports whether two tables differ.

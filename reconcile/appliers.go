@@ -48,7 +48,7 @@ type Layer2 interface {
 	// Neighborhood returns what is known of the network. It changes nothing.
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
-	Set(answers []handover.Answer)
+	Set(answers handover.Answers)
 	// Ask turns on or off that other nodes report what they have sent to routers. It must
 	// not block.
 	Ask(on bool)
