@@ -31,30 +31,27 @@ func (e *Editor[K, V]) Clear() { *e = Editor[K, V]{} }
 func (e *Editor[K, V]) Set(k K, v V) {
 	i, j, found := e.table.find(k)
 	if len(e.table.chunks) == 0 {
-		e.take()
 		e.insert(0, []entry[K, V]{{k, v}})
 		e.table.size++
 		return
 	}
 	c := e.chunk(i)
 	if found {
-		c[j].value = v
+		c.entries[j].value = v
 		return
 	}
 	e.table.size++
-	if len(c) == full {
+	if len(c.entries) == full {
 		if j == full && i == len(e.table.chunks)-1 {
 			e.insert(i+1, []entry[K, V]{{k, v}}) // as when entries come in order
 			return
 		}
-		e.insert(i+1, slices.Clone(c[full/2:]))
-		c = slices.Clone(c[:full/2])
-		if e.table.chunks[i] = c; j > full/2 {
-			i, j = i+1, j-full/2
-			c = e.table.chunks[i]
+		e.insert(i+1, slices.Clone(c.entries[full/2:]))
+		if c.entries = slices.Clone(c.entries[:full/2]); j > full/2 {
+			c, j = e.table.chunks[i+1], j-full/2
 		}
 	}
-	e.table.chunks[i] = slices.Insert(c, j, entry[K, V]{k, v})
+	c.entries = slices.Insert(c.entries, j, entry[K, V]{k, v})
 }
 
 // Delete removes the value of a key, and reports whether there was one.
@@ -64,16 +61,17 @@ func (e *Editor[K, V]) Delete(k K) bool {
 		return false
 	}
 	e.table.size--
-	c := slices.Delete(e.chunk(i), j, j+1)
-	e.table.chunks[i] = c
-	if len(c) > full/4 {
+	c := e.chunk(i)
+	c.entries = slices.Delete(c.entries, j, j+1)
+	if len(c.entries) > full/4 {
 		return true
 	}
 	// A small chunk joins the one before it, so that there are few.
 	switch {
-	case len(c) == 0:
-	case i > 0 && len(e.table.chunks[i-1])+len(c) <= full/2:
-		e.table.chunks[i-1] = append(e.chunk(i-1), c...)
+	case len(c.entries) == 0:
+	case i > 0 && len(e.table.chunks[i-1].entries)+len(c.entries) <= full/2:
+		before := e.chunk(i - 1)
+		before.entries = append(before.entries, c.entries...)
 	default:
 		return true
 	}
@@ -91,19 +89,19 @@ func (e *Editor[K, V]) take() {
 }
 
 // chunk returns a chunk, which the Editor may change.
-func (e *Editor[K, V]) chunk(i int) []entry[K, V] {
+func (e *Editor[K, V]) chunk(i int) *chunk[K, V] {
 	e.take()
 	if !e.own[i] {
-		c := e.table.chunks[i]
-		e.table.chunks[i] = append(make([]entry[K, V], 0, len(c)+1), c...)
+		was := e.table.chunks[i].entries
+		e.table.chunks[i] = &chunk[K, V]{append(make([]entry[K, V], 0, len(was)+1), was...)}
 		e.own[i] = true
 	}
 	return e.table.chunks[i]
 }
 
 // insert inserts a chunk of the Editor's own.
-func (e *Editor[K, V]) insert(i int, c []entry[K, V]) {
+func (e *Editor[K, V]) insert(i int, entries []entry[K, V]) {
 	e.take()
-	e.table.chunks = slices.Insert(e.table.chunks, i, c)
+	e.table.chunks = slices.Insert(e.table.chunks, i, &chunk[K, V]{entries})
 	e.own = slices.Insert(e.own, i, true)
 }

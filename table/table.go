@@ -11,7 +11,7 @@ import (
 
 // full is how many entries a chunk has at most. A change copies a chunk, and the list of all
 // chunks.
-const full = 128
+const full = 64
 
 // A Key names an entry, and orders entries.
 type Key[K any] interface {
@@ -22,9 +22,11 @@ type Key[K any] interface {
 // A Table has values by key, in the order of the keys. It is immutable and may be shared;
 // an Editor makes another one. The zero Table is empty.
 type Table[K Key[K], V any] struct {
-	chunks [][]entry[K, V] // in order; none is empty
+	chunks []*chunk[K, V] // in order; none is empty
 	size   int
 }
+
+type chunk[K Key[K], V any] struct{ entries []entry[K, V] }
 
 type entry[K Key[K], V any] struct {
 	key   K
@@ -49,15 +51,15 @@ func (t Table[K, V]) Get(k K) (v V, ok bool) {
 	if !found {
 		return v, false
 	}
-	return t.chunks[i][j].value, true
+	return t.chunks[i].entries[j].value, true
 }
 
 // All yields all entries in the order of their keys.
 func (t Table[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		for _, c := range t.chunks {
-			for i := range c {
-				if !yield(c[i].key, c[i].value) {
+			for i := range c.entries {
+				if !yield(c.entries[i].key, c.entries[i].value) {
 					return
 				}
 			}
@@ -70,14 +72,14 @@ func (t Table[K, V]) Edit() *Editor[K, V] { return &Editor[K, V]{table: t} }
 
 // find returns the chunk that has a key, or would have it, and the place in that chunk.
 func (t Table[K, V]) find(k K) (i, j int, found bool) {
-	i, exact := slices.BinarySearchFunc(t.chunks, k, func(c []entry[K, V], k K) int { return c[0].key.Compare(k) })
+	i, exact := slices.BinarySearchFunc(t.chunks, k, func(c *chunk[K, V], k K) int { return c.entries[0].key.Compare(k) })
 	if exact {
 		return i, 0, true
 	}
 	if i == 0 {
 		return 0, 0, false
 	}
-	j, found = slices.BinarySearchFunc(t.chunks[i-1], k, func(e entry[K, V], k K) int { return e.key.Compare(k) })
+	j, found = slices.BinarySearchFunc(t.chunks[i-1].entries, k, func(e entry[K, V], k K) int { return e.key.Compare(k) })
 	return i - 1, j, found
 }
 
@@ -94,7 +96,7 @@ func Diff[K Key[K], V any](before, after Table[K, V], same func(a, b V) bool) it
 	return func(yield func(Change[K, V]) bool) {
 		a, b := cursor[K, V]{rest: before.chunks}, cursor[K, V]{rest: after.chunks}
 		for {
-			for a.begins() && b.begins() && sameChunk(a.rest[0], b.rest[0]) {
+			for a.begins() && b.begins() && a.rest[0] == b.rest[0] {
 				a.rest, b.rest = a.rest[1:], b.rest[1:]
 			}
 			x, y := a.peek(), b.peek()
@@ -128,12 +130,9 @@ func Diff[K Key[K], V any](before, after Table[K, V], same func(a, b V) bool) it
 // Same reports whether two values are equal; it is for Diff.
 func Same[V comparable](a, b V) bool { return a == b }
 
-// sameChunk reports whether two chunks are one.
-func sameChunk[E any](a, b []E) bool { return &a[0] == &b[0] && len(a) == len(b) }
-
 // A cursor walks through the entries of a table.
 type cursor[K Key[K], V any] struct {
-	rest [][]entry[K, V]
+	rest []*chunk[K, V]
 	at   int // in the first of rest
 }
 
@@ -145,12 +144,12 @@ func (c *cursor[K, V]) peek() *entry[K, V] {
 	if len(c.rest) == 0 {
 		return nil
 	}
-	return &c.rest[0][c.at]
+	return &c.rest[0].entries[c.at]
 }
 
 // next goes on behind the entry that peek returned.
 func (c *cursor[K, V]) next() {
-	if c.at++; c.at == len(c.rest[0]) {
+	if c.at++; c.at == len(c.rest[0].entries) {
 		c.rest, c.at = c.rest[1:], 0
 	}
 }

@@ -151,7 +151,7 @@ func TestDeleteJoins(t *testing.T) {
 			e.Delete(key(i))
 		}
 	}
-	if n := table.Chunks(e.Table()); n > 8 {
+	if n := table.Chunks(e.Table()); n > 16 {
 		t.Errorf("%d chunks for %d entries", n, e.Len())
 	}
 }
