@@ -16,8 +16,9 @@ import (
 	"github.com/heraldlb/herald/wake"
 )
 
-// Answers are what a node is to answer for on layer 2.
-type Answers = table.Table[netip.Addr, Answer]
+// Answers are what a node is to answer for on layer 2. They are read-only; while one stays
+// equal, it stays the same.
+type Answers = table.Table[netip.Addr, *Answer]
 
 // OutcomeTables are an Outcome for a loop that decides again and again.
 type OutcomeTables struct {
@@ -35,7 +36,7 @@ func (t OutcomeTables) List() Outcome {
 	out := Outcome{BGP: t.BGP, Decisions: announce.ListDecisions(t.Decisions), Next: t.Next, Ask: t.Ask, GivenUp: t.GivenUp}
 	out.BGP.Classes, out.BGP.Networks = render.List(t.Networks)
 	for _, a := range t.Answers.All() {
-		out.Answers = append(out.Answers, a)
+		out.Answers = append(out.Answers, *a)
 	}
 	return out
 }
@@ -65,7 +66,7 @@ type TableMemory struct {
 	over      map[netip.Addr]Protocols // announced, though the newest decisions do not say so
 	rounds    map[netip.Addr]round
 	networks  announce.Networks
-	answers   table.Editor[netip.Addr, Answer]
+	answers   table.Editor[netip.Addr, *Answer]
 	decisions table.Editor[cluster.Key, []status.Decision]
 }
 
@@ -276,7 +277,8 @@ func (m *TableMemory) answer(addr netip.Addr, e *announce.Election, step Output,
 	owns := e != nil && e.Announce != nil
 	switch {
 	case over.Has(ViaLayer2):
-		if now, has = was, had; has {
+		if has = had; has {
+			now = *was
 			now.Fresh, now.Quiet = false, step.Quiet
 		}
 	case owns && e.Announce.Standby:
@@ -291,7 +293,7 @@ func (m *TableMemory) answer(addr netip.Addr, e *announce.Election, step Output,
 	case !has:
 		m.answers.Delete(addr)
 	case !had || !was.Equal(now):
-		m.answers.Set(addr, now)
+		m.answers.Set(addr, &now)
 	}
 }
 
@@ -318,7 +320,10 @@ func (m *TableMemory) decide(key cluster.Key) {
 		if !d.Announce || d.Protocol != status.Layer2 {
 			return nil
 		}
-		a, _ := m.answers.Get(d.Addr)
+		a, ok := m.answers.Get(d.Addr)
+		if !ok {
+			return nil
+		}
 		return a.Interfaces
 	}
 	if slices.ContainsFunc(all, func(d status.Decision) bool { return len(restricted(d)) > 0 }) {

@@ -132,7 +132,7 @@ func (a *Agent) handOver(v *view, d decision, out handover.OutcomeTables) string
 // answer hands over what to answer for, if that has changed, or an agent that stops waits for
 // the end of it.
 func (a *Agent) answer(around Neighborhood, answers handover.Answers) {
-	if a.opts.Layer2 == nil || a.passed && !around.Leaving && !differ(a.answered, answers, handover.Answer.Equal) {
+	if a.opts.Layer2 == nil || a.passed && !around.Leaving && !differ(a.answered, answers, table.Same) {
 		return
 	}
 	a.answered = answers

@@ -150,7 +150,7 @@ func (l *Layer2) Set(answers handover.Answers) {
 	want := make([]l2.Announcement, 0, answers.Len())
 	answering := false
 	for _, a := range answers.All() {
-		want = append(want, l2.Announcement(a))
+		want = append(want, l2.Announcement(*a))
 		answering = answering || !a.Standby
 	}
 	l.announcer.Set(want)

@@ -154,8 +154,8 @@ func TestNeighborhood(t *testing.T) {
 		t.Error("n2 has left with addresses to answer for")
 	default:
 	}
-	var answers table.Editor[netip.Addr, handover.Answer]
-	answers.Set(netip.MustParseAddr("192.0.2.1"), handover.Answer{Addr: netip.MustParseAddr("192.0.2.1"), Standby: true})
+	var answers table.Editor[netip.Addr, *handover.Answer]
+	answers.Set(netip.MustParseAddr("192.0.2.1"), &handover.Answer{Addr: netip.MustParseAddr("192.0.2.1"), Standby: true})
 	layers[1].Set(answers.Table())
 	select {
 	case <-left:
