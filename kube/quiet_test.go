@@ -206,7 +206,7 @@ func (obedient) Sent(netip.Prefix) bool { return true }
 // answers for in these tests.
 type lonely struct{}
 
-func (lonely) Set(handover.Answers)    {}
+func (lonely) Set(handover.Answers)     {}
 func (lonely) Ask(bool)                 {}
 func (lonely) Tell([]announce.Sent)     {}
 func (lonely) Alone(int)                {}

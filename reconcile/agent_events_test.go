@@ -49,7 +49,7 @@ func (s *street) Set(render.Text) {}
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set(handover.Answers)    {}
+func (lane) Set(handover.Answers)     {}
 func (lane) Ask(bool)                 {}
 func (lane) Tell([]announce.Sent)     {}
 func (lane) Alone(int)                {}

@@ -61,9 +61,9 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 }
 
 func (*growing) Set(handover.Answers) {}
-func (*growing) Ask(bool)              {}
-func (*growing) Tell([]announce.Sent)  {}
-func (*growing) Alone(int)             {}
+func (*growing) Ask(bool)             {}
+func (*growing) Tell([]announce.Sent) {}
+func (*growing) Alone(int)            {}
 
 // passes checks that each pass looked once at everything, all of one cluster, and
 // returns how many passes there were.
