@@ -10,7 +10,6 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 DAEMONS  := herald-controller herald-agent herald-frr heraldctl
 LDFLAGS  := -s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)
 UNIT      = $(shell go list ./... | grep -v '/lab$$\|/lab/')
-FUZZTIME ?= 1m
 RECORD   := bin/tests.json
 TABLE    ?= go run ./hack/testreport -table $(RECORD)
 REPORT   := go run ./hack/testreport -record $(RECORD)
@@ -55,13 +54,18 @@ check: ## what CI runs before the tests: formats, tidy modules, generated files,
 .PHONY: test
 test: ## set up, then run every test, the lab's end-to-end tests included
 	@rm -f $(RECORD)
-	@$(MAKE) setup lab-bin test-packages test-lab test-demo
+	@$(MAKE) setup lab-bin test-packages test-fuzz test-lab test-demo
 	@$(TABLE)
 
 .PHONY: test-packages
 test-packages:
 	@echo "test: packages, with the race detector"
 	@CGO_ENABLED=1 go test -json -race -parallel 4 $(UNIT) | $(REPORT)
+
+.PHONY: test-fuzz
+test-fuzz:
+	@echo "test: each fuzz target for 10 s"
+	@FUZZTIME=10s hack/fuzz
 
 .PHONY: test-lab
 test-lab:
@@ -108,25 +112,18 @@ check-images: setup ## build the images without a registry, and run what is in t
 	@VERSION=$(VERSION) hack/images --check
 
 .PHONY: manifests
-manifests: ## make what is generated in deploy/ anew; read the diff before committing it
+manifests: ## generate what is generated in deploy/; read the diff before committing it
 	@hack/manifests
 
 .PHONY: golden
 golden: ## rewrite golden files; read the diff before committing it
 	@go test ./config ./assign ./reconcile ./render ./status ./cmd/... -update
 
-# Packages with fuzz targets. Inputs that failed are in testdata/fuzz of the package, and
-# every test runs them. New inputs that reach new code are kept in Go's build cache: go
-# clean -fuzzcache drops them. Minimizing them is bounded, or it takes most of the time.
-FUZZED    = $(shell git grep -l '^func Fuzz' -- '*_test.go' | xargs -rn1 dirname | sort -u)
-FUZZFLAGS ?=
-
+# Inputs that failed are in testdata/fuzz of the package, and every test runs them. New
+# inputs that reach new code are kept in Go's build cache: go clean -fuzzcache drops them.
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME (1m)
-	@for p in $(FUZZED); do \
-	  for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$p/*_test.go); do \
-	    echo "fuzz ./$$p $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x $(FUZZFLAGS) ./$$p; \
-	  done; done
+fuzz: ## each fuzz target for FUZZTIME (1m), JOBS at once
+	@hack/fuzz
 
 .PHONY: clean
 clean: ## remove what was built

@@ -19,6 +19,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -114,6 +115,45 @@ func TestManifestsConfine(t *testing.T) {
 		for _, mode := range []string{"enforce", "audit", "warn"} {
 			if l := ns.Labels["pod-security.kubernetes.io/"+mode]; l != "privileged" {
 				t.Errorf("%s: the namespace's PodSecurity label %s is %q, want privileged", file, mode, l)
+			}
+		}
+	}
+}
+
+// TestManifestsDeny wants the component default-deny to deny all traffic of the
+// namespace's pods, and to leave none of Herald's pods without a policy of its own.
+func TestManifestsDeny(t *testing.T) {
+	deny := object[networkingv1.NetworkPolicy](t, readManifests(t, "deploy/default-deny/networkpolicy.yaml"), "NetworkPolicy/default-deny")
+	s := deny.Spec
+	if deny.Namespace != "metallb-system" || len(s.PodSelector.MatchLabels)+len(s.PodSelector.MatchExpressions)+len(s.Ingress)+len(s.Egress) > 0 || len(s.PolicyTypes) != 2 {
+		t.Errorf("it is not for all traffic of all pods: %+v", deny)
+	}
+	m := readManifests(t, "deploy/herald.yaml")
+	if !object[appsv1.DaemonSet](t, m, "DaemonSet/herald-agent").Spec.Template.Spec.HostNetwork {
+		t.Error("agents are subject to policies, and have none")
+	}
+	own := object[networkingv1.NetworkPolicy](t, m, "NetworkPolicy/herald-controller")
+	selects(t, "the NetworkPolicy", &own.Spec.PodSelector, object[appsv1.Deployment](t, m, "Deployment/herald-controller").Spec.Template.Labels)
+}
+
+// TestManifestsSecrets wants the rights to read Secrets where docs/install.md has
+// kustomize limit them to names, and no other right to read any.
+func TestManifestsSecrets(t *testing.T) {
+	m := readManifests(t, "deploy/herald.yaml")
+	for _, name := range []string{"Role/herald-agent", "Role/herald-controller"} {
+		for i, rule := range object[rbacv1.Role](t, m, name).Rules {
+			if !slices.Contains(rule.Resources, "secrets") || slices.Equal(rule.Verbs, []string{"create"}) {
+				continue
+			}
+			if i != 1 || len(rule.Resources) != 1 || !slices.Equal(rule.Verbs, []string{"list", "watch"}) {
+				t.Errorf("rule %d of %s is %+v", i, name, rule)
+			}
+		}
+	}
+	for _, name := range []string{"ClusterRole/herald-agent", "ClusterRole/herald-controller"} {
+		for _, rule := range object[rbacv1.ClusterRole](t, m, name).Rules {
+			if slices.Contains(rule.Resources, "secrets") {
+				t.Errorf("%s has %+v", name, rule)
 			}
 		}
 	}

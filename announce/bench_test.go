@@ -103,3 +103,22 @@ func BenchmarkAnnounceDrained(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkQuestions measures what a node asks its data plane about, of 10,000 Services.
+func BenchmarkQuestions(b *testing.B) {
+	for _, local := range []bool{false, true} {
+		b.Run("local="+strconv.FormatBool(local), func(b *testing.B) {
+			s := bigCluster(b, 10_000)
+			for _, svc := range s.Services {
+				svc.Local, svc.HealthPort = local, 30000
+			}
+			opts := announce.Options{Index: announce.NewIndex(s.Config)}
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := len(announce.Questions(s, "n1", opts)); got > 0 != local {
+					b.Fatalf("%d questions", got)
+				}
+			}
+		})
+	}
+}

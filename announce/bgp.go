@@ -6,6 +6,7 @@ package announce
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -43,8 +44,12 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 // there are.
 func newAnnouncer(cfg *config.Config, nodes []*cluster.Node, node string, opts Options, classes *classes) (*announcer, Desired) {
 	n, known := cluster.FindNode(nodes, node)
-	if !known && opts.Gone != nil {
+	switch {
+	case known:
+	case opts.Gone != nil:
 		n = *opts.Gone
+	case opts.Address.IsValid():
+		n.Addrs = []netip.Addr{opts.Address}
 	}
 	d := Desired{Drain: n.Drain}
 	var sessions []session
@@ -121,19 +126,16 @@ func (a *announcer) offers(svc *cluster.Service, endpoints []cluster.Endpoint) [
 	}
 	out := make([]offer, 0, len(svc.Ingress))
 	reach := newReach(endpoints, a.node)
+	var invalid []string
 	for i, text := range svc.Ingress {
-		addr, err := netip.ParseAddr(text)
+		addr, valid := ingressAddr(text)
 		switch {
 		case slices.Contains(svc.Ingress[:i], text):
-		case err != nil || addr.Zone() != "":
-			out = append(out, offer{decision: status.Decision{
-				Service: name,
-				Reason:  status.InvalidAddress,
-				Detail:  "status has " + excerpt.Quote(text),
-			}})
+		case !valid:
+			invalid = append(invalid, text)
 		default:
-			o := offer{decision: status.Decision{Service: name, Addr: addr.Unmap()}}
-			if o.pool = a.index.Pool(o.decision.Addr); o.pool == nil {
+			o := offer{decision: status.Decision{Service: name, Addr: addr}}
+			if o.pool = a.index.Pool(addr); o.pool == nil {
 				o.decision.Reason = status.NotInPool
 			} else {
 				o.decision.Pool = o.pool.Name
@@ -144,6 +146,13 @@ func (a *announcer) offers(svc *cluster.Service, endpoints []cluster.Endpoint) [
 			out = append(out, o)
 		}
 	}
+	if len(invalid) > 0 {
+		d := status.Decision{Service: name, Reason: status.InvalidAddress, Detail: "status has " + excerpt.Quote(invalid[0])}
+		if more := len(invalid) - 1; more > 0 {
+			d.Detail += fmt.Sprintf(" and %d more", more)
+		}
+		out = append(out, offer{decision: d})
+	}
 	return out
 }
 
@@ -151,13 +160,23 @@ func (a *announcer) offers(svc *cluster.Service, endpoints []cluster.Endpoint) [
 func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoints []cluster.Endpoint) {
 	d := &o.decision
 	d.Protocol = status.BGP
-	o.policy = a.policies.of(o.pool, svc.Labels, d.Addr.Is4())
+	is4 := d.Addr.Is4()
+	ads := o.pool.Ads(svc.Labels)
+	o.policy = a.policies.of(ads.With(reach.of(is4).ready), is4)
+	if o.policy.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
+		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
+		return
+	}
 	if o.policy.reason != "" {
 		d.Reason, d.Detail = o.policy.reason, o.policy.detail
 		return
 	}
-	if reason := cmp.Or(a.refused, reach.refusal(d.Addr.Is4(), svc.Local)); reason != "" {
+	if reason := cmp.Or(a.refused, reach.refusal(is4, svc.Local)); reason != "" {
 		d.Reason = reason
+		return
+	}
+	if svc.Local && a.opts.Announces != nil && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
+		d.Reason = status.EndpointsTerminating
 		return
 	}
 	if len(o.policy.routes) == 0 {
@@ -167,8 +186,12 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 	if a.drainRefusal(d, svc, o.pool, endpoints) {
 		return
 	}
-	if a.opts.Damped[ServiceAddr{d.Service, d.Addr}] {
+	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
 		d.Reason = status.EndpointsFlap
+		return
+	}
+	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
+		d.Reason, d.Detail = status.DataPlaneNotReady, why
 		return
 	}
 	o.open = true
@@ -192,6 +215,19 @@ func (a *announcer) conclude(svc *cluster.Service, endpoints []cluster.Endpoint,
 	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
 		return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
 	})
+}
+
+// longestAddr is the length of the longest text that is an address without a zone.
+const longestAddr = len("0000:0000:0000:0000:0000:ffff:255.255.255.255")
+
+// ingressAddr returns the address that a text in the status of a Service is, and whether
+// it is one. Of a long text it reads nothing.
+func ingressAddr(text string) (netip.Addr, bool) {
+	if len(text) > longestAddr {
+		return netip.Addr{}, false
+	}
+	addr, err := netip.ParseAddr(text)
+	return addr.Unmap(), err == nil && addr.Zone() == ""
 }
 
 // address decides about an address of a pool.
@@ -244,38 +280,59 @@ func (a *announcer) announce(d *status.Decision, svc *cluster.Service, p policy,
 		return
 	}
 	d.Announce, d.Reason = true, status.Announced
+	if d.Detail == "" {
+		d.Detail = a.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
+	}
 }
 
 // A reach says where the usable endpoints of a Service are. Traffic to an
 // address goes to endpoints of its own family.
-type reach struct{ anywhere, here struct{ v4, v6 bool } }
+type reach struct{ v4, v6 familyReach }
+
+type familyReach struct {
+	anywhere, here       bool // usable
+	readyHere, readyAway bool // ready, on this node and on others
+	ready                int  // how many, anywhere
+}
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
 	var r reach
 	for _, e := range endpoints {
-		here := e.Node == node
+		f := &r.v4
 		if e.IPv6 {
-			r.anywhere.v6 = true
-			r.here.v6 = r.here.v6 || here
-		} else {
-			r.anywhere.v4 = true
-			r.here.v4 = r.here.v4 || here
+			f = &r.v6
 		}
+		here := e.Node == node
+		f.anywhere, f.here = true, f.here || here
+		f.readyHere = f.readyHere || here && !e.Terminating
+		f.readyAway = f.readyAway || !here && !e.Terminating
+		f.ready += e.Ready()
 	}
 	return r
+}
+
+func (r reach) of(is4 bool) familyReach {
+	if is4 {
+		return r.v4
+	}
+	return r.v6
+}
+
+// terminating reports whether this node still serves the Service, but only other nodes
+// will.
+func (r reach) terminating(is4 bool) bool {
+	f := r.of(is4)
+	return f.here && !f.readyHere && f.readyAway
 }
 
 // refusal returns why a node must not attract traffic for the Service. Empty: it may. A node without endpoints of its own may, unless traffic has to
 // stay local: it passes it on.
 func (r reach) refusal(is4, local bool) status.Reason {
-	anywhere, here := r.anywhere.v6, r.here.v6
-	if is4 {
-		anywhere, here = r.anywhere.v4, r.here.v4
-	}
+	f := r.of(is4)
 	switch {
-	case local && !here:
+	case local && !f.here:
 		return status.NoLocalEndpoints
-	case !anywhere:
+	case !f.anywhere:
 		return status.NoEndpoints
 	}
 	return ""

@@ -327,7 +327,7 @@ func TestDamped(t *testing.T) {
 		Nodes:     []*cluster.Node{{Name: "n1"}},
 		Endpoints: map[cluster.Key][]cluster.Endpoint{},
 	}
-	damped := map[announce.ServiceAddr]bool{{Service: "ns/a", Addr: addr}: true}
+	damped := map[announce.Announcement]bool{{Service: "ns/a", Addr: addr, Protocol: status.BGP}: true}
 	for _, tt := range []struct {
 		services, want string
 		routes         int

@@ -45,19 +45,37 @@ type Options struct {
 	// nodes take over its routes. Optional.
 	Gone *cluster.Node
 
-	// Damped are the routes that wait, as the endpoints of their Services come and go.
-	// Optional.
-	Damped map[ServiceAddr]bool
+	// Address is the node's. It makes the router ID while the cluster does not have the
+	// Node: another one would end all sessions. Optional.
+	Address netip.Addr
+
+	// Damped are the announcements that wait, as the endpoints of their Services come and
+	// go. On layer 2 they do while another node answers. Optional.
+	Damped map[Announcement]bool
 
 	// Overdue reports whether an address has been Unseen for too long. Optional: nil is
 	// never.
 	Overdue func(netip.Addr) bool
+
+	// AskAll: the data plane is asked about all Services, see Questions. Optional.
+	AskAll bool
+
+	// Readiness is what the node's data plane was seen to serve. Optional: the zero value
+	// is a node that serves everything.
+	Readiness Readiness
 }
 
 // A ServiceAddr is an address of a Service.
 type ServiceAddr struct {
 	Service string // namespace/name
 	Addr    netip.Addr
+}
+
+// An Announcement is an address of a Service over a protocol.
+type Announcement struct {
+	Service  string // namespace/name
+	Addr     netip.Addr
+	Protocol status.Protocol
 }
 
 // Desired is what one node is to do. It is a value: equal ones mean the same.

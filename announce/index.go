@@ -36,6 +36,9 @@ type Pool struct {
 type Ads struct {
 	BGP    []*config.BGPAdvertisement
 	Layer2 []*config.L2Advertisement
+
+	most  int          // the highest of their MinReady
+	fewer map[int]*Ads // of them, by how many endpoints are ready
 }
 
 // NewIndex returns the Index of a configuration.
@@ -109,15 +112,60 @@ func (p *Pool) Ads(labels map[string]string) *Ads {
 	for i, ad := range p.BGP {
 		if key[i] == 1 {
 			ads.BGP = append(ads.BGP, ad)
+			ads.most = max(ads.most, ad.MinReady)
 		}
 	}
 	for i, ad := range p.Layer2 {
 		if key[len(p.BGP)+i] == 1 {
 			ads.Layer2 = append(ads.Layer2, ad)
+			ads.most = max(ads.most, ad.MinReady)
 		}
 	}
 	p.sets[string(key)] = ads
 	return ads
+}
+
+// With returns those of the advertisements that ask for no more ready endpoints than these.
+func (a *Ads) With(ready int) *Ads {
+	if ready >= a.most {
+		return a
+	}
+	if some := a.fewer[ready]; some != nil {
+		return some
+	}
+	some := &Ads{}
+	for _, ad := range a.BGP {
+		if ad.MinReady <= ready {
+			some.BGP = append(some.BGP, ad)
+		}
+	}
+	for _, ad := range a.Layer2 {
+		if ad.MinReady <= ready {
+			some.Layer2 = append(some.Layer2, ad)
+		}
+	}
+	if a.fewer == nil {
+		a.fewer = map[int]*Ads{}
+	}
+	a.fewer[ready] = some
+	return some
+}
+
+// Least returns how many ready endpoints the least demanding of the advertisements asks
+// for, and its name.
+func (a *Ads) Least() (least int, name string) {
+	consider := func(n int, of string) {
+		if name == "" || n < least {
+			least, name = n, of
+		}
+	}
+	for _, ad := range a.BGP {
+		consider(ad.MinReady, ad.Name)
+	}
+	for _, ad := range a.Layer2 {
+		consider(ad.MinReady, ad.Name)
+	}
+	return least, name
 }
 
 func bit(is bool) byte {

@@ -74,6 +74,7 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 
 func newLayer2Election(cfg *config.Config, nodes []*cluster.Node, node string, m Membership, opts Options) *layer2Election {
 	return &layer2Election{
+		opts:       opts,
 		node:       node,
 		stale:      m.Stale,
 		electorate: newElectorate(nodes, node, m, opts),
@@ -86,6 +87,7 @@ func newLayer2Election(cfg *config.Config, nodes []*cluster.Node, node string, m
 // A layer2Election collects the candidates for each address of one pass.
 type layer2Election struct {
 	electorate
+	opts   Options
 	node   string
 	stale  bool
 	pools  *Index
@@ -98,6 +100,9 @@ type layer2Claim struct {
 	decision           status.Decision // its Reason is why this node may not answer, whoever is elected
 	selected, eligible nodeSet
 	class              *l2Class
+	ready              bool   // the data plane of this node serves the Service
+	waits              string // why it is waited for; empty: it is not
+	damped             bool   // the endpoints of the Service come and go
 }
 
 // A group is the Services that share an address.
@@ -107,6 +112,8 @@ type group struct {
 	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
 	interfaces  []string
 	everywhere  bool // on all suitable interfaces
+	ready       bool // the data plane of this node serves one of the Services
+	damped      bool // its endpoints come and go: this node leaves it to another one that answers
 	owner       int  // of electorate.nodes, or -1; set last
 }
 
@@ -126,11 +133,10 @@ func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpo
 	name := ""
 	var here reach
 	for i, text := range svc.Ingress {
-		addr, err := netip.ParseAddr(text)
-		if err != nil || addr.Zone() != "" || slices.Contains(svc.Ingress[:i], text) {
+		addr, valid := ingressAddr(text)
+		if !valid || slices.Contains(svc.Ingress[:i], text) {
 			continue // BGP has a decision about it
 		}
-		addr = addr.Unmap()
 		pool := el.pools.Pool(addr)
 		if pool == nil || len(pool.Layer2) == 0 {
 			continue
@@ -139,36 +145,50 @@ func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpo
 			name = svc.String()
 			here = newReach(endpoints, el.node)
 		}
-		c := el.class(pool, svc.Labels)
+		all := pool.Ads(svc.Labels)
+		c := el.class(all.With(here.of(addr.Is4()).ready))
 		selected, eligible := c.selected, c.eligible
 		if svc.Local {
-			local := el.with(endpoints, addr.Is6())
-			selected, eligible = selected.and(local), eligible.and(local)
+			usable, ready := el.with(endpoints, addr.Is6())
+			if some := eligible.and(ready); !some.and(el.tiers[len(el.tiers)-1]).empty() {
+				usable = ready // nodes whose endpoints terminate leave it to them
+			}
+			selected, eligible = selected.and(usable), eligible.and(usable)
 		}
 		if here.refusal(addr.Is4(), false) != "" {
 			selected, eligible = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
 		}
-		out = append(out, layer2Claim{
+		claim := layer2Claim{
 			decision: status.Decision{
 				Service: name, Addr: addr, Pool: pool.Name, Protocol: status.Layer2,
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
 			selected: selected, eligible: eligible, class: c,
-		})
+			damped: el.opts.Damped[Announcement{name, addr, status.Layer2}],
+		}
+		why, waits := el.opts.waits(ServiceAddr{name, addr})
+		claim.waits, claim.ready = why, claim.decision.Reason == "" && !waits
+		if c.none && len(all.Layer2) > 0 {
+			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
+		}
+		out = append(out, claim)
 	}
 	slices.SortStableFunc(out, func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
 	return out
 }
 
-// with returns the nodes that have endpoints of a family.
-func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) nodeSet {
-	out := newNodeSet(len(el.nodes))
+// with returns the nodes that have endpoints of a family, and those that have ready ones.
+func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) (usable, ready nodeSet) {
+	usable, ready = newNodeSet(len(el.nodes)), newNodeSet(len(el.nodes))
 	for _, e := range endpoints {
 		if i, ok := el.index[e.Node]; ok && e.IPv6 == is6 {
-			out.add(i)
+			usable.add(i)
+			if !e.Terminating {
+				ready.add(i)
+			}
 		}
 	}
-	return out
+	return usable, ready
 }
 
 // enter adds the nodes that may announce an address for a Service to those of the address.
@@ -179,6 +199,7 @@ func (el *layer2Election) enter(c layer2Claim) {
 		g = &group{}
 		el.groups[c.decision.Addr] = g
 	}
+	g.ready, g.damped = g.ready || c.ready, g.damped || c.damped
 	selected, eligible := c.selected, c.eligible
 	if eligible.empty() {
 		if g.noInterface != nil {
@@ -212,10 +233,9 @@ func addScores(a, b []int) []int {
 	return sum
 }
 
-// class returns what the advertisements of a pool make of a Service with these
-// labels, once for each set of them that some Service has in common with others.
-func (el *layer2Election) class(pool *Pool, labels map[string]string) *l2Class {
-	ads := pool.Ads(labels)
+// class returns what advertisements make of an address, once for each set of them that
+// some Service has in common with others.
+func (el *layer2Election) class(ads *Ads) *l2Class {
 	c := el.made[ads]
 	if c == nil {
 		c = el.newClass(ads.Layer2)
@@ -341,12 +361,23 @@ func (el *layer2Election) settle(addr netip.Addr, g *group) Election {
 	} else {
 		e.NoOther = !el.stale && !el.due(g)
 	}
-	if elected >= 0 && elected == el.self {
+	if elected >= 0 && elected == el.self && g.ready {
 		l := el.announcement(addr, g)
 		l.Standby = g.owner != elected
-		e.Announce = &l
+		if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
+			e.Announce = &l
+		}
 	}
 	return e
+}
+
+// served reports whether one of these nodes, which answer for an address, would be elected
+// if this one were not there.
+func (el *layer2Election) served(g *group, holders []string) bool {
+	return slices.ContainsFunc(holders, func(name string) bool {
+		i, known := el.index[name]
+		return known && g.any.has(i) && el.refused[i] == "" && !el.members[i].Leaving && el.nodes[i].Drain.IsZero()
+	})
 }
 
 // due reports whether the rules allow another node to answer for an address, alive or
@@ -400,10 +431,18 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
+	case owner == el.node && !g.ready:
+		d.Reason, d.Detail = status.DataPlaneNotReady, c.waits
+		return d
+	case owner == el.node && g.damped:
+		d.Reason = status.EndpointsFlap
+		return d
 	case owner == el.node:
 		d.Announce, d.Reason = true, status.Announced
 		if !el.nodes[el.self].Drain.IsZero() {
 			d.Detail, d.Last = LastAnnouncer(noOther), true
+		} else {
+			d.Detail = el.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
 		}
 		return d
 	case el.members[el.self].Leaving:

@@ -75,6 +75,9 @@ type Layer2Memory struct {
 	services  table.Table[cluster.Key, *cluster.Service]
 	endpoints table.Table[cluster.Key, []cluster.Endpoint]
 
+	damped    map[Announcement]bool
+	readiness Readiness
+
 	claims    map[cluster.Key][]layer2Claim
 	users     map[netip.Addr][]cluster.Key // Services with claims to an address, in order
 	elections table.Editor[netip.Addr, *Election]
@@ -113,6 +116,12 @@ func (m *Layer2Memory) Next(s cluster.Tables, node string, members Membership, o
 	for c := range table.Diff(m.endpoints, s.Endpoints, slices.Equal) {
 		dirty[c.Key] = true
 	}
+	differing(m.damped, opts.Damped, func(id Announcement) { dirty[cluster.ParseKey(id.Service)] = true })
+	m.readiness.differing(opts.Readiness, dirty)
+	for id := range opts.Readiness.Waits { // until the node announces the address
+		dirty[cluster.ParseKey(id.Service)] = true
+	}
+	m.election.opts, m.damped, m.readiness = opts, opts.Damped, opts.Readiness
 	m.services, m.endpoints = s.Services, s.Endpoints
 	m.enter(dirty, addrs)
 	m.elect(addrs, dirty)

@@ -126,6 +126,20 @@ func TestAnnounceLayer2(t *testing.T) {
 			why:   map[string]status.Reason{winner: status.NodeDamped, second: status.Announced, third: status.NotOwner},
 		},
 		{
+			name: "its endpoints come and go, and another node has it",
+			change: func(_ *testing.T, _ *cluster.Snapshot, m *announce.Membership) {
+				member(m, second).Held = []netip.Addr{netip.MustParseAddr(addr)}
+			},
+			opts: announce.Options{Damped: map[announce.Announcement]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
+			why:  map[string]status.Reason{winner: status.EndpointsFlap},
+		},
+		{
+			name:  "its endpoints come and go, and nobody else has it",
+			opts:  announce.Options{Damped: map[announce.Announcement]bool{{Service: "ns/a", Addr: netip.MustParseAddr(addr), Protocol: status.Layer2}: true}},
+			owner: winner,
+			why:   map[string]status.Reason{winner: status.Announced},
+		},
+		{
 			name: "most are damped, so that the network is to blame",
 			change: func(_ *testing.T, _ *cluster.Snapshot, m *announce.Membership) {
 				member(m, winner).Damped, member(m, third).Damped = true, true

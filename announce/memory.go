@@ -25,7 +25,8 @@ type BGPMemory struct {
 
 	services  table.Table[cluster.Key, *cluster.Service]
 	endpoints table.Table[cluster.Key, []cluster.Endpoint]
-	damped    map[ServiceAddr]bool
+	damped    map[Announcement]bool
+	readiness Readiness
 
 	claims    map[cluster.Key][]claim
 	consults  map[cluster.Key]*consult // of the Services that depend on more than their objects
@@ -40,6 +41,7 @@ type bgpEnvironment struct {
 	name   string
 	node   *cluster.Node // nil: the cluster has no such Node
 	gone   *cluster.Node
+	addr   netip.Addr
 	kept   string
 	class  string
 
@@ -77,7 +79,7 @@ func (m *BGPMemory) Next(s cluster.Tables, node string, opts Options) DesiredTab
 	}
 	opts.Index = cmp.Or(opts.Index, m.environment.index).Of(s.Config)
 	dirty := m.begin(s, node, opts)
-	m.services, m.endpoints, m.damped = s.Services, s.Endpoints, opts.Damped
+	m.services, m.endpoints, m.damped, m.readiness = s.Services, s.Endpoints, opts.Damped, opts.Readiness
 	m.decide(dirty, opts.Announces)
 	return m.result()
 }
@@ -85,7 +87,7 @@ func (m *BGPMemory) Next(s cluster.Tables, node string, opts Options) DesiredTab
 // begin takes in the environment, and returns the Services to decide about.
 func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[cluster.Key]bool {
 	environment := bgpEnvironment{
-		config: s.Config, index: opts.Index, name: node, node: cluster.NodeOf(s.Nodes, node), gone: opts.Gone,
+		config: s.Config, index: opts.Index, name: node, node: cluster.NodeOf(s.Nodes, node), gone: opts.Gone, addr: opts.Address,
 		kept: strings.Join(opts.Kept, " "), class: opts.Class, ignoreExclude: opts.IgnoreExcludeLB, layer2: opts.Layer2,
 		drained: opts.Drained, leaving: opts.Leaving, disabled: opts.Members.Disabled, announces: opts.Announces != nil,
 	}
@@ -101,22 +103,35 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 	for c := range table.Diff(m.endpoints, s.Endpoints, slices.Equal) {
 		dirty[c.Key] = true
 	}
-	for id := range m.damped {
-		if !opts.Damped[id] {
-			dirty[cluster.ParseKey(id.Service)] = true
-		}
-	}
-	for id := range opts.Damped {
-		if !m.damped[id] {
-			dirty[cluster.ParseKey(id.Service)] = true
-		}
-	}
+	differing(m.damped, opts.Damped, func(id Announcement) { dirty[cluster.ParseKey(id.Service)] = true })
+	m.readiness.differing(opts.Readiness, dirty)
 	for key, c := range m.consults {
 		if c.changed(opts.Announces) {
 			dirty[key] = true
 		}
 	}
 	return dirty
+}
+
+// differing calls f for each key of which two maps have different values.
+func differing[K, V comparable](a, b map[K]V, f func(K)) {
+	for k, v := range a {
+		if w, ok := b[k]; !ok || v != w {
+			f(k)
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			f(k)
+		}
+	}
+}
+
+// differing adds the Services that two Readinesses say different things of to services.
+func (r Readiness) differing(o Readiness, services map[cluster.Key]bool) {
+	add := func(id ServiceAddr) { services[cluster.ParseKey(id.Service)] = true }
+	differing(r.Waits, o.Waits, add)
+	differing(r.Waived, o.Waived, add)
 }
 
 // maxClasses bounds the classes that are remembered though no route is of them.

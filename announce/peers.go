@@ -52,7 +52,7 @@ func sessionsOf(cfg config.Config, n cluster.Node, known bool, kept []string) (r
 		st := status.Peer{
 			Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, Port: p.Port,
 			ASN: p.PeerASN, DynamicASN: string(p.DynamicASN), BFDProfile: p.BFDProfile,
-			Authenticated: !p.Password.IsZero(),
+			Authenticated: !p.Password.IsZero(), TTLSecurity: p.TTLSecurity,
 		}
 		id := status.PeerID{Address: p.Address, Interface: p.Interface, VRF: p.VRF}
 		r := routers[p.VRF]

@@ -211,6 +211,9 @@ func TestPeerSettings(t *testing.T) {
 	if got, want := d.Peers[0].ID(), (status.PeerID{Interface: "eth1", VRF: "red"}); got != want {
 		t.Errorf("ID is %v, want %v", got, want)
 	}
+	if p := d.Peers[0]; !p.Authenticated || p.TTLSecurity != 3 || p.BFDProfile != "fast" {
+		t.Errorf("the peer is reported as %+v", p)
+	}
 }
 
 // Which families a session carries, and which attributes an advertisement gives

@@ -38,10 +38,8 @@ type policies struct {
 	shutdown bool               // the node drains: all its routes carry graceful shutdown
 }
 
-// of returns the policy for an address of a pool and of a Service with these
-// labels.
-func (p policies) of(pool *Pool, labels map[string]string, is4 bool) policy {
-	ads := pool.Ads(labels)
+// of returns the policy that these advertisements make of an address of a family.
+func (p policies) of(ads *Ads, is4 bool) policy {
 	both, ok := p.made[ads]
 	if !ok {
 		both = [2]policy{p.newPolicy(ads.BGP, true), p.newPolicy(ads.BGP, false)}
@@ -142,6 +140,11 @@ func (p policies) told(of policy, addr netip.Addr, kept []conflict) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// fewDetail says which number of ready endpoints an advertisement asks for.
+func fewDetail(least int, ad string) string {
+	return fmt.Sprintf("advertisement %q asks for %d ready endpoints", ad, least)
 }
 
 // unionCommunities returns the communities of both, sorted.

@@ -107,7 +107,7 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 // of returns what is known of the nodes that take over an address of a Service: to a
 // peer if one is named, else to any.
 func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
-	h := x.heirs(svc, pool, addr.Is4(), peer)
+	h := x.heirs(pool.Ads(svc.Labels).With(newReach(endpoints, "").of(addr.Is4()).ready), addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
 	nodes, seen := h.nodes, h.seen
 	if svc.Local {
@@ -134,10 +134,12 @@ func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpo
 	return out
 }
 
-// local returns those nodes that have endpoints for an address.
+// local returns those nodes that have endpoints for an address, and of these those with
+// ready ones, if there are any.
 func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool {
-		return newReach(endpoints, n.name).refusal(addr.Is4(), true) != ""
+		r := newReach(endpoints, n.name)
+		return r.refusal(addr.Is4(), true) != "" || r.terminating(addr.Is4())
 	})
 }
 
@@ -146,7 +148,7 @@ func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 // once, unless it is this Node that has vanished: it may come back.
 func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) {
 	switch d.Reason {
-	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown:
+	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown, status.EndpointsTerminating:
 	case status.NoPeers:
 		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
 			return // the peers that had it are no neighbors any more
@@ -198,10 +200,9 @@ func (n heir) hasSent(addr netip.Addr) bool {
 	})
 }
 
-// heirs returns the nodes that have a session for addresses of a pool and of a
-// Service with these labels, by the same rules as this one.
-func (x *succession) heirs(svc *cluster.Service, pool *Pool, is4 bool, peer string) *heirs {
-	ads := pool.Ads(svc.Labels)
+// heirs returns the nodes that have a session for addresses that these advertisements apply
+// to, by the same rules as this one.
+func (x *succession) heirs(ads *Ads, is4 bool, peer string) *heirs {
 	key := successionKey{ads, is4, peer}
 	h := x.classes[key]
 	if h != nil {

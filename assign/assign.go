@@ -144,7 +144,7 @@ func (p *assignment) left(svc *cluster.Service) bool {
 	return annotated && p.opts.Class == ""
 }
 
-// consider looks at a Service of Herald's and reports whether the Allocator
+// consider looks at a Service that Herald serves, and reports whether the Allocator
 // knew it to hold addresses.
 func (p *assignment) consider(i int, svc *cluster.Service) (known bool) {
 	req, problem := p.request(svc)

@@ -102,28 +102,62 @@ func (p *Preview) Apply(cfg *config.Config) []Result {
 	return out
 }
 
-// SharedAcross says which addresses Services of several namespaces share, sorted.
-func SharedAcross(results []Result) []string {
-	users := map[netip.Addr][]cluster.Key{}
-	for _, r := range results {
-		if r.Pool == "" {
-			continue // another load balancer's
+// SharedAcross says which addresses Services of two namespaces share although neither the
+// Services nor a reservation say so: pools with config.SharingNamed refuse that. The
+// addresses are sorted.
+func (p *Preview) SharedAcross(cfg *config.Config) []string {
+	users := map[netip.Addr][]*cluster.Service{}
+	pools := map[netip.Addr]string{}
+	for _, svc := range p.services {
+		r := result(svc, p.opts.Class)
+		if !svc.LoadBalancer || r.Pool == "" {
+			continue // without an address, or it is another load balancer's
 		}
 		for _, addr := range r.Addrs {
-			users[addr] = append(users[addr], r.Service)
+			users[addr], pools[addr] = append(users[addr], svc), r.Pool
 		}
 	}
 	var out []string
 	for _, addr := range slices.SortedFunc(maps.Keys(users), netip.Addr.Compare) {
-		first := users[addr][0]
-		for _, other := range users[addr][1:] {
-			if other.Namespace != first.Namespace {
-				out = append(out, fmt.Sprintf("%s is shared across namespaces, by %s and %s", addr, first, other))
-				break
-			}
+		i := slices.IndexFunc(cfg.Pools, func(p config.Pool) bool { return p.Name == pools[addr] })
+		if i < 0 {
+			continue
+		}
+		if text := unnamed(addr, users[addr], cfg.Pools[i]); text != "" {
+			out = append(out, text)
 		}
 	}
 	return out
+}
+
+// unnamed says which two users of an address do not name each other's namespaces; empty
+// if all do.
+func unnamed(addr netip.Addr, users []*cluster.Service, pool config.Pool) string {
+	reserved := func(svc *cluster.Service) bool {
+		return slices.Contains(pool.Reservations, config.Reservation{Addr: addr, Namespace: svc.Namespace, Service: svc.Name})
+	}
+	for i, one := range users {
+		for _, other := range users[i+1:] {
+			if one.Namespace == other.Namespace || reserved(one) && reserved(other) {
+				continue
+			}
+			silent, about := one, other
+			if slices.Contains(one.Wish.ShareWith, other.Namespace) {
+				silent, about = other, one
+			}
+			if slices.Contains(silent.Wish.ShareWith, about.Namespace) {
+				continue
+			}
+			then := "would refuse it"
+			if pool.Separate {
+				then = "does not give it to them again"
+			}
+			return fmt.Sprintf("%s is shared across namespaces, by %s and %s: pool %s with %s: %s %s, since %s does not name %s in %s",
+				addr, one.Key, other.Key, pool.Name, config.AnnotationPoolSharing, config.SharingNamed, then,
+				silent.Key, about.Namespace, config.AnnotationShareWith)
+		}
+	}
+	return ""
 }
 
 // carriedOut returns the Service of u as it is once u is written.

@@ -113,7 +113,7 @@ func randomOutsider(r *rand.Rand, one func(of ...string) string) string {
 		one("LoadBalancer", "LoadBalancer", "LoadBalancer", "ClusterIP"), one("", addr(), addr(), addr()+","+addr()))
 }
 
-// addresses returns what the status of a Service of Herald's shows.
+// addresses returns what the status of a Service shows.
 func addresses(svc *cluster.Service) []netip.Addr {
 	var out []netip.Addr
 	for _, s := range svc.Ingress {

@@ -41,6 +41,8 @@ type Service struct {
 	PreferIPv6     bool   // spec.ipFamilies starts with IPv6
 	LoadBalancerIP string // spec.loadBalancerIP, as written
 	Local          bool   // spec.externalTrafficPolicy is Local
+	HealthPort     uint16 // spec.healthCheckNodePort; 0: none
+	Restricted     bool   // spec.loadBalancerSourceRanges, or the annotation of that name, says who may connect
 	Selector       string // spec.selector in kubectl's notation, keys sorted
 	Ports          port.Set
 	Wish           Wish // what Annotations and LoadBalancerIP say, see ReadWish

@@ -60,11 +60,21 @@ type Node struct {
 	Unknown            string // which annotations mean nothing, see config.UnknownAnnotations
 }
 
-// An Endpoint is a usable endpoint of a Service: ready, or serving while it
-// terminates.
+// An Endpoint stands for the usable endpoints of a Service and family on a node: those
+// that are ready, or still serve while they terminate.
 type Endpoint struct {
-	Node string // empty: not on a Node
-	IPv6 bool
+	Node        string // empty: not on a Node
+	IPv6        bool
+	Terminating bool // none of them is ready
+	More        int  // how many are ready but for the first
+}
+
+// Ready returns how many of them are ready.
+func (e Endpoint) Ready() int {
+	if e.Terminating {
+		return 0
+	}
+	return 1 + e.More
 }
 
 // FindNode returns the Node of that name; one that the cluster does not have

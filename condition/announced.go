@@ -216,6 +216,9 @@ func (j *Judge) verdict(svc *cluster.Service, addrs []netip.Addr, o Observed) *c
 	if why := j.unreachable(svc, addrs, o.Reach); why != "" {
 		return not(status.NoEndpoints, why)
 	}
+	if why := j.tooFew(svc, addrs, o.Reach); why != "" {
+		return not(status.TooFewEndpoints, why)
+	}
 	if why := j.unconnected(svc, addrs, o); why != "" {
 		return not(ReasonNotAnnounced, why)
 	}

@@ -58,6 +58,33 @@ func (j *Judge) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Reach) 
 	return lack
 }
 
+// tooFew returns how many endpoints are ready, if all advertisements of all addresses ask
+// for more; else nothing.
+func (j *Judge) tooFew(svc *cluster.Service, addrs []netip.Addr, r *Reach) string {
+	if r == nil {
+		return ""
+	}
+	why := ""
+	for _, addr := range addrs {
+		pool := j.index.Pool(addr)
+		if pool == nil {
+			return ""
+		}
+		ready := 0
+		for _, e := range r.Endpoints[svc.Key] {
+			if e.IPv6 == addr.Is6() {
+				ready += e.Ready()
+			}
+		}
+		least, name := pool.Ads(svc.Labels).Least()
+		if ready >= least {
+			return ""
+		}
+		why = fmt.Sprintf("the Service has %d ready endpoints, and advertisement %s asks for %d", ready, name, least)
+	}
+	return why
+}
+
 // mayAnnounce reports whether an advertisement of the pool lets a node announce a
 // Service, and nothing that is known of the node forbids it.
 func (j *Judge) mayAnnounce(p *announce.Pool, svc *cluster.Service, nodes []*cluster.Node, node string) bool {

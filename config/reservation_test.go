@@ -159,3 +159,17 @@ func TestReservationWarnings(t *testing.T) {
 		}
 	}
 }
+
+// A quota with sharing for all protects nothing.
+func TestSharingWarning(t *testing.T) {
+	for _, tt := range []struct {
+		quota    *config.Quota
+		separate bool
+		want     int
+	}{{nil, false, 0}, {nil, true, 0}, {&config.Quota{}, true, 0}, {&config.Quota{}, false, 1}} {
+		c := config.Config{Pools: []config.Pool{{Name: "p", Quota: tt.quota, Separate: tt.separate}}}
+		if got := c.Warnings(); len(got) != tt.want {
+			t.Errorf("quota %v, separate %v: got %q", tt.quota, tt.separate, got)
+		}
+	}
+}

@@ -71,6 +71,28 @@ type rememberedVersion struct {
 	Spec        json.RawMessage   `json:"spec"`
 }
 
+// Secrets returns the names of the Secrets that the object refers to, in order: in its
+// newest version, and in the one that its status says is in force in place of that.
+func (o Object) Secrets() []string {
+	if o.Kind != KindPeer {
+		return nil
+	}
+	names := []string{secretOf(o.Spec)}
+	var m rememberedVersion
+	if len(o.InForce) > 0 && json.Unmarshal(o.InForce, &m) == nil {
+		names = append(names, secretOf(m.Spec))
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
+
+// secretOf returns the name of the Secret that the spec of a peer refers to; empty: none.
+func secretOf(spec []byte) string {
+	var s struct{ PasswordSecret struct{ Name string } }
+	_ = json.Unmarshal(spec, &s) // a spec that makes no sense is refused for that
+	return s.PasswordSecret.Name
+}
+
 // The type and the key of a Secret that holds the password of a peer.
 const (
 	PasswordSecretType = "kubernetes.io/basic-auth"
@@ -84,9 +106,12 @@ type PasswordSecret struct {
 	HasKey          bool // it has a key "password"
 	NotBase64       bool // in a file: what is under that key cannot be decoded
 	Password        Secret
+
+	Unread string // why Herald could not read it, whether it is there or not; empty: it did
 }
 
-// Resources are all custom resources of Herald's namespace, and its Secrets.
+// Resources are all custom resources of Herald's namespace, and the Secrets that these
+// refer to.
 type Resources struct {
 	Objects []Object
 	Secrets []PasswordSecret

@@ -164,7 +164,7 @@ func (s *set) checkReferences() {
 		}
 		if _, _, err := s.password(p); err != nil {
 			reason := VerdictInvalid
-			if _, exists := s.secrets[p.secret]; !exists {
+			if secret, exists := s.secrets[p.secret]; !exists || secret.Unread != "" {
 				reason = VerdictMissing
 			}
 			s.missing(id, reason, "spec.passwordSecret", "%v", err)

@@ -302,7 +302,11 @@ func (d *decoder) aliases(o Object) []CommunityAlias {
 // scope reads what both kinds of advertisements apply to.
 func (d *decoder) scope(raw rawScope) Scope {
 	d.unique("spec.ipAddressPools", raw.Pools)
+	if raw.MinReady < 0 || raw.MinReady > maxMinReady {
+		d.fail("spec.minReadyEndpoints", "%d is out of range, must be 0 to %d", raw.MinReady, maxMinReady)
+	}
 	return Scope{
+		MinReady:         raw.MinReady,
 		Pools:            raw.Pools,
 		PoolSelectors:    d.selectors("spec.ipAddressPoolSelectors", raw.PoolSelectors),
 		NodeSelectors:    d.selectors("spec.nodeSelectors", raw.NodeSelectors),

@@ -242,10 +242,7 @@ func (f *manifestFile) addMistake(m *manifest.Finding) {
 
 // refersTo reports whether a peer's password is in the Secret of a name.
 func (f *manifestFile) refersTo(secret string) bool {
-	return slices.ContainsFunc(f.Objects, func(o Object) bool {
-		var spec struct{ PasswordSecret struct{ Name string } }
-		return o.Kind == KindPeer && json.Unmarshal(o.Spec, &spec) == nil && spec.PasswordSecret.Name == secret && secret != ""
-	})
+	return slices.ContainsFunc(f.Objects, func(o Object) bool { return slices.Contains(o.Secrets(), secret) })
 }
 
 // configMaps finds the ConfigMap that is in its place, else those that have such

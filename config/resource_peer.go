@@ -207,6 +207,8 @@ func asWritten(text *string, d time.Duration) string {
 // that it may end with.
 func (s PasswordSecret) password() (password Secret, cut bool, err error) {
 	switch {
+	case s.Unread != "":
+		return Secret{}, false, fmt.Errorf("the secret %q/%q was not read: %s", s.Namespace, s.Name, s.Unread)
 	case s.Type != PasswordSecretType:
 		return Secret{}, false, fmt.Errorf("secret type mismatch on %q/%q, type %q is expected, not %s; create it again with that type",
 			s.Namespace, s.Name, PasswordSecretType, quote(s.Type))

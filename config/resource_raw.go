@@ -76,6 +76,7 @@ type rawScope struct {
 	PoolSelectors    []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
 	NodeSelectors    []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
+	MinReady         int                    `json:"minReadyEndpoints,omitempty"` // Herald's own
 }
 
 type rawBGPAdvertisement struct {

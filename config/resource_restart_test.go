@@ -27,7 +27,7 @@ func pools(c *config.Config) string {
 	return strings.Join(out, " ")
 }
 
-// A process that starts anew decides as the one before it did: the objects'
+// A process that is started again decides as the one before it did: the objects'
 // status remembers for it.
 func TestNextAfterRestart(t *testing.T) {
 	old, other := poolObject("a", "10.0.0.0/24"), poolObject("b", "10.0.1.0/24")

@@ -11,7 +11,11 @@ type Scope struct {
 	PoolSelectors    []Selector // on labels of pools
 	NodeSelectors    []Selector // empty: every node
 	ServiceSelectors []Selector // empty: every Service
+	MinReady         int        // how many ready endpoints of an address's family a Service must have; 0: any number
 }
+
+// maxMinReady is the highest MinReady.
+const maxMinReady = 10_000
 
 // AppliesToPool reports whether the pool is named or selected.
 func (s Scope) AppliesToPool(p *Pool) bool {

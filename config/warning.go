@@ -138,6 +138,9 @@ func (c *Config) poolWarnings() []warning {
 		all = append(all, c.carrierWarnings(pool)...)
 		all = append(all, c.anycastWarnings(pool)...)
 		all = append(all, pool.reservationWarnings()...)
+		if pool.Quota != nil && !pool.Separate {
+			all = append(all, pool.warn("it has a quota, and %s: %s: who knows a sharing key uses addresses of other namespaces", AnnotationPoolSharing, SharingAny))
+		}
 	}
 	return all
 }

@@ -96,7 +96,7 @@ func (e Evidence) resting() bool {
 // connection explains the evidence by the state of TCP.
 func (e Evidence) connection() Diagnosis {
 	switch {
-	case e.OpensSent > 0 && e.OpensReceived == 0:
+	case (e.OpensSent > 0 || e.Session.State == "OpenSent") && e.OpensReceived == 0:
 		return e.closed()
 	case e.OpensSent > 0:
 		return Diagnosis{}
@@ -153,12 +153,17 @@ func (e Evidence) unanswered() Diagnosis {
 	switch {
 	case e.Alive && e.Peer.Authenticated:
 		return Diagnosis{status.SessionPassword, fmt.Sprintf("no TCP connection to %s: the router answers ping, and no packet that is signed with the password (TCP MD5, RFC 2385): check the password on both sides, then that BGP runs there, and firewalls", e.at())}
+	case e.Alive && e.Peer.TTLSecurity != 0:
+		return Diagnosis{status.SessionNoAnswer, fmt.Sprintf("no TCP connection to %s: the router answers ping, and no TCP SYN with the TTL that is asked for: check that it has %s, then the password on both sides, and firewalls", e.at(), e.ttlSecurity())}
 	case e.Alive:
 		return Diagnosis{status.SessionNoAnswer, fmt.Sprintf("no TCP connection to %s: the router answers ping, and no TCP SYN: a firewall drops it, or the router has a password for this neighbor (RFC 2385) and the peer has none", e.at())}
 	}
 	cure := "check the address and port, routes both ways and firewalls; a router that expects a password (RFC 2385) is silent too"
-	if e.Peer.Authenticated {
+	switch {
+	case e.Peer.Authenticated:
 		cure = "check the password on both sides (a router ignores a wrong one, RFC 2385), the address and port, routes both ways and firewalls"
+	case e.Peer.TTLSecurity != 0:
+		cure = "check that the router has " + e.ttlSecurity() + ", the address and port, routes both ways and firewalls"
 	}
 	return Diagnosis{status.SessionNoAnswer, fmt.Sprintf("no TCP connection to %s, it does not answer: %s", e.at(), cure)}
 }
@@ -169,7 +174,15 @@ func (e Evidence) closed() Diagnosis {
 	if !n.Sent && n.Code == cease && (n.Subcode == ceaseShutdown || n.Subcode == ceaseDeconfigured || n.Subcode == ceasePrefixes) {
 		return e.notified()
 	}
+	if e.Peer.TTLSecurity != 0 {
+		return Diagnosis{status.SessionClosed, fmt.Sprintf("%s takes the TCP connection, and no OPEN arrives with the TTL that is asked for: check that the router has %s, and that this node's address is configured as a neighbor there, and is not shut down", e.at(), e.ttlSecurity())}
+	}
 	return Diagnosis{status.SessionClosed, fmt.Sprintf("%s takes the TCP connection and sends no OPEN: check that this node's address is configured as a neighbor there, and is not shut down", e.at())}
+}
+
+// ttlSecurity says what the router needs.
+func (e Evidence) ttlSecurity() string {
+	return fmt.Sprintf("TTL security (RFC 5082) for this node, and is at most %d hops away", e.Peer.TTLSecurity)
 }
 
 // at returns the address and port of the router.

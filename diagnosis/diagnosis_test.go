@@ -17,6 +17,8 @@ func TestOf(t *testing.T) {
 	keyed, guarded, v6 := plain, plain, plain
 	keyed.Authenticated = true
 	guarded.BFDProfile = "fast"
+	near := plain
+	near.TTLSecurity = 2
 	v6.Address, v6.Port, v6.VRF = netip.MustParseAddr("fd00::1"), 1179, "red"
 	unnumbered := status.Peer{Name: "tor", Interface: "eth1", DynamicASN: "external"}
 
@@ -111,6 +113,14 @@ func TestOf(t *testing.T) {
 			status.SessionClosed, "has no such neighbor any more"},
 		{"never configured", diagnosis.Evidence{Peer: plain, Session: in("Active"), Looked: long, Sockets: true, OpensSent: 2},
 			status.SessionClosed, "10.0.0.1:179 takes the TCP connection and sends no OPEN"},
+		{"in OpenSent for long", diagnosis.Evidence{Peer: plain, Session: in("OpenSent"), Looked: time.Minute, Sockets: true},
+			status.SessionClosed, "10.0.0.1:179 takes the TCP connection and sends no OPEN"},
+		{"TTL security here alone", diagnosis.Evidence{Peer: near, Session: in("OpenSent"), Looked: long, Sockets: true, OpensSent: 1},
+			status.SessionClosed, "10.0.0.1:179 takes the TCP connection, and no OPEN arrives with the TTL that is asked for: check that the router has TTL security (RFC 5082) for this node, and is at most 2 hops away"},
+		{"TTL security here alone, and a router that answers no SYN with it", diagnosis.Evidence{Peer: near, Session: in("Connect"), Looked: long, Sockets: true, Connecting: true, Unanswered: true, Alive: true},
+			status.SessionNoAnswer, "the router answers ping, and no TCP SYN with the TTL that is asked for"},
+		{"TTL security, and no answer at all", diagnosis.Evidence{Peer: near, Session: in("Connect"), Looked: long, Sockets: true, Connecting: true, Unanswered: true},
+			status.SessionNoAnswer, "check that the router has TTL security (RFC 5082) for this node"},
 		{"another reason of the router", diagnosis.Evidence{Peer: plain, Session: in("Idle"), Notification: received(6, 6), Notifications: 1},
 			status.SessionRejected, "the router ends the session: Cease/Other Configuration Change"},
 		{"another reason of this node", diagnosis.Evidence{Peer: plain, Notification: sent(3, 1), Notifications: 1},

@@ -160,7 +160,9 @@ func (a *Applier) Apply(ctx context.Context, conf Text) error {
 	var g errgroup.Group
 	for i, to := range a.workers {
 		g.Go(func() error {
-			_, errs[i] = a.attempt(ctx, to.target, w, false)
+			_, r := a.attempt(ctx, to.target, w, false)
+			a.report(to.id(), r)
+			errs[i] = r.err
 			return nil
 		})
 	}
@@ -168,17 +170,23 @@ func (a *Applier) Apply(ctx context.Context, conf Text) error {
 	return errors.Join(errs...)
 }
 
-// attempt puts w in force in one target, and records the result.
-func (a *Applier) attempt(ctx context.Context, t target, w *wanted, check bool) (changed bool, err error) {
+// attempt puts w in force in one target, and returns the result.
+func (a *Applier) attempt(ctx context.Context, t target, w *wanted, check bool) (changed bool, r result) {
 	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
 	defer cancel()
-	changed, err = t.apply(ctx, w, check)
+	changed, err := t.apply(ctx, w, check)
 	needed := t.needed(w)
 	if !needed && errors.Is(err, vty.ErrUnavailable) {
 		err = nil // there is nothing to do
 	}
-	a.report(t.id(), result{generation: w.generation, needed: needed, err: err})
-	return changed, err
+	return changed, result{generation: w.generation, needed: needed, err: err}
+}
+
+// needs reports whether a target was needed at the last attempt that was reported.
+func (a *Applier) needs(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.results[id].needed
 }
 
 // report records a result and derives the state from all of them.

@@ -85,6 +85,48 @@ func TestRunWaitsForDaemon(t *testing.T) {
 	f.inForce(t, wantedConf)
 }
 
+// FRR's container starts bfdd when the configuration needs it. Until then nothing is
+// wrong; after some time without it something is.
+func TestRunDaemonOnDemand(t *testing.T) {
+	without, _, _ := strings.Cut(wantedConf, "bfd\n profile")
+	f := startFRR(t)
+	f.bfdd.Stop()
+	log := new(syncBuffer)
+	a, until := run(t, frr.Options{RunDir: f.dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	a.Set(frr.PlainText([]byte(without)))
+	until("applied without bfdd", applied)
+	a.Set([]byte(wantedConf))
+	until("on its way", func(s frr.State) bool { return s.Generation == 2 && !s.Applied })
+	time.Sleep(500 * time.Millisecond) // several attempts
+	if s := a.State(); s.Err != nil || s.Applied {
+		t.Errorf("bfdd is being started, and the state is %+v", s)
+	}
+	f.bfdd.Start(t, f.dir)
+	until("applied with bfdd", func(s frr.State) bool {
+		if s.Err != nil {
+			t.Errorf("bfdd has started, and the state is %+v", s)
+		}
+		return s.Applied && s.Up["bfdd"]
+	})
+	if said := log.String(); strings.Contains(said, "applied") {
+		t.Errorf("it was logged: %s", said)
+	}
+
+	// One that has been there is missed at once.
+	f.bfdd.Stop()
+	until("missed", func(s frr.State) bool { return !s.Applied && !s.Up["bfdd"] && errors.Is(s.Err, vty.ErrUnavailable) })
+	a.Set(frr.PlainText([]byte(without)))
+	until("not needed any more", func(s frr.State) bool { _, known := s.Up["bfdd"]; return s.Applied && !known })
+
+	// One that does not come is missed at last.
+	start := time.Now()
+	a.Set([]byte(wantedConf))
+	until("missed", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("bfdd was missed after %v", took)
+	}
+}
+
 func TestRunDaemonRestart(t *testing.T) {
 	f := startFRR(t)
 	a, until := run(t, frr.Options{RunDir: f.dir})

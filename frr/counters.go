@@ -26,7 +26,7 @@ type Counters struct {
 	BGP []BGPCounters // in the order of VRF and peer
 	BFD []BFDCounters // likewise
 
-	BFDError error // why BFD is empty; nil if bfdd has answered
+	BFDError error // why BFD is empty; nil if bfdd has answered, or was not asked
 }
 
 // A BGPCounters has the counters of one BGP session.
@@ -69,9 +69,9 @@ type BFDCounters struct {
 // Name returns the peer's address, with the interface if that is a link-local one.
 func (c BFDCounters) Name() string { return bfdKey{Peer: c.Peer, Interface: c.Interface}.name() }
 
-// Counters returns the counters of bgpd and bfdd. If bfdd does not answer properly in
-// two seconds, BFD is empty and BFDError says why.
-func (r *Reader) Counters(ctx context.Context) (Counters, error) {
+// Counters returns the counters of bgpd and, with bfd, of bfdd. If bfdd does not answer
+// properly in two seconds, BFD is empty and BFDError says why.
+func (r *Reader) Counters(ctx context.Context, bfd bool) (Counters, error) {
 	text, err := r.ask(ctx, conf.BGPD, showSessions)
 	if err != nil {
 		return Counters{}, err
@@ -87,7 +87,9 @@ func (r *Reader) Counters(ctx context.Context) (Counters, error) {
 	for i, s := range c.BGP {
 		c.BGP[i].Port = ports[status.PeerOf(s.VRF, s.Peer)]
 	}
-	c.BFD, c.BFDError = r.bfdCounters(ctx)
+	if bfd {
+		c.BFD, c.BFDError = r.bfdCounters(ctx)
+	}
 	return c, nil
 }
 
@@ -111,29 +113,17 @@ func (r *Reader) bfdCounters(ctx context.Context) ([]BFDCounters, error) {
 
 // DecodeBGPCounters reads the output of bgpd for "show bgp vrf all neighbors json".
 func DecodeBGPCounters(text []byte) ([]BGPCounters, error) {
-	vrfs, err := decodeObject(text)
+	var all []BGPCounters
+	err := eachNeighbor(text, func(vrf, name string, value []byte) error {
+		var n rawCounters
+		if err := json.Unmarshal(value, &n); err != nil {
+			return err
+		}
+		all = append(all, n.counters(vrf, name))
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	var all []BGPCounters
-	for vrf, value := range vrfs {
-		if value[0] != '{' {
-			continue // not a VRF but a remark
-		}
-		neighbors, err := decodeObject(value)
-		if err != nil {
-			return nil, fmt.Errorf("VRF %s: %w", vrf, err)
-		}
-		for name, value := range neighbors {
-			if value[0] != '{' {
-				continue // not a neighbor but a property of the VRF
-			}
-			var n rawCounters
-			if err := json.Unmarshal(value, &n); err != nil {
-				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
-			}
-			all = append(all, n.counters(vrf, name))
-		}
 	}
 	slices.SortFunc(all, func(a, b BGPCounters) int {
 		return cmp.Or(cmp.Compare(a.VRF, b.VRF), cmp.Compare(a.Peer, b.Peer))
@@ -205,8 +195,11 @@ type bfdKey struct {
 }
 
 // known returns the key without its interface, unless the address is a link-local
-// one. bfdd fills in the interface of other sessions too, once it knows it.
+// one. bfdd fills in the interface of other sessions too, once it knows it. A zone of the
+// address is its interface.
 func (k bfdKey) known() bfdKey {
+	k.Interface = cmp.Or(k.Interface, k.Peer.Zone())
+	k.Peer = k.Peer.WithZone("")
 	if !k.Peer.IsLinkLocalUnicast() {
 		k.Interface = ""
 	}
@@ -246,6 +239,9 @@ func DecodeBFDCounters(counters, states []byte) ([]BFDCounters, error) {
 	sums := make(map[bfdKey]BFDCounters)
 	for _, c := range raw {
 		k := c.known()
+		if !k.Peer.IsValid() {
+			continue
+		}
 		s := sums[k]
 		sums[k] = BFDCounters{
 			VRF: k.VRF, Peer: k.Peer, Interface: k.Interface, Up: up[k],

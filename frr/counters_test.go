@@ -74,23 +74,26 @@ func TestCounters(t *testing.T) {
 			bgpd.Start(t, dir)
 			r := frr.NewReader(dir)
 			defer r.Close()
-			got, err := r.Counters(t.Context())
+			got, err := r.Counters(t.Context(), true)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("without bfdd (-want +got):\n%s", diff)
 			}
+			if got, err = r.Counters(t.Context(), false); err != nil || got.BFDError != nil || len(got.BGP) != len(want.BGP) {
+				t.Errorf("bfdd is not asked: %+v, %v", got, err)
+			}
 			bfdd.Start(t, dir)
 			want.BFD, want.BFDError = []frr.BFDCounters{bfd}, nil
-			if got, err = r.Counters(t.Context()); err != nil {
+			if got, err = r.Counters(t.Context(), true); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Errorf("with bfdd (-want +got):\n%s", diff)
 			}
 			bfdd.Reply("show bfd peers json", "nonsense", 0)
-			if got, err = r.Counters(t.Context()); err != nil || len(got.BGP) != 2 || got.BFDError == nil {
+			if got, err = r.Counters(t.Context(), true); err != nil || len(got.BGP) != 2 || got.BFDError == nil {
 				t.Errorf("with nonsense from bfdd: %+v, %v", got, err)
 			}
 		})
@@ -109,7 +112,7 @@ func TestCountersWithoutBFD(t *testing.T) {
 	defer r.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	c, err := r.Counters(ctx)
+	c, err := r.Counters(ctx, true)
 	if err != nil || len(c.BGP) != 1 || !c.BGP[0].Up || c.BFD != nil || !errors.Is(c.BFDError, vty.ErrUnavailable) {
 		t.Errorf("counters: %+v, %v", c, err)
 	}
@@ -120,7 +123,7 @@ func TestCountersWithoutBFD(t *testing.T) {
 	bfdd.Reply("show bfd peers json", `[{"peer":"192.0.2.1","vrf":"default","status":"up"}]`, 0)
 	bfdd.Reply("show bfd peers counters json", `[{"peer":"192.0.2.1","vrf":"default","session-up":1}]`, 0)
 	bfdd.Hang(false)
-	if c, err = r.Counters(ctx); err != nil || c.BFDError != nil || len(c.BFD) != 1 || !c.BFD[0].Up {
+	if c, err = r.Counters(ctx, true); err != nil || c.BFDError != nil || len(c.BFD) != 1 || !c.BFD[0].Up {
 		t.Errorf("counters when bfdd answers again: %+v, %v", c, err)
 	}
 }

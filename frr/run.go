@@ -5,10 +5,12 @@ package frr
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/wake"
 )
@@ -35,6 +37,10 @@ const (
 	// a line. A retry helps only if somebody else has changed FRR's configuration.
 	rejectedRetry     = 2 * time.Second
 	lastRejectedRetry = time.Minute
+
+	// startTime is how long a daemon may take to start that FRR's container runs only
+	// while the configuration needs it. Until then it is on its way, not absent.
+	startTime = 2 * time.Second
 )
 
 // Run puts what Set declares in force, and keeps it in force, until ctx ends; then
@@ -59,6 +65,7 @@ type worker struct {
 	wake      wake.Signal   // another text is wanted
 	restarted wake.Signal   // the daemon may have restarted
 	every     time.Duration // the shortest time between two changes
+	since     time.Time     // when a daemon that is on its way was first missed; of Run
 }
 
 func newWorker(t target) *worker {
@@ -88,6 +95,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	defer probe.Stop()
 
 	failures := 0
+	warned := false
 	unverified := false // a check is due for a change, not only for drift
 	missed := false     // a check failed; the next success makes one due
 	waits := false      // another text is wanted, and it is too early for it
@@ -119,23 +127,28 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 		if want == nil {
 			continue
 		}
-		changed, err := a.attempt(ctx, w.target, want, verify)
+		changed, r := a.attempt(ctx, w.target, want, verify)
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil {
-			if failures == 0 {
-				a.opts.Logger.Warn("configuration not applied", "target", w.id(), "err", err)
+		starting := a.starting(w, r)
+		if !starting {
+			a.report(w.id(), r)
+		}
+		if r.err != nil {
+			if !starting && !warned {
+				warned = true
+				a.opts.Logger.Warn("configuration not applied", "target", w.id(), "err", r.err)
 			}
-			retry.Reset(backoff(failures, err))
+			retry.Reset(backoff(failures, r.err))
 			failures++
 			missed = missed || verify
 			continue
 		}
-		if failures > 0 {
+		if warned {
 			a.opts.Logger.Info("configuration applied", "target", w.id())
 		}
-		failures, waits = 0, false
+		failures, warned, waits = 0, false, false
 		if changed {
 			last = time.Now()
 		}
@@ -149,6 +162,19 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 			check.Reset(min(verifyAfter, a.opts.Drift))
 		}
 	}
+}
+
+// starting reports whether a result is that of a daemon which was not needed before, and
+// which FRR's container may be about to start.
+func (a *Applier) starting(w *worker, r result) bool {
+	if !r.needed || !errors.Is(r.err, vty.ErrUnavailable) || !slices.Contains(conf.OnDemand, w.id()) || a.needs(w.id()) {
+		w.since = time.Time{}
+		return false
+	}
+	if w.since.IsZero() {
+		w.since = time.Now()
+	}
+	return time.Since(w.since) < startTime
 }
 
 // backoff returns how long to wait after a number of failures in a row.

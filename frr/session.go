@@ -63,29 +63,17 @@ const showSessions = "show bgp vrf all neighbors json"
 // has all that "show bgp summary json" has, for every family at once, and the reason
 // why a session is down.
 func DecodeSessions(text []byte) ([]Session, error) {
-	vrfs, err := decodeObject(text)
+	var sessions []Session
+	err := eachNeighbor(text, func(vrf, name string, value []byte) error {
+		var n rawNeighbor
+		if err := json.Unmarshal(value, &n); err != nil {
+			return err
+		}
+		sessions = append(sessions, n.session(status.PeerOf(vrf, name)))
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	var sessions []Session
-	for vrf, value := range vrfs {
-		if value[0] != '{' {
-			continue // not a VRF but a remark, such as "bgpNoSuchInstance"
-		}
-		raw, err := decodeObject(value)
-		if err != nil {
-			return nil, fmt.Errorf("VRF %s: %w", vrf, err)
-		}
-		for name, value := range raw {
-			if value[0] != '{' {
-				continue // not a neighbor but a property of the VRF, such as "vrfId"
-			}
-			var n rawNeighbor
-			if err := json.Unmarshal(value, &n); err != nil {
-				return nil, fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
-			}
-			sessions = append(sessions, n.session(status.PeerOf(vrf, name)))
-		}
 	}
 	slices.SortFunc(sessions, func(a, b Session) int { return a.Peer.Compare(b.Peer) })
 	return sessions, nil
@@ -168,6 +156,9 @@ func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.
 	}
 	var peers []status.PeerID
 	for name := range raw.AdvertisedTo {
+		if name == "" {
+			continue
+		}
 		peers = append(peers, status.PeerOf(vrf, name))
 	}
 	slices.SortFunc(peers, status.PeerID.Compare)
@@ -185,7 +176,9 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 	}
 	prefixes := make(map[netip.Prefix]bool, len(raw.Routes))
 	for p := range raw.Routes {
-		prefixes[p] = true
+		if p.IsValid() {
+			prefixes[p] = true
+		}
 	}
 	return prefixes, nil
 }
@@ -205,13 +198,17 @@ func DecodeBFD(text []byte) (map[status.PeerID]BFD, error) {
 	}
 	peers := make(map[status.PeerID]BFD, len(raw))
 	for _, p := range raw {
-		b := BFD{Peer: p.known().name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
+		known := p.known()
+		if !known.Peer.IsValid() {
+			continue
+		}
+		b := BFD{Peer: known.name(), Status: p.Status, Up: p.Status == "up", Diagnostic: p.Diagnostic}
 		if b.Up {
 			b.Uptime = time.Duration(p.Uptime) * time.Second
 		}
-		ids := []status.PeerID{status.PeerOf(p.VRF, p.Peer.String())}
-		if p.Peer.IsLinkLocalUnicast() && p.Interface != "" {
-			ids = append(ids, status.PeerOf(p.VRF, p.Interface))
+		ids := []status.PeerID{status.PeerOf(p.VRF, known.Peer.String())}
+		if known.Interface != "" {
+			ids = append(ids, status.PeerOf(p.VRF, known.Interface))
 		}
 		for _, id := range ids {
 			if old, ok := peers[id]; !ok || b.before(old) {
@@ -228,6 +225,33 @@ func (b BFD) before(o BFD) bool {
 		return b.Up
 	}
 	return cmp.Or(cmp.Compare(b.Uptime, o.Uptime), cmp.Compare(b.Status, o.Status), cmp.Compare(b.Diagnostic, o.Diagnostic)) > 0
+}
+
+// eachNeighbor calls decode with each neighbor in the output of bgpd for "show bgp vrf all
+// neighbors json".
+func eachNeighbor(text []byte, decode func(vrf, name string, value []byte) error) error {
+	vrfs, err := decodeObject(text)
+	if err != nil {
+		return err
+	}
+	for vrf, value := range vrfs {
+		if value[0] != '{' {
+			continue // not a VRF but a remark, such as "bgpNoSuchInstance"
+		}
+		neighbors, err := decodeObject(value)
+		if err != nil {
+			return fmt.Errorf("VRF %s: %w", vrf, err)
+		}
+		for name, value := range neighbors {
+			if name == "" || value[0] != '{' {
+				continue // not a neighbor but a property of the VRF, such as "vrfId"
+			}
+			if err := decode(vrf, name, value); err != nil {
+				return fmt.Errorf("VRF %s: neighbor %s: %w", vrf, name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func decodeObject(text []byte) (map[string]json.RawMessage, error) {

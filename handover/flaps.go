@@ -4,7 +4,6 @@ package handover
 
 import (
 	"math"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 )
 
 const (
-	// A route that is withdrawn since the endpoints of its Service are gone has one more
-	// flap. Half of the flaps are forgotten in flapHalfLife. At flapLimit of them the
+	// A route, or an address on layer 2, that is withdrawn since the endpoints of its
+	// Service are gone has one more flap. Half of the flaps are forgotten in flapHalfLife. At flapLimit of them the
 	// route is damped: when the endpoints are back, the node waits until no more than
 	// flapReuse are left. Two limits let a damped route calm down, as RFC 2439, Section
 	// 4.2 has it. A rollout of a Deployment takes an endpoint from a node once or twice.
@@ -29,11 +28,13 @@ const (
 	flapForgotten = 0.1
 )
 
-// Flaps are the routes over BGP that a node has withdrawn since the endpoints of their
-// Services were gone. Only what the node did counts. A withdrawal is never delayed, as
-// the route would lead nowhere; what is damped is the next announcement. The nil map is
+// Flaps are the routes over BGP, and the addresses on layer 2, that a node has withdrawn
+// since the endpoints of their Services were gone. On layer 2 those on the node count
+// alone: then another node takes over, and open connections end with each move. Only what
+// the node did counts. A withdrawal is never delayed, as the route would lead nowhere;
+// what is damped is the next announcement. The nil map is
 // that of a node that has withdrawn nothing. It is a value: Next returns another one.
-type Flaps map[announce.ServiceAddr]Flap
+type Flaps map[announce.Announcement]Flap
 
 // A Flap is how often a route was withdrawn lately.
 type Flap struct {
@@ -54,13 +55,13 @@ func (f Flap) reuse() time.Time {
 	return f.at.Add(time.Duration(wait*float64(time.Second)) + time.Nanosecond)
 }
 
-// Damped reports which routes are not to be announced now.
-func (f Flaps) Damped(now time.Time) map[announce.ServiceAddr]bool {
-	var out map[announce.ServiceAddr]bool
+// Damped reports what is not to be announced now.
+func (f Flaps) Damped(now time.Time) map[announce.Announcement]bool {
+	var out map[announce.Announcement]bool
 	for id, flap := range f {
 		if flap.damped && now.Before(flap.reuse()) {
 			if out == nil {
-				out = map[announce.ServiceAddr]bool{}
+				out = map[announce.Announcement]bool{}
 			}
 			out[id] = true
 		}
@@ -88,14 +89,14 @@ func (f Flaps) Next(before, decisions announce.Decisions, now time.Time) (next F
 			continue
 		}
 		for _, d := range *c.After {
-			if d.Protocol != status.BGP || d.Reason != status.NoEndpoints && d.Reason != status.NoLocalEndpoints {
+			if d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2) {
 				continue
 			}
 			i, ok := slices.BinarySearchFunc(*c.Before, d, announce.CompareDecisions)
 			if !ok || !(*c.Before)[i].Announce {
 				continue
 			}
-			id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
+			id := announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {
 				news = append(news, d)
@@ -106,14 +107,14 @@ func (f Flaps) Next(before, decisions announce.Decisions, now time.Time) (next F
 	return next, news, again
 }
 
-// waits reports whether an address is not announced as it is damped.
-func waits(decisions announce.Decisions, id announce.ServiceAddr) bool {
+// waits reports whether something is not announced as it is damped.
+func waits(decisions announce.Decisions, id announce.Announcement) bool {
 	of, _ := decisions.Get(cluster.ParseKey(id.Service))
-	return slices.ContainsFunc(of, func(d status.Decision) bool { return d.Addr == id.Addr && d.Reason == status.EndpointsFlap })
+	return slices.ContainsFunc(of, func(d status.Decision) bool { return d.Addr == id.Addr && d.Protocol == id.Protocol && d.Reason == status.EndpointsFlap })
 }
 
 // with returns f with a flap, in a map that f may share.
-func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
+func (f Flaps) with(id announce.Announcement, flap Flap) Flaps {
 	if f == nil {
 		f = Flaps{}
 	}
@@ -121,7 +122,7 @@ func (f Flaps) with(id announce.ServiceAddr, flap Flap) Flaps {
 	return f
 }
 
-// Wait returns how long the route of a decision is damped from a time on.
-func (f Flaps) Wait(service string, addr netip.Addr, now time.Time) time.Duration {
-	return max(0, f[announce.ServiceAddr{Service: service, Addr: addr}].reuse().Sub(now))
+// Wait returns how long what a decision is about is damped from a time on.
+func (f Flaps) Wait(d status.Decision, now time.Time) time.Duration {
+	return max(0, f[announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}].reuse().Sub(now))
 }

@@ -3,6 +3,7 @@
 package handover_test
 
 import (
+	"cmp"
 	"net/netip"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 // A trial plays what a node decides about one Service, which has endpoints or not, and
 // counts how often its route changes.
 type trial struct {
+	protocol  status.Protocol // empty: BGP
 	flaps     handover.Flaps
 	before    announce.Decisions
 	now       time.Time
@@ -28,8 +30,8 @@ var flapAddr = netip.MustParseAddr("192.0.2.1")
 
 func (c *trial) step(after time.Duration, endpoints bool, lack status.Reason) {
 	c.now = c.now.Add(after)
-	web := announce.ServiceAddr{Service: "ns/web", Addr: flapAddr}
-	d := status.Decision{Service: web.Service, Addr: flapAddr, Protocol: status.BGP, Announce: true, Reason: status.Announced}
+	web := announce.Announcement{Service: "ns/web", Addr: flapAddr, Protocol: cmp.Or(c.protocol, status.BGP)}
+	d := status.Decision{Service: web.Service, Addr: flapAddr, Protocol: web.Protocol, Announce: true, Reason: status.Announced}
 	switch {
 	case !endpoints:
 		d.Announce, d.Reason = false, lack
@@ -94,16 +96,18 @@ func TestFlapsLeaveAlone(t *testing.T) {
 		every time.Duration
 		moves int
 		lack  status.Reason
+		over  status.Protocol // empty: BGP
 	}{
-		{"a rollout takes the endpoint from the node twice", 500 * time.Millisecond, 4, status.NoLocalEndpoints},
-		{"three rollouts after another", 2 * time.Second, 10, status.NoLocalEndpoints},
-		{"a Pod is ready every ten seconds", 5 * time.Second, 200, status.NoEndpoints},
-		{"a configuration that changes all the time", 100 * time.Millisecond, 200, status.NodeNotSelected},
-		{"a node that drains again and again", 100 * time.Millisecond, 200, status.NodeDraining},
+		{"a rollout takes the endpoint from the node twice", 500 * time.Millisecond, 4, status.NoLocalEndpoints, ""},
+		{"three rollouts after another", 2 * time.Second, 10, status.NoLocalEndpoints, ""},
+		{"a Pod is ready every ten seconds", 5 * time.Second, 200, status.NoEndpoints, ""},
+		{"a configuration that changes all the time", 100 * time.Millisecond, 200, status.NodeNotSelected, ""},
+		{"a node that drains again and again", 100 * time.Millisecond, 200, status.NodeDraining, ""},
+		{"endpoints on layer 2 that are gone everywhere", 100 * time.Millisecond, 200, status.NoEndpoints, status.Layer2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := trial{now: time.Unix(0, 0)}
+			c := trial{now: time.Unix(0, 0), protocol: tt.over}
 			for i := range tt.moves {
 				c.step(tt.every, i%2 == 0, tt.lack)
 			}

@@ -28,7 +28,7 @@ type switching struct {
 	sent   bool
 	gaps   int
 	now    time.Time
-	addr   netip.Addr // which next tells of
+	addr   netip.Addr // that next is about
 }
 
 // next decides on n1 and says what it does about the address.
@@ -214,7 +214,7 @@ func TestMemoryGivesWay(t *testing.T) {
 	}
 }
 
-// The side that stays announces anew whenever the other is heard.
+// The side that stays announces again whenever the other is heard.
 func TestMemoryIsChallenged(t *testing.T) {
 	x := newSwitching(t)
 	addr := netip.MustParseAddr("192.0.2.77")
@@ -251,7 +251,7 @@ func TestMemoryIsChallenged(t *testing.T) {
 	round()
 }
 
-// Whoever was heard last is believed: an owner that has outlasted a rival, or has
+// The last to be heard is believed: an owner that has outlasted a rival, or has
 // been away, announces from the beginning.
 func TestMemoryAnnouncesAnew(t *testing.T) {
 	x := newSwitching(t)

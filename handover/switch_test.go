@@ -151,7 +151,7 @@ func TestSwitch(t *testing.T) {
 			{40 * s, to(bgp, layer2), bgp, 0, false},
 			{41 * s, to(bgp, layer2), bgp, 0, false},
 		}},
-		{"a confirmation that is lost again starts the hold time anew", []step{
+		{"a confirmation that is lost again starts the hold time again", []step{
 			{0, is(layer2), layer2, 0, false},
 			{10 * s, to(bgp, both), both, 15 * s, false},
 			{12 * s, to(bgp, layer2), both, 40 * s, false},
@@ -246,7 +246,7 @@ func TestSwitch(t *testing.T) {
 			{310 * s, left(is(bgp)), none, 0, false},
 			{311 * s, left(is(bgp)), none, 0, false},
 		}},
-		{"a session of the others that comes and goes starts the second anew, not the 5 minutes", []step{
+		{"a session of the others that comes and goes starts the second again, not the 5 minutes", []step{
 			{0, is(bgp), bgp, 0, false},
 			{10 * s, left(is(bgp)), bgp, 310 * s, false},
 			{60 * s, taken(is(bgp)), bgp, 61 * s, false},

@@ -105,7 +105,7 @@ func (i Input) leaving(s announce.Succession) Input {
 // together what any of them wants.
 func (i Input) with(d status.Decision, p Protocols) Input {
 	switch d.Reason {
-	case status.NoAdvertisement, status.NoEndpoints:
+	case status.NoAdvertisement, status.NoEndpoints, status.TooFewEndpoints:
 		return i // no node is to announce it
 	case status.NodeUnknown, status.NodeExcluded, status.NodeNetworkDown, status.NoLocalEndpoints, status.EndpointsFlap:
 		// Others are to announce it, this one is unable.

@@ -8,12 +8,12 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/kernel"
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/need"
 )
 
 // This host answers itself.
 func TestPing(t *testing.T) {
-	lab.Need(t)
+	need.Root(t)
 	for _, addr := range []string{"127.0.0.1", "::1"} {
 		if ok, err := kernel.Ping(t.Context(), netip.MustParseAddr(addr), "", 5*time.Second); err != nil || !ok {
 			t.Errorf("%s: answers %v, %v", addr, ok, err)

@@ -37,11 +37,13 @@ type Announcements struct {
 	changed map[cluster.Key]bool   // since words was made
 	words   map[cluster.Key]string // by Service; somebody may be reading it
 	reach   *reach
+	left    *leftovers
 }
 
 // An announcedKind mirrors one of the kinds.
 type announcedKind struct {
 	*mirror[string, announcement]
+	name  string
 	names index[string] // of the objects about each Service
 }
 
@@ -49,6 +51,8 @@ type announcedKind struct {
 type announcement struct {
 	name string
 	reconcile.ServiceStatus
+	made     int64  // on layer 2: when the object was made, in Unix seconds
+	misnamed string // see misnamed
 }
 
 var _ reconcile.Announcements = (*Announcements)(nil)
@@ -65,18 +69,18 @@ func (a *Announcements) forget() {
 	for protocol, kind := range serviceStatusKinds {
 		a.kinds = append(a.kinds, a.newKind(protocol, kind))
 	}
-	a.reach = a.newReach()
+	a.reach, a.left = a.newReach(), newLeftovers(a)
 }
 
 func (a *Announcements) newKind(protocol status.Protocol, name string) announcedKind {
 	names := index[string]{}
-	return announcedKind{names: names, mirror: newMirror(kind[*customResource, string, announcement]{
+	return announcedKind{name: name, names: names, mirror: newMirror(kind[*customResource, string, announcement]{
 		from:    func(c *Client) lister { return c.customResources(name, a.opts.Namespace) },
 		strip:   func(o *customResource) { o.Annotations, o.Spec, o.OwnerReferences = nil, nil, nil },
-		row:     func(o *customResource) announcement { return announcementOf(protocol, o) },
+		row:     func(o *customResource) announcement { return announcementOf(protocol, name, o) },
 		key:     func(s announcement) string { return s.name },
 		compare: strings.Compare,
-		omit:    func(s announcement) bool { return s.Node == "" }, // its status is not written yet
+		omit:    func(s announcement) bool { return s.Node == "" && s.misnamed == "" }, // its status is not written yet
 	}, mirrorOptions[announcement]{
 		mu: &a.mu, wake: a.opts.Wake,
 		absent: warnForbidden(a.opts.Logger, "service status not read", name),
@@ -91,19 +95,23 @@ func (a *Announcements) newKind(protocol status.Protocol, name string) announced
 					a.changed[c.now.Service] = true
 				}
 			}
+			a.left.note(name, changes)
 			return true
 		},
 	})}
 }
 
 // announcementOf returns the row of an object.
-func announcementOf(protocol status.Protocol, o *customResource) announcement {
+func announcementOf(protocol status.Protocol, kind string, o *customResource) announcement {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // an invalid status is empty
-	out := announcement{o.Name, reconcile.ServiceStatus{
+	out := announcement{name: o.Name, misnamed: misnamed(kind, o, have), ServiceStatus: reconcile.ServiceStatus{
 		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
 	}}
+	if protocol == status.Layer2 {
+		out.made = o.CreationTimestamp.Unix()
+	}
 	for _, i := range have.Interfaces {
 		out.Interfaces = append(out.Interfaces, i.Name)
 	}
@@ -115,7 +123,7 @@ func announcementOf(protocol status.Protocol, o *customResource) announcement {
 func (a *Announcements) Run(ctx context.Context) error {
 	a.mu.Lock()
 	a.forget()
-	kinds, reach := a.kinds, a.reach
+	kinds, reach, left := a.kinds, a.reach, a.left
 	a.mu.Unlock()
 	var g errgroup.Group
 	follow := func(run func(context.Context, *Client)) {
@@ -129,6 +137,8 @@ func (a *Announcements) Run(ctx context.Context) error {
 	}
 	follow(reach.nodes.run)
 	follow(reach.endpoints.run)
+	follow(left.agents.run)
+	g.Go(func() error { return left.keeper.Run(ctx) })
 	return g.Wait()
 }
 
@@ -169,7 +179,9 @@ func (a *Announcements) of(service cluster.Key) []reconcile.ServiceStatus {
 	var out []reconcile.ServiceStatus
 	for _, k := range a.kinds {
 		for _, name := range k.names[service] {
-			out = append(out, k.find(name).ServiceStatus)
+			if s := k.find(name); s.misnamed == "" {
+				out = append(out, s.ServiceStatus)
+			}
 		}
 	}
 	return out

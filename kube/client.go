@@ -126,7 +126,16 @@ type Client struct {
 	custom          map[string]rest.Interface // MetalLB's resources, by version
 	parameters      runtime.ParameterCodec
 
-	reader atomic.Pointer[readerToken] // for agents whose status needs one
+	reader   atomic.Pointer[readerToken] // for agents whose status needs one
+	restored atomic.Uint64               // how often a list was older than what was known
+}
+
+// restores returns how often etcd was found restored to an older state, once for each kind.
+func (c *Client) restores() uint64 {
+	if c == nil {
+		return 0
+	}
+	return c.restored.Load()
 }
 
 // NewClient returns a Client for what NewConfig made.
@@ -197,6 +206,10 @@ func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
 
 func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
 	return listOf[corev1.SecretList](c, c.core, "secrets", namespace)
+}
+
+func (c *Client) pods(namespace string) resource[*corev1.PodList] {
+	return listOf[corev1.PodList](c, c.core, "pods", namespace)
 }
 
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {

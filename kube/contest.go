@@ -71,6 +71,7 @@ type contest struct {
 	left    string    // what it said after the last write
 	version string    // which version that was; empty: not known
 	wrote   time.Time // when
+	doubt   bool      // a write failed since, and may have been carried out all the same
 	undone  bool      // somebody has changed it since
 	count   int       // how many writes in a row were undone
 	next    time.Time // not to be written before
@@ -104,6 +105,9 @@ func (c *Contests) hold(s subject, version, has string) time.Duration {
 	if o == nil || !newer(o.version, version) {
 		return 0
 	}
+	if o.doubt && has != o.left {
+		o.left, o.version, o.doubt = has, version, false
+	}
 	if !o.undone && has != o.left {
 		if o.stands(now) {
 			o.count = 0
@@ -132,11 +136,21 @@ func (c *Contests) wrote(s subject, version, has string) {
 		o = &contest{}
 		c.objects[s] = o
 	}
-	o.left, o.version, o.wrote, o.undone = has, version, now, false
+	o.left, o.version, o.wrote, o.doubt, o.undone = has, version, now, false, false
 	c.sweep(now)
 }
 
-// forget takes note that Herald has deleted an object.
+// failed takes note that a write failed. The next change of the object may be what it was
+// to say: the answer may have been lost alone.
+func (c *Contests) failed(s subject) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o := c.objects[s]; o != nil {
+		o.doubt = true
+	}
+}
+
+// forget takes note that Herald deletes an object.
 func (c *Contests) forget(s subject) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -60,3 +60,6 @@ func (d *doubter) holds(known, left int, now time.Time) bool {
 	}
 	return true
 }
+
+// pending reports whether the last list is in doubt.
+func (d *doubter) pending() bool { return d != nil && !d.since.IsZero() }

@@ -73,6 +73,7 @@ type keeperOptions[K comparable, W any] struct {
 	// nothing changes; 0: there is no need. Wanted is nil for an object that is not.
 	Diff func(key K, wanted *W, now time.Time) (r *request, again time.Duration) // required
 
+	Client  *Client                                    // optional: what objects are read with
 	Wanted  func(ctx context.Context) (map[K]W, error) // optional: called in each round instead of Set; a nil map is not known yet
 	There   func() []K                                 // optional: objects that are there, though they may not be wanted
 	Every   time.Duration                              // optional: the shortest time between two rounds
@@ -103,6 +104,7 @@ type kept struct {
 	version string    // that the last write left behind
 	want    string    // of the request that did so
 	seen    bool      // the object was seen since it was created
+	restore uint64    // how often etcd was found restored before the write
 
 	failed  attempt   // the last write, if it failed
 	failure string    // why; it was logged
@@ -257,19 +259,20 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 	if !ok {
 		want = nil
 	}
+	restored := k.opts.Client.restores() // before rows are read, which change first
 	r, again := k.opts.Diff(key, want, now)
 	if r == nil {
 		k.retry.Forget(key)
 	}
 	last.seen = last.seen || r == nil || r.version != ""
 	k.remember(key, last, want != nil || r != nil)
-	if r != nil && !last.dealtWith(*r) {
+	if r != nil && !last.dealtWith(*r, restored) {
 		if last.failed == (attempt{r.version, r.want}) && now.Before(last.retry) {
 			k.wakeAt(last.retry)
 			return
 		}
 		if again = k.hold(last, *r, now); again == 0 {
-			k.write(ctx, key, last, *r)
+			k.write(ctx, key, last, *r, restored)
 			return
 		}
 	}
@@ -307,15 +310,15 @@ func (k *keeper[K, W]) hold(last kept, r request, now time.Time) time.Duration {
 
 // dealtWith reports whether a request need not be sent: it is for a version that was
 // written onto, or that a write has left behind which wanted the same.
-func (l kept) dealtWith(r request) bool {
-	if r.version == "" || l.version == "" {
+func (l kept) dealtWith(r request, restored uint64) bool {
+	if r.version == "" || l.version == "" || l.restore != restored {
 		return false
 	}
 	return !newer(l.version, r.version) && (l.version != r.version || l.want == r.want)
 }
 
 // write sends a request.
-func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request) {
+func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, restored uint64) {
 	start := time.Now()
 	timed, cancel := context.WithTimeout(ctx, requestTimeout)
 	now, err := r.send(timed)
@@ -328,6 +331,9 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request) {
 		err = nil // there is a newer version, or none at all
 	}
 	if err != nil {
+		if r.about != (subject{}) {
+			k.opts.Contests.failed(r.about)
+		}
 		if text := err.Error(); text != last.failure {
 			k.complain(err)
 			last.failure = text
@@ -343,7 +349,7 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request) {
 		return
 	}
 	k.retry.Forget(key)
-	last = kept{written: start, version: cmp.Or(now.version, r.version), want: r.want, seen: r.version != ""}
+	last = kept{written: start, version: cmp.Or(now.version, r.version), want: r.want, seen: r.version != "", restore: restored}
 	k.remember(key, last, true)
 	if !refused {
 		k.succeed()

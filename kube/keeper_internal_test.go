@@ -27,6 +27,7 @@ type store struct {
 	objects map[string]stored
 	shown   map[string]stored // as a watch has shown them
 	blind   bool              // the watch shows nothing
+	mute    bool              // requests are carried out, and the answers lost
 	refuse  func(name string) error
 	keep    func(says string) string // what the server keeps of what is written; nil: all
 	sent    []string                 // "NAME: SAYS at SECOND"
@@ -73,6 +74,9 @@ func (s *store) write(name, says string) (result, error) {
 		says = s.keep(says)
 	}
 	o := s.put(name, says)
+	if s.mute {
+		return result{}, context.DeadlineExceeded
+	}
 	return result{version: o.version, has: o.says}, nil
 }
 
@@ -238,6 +242,18 @@ func TestKeeper(t *testing.T) {
 			k.Set(set("a=1"))
 			time.Sleep(100 * time.Second)
 		}, []string{"a: 1 at 0.00", "a: 1 at 55.00"}},
+		{"what was written without an answer is not taken for another's", time.Second, func(s *store, k *keeper[string, string]) {
+			for i := range 12 {
+				s.mu.Lock()
+				s.mute = i%2 == 1
+				s.mu.Unlock()
+				k.Set(set("a=" + strconv.Itoa(i+1)))
+				time.Sleep(4500 * time.Millisecond)
+			}
+		}, []string{
+			"a: 1 at 0.00", "a: 2 at 4.50", "a: 3 at 9.00", "a: 4 at 13.50", "a: 5 at 18.00", "a: 6 at 22.50",
+			"a: 7 at 27.00", "a: 8 at 31.50", "a: 9 at 36.00", "a: 10 at 40.50", "a: 11 at 45.00", "a: 12 at 49.50",
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,6 +37,8 @@ type mirrorOptions[V any] struct {
 	// whether wake is called; without it, it always is.
 	news func([]change[V]) bool
 
+	restored func() // optional: called, with mu held, when a list is older than what was known
+
 	doubt *doubter // optional: lists that lack most of the rows are read twice before a row goes
 
 	// Absent is optional: the kind may be missing, or Herald may have no right to
@@ -61,8 +63,11 @@ const (
 type mirror[K comparable, V any] struct {
 	*rowset[K, V]
 	reading reading
+	version string    // of the API server, as far as was read
+	renewed time.Time // the last list
 
-	opts mirrorOptions[V]
+	opts   mirrorOptions[V]
+	client *Client // that is read with; nil: none yet
 
 	// The functions below know the type of the objects.
 	from  func(*Client) lister
@@ -102,7 +107,7 @@ func newMirror[T apiObject, K comparable, V any](k kind[T, K, V], opts mirrorOpt
 
 // reset forgets everything, without news. The caller holds mu.
 func (m *mirror[K, V]) reset() {
-	m.rows, m.reading = nil, unread
+	m.rows, m.reading, m.version = nil, unread, ""
 	clear(m.changes)
 }
 
@@ -140,8 +145,15 @@ func (m *mirror[K, V]) change(f func() (matters bool)) {
 	}
 }
 
+// UpdateResourceVersion is called when a watch has come to a version.
+func (m *mirror[K, V]) UpdateResourceVersion(version string) {
+	m.opts.mu.Lock()
+	defer m.opts.mu.Unlock()
+	m.version = version
+}
+
 // Replace is called with all objects that there are.
-func (m *mirror[K, V]) Replace(objs []any, _ string) (err error) {
+func (m *mirror[K, V]) Replace(objs []any, version string) (err error) {
 	rows := make([]V, 0, len(objs))
 	for _, obj := range objs {
 		row, kept, err := m.row(obj)
@@ -153,6 +165,15 @@ func (m *mirror[K, V]) Replace(objs []any, _ string) (err error) {
 		}
 	}
 	m.change(func() (matters bool) {
+		restored := m.client != nil && older(version, m.version)
+		if restored {
+			m.client.restored.Add(1)
+			if m.opts.restored != nil {
+				m.opts.restored()
+			}
+		}
+		m.version, m.renewed = version, time.Now()
+		doubted := m.opts.doubt.pending()
 		if m.doubts(rows) {
 			// The objects in the list exist all the same.
 			for _, row := range rows {
@@ -163,7 +184,7 @@ func (m *mirror[K, V]) Replace(objs []any, _ string) (err error) {
 		}
 		first := m.reading != listed
 		m.reading = listed
-		return m.replace(rows) || first
+		return m.replace(rows) || first || doubted || restored
 	})
 	return err
 }
@@ -196,6 +217,9 @@ func (m *mirror[K, V]) Transformer() cache.TransformFunc {
 // run reads until the context is canceled. While there is no such kind, or no right
 // to read it, it waits where options say that this may be.
 func (m *mirror[K, V]) run(ctx context.Context, c *Client) {
+	m.opts.mu.Lock()
+	m.client = c
+	m.opts.mu.Unlock()
 	from := m.from(c)
 	if m.opts.absent == nil {
 		m.follow(ctx, from)
@@ -241,7 +265,8 @@ func (m *mirror[K, V]) lost(err error) {
 
 // follow reads until the context is canceled.
 func (m *mirror[K, V]) follow(ctx context.Context, from lister) {
-	lw := &cache.ListWatch{ListWithContextFunc: from.list, WatchFuncWithContext: from.Watch}
+	h := &history{lister: from}
+	lw := &cache.ListWatch{ListWithContextFunc: h.list, WatchFuncWithContext: h.Watch}
 	cache.NewReflectorWithOptions(lw, m.model, m, cache.ReflectorOptions{
 		Name: fmt.Sprintf("%T", m.model),
 		// Come back soon after an outage of the API server, yet not all agents

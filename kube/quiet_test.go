@@ -40,8 +40,10 @@ import (
 // its clients have to list all anew.
 type patientAPI struct {
 	*api
+	keeps bool // no watch is refused
 
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex    // guards the fields below
+	cut     chan struct{} // closed to end all watches
 	writes  []string
 	lists   int
 	watches map[string]int // by path and selector
@@ -52,6 +54,7 @@ type patientAPI struct {
 func newPatientAPI(plurals ...string) (*patientAPI, *rest.Config) {
 	a := &patientAPI{
 		api:     &api{objects: map[string]map[string]map[string]any{}, changed: make(chan struct{})},
+		cut:     make(chan struct{}),
 		watches: map[string]int{},
 	}
 	for _, p := range plurals {
@@ -131,7 +134,8 @@ func (a *patientAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case t.name == "":
 		a.lists++
 	}
-	expired := q.Get("watch") != "" && q.Get("sendInitialEvents") == "" && a.watches[id]%2 == 0
+	expired := !a.keeps && q.Get("watch") != "" && q.Get("sendInitialEvents") == "" && a.watches[id]%2 == 0
+	cut := a.cut
 	a.mu.Unlock()
 	switch {
 	case expired:
@@ -146,6 +150,13 @@ func (a *patientAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if seconds, err := strconv.Atoi(q.Get("timeoutSeconds")); err == nil {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Duration(seconds)*time.Second)
 		defer cancel()
+		go func() {
+			select {
+			case <-cut:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
 		r = r.WithContext(ctx)
 	}
 	a.api.ServeHTTP(w, r)
@@ -323,7 +334,7 @@ func (a *patientAPI) slice(service string) {
 // controllerOf returns what a controller that leads runs.
 func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(context.Context) error {
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Namespaces: true})
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Certain: true, Namespaces: true})
 	events := kube.NewRecorder(c, "controller", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	controller := reconcile.NewController(reconcile.ControllerOptions{

@@ -84,7 +84,7 @@ func NewResourceStatusWriter(opts ResourceStatusWriterOptions) *ResourceStatusWr
 	}
 	w := &ResourceStatusWriter{opts: opts}
 	w.keeper = newKeeper(keeperOptions[config.ID, reconcile.ResourceStatus]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "resource status not updated", Compare: config.ID.Compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "resource status not updated", Compare: config.ID.Compare,
 		Diff: w.diff, Every: statusRound,
 	})
 	return w

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,18 +31,17 @@ type ResourcesOptions struct {
 	Doubt     func(Doubt)  // optional: called for a list that is read again before it is believed; must not block
 }
 
-// Resources holds MetalLB's custom resources of one namespace, and the passwords in its
-// Secrets. Secrets are read once a peer refers to one. Kinds that are not installed are
-// looked for from time to time.
+// Resources holds MetalLB's custom resources of one namespace, and the passwords in the
+// Secrets that these refer to. Kinds that are not installed are looked for from time to
+// time.
 type Resources struct {
-	opts    ResourcesOptions
-	secrets chan struct{} // closed when reading Secrets starts
+	opts ResourcesOptions
 
 	mu        sync.Mutex // guards the fields below
 	kinds     map[string]*mirror[string, observed]
-	passwords *mirror[string, config.PasswordSecret]
-	wanted    bool             // a peer refers to a Secret
-	doc       *source.Document // what Document returns; nil: to be made
+	passwords *passwords
+	doc       *source.Document // what Document returns; nil: it was not made yet
+	stale     bool             // doc lacks what was read since
 	observer  func()           // optional: called when a status changes, too
 }
 
@@ -51,11 +51,12 @@ type observed struct {
 	resourceVersion string
 	finalizers      []string
 	status          json.RawMessage
+	secrets         []string // that it refers to
 }
 
 // NewResources returns Resources that knows nothing until it runs.
 func NewResources(opts ResourcesOptions) *Resources {
-	r := &Resources{opts: opts, secrets: make(chan struct{}), kinds: map[string]*mirror[string, observed]{}}
+	r := &Resources{opts: opts, kinds: map[string]*mirror[string, observed]{}}
 	for _, name := range config.ResourceKinds {
 		r.kinds[name] = newMirror(observedKind(name, opts.Namespace), mirrorOptions[observed]{
 			mu: &r.mu, wake: opts.Wake, news: r.news,
@@ -63,14 +64,7 @@ func NewResources(opts ResourcesOptions) *Resources {
 			absent: warnForbidden(opts.Logger, "resources not read", name), stays: true,
 		})
 	}
-	r.passwords = newMirror(passwordSecrets(opts.Namespace), mirrorOptions[config.PasswordSecret]{
-		mu: &r.mu, wake: opts.Wake,
-		news: func([]change[config.PasswordSecret]) bool {
-			r.doc = nil
-			return true
-		},
-		absent: warnForbidden(opts.Logger, "resources not read", "Secret"), stays: true,
-	})
+	r.passwords = newPasswords(r)
 	return r
 }
 
@@ -80,14 +74,16 @@ func observedKind(name, namespace string) kind[*customResource, string, observed
 		from:  func(c *Client) lister { return c.customResources(name, namespace) },
 		strip: func(o *customResource) { o.Annotations = config.ReadAnnotations(name, o.Annotations) },
 		row: func(o *customResource) observed {
-			return observed{Object: objectOf(name, o), resourceVersion: o.ResourceVersion, finalizers: o.Finalizers, status: o.Status}
+			object := objectOf(name, o)
+			return observed{object, o.ResourceVersion, o.Finalizers, o.Status, object.Secrets()}
 		},
 		key:     func(o observed) string { return o.Name },
 		compare: strings.Compare,
 	}
 }
 
-// Document returns the newest versions, and whether all were read yet.
+// Document returns the newest versions, and whether all were read yet. Until a Secret
+// that a new version refers to was read, it returns the versions before.
 func (r *Resources) Document() (source.Document, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,16 +94,19 @@ func (r *Resources) Document() (source.Document, bool) {
 		}
 		installed = installed || kind.reading == listed
 	}
-	if r.wanted && r.passwords.reading == unread {
-		return source.Document{}, false
-	}
 	if !installed {
 		return source.Document{
 			Source: r.source(), Err: fmt.Errorf("%w: no kind is installed that may be read", source.ErrNotFound),
 		}, true
 	}
-	if r.doc == nil {
-		r.doc = r.newDocument()
+	if r.doc == nil || r.stale {
+		secrets, read := r.passwords.list(time.Now())
+		if read {
+			r.doc, r.stale = r.newDocument(secrets), false
+		}
+		if r.doc == nil {
+			return source.Document{}, false
+		}
 	}
 	return *r.doc, true
 }
@@ -116,7 +115,7 @@ func (r *Resources) source() string {
 	return fmt.Sprintf("resources of %s in %s", customGroup, r.opts.Namespace)
 }
 
-func (r *Resources) newDocument() *source.Document {
+func (r *Resources) newDocument(secrets []config.PasswordSecret) *source.Document {
 	doc := &source.Document{Source: r.source(), Resources: &config.Resources{}}
 	h := fnv.New64a()
 	for _, kind := range config.ResourceKinds {
@@ -125,7 +124,7 @@ func (r *Resources) newDocument() *source.Document {
 			fmt.Fprintln(h, o.ID, o.UID, o.Generation, o.Labels, o.Annotations)
 		}
 	}
-	doc.Resources.Secrets = r.passwords.list()
+	doc.Resources.Secrets = secrets
 	doc.Version = strconv.FormatUint(h.Sum64(), 16)
 	return doc
 }
@@ -156,34 +155,38 @@ func (r *Resources) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	g.Go(func() error {
-		select {
-		case <-ctx.Done():
-		case <-r.secrets:
-			r.passwords.run(ctx, r.opts.Client)
-		}
-		return nil
-	})
+	g.Go(func() error { return r.passwords.run(ctx) })
 	return g.Wait()
 }
 
-// news reports whether changes change the document. The first peer that refers to a
-// Secret starts the reading of Secrets.
+// renew has the document made again.
+func (r *Resources) renew() {
+	r.mu.Lock()
+	r.stale = true
+	r.mu.Unlock()
+	r.opts.Wake()
+}
+
+// news reports whether changes change the document.
 func (r *Resources) news(changes []change[observed]) bool {
 	if r.observer != nil {
 		r.observer()
 	}
-	is := false
+	is, referring := false, false
 	for _, c := range changes {
-		if now := c.now; now != nil && now.Kind == config.KindPeer && !r.wanted && bytes.Contains(now.Spec, []byte(`"passwordSecret"`)) {
-			r.wanted = true
-			close(r.secrets)
-		}
+		referring = referring || c.old != nil && len(c.old.secrets) > 0 || c.now != nil && len(c.now.secrets) > 0
 		is = is || c.old == nil || c.now == nil || c.old.differs(*c.now)
 	}
-	if is {
-		r.doc = nil
+	if referring {
+		names := map[string]bool{}
+		for _, o := range r.kinds[config.KindPeer].list() {
+			for _, name := range o.secrets {
+				names[name] = true
+			}
+		}
+		is = r.passwords.refer(names, time.Now()) || is
 	}
+	r.stale = r.stale || is
 	return is
 }
 

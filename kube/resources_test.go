@@ -34,6 +34,9 @@ type api struct {
 	events  []map[string]any // of watches, in order; "version" says when
 	patches []string
 
+	secrets []string       // the field selectors of reads of Secrets
+	unread  map[string]int // the statuses of answers to reads of Secrets, by name
+
 	refuse   string // writes that contain it are refused, as by a policy; empty: none
 	refusals int
 
@@ -135,14 +138,22 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	q := r.URL.Query()
 	a.mu.Lock()
+	code := 0
+	if plural == "secrets" {
+		selector := q.Get("fieldSelector")
+		a.secrets = append(a.secrets, selector)
+		code = a.unread[strings.TrimPrefix(selector, "metadata.name=")]
+	}
 	refused := r.Method != http.MethodGet && a.refuse != "" && (strings.Contains(t.name, a.refuse) || strings.Contains(string(body), a.refuse))
 	if refused {
 		a.refusals++
 	}
 	a.mu.Unlock()
 	switch {
-	case refused:
+	case code == http.StatusForbidden, refused:
 		fail(http.StatusForbidden, "Forbidden")
+	case code != 0:
+		fail(code, "InternalError")
 	case plural == "events":
 		a.record(r.Method, t.name, body)
 		w.Write(body)
@@ -430,7 +441,7 @@ func TestResourceStatus(t *testing.T) {
 	verdict.Accepted, verdict.Reason, verdict.Message = false, "Conflict", "overlaps"
 	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})
 	written("it is refused", `"message":"overlaps"`)
-	// Whoever else writes it is corrected.
+	// What another writes there is corrected.
 	a.set("ipaddresspools", "p", `{"addresses":["10.0.0.0/24"]}`, 1, `"status":{"conditions":[]}`)
 	written("it is refused again", `"message":"overlaps"`)
 	w.Set([]reconcile.ResourceStatus{{Verdict: verdict}})

@@ -7,16 +7,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"maps"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-
-	"github.com/heraldlb/herald/config"
 )
 
 // SecretKey is the key of the Secret that agents encrypt their gossip with.
@@ -60,33 +56,4 @@ func (c *Client) createSecret(ctx context.Context, s *corev1.Secret) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	return c.core.Post().Namespace(s.Namespace).Resource("secrets").Body(s).Do(ctx).Error()
-}
-
-// passwordSecrets are the Secrets of a namespace, which may hold passwords of peers.
-func passwordSecrets(namespace string) kind[*corev1.Secret, string, config.PasswordSecret] {
-	return kind[*corev1.Secret, string, config.PasswordSecret]{
-		from:    func(c *Client) lister { return c.secrets(namespace) },
-		strip:   stripSecret,
-		row:     passwordSecretOf,
-		key:     func(p config.PasswordSecret) string { return p.Name },
-		compare: strings.Compare,
-	}
-}
-
-// stripSecret drops everything but a password.
-func stripSecret(s *corev1.Secret) {
-	s.Annotations, s.Labels = nil, nil
-	maps.DeleteFunc(s.Data, func(key string, _ []byte) bool {
-		return key != config.PasswordSecretKey || string(s.Type) != config.PasswordSecretType
-	})
-}
-
-// passwordSecretOf returns what config needs to know of a Secret.
-func passwordSecretOf(s *corev1.Secret) config.PasswordSecret {
-	p := config.PasswordSecret{Namespace: s.Namespace, Name: s.Name, Type: string(s.Type)}
-	password, ok := s.Data[config.PasswordSecretKey]
-	if p.HasKey = ok; ok && p.Type == config.PasswordSecretType {
-		p.Password = config.NewSecret(string(password))
-	}
-	return p
 }

@@ -31,13 +31,12 @@ const (
 
 // ServiceStatusWriterOptions say what a ServiceStatusWriter writes, and where.
 type ServiceStatusWriterOptions struct {
-	Client    *Client                // required
-	Namespace string                 // required
-	Node      string                 // required
-	Pod       string                 // optional: the objects belong to this pod; else to the Node
-	Gone      func(node string) bool // optional: whether the agent of another node is known not to be alive
-	Logger    *slog.Logger           // required
-	Contests  *Contests              // optional: shared with the process's other writers
+	Client    *Client      // required
+	Namespace string       // required
+	Node      string       // required
+	Pod       string       // optional: the objects belong to this pod; else to the Node
+	Logger    *slog.Logger // required
+	Contests  *Contests    // optional: shared with the process's other writers
 }
 
 // A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service
@@ -81,7 +80,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
 	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
 		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
 	})
 	return w
@@ -196,8 +195,10 @@ func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, 
 		// another name.
 		r.about = w.subject(id.kind, "of "+have.service.String())
 	}
-	r.send = func(ctx context.Context) (result, error) { return result{}, w.delete(ctx, id.kind, id.name) }
-	r.sent = func() { w.opts.Contests.forget(w.subject(id.kind, id.name)) }
+	r.send = func(ctx context.Context) (result, error) {
+		w.opts.Contests.forget(w.subject(id.kind, id.name)) // also if no answer comes
+		return result{}, w.delete(ctx, id.kind, id.name)
+	}
 	return r, 0
 }
 

@@ -87,18 +87,30 @@ func objectName(kind, node string, service cluster.Key) string {
 	return prefix + digest(node+"\n"+service.String())
 }
 
+// isObjectName reports whether a name may be what objectName returns. Names that other
+// load balancers give are shorter.
+func isObjectName(name string) bool {
+	_, d, _ := strings.Cut(name, "-")
+	return len(d) == digestLength && strings.Trim(d, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
+// digestLength is the length of a digest.
+const digestLength = 20
+
 // digest returns a short text that is another for another input.
 func digest(of string) string {
 	sum := sha256.Sum256([]byte(of))
-	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:20])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:digestLength])
 }
+
+// longestLabel is the longest value that a label may have.
+const longestLabel = 63
 
 // labelValue returns a Node's name as far as it fits into a label.
 func labelValue(node string) string {
-	const longest = 63
-	if len(node) <= longest {
+	if len(node) <= longestLabel {
 		return node
 	}
 	d := digest(node)
-	return node[:longest-len(d)-1] + "-" + d
+	return node[:longestLabel-len(d)-1] + "-" + d
 }

@@ -10,8 +10,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/heraldlb/herald/cluster"
 )
 
 // create makes an object that says what is wanted.
@@ -38,11 +36,7 @@ func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, wa
 	if err := w.opts.Client.createCustom(ctx, id.kind, w.opts.Namespace, body); err != nil && !apierrors.IsAlreadyExists(err) {
 		return result{}, fmt.Errorf("create %s: %w", id.name, err)
 	}
-	out, err := w.patch(ctx, id, want.content)
-	if err == nil && id.kind == kindL2Status && w.opts.Gone != nil {
-		err = w.succeed(ctx, id, want.service)
-	}
-	return out, err
+	return w.patch(ctx, id, want.content)
 }
 
 // adopt makes an object belong to the agent's pod, or to its Node.
@@ -77,28 +71,6 @@ func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, con
 func (w *ServiceStatusWriter) delete(ctx context.Context, kind, name string) error {
 	if err := w.opts.Client.deleteCustom(ctx, kind, w.opts.Namespace, name); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete %s: %w", name, err)
-	}
-	return nil
-}
-
-// succeed deletes what agents that are not alive any more have left behind about
-// a Service that this one now answers for.
-func (w *ServiceStatusWriter) succeed(ctx context.Context, id serviceStatusID, service cluster.Key) error {
-	others, err := w.opts.Client.customResources(id.kind, w.opts.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: labelServiceName + "=" + service.Name + "," + labelServiceNamespace + "=" + service.Namespace,
-	})
-	if err != nil {
-		return fmt.Errorf("list statuses of %s: %w", service, err)
-	}
-	for _, o := range others.Items {
-		var have serviceStatus
-		_ = json.Unmarshal(o.Status, &have) // without a status it is of no node
-		if o.Name == id.name || have.Node == w.opts.Node || !w.opts.Gone(have.Node) {
-			continue
-		}
-		if err := w.delete(ctx, id.kind, o.Name); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
 	}
 	w := &ServiceWriter{opts: opts}
 	w.keeper = newKeeper(keeperOptions[cluster.Key, assign.Update]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
 	})
 	return w
 }

@@ -16,8 +16,13 @@ import (
 	"github.com/heraldlb/herald/table"
 )
 
-// refreshPoll is how often Refresh looks whether everything has been read.
-const refreshPoll = 10 * time.Millisecond
+const (
+	// refreshPoll is how often Refresh looks whether everything has been read.
+	refreshPoll = 10 * time.Millisecond
+	// restoreSettle is how long there is no snapshot, at most, when some kinds were read
+	// again after a restore of etcd and others were not.
+	restoreSettle = 3 * time.Second
+)
 
 // WatcherOptions say what a Watcher reads, and for whom.
 type WatcherOptions struct {
@@ -25,6 +30,10 @@ type WatcherOptions struct {
 	Wake   func()  // required: called after every change; must not block
 
 	Doubt func(Doubt) // optional: called for a list that is read again before it is believed; must not block
+
+	// Certain is optional: there is no snapshot while the list of Services is in doubt. Its
+	// Services may have the addresses of those that it lacks.
+	Certain bool
 
 	// Which kinds to read besides Services. The others are empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
@@ -42,6 +51,7 @@ type Watcher struct {
 	endpoints  *endpoints
 	byKey      table.Editor[cluster.Key, *cluster.Service] // the rows of services
 	byName     map[string]map[string]string                // labels of namespaces, nil: to be made; somebody may be reading it
+	restored   time.Time                                   // when a kind was found to be older than before; zero: never
 }
 
 // NewWatcher returns a Watcher that knows nothing until it runs.
@@ -72,7 +82,21 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 
 // watching returns the options of a mirror of a Watcher.
 func watching[V any](w *Watcher, what string) mirrorOptions[V] {
-	return mirrorOptions[V]{mu: &w.mu, wake: w.opts.Wake, doubt: &doubter{what: what, tell: w.opts.Doubt}}
+	return mirrorOptions[V]{mu: &w.mu, wake: w.opts.Wake, doubt: &doubter{what: what, tell: w.opts.Doubt}, restored: func() {
+		w.restored = time.Now()
+		time.AfterFunc(restoreSettle, w.opts.Wake)
+	}}
+}
+
+// mixed reports whether some kinds may be from before a restore of etcd, and others from
+// after it: a Service that is back would seem to have no endpoints. The caller holds mu.
+func (w *Watcher) mixed(now time.Time) bool {
+	if w.restored.IsZero() || now.Sub(w.restored) >= restoreSettle {
+		return false
+	}
+	before := w.restored.Add(-restoreSettle)
+	return w.services.renewed.Before(before) || w.opts.Nodes && w.nodes.renewed.Before(before) ||
+		w.opts.Namespaces && w.namespaces.renewed.Before(before) || w.opts.EndpointSlices && w.endpoints.renewed.Before(before)
 }
 
 // Run reads until the context is canceled.
@@ -127,7 +151,8 @@ func (w *Watcher) Tables() (t cluster.Tables, synced bool) {
 // synced reports whether everything was read. The caller holds mu.
 func (w *Watcher) synced() bool {
 	return w.services.reading != unread && !(w.opts.Nodes && w.nodes.reading == unread ||
-		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread)
+		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread) &&
+		!w.mixed(time.Now()) && !(w.opts.Certain && w.services.opts.doubt.pending())
 }
 
 // labels returns the labels of namespaces. The caller holds mu.

@@ -67,7 +67,7 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	}
 	w := &StateWriter{opts: opts}
 	w.keeper = newKeeper(keeperOptions[string, reconcile.State]{
-		Contests: opts.Contests, Logger: opts.Logger, Failed: "configuration state not written", Compare: strings.Compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "configuration state not written", Compare: strings.Compare,
 		Diff: w.diff, Every: statusRound,
 	})
 	w.seen = newSeenState(opts.Client, opts.Namespace, w.name(), w.keeper.Wake)

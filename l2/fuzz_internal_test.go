@@ -38,6 +38,7 @@ func FuzzAnswerNDP(f *testing.F) {
 		TargetAddress: ours6,
 		Options:       []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: other[:]}},
 	}}))
+	f.Add(ndpFrame(own, other, neighborPacket{group, ours6, &ndp.NeighborSolicitation{TargetAddress: ours6}}))
 	f.Add(ndpProbe(other, silent6))
 	f.Add(ndpAnnouncement(other, asker6, ours6))
 	f.Fuzz(func(t *testing.T, frame []byte) {

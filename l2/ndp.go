@@ -63,6 +63,9 @@ func parseNDP(b []byte) (neighborPacket, error) {
 
 // check checks the rules about the addresses of a message.
 func (p neighborPacket) check() error {
+	if p.src.IsMulticast() { // no source: RFC 4291, Section 2.7
+		return fmt.Errorf("neighbor discovery from group %s", p.src)
+	}
 	switch m := p.message.(type) {
 	case *ndp.NeighborSolicitation:
 		if m.TargetAddress.IsMulticast() {

@@ -17,7 +17,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/heraldlb/herald/l2"
-	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/need"
 )
 
 // A space is a network namespace without a name.
@@ -108,7 +108,10 @@ type veth struct {
 
 func newVeth(t testing.TB, programs ...string) *veth {
 	t.Helper()
-	lab.Need(t, programs...)
+	need.Root(t)
+	for _, p := range programs {
+		need.Program(t, p)
+	}
 	v := &veth{t: t, node: newSpace(t), far: newSpace(t)}
 	var err error
 	if v.nodeH, err = netlink.NewHandleAt(v.node.handle); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/heraldlb/herald/lab/process"
 )
 
-// A Daemon is a program of Herald's on a machine, which can be ended and
+// A Daemon is one of Herald's programs on a machine, which can be ended and
 // started again. Only one goroutine at a time may do so.
 type Daemon struct {
 	Name string

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"runtime"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -23,6 +24,11 @@ import (
 
 // bgpPort is the TCP port of BGP. RFC 4271, Section 8.2.
 const bgpPort = 179
+
+// collectEvery is how often a router collects garbage. GoBGP drops a connection that
+// comes while the session of its peer ends, and does not close it: the peer waits for an
+// OPEN until the collector does.
+const collectEvery = 2 * time.Second
 
 // GoBGPOptions says which router GoBGP is.
 type GoBGPOptions struct {
@@ -261,6 +267,14 @@ func serveGoBGP(ctx context.Context, args []string) error {
 	}
 	s := server.NewBgpServer(server.GrpcListenAddress(args[0]))
 	go s.Serve()
-	<-ctx.Done()
-	return s.StopBgp(context.WithoutCancel(ctx), &api.StopBgpRequest{})
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.StopBgp(context.WithoutCancel(ctx), &api.StopBgpRequest{})
+		case <-tick.C:
+			runtime.GC()
+		}
+	}
 }

@@ -3,34 +3,23 @@
 package lab
 
 import (
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/heraldlb/herald/lab/need"
 )
 
 // frrDaemons is where Debian and the upstream packages put FRR's daemons; it
 // is in nobody's PATH.
 const frrDaemons = "/usr/lib/frr"
 
-// Need skips the test unless it runs as root and every program is installed,
-// either in PATH or, for FRR's daemons, in /usr/lib/frr. Under LAB=require, which
-// CI sets, it fails the test instead: there, a skip would look green while it
-// tested nothing.
+// Need says that a test runs as root and which programs it needs, in PATH or, for FRR's
+// daemons, in /usr/lib/frr.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
-	miss := t.Skipf
-	if os.Getenv("LAB") == "require" {
-		miss = t.Fatalf
-	}
-	if os.Geteuid() != 0 {
-		miss("lab: need root")
-	}
+	need.Root(t)
 	for _, p := range programs {
-		if _, err := findProgram(p); err != nil {
-			miss("lab: need %v", err)
-		}
+		need.Program(t, p, frrDaemons)
 	}
 }
 
@@ -45,16 +34,4 @@ func NotAttached(t testing.TB) {
 	if Attached() {
 		t.Skip("lab: this test needs a lab of its own and cannot attach; run it without HERALD_LAB=attach")
 	}
-}
-
-// findProgram returns the path of a program in PATH or among FRR's daemons.
-func findProgram(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return path, nil
-	}
-	path, err := exec.LookPath(filepath.Join(frrDaemons, name))
-	if err != nil {
-		return "", fmt.Errorf("%s in PATH or %s: %w", name, frrDaemons, err)
-	}
-	return path, nil
 }

@@ -37,10 +37,7 @@ type StackOptions struct {
 	Args        []string // optional: more arguments for controllers and agents
 	Verify      bool     // optional: agents make all decisions twice, and Down fails if they have found a difference
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
-
-	// Reach is optional: it returns where Herald's containers find the API server, for
-	// something that stands between them. Nil means the API server itself.
-	Reach func(server netip.AddrPort) (netip.AddrPort, error) `json:"-"`
+	Gate        bool     // optional: Herald's containers reach the API server through a controlplane.Gate
 }
 
 // A Stack is a whole lab: a network, a Kubernetes control plane that its nodes
@@ -53,7 +50,6 @@ type Stack struct {
 
 	opts StackOptions
 	pods *Pods
-	gate netip.AddrPort // what stands before the API server; zero: nothing
 }
 
 // UpStack builds a Stack and returns when all of it runs. What it made until an
@@ -100,14 +96,10 @@ func (s *Stack) build(ctx context.Context) error {
 		ListenAddr: s.Management.Addr(),
 		Nodes:      nodes,
 		DualStack:  true,
+		Gate:       s.opts.Gate,
 	})
 	if err != nil {
 		return err
-	}
-	if s.opts.Reach != nil {
-		if s.gate, err = s.opts.Reach(s.Cluster.Server()); err != nil {
-			return err
-		}
 	}
 	if err := s.Cluster.CreateNamespace(ctx, HeraldNamespace); err != nil {
 		return err

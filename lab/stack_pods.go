@@ -76,10 +76,7 @@ func (s *Stack) serviceAccount(opts *containerOptions, token, mounted string) er
 	if err := projected(dir, group, files); err != nil {
 		return err
 	}
-	server := s.gate
-	if !server.IsValid() {
-		server = s.Cluster.Server()
-	}
+	server := s.Cluster.Server()
 	opts.Env = append(opts.Env, "KUBERNETES_SERVICE_HOST="+server.Addr().String(), fmt.Sprintf("KUBERNETES_SERVICE_PORT=%d", server.Port()))
 	if mounted == "" {
 		opts.Mounts = append(opts.Mounts, containerMount{From: dir, To: serviceAccountDir, ReadOnly: true})
@@ -135,7 +132,9 @@ func agentPod(n *Node) string { return "herald-agent-" + n.Name }
 // createPod writes the agent's pod on a node.
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: HeraldNamespace, Name: agentPod(n)},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/component": "agent"},
+		},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,
 		},
@@ -176,7 +175,7 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 	if d.url, err = containerURL(&s.pods.Agent, agentContainer, addr); err != nil {
 		return nil, err
 	}
-	d.start = func() (*process.Process, error) {
+	start := func() (*process.Process, error) {
 		opts, err := s.agent(n)
 		if err != nil {
 			return nil, err
@@ -203,6 +202,14 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 			return nil, err
 		}
 		return n.startContainer(opts)
+	}
+	k := new(kubelet)
+	d.start = func() (*process.Process, error) {
+		p, err := start()
+		if err == nil {
+			s.started(k, n, p)
+		}
+		return p, err
 	}
 	return d, nil
 }

@@ -68,8 +68,8 @@ func (f Finding) String() string {
 			b.WriteString(part + ": ")
 		}
 	}
-	b.WriteString(strings.ReplaceAll(f.Message, "\n", " "))
-	return b.String()
+	b.WriteString(f.Message)
+	return strings.ReplaceAll(b.String(), "\n", " ") // a finding is a line
 }
 
 // Sort sorts findings by files and lines. Files are in the order of paths, other files

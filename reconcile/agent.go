@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -16,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A TableCluster returns the cluster as it is now, without a configuration, and whether
@@ -35,6 +37,7 @@ type AgentOptions struct {
 	Reporter   Reporter                              // required
 	Logger     *slog.Logger                          // required
 	Layer2     Layer2                                // optional: nil announces nothing on layer 2
+	DataPlane  DataPlane                             // optional: nil counts as serving everything
 	Events     func(*cluster.Service, cluster.Event) // optional: sends an event about a Service that is seen to be announced from this node, unless the first pass announced it
 	NodeEvents func(cluster.Event)                   // optional: sends an event about this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
@@ -68,11 +71,13 @@ type Agent struct {
 	passed     bool // there was one
 	decisions  announce.Decisions
 	elections  announce.Elections
+	questioned cluster.Tables // that the data plane is asked about
 	applied    applied
-	answered   handover.Answers      // handed over to layer 2
-	contender  map[netip.Addr]string // a node that answers for an address though gossip does not reach it
-	unreported unreported            // what is announced since then, and has no event yet
-	disputes   map[dispute]bool      // that were told about, and are not settled
+	answered   handover.Answers              // handed over to layer 2
+	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
+	unreported unreported                    // what is announced since then, and has no event yet
+	waived     map[announce.ServiceAddr]bool // that were told about
+	disputes   map[dispute]bool              // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
@@ -106,6 +111,10 @@ func (a *Agent) pass() {
 		return
 	}
 	s.Config = a.loader.Loaded.Config
+	readiness, known := a.ready(s)
+	if !known {
+		return
+	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
 	seen := func() []ServiceStatus { return nil }
 	if s.Config != nil {
@@ -113,7 +122,7 @@ func (a *Agent) pass() {
 		if a.settling(s, around, start) {
 			return
 		}
-		seen = a.announce(s, around, start, &r)
+		seen = a.announce(s, around, readiness, start, &r)
 	}
 	if a.opts.Statuses != nil {
 		a.opts.Statuses.Set(seen)
@@ -126,6 +135,27 @@ func (a *Agent) pass() {
 	}
 	r.Took = time.Since(start)
 	a.opts.Reporter.Set(r)
+}
+
+// ready returns what the node's data plane serves. An agent that has just started leaves
+// FRR as it is until that is known, or was waited for: FRR may announce all of it already.
+func (a *Agent) ready(s cluster.Tables) (announce.Readiness, bool) {
+	if a.opts.DataPlane == nil {
+		return announce.Readiness{}, true
+	}
+	opts := a.opts.Announce
+	if s.Config != nil {
+		a.index = a.index.Of(s.Config)
+		opts.Index = a.index
+	}
+	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
+	if a.questioned.Config != s.Config || !slices.Equal(a.questioned.Nodes, s.Nodes) || !a.passed ||
+		differ(a.questioned.Services, s.Services, table.Same) || differ(a.questioned.Endpoints, s.Endpoints, slices.Equal) {
+		a.questioned = s
+		a.opts.DataPlane.Want(announce.Questions(s.Snapshot(), a.opts.Node, opts), n.Addrs)
+	}
+	r := a.opts.DataPlane.Readiness()
+	return r, a.passed || r.Settled
 }
 
 // around returns the Neighborhood that belongs to a snapshot.

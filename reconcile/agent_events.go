@@ -25,7 +25,8 @@ const (
 	EventGossipLost  = "GossipLost"
 	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
 
-	EventEndpointsFlap = string(status.EndpointsFlap) // warning: the node waits before it announces the Service again
+	EventDataPlane     = string(status.DataPlaneNotReady) // warning: the node announces the Service though its data plane was not seen to serve it
+	EventEndpointsFlap = string(status.EndpointsFlap)     // warning: the node waits before it announces the Service again
 )
 
 // EventDrainInvalid is the reason of an agent's event about its Node, a warning:
@@ -190,13 +191,35 @@ func (a *Agent) warnNoInterface(s cluster.Tables, now announce.Layer2Tables) {
 	}
 }
 
-// warnFlapping sends an event about each Service whose route is damped from now on.
+// warnFlapping sends an event about each Service whose announcement is damped from now on.
 func (a *Agent) warnFlapping(s cluster.Tables, damped []status.Decision, now time.Time) {
 	for _, d := range damped {
-		wait := a.flaps.Wait(d.Service, d.Addr, now).Round(time.Second)
+		when := fmt.Sprintf("in %s at the earliest", a.flaps.Wait(d, now).Round(time.Second))
+		if d.Protocol == status.Layer2 {
+			when += ", or when no other node answers for it"
+		}
 		a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventEndpointsFlap, Message: fmt.Sprintf(
-			"%s: endpoints come and go; node %q announces the address with protocol %q in %s at the earliest", d.Addr, a.opts.Node, d.Protocol, wait)})
+			"%s: endpoints come and go; node %q announces the address with protocol %q %s", d.Addr, a.opts.Node, d.Protocol, when)})
 	}
+}
+
+// warnWaived warns once about each address that is announced though the data plane was not
+// seen to serve it in time, but for those that the first pass announces.
+func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, waived map[announce.ServiceAddr]string) {
+	next := map[announce.ServiceAddr]bool{}
+	for _, d := range announce.ListDecisions(now) {
+		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
+		why := waived[id]
+		if why == "" || !d.Announce || next[id] {
+			continue
+		}
+		next[id] = true
+		if !a.waived[id] && a.passed && a.opts.Events != nil {
+			a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
+				"%s: node %q announces the address, though its data plane was not seen to serve it: %s", d.Addr, a.opts.Node, why)})
+		}
+	}
+	a.waived = next
 }
 
 // warnDrain warns once that the Node's drain annotation is not understood.

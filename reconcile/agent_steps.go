@@ -35,8 +35,9 @@ type decision struct {
 }
 
 // announce looks, decides, hands over and reports. It returns how to see the effect.
-func (a *Agent) announce(s cluster.Tables, around Neighborhood, now time.Time, r *status.Report) func() []ServiceStatus {
+func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announce.Readiness, now time.Time, r *status.Report) func() []ServiceStatus {
 	v := a.look(s, around, now)
+	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
 	d := a.decide(&v)
@@ -55,6 +56,9 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, now time.Time, r
 	if a.opts.Events != nil && a.passed {
 		v.again(a.sendEvents(s, out.Decisions, around, now))
 		a.warnNoInterface(s, d.layer2)
+	}
+	if len(readiness.Waived)+len(a.waived) > 0 {
+		a.warnWaived(s, out.Decisions, readiness.Waived)
 	}
 	a.wakeAt(v.next, now)
 	a.decisions, a.elections, a.passed = out.Decisions, d.layer2.Elections, true
@@ -102,8 +106,8 @@ func (a *Agent) decide(v *view) decision {
 	return d
 }
 
-// damp takes note of the routes that the node withdraws as their endpoints are gone, and
-// warns about those that are damped from now on.
+// damp takes note of what the node withdraws as its endpoints are gone, and warns about
+// what is damped from now on.
 func (a *Agent) damp(v *view, decisions announce.Decisions) {
 	var news []status.Decision
 	var again time.Time

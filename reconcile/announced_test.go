@@ -324,6 +324,13 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		on(cluster.Endpoint{Node: "n1"})
 		s.tell("layer2 from n1")
 		wants(t, "and one again", s.wrote(time.Minute), "l"+nobody)
+		s.tell("")
+		demanding := poolResources("198.51.100.0/24")
+		demanding.Objects = append(demanding.Objects, config.Object{ID: config.ID{Kind: config.KindL2Advertisement, Name: "ad"}, Spec: []byte(`{"minReadyEndpoints":3}`)})
+		s.change(func() { s.doc = &source.Document{Source: "resources", Resources: demanding} })
+		on(cluster.Endpoint{Node: "n1", More: 1}, cluster.Endpoint{Node: "n2", Terminating: true})
+		const few = " Assigned TooFewEndpoints: the Service has 2 ready endpoints, and advertisement ad asks for 3"
+		wants(t, "not enough", s.wrote(time.Minute), "a"+few, "l"+few)
 	})
 }
 

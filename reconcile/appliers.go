@@ -40,6 +40,15 @@ type Routers interface {
 	Looked() time.Time
 }
 
+// A DataPlane says what the node's data plane, such as kube-proxy, serves.
+type DataPlane interface {
+	// Want replaces the addresses that matter, and the addresses of the node. It must not
+	// block.
+	Want(questions []announce.Question, hosts []netip.Addr)
+	// Readiness returns what is known of them.
+	Readiness() announce.Readiness
+}
+
 // Layer2 answers for addresses on the node's own network.
 type Layer2 interface {
 	// SetNodes replaces the nodes of the cluster, on which other agents run. It must not

@@ -43,7 +43,11 @@ type scene struct {
 	events   []string
 	refresh  func() // what happens in Refresh; nil: nothing
 	network  reconcile.Layer2
-	hung     bool // FRR takes a text and does nothing
+
+	dataPlane     reconcile.DataPlane
+	serviceEvents func(*cluster.Service, cluster.Event)
+
+	hung bool // FRR takes a text and does nothing
 
 	rechecked []netip.Prefix // that the agent had looked at again
 	looked    time.Time      // when the last look at all was begun
@@ -379,7 +383,7 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, NodeEvents: w.configEvent, Logger: agentLog(t),
+		Layer2: w.network, DataPlane: w.dataPlane, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -15,7 +15,7 @@ import (
 )
 
 // A Service that waits for an address while there is no configuration says so, and
-// nobody tells of a ConfigMap that does not exist.
+// nothing reports a ConfigMap that does not exist.
 func TestNoConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := clustertest.Service("default", "other")

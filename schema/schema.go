@@ -160,7 +160,7 @@ func (v *validator) apply(ctx context.Context, u unstructured.Unstructured) []Pr
 
 	errs := apivalidation.ValidateObjectMetaAccessor(&u, true, apivalidation.NameIsDNSSubdomain, field.NewPath("metadata"))
 	errs = append(errs, validation.ValidateCustomResource(nil, u.Object, v.schema)...)
-	errs = append(errs, objectmeta.Validate(nil, u.Object, v.structural, false)...)
+	errs = append(errs, objectmeta.Validate(ctx, nil, u.Object, v.structural, false)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, v.structural, u.Object)...)
 	if v.rules != nil && !blocking(errs) {
 		broken, _ := v.rules.Validate(ctx, nil, v.structural, u.Object, nil, celconfig.RuntimeCELCostBudget)

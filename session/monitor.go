@@ -115,7 +115,7 @@ func (m *Monitor) look(ctx context.Context) {
 	for _, f := range all {
 		session := sessionOf(f, now)
 		session.Fault, session.Diagnosis = why[f.Peer].Reason, why[f.Peer].Text
-		byPeer[f.Peer] = session
+		byPeer[f.Peer] = steady(before[f.Peer], session)
 	}
 	m.mu.Lock()
 	m.byPeer = byPeer
@@ -175,12 +175,26 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 		LastError:    f.LastError,
 	}
 	if f.Up {
-		out.Since = now.Add(-f.Uptime).Truncate(time.Second)
+		// Truncate would drop the reading of the monotonic clock: if the clock was set, the
+		// session would seem to have started anew.
+		began := now.Add(-f.Uptime)
+		out.Since = began.Add(-time.Duration(began.Nanosecond()))
 	}
 	if f.BFD != nil {
 		out.BFD, out.BFDDiagnostic, out.BFDPeer = f.BFD.Status, f.BFD.Diagnostic, f.BFD.Peer
 	}
 	return out
+}
+
+// steady returns a session as it is now. If it has not started anew since the last look, it
+// has the same start, unless the clock was set.
+func steady(was, now status.Session) status.Session {
+	same := was.Up() && now.Up() && now.Dropped == was.Dropped && now.Since.Sub(was.Since).Abs() <= clockStep
+	set := now.Since.Round(0).Sub(was.Since.Round(0)).Abs() > clockStep
+	if same && !set {
+		now.Since = was.Since
+	}
+	return now
 }
 
 // logChanges logs which sessions have come up or gone down, and reports whether

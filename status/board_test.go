@@ -237,3 +237,25 @@ metallb_k8s_client_updates_total 7
 		t.Error(err)
 	}
 }
+
+func TestMetricsOfGossip(t *testing.T) {
+	metrics := prometheus.NewPedanticRegistry()
+	status.NewBoard(status.BoardOptions{
+		Identity: status.Identity{Component: "herald-agent", Node: "n1"}, Registerer: metrics,
+		Live: func(r *status.Report) {
+			r.Layer2 = &status.Network{Gossip: &status.Gossip{LostByHeartbeats: 3, LostByProbes: 2, Returned: 1}}
+		},
+	})
+	const want = `
+# HELP herald_members_lost_total Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.
+# TYPE herald_members_lost_total counter
+herald_members_lost_total{by="heartbeats"} 3
+herald_members_lost_total{by="probes"} 2
+# HELP herald_members_returned_total Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.
+# TYPE herald_members_returned_total counter
+herald_members_returned_total 1
+`
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "herald_members_lost_total", "herald_members_returned_total"); err != nil {
+		t.Error(err)
+	}
+}

@@ -98,8 +98,19 @@ var (
 
 	descGossipRefused = prometheus.NewDesc("herald_gossip_refused_total",
 		"Number of packets and connections at the port for gossip that were refused unread: not from a Node's address, or too many.", []string{"kind"}, nil)
+	descLost = prometheus.NewDesc("herald_members_lost_total",
+		"Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.", []string{"by"}, nil)
+	descReturned = prometheus.NewDesc("herald_members_returned_total",
+		"Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
 		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
+
+	descDataPlane = prometheus.NewDesc("herald_dataplane_healthy",
+		"1 if the data plane of this node, such as kube-proxy, says that it is healthy.", nil, nil)
+	descDataPlaneWaiting = prometheus.NewDesc("herald_dataplane_waiting",
+		"Number of addresses that this node does not announce before its data plane serves them.", nil, nil)
+	descDataPlaneWaived = prometheus.NewDesc("herald_dataplane_waived_total",
+		"Number of addresses that this node has announced though its data plane was not seen to serve them in time.", nil, nil)
 
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
@@ -181,6 +192,11 @@ func (s sender) agent(r Report) {
 	if r.FRR == nil || !r.FRR.Metrics {
 		s.sessions(r.Peers)
 	}
+	if r.DataPlane != nil {
+		s.gauge(descDataPlane, one(r.DataPlane.Healthy))
+		s.gauge(descDataPlaneWaiting, float64(r.DataPlane.Waiting))
+		s.counter(descDataPlaneWaived, r.DataPlane.Waived)
+	}
 	if r.Layer2 != nil {
 		s.network(*r.Layer2)
 	}
@@ -245,6 +261,9 @@ func (s sender) network(n Network) {
 		s.counter(descGossipRefused, n.Gossip.RefusedPackets, "packet")
 		s.counter(descGossipRefused, n.Gossip.RefusedConnections, "connection")
 		s.gauge(descGossipKeys, float64(n.Gossip.Keys))
+		s.counter(descLost, n.Gossip.LostByHeartbeats, "heartbeats")
+		s.counter(descLost, n.Gossip.LostByProbes, "probes")
+		s.counter(descReturned, n.Gossip.Returned)
 	}
 }
 

@@ -36,7 +36,10 @@ const (
 	NodeNetworkDown      Reason = "NodeNetworkDown"      // condition NetworkUnavailable
 	NoEndpoints          Reason = "NoEndpoints"          // no usable endpoint anywhere
 	NoLocalEndpoints     Reason = "NoLocalEndpoints"     // externalTrafficPolicy Local, no usable endpoint on this node
-	EndpointsFlap        Reason = "EndpointsFlap"        // BGP: endpoints came and went too often; the route waits for seconds
+	TooFewEndpoints      Reason = "TooFewEndpoints"      // fewer are ready than the advertisements ask for
+	EndpointsTerminating Reason = "EndpointsTerminating" // BGP: externalTrafficPolicy Local, the endpoints on this node terminate, and other nodes have ready ones
+	DataPlaneNotReady    Reason = "DataPlaneNotReady"    // the data plane of this node, such as kube-proxy, cannot serve the address yet
+	EndpointsFlap        Reason = "EndpointsFlap"        // endpoints came and went too often; the announcement waits for seconds
 	NoPeers              Reason = "NoPeers"              // no peer of the advertisement selects this node
 	ConflictingLocalPref Reason = "ConflictingLocalPref" // two advertisements, one route, two preferences
 	ConflictingMED       Reason = "ConflictingMED"       // likewise, two MEDs

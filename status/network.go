@@ -33,6 +33,9 @@ type Gossip struct {
 	Keys               int      `json:"keys"`                 // accepted; more than one while a key is replaced; 0: clear text
 	KeyLacking         []string `json:"keyLacking,omitempty"` // members that do not accept the newest key yet
 	KeyError           string   `json:"keyError,omitempty"`   // why the files of the key were not read again
+	LostByHeartbeats   uint64   `json:"lostByHeartbeats"`     // agents declared dead without a goodbye: their watchers got no heartbeats
+	LostByProbes       uint64   `json:"lostByProbes"`         // the same: they did not answer probes
+	Returned           uint64   `json:"returned"`             // of both: they had not ended
 }
 
 // An Address is the state of one address on layer 2.

@@ -22,7 +22,8 @@ type Peer struct {
 	BFDProfile string     `json:"bfdProfile,omitempty"`
 	Wanted     bool       `json:"wanted"` // the node is to hold the session
 
-	Authenticated bool `json:"authenticated,omitempty"` // the session has a password (TCP MD5, RFC 2385)
+	Authenticated bool  `json:"authenticated,omitempty"` // the session has a password (TCP MD5, RFC 2385)
+	TTLSecurity   uint8 `json:"ttlSecurity,omitempty"`   // the greatest distance in hops (GTSM, RFC 5082); 0: any
 
 	Reason  Reason  `json:"reason"`
 	Detail  string  `json:"detail,omitempty"`

@@ -25,8 +25,9 @@ type Report struct {
 	Error      string            `json:"error,omitempty"` // why the last pass failed
 	FRR        *FRR              `json:"frr,omitempty"`   // agent
 	Layer2     *Network          `json:"layer2,omitempty"`
-	Drain      *Drain            `json:"drain,omitempty"` // agent; nil: the node does not drain
-	Took       time.Duration     `json:"-"`               // the last pass
+	DataPlane  *DataPlane        `json:"dataPlane,omitempty"` // agent; nil: it is not asked
+	Drain      *Drain            `json:"drain,omitempty"`     // agent; nil: the node does not drain
+	Took       time.Duration     `json:"-"`                   // the last pass
 }
 
 // An Identity says which process a Report is from.
@@ -59,6 +60,15 @@ type FRR struct {
 
 	// Metrics: the FRR container exports the metrics of the sessions.
 	Metrics bool `json:"-"`
+}
+
+// DataPlane is what the node's data plane, such as kube-proxy, says of itself.
+type DataPlane struct {
+	Answers bool   `json:"answers"` // something answers whether it is healthy
+	Healthy bool   `json:"healthy"`
+	Detail  string `json:"detail,omitempty"`  // why it is not known to be
+	Waiting int    `json:"waiting,omitempty"` // addresses that this node does not announce before the data plane serves them
+	Waived  uint64 `json:"waived,omitempty"`  // how many were announced though it was not seen to
 }
 
 // Extras is the state of the operator's raw configuration.

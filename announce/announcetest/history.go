@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 // began is when the first of several nodes began to drain.
@@ -69,7 +70,7 @@ func (h *History) some(key string, values ...string) []config.Selector {
 }
 
 func (h *History) scope() config.Scope {
-	return config.Scope{NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
+	return config.Scope{MinReady: h.IntN(3), NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
 }
 
 func (h *History) newConfig() *config.Config {
@@ -168,7 +169,7 @@ func (h *History) endpoint() {
 	h.endpoints = maps.Clone(h.endpoints)
 	delete(h.endpoints, key)
 	for range h.IntN(6) {
-		h.endpoints[key] = append(h.endpoints[key], cluster.Endpoint{Node: h.pick("n1", "n2", "n3"), IPv6: h.often(40)})
+		h.endpoints[key] = append(h.endpoints[key], cluster.Endpoint{Node: h.pick("n1", "n2", "n3"), IPv6: h.often(40), Terminating: h.often(25)})
 	}
 }
 
@@ -250,8 +251,21 @@ func (h *History) claim() {
 	}
 }
 
+// ready has the data plane serve other addresses.
+func (h *History) ready() {
+	r := announce.Readiness{Settled: true, Waits: map[announce.ServiceAddr]string{}, Waived: map[announce.ServiceAddr]string{}}
+	for i, m := range []map[announce.ServiceAddr]string{r.Waits, r.Waived} {
+		for range h.IntN(30) {
+			m[announce.ServiceAddr{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: h.addr()}] = h.pick("slow", "late") + fmt.Sprint(i)
+		}
+	}
+	h.Options.Readiness = r
+}
+
 func (h *History) options() {
-	switch h.IntN(7) {
+	switch h.IntN(8) {
+	case 7:
+		h.ready()
 	case 0:
 		h.Options.Drained = !h.Options.Drained
 	case 1:
@@ -264,9 +278,11 @@ func (h *History) options() {
 		h.Options.Damped = nil
 		for _, a := range h.addrs() {
 			if h.Options.Damped == nil {
-				h.Options.Damped = map[announce.ServiceAddr]bool{}
+				h.Options.Damped = map[announce.Announcement]bool{}
 			}
-			h.Options.Damped[announce.ServiceAddr{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: a}] = true
+			for _, p := range []status.Protocol{status.BGP, status.Layer2} {
+				h.Options.Damped[announce.Announcement{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: a, Protocol: p}] = true
+			}
 		}
 	case 4:
 		if h.Options.Announces = nil; h.often(90) {

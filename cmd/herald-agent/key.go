@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,13 +32,18 @@ func readKeys(dir string) ([][]byte, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	current, err := readSecret(filepath.Join(dir, keyFile))
+	return keysOf(dir, os.ReadFile)
+}
+
+// keysOf returns the keys in the files of a directory.
+func keysOf(dir string, read func(path string) ([]byte, error)) ([][]byte, error) {
+	current, err := secret(filepath.Join(dir, keyFile), read)
 	if err != nil {
 		return nil, err
 	}
-	previous, err := readSecret(filepath.Join(dir, previousFile))
+	previous, err := secret(filepath.Join(dir, previousFile), read)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && previous == current:
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, configfile.ErrNotFound) || err == nil && previous == current:
 		return [][]byte{members.Key(current)}, nil
 	case err != nil:
 		return nil, err
@@ -47,9 +51,9 @@ func readKeys(dir string) ([][]byte, error) {
 	return [][]byte{members.Key(current), members.Key(previous)}, nil
 }
 
-// readSecret returns the content of a file of the Secret.
-func readSecret(path string) (string, error) {
-	content, err := os.ReadFile(path)
+// secret returns the content of a file of the Secret.
+func secret(path string, read func(path string) ([]byte, error)) (string, error) {
+	content, err := read(path)
 	if err != nil {
 		return "", fmt.Errorf("%w: put the key of gossip into %s of the Secret that is mounted there", err, filepath.Base(path))
 	}
@@ -76,31 +80,41 @@ func (k *keyFollower) run(ctx context.Context) error {
 	}
 	news := wake.New()
 	g, ctx := errgroup.WithContext(ctx)
+	files := map[string]*configfile.File{}
 	for _, name := range []string{keyFile, previousFile} {
-		g.Go(func() error { return configfile.New(filepath.Join(k.dir, name), news.Set).Run(ctx) })
+		path := filepath.Join(k.dir, name)
+		f := configfile.New(path, news.Set)
+		files[path] = f
+		g.Go(func() error { return f.Run(ctx) })
 	}
 	g.Go(func() error {
-		// The files may change again while both are read: look now and then.
-		tick := time.NewTicker(5 * time.Second)
-		defer tick.Stop()
-		last := "" // what was read
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-news:
-			case <-tick.C:
 			}
-			keys, err := readKeys(k.dir)
-			read := fmt.Sprintf("%x %v", keys, err)
-			if read == last {
-				continue
-			}
-			last = read
-			if err := k.set(keys, err); err != nil {
-				k.log.Error("key of gossip refused: the one so far stays in force", "err", err)
-			}
+			k.look(files)
 		}
 	})
 	return g.Wait()
+}
+
+// look sets the keys that the files have, once both were read.
+func (k *keyFollower) look(files map[string]*configfile.File) {
+	for _, f := range files {
+		if _, read := f.Document(); !read {
+			return
+		}
+	}
+	keys, err := keysOf(k.dir, func(path string) ([]byte, error) {
+		doc, _ := files[path].Document()
+		if doc.Err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: doc.Err}
+		}
+		return doc.Text, nil
+	})
+	if err := k.set(keys, err); err != nil {
+		k.log.Error("key of gossip refused: the one so far stays in force", "err", err)
+	}
 }

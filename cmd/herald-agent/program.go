@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"slices"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/cmd/internal/exclusion"
 	"github.com/heraldlb/herald/cmd/internal/web"
+	"github.com/heraldlb/herald/dataplane"
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/kube"
@@ -43,6 +45,11 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	gate, gated, err := o.dataPlane()
+	if err != nil {
+		return err
+	}
+	layer2.Hold = gated
 	daemon.LimitMemory(log)
 	unlock, err := o.lock(log)
 	if err != nil {
@@ -50,6 +57,9 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	defer unlock()
 	kube.LogTo(log.With("component", "client"))
+	if err := kube.NoticeDead(); err != nil {
+		return err
+	}
 	api, err := kube.NewConfig(o.Kubeconfig, name+"/"+daemon.Version())
 	if err != nil {
 		return err
@@ -65,6 +75,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	p.drive(layer2)
+	if gated {
+		gate.Changed, gate.Settled, gate.Logger = p.worker.Wake, p.layer2.Ready, p.part("data plane")
+		p.gate = dataplane.New(gate)
+	}
 	defer p.peers.Close()
 	p.report(metrics)
 	server, err := p.serve(metrics)
@@ -131,6 +145,8 @@ type program struct {
 	routes    *frr.Verifier
 	container *sidecar
 	layer2    *node.Layer2
+	gate      *dataplane.Gate // nil: the data plane is not asked
+	address   netip.Addr      // of this node; zero: not known
 	keys      *keyFollower
 	exclusion *exclusion.List
 	sessions  *session.Monitor
@@ -170,7 +186,7 @@ func (p *program) drive(layer2 node.Options) {
 	})
 	p.container = p.sidecar(p.client, p.events, p.part("frr"))
 	layer2.Changed = p.worker.Wake
-	p.layer2 = node.New(layer2)
+	p.layer2, p.address = node.New(layer2), layer2.Bind.Addr()
 	p.keys = &keyFollower{set: p.layer2.SetKeys, log: p.part("members")}
 	if layer2.Bind.IsValid() {
 		p.keys.dir = p.keyDir
@@ -193,7 +209,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
 			Client: p.client, Namespace: p.Namespace, Node: p.node, Pod: p.pod,
-			Gone: p.layer2.Gone, Contests: p.contests, Logger: p.part("status"),
+			Contests: p.contests, Logger: p.part("status"),
 		})
 	}
 }
@@ -203,9 +219,10 @@ func (p *program) agent() reconcile.AgentOptions {
 	opts := reconcile.AgentOptions{
 		Node: p.node, Worker: p.worker, Logger: p.log,
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
-		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2,
+		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(),
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
-		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude}, Verify: p.verify,
+		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
+		Verify:   p.verify,
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state
@@ -234,6 +251,9 @@ func (p *program) tasks() []daemon.Task {
 	if p.documents.Resources != nil {
 		tasks = append(tasks, daemon.Task{Name: "state", Run: p.state.Run})
 	}
+	if p.gate != nil {
+		tasks = append(tasks, daemon.Task{Name: "data plane", Run: p.gate.Run})
+	}
 	if p.statuses != nil {
 		tasks = append(tasks, daemon.Task{Name: "service status", Run: p.statuses.Run})
 	}
@@ -250,7 +270,7 @@ func (p *program) Set(r status.Report) {
 func (p *program) live(r *status.Report) {
 	r.FRR.Metrics, r.Contests = p.container.hasMetrics(), p.contests.List()
 	r.Peers = p.sessions.In(r.Peers)
-	r.Layer2 = p.layer2.Status()
+	r.Layer2, r.DataPlane = p.layer2.Status(), p.dataPlaneStatus()
 	r.Confirm(p.routes.SentTo)
 }
 

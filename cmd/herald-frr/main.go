@@ -90,6 +90,7 @@ var frrLevels = map[string]string{
 //	                                        v               |
 //	operator's raw configuration -------> extras ---------> vtysh
 //
+// Demand reads both configurations and has the supervisor run the daemons that they need.
 // Metrics and health are read from the supervisor, the agent watch and the daemons.
 func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error {
 	log, err := o.Logger(stderr)
@@ -111,13 +112,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	if err := sidecar.Prepare(o.etcDir, daemons, o.Port != 0); err != nil {
 		return err
 	}
-	raw := extras.NewApplier(extras.ApplierOptions{
-		Programs:  machine,
-		EtcDir:    o.etcDir,
-		RunDir:    o.runDir,
-		DaemonDir: o.daemonDir,
-		Logger:    log,
-	})
+	var raw *extras.Applier
 	supervisor := sidecar.NewSupervisor(sidecar.SupervisorOptions{
 		Host:      machine,
 		Daemons:   daemons,
@@ -129,8 +124,17 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		Stop:      mode,
 		StopWait:  o.stopWait,
 		Last:      func() bool { return contract.IsLast(o.etcDir, time.Now()) },
-		Loaded:    raw.Reapply,
+		Loaded:    func() { raw.Reapply() },
 		Logger:    log,
+	})
+	demand := sidecar.NewDemand(sidecar.DemandOptions{Dir: o.etcDir, RunDir: o.runDir, Supervisor: supervisor, Logger: log})
+	raw = extras.NewApplier(extras.ApplierOptions{
+		Programs:  machine,
+		EtcDir:    o.etcDir,
+		RunDir:    o.runDir,
+		DaemonDir: o.daemonDir,
+		Logger:    log,
+		Started:   demand.Started,
 	})
 	agent := sidecar.NewAgentWatch(sidecar.AgentWatchOptions{
 		Dir: o.etcDir, Timeout: o.agentTimeout, Withdraw: supervisor.Withdraw, Logger: log,
@@ -147,10 +151,12 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	}
 
 	agent.Begin() // before bgpd is started, which may have to stay down
+	demand.Look() // what is needed is started with the others
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx, append(server.Tasks(),
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "daemons", Run: supervisor.Run},
+		daemon.Task{Name: "demand", Run: demand.Run},
 		daemon.Task{Name: "extras", Run: raw.Run},
 	)...)
 }

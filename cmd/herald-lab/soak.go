@@ -23,7 +23,7 @@ var errViolated = errors.New("an invariant was violated")
 // soakOptions are the flags of soak.
 type soakOptions struct {
 	seed          uint64
-	steps         int
+	steps, from   int
 	replay        string
 	save, report  string
 	strict, going bool
@@ -49,6 +49,7 @@ checks what must always be so. It exits with 1 if something was not.`,
 	fs := c.Flags()
 	fs.Uint64Var(&o.seed, "seed", 1, "`number` that the steps are drawn from")
 	fs.IntVar(&o.steps, "steps", 60, "how many `steps`")
+	fs.IntVar(&o.from, "from", 1, "`number` of the step to begin with, on a lab as the steps before would leave it")
 	fs.StringVar(&o.replay, "replay", "", "`file` with steps, as --save writes it; they are carried out instead")
 	fs.StringVar(&o.save, "save", "", "`file` to write the steps to: the shortest list that fails, if --shrink finds one")
 	fs.StringVar(&o.report, "json", "", "`file` to write the report to, as JSON")
@@ -56,7 +57,7 @@ checks what must always be so. It exits with 1 if something was not.`,
 	fs.BoolVar(&o.going, "keep-going", false, "go on after a violation")
 	fs.BoolVar(&o.print, "print", false, "print the steps, and do nothing")
 	fs.BoolVar(&o.dump, "dump", false, "after a violation, print configurations, routes and logs of all machines")
-	fs.StringVar(&o.logs, "logs", "", "`folder` to copy the logs of Herald's daemons to")
+	fs.StringVar(&o.logs, "logs", "", "`folder` to copy the daemons' logs to")
 	fs.DurationVar(&o.shrink, "shrink", 0, "after a violation, look for the shortest list of steps that fails, for so long; 0: do not")
 	fs.DurationVar(&o.within, "within", 0, "start no step after this time; 0: no limit")
 	return c
@@ -83,7 +84,7 @@ func (o soakOptions) run(ctx context.Context, out, log io.Writer) error {
 	if o.print {
 		return plan.Write(out)
 	}
-	opts := soak.Options{Plan: plan, Limits: soak.Generous, KeepGoing: o.going, Within: o.within, Log: log, Logs: o.logs}
+	opts := soak.Options{Plan: plan, Limits: soak.Generous, From: o.from, KeepGoing: o.going, Within: o.within, Log: log, Logs: o.logs}
 	if o.strict {
 		opts.Limits = soak.Strict
 	}
@@ -119,7 +120,7 @@ func shortest(ctx context.Context, opts soak.Options, report soak.Report, limit 
 	more := func() bool { return ctx.Err() == nil && time.Now().Before(end) }
 	return soak.Shrink(steps, more, func(steps []soak.Step) bool {
 		try := opts
-		try.Plan.Steps, try.KeepGoing, try.Dump, try.Logs = steps, false, nil, ""
+		try.Plan.Steps, try.From, try.KeepGoing, try.Dump, try.Logs = steps, 1, false, nil, ""
 		fmt.Fprintf(opts.Log, "shrink: try %d steps\n", len(steps))
 		r, err := soak.Run(ctx, try)
 		return err == nil && slices.ContainsFunc(r.Violations, func(v soak.Violation) bool {

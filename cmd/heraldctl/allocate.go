@@ -5,11 +5,9 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -84,8 +82,9 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 		return err
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
-	results := assign.NewPreview(s, j.assign).Apply(cfg)
-	warnShared(cmd, together(j.services), results)
+	preview := assign.NewPreview(s, j.assign)
+	results := preview.Apply(cfg)
+	warnShared(cmd, together(j.services), preview.SharedAcross(cfg))
 	if j.format == asJSON {
 		list := []allocation{}
 		for _, o := range results {
@@ -93,12 +92,12 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 		}
 		return writeJSON(cmd.OutOrStdout(), list)
 	}
-	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "SERVICE\tADDRESSES\tPOOL\tREASON\n")
+	t := newTable(cmd.OutOrStdout())
+	t.row("SERVICE", "ADDRESSES", "POOL", "REASON")
 	for _, o := range results {
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s: %s\n", o.Service, listed(o.Addrs), orNone(o.Pool), o.Reason, o.Message)
+		t.row(o.Service, listed(o.Addrs), orNone(o.Pool), string(o.Reason)+": "+o.Message)
 	}
-	return tab.Flush()
+	return t.flush()
 }
 
 // An allocation is an item of the JSON list.
@@ -119,8 +118,8 @@ func warnOverlaps(cmd *cobra.Command, name string, cfg *config.Config, s cluster
 }
 
 // warnShared prints which addresses Services of several namespaces share.
-func warnShared(cmd *cobra.Command, name string, results []assign.Result) {
-	for _, text := range assign.SharedAcross(results) {
+func warnShared(cmd *cobra.Command, name string, shared []string) {
+	for _, text := range shared {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -114,26 +113,26 @@ func (l loaded) writeSummaries(w io.Writer) error {
 
 // writeSummary prints a summary of a configuration.
 func writeSummary(w io.Writer, name string, cfg *config.Config) error {
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "%s: valid, with %s, %s and %s\n", name, count(len(cfg.Pools), "pool"), count(len(cfg.Peers), "peer"),
-		count(len(cfg.BGPAdvertisements)+len(cfg.L2Advertisements), "advertisement"))
+	t := newTable(w)
+	t.row(fmt.Sprintf("%s: valid, with %s, %s and %s", name, count(len(cfg.Pools), "pool"), count(len(cfg.Peers), "peer"),
+		count(len(cfg.BGPAdvertisements)+len(cfg.L2Advertisements), "advertisement")))
 	for _, p := range cfg.Pools {
-		fmt.Fprintf(tab, "  pool\t%s\t%s\t%s\n", p.Name, addresses(p), strings.Join(poolNotes(p), ", "))
+		t.row("  pool", p.Name, addresses(p), strings.Join(poolNotes(p), ", "))
 	}
 	for _, p := range cfg.Peers {
 		where := p.Interface
 		if where == "" {
 			where = p.Address.String()
 		}
-		fmt.Fprintf(tab, "  peer\t%s\t%s\t%s\n", p.Name, where, strings.Join(peerNotes(p), ", "))
+		t.row("  peer", p.Name, where, strings.Join(peerNotes(p), ", "))
 	}
 	for _, a := range cfg.BGPAdvertisements {
-		fmt.Fprintf(tab, "  bgp\t%s\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
+		t.row("  bgp", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
 	}
 	for _, a := range cfg.L2Advertisements {
-		fmt.Fprintf(tab, "  layer2\t%s\t%s\n", a.Name, scope(a.Pools, a.PoolSelectors))
+		t.row("  layer2", a.Name, scope(a.Pools, a.PoolSelectors))
 	}
-	return tab.Flush()
+	return t.flush()
 }
 
 // scope describes the pools that an advertisement selects.
@@ -185,6 +184,9 @@ func poolNotes(p config.Pool) []string {
 	if p.Quota != nil {
 		notes = append(notes, "with a quota")
 	}
+	if p.Separate {
+		notes = append(notes, "namespaces share addresses by name")
+	}
 	return notes
 }
 
@@ -228,6 +230,9 @@ func advertisementNotes(a config.BGPAdvertisement) []string {
 	}
 	if a.GracefulShutdown {
 		notes = append(notes, "graceful shutdown")
+	}
+	if a.MinReady > 0 {
+		notes = append(notes, "for Services with "+count(a.MinReady, "ready endpoint")+" or more")
 	}
 	for _, c := range a.Communities {
 		notes = append(notes, c.String())

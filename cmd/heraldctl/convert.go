@@ -82,7 +82,7 @@ func convert(cmd *cobra.Command, name string, opts config.ConvertOptions) error 
 	for _, n := range notes {
 		cmd.PrintErrf("%s: note: %s\n", name, n)
 	}
-	if _, err := cmd.OutOrStdout().Write(manifests); err != nil {
+	if _, err := verbatim(cmd.OutOrStdout()).Write(manifests); err != nil {
 		return fmt.Errorf("print resources: %w", err)
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -101,6 +100,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	}
 	warnOverlaps(cmd, together(j.services), cfg, s)
 	changes := compare(before, preview.Apply(cfg))
+	warnShared(cmd, together(j.services), preview.SharedAcross(cfg))
 	if err := j.write(cmd, changes); err != nil {
 		return err
 	}
@@ -144,18 +144,18 @@ func (j diffJob) write(cmd *cobra.Command, changes []change) error {
 		return writeJSON(cmd.OutOrStdout(), changes)
 	}
 	count := map[assign.Change]int{}
-	tab := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	t := newTable(cmd.OutOrStdout())
 	for _, c := range changes {
 		count[c.Change]++
 		if c.Change == assign.Keep {
 			continue
 		}
 		if count[assign.Lose]+count[assign.Move]+count[assign.Gain] == 1 {
-			fmt.Fprintf(tab, "CHANGE\tSERVICE\tFROM\tTO\tPOOL\tWHY\n")
+			t.row("CHANGE", "SERVICE", "FROM", "TO", "POOL", "WHY")
 		}
-		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
+		t.row(c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
 	}
-	if err := tab.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%d keep, %d lose, %d move, %d gain\n",

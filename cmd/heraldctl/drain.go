@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -229,7 +228,7 @@ func (j drainJob) report(ctx context.Context, d drainer, node string) (status.Re
 // printDrainage lists what became of each address that a node has announced. An address
 // counts as handed over only if another node was seen to announce it.
 func printDrainage(out io.Writer, node string, before []status.Decision, g announce.DrainProgress, drain cluster.Drain) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	t := newTable(out)
 	in := func(list []status.Decision, d status.Decision) bool {
 		return slices.ContainsFunc(list, func(l status.Decision) bool {
 			return l.Service == d.Service && l.Addr == d.Addr && l.Protocol == d.Protocol
@@ -243,12 +242,12 @@ func printDrainage(out io.Writer, node string, before []status.Decision, g annou
 		case !drain.Force && in(g.Handed, d):
 			gone = "handed over"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", gone, d.Service, d.Addr, d.Protocol)
+		t.row(gone, d.Service, d.Addr, d.Protocol)
 	}
 	for _, d := range g.Left {
-		fmt.Fprintf(w, "kept\t%s\t%s\t%s\t%s\n", d.Service, d.Addr, d.Protocol, d.Detail)
+		t.row("kept", d.Service, d.Addr, d.Protocol, d.Detail)
 	}
-	w.Flush()
+	t.flush()
 	if len(g.Left) == 0 {
 		fmt.Fprintf(out, "node %s announces nothing any more\n", node)
 		return

@@ -276,7 +276,7 @@ func leadingField(message string) (field, rest string) {
 
 // sameMistake reports whether a definition's problem with a field is also Herald's
 // mistake: both are about the same field or one in it. A rule about the whole spec is
-// the same as any mistake of Herald's in the spec.
+// the same as any mistake that Herald finds in the spec.
 func sameMistake(field string, e *config.FieldError) bool {
 	switch {
 	case unknownField(e):

@@ -36,6 +36,15 @@ spec: {addresses: [192.0.2.0/24]}
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
 metadata: {name: all, namespace: metallb-system}
+-- named.yaml --
+apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: public, namespace: metallb-system, annotations: {heraldlb.io/sharing: named, heraldlb.io/reservations: "192.0.2.9=shop/dns, 192.0.2.9=lab/dns"}}
+spec: {addresses: [192.0.2.0/24]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
 -- bad.yaml --
 address-pools: [{name: web, protocol: layer2, addresses: [192.0.2.1]}]
 -- services.yaml --
@@ -113,7 +122,55 @@ spec: {type: LoadBalancer, ports: [{port: 80}]}
 shop/web  192.0.2.0  web   Assigned: 192.0.2.0 from pool web
 lab/web   192.0.2.0  web   Assigned: 192.0.2.0 from pool web
 `,
-			stderr: "-: warning: 192.0.2.0 is shared across namespaces, by shop/web and lab/web\n",
+			stderr: "-: warning: 192.0.2.0 is shared across namespaces, by shop/web and lab/web: pool web with heraldlb.io/sharing: named would refuse it, since shop/web does not name lab in heraldlb.io/share-with\n",
+		},
+		{
+			name: "shared by namespaces of which one names the other",
+			args: "diff -f named.yaml --services -",
+			stdin: `apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {metallb.io/allow-shared-ip: k, heraldlb.io/share-with: lab}}
+spec: {type: LoadBalancer, ports: [{port: 443}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.0}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: lab, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.0}]}}
+`,
+			stdout: "2 keep, 0 lose, 0 move, 0 gain\n",
+			stderr: "-: warning: 192.0.2.0 is shared across namespaces, by shop/web and lab/web: pool public with heraldlb.io/sharing: named does not give it to them again, since lab/web does not name shop in heraldlb.io/share-with\n",
+		},
+		{
+			name: "shared by namespaces that name each other, and by reservation",
+			args: "allocate -f named.yaml --services -",
+			stdin: `apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop, annotations: {metallb.io/allow-shared-ip: k, heraldlb.io/share-with: lab}}
+spec: {type: LoadBalancer, ports: [{port: 443}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: lab, annotations: {metallb.io/allow-shared-ip: k, heraldlb.io/share-with: shop}}
+spec: {type: LoadBalancer, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: shop, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, ports: [{port: 53}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: lab, annotations: {metallb.io/allow-shared-ip: k}}
+spec: {type: LoadBalancer, ports: [{port: 54}]}
+`,
+			stdout: `SERVICE   ADDRESSES  POOL    REASON
+shop/web  192.0.2.0  public  Assigned: 192.0.2.0 from pool public
+lab/web   192.0.2.0  public  Assigned: 192.0.2.0 from pool public
+shop/dns  192.0.2.9  public  Assigned: 192.0.2.9 from pool public
+lab/dns   192.0.2.9  public  Assigned: 192.0.2.9 from pool public
+`,
 		},
 		{
 			name: "allocate",
@@ -139,7 +196,7 @@ lab/six     2001:db8::2            web    Assigned: 2001:db8::2 from pool web
 		{
 			name: "check resources", args: "check -f resources.yaml",
 			stdout: `resources.yaml: valid, with 1 pool, 0 peers and 1 advertisement
-  pool    public  256 IPv4  192.0.2.0/24, 1 reservation, with a quota
+  pool    public  256 IPv4  192.0.2.0/24, 1 reservation, with a quota, namespaces share addresses by name
   layer2  all     every pool
 `,
 		},

@@ -103,7 +103,7 @@ func (j renderJob) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	_, err = cmd.OutOrStdout().Write(conf)
+	_, err = verbatim(cmd.OutOrStdout()).Write(conf)
 	return err
 }
 

@@ -35,6 +35,7 @@ var errOneStdin = errors.New("only one file can be on standard input")
 
 // run executes a command line and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stdout, stderr = screen{stdout}, screen{stderr}
 	root := rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)

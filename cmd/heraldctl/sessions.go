@@ -10,7 +10,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -175,8 +174,8 @@ func clipped(all []string, separator string) string {
 }
 
 func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NODE\tPEER\tADDRESS\tAS\tSTATE\tUPTIME\tSENT\tBFD\tLAST ERROR")
+	t := newTable(out)
+	t.row("NODE", "PEER", "ADDRESS", "AS", "STATE", "UPTIME", "SENT", "BFD", "LAST ERROR")
 	for _, p := range peers {
 		s := p.Session
 		state, uptime, last := string(s.State), "-", cmp.Or(s.Diagnosis, s.LastError, "-")
@@ -189,7 +188,7 @@ func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
 			state = "Unknown" // FRR has not reported it
 		}
 		as := cmp.Or(p.DynamicASN, fmt.Sprint(p.ASN))
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", p.Node, p.Name, p.ID(), as, state, uptime, s.PrefixesSent, cmp.Or(s.BFD, "-"), last)
+		t.row(p.Node, p.Name, p.ID(), as, state, uptime, s.PrefixesSent, cmp.Or(s.BFD, "-"), last)
 	}
-	return w.Flush()
+	return t.flush()
 }

@@ -31,8 +31,9 @@ type Config struct {
 // Parse reads a configuration, as Herald writes it or as a daemon prints it for
 // "show running-config". The indentation of a line says which context it belongs to.
 // Parse drops comments, the ends of contexts, and the lines that daemons print around
-// the configuration. It merges contexts that appear twice. Different texts for the
-// same setting become one text: see canonical.
+// the configuration. It merges contexts that appear twice. A route-map entry that is
+// first "permit" and then "deny" is the last of the two. Different texts for the same
+// setting become one text: see canonical.
 func Parse(text string) *Config {
 	p := parser{rest: text}
 	p.next()
@@ -159,14 +160,19 @@ func (p *parser) block(outer int, in scope) []Section {
 			continue
 		}
 		if opens || s.Sub != nil {
-			if i, again := index[s.Text]; again {
+			key := s.Text
+			if within == inRouteMap {
+				key = entryKey(s.Text)
+			}
+			if i, again := index[key]; again {
+				list[i].Text = s.Text
 				list[i].Sub = merge(list[i].Sub, s.Sub, within)
 				continue
 			}
 			if index == nil {
 				index = make(map[string]int)
 			}
-			index[s.Text] = len(list)
+			index[key] = len(list)
 		}
 		list = append(list, s)
 	}

@@ -119,6 +119,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add("router bgp 1\n  a\n b\n   c\nrouter bgp 1\n a\n")
 	f.Add("bfd\n profile a\n  echo-interval 60\n  echo-interval 50\n")
+	f.Add("route-map a permit 1\n set tag 1\nroute-map a deny 1\n")
 	f.Add("route-map a permit 1\n set community no-export 1:1\n set community x\n")
 	f.Add("ip nht resolve-via-default\n a\nip prefix-list herald-a seq 5 permit any\n a\nbgp route-map delay-timer 0\n a\n")
 	f.Fuzz(func(t *testing.T, text string) {

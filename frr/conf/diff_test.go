@@ -67,6 +67,9 @@ func TestDiffResets(t *testing.T) {
  neighbor 192.0.2.1 password old
  neighbor 192.0.2.2 remote-as 64513
  neighbor 192.0.2.2 password old
+ neighbor 192.0.2.3 remote-as 64513
+ neighbor 192.0.2.3 ttl-security hops 1
+ neighbor eth1 interface remote-as external
 exit
 `
 	tests := []struct {
@@ -76,6 +79,10 @@ exit
 		{"no password any more", " neighbor 192.0.2.1 password old\n", "", "192.0.2.1: its password changes"},
 		{"another port", "192.0.2.2 remote-as 64513\n", "192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 port 1179\n", "192.0.2.2: its port changes"},
 		{"other timers", "192.0.2.2 remote-as 64513\n", "192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 timers 3 9\n", ""},
+		{"TTL security", "192.0.2.2 remote-as 64513\n", "192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 ttl-security hops 1\n", "192.0.2.2: its TTL security changes"},
+		{"no TTL security any more", " neighbor 192.0.2.3 ttl-security hops 1\n", "", "192.0.2.3: its TTL security changes"},
+		{"more hops", "hops 1", "hops 2", ""},
+		{"TTL security on an interface", "remote-as external\n", "remote-as external\n neighbor eth1 ttl-security hops 1\n", "eth1: its TTL security changes"},
 		{"gone", " neighbor 192.0.2.2 remote-as 64513\n neighbor 192.0.2.2 password old\n", "", ""},
 	}
 	for _, tt := range tests {

@@ -32,7 +32,7 @@ func (d *differ) router(have *Section, want Section) {
 	resets := resets(*have, want)
 	first := len(d.commands)
 	d.lines(ctx, inRouter, d.unguard(ctx, *have, want), want.Sub, gone)
-	noteRekeyed(d.commands[first:], neighbors(*have))
+	noteResets(d.commands[first:], *have, want)
 	held := d.hold(first, neighbors(*have))
 
 	old := families(*have)
@@ -78,7 +78,8 @@ func Clear(vrf string) string {
 // resets returns a command, still without its text, for each neighbor that stays and
 // whose session has to be reset for a change to take effect. bgpd uses a new port
 // only for its next connection, for which it may wait two minutes. It announces the
-// graceful restart capability only when it opens a session; RFC 4724, Section 3.
+// graceful restart capability only when it opens a session; RFC 4724, Section 3. Of an
+// unnumbered neighbor it checks the TTL, or no longer does, only in the next session.
 func resets(have, want Section) []Command {
 	before, after := atOpen(have), atOpen(want)
 	var all []Command
@@ -88,6 +89,8 @@ func resets(have, want Section) []Command {
 		case !stays || old == now:
 		case old.port != now.port:
 			all = append(all, Command{Resets: peer, Reason: "its port changes"})
+		case old.ttlSecurity != now.ttlSecurity:
+			all = append(all, Command{Resets: peer, Reason: "its TTL security changes"})
 		default:
 			all = append(all, Command{Resets: peer, Reason: "graceful restart changes"})
 		}
@@ -95,22 +98,45 @@ func resets(have, want Section) []Command {
 	return all
 }
 
-// noteRekeyed marks the commands that change the password of a neighbor that stays.
-// bgpd resets the session by itself, since both ends have to agree on the password;
-// RFC 2385, Section 2.0.
-func noteRekeyed(commands []Command, known map[string]bool) {
+// noteResets marks the commands for neighbors that stay after which bgpd resets the
+// session by itself. Both ends have to agree on the password; RFC 2385, Section 2.0. The
+// TTL of packets changes with the first or the last "ttl-security", of a neighbor with an
+// address.
+func noteResets(commands []Command, have, want Section) {
+	known, before, after := neighbors(have), secured(have), secured(want)
 	for i := range commands {
 		c := &commands[i]
-		if peer, attr, ok := cutNeighbor(c.Text); ok && known[peer] && neighborKey(attr) == "password" {
+		peer, attr, ok := cutNeighbor(c.Text)
+		if !ok || !known[peer] {
+			continue
+		}
+		switch neighborKey(attr) {
+		case "password":
 			c.Resets, c.Reason = peer, "its password changes"
+		case "ttl-security":
+			if before[peer] != after[peer] && isAddress(peer) {
+				c.Resets, c.Reason = peer, "its TTL security changes"
+			}
 		}
 	}
+}
+
+// secured returns the neighbors of a router that have "ttl-security".
+func secured(router Section) map[string]bool {
+	m := make(map[string]bool)
+	for _, s := range router.Sub {
+		if peer, attr, ok := cutNeighbor(s.Text); ok && neighborKey(attr) == "ttl-security" {
+			m[peer] = true
+		}
+	}
+	return m
 }
 
 // An opening has the settings of a neighbor that take effect when its session opens.
 type opening struct {
 	port            string
 	gracefulRestart string
+	ttlSecurity     string // of an unnumbered neighbor
 }
 
 func atOpen(router Section) map[string]opening {
@@ -129,6 +155,9 @@ func atOpen(router Section) map[string]opening {
 		}
 		if strings.HasPrefix(attr, "graceful-restart") {
 			o.gracefulRestart = attr
+		}
+		if neighborKey(attr) == "ttl-security" && !isAddress(peer) {
+			o.ttlSecurity = attr
 		}
 		m[peer] = o
 	}

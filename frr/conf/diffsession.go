@@ -118,7 +118,8 @@ func (d *differ) resource(ctx []Line, have, want Section, gone map[string]bool, 
 
 // reaches returns for each neighbor the lines that say how it is reached, in the order
 // of their text. The kind of its BFD session depends on them, and bgpd resets the
-// session when one changes.
+// session when one changes. With "ttl-security", of any number of hops, a neighbor with
+// an address is several hops away for bgpd.
 func reaches(router Section) map[string]string {
 	lines := make(map[string][]string)
 	for _, s := range router.Sub {
@@ -129,6 +130,10 @@ func reaches(router Section) map[string]string {
 		switch neighborKey(attr) {
 		case "remote-as", "interface", "ebgp-multihop", "disable-connected-check", "update-source":
 			lines[peer] = append(lines[peer], attr)
+		case "ttl-security":
+			if isAddress(peer) {
+				lines[peer] = append(lines[peer], "ttl-security")
+			}
 		}
 	}
 	all := make(map[string]string, len(lines))

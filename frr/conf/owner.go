@@ -17,6 +17,10 @@ const (
 // Daemons are their names.
 var Daemons = []string{Zebra, BFDD, BGPD}
 
+// Staticd installs the static routes of an operator's raw configuration. Herald writes
+// none.
+const Staticd = "staticd"
+
 // ownName begins the names of Herald's route-maps and lists. An operator's have other
 // names.
 const ownName = "herald-"

@@ -48,6 +48,9 @@ type ApplierOptions struct {
 	RunDir    string       // required: where FRR's programs can read what is written
 	DaemonDir string       // required: where frr-reload.py is
 	Logger    *slog.Logger // required
+
+	// Started returns when the daemons run that the texts in the shared folder need.
+	Started func(context.Context) // optional: nil if they always run
 }
 
 // An Applier applies the raw configuration in FRR's container and writes the result
@@ -120,6 +123,9 @@ func (a *Applier) pass(ctx context.Context, again bool) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
+	if a.opts.Started != nil {
+		a.opts.Started(ctx)
+	}
 	before := a.applied
 	refused := a.try(ctx, text)
 	if again && errors.Is(refused, errRefused) {

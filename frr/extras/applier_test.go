@@ -105,6 +105,30 @@ func (r *applierRig) pass(text string, again bool) ([]string, contract.ExtrasRes
 	return did, result
 }
 
+// FRR gets nothing before the daemons run that the text needs: vtysh would leave out
+// their lines, and say nothing.
+func TestExtrasAwaitsDaemons(t *testing.T) {
+	r := newApplierRig(t)
+	calls := 0
+	r.opts.Started = func(context.Context) {
+		calls++
+		text, err := contract.ReadExtras(r.etc)
+		if err != nil || calls == 1 && string(text) != "bfd\n" {
+			t.Errorf("daemons are started for %q, %v", text, err)
+		}
+		if ran := r.host.ran(); calls == 1 && len(ran) > 0 {
+			t.Errorf("daemons are awaited after %q", ran)
+		}
+	}
+	if did, result := r.pass("bfd\n", false); len(did) == 0 || !result.Applied || calls != 1 {
+		t.Errorf("ran %q, result %+v, awaited %d times", did, result, calls)
+	}
+	r.pass("bfd\n", false)
+	if calls != 1 {
+		t.Errorf("awaited %d times, the second for nothing", calls)
+	}
+}
+
 func TestExtras(t *testing.T) {
 	r := newApplierRig(t)
 	const (

@@ -37,10 +37,11 @@ const (
 
 // A child is one of FRR's daemons.
 type child struct {
-	name   string
-	opts   *SupervisorOptions
-	socket string
-	log    *slog.Logger
+	name     string
+	opts     *SupervisorOptions
+	socket   string
+	onDemand bool // not wanted at first
+	log      *slog.Logger
 
 	first    chan struct{} // closed when it has answered for the first time
 	announce sync.Once     // closes first
@@ -51,7 +52,9 @@ type child struct {
 	kill   bool          // end it by SIGKILL
 	up     bool          // it answers
 	ready  bool          // it has read frr.conf
-	starts int           // how often it was started
+	serves bool          // it has been ready since it was last wanted
+	failed bool          // it ended by itself or hung, and has not been started since
+	again  int           // how often it was started after that
 	ended  chan struct{} // closed when the process has ended; nil before the first start
 }
 
@@ -60,6 +63,7 @@ type child struct {
 func (c *child) want(run, kill bool) {
 	c.mu.Lock()
 	c.wanted, c.kill = run, kill
+	c.serves = c.serves && run
 	c.mu.Unlock()
 	c.wake.Set()
 }
@@ -88,8 +92,8 @@ func (c *child) health() Health {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Health{
-		Name: c.name, Up: c.up, Ready: c.up && c.ready, Withdrawn: !c.wanted,
-		Restarts: max(c.starts-1, 0),
+		Name: c.name, Up: c.up, Ready: c.up && c.ready, Withdrawn: !c.wanted && !c.onDemand, Idle: !c.wanted && c.onDemand,
+		Restarts: c.again,
 	}
 }
 
@@ -112,6 +116,9 @@ func (c *child) keep(ctx context.Context) {
 		if time.Since(since) > stableAfter {
 			pause = firstRestart
 		}
+		c.mu.Lock()
+		c.failed = c.ended != nil // it has been started
+		c.mu.Unlock()
 		c.log.Warn("daemon ended", "err", err, "restart", pause)
 		select {
 		case <-ctx.Done():
@@ -139,7 +146,10 @@ func (c *child) runOnce(ctx context.Context) error {
 		close(ended)
 	}()
 	c.mu.Lock()
-	c.starts++
+	if c.failed {
+		c.failed = false
+		c.again++
+	}
 	c.ended = ended
 	c.mu.Unlock()
 	life, cancel := context.WithCancel(ctx)
@@ -262,7 +272,7 @@ func (c *child) load(ctx context.Context) {
 		c.log.Warn("frr.conf not loaded completely", "err", err, "output", conf.Redact(out))
 	}
 	c.mu.Lock()
-	c.ready = true
+	c.ready, c.serves = true, c.wanted
 	c.mu.Unlock()
 	c.log.Info("daemon runs")
 	if c.opts.Loaded != nil {

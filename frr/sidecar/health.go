@@ -12,16 +12,16 @@ import (
 )
 
 // NewHandler serves health and metrics. /livez is 200 if each daemon that is to run
-// answers. /readyz is 200 if each daemon answers and has read frr.conf, which bgpd does
-// not while all routes are withdrawn.
+// answers. /readyz is 200 if each daemon that the configuration needs answers and has
+// read frr.conf, which bgpd does not while all routes are withdrawn.
 func NewHandler(s *Supervisor, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		writeHealth(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn || h.Idle })
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		writeHealth(w, s.Health(), func(h Health) bool { return h.Ready })
+		writeHealth(w, s.Health(), func(h Health) bool { return h.Ready || h.Idle })
 	})
 	return mux
 }
@@ -45,6 +45,8 @@ func (h Health) String() string {
 	switch {
 	case h.Withdrawn:
 		return "stopped, no agent"
+	case h.Idle:
+		return "not needed"
 	case !h.Up:
 		return "no answer"
 	case !h.Ready:

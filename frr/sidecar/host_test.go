@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/heraldlb/herald/lab/need"
 )
 
 // newTestMachine returns a Machine that runs programs as this process does.
@@ -94,9 +96,7 @@ func TestMachineStart(t *testing.T) {
 }
 
 func TestMachineUser(t *testing.T) {
-	if syscall.Geteuid() != 0 {
-		t.Skip("only root runs programs as another user")
-	}
+	need.Root(t) // only root runs programs as another user
 	if _, err := NewMachine("no-such-user", nil); err == nil {
 		t.Error("a user that does not exist is no error")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 )
 
 // scrapeTimeout is how long FRR may take to answer one scrape.
@@ -105,9 +106,9 @@ var bfdMetrics = []metric[frr.BFDCounters]{
 
 var (
 	descDaemonUp = prometheus.NewDesc("herald_frr_process_up",
-		"1 if the FRR daemon runs and answers.", []string{"daemon"}, nil)
+		"1 if the FRR daemon runs and answers. A daemon that nothing needs has none.", []string{"daemon"}, nil)
 	descRestarts = prometheus.NewDesc("herald_frr_process_restarts_total",
-		"Number of times that the FRR daemon was started again.", []string{"daemon"}, nil)
+		"Number of times that the FRR daemon was started again after it ended or hung.", []string{"daemon"}, nil)
 	descWithdrawn = prometheus.NewDesc("herald_frr_withdrawn",
 		"1 if all routes are withdrawn because no agent is there.", nil, nil)
 )
@@ -122,7 +123,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
 	for _, d := range c.supervisor.Health() {
-		send(descDaemonUp, gauge, one(d.Up), d.Name)
+		if !d.Idle {
+			send(descDaemonUp, gauge, one(d.Up), d.Name)
+		}
 		send(descRestarts, count, float64(d.Restarts), d.Name)
 	}
 	send(descWithdrawn, gauge, one(c.agent.Withdrawn()))
@@ -146,7 +149,7 @@ func (c *Collector) count() frr.Counters {
 	defer cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	counters, err := c.reader.Counters(ctx)
+	counters, err := c.reader.Counters(ctx, c.supervisor.Serves(conf.BFDD))
 	err = cmp.Or(err, counters.BFDError)
 	switch incomplete := err != nil; {
 	case incomplete && !c.incomplete:

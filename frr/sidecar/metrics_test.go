@@ -21,6 +21,7 @@ import (
 type metricsRig struct {
 	t          *testing.T
 	bgpd, bfdd *frrtest.Daemon
+	supervisor *Supervisor
 	metrics    *prometheus.Registry
 	log        strings.Builder
 }
@@ -52,10 +53,17 @@ exit
 `, 0)
 	r.bgpd.Start(t, h.dir)
 	r.bfdd.Start(t, h.dir)
-	s := NewSupervisor(SupervisorOptions{Daemons: []string{"bgpd"}, Logger: quiet})
+	r.supervisor = NewSupervisor(SupervisorOptions{Daemons: []string{"bfdd", "bgpd"}, Logger: quiet})
+	r.bfddServes()
 	watch := NewAgentWatch(AgentWatchOptions{Logger: quiet})
-	r.metrics.MustRegister(NewCollector(h.dir, s, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
+	r.metrics.MustRegister(NewCollector(h.dir, r.supervisor, watch, slog.New(slog.NewTextHandler(&r.log, nil))))
 	return r
+}
+
+// bfddServes makes bfdd a daemon that was started and has been ready.
+func (r *metricsRig) bfddServes() {
+	r.supervisor.Need("bfdd", true)
+	r.supervisor.child("bfdd").serves = true
 }
 
 // series returns all metrics: "counter name{label="value"} 1".
@@ -118,7 +126,9 @@ func TestMetrics(t *testing.T) {
 		{"session_down_events", "counter", [4]int{136, 236, 336, 436}},
 		{"zebra_notifications", "counter", [4]int{137, 237, 337, 437}},
 	}
-	const own = `gauge herald_frr_process_up{daemon="bgpd"} 0
+	const own = `gauge herald_frr_process_up{daemon="bfdd"} 0
+gauge herald_frr_process_up{daemon="bgpd"} 0
+counter herald_frr_process_restarts_total{daemon="bfdd"} 0
 counter herald_frr_process_restarts_total{daemon="bgpd"} 0
 gauge herald_frr_withdrawn{} 0`
 	bgpPeers := [4]string{
@@ -167,6 +177,22 @@ gauge herald_frr_withdrawn{} 0`
 	}
 	if n := strings.Count(r.log.String(), `msg="metrics of sessions complete again"`); n != 1 {
 		t.Errorf("it was logged %d times: %s", n, r.log.String())
+	}
+	// One that nothing needs is not asked. It is not down either.
+	r.bfdd.Stop()
+	r.supervisor.Need("bfdd", false)
+	r.log.Reset()
+	idle := slices.DeleteFunc(slices.Clone(withoutBFD), func(s string) bool { return s == `gauge herald_frr_process_up{daemon="bfdd"} 0` })
+	if diff := cmp.Diff(idle, r.series()); diff != "" {
+		t.Errorf("nothing needs bfdd (-want +got):\n%s", diff)
+	}
+	if r.log.Len() > 0 {
+		t.Errorf("nothing needs bfdd, and it was logged: %s", r.log.String())
+	}
+	// One that is just being started is not asked either.
+	r.supervisor.Need("bfdd", true)
+	if diff := cmp.Diff(withoutBFD, r.series()); diff != "" || r.log.Len() > 0 {
+		t.Errorf("bfdd is being started (-want +got):\n%s\nlog: %s", diff, r.log.String())
 	}
 	r.bgpd.Stop()
 	if diff := cmp.Diff(slices.Sorted(slices.Values(strings.Split(own, "\n"))), r.series()); diff != "" {

@@ -11,16 +11,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/contract"
 )
 
 // emptyConf is what FRR starts from until an agent writes its configuration.
 const emptyConf = "! An agent writes its configuration here.\n"
 
-// FindDaemons returns the daemons that Herald needs, in the order of their start.
+// FindDaemons returns the daemons that Herald may need, in the order of their start.
 // From FRR 10 on, mgmtd holds the configuration of some others.
 func FindDaemons(dir string) ([]string, error) {
-	daemons := []string{"zebra", "staticd", "bfdd", "bgpd"}
+	daemons := []string{conf.Zebra, conf.Staticd, conf.BFDD, conf.BGPD}
 	for _, d := range daemons {
 		if _, err := os.Stat(filepath.Join(dir, d)); err != nil {
 			return nil, fmt.Errorf("find FRR: %w", err)
@@ -69,7 +70,7 @@ func protect(dir string) error {
 // daemonsFile returns the text that names the daemons for FRR's support tools.
 func daemonsFile(daemons []string) string {
 	var b strings.Builder
-	b.WriteString("# herald-frr starts the daemons; this says which, for FRR's tools.\n")
+	b.WriteString("# herald-frr starts the daemons; this says which may run, for FRR's tools.\n")
 	for _, d := range []string{"bgpd", "bfdd", "mgmtd", "staticd", "zebra"} {
 		run := "no"
 		if slices.Contains(daemons, d) {

@@ -113,7 +113,7 @@ func (s *Supervisor) count(ctx context.Context) (frr.Counters, error) {
 	defer cancel()
 	reader := frr.NewReader(s.opts.RunDir)
 	defer reader.Close()
-	return reader.Counters(ctx)
+	return reader.Counters(ctx, s.Serves(conf.BFDD))
 }
 
 // sendGSHUT has bgpd tell the peers that the sessions will end.

@@ -6,9 +6,11 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -22,6 +24,9 @@ const (
 // leaders are the daemons that the others connect to when they start. A daemon
 // that finds no leader tries again only after ten seconds.
 var leaders = map[string]bool{"mgmtd": true, "zebra": true}
+
+// awaitEvery is the time between two looks whether a daemon is ready.
+const awaitEvery = 20 * time.Millisecond
 
 // SupervisorOptions are what a Supervisor works with.
 type SupervisorOptions struct {
@@ -43,20 +48,25 @@ type SupervisorOptions struct {
 type Supervisor struct {
 	opts    SupervisorOptions
 	daemons []*child
+
+	mu       sync.Mutex // guards the field below, and is held while it is decided which daemons run
+	stopping bool       // none is started any more
 }
 
-// NewSupervisor returns a Supervisor. Run starts the daemons.
+// NewSupervisor returns a Supervisor. Run starts the daemons, but those of
+// conf.OnDemand only once they are needed.
 func NewSupervisor(opts SupervisorOptions) *Supervisor {
 	s := &Supervisor{opts: opts}
 	for _, name := range opts.Daemons {
 		s.daemons = append(s.daemons, &child{
-			name:   name,
-			opts:   &s.opts,
-			socket: filepath.Join(opts.RunDir, name+".vty"),
-			log:    opts.Logger.With("daemon", name),
-			first:  make(chan struct{}),
-			wake:   wake.New(),
-			wanted: true,
+			name:     name,
+			opts:     &s.opts,
+			socket:   filepath.Join(opts.RunDir, name+".vty"),
+			onDemand: slices.Contains(conf.OnDemand, name),
+			log:      opts.Logger.With("daemon", name),
+			first:    make(chan struct{}),
+			wake:     wake.New(),
+			wanted:   !slices.Contains(conf.OnDemand, name),
 		})
 	}
 	return s
@@ -90,6 +100,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 func (s *Supervisor) stop(ctx context.Context) {
 	mode := s.preparePeers(ctx)
 	s.opts.Logger.Info("stopping", "how", string(mode))
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
 	for i := len(s.daemons) - 1; i >= 0; i-- {
 		c := s.daemons[i]
 		// On SIGTERM bgpd closes its sessions, and the peers drop the routes at once.
@@ -106,10 +119,59 @@ func (s *Supervisor) stop(ctx context.Context) {
 
 // Withdraw ends bgpd, so that the peers drop all routes at once, or lets it run
 // again.
-func (s *Supervisor) Withdraw(withdraw bool) {
-	for _, c := range s.daemons {
-		if c.name == bgpd {
-			c.want(!withdraw, false)
+func (s *Supervisor) Withdraw(withdraw bool) { s.want(bgpd, !withdraw) }
+
+// Need starts a daemon that runs on demand, or ends it.
+func (s *Supervisor) Need(name string, run bool) { s.want(name, run) }
+
+// want sets whether a daemon is to run.
+func (s *Supervisor) want(name string, run bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.child(name); c != nil && !s.stopping && c.isWanted() != run {
+		c.want(run, false)
+	}
+}
+
+// child returns a daemon; nil if FRR has none of that name.
+func (s *Supervisor) child(name string) *child {
+	i := slices.IndexFunc(s.daemons, func(c *child) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return s.daemons[i]
+}
+
+// Runs reports whether a daemon is to run.
+func (s *Supervisor) Runs(name string) bool {
+	c := s.child(name)
+	return c != nil && c.isWanted()
+}
+
+// Serves reports whether a daemon is to run and has been ready since. One that is just
+// being started is not asked for anything yet.
+func (s *Supervisor) Serves(name string) bool {
+	c := s.child(name)
+	if c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.serves
+}
+
+// Await returns when each daemon that runs on demand is ready if it is to run, or when
+// ctx ends.
+func (s *Supervisor) Await(ctx context.Context) {
+	look := time.NewTicker(awaitEvery)
+	defer look.Stop()
+	for slices.ContainsFunc(s.daemons, func(c *child) bool {
+		return c.onDemand && c.isWanted() && !c.health().Ready
+	}) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
 		}
 	}
 }
@@ -120,7 +182,8 @@ type Health struct {
 	Up        bool // it answers on its vty socket
 	Ready     bool // and has read frr.conf
 	Withdrawn bool // it is kept from running
-	Restarts  int
+	Idle      bool // nothing needs it
+	Restarts  int  // after it ended by itself or hung
 }
 
 // Health says how the daemons are, in the order of their start.

@@ -5,7 +5,6 @@ package sidecar
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/heraldlb/herald/frr"
+	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/vty"
 )
 
@@ -27,8 +27,8 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 var fourDaemons = []string{"zebra", "staticd", "bfdd", "bgpd"}
 
-// startSupervisor runs a supervisor until the test, or the function that it
-// returns, ends it.
+// startSupervisor runs a supervisor, of which all daemons are needed, until the test or
+// the function that it returns ends it.
 func startSupervisor(t *testing.T, h *fakeHost, change func(*SupervisorOptions)) (*Supervisor, func()) {
 	t.Helper()
 	opts := SupervisorOptions{
@@ -40,6 +40,9 @@ func startSupervisor(t *testing.T, h *fakeHost, change func(*SupervisorOptions))
 		change(&opts)
 	}
 	s := NewSupervisor(opts)
+	for _, name := range conf.OnDemand {
+		s.Need(name, true)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
@@ -60,9 +63,9 @@ func startSupervisor(t *testing.T, h *fakeHost, change func(*SupervisorOptions))
 	return s, stop
 }
 
-// ready reports whether every daemon is.
+// ready reports whether every daemon is that is needed.
 func ready(s *Supervisor) bool {
-	return !slices.ContainsFunc(s.Health(), func(h Health) bool { return !h.Ready })
+	return !slices.ContainsFunc(s.Health(), func(h Health) bool { return !h.Ready && !h.Idle })
 }
 
 func TestSupervisorStarts(t *testing.T) {
@@ -173,16 +176,19 @@ func TestSupervisorEndsLoadFirst(t *testing.T) {
 	}
 }
 
+// get asks a supervisor's handler.
+func get(s *Supervisor, path string) (int, string) {
+	w := httptest.NewRecorder()
+	NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w.Code, w.Body.String()
+}
+
 // /livez and /readyz name each daemon; one that hangs fails both.
 func TestHandler(t *testing.T) {
 	h := newFakeHost(t)
 	s, _ := startSupervisor(t, h, nil)
 	eventually(t, "all is ready", func() bool { return ready(s) })
-	page := func(path string) (int, string) {
-		w := httptest.NewRecorder()
-		NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
-		return w.Code, w.Body.String()
-	}
+	page := func(path string) (int, string) { return get(s, path) }
 	for _, path := range []string{"/livez", "/readyz"} {
 		if code, text := page(path); code != http.StatusOK || text != "zebra: ok\nstaticd: ok\nbfdd: ok\nbgpd: ok\n" {
 			t.Errorf("%s is %d: %s", path, code, text)
@@ -201,12 +207,7 @@ func TestSupervisorWithdraws(t *testing.T) {
 	h := newFakeHost(t)
 	s, _ := startSupervisor(t, h, nil)
 	eventually(t, "all is ready", func() bool { return ready(s) })
-	page := func(path string) (int, string) {
-		w := httptest.NewRecorder()
-		NewHandler(s, prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
-		body, _ := io.ReadAll(w.Result().Body)
-		return w.Code, string(body)
-	}
+	page := func(path string) (int, string) { return get(s, path) }
 	if code, _ := page("/readyz"); code != http.StatusOK {
 		t.Errorf("/readyz says %d of daemons that are", code)
 	}
@@ -268,19 +269,21 @@ func TestStop(t *testing.T) {
 		mode     StopMode
 		sessions string
 		hangs    string // a daemon
+		idle     bool   // bfdd is not needed, and does not run
 		marked   bool
 		end      string // of bgpd
 		says     string // in the log
 	}{
-		{"auto, all can restart", StopAuto, restart, "", false, "signal: killed", ""},
-		{"auto, not all can", StopAuto, helper, "", true, "", ""},
-		{"auto, no session", StopAuto, none, "", false, "", ""},
-		{"auto, bfdd hangs", StopAuto, restart, "bfdd", true, "", "no graceful restart: which sessions have BFD is not known"},
-		{"auto, bgpd hangs", StopAuto, restart, "bgpd", false, "", "peers not warned"},
-		{"gshut", StopGSHUT, restart, "", true, "", ""},
-		{"gshut, bfdd hangs", StopGSHUT, restart, "bfdd", true, "", ""},
-		{"graceful restart", StopGracefulRestart, helper, "", false, "signal: killed", ""},
-		{"withdraw", StopWithdraw, restart, "", false, "", ""},
+		{"auto, all can restart", StopAuto, restart, "", false, false, "signal: killed", ""},
+		{"auto, all can restart, without bfdd", StopAuto, restart, "", true, false, "signal: killed", ""},
+		{"auto, not all can", StopAuto, helper, "", false, true, "", ""},
+		{"auto, no session", StopAuto, none, "", false, false, "", ""},
+		{"auto, bfdd hangs", StopAuto, restart, "bfdd", false, true, "", "no graceful restart: which sessions have BFD is not known"},
+		{"auto, bgpd hangs", StopAuto, restart, "bgpd", false, false, "", "peers not warned"},
+		{"gshut", StopGSHUT, restart, "", false, true, "", ""},
+		{"gshut, bfdd hangs", StopGSHUT, restart, "bfdd", false, true, "", ""},
+		{"graceful restart", StopGracefulRestart, helper, "", false, false, "signal: killed", ""},
+		{"withdraw", StopWithdraw, restart, "", false, false, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -295,6 +298,10 @@ func TestStop(t *testing.T) {
 			p.daemon.Reply("show bgp vrf all neighbors json", tt.sessions, 0)
 			h.process("bfdd").daemon.Reply("show bfd peers json", "[]", 0)
 			h.process("bfdd").daemon.Reply("show bfd peers counters json", "[]", 0)
+			if tt.idle {
+				s.Need("bfdd", false)
+				<-h.process("bfdd").ended
+			}
 			p.daemon.Do(t, "configure terminal", "router bgp 64512", "neighbor 192.0.2.1 remote-as 64513", "end")
 			if tt.hangs != "" {
 				h.process(tt.hangs).daemon.Hang(true)

@@ -20,6 +20,7 @@ type lock struct {
 
 	mu      sync.Mutex // guards the fields below
 	now     pace
+	history history
 	until   time.Time   // this process may lead until then
 	expired func()      // called then; nil: this process does not lead
 	timer   *time.Timer // calls expire
@@ -29,13 +30,33 @@ func newLock(lease resourcelock.Interface, log *slog.Logger) *lock {
 	return &lock{Interface: lease, log: log, now: fastest}
 }
 
-// Get reads the Lease.
+// Get reads the Lease. What is older than what was seen before names no leader that counts:
+// etcd was restored. The leader goes on, and others wait twice as long as the last Lease. A
+// leader that reads of another one ends its term.
 func (l *lock) Get(ctx context.Context) (record *resourcelock.LeaderElectionRecord, raw []byte, err error) {
 	err = l.request(ctx, l.pace(), func(ctx context.Context) (err error) {
 		record, raw, err = l.Interface.Get(ctx)
 		return err
 	})
-	return record, raw, err
+	if err != nil {
+		return record, raw, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	leads := l.expired != nil && time.Now().Before(l.until)
+	restored := l.history.read(*record, raw)
+	switch {
+	case restored && leads:
+		record.HolderIdentity = l.Identity()
+	case restored:
+		record.HolderIdentity = unknownHolder
+		record.LeaseDurationSeconds = int(l.history.wait / time.Second)
+	case leads && record.HolderIdentity != l.Identity():
+		l.log.Warn("another process holds the Lease", "holder", record.HolderIdentity)
+		l.until = time.Time{}
+		l.timer.Reset(0)
+	}
+	return record, raw, nil
 }
 
 // Create writes the first Lease.
@@ -62,7 +83,10 @@ func (l *lock) write(ctx context.Context, r resourcelock.LeaderElectionRecord, f
 	})
 	err := l.request(ctx, p, func(ctx context.Context) error { return f(ctx, r) })
 	if err == nil {
-		l.lead(func(time.Time) time.Time { return until })
+		l.lead(func(time.Time) time.Time {
+			l.history.wrote(r)
+			return until
+		})
 	}
 	return err
 }

@@ -92,6 +92,7 @@ func (l slowLeases) Update(ctx context.Context, v *v1.Lease, o metav1.UpdateOpti
 
 // A slowElection has two processes that stand for election at a slow API server.
 type slowElection struct {
+	leases               coordinationv1.LeasesGetter // past the slowness
 	leaders, most, terms atomic.Int64
 	led                  atomic.Int64 // nanoseconds
 }
@@ -100,6 +101,7 @@ type slowElection struct {
 func (e *slowElection) run(t *testing.T, delay func(process int) (effect, answer time.Duration), processes int) (stop func()) {
 	t.Helper()
 	leases := fake.NewClientset().CoordinationV1()
+	e.leases = leases
 	var mu sync.Mutex
 	var late sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())

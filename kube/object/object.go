@@ -65,6 +65,8 @@ func FromService(svc *corev1.Service) *cluster.Service {
 		PreferIPv6:      len(svc.Spec.IPFamilies) > 0 && svc.Spec.IPFamilies[0] == corev1.IPv6Protocol,
 		LoadBalancerIP:  bounded(svc.Spec.LoadBalancerIP, cluster.MaxAddrs),
 		Local:           svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+		HealthPort:      uint16(svc.Spec.HealthCheckNodePort),
+		Restricted:      len(svc.Spec.LoadBalancerSourceRanges) > 0 || svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey] != "",
 		Selector:        selectorOf(svc),
 		Annotations:     config.ReadAnnotations(config.KindService, svc.Annotations),
 	}
@@ -168,7 +170,7 @@ func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster
 		if !usable(ep.Conditions) {
 			continue
 		}
-		e := cluster.Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6}
+		e := cluster.Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6, Terminating: !ready(ep.Conditions)}
 		if ep.NodeName != nil {
 			e.Node = *ep.NodeName
 		}
@@ -180,21 +182,38 @@ func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster
 // usable reports whether an endpoint takes traffic: it is ready, or it still serves
 // while it terminates. Without a condition it is ready.
 func usable(c discoveryv1.EndpointConditions) bool {
-	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+	return ready(c) || c.Serving != nil && *c.Serving
 }
 
-// MergeEndpoints returns the endpoints of all slices of one Service, sorted and without
-// duplicates.
+// ready reports whether an endpoint takes new connections.
+func ready(c discoveryv1.EndpointConditions) bool { return c.Ready == nil || *c.Ready }
+
+// MergeEndpoints returns the endpoints of all slices of one Service, sorted, one for each
+// node and family.
 func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
 	all := slices.Concat(slicesOf...)
 	slices.SortFunc(all, func(a, b cluster.Endpoint) int {
-		if c := cmp.Compare(a.Node, b.Node); c != 0 || a.IPv6 == b.IPv6 {
-			return c
-		}
-		if b.IPv6 {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.Node, b.Node), less(a.IPv6, b.IPv6), less(a.Terminating, b.Terminating))
 	})
-	return slices.Compact(all)
+	out := all[:0]
+	for _, e := range all {
+		last := len(out) - 1
+		if last < 0 || out[last].Node != e.Node || out[last].IPv6 != e.IPv6 {
+			out = append(out, e)
+		} else {
+			out[last].More += e.Ready() // those that are ready come first
+		}
+	}
+	return out
+}
+
+// less orders false before true.
+func less(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }

@@ -4,12 +4,14 @@ package object_test
 
 import (
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
@@ -143,7 +145,7 @@ items:
 		},
 		Namespaces: map[string]map[string]string{"shop": {"team": "blue"}},
 		Endpoints: map[cluster.Key][]cluster.Endpoint{
-			web: {{IPv6: true}, {Node: "n1"}, {Node: "n1", IPv6: true}, {Node: "n2"}, {Node: "n4"}},
+			web: {{IPv6: true}, {Node: "n1", More: 1}, {Node: "n1", IPv6: true}, {Node: "n2"}, {Node: "n4", Terminating: true}},
 		},
 	}
 	if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(0)); diff != "" {
@@ -184,5 +186,22 @@ func TestReadObjectsMistakes(t *testing.T) {
 				t.Errorf("error: want %q, got %v", tt.want, err)
 			}
 		})
+	}
+}
+
+// Whether a Node is Ready is about its kubelet. It does not count for what the agent on
+// it does, or may claim: the agent answers for itself.
+func TestFromNodeReady(t *testing.T) {
+	node := func(is corev1.ConditionStatus) *corev1.Node {
+		n := &corev1.Node{}
+		n.Name = "n1"
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: is}}
+		return n
+	}
+	ready := object.FromNode(node(corev1.ConditionTrue))
+	for _, is := range []corev1.ConditionStatus{corev1.ConditionFalse, corev1.ConditionUnknown} {
+		if got := object.FromNode(node(is)); !reflect.DeepEqual(got, ready) {
+			t.Errorf("a Node whose condition Ready is %s is %+v, want %+v", is, got, ready)
+		}
 	}
 }

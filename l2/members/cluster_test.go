@@ -5,7 +5,6 @@ package members_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +40,7 @@ func inBubble(t *testing.T, f func(*testing.T)) {
 }
 
 func newCluster(tb testing.TB, size int) *cluster {
-	c := &cluster{tb: tb, wires: &wires{side: map[netip.Addr]int{}, wires: map[netip.AddrPort]*wire{}}}
+	c := &cluster{tb: tb, wires: &wires{side: map[netip.Addr]int{}, wires: map[netip.AddrPort]*wire{}, sent: map[netip.Addr]traffic{}, apart: map[[2]netip.Addr]bool{}}}
 	c.addPeers(size, netip.AddrFrom4([4]byte{192, 0, 2, 0}))
 	return c
 }
@@ -141,6 +141,7 @@ func (c *cluster) startAll(adjust ...func(*members.Options)) []*agent {
 		agents = append(agents, c.start(i, adjust...))
 		names = append(names, c.name(i))
 	}
+	slices.Sort(names)
 	for _, a := range agents {
 		a.await(fmt.Sprintf("all %d alive", len(names)), func(v members.View) bool {
 			return !v.Stale && slices.Equal(v.Alive(), names)
@@ -175,7 +176,54 @@ func alive(names ...string) func(members.View) bool {
 type wires struct {
 	mu    sync.Mutex // guards the fields below
 	side  map[netip.Addr]int
-	wires map[netip.AddrPort]*wire // of agents that run
+	wires map[netip.AddrPort]*wire       // of agents that run
+	loses func(from, to netip.Addr) bool // of packets; nil: none
+	delay func() time.Duration           // of packets; nil: none
+	sent  map[netip.Addr]traffic
+	apart map[[2]netip.Addr]bool // each pair in both directions
+}
+
+// separate has two addresses reach each other no longer, or again.
+func (w *wires) separate(apart bool, a, b netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apart[[2]netip.Addr{a, b}], w.apart[[2]netip.Addr{b, a}] = apart, apart
+}
+
+// kill has nobody listen on an address any more: what its agent does has no effect.
+func (w *wires) kill(a netip.AddrPort) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.wires, a)
+}
+
+// traffic counts packets.
+type traffic struct{ packets, bytes int }
+
+// lose has the network lose packets.
+func (w *wires) lose(loses func(from, to netip.Addr) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.loses = loses
+}
+
+// of returns what an agent has sent so far.
+func (w *wires) of(a netip.Addr) traffic {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent[a]
+}
+
+// carry counts a packet, and returns how long it is under way, and whether it arrives.
+func (w *wires) carry(from, to netip.Addr, size int) (after time.Duration, arrives bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := w.sent[from]
+	w.sent[from] = traffic{t.packets + 1, t.bytes + size}
+	if w.delay != nil {
+		after = w.delay()
+	}
+	return after, w.loses == nil || !w.loses(from, to)
 }
 
 // part moves addresses to a side of their own; side 0 is where all begin.
@@ -193,7 +241,7 @@ func (w *wires) to(from netip.Addr, addr string) (*wire, bool) {
 	to := netip.MustParseAddrPort(addr)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.wires[to], w.side[from] == w.side[to.Addr()]
+	return w.wires[to], w.side[from] == w.side[to.Addr()] && !w.apart[[2]netip.Addr{from, to.Addr()}]
 }
 
 // A wire is one agent's end of the network.
@@ -235,13 +283,35 @@ func (w *wire) Shutdown() error {
 // WriteTo loses packets to the other side, to nobody, and to an agent that does not read.
 func (w *wire) WriteTo(b []byte, addr string) (time.Time, error) {
 	now := time.Now()
-	if to, reached := w.wires.to(w.addr.Addr(), addr); to != nil && reached {
-		select {
-		case to.packets <- &memberlist.Packet{Buf: bytes.Clone(b), From: net.UDPAddrFromAddrPort(w.addr), Timestamp: now}:
-		default:
-		}
+	if !w.listens() {
+		return now, nil
+	}
+	to, reached := w.wires.to(w.addr.Addr(), addr)
+	after, arrives := w.wires.carry(w.addr.Addr(), netip.MustParseAddrPort(addr).Addr(), len(b))
+	if to == nil || !reached || !arrives {
+		return now, nil
+	}
+	p := &memberlist.Packet{Buf: bytes.Clone(b), From: net.UDPAddrFromAddrPort(w.addr), Timestamp: now.Add(after)}
+	if after > 0 {
+		time.AfterFunc(after, func() { to.take(p) })
+	} else {
+		to.take(p)
 	}
 	return now, nil
+}
+
+// listens reports whether the agent was not killed.
+func (w *wire) listens() bool {
+	w.wires.mu.Lock()
+	defer w.wires.mu.Unlock()
+	return w.wires.wires[w.addr] == w
+}
+
+func (w *wire) take(p *memberlist.Packet) {
+	select {
+	case w.packets <- p:
+	default:
+	}
 }
 
 // DialTimeout gets no answer from the other side.
@@ -250,9 +320,9 @@ func (w *wire) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 	switch {
 	case !reached:
 		time.Sleep(timeout)
-		return nil, errors.New("i/o timeout")
+		return nil, os.ErrDeadlineExceeded
 	case to == nil:
-		return nil, errors.New("connection refused")
+		return nil, syscall.ECONNREFUSED
 	}
 	here, there := net.Pipe()
 	select {
@@ -261,7 +331,7 @@ func (w *wire) DialTimeout(addr string, timeout time.Duration) (net.Conn, error)
 	case <-to.closed:
 	case <-time.After(timeout):
 	}
-	return nil, errors.New("connection refused")
+	return nil, syscall.ECONNREFUSED
 }
 
 // A stream is one end of a connection.

@@ -5,6 +5,7 @@ package members
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -59,10 +60,8 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.newcomers = append(d.newcomers, p.node)
 	d.introduceWake.Set()
 	d.converseWake.Set()
-	node, damped := d.damping.joined(n.Name, p.epoch, time.Now())
-	if damped {
-		d.damp(node)
-	}
+	d.watchWake.Set()
+	d.returns(n.Name, p.epoch, time.Now())
 	d.invalidate()
 	d.mu.Unlock()
 	d.opts.Logger.Info("agent joined", "node", n.Name, "addr", addrPort(*n))
@@ -83,6 +82,11 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
 	d.adopt(n.Name)
+	if d.isLost(n.Name) {
+		d.returns(n.Name, d.alive[n.Name].epoch, time.Now())
+	}
+	delete(d.lives, n.Name)
+	d.watchWake.Set()
 	delete(d.talk.questions, n.Name)
 	d.converseWake.Set()
 	d.invalidate()
@@ -100,16 +104,22 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	if r := d.records[n.Name]; r != nil && r.epoch == p.epoch {
 		planned = r.state().Leaving
 	}
+	known := d.isLost(n.Name)
 	delete(d.alive, n.Name)
-	if !planned {
-		d.damping.died(n.Name, p.epoch, len(d.alive)+1, time.Now())
+	delete(d.lives, n.Name)
+	if !planned && !known {
+		d.losses.Probed++
+		d.damping.died(n.Name, p.epoch, d.present(), time.Now())
 	}
 	d.lost++
+	d.watchWake.Set()
 	d.invalidate()
 	d.mu.Unlock()
-	if planned {
+	switch {
+	case known:
+	case planned:
 		d.opts.Logger.Info("agent left", "node", n.Name)
-	} else {
+	default:
 		d.opts.Logger.Warn("agent is dead", "node", n.Name)
 	}
 	d.opts.Changed()
@@ -123,9 +133,12 @@ func newPeer(n *memberlist.Node) peer {
 	return p
 }
 
+// direct are the kinds of messages that are for this node alone.
+var direct = []byte{askMsg, sentMsg, watchMsg, missedMsg}
+
 // NotifyMsg is called with a message. memberlist reuses its memory afterwards.
 func (d delegate) NotifyMsg(b []byte) {
-	if len(b) > 0 && (b[0] == askMsg || b[0] == sentMsg) {
+	if len(b) > 0 && slices.Contains(direct, b[0]) {
 		d.receiveDirect(b)
 		return
 	}
@@ -149,10 +162,15 @@ func (d delegate) receiveDirect(b []byte) {
 	}
 	d.mu.Lock()
 	news := false
-	if m.kind == askMsg {
+	switch m.kind {
+	case askMsg:
 		news = d.asked(m)
-	} else {
+	case sentMsg:
 		news = d.answered(m)
+	case watchMsg:
+		d.lend(m, time.Now())
+	case missedMsg:
+		d.voted(m, time.Now())
 	}
 	d.mu.Unlock()
 	if news {
@@ -174,6 +192,10 @@ func (d delegate) receive(b []byte) (bool, error) {
 	switch {
 	case m.kind == keysMsg:
 		return d.noticed(m), nil
+	case m.kind == beatMsg:
+		return d.hears(m, time.Now()), nil
+	case m.kind == lostMsg:
+		return d.misses(m, time.Now()), nil
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -186,6 +208,7 @@ func (d delegate) receive(b []byte) (bool, error) {
 	case !d.learn(m.node, *m.record):
 		return false, nil
 	}
+	d.watchWake.Set()
 	d.invalidate()
 	return true, nil
 }
@@ -236,15 +259,20 @@ func (l *List) adopt(node string) {
 // the mutex.
 func (d delegate) refute(heard record) {
 	own := d.records[d.opts.Node]
-	if heard.epoch != own.epoch || heard.latest() <= own.base {
-		return
+	if heard.epoch == own.epoch && heard.latest() > own.base {
+		d.renew()
 	}
+}
+
+// renew starts a new epoch. The caller holds the mutex.
+func (l *List) renew() {
+	own := l.records[l.opts.Node]
 	*own = record{epoch: max(own.epoch+1, uint64(time.Now().UnixNano())), items: map[item]change{}}
-	d.renewed = true
-	d.sendNotice()
-	d.introduceWake.Set()
-	d.updateOwn()
-	d.invalidate()
+	l.renewed = true
+	l.sendNotice()
+	l.introduceWake.Set()
+	l.updateOwn()
+	l.invalidate()
 }
 
 // GetBroadcasts returns the messages for one packet of gossip.

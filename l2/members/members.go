@@ -51,11 +51,10 @@ type List struct {
 	keysErr error // of Options.Keys
 
 	// Each wakes the loop of that name.
-	joinWake, transmitWake, introduceWake, converseWake wake.Signal
-
-	beaten  atomic.Int64 // last beat, as the clock shows it; 0 while not running
-	ended   atomic.Bool  // Run has ended: events of members do not count any more
-	doubted atomic.Bool  // the view is stale, and being refreshed
+	joinWake, transmitWake, introduceWake, converseWake, watchWake wake.Signal
+	beaten                                                         atomic.Int64 // last beat, as the clock shows it; 0 while not running
+	ended                                                          atomic.Bool  // Run has ended: events of members do not count any more
+	doubted                                                        atomic.Bool  // the view is stale, and being refreshed
 
 	mu         sync.Mutex // guards the fields below
 	nodes      nodes
@@ -72,9 +71,16 @@ type List struct {
 	mentioned  map[string]time.Time // when a node's record was last in a message
 	damping    damping
 	talk       conversation
+	heartbeats heartbeats
+	watched    map[string]*watched
+	lives      map[string]*life // of members with heartbeats
+	excused    time.Time        // no node is missed before
+	losses     Losses
 	doubts     int // times that the view became stale
 	generation uint64
-	view       *View // nil: to be made
+	view       *View    // nil: to be made
+	circle     ring     // nil: to be made
+	replies    []letter // to be sent by watch
 }
 
 // A peer is a member other than this node.
@@ -107,9 +113,12 @@ func New(opts Options) *List {
 		talk:    newConversation(),
 		doubts:  1,
 
-		mentioned: map[string]time.Time{},
+		mentioned:  map[string]time.Time{},
+		heartbeats: heartbeats{leases: map[string]lease{}},
+		watched:    map[string]*watched{},
+		lives:      map[string]*life{},
 
-		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(),
+		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(), watchWake: wake.New(),
 	}
 	// A later process has a higher number, unless the clock was set back.
 	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
@@ -164,7 +173,7 @@ func (l *List) send(msg []byte) {
 // invalidate records that the View has changed. The caller holds the mutex.
 func (l *List) invalidate() {
 	l.generation++
-	l.view = nil
+	l.view, l.circle = nil, nil
 }
 
 // Stale reports whether the agent must not act on the View. That is so when it has just
@@ -181,7 +190,7 @@ func (l *List) Stale() bool {
 		return false
 	}
 	now, err := l.opts.clock()
-	return err == nil && now-time.Duration(last) > l.timers.stale()
+	return err == nil && now-time.Duration(last) > l.timers.stale
 }
 
 // View returns which agents are alive.
@@ -214,7 +223,9 @@ func (l *List) members() []Member {
 	}
 	add(l.opts.Node, l.records[l.opts.Node].epoch)
 	for name, p := range l.alive {
-		add(name, p.epoch)
+		if !l.isLost(name) {
+			add(name, p.epoch)
+		}
 	}
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -224,7 +235,7 @@ func (l *List) members() []Member {
 func (l *List) departed() []Member {
 	var out []Member
 	for name, r := range l.records {
-		if _, alive := l.alive[name]; !alive && name != l.opts.Node {
+		if _, alive := l.alive[name]; (!alive || l.isLost(name)) && name != l.opts.Node {
 			out = append(out, Member{Name: name, State: r.state()})
 		}
 	}

@@ -113,6 +113,16 @@ func (r *record) merge(o record) bool {
 	return news
 }
 
+// announces reports whether the node has announced any address.
+func (r *record) announces() bool {
+	for it, c := range r.items {
+		if it.kind == held && !c.gone {
+			return true
+		}
+	}
+	return false
+}
+
 // latest returns the number of the latest change.
 func (r *record) latest() uint64 {
 	n := r.base

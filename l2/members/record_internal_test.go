@@ -82,6 +82,10 @@ func FuzzMessage(f *testing.F) {
 	f.Add(message{node: "n1", damped: time.Second}.append(nil))
 	f.Add(message{node: "n1", kind: askMsg, epoch: 7, seq: 3}.append(nil))
 	f.Add(message{node: "n1", kind: sentMsg, epoch: 7, seq: 3, sent: []Sent{{Peers: []string{"r"}, Runs: single("10.0.0.1", "fd00::1")}}}.append(nil))
+	f.Add(message{node: "n1", kind: watchMsg, epoch: 7, seq: 1}.append(nil))
+	f.Add(message{node: "n1", kind: beatMsg, epoch: 7, seq: 3}.append(nil))
+	f.Add(message{node: "n1", kind: missedMsg, epoch: 7, seq: 3, watcher: "n2"}.append(nil))
+	f.Add(message{node: "n1", kind: lostMsg, epoch: 7, seq: 3}.append(nil))
 	f.Add(message{node: "n1", kind: keysMsg, epoch: 7, seq: 3, prints: []fingerprint{{1}, {2}}}.append(nil))
 	f.Add([]byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0, 2, 1, wireIface | wireGone, 2, 1, 'x'})
 	f.Fuzz(func(t *testing.T, b []byte) {

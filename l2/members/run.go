@@ -72,6 +72,7 @@ func (l *List) Run(ctx context.Context) error {
 	g.Go(func() error { return l.transmit(gctx, network) })
 	g.Go(func() error { return l.introduce(gctx, network) })
 	g.Go(func() error { return l.converse(gctx, network) })
+	g.Go(func() error { return l.watch(gctx, network, guard) })
 	err = g.Wait()
 	l.goodbye(network)
 	if leave := network.Leave(l.timers.leave); leave != nil {
@@ -90,7 +91,8 @@ func uptime() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// beat detects when the agent did not run for a while, and when penalties end.
+// beat sends heartbeats, and detects when the agent did not run for a while, and when
+// penalties end.
 func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 	tick := time.NewTicker(l.timers.beat)
 	defer tick.Stop()
@@ -104,11 +106,12 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		if err != nil {
 			return err
 		}
-		if gap := now - time.Duration(l.beaten.Load()); gap > l.timers.stale() {
+		if gap := now - time.Duration(l.beaten.Load()); gap > l.timers.stale {
 			l.opts.Logger.Warn("agent did not run for a while", "gap", gap, "members", network.NumMembers())
 			l.doubt()
 		}
 		l.beaten.Store(int64(now))
+		l.sendHeartbeats(network, time.Now())
 		l.gate.warn(time.Now(), l.opts.Logger)
 		l.mu.Lock()
 		if l.nodes.expire(time.Now()) {
@@ -133,6 +136,8 @@ func (l *List) doubt() {
 	l.doubted.Store(true)
 	l.doubts++
 	l.masked = len(l.alive) > 0
+	l.heartbeats.accused, l.heartbeats.doubted = false, l.heartbeats.seq
+	l.excuse(time.Now())
 	if l.masked && l.damping.revived(l.opts.Node, time.Now()) {
 		l.damp(l.opts.Node)
 	}

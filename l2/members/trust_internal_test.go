@@ -119,6 +119,11 @@ func TestUnknownNames(t *testing.T) {
 		d.NotifyMsg(message{node: name, damped: time.Minute}.append(nil))
 		d.NotifyMsg(message{node: name, kind: keysMsg, epoch: 1}.append(nil))
 		d.NotifyMsg(message{node: name, kind: askMsg, epoch: 1}.append(nil))
+		d.NotifyMsg(message{node: name, kind: watchMsg, epoch: d.records["n1"].epoch, seq: 1}.append(nil))
+		for _, kind := range []byte{beatMsg, missedMsg, lostMsg} {
+			d.NotifyMsg(message{node: name, kind: kind, epoch: 1, seq: 1, watcher: name}.append(nil))
+			d.NotifyMsg(message{node: "n2", kind: kind, epoch: 1, seq: 1, watcher: name}.append(nil))
+		}
 		if d.NotifyAlive(member(name, 1)) == nil {
 			t.Fatalf("%s may be a member", name)
 		}
@@ -153,6 +158,18 @@ func kept(d delegate) int {
 	for name := range d.talk.askers {
 		add(name)
 	}
+	for name := range d.lives {
+		add(name)
+	}
+	for name := range d.heartbeats.leases {
+		add(name)
+	}
+	for name, w := range d.watched {
+		add(name)
+		for watcher := range w.votes {
+			add(watcher)
+		}
+	}
 	return len(names)
 }
 
@@ -163,6 +180,8 @@ func FuzzDelegate(f *testing.F) {
 	f.Add(about("n2", epoch, 1, "eth0"), about("n1", math.MaxUint64, 1, "x"))
 	f.Add(about("n3", math.MaxUint64, math.MaxUint64, "x"), message{node: "n2", damped: time.Hour}.append(nil))
 	f.Add(message{node: "n2", kind: keysMsg, epoch: epoch, prints: []fingerprint{{1}}}.append(nil), message{node: "n2", kind: askMsg, epoch: 7, seq: 3}.append(nil))
+	f.Add(beat("n2", epoch, 7), lost("n2", epoch, 7))
+	f.Add(missed("n2", epoch, 7, "n3"), lost("n1", epoch, math.MaxUint64))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		d := knows(epoch)
 		d.Publish(State{Interfaces: []string{"eth0"}})

@@ -18,6 +18,10 @@ import (
 //	ask:     0x13 node epoch seq: node asks what was sent, and has the answer seq
 //	sent:    0x14 node epoch seq, then until the end the output of appendSent
 //	keys:    0x15 node epoch seq, then until the end 8 bytes for each key that node accepts
+//	watch:   0x16 node epoch seq: node watches the process of that epoch; seq 0: not any more
+//	beat:    0x17 node epoch seq: the heartbeat of that number, or its news
+//	missed:  0x18 node epoch seq watcher: watcher got no heartbeat after that number
+//	lost:    0x19 node epoch seq: so did another one
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -28,6 +32,10 @@ const (
 	askMsg     = 0x13
 	sentMsg    = 0x14
 	keysMsg    = 0x15
+	watchMsg   = 0x16
+	beatMsg    = 0x17
+	missedMsg  = 0x18
+	lostMsg    = 0x19
 )
 
 // Kinds of an item on the wire.
@@ -49,35 +57,38 @@ const maxName = 255
 
 var errTruncated = errors.New("truncated message")
 
-// A message is a record, whole or in part, a notice that a node is damped, a question, or
-// an answer.
+// A message is a record, whole or in part, a notice that a node is damped, or of a kind.
 type message struct {
 	node   string
 	record *record
 	damped time.Duration // from now on; in milliseconds on the wire
 
-	kind       byte // askMsg, sentMsg or keysMsg, with what follows; 0: none of them
+	kind       byte // askMsg or a later one, with what follows; 0: none of them
 	epoch, seq uint64
+	watcher    string
 	sent       []Sent
 	prints     []fingerprint // of keys
 	raw        string        // optional, to write: sent as appendSent writes it
 }
 
 func (m message) append(b []byte) []byte {
-	if m.kind == keysMsg {
-		b = binary.AppendUvarint(binary.AppendUvarint(appendName(append(b, m.kind), m.node), m.epoch), m.seq)
-		for _, p := range m.prints {
-			b = append(b, p[:]...)
-		}
-		return b
-	}
 	if m.kind != 0 {
 		b = appendName(append(b, m.kind), m.node)
 		b = binary.AppendUvarint(binary.AppendUvarint(b, m.epoch), m.seq)
-		if m.raw == "" {
-			return appendSent(b, m.sent)
+		switch m.kind {
+		case keysMsg:
+			for _, p := range m.prints {
+				b = append(b, p[:]...)
+			}
+		case missedMsg:
+			b = appendName(b, m.watcher)
+		case sentMsg:
+			if m.raw == "" {
+				return appendSent(b, m.sent)
+			}
+			return append(b, m.raw...)
 		}
-		return append(b, m.raw...)
+		return b
 	}
 	if m.record == nil {
 		b = appendName(append(b, dampingMsg), m.node)
@@ -154,10 +165,13 @@ func parseMessage(b []byte) (message, error) {
 	case dampingMsg:
 		// The bound prevents an overflow, and is longer than any penalty.
 		m.damped = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
-	case askMsg, sentMsg:
+	case askMsg, sentMsg, watchMsg, beatMsg, missedMsg, lostMsg:
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
-		if m.kind == sentMsg {
+		switch m.kind {
+		case sentMsg:
 			m.sent = r.sent()
+		case missedMsg:
+			m.watcher = r.name()
 		}
 	case keysMsg:
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()

@@ -35,6 +35,7 @@ type Options struct {
 	Bind     netip.AddrPort  // optional: gossip there; zero: all nodes count as alive
 	Keys     [][]byte        // optional: of gossip, as members.Options has them; nil: clear text
 	Profile  members.Profile // optional: how soon a silent agent counts as dead
+	Hold     bool            // optional: until Ready is called, no node is to elect this one
 }
 
 // A Layer2 answers for addresses on this node. Its methods are safe for concurrent
@@ -47,13 +48,14 @@ type Layer2 struct {
 
 	mu        sync.Mutex // guards the fields below
 	nodes     []*cluster.Node
+	held      bool       // other agents are not told of interfaces to answer on
 	departure *departure // nil: this agent does not stop
 	keyErr    error      // why the keys of gossip were not read again
 }
 
 // New returns a Layer2. It starts nothing.
 func New(opts Options) *Layer2 {
-	l := &Layer2{opts: opts}
+	l := &Layer2{opts: opts, held: opts.Hold}
 	announce := l2.Options{Conflict: opts.Conflict, Changed: l.changed, Logger: opts.Logger.With("component", "layer2")}
 	if opts.Bind.IsValid() {
 		l.members = members.New(members.Options{
@@ -191,7 +193,24 @@ func (l *Layer2) publish() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.members.Publish(stateOf(l.announcer.State(), l.departure != nil))
+	l.members.Publish(l.stateToPublish(l.announcer.State()))
+}
+
+// stateToPublish returns what other agents are told. The caller holds mu.
+func (l *Layer2) stateToPublish(s l2.State) members.State {
+	out := stateOf(s, l.departure != nil)
+	if l.held {
+		out.Interfaces = nil
+	}
+	return out
+}
+
+// Ready has agents elect this node from now on.
+func (l *Layer2) Ready() {
+	l.mu.Lock()
+	l.held = false
+	l.mu.Unlock()
+	l.publish()
 }
 
 // stateOf returns the state to publish.

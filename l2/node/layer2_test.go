@@ -15,6 +15,17 @@ import (
 
 var values = cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})
 
+// An agent whose node cannot forward yet is alive, and answers on no interface.
+func TestHold(t *testing.T) {
+	s := l2.State{Interfaces: []l2.Interface{{Link: l2.Link{Name: "eth0", MAC: l2.MAC{2}}}}}
+	for held, want := range map[bool]int{true: 0, false: 1} {
+		l := &Layer2{held: held}
+		if got := l.stateToPublish(s); len(got.Interfaces) != want || len(got.MACs) != 1 {
+			t.Errorf("held %t: %+v", held, got)
+		}
+	}
+}
+
 func TestStateOf(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	s := l2.State{

@@ -34,17 +34,6 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 // Asked reports whether other agents rely on what this one says that it has sent.
 func (l *Layer2) Asked() bool { return l.members != nil && l.members.View().Asked }
 
-// Gone reports whether the agent of a node is known not to answer for anything any
-// more.
-func (l *Layer2) Gone(node string) bool {
-	if l.members == nil {
-		return false
-	}
-	v := l.members.View()
-	i := slices.IndexFunc(v.Members, func(m members.Member) bool { return m.Name == node })
-	return !v.Stale && (i < 0 || v.Members[i].Leaving)
-}
-
 // claims returns the nodes that are not alive, as far as gossip knows, but answer for an
 // address.
 func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool) (out map[netip.Addr][]announce.Claim) {

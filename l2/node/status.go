@@ -56,8 +56,11 @@ func (l *Layer2) Status() *status.Network {
 
 // gossip returns the state of gossip as the report shows it.
 func (l *Layer2) gossip() *status.Gossip {
-	refused := l.members.Refused()
-	out := &status.Gossip{RefusedPackets: refused.Packets, RefusedConnections: refused.Streams}
+	refused, losses := l.members.Refused(), l.members.Losses()
+	out := &status.Gossip{
+		RefusedPackets: refused.Packets, RefusedConnections: refused.Streams,
+		LostByHeartbeats: losses.Missed, LostByProbes: losses.Probed, Returned: losses.Returned,
+	}
 	out.Keys, out.KeyLacking = l.members.KeysPending()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,6 +6,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,6 +41,8 @@ const (
 	defaultAPIPort = 6443
 )
 
+var errNoGate = errors.New("the lab has no gate before its API server")
+
 // Address ranges of a Cluster that asks for no others.
 var (
 	serviceCIDR4 = netip.MustParsePrefix("10.96.0.0/12")
@@ -59,6 +61,7 @@ type Options struct {
 	Nodes        []Node         // optional: Nodes to create
 	DualStack    bool           // optional: Services and pods have IPv6 addresses as well as IPv4
 	ServiceCIDRs []netip.Prefix // optional: empty means 10.96.0.0/12, and fd00:10:96::/108 if DualStack
+	Gate         bool           // optional: a Gate stands between pods and the API server
 	PodCIDRs     []netip.Prefix // optional: empty means 10.244.0.0/16, and fd00:10:244::/56 if DualStack
 	Log          io.Writer      // optional: receives the programs' output, which is in Dir/*.log too
 }
@@ -72,6 +75,7 @@ type Options struct {
 type Cluster struct {
 	opts    Options
 	server  netip.AddrPort
+	gate    *Gate // nil: none
 	access  *access
 	client  kubernetes.Interface
 	dynamic dynamic.Interface
@@ -79,8 +83,14 @@ type Cluster struct {
 
 	etcd, apiServer, manager *process.Process
 
-	mu      sync.Mutex // guards the field below
-	proxies []*process.Process
+	mu      sync.Mutex           // guards the field below
+	proxies map[string]kubeProxy // by node; nil: none was started
+}
+
+// A kubeProxy is the kube-proxy of a node.
+type kubeProxy struct {
+	*process.Process
+	namespace string
 }
 
 // Start starts a Cluster and returns when it serves. The programs outlive
@@ -119,7 +129,11 @@ func newCluster(opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return connectCluster(opts, access)
+	c, err := connectCluster(opts, access)
+	if err == nil && opts.Gate {
+		c.gate, err = OpenGate(server)
+	}
+	return c, err
 }
 
 // Attach returns a Cluster that another process has started with these options,
@@ -210,9 +224,13 @@ func (c *Cluster) StartAPIServer(ctx context.Context) error {
 	if c.apiServer, err = c.startAPIServer(ctx); err != nil {
 		return err
 	}
-	return c.await(ctx, c.apiServer, func(ctx context.Context) error {
+	err = c.await(ctx, c.apiServer, func(ctx context.Context) error {
 		return c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
+	if err != nil || c.gate == nil {
+		return err
+	}
+	return c.gate.Open()
 }
 
 // Mend starts the API server again if it has ended.
@@ -225,6 +243,9 @@ func (c *Cluster) Mend(ctx context.Context) error {
 
 // StopAPIServer ends the API server as a crash does, and leaves everything else.
 func (c *Cluster) StopAPIServer() {
+	if c.gate != nil {
+		c.gate.Shut() // a client is refused, as by a port where nobody listens
+	}
 	// Asked to end, it would first wait for its watches, up to a minute.
 	_ = c.apiServer.Kill(unix.SIGKILL)
 	c.apiServer.Stop()
@@ -240,41 +261,43 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	return nil
 }
 
-// SlowAPIServer makes the API server take up to d for an answer, until stop is called: it
-// runs for a tenth of a second at a time.
+// SlowAPIServer has each answer of the API server reach pods so much later, until stop is
+// called. The Cluster needs a Gate. Its own client is not slowed.
 func (c *Cluster) SlowAPIServer(d time.Duration) (stop func() error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var g errgroup.Group
-	g.Go(func() error {
-		for ctx.Err() == nil {
-			if err := c.apiServer.Kill(unix.SIGSTOP); err != nil {
-				return err
-			}
-			pause(ctx, d)
-			if err := c.apiServer.Kill(unix.SIGCONT); err != nil {
-				return err
-			}
-			pause(ctx, 100*time.Millisecond)
-		}
-		return nil
-	})
+	if c.gate == nil {
+		return func() error { return errNoGate }
+	}
+	c.gate.Delay(d)
 	return func() error {
-		cancel()
-		return g.Wait()
+		c.gate.Delay(0)
+		return nil
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+// StallAPIServer has the connections that pods have to the API server now carry no more
+// answers, until resume is called. They stay open: a watch hears nothing. New connections
+// are not stalled. The Cluster needs a Gate.
+func (c *Cluster) StallAPIServer() (resume func() error) {
+	if c.gate == nil {
+		return func() error { return errNoGate }
+	}
+	end := c.gate.Stall()
+	return func() error {
+		end()
+		return nil
 	}
 }
 
 // Stop ends every program of the Cluster. Its data and logs stay in Dir.
 func (c *Cluster) Stop() {
+	if c.gate != nil {
+		c.gate.Shut()
+	}
 	c.mu.Lock()
-	programs := append([]*process.Process{c.manager, c.apiServer, c.etcd}, c.proxies...)
+	programs := []*process.Process{c.manager, c.apiServer, c.etcd}
+	for _, p := range c.proxies {
+		programs = append(programs, p.Process)
+	}
 	c.mu.Unlock()
 	programs = slices.DeleteFunc(programs, func(p *process.Process) bool { return p == nil })
 	// Nothing will be read from Dir by a later program, so none needs time to tidy up.
@@ -292,8 +315,16 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // RESTConfig is a client configuration for a user, unthrottled.
 func (c *Cluster) RESTConfig(user User) *rest.Config { return c.access.restConfig(user) }
 
-// Server is where the API server listens.
-func (c *Cluster) Server() netip.AddrPort { return c.server }
+// Gate stands between pods and the API server. It is nil unless [Options] ask for it.
+func (c *Cluster) Gate() *Gate { return c.gate }
+
+// Server is where pods find the API server: at the Gate, if there is one.
+func (c *Cluster) Server() netip.AddrPort {
+	if c.gate != nil {
+		return c.gate.Addr()
+	}
+	return c.server
+}
 
 // Credentials are a user's token, and the authority of the API server.
 func (c *Cluster) Credentials(user User) (token, authority string) {

@@ -91,7 +91,7 @@ const etcdSocket = "etcd.sock"
 // startEtcd starts etcd and returns when it listens.
 func (c *Cluster) startEtcd(ctx context.Context) (*process.Process, error) {
 	p, err := c.run(ctx, "etcd", "etcd", c.opts.Namespace,
-		"--data-dir=etcd",
+		"--data-dir="+etcdData,
 		"--listen-client-urls=unix://"+etcdSocket,
 		"--listen-peer-urls=unix://etcd-peer.sock",
 		// Addresses for other members, and clients that look for them: there are none.
@@ -153,7 +153,10 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 		return nil, err
 	}
 	c.mu.Lock()
-	c.proxies = append(c.proxies, p)
+	if c.proxies == nil {
+		c.proxies = map[string]kubeProxy{}
+	}
+	c.proxies[node] = kubeProxy{p, namespace}
 	c.mu.Unlock()
 	return p, c.await(ctx, p, func(ctx context.Context) error {
 		probe, err := process.Start(ctx, process.Options{
@@ -166,6 +169,13 @@ func (c *Cluster) StartKubeProxy(ctx context.Context, node, namespace string) (*
 		}
 		return probe.Wait()
 	})
+}
+
+// KubeProxy returns a node's kube-proxy; nil: none was started.
+func (c *Cluster) KubeProxy(node string) *process.Process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.proxies[node].Process
 }
 
 // proxyTable is the address family of the rules that kube-proxy writes last.

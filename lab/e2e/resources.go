@@ -64,7 +64,7 @@ func (e *Test) Resources() *Resources {
 // DeleteConfigMap makes the resources count.
 func (r *Resources) DeleteConfigMap() { r.DropConfigMap(lab.HeraldConfigMap) }
 
-// DropConfigMap deletes a ConfigMap of Herald's, if it is there.
+// DropConfigMap deletes one of Herald's ConfigMaps, if it is there.
 func (e *Test) DropConfigMap(name string) {
 	e.T.Helper()
 	err := e.Cluster.Client().CoreV1().ConfigMaps(lab.HeraldNamespace).Delete(e.T.Context(), name, metav1.DeleteOptions{})

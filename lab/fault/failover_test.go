@@ -78,6 +78,7 @@ func TestLayer2WithoutAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Settled(w, a)
+	hears(e)
 }
 
 // When only gossip is cut, the sides hear each other on the network itself, and one

@@ -4,6 +4,7 @@ package fault_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,10 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/status"
 )
 
 // A killed agent leaves FRR's sessions and routes alone, and the next one
@@ -178,11 +181,13 @@ func TestFaultAPIServer(t *testing.T) {
 	e.Announced(e2e.Route(second))
 	stop()
 	unchanged(e, addr, since)
+	hears(e)
 }
 
-// An API server that takes up to 4 s for an answer has a leader, which gives a new Service
-// its address. Nobody withdraws anything.
+// With an API server that takes 4 s for an answer there is a leader, which gives a new
+// Service its address. Nobody withdraws anything.
 func TestFaultSlowAPIServer(t *testing.T) {
+	lab.NotAttached(t) // a lab that is lent has no gate before its API server
 	e := e2e.New(t)
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [10.249.0.0/28]}"))
 	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
@@ -379,4 +384,31 @@ func unchanged(e *e2e.Test, addr netip.Addr, since time.Time) {
 			e.T.Errorf("r1's route to %s changed: %v", addr, c)
 		}
 	}
+}
+
+// hears waits until all of Herald hears of changes to its configuration. After the API
+// server was away that takes seconds, and the next test begins with such a change.
+func hears(e *e2e.Test) {
+	e.T.Helper()
+	patch := fmt.Appendf(nil, `{"metadata": {"annotations": {"changed": %q}}}`, e.T.Name())
+	changed, err := e.Cluster.Client().CoreV1().ConfigMaps(lab.HeraldNamespace).Patch(e.T.Context(), lab.HeraldConfigMap, types.MergePatchType, patch, metav1.PatchOptions{})
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	e.Eventually("change of the configuration is heard of", func(ctx context.Context) error {
+		for _, d := range slices.Concat(e.Controllers, e.Agents) {
+			page, err := d.Get(ctx, "/status")
+			if err != nil {
+				return err
+			}
+			var r status.Report
+			if err := json.Unmarshal([]byte(page), &r); err != nil {
+				return err
+			}
+			if r.Config.Newest != changed.ResourceVersion {
+				return fmt.Errorf("%s has version %s, want %s", d.Name, r.Config.Newest, changed.ResourceVersion)
+			}
+		}
+		return nil
+	})
 }

@@ -127,6 +127,9 @@ func wrong(e end) render.Neighbor {
 	if n.EBGPMultiHop && !e.inside() {
 		all = append(all, func() { n.EBGPMultiHop = false })
 	}
+	if n.TTLSecurity != 0 {
+		all = append(all, func() { n.TTLSecurity = 0 })
+	}
 	if n.LocalASN != 0 {
 		all = append(all, func() { n.LocalASN = 0 })
 	}

@@ -36,6 +36,7 @@ type peering struct {
 	restart  bool // graceful
 	dual     bool // routes of both families
 	connect  bool // a longer time between attempts
+	ttl      bool // GTSM at both ends
 }
 
 // peerings returns all that can be.
@@ -45,9 +46,12 @@ func peerings() []peering {
 	for _, link := range []string{"direct", "multihop", "interface"} {
 		for _, as := range []string{"number", "local", "external", "inside", "internal"} {
 			for _, bfd := range []string{"", "plain", "echo"} {
-				for switches := range 1 << 6 {
+				for switches := range 1 << 7 {
 					on := func(i int) bool { return two[switches>>i&1] }
-					p := peering{link, as, on(0), bfd, on(1), on(2), on(3), on(4), on(5)}
+					p := peering{link, as, on(0), bfd, on(1), on(2), on(3), on(4), on(5), on(6)}
+					if p.ttl && p.inside() {
+						continue // it is for external peers
+					}
 					if link == "interface" && (!p.ipv6 || p.source || p.password) {
 						continue // the addresses of its session are link-local ones
 					}
@@ -62,7 +66,7 @@ func peerings() []peering {
 func (p peering) columns() []string {
 	return []string{
 		p.link, p.as, fmt.Sprint(p.ipv6), p.bfd, fmt.Sprint(p.source), fmt.Sprint(p.password),
-		fmt.Sprint(p.restart), fmt.Sprint(p.dual), fmt.Sprint(p.connect),
+		fmt.Sprint(p.restart), fmt.Sprint(p.dual), fmt.Sprint(p.connect), fmt.Sprint(p.ttl),
 	}
 }
 
@@ -86,6 +90,7 @@ func (p peering) options() []string {
 		{p.restart, "restart"},
 		{p.dual, "dual"},
 		{p.connect, "connect"},
+		{p.ttl, "ttl"},
 	} {
 		if o.is {
 			all = append(all, o.name)
@@ -96,6 +101,18 @@ func (p peering) options() []string {
 
 // inside reports whether the router is in the nodes' AS.
 func (p peering) inside() bool { return p.as == "inside" || p.as == "internal" }
+
+// hops returns the distance that GTSM allows, which bgpd needs to be 2 for a router that
+// is in no network of the node; 0 is any.
+func (p peering) hops() uint8 {
+	switch {
+	case !p.ttl:
+		return 0
+	case p.link == "multihop":
+		return 2
+	}
+	return 1
+}
 
 // families returns of how many families routes are sent.
 func (p peering) families() int {
@@ -207,7 +224,8 @@ func wire(ctx context.Context, ends []end) error {
 func (e end) neighbor() render.Neighbor {
 	n := render.Neighbor{
 		Address:         e.far,
-		EBGPMultiHop:    e.link == "multihop",
+		EBGPMultiHop:    e.link == "multihop" && !e.ttl,
+		TTLSecurity:     e.hops(),
 		GracefulRestart: e.restart,
 		DualStack:       e.dual,
 	}
@@ -272,7 +290,10 @@ func routerConf(router *lab.Node, asn int, ends []end) []byte {
 			remote = "interface " + remote
 		}
 		line(" neighbor %s %s", name, remote)
-		if e.link == "multihop" && !e.inside() {
+		switch {
+		case e.ttl:
+			line(" neighbor %s ttl-security hops %d", name, e.hops())
+		case e.link == "multihop" && !e.inside():
 			line(" neighbor %s ebgp-multihop 10", name)
 		}
 		if e.bfd != "" {

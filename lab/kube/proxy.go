@@ -19,19 +19,19 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	kubeproxy "k8s.io/kubernetes/pkg/proxy"
+	apisconfig "k8s.io/kubernetes/pkg/proxy/apis/config"
 	proxyconfig "k8s.io/kubernetes/pkg/proxy/config"
 	"k8s.io/kubernetes/pkg/proxy/healthcheck"
 	"k8s.io/kubernetes/pkg/proxy/nftables"
 	proxyutil "k8s.io/kubernetes/pkg/proxy/util"
 	netutils "k8s.io/utils/net"
+	"k8s.io/utils/ptr"
 )
 
-// Defaults of kube-proxy.
 const (
+	// Defaults of kube-proxy.
 	proxyResyncPeriod = 15 * time.Minute
 	syncPeriod        = 30 * time.Second
-	minSyncPeriod     = time.Second
-	masqueradeBit     = 14
 	healthzAddress    = "0.0.0.0:10256"
 
 	// otherProxyLabel marks a Service that another program serves.
@@ -56,16 +56,22 @@ func (p *proxy) run(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return err
 	}
-	node, err := kubeproxy.NewNodeManager(ctx, client, proxyResyncPeriod, p.node, false)
+	settings := &apisconfig.KubeProxyConfiguration{
+		DetectLocalMode:  apisconfig.LocalModeClusterCIDR,
+		ConfigSyncPeriod: metav1.Duration{Duration: proxyResyncPeriod},
+		SyncPeriod:       metav1.Duration{Duration: syncPeriod},
+		MinSyncPeriod:    metav1.Duration{Duration: time.Second},
+		NFTables:         apisconfig.KubeProxyNFTablesConfiguration{MasqueradeBit: ptr.To[int32](14)},
+	}
+	node, err := kubeproxy.NewNodeManager(ctx, client, p.node, settings)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", p.node, err)
 	}
 	recorder := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
 	recorder.StartRecordingToSink(ctx.Done())
 	health := healthcheck.NewProxyHealthServer(healthzAddress, 2*syncPeriod, node)
-	backend, err := nftables.NewDualStackProxier(ctx, syncPeriod, minSyncPeriod, false, masqueradeBit,
-		p.localDetectors(), p.node, nodeIPs(node.NodeIPs()), recorder.NewRecorder(scheme.Scheme, "kube-proxy"),
-		health, nil, false)
+	backend, err := nftables.NewDualStackProxier(ctx, settings, p.localDetectors(), p.node, nodeIPs(node.NodeIPs()),
+		recorder.NewRecorder(scheme.Scheme, "kube-proxy"), health, false)
 	if err != nil {
 		return err
 	}
@@ -102,6 +108,21 @@ func nodeIPs(ips []net.IP) map[corev1.IPFamily]net.IP {
 	return byFamily
 }
 
+// registered is a Node that has its addresses. A NodeManager ends its process when the
+// Node is deleted or loses its addresses, and the kubelet starts kube-proxy again. There
+// is no kubelet here: the rules stay until the Node is registered again.
+type registered struct{ *kubeproxy.NodeManager }
+
+// OnNodeChange implements proxyconfig.NodeHandler.
+func (r registered) OnNodeChange(node *corev1.Node) {
+	if len(node.Status.Addresses) > 0 {
+		r.NodeManager.OnNodeChange(node)
+	}
+}
+
+// OnNodeDelete implements proxyconfig.NodeHandler.
+func (registered) OnNodeDelete(*corev1.Node) {}
+
 // watch gives the backend the Services that are its own, their endpoints, the
 // address ranges of Services and the Node. Handlers come before the informers
 // start, as the first update could be lost otherwise.
@@ -122,7 +143,7 @@ func watch(ctx context.Context, client kubernetes.Interface, node *kubeproxy.Nod
 	ranges := proxyconfig.NewServiceCIDRConfig(ctx, all.Networking().V1().ServiceCIDRs(), proxyResyncPeriod)
 	ranges.RegisterEventHandler(backend)
 	nodes := proxyconfig.NewNodeConfig(ctx, node.NodeInformer(), proxyResyncPeriod)
-	nodes.RegisterEventHandler(node)
+	nodes.RegisterEventHandler(registered{node})
 	topology := proxyconfig.NewNodeTopologyConfig(ctx, node.NodeInformer(), proxyResyncPeriod)
 	topology.RegisterEventHandler(backend)
 	for _, factory := range []informers.SharedInformerFactory{all, own, ofOwn} {

@@ -57,6 +57,16 @@ func newSidecarE2E(t *testing.T, args ...string) *e2e.Test {
 	return e
 }
 
+// everyDaemon is the configuration of a node that needs all of FRR's daemons, together with
+// staticRoute. Nobody answers the peer with BFD.
+const everyDaemon = e2e.AllPeers + `- {my-asn: 64512, peer-asn: 64999, peer-address: 10.10.0.99, bfd-profile: fast}
+bfd-profiles: [{name: fast}]
+address-pools:
+`
+
+// staticRoute is raw configuration.
+const staticRoute = "ip route 198.51.100.0/24 blackhole\n"
+
 // exposeOn makes a Service that one node alone announces, and waits until it does.
 func exposeOn(e *e2e.Test, n *lab.Node, name string) netip.Addr {
 	e.T.Helper()
@@ -69,8 +79,13 @@ func exposeOn(e *e2e.Test, n *lab.Node, name string) netip.Addr {
 // to have, whichever of FRR's daemons is killed or hangs.
 func TestSidecar(t *testing.T) {
 	e := newSidecarE2E(t, "--hang-timeout=3s")
-	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n" +
-		"- {name: lan, protocol: layer2, addresses: [10.10.0.150-10.10.0.159], auto-assign: false}"))
+	e.Configure(everyDaemon + "- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}\n" +
+		"- {name: lan, protocol: layer2, addresses: [10.10.0.150-10.10.0.159], auto-assign: false}")
+	for _, n := range e.Nodes {
+		if r := extras(e, n, staticRoute); !r.Applied {
+			t.Fatalf("raw configuration on %s: %+v", n.Name, r)
+		}
+	}
 	web := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(web))
 	e.Reached(web)
@@ -173,10 +188,17 @@ func TestSidecarAgentTimeout(t *testing.T) {
 // just then.
 func TestSidecarStop(t *testing.T) {
 	e := newSidecarE2E(t, "--stop-wait=3s")
-	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
+	e.Configure(everyDaemon + "- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}")
 	e.OnVersions(func(e *e2e.Test, n *lab.Node) {
 		t := e.T
 		addr := exposeOn(e, n, "web")
+		e.Eventually("bfdd runs", func(ctx context.Context) error {
+			page, err := n.Sidecar.Get(ctx, "/readyz")
+			if err == nil && !strings.Contains(page, "bfdd: ok") {
+				err = errors.New(page)
+			}
+			return err
+		})
 		e.Agent(n).Stop()
 		if err := n.Sidecar.Signal("bfdd", unix.SIGSTOP); err != nil {
 			t.Fatal(err)

@@ -136,23 +136,9 @@ func (r *rig) changeVersion(ctx context.Context, n *lab.Node) error {
 	return r.Agent(n).Start()
 }
 
-// fill writes a file until there is no more room.
+// fill leaves no room in the file system of a file.
 func fill(path string) (undo, error) {
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	junk := make([]byte, 4096)
-	for {
-		_, err := f.Write(junk)
-		if errors.Is(err, unix.ENOSPC) {
-			return func(context.Context) error { return os.Remove(path) }, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
+	return func(context.Context) error { return os.Remove(path) }, lab.Fill(path)
 }
 
 // cut cuts a node off, or its gossip alone.
@@ -172,14 +158,14 @@ func (r *rig) cut(ctx context.Context, cable bool, m *lab.Machine) (undo, error)
 func (r *rig) hinder(ctx context.Context, s Step) (undo, error) {
 	switch s.Kind {
 	case APISlow:
-		r.gate.Delay(time.Duration(s.Number) * 500 * time.Millisecond)
-		return func(context.Context) error { r.gate.Delay(0); return nil }, nil
+		stop := r.Cluster.SlowAPIServer(time.Duration(s.Number) * 500 * time.Millisecond)
+		return func(context.Context) error { return stop() }, nil
 	case APIStall:
-		resume := r.gate.Stall()
-		return func(context.Context) error { resume(); return nil }, nil
+		resume := r.Cluster.StallAPIServer()
+		return func(context.Context) error { return resume() }, nil
 	case APIGone:
-		r.gate.Shut()
-		return func(context.Context) error { return r.gate.Open() }, nil
+		r.Cluster.Gate().Shut()
+		return func(context.Context) error { return r.Cluster.Gate().Open() }, nil
 	default:
 		return nil, r.Cluster.RestartAPIServer(ctx)
 	}

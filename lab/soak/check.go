@@ -63,6 +63,12 @@ const (
 	InvariantStep    = "a step can be carried out"
 )
 
+// invariants are all of them.
+var invariants = []string{
+	InvariantLoss, InvariantNoOwner, InvariantOwners, InvariantRoute, InvariantAddress, InvariantTwice,
+	InvariantSettled, InvariantQuiet, InvariantGrowth, InvariantSecret, InvariantProcess, InvariantStep,
+}
+
 // A Lost is a request that was not answered.
 type Lost struct {
 	Service string
@@ -221,65 +227,79 @@ func (c checker) losses(all []Lost) []Violation {
 
 // owners finds addresses that nobody, or several nodes, answered for.
 func (c checker) owners(all []Answer, end time.Time) []Violation {
-	by := map[string][]Answer{}
-	for _, a := range all {
-		by[a.Service] = append(by[a.Service], a)
-	}
+	answers := by(all, func(a Answer) string { return a.Service })
 	var found []Violation
-	for _, service := range slices.Sorted(maps.Keys(by)) {
-		found = append(found, c.spans(InvariantNoOwner, NoOwner, service, c.limits.NoOwner, end, by[service],
-			func(a Answer) (time.Time, bool) { return a.Time, len(a.Owners) == 0 },
+	for _, service := range slices.Sorted(maps.Keys(answers)) {
+		found = append(found, long(c, InvariantNoOwner, NoOwner, service, c.limits.NoOwner, spells(answers[service], end, answeredByNone),
 			func(Answer) string { return "nobody answered" })...)
-		found = append(found, c.spans(InvariantOwners, Owners, service, c.limits.Owners, end, by[service],
-			func(a Answer) (time.Time, bool) { return a.Time, len(a.Owners) > 1 },
+		found = append(found, long(c, InvariantOwners, Owners, service, c.limits.Owners, spells(answers[service], end, answeredByMany),
 			func(a Answer) string { return strings.Join(a.Owners, " and ") + " answered" })...)
 	}
 	return found
 }
 
+func answeredByNone(a Answer) (time.Time, bool) { return a.Time, len(a.Owners) == 0 }
+
+func answeredByMany(a Answer) (time.Time, bool) { return a.Time, len(a.Owners) > 1 }
+
 // routes finds routes that went away.
 func (c checker) routes(all []Route, end time.Time) []Violation {
-	by := map[string][]Route{}
-	for _, r := range all {
-		by[r.Service] = append(by[r.Service], r)
-	}
+	routes := by(all, func(r Route) string { return r.Service })
 	var found []Violation
-	for _, service := range slices.Sorted(maps.Keys(by)) {
-		found = append(found, spansOf(c, InvariantRoute, NoRoute, service, c.limits.NoRoute, end, by[service],
-			func(r Route) (time.Time, bool) { return r.Time, !r.Present },
+	for _, service := range slices.Sorted(maps.Keys(routes)) {
+		found = append(found, long(c, InvariantRoute, NoRoute, service, c.limits.NoRoute, spells(routes[service], end, absent),
 			func(Route) string { return "r1 had no route" })...)
 	}
 	return found
 }
 
-// spans is spansOf for Answers.
-func (c checker) spans(invariant string, effect Effect, service string, limit time.Duration, end time.Time, all []Answer,
-	bad func(Answer) (time.Time, bool), say func(Answer) string) []Violation {
-	return spansOf(c, invariant, effect, service, limit, end, all, bad, say)
+func absent(r Route) (time.Time, bool) { return r.Time, !r.Present }
+
+// by sorts observations by what they are about.
+func by[T any](all []T, key func(T) string) map[string][]T {
+	m := map[string][]T{}
+	for _, t := range all {
+		m[key(t)] = append(m[key(t)], t)
+	}
+	return m
 }
 
-// spansOf finds the times in which observations were bad for longer than the limit
-// without excuse. A state lasts until the next observation.
-func spansOf[T any](c checker, invariant string, effect Effect, service string, limit time.Duration, end time.Time, all []T,
-	bad func(T) (time.Time, bool), say func(T) string) []Violation {
-	var found []Violation
+// A spell is a time in which all observations were bad.
+type spell[T any] struct {
+	Span
+	first T
+}
+
+// spells finds the times in which observations were bad. A state lasts until the next
+// observation.
+func spells[T any](all []T, end time.Time, bad func(T) (time.Time, bool)) []spell[T] {
+	var found []spell[T]
 	for i := 0; i < len(all); i++ {
 		from, is := bad(all[i])
 		if !is {
 			continue
 		}
-		first, to := all[i], end
+		s := spell[T]{Span{from, end}, all[i]}
 		for ; i < len(all); i++ {
 			if at, is := bad(all[i]); !is {
-				to = at
+				s.To = at
 				break
 			}
 		}
-		for _, s := range c.uncovered(Span{from, to}, effect, service) {
-			if s.Long() > limit {
+		found = append(found, s)
+	}
+	return found
+}
+
+// long finds the spells that lasted longer than the limit without excuse.
+func long[T any](c checker, invariant string, effect Effect, service string, limit time.Duration, all []spell[T], say func(T) string) []Violation {
+	var found []Violation
+	for _, s := range all {
+		for _, part := range c.uncovered(s.Span, effect, service) {
+			if part.Long() > limit {
 				found = append(found, Violation{
-					Invariant: invariant, Subject: service, Time: s.From,
-					Evidence: fmt.Sprintf("%s from %s to %s, %v without excuse", say(first), clock(from), clock(to), s.Long().Round(time.Millisecond)),
+					Invariant: invariant, Subject: service, Time: part.From,
+					Evidence: fmt.Sprintf("%s from %s to %s, %v without excuse", say(s.first), clock(s.From), clock(s.To), part.Long().Round(time.Millisecond)),
 				})
 			}
 		}

@@ -71,7 +71,7 @@ func viaBGP(w World, s Step) []string {
 // target is the Service that the step is about.
 func target(_ World, s Step) []string { return []string{s.Target} }
 
-// Failing over on layer 2 takes an agent's death half a second to be noticed and agreed
+// Failing over on layer 2 takes an agent's death up to a second to be noticed and agreed
 // on; a link that comes back takes as long to be learned.
 const (
 	failover = 3 * time.Second

@@ -26,15 +26,19 @@ import (
 // secondLook is how long nothing may change once all is well.
 const secondLook = 3 * time.Second
 
-// quiet waits until Herald writes nothing more, and then wants that to last.
-func (w *watch) quiet(ctx context.Context, limit time.Duration, pending func(error) error) error {
+// quiet waits until Herald writes nothing more, and then wants that to last. It returns
+// since when that was so.
+func (w *watch) quiet(ctx context.Context, limit time.Duration, pending func(error) error) (since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	before, err := w.activity(ctx)
-	return process.Poll(ctx, time.Millisecond, func() error {
-		if err != nil {
-			return err
+	var before map[string]string
+	err = process.Poll(ctx, time.Millisecond, func() (err error) {
+		if before == nil {
+			if before, err = w.activity(ctx); err != nil {
+				return err
+			}
 		}
+		since = time.Now()
 		pause(ctx, secondLook)
 		now, err := w.activity(ctx)
 		if err != nil {
@@ -49,6 +53,7 @@ func (w *watch) quiet(ctx context.Context, limit time.Duration, pending func(err
 		}
 		return nil
 	})
+	return since, err
 }
 
 // activity is what changes with each write, and with each command to FRR.
@@ -84,11 +89,16 @@ type inspector struct {
 	secrets map[string]string     // by what they are
 	read    map[string]int64      // of each log, how far
 	passes  map[string][2]float64 // of each process: how many, and seconds
+	sizes   map[string]Size       // of each process
+	lives   map[string]life
 }
 
 // newInspector finds the secrets that must not be shown.
 func newInspector(ctx context.Context, r *rig) (*inspector, error) {
-	i := &inspector{rig: r, secrets: map[string]string{"password of a peer": canary}, read: map[string]int64{}, passes: map[string][2]float64{}}
+	i := &inspector{
+		rig: r, secrets: map[string]string{"password of a peer": canary}, read: map[string]int64{},
+		passes: map[string][2]float64{}, sizes: map[string]Size{}, lives: map[string]life{},
+	}
 	secret, err := r.Cluster.Client().CoreV1().Secrets(lab.HeraldNamespace).Get(ctx, "memberlist", metav1.GetOptions{})
 	if err != nil {
 		return nil, err
@@ -109,7 +119,9 @@ func (i *inspector) inspect(ctx context.Context, limits Limits) ([]Violation, er
 			return nil, err
 		}
 		found = append(found, i.leaks("metrics of "+part, []byte(page))...)
-		found = append(found, grown(part, metrics(page), i.passes, limits)...)
+		m := metrics(page)
+		found = append(found, grown(part, m, i.passes, limits)...)
+		i.sizes[part], i.lives[part] = sized(i.sizes[part], i.lives[part], m)
 		if !strings.HasPrefix(part, "frr-") {
 			page, err := d.Get(ctx, "/status")
 			if err != nil {

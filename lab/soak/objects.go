@@ -4,6 +4,7 @@ package soak
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -94,6 +95,18 @@ var ranges = map[string][]string{
 	poolLAN: {"10.10.0.128/28"}, poolRouted: {"192.0.2.0/26", "2001:db8:5::/120"}, poolSwitched: {"10.10.0.160/28"},
 }
 
+// poolOf returns the pool of ranges that has an address; empty: none has.
+func poolOf(a netip.Addr) string {
+	for name, all := range ranges {
+		for _, r := range all {
+			if netip.MustParsePrefix(r).Contains(a) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
 // objects returns the manifests of what there is in a world, Services left out.
 func (w World) objects() string {
 	all := passwordSecret
@@ -103,7 +116,10 @@ func (w World) objects() string {
 	for _, name := range []string{poolLAN, poolRouted, poolSwitched} {
 		all += pool(name, ranges[name]...)
 	}
-	return all + pool(poolSpare, w.spareRange()) + advertisement(l2Kind, poolLAN, "") +
+	if w.Spare {
+		all += pool(poolSpare, w.spareRange())
+	}
+	return all + advertisement(l2Kind, poolLAN, "") +
 		advertisement(bgpKind, poolRouted, w.communities()) + advertisement(bgpKind, poolSpare, "") + w.switched()
 }
 

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 )
@@ -16,14 +14,17 @@ import (
 type Report struct {
 	Seed       uint64             `json:"seed"`
 	Planned    int                `json:"planned"` // how many steps there were to be
+	From       int                `json:"from"`    // the number of the first that was carried out
 	Started    time.Time          `json:"started"`
 	Took       time.Duration      `json:"took"` // in nanoseconds
 	Steps      []Done             `json:"steps"`
 	Violations []Violation        `json:"violations"`
-	Quiets     []time.Duration    `json:"quiets"` // how long it took until all was well, after each stretch
-	Stalls     []Span             `json:"stalls"` // when the machine was too busy to observe
-	Owners     []Answer           `json:"owners"` // on layer 2, each time that others answer than before
+	Beyond     []Violation        `json:"beyond,omitempty"` // what would violate the strict limits, where others apply
+	Quiets     []time.Duration    `json:"quiets"`           // how long it took until all was well, after each stretch
+	Stalls     []Span             `json:"stalls"`           // when the machine was too busy to observe
+	Owners     []Answer           `json:"owners"`           // on layer 2, each time that others answer than before
 	Loads      map[string]LoadSum `json:"loads"`
+	Figures    Figures            `json:"figures"`
 	Shrunk     []Step             `json:"shrunk,omitempty"` // the shortest list of steps that fails too
 }
 
@@ -49,17 +50,13 @@ func (v Violation) String() string {
 // WriteText writes the report for people.
 func (r Report) WriteText(w io.Writer) error {
 	b := new(strings.Builder)
-	fmt.Fprintf(b, "seed %d: %d of %d steps in %v, from %s\n", r.Seed, len(r.Steps), r.Planned, r.Took.Round(time.Second), r.Started.UTC().Format(time.RFC3339))
+	fmt.Fprintf(b, "seed %d: %d of %d steps, from step %d, in %v, from %s\n", r.Seed, len(r.Steps), r.Planned, r.From, r.Took.Round(time.Second), r.Started.UTC().Format(time.RFC3339))
 	for _, d := range r.Steps {
 		fmt.Fprintf(b, "%4d  %s  %s", d.Number, clock(d.Start), d.Step)
 		if d.Error != "" {
 			fmt.Fprintf(b, ": %s", d.Error)
 		}
 		b.WriteByte('\n')
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Loads)) {
-		l := r.Loads[name]
-		fmt.Fprintf(b, "%s: %d requests, %d lost, %d sent again\n", name, l.Sent, l.Lost, l.Again)
 	}
 	for _, a := range r.Owners {
 		fmt.Fprintf(b, "%s: from %s on %v answered\n", a.Service, clock(a.Time), a.Owners)
@@ -69,6 +66,10 @@ func (r Report) WriteText(w io.Writer) error {
 	}
 	for _, s := range r.Stalls {
 		fmt.Fprintf(b, "the machine was too busy from %s to %s\n", clock(s.From), clock(s.To))
+	}
+	r.summary(b)
+	for _, v := range r.Beyond {
+		fmt.Fprintf(b, "beyond the strict limits: %s\n", v)
 	}
 	for _, v := range r.Violations {
 		fmt.Fprintf(b, "violation: %s\n", v)

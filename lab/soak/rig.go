@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -27,14 +28,13 @@ const patience = time.Minute
 type rig struct {
 	*lab.Standard
 	guarded  *lab.GoBGP // the peer with a password
-	gate     *Gate      // before the API server
 	versions []lab.Version
 
 	parts map[string]chan struct{} // what a step has to itself: a channel with one place each
 }
 
-// newRig starts a lab with the objects of a new world.
-func newRig(ctx context.Context, bin string) (_ *rig, err error) {
+// newRig starts a lab with the objects of a world.
+func newRig(ctx context.Context, bin string, w World) (_ *rig, err error) {
 	r := &rig{parts: map[string]chan struct{}{}}
 	if r.versions, err = lab.FindVersions(); len(r.versions) == 0 {
 		return nil, err
@@ -42,13 +42,7 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 	network := lab.Mixed(r.versions, r.versions[0])
 	network.Sidecar, network.SmallConf = true, true
 	r.Standard, err = lab.UpStandard(ctx, lab.StackOptions{
-		Network: network, Controllers: len(controllers), Bin: bin, Verify: true,
-		Reach: func(server netip.AddrPort) (netip.AddrPort, error) {
-			if r.gate, err = OpenGate(server); err != nil {
-				return netip.AddrPort{}, err
-			}
-			return r.gate.Addr(), nil
-		},
+		Network: network, Controllers: len(controllers), Bin: bin, Gate: true, Verify: true,
 	})
 	if err != nil {
 		return nil, err
@@ -61,43 +55,34 @@ func newRig(ctx context.Context, bin string) (_ *rig, err error) {
 			r.parts[part+n.Name] = make(chan struct{}, 1)
 		}
 	}
-	if err := r.furnish(ctx); err != nil {
-		return nil, errors.Join(err, r.down(ctx))
+	if err := r.furnish(ctx, w); err != nil {
+		return nil, errors.Join(err, r.Down(ctx))
 	}
 	return r, nil
 }
 
 // furnish makes what there is before the first step.
-func (r *rig) furnish(ctx context.Context) (err error) {
-	var nodes []netip.Addr
-	for _, n := range r.Nodes {
-		nodes = append(nodes, n.Addr4)
-	}
+func (r *rig) furnish(ctx context.Context, w World) (err error) {
+	// GoBGP refuses a peer of its configuration for 5 s after a session, and takes others at
+	// once.
 	r.guarded, err = r.StartGoBGP(ctx, lab.GoBGPOptions{
-		Name: "guarded", ASN: 64515, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202")}, Peers: nodes, Password: canary,
+		Name: "guarded", ASN: 64515, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.202")}, Password: canary,
 	})
 	if err != nil {
 		return err
 	}
-	w := NewWorld()
 	if err := r.Cluster.CreateNamespace(ctx, namespace); err != nil {
 		return err
 	}
 	if err := r.Cluster.Apply(ctx, w.objects()); err != nil {
 		return err
 	}
-	for _, name := range StableServices {
+	for _, name := range slices.Sorted(maps.Keys(w.Services)) {
 		if err := r.expose(ctx, name, w.Services[name]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// down takes the lab down.
-func (r *rig) down(ctx context.Context) error {
-	r.gate.Shut()
-	return r.Down(ctx)
 }
 
 // expose makes a Service be as it is wanted, with its endpoints.

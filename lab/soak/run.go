@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Plan      Plan          // required
 	Limits    Limits        // required
+	From      int           // optional: the number of the step to begin with; 0 means 1
 	Bin       string        // optional: where Herald's binaries are; empty means bin in or above the working directory
 	KeepGoing bool          // optional: go on after a violation
 	Within    time.Duration // optional: start no step after this time; 0 means that there is no limit
@@ -29,12 +30,17 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 	if opts.Log == nil {
 		opts.Log = io.Discard
 	}
-	r, err := newRig(ctx, opts.Bin)
+	before := opts.Plan.Steps[:min(max(opts.From-1, 0), len(opts.Plan.Steps))]
+	world := NewWorld()
+	for _, s := range before {
+		world = world.Apply(s)
+	}
+	r, err := newRig(ctx, opts.Bin, world)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, r.down(ctx)) }()
-	u := &run{opts: opts, rig: r, world: NewWorld(), started: time.Now(), done: make([]Done, 0, len(opts.Plan.Steps)+1)}
+	defer func() { err = errors.Join(err, r.Down(ctx)) }()
+	u := &run{opts: opts, rig: r, world: world, started: time.Now(), done: make([]Done, 0, len(opts.Plan.Steps)+1)}
 	if u.inspector, err = newInspector(ctx, r); err != nil {
 		return Report{}, err
 	}
@@ -47,7 +53,7 @@ func Run(ctx context.Context, opts Options) (_ Report, err error) {
 	}
 	u.watch.begin()
 	u.started = time.Now()
-	u.steps(ctx)
+	u.steps(ctx, len(before))
 	if opts.Logs != "" {
 		err = r.copyLogs(opts.Logs)
 	}
@@ -67,6 +73,8 @@ type run struct {
 	started   time.Time
 	checked   int // how many of the steps are over, and checked
 	quiets    []time.Duration
+	figures   Figures
+	beyond    []Violation // of the strict limits, where others apply
 
 	mu         sync.Mutex // guards the fields below
 	done       []Done
@@ -76,9 +84,13 @@ type run struct {
 	owners     []Answer
 }
 
-// steps carries out all steps, until one has failed or there is no more time.
-func (u *run) steps(ctx context.Context) {
+// steps carries out all steps but the first few, until one has failed or there is no more
+// time.
+func (u *run) steps(ctx context.Context, skip int) {
 	for i, s := range u.opts.Plan.Steps {
+		if i < skip {
+			continue
+		}
 		if ctx.Err() != nil {
 			return
 		}
@@ -146,30 +158,43 @@ func (u *run) failed(ctx context.Context, d *Done, err error) {
 func (u *run) look(ctx context.Context, d *Done) {
 	u.undoing.Wait()
 	start := time.Now()
-	if err := u.watch.settled(ctx, u.world, u.opts.Limits.Settle, u.pending()); err != nil {
+	err := u.watch.settled(ctx, u.world, u.opts.Limits.Settle, u.pending())
+	since := time.Now()
+	if err != nil {
 		u.add(Violation{Invariant: InvariantSettled, Subject: "all", Time: start, Evidence: err.Error()})
-	} else if err := u.watch.quiet(ctx, u.opts.Limits.Settle, u.pending()); err != nil {
+	} else if since, err = u.watch.quiet(ctx, u.opts.Limits.Settle, u.pending()); err != nil {
 		u.add(Violation{Invariant: InvariantQuiet, Subject: "all", Time: start, Evidence: err.Error()})
 	}
 	took := time.Since(start)
-	seen, ended := u.watch.take()
+	// All is well since then: requests that were lost before are known by now.
+	seen, ended := u.watch.take(since)
 	found, err := u.inspector.inspect(ctx, u.opts.Limits)
 	if err != nil && ctx.Err() == nil {
 		found = append(found, Violation{Invariant: InvariantSettled, Subject: "all", Time: time.Now(), Evidence: err.Error()})
 	}
 	u.mu.Lock()
 	d.End = time.Now()
-	since := slices.Clone(u.done[u.checked:])
+	steps := slices.Clone(u.done[u.checked:])
 	u.checked = len(u.done)
 	u.stalls = append(u.stalls, seen.Stalls...)
 	u.owners = append(u.owners, changes(seen.Answers)...)
 	u.quiets = append(u.quiets, took)
 	u.mu.Unlock()
 	found = append(found, ended...)
-	found = append(found, Check(seen, Excuses(since, u.opts.Limits.Scale, seen.End), u.opts.Limits)...)
-	Blame(found, since, seen.End)
+	excuses := Excuses(steps, u.opts.Limits.Scale, seen.End)
+	found = append(found, Check(seen, excuses, u.opts.Limits)...)
+	u.figures = u.figures.add(Measure(seen, excuses))
+	Blame(found, steps, seen.End)
 	for _, v := range found {
 		u.add(v)
+	}
+	if u.opts.Limits != Strict {
+		beyond := Check(seen, Excuses(steps, Strict.Scale, seen.End), Strict)
+		Blame(beyond, steps, seen.End)
+		u.beyond = append(u.beyond, beyond...)
+		for _, v := range beyond {
+			u.say("beyond the strict limits: %s", v)
+		}
 	}
 	u.say("quiet after %v", took.Round(100*time.Millisecond))
 }
@@ -202,12 +227,13 @@ func (u *run) report() Report {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := Report{
-		Seed: u.opts.Plan.Seed, Planned: len(u.opts.Plan.Steps), Started: u.started, Took: time.Since(u.started),
-		Steps: slices.Clone(u.done), Violations: u.violations, Stalls: u.stalls, Quiets: u.quiets, Owners: u.owners, Loads: map[string]LoadSum{},
+		Seed: u.opts.Plan.Seed, Planned: len(u.opts.Plan.Steps), From: max(u.opts.From, 1), Started: u.started, Took: time.Since(u.started),
+		Steps: slices.Clone(u.done), Violations: u.violations, Beyond: u.beyond, Stalls: u.stalls, Quiets: u.quiets, Owners: u.owners, Loads: map[string]LoadSum{},
 	}
 	for name, l := range u.watch.loads {
 		sum := l.Report()
 		r.Loads[name] = LoadSum{Sent: sum.Sent, Lost: sum.Lost, Again: sum.Again}
 	}
+	r.Figures, r.Figures.Sizes = u.figures, u.inspector.sizes
 	return r
 }

@@ -61,16 +61,20 @@ func (w *watch) compare(ctx context.Context, world World) error {
 		if svc == nil {
 			return fmt.Errorf("there is no Service %s", name)
 		}
-		addrs, nodes := addressesOf(svc), world.Announcers(want)
+		addrs := addressesOf(svc)
 		if want.Pool == poolSpare && !world.Spare {
-			if len(addrs) > 0 {
+			if len(addrs) == 0 {
+				continue
+			}
+			// A Service that asks for a pool which is not there keeps what another pool gave it.
+			if want.Pool = poolOf(addrs[0]); want.Pool == "" {
 				return fmt.Errorf("%s has %v of a pool that is gone", name, addrs)
 			}
-			continue
 		}
 		if len(addrs) != 1 {
 			return fmt.Errorf("%s has the addresses %v, want one", name, addrs)
 		}
+		nodes := world.Announcers(want)
 		if err := announcedAs(svc, len(nodes) > 0); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

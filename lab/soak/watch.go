@@ -85,7 +85,7 @@ func newWatch(ctx context.Context, r *rig) (_ *watch, err error) {
 // begin starts the loads, and forgets what was seen before: while a lab comes up, all is
 // not well yet.
 func (w *watch) begin() {
-	w.take()
+	w.take(time.Now())
 	for _, name := range StableServices {
 		w.loads[name] = w.load(name)
 	}
@@ -203,11 +203,13 @@ func (w *watch) census(context.Context) {
 	}
 }
 
-// take returns what was observed since the last call, and what processes ended.
-func (w *watch) take() (Observations, []Violation) {
-	now := time.Now()
-	// Requests that were sent before now may still be lost: the load waits 2 seconds.
-	time.Sleep(2500 * time.Millisecond)
+// lossKnown is how long it may take until a request is known to be lost: the load waits 2
+// seconds.
+const lossKnown = 2500 * time.Millisecond
+
+// take returns what was observed since the last call until now, and what processes ended.
+func (w *watch) take(now time.Time) (Observations, []Violation) {
+	time.Sleep(time.Until(now.Add(lossKnown)))
 	routes := w.changes(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -217,8 +219,8 @@ func (w *watch) take() (Observations, []Violation) {
 	return o, ended
 }
 
-// changes returns the changes of r1's routes to stable Services, and of their next hops. The first of each is
-// the state at the last call.
+// changes returns the changes of r1's routes to stable Services, and of their next hops.
+// The first of each is the state at the last call.
 func (w *watch) changes(now time.Time) []Route {
 	var all []Route
 	for _, name := range routedServices() {

@@ -33,6 +33,10 @@ const (
 // ConfigMap.
 const fileName = "config"
 
+// ErrNotFound is the error of a Document whose file does not exist. A caller that can do
+// without the file goes on.
+var ErrNotFound = errors.New("not found")
+
 // A File holds the newest content of a file.
 type File struct {
 	path string
@@ -109,7 +113,7 @@ func (f *File) read() {
 	var pathErr *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		doc.Err = errors.New("not found")
+		doc.Err = ErrNotFound
 	case errors.As(err, &pathErr):
 		doc.Err = pathErr.Err
 	case err != nil:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package soak
+package controlplane
 
 import (
 	"context"
@@ -12,17 +12,16 @@ import (
 	"time"
 )
 
-// A Gate stands between Herald and the API server, and passes on what both say: at
-// once, late, or not at all. It knows nothing of TLS or HTTP.
+// A Gate stands between pods and the API server. It passes on what both say: at once,
+// late, or not at all. It knows nothing of TLS or HTTP.
 type Gate struct {
 	server netip.AddrPort
 	addr   netip.AddrPort
 
 	mu     sync.Mutex // guards the fields below
 	delay  time.Duration
-	shut   bool
 	conns  map[*passage]bool
-	listen net.Listener
+	listen net.Listener // nil: shut
 }
 
 // A passage is one connection through a Gate.
@@ -44,15 +43,18 @@ func OpenGate(server netip.AddrPort) (*Gate, error) {
 // Addr is where the Gate listens.
 func (g *Gate) Addr() netip.AddrPort { return g.addr }
 
-// Open lets connections in, after Shut.
+// Open lets connections in, after Shut. A gate that is open stays so.
 func (g *Gate) Open() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.listen != nil {
+		return nil
+	}
 	l, err := net.Listen("tcp", g.addr.String())
 	if err != nil {
 		return fmt.Errorf("open the gate of the API server: %w", err)
 	}
-	g.mu.Lock()
-	g.listen, g.shut = l, false
-	g.mu.Unlock()
+	g.listen = l
 	go g.accept(l)
 	return nil
 }
@@ -61,8 +63,10 @@ func (g *Gate) Open() error {
 func (g *Gate) Shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.shut = true
-	_ = g.listen.Close()
+	if g.listen != nil {
+		_ = g.listen.Close()
+		g.listen = nil
+	}
 	for p := range g.conns {
 		p.close()
 	}
@@ -76,7 +80,7 @@ func (g *Gate) Delay(d time.Duration) {
 }
 
 // Stall holds up what the API server says over the connections that are open now, and
-// returns what lets it through.
+// returns what lets it through. The connections stay open, and new ones are not stalled.
 func (g *Gate) Stall() (resume func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -109,7 +113,7 @@ func (g *Gate) pass(near net.Conn) {
 	p := &passage{near: near, far: far}
 	g.mu.Lock()
 	g.conns[p] = true
-	if g.shut {
+	if g.listen == nil {
 		p.close()
 	}
 	g.mu.Unlock()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package soak_test
+package controlplane_test
 
 import (
 	"io"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/heraldlb/herald/lab/soak"
+	"github.com/heraldlb/herald/lab/controlplane"
 )
 
 // echo is a server that says what it hears.
@@ -40,7 +40,7 @@ type caller struct {
 	net.Conn
 }
 
-func call(t *testing.T, g *soak.Gate) caller {
+func call(t *testing.T, g *controlplane.Gate) caller {
 	t.Helper()
 	c, err := net.Dial("tcp", g.Addr().String())
 	if err != nil {
@@ -70,7 +70,7 @@ func (c caller) answered(wait time.Duration) error {
 // A gate passes on answers at once, late, or not at all, and opens again at its address.
 func TestGate(t *testing.T) {
 	const long, short = 30 * time.Second, 100 * time.Millisecond
-	g, err := soak.OpenGate(echo(t))
+	g, err := controlplane.OpenGate(echo(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/heraldlb/herald/cluster"
+)
+
+// leftovers deletes the statuses of Services that no agent deletes itself. An agent may
+// write those of its own node alone, so that the leading controller does it:
+//
+//   - A ServiceL2Status of a node whose agent is not ready, once another node has made
+//     one about the Service after it. An agent that lives makes its own again, which is
+//     then the later one and stays.
+//   - An object that has the name of another node's or Service's object. It would keep
+//     that one from being written.
+type leftovers struct {
+	all    *Announcements // its mu guards agents and taken
+	agents *mirror[string, agentPod]
+	taken  map[serviceStatusID]bool // the objects that are misnamed
+	keeper *keeper[serviceStatusID, struct{}]
+}
+
+// An agentPod is what Herald reads of the pod of an agent.
+type agentPod struct {
+	name, node string
+	down       bool // the kubelet, or the API server for a lost node, says that it is not ready
+}
+
+func newLeftovers(a *Announcements) *leftovers {
+	l := &leftovers{all: a, taken: map[serviceStatusID]bool{}}
+	l.keeper = newKeeper(keeperOptions[serviceStatusID, struct{}]{
+		Contests: NewContests(ContestsOptions{Client: a.opts.Client, Logger: a.opts.Logger}),
+		Logger:   a.opts.Logger, Failed: "service status of another node not deleted", Compare: serviceStatusID.compare,
+		There: l.find, Diff: l.diff, Every: statusRound,
+	})
+	var once sync.Once
+	l.agents = newMirror(kind[*corev1.Pod, string, agentPod]{
+		from: func(c *Client) lister { return c.pods(a.opts.Namespace).labelled(agentSelector) },
+		strip: func(p *corev1.Pod) {
+			*p = corev1.Pod{ObjectMeta: p.ObjectMeta, Spec: corev1.PodSpec{NodeName: p.Spec.NodeName}, Status: p.Status}
+		},
+		row:     agentPodOf,
+		key:     func(p agentPod) string { return p.name },
+		compare: strings.Compare,
+	}, mirrorOptions[agentPod]{mu: &a.mu, wake: l.keeper.Wake, absent: func(err error) {
+		once.Do(func() { a.opts.Logger.Info("service status of dead nodes not deleted", "reason", "Pod", "err", err) })
+	}})
+	return l
+}
+
+// agentPodOf returns the row of a pod.
+func agentPodOf(p *corev1.Pod) agentPod {
+	i := slices.IndexFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
+	return agentPod{p.Name, p.Spec.NodeName, i >= 0 && p.Status.Conditions[i].Status != corev1.ConditionTrue}
+}
+
+// note takes in what became of objects of a kind. The caller holds mu.
+func (l *leftovers) note(kind string, changes []change[announcement]) {
+	for _, c := range changes {
+		if c.old != nil && c.old.misnamed != "" {
+			delete(l.taken, serviceStatusID{kind, c.old.name})
+		}
+		if c.now != nil && c.now.misnamed != "" {
+			l.taken[serviceStatusID{kind, c.now.name}] = true
+		}
+	}
+	l.keeper.Wake()
+}
+
+// find returns the objects to delete. It looks at those alone of which a Service has more
+// than one: the others may be very many.
+func (l *leftovers) find() []serviceStatusID {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	out := slices.Collect(maps.Keys(l.taken))
+	down := l.down()
+	if len(down) == 0 {
+		return out
+	}
+	for _, k := range l.all.kinds {
+		if k.name != kindL2Status {
+			continue
+		}
+		for _, names := range k.names {
+			for _, name := range names {
+				if len(names) > 1 && l.left(k, *k.find(name), down) {
+					out = append(out, serviceStatusID{k.name, name})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// diff returns the request that deletes an object, if it is one to delete.
+func (l *leftovers) diff(id serviceStatusID, _ *struct{}, _ time.Time) (*request, time.Duration) {
+	l.all.mu.Lock()
+	defer l.all.mu.Unlock()
+	k := l.all.kinds[slices.IndexFunc(l.all.kinds, func(k announcedKind) bool { return k.name == id.kind })]
+	s := k.find(id.name)
+	if s == nil || !l.left(k, *s, l.down()) {
+		return nil, 0
+	}
+	misnamed := s.misnamed
+	return &request{has: id.name, send: func(ctx context.Context) (result, error) {
+		err := l.all.opts.Client.deleteCustom(ctx, id.kind, l.all.opts.Namespace, id.name)
+		if err != nil && !apierrors.IsNotFound(err) {
+			return result{}, fmt.Errorf("delete %s: %w", id.name, err)
+		}
+		if misnamed != "" {
+			l.all.opts.Logger.Warn("a service status had the name of another's", "kind", id.kind, "name", id.name, "node", misnamed)
+		}
+		return result{}, nil
+	}}, 0
+}
+
+// left reports whether an object is one to delete. The caller holds mu.
+func (l *leftovers) left(k announcedKind, s announcement, down map[string]bool) bool {
+	if s.misnamed != "" {
+		return true
+	}
+	return k.name == kindL2Status && down[s.Node] && slices.ContainsFunc(k.names[s.Service], func(name string) bool {
+		o := k.find(name)
+		return o.misnamed == "" && o.Node != s.Node && !down[o.Node] && o.made > s.made
+	})
+}
+
+// down returns the nodes all of whose agents are not ready. The caller holds mu.
+func (l *leftovers) down() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range l.agents.list() {
+		if p.down {
+			out[p.node] = true
+		}
+	}
+	for _, p := range l.agents.list() {
+		if !p.down {
+			delete(out, p.node)
+		}
+	}
+	return out
+}
+
+// misnamed returns the node that an object is of, if its name is one that Herald gives
+// to the object of another node or Service; else it is empty.
+func misnamed(kind string, o *customResource, have serviceStatus) string {
+	node := cmp.Or(have.Node, o.Labels[labelNode])
+	of := cluster.Key{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
+	own := objectName(kind, node, of)
+	switch {
+	case len(o.Name) != len(own) || o.Name == own || !isObjectName(o.Name):
+		return "" // another load balancer's, or what it should be
+	case have.Node == "" && len(node) == longestLabel:
+		return "" // the label may be the beginning of the node's name
+	}
+	return cmp.Or(node, "none")
+}
