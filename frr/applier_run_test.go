@@ -95,7 +95,7 @@ func TestRunDaemonOnDemand(t *testing.T) {
 	a, until := run(t, frr.Options{RunDir: f.dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	a.Set(frr.PlainText([]byte(without)))
 	until("applied without bfdd", applied)
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("on its way", func(s frr.State) bool { return s.Generation == 2 && !s.Applied })
 	time.Sleep(500 * time.Millisecond) // several attempts
 	if s := a.State(); s.Err != nil || s.Applied {
@@ -120,7 +120,7 @@ func TestRunDaemonOnDemand(t *testing.T) {
 
 	// One that does not come is missed at last.
 	start := time.Now()
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("missed", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
 	if took := time.Since(start); took < time.Second {
 		t.Errorf("bfdd was missed after %v", took)

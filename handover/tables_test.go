@@ -24,7 +24,7 @@ import (
 // is remembered.
 func TestTableMemory(t *testing.T) {
 	over, givenUp, quiet, standby := 0, 0, 0, 0
-	for seed := range uint64(30) {
+	for seed := range uint64(50) {
 		h := announcetest.NewHistory(t, seed, seed%4 == 0)
 		var flat handover.Memory
 		var memory handover.TableMemory

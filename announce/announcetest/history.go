@@ -311,7 +311,7 @@ func (h *History) Step() {
 			h.endpoint()
 		case n < 72:
 			h.node()
-		case n < 78:
+		case n < 75:
 			h.gossip()
 		case n < 80:
 			h.claim()
