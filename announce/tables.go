@@ -70,7 +70,7 @@ func SetDecisions(all *table.Editor[cluster.Key, []status.Decision], key cluster
 		all.Delete(key)
 		return
 	}
-	if was, ok := all.Get(key); !ok || !slices.EqualFunc(was, now, status.Decision.Equal) {
+	if was, ok := all.Get(key); !ok || !slices.EqualFunc(was, now, status.Decision.Same) {
 		all.Set(key, now)
 	}
 }

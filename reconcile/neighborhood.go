@@ -77,7 +77,7 @@ func noteConflicts(all, before announce.Decisions, conflicts map[netip.Addr]Conf
 	noted := all.Edit()
 	for key, of := range all.All() {
 		if now := slices.Clone(of); noteConflict(now, conflicts) {
-			if was, ok := before.Get(key); ok && slices.EqualFunc(was, now, status.Decision.Equal) {
+			if was, ok := before.Get(key); ok && slices.EqualFunc(was, now, status.Decision.Same) {
 				now = was
 			}
 			noted.Set(key, now)

@@ -44,7 +44,7 @@ func (f *verifier) decide(v *view, node string, layer2 bool, sent func([]netip.P
 // difference returns the first difference between two outcomes; empty: there is none.
 func difference(want, got handover.Outcome) string {
 	for i, d := range want.Decisions {
-		if i >= len(got.Decisions) || !d.Equal(got.Decisions[i]) {
+		if i >= len(got.Decisions) || !d.Same(got.Decisions[i]) {
 			return fmt.Sprintf("decision about %s %s: %+v is not %+v", d.Service, d.Addr, at(got.Decisions, i), d)
 		}
 	}

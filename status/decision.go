@@ -82,8 +82,8 @@ type Decision struct {
 	Interfaces []string `json:"interfaces,omitempty"` // layer 2: the interfaces of the advertisements; empty: all
 }
 
-// Equal reports whether both are the same.
-func (d Decision) Equal(o Decision) bool {
+// Same reports whether both are the same.
+func (d Decision) Same(o Decision) bool {
 	return d.Service == o.Service && d.Addr == o.Addr && d.Pool == o.Pool && d.Protocol == o.Protocol &&
 		d.Announce == o.Announce && d.Confirmed == o.Confirmed && d.Reason == o.Reason && d.Detail == o.Detail && d.Last == o.Last &&
 		slices.Equal(d.Routes, o.Routes) && slices.Equal(d.Peers, o.Peers) &&
