@@ -110,7 +110,9 @@ func (f Flaps) Next(before, decisions announce.Decisions, now time.Time) (next F
 // waits reports whether something is not announced as it is damped.
 func waits(decisions announce.Decisions, id announce.Announcement) bool {
 	of, _ := decisions.Get(cluster.ParseKey(id.Service))
-	return slices.ContainsFunc(of, func(d status.Decision) bool { return d.Addr == id.Addr && d.Protocol == id.Protocol && d.Reason == status.EndpointsFlap })
+	return slices.ContainsFunc(of, func(d status.Decision) bool {
+		return d.Addr == id.Addr && d.Protocol == id.Protocol && d.Reason == status.EndpointsFlap
+	})
 }
 
 // with returns f with a flap, in a map that f may share.
