@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
@@ -24,10 +25,25 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	if s.Config == nil {
 		return Desired{}
 	}
-	cfg := *s.Config
-	n, known := cluster.FindNode(s.Nodes, node)
-	d := Desired{}
-	var sessions []session
+	a, d := newAnnouncer(s.Config, s.Nodes, node, opts, newClasses())
+	a.decisions = make([]status.Decision, 0, len(s.Services))
+	routes := routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
+	for _, svc := range s.Services {
+		if a.concerns(svc) {
+			endpoints := s.Endpoints[svc.Key]
+			a.conclude(svc, endpoints, a.offers(svc, endpoints), routes.add)
+		}
+	}
+	d.Decisions, d.Last, d.Unseen = a.decisions, a.last, a.unseen
+	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
+	d.BGP.Classes, d.BGP.Networks = routes.render()
+	return d
+}
+
+// newAnnouncer returns the announcer of a node, and what the node is to do whatever Services
+// there are.
+func newAnnouncer(cfg *config.Config, nodes []*cluster.Node, node string, opts Options, classes *classes) (*announcer, Desired) {
+	n, known := cluster.FindNode(nodes, node)
 	switch {
 	case known:
 	case opts.Gone != nil:
@@ -35,29 +51,21 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 	case opts.Address.IsValid():
 		n.Addrs = []netip.Addr{opts.Address}
 	}
-	d.BGP, d.Peers, sessions = sessionsOf(cfg, n, known || opts.Gone != nil, opts.Kept)
+	d := Desired{Drain: n.Drain}
+	var sessions []session
+	d.BGP, d.Peers, sessions = sessionsOf(*cfg, n, known || opts.Gone != nil, opts.Kept)
 	d.MadeID = madeID(d.BGP, n)
-	a := announcer{
-		snapshot:  s,
-		opts:      opts,
-		refused:   Refusal(n, known, opts),
-		node:      node,
-		layer2:    opts.Layer2,
-		index:     opts.Index.Of(s.Config),
-		policies:  policies{node: n, sessions: sessions, classes: newClasses(), made: map[*Ads][2]policy{}},
-		decisions: make([]status.Decision, 0, len(s.Services)),
+	a := &announcer{
+		config:   cfg,
+		nodes:    nodes,
+		opts:     opts,
+		refused:  Refusal(n, known, opts),
+		node:     node,
+		index:    opts.Index.Of(cfg),
+		policies: policies{node: n, sessions: sessions, classes: classes, made: map[*Ads][2]policy{}},
 	}
 	a.drain(n)
-	a.routes = routes{classes: a.policies.classes, owners: make(map[netip.Prefix]owner, len(s.Services))}
-	for _, svc := range s.Services {
-		if svc.LoadBalancer && svc.Class == opts.Class {
-			a.service(svc, s.Endpoints[svc.Key])
-		}
-	}
-	d.Decisions, d.Last, d.Unseen, d.Drain = a.decisions, a.last, a.unseen, n.Drain
-	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
-	d.BGP.Classes, d.BGP.Networks = a.routes.render()
-	return d
+	return a, d
 }
 
 // Refusal returns why a node announces nothing at all. Empty: it may announce.
@@ -76,33 +84,47 @@ func Refusal(n cluster.Node, known bool, opts Options) status.Reason {
 
 // An announcer collects the decisions of one pass.
 type announcer struct {
-	snapshot  cluster.Snapshot
-	opts      Options
-	node      string
-	refused   status.Reason // why this node announces nothing; empty if it may
-	layer2    bool          // Layer2 decides about layer 2
-	index     *Index
-	policies  policies
-	drained   *withdrawal  // nil: the node does not drain
-	others    *succession  // nil: not needed yet
+	config   *config.Config
+	nodes    []*cluster.Node
+	opts     Options
+	node     string
+	refused  status.Reason // why this node announces nothing; empty if it may
+	index    *Index
+	policies policies
+	drained  *withdrawal // nil: the node does not drain
+	others   *succession // nil: not needed yet
+
+	consulted bool         // it was asked what other nodes do
 	last      []netip.Addr // this node drains, and no other was seen to announce them
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
 	kept      map[string]Succession
 	alone     int
-	routes    routes
 	decisions []status.Decision
 	prefixes  []netip.Prefix // holds the Routes of all decisions
 }
 
-// service decides about all addresses of a Service.
-func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) {
+// An offer is what is decided about an address of a Service without a look at the routes of
+// other Services.
+type offer struct {
+	decision status.Decision
+	pool     *Pool // nil: the decision is complete
+	policy   policy
+	open     bool // the address is announced as policy says, unless other Services conflict
+}
+
+// concerns reports whether the agents announce a Service.
+func (a *announcer) concerns(svc *cluster.Service) bool {
+	return svc.LoadBalancer && svc.Class == a.opts.Class
+}
+
+// offers decides about all addresses of a Service.
+func (a *announcer) offers(svc *cluster.Service, endpoints []cluster.Endpoint) []offer {
 	name := svc.String()
 	if len(svc.Ingress) == 0 {
-		a.decisions = append(a.decisions, status.Decision{Service: name, Reason: status.NoAddress})
-		return
+		return []offer{{decision: status.Decision{Service: name, Reason: status.NoAddress}}}
 	}
-	first := len(a.decisions)
+	out := make([]offer, 0, len(svc.Ingress))
 	reach := newReach(endpoints, a.node)
 	var invalid []string
 	for i, text := range svc.Ingress {
@@ -112,7 +134,16 @@ func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) 
 		case !valid:
 			invalid = append(invalid, text)
 		default:
-			a.address(svc, name, addr, reach, endpoints)
+			o := offer{decision: status.Decision{Service: name, Addr: addr}}
+			if o.pool = a.index.Pool(addr); o.pool == nil {
+				o.decision.Reason = status.NotInPool
+			} else {
+				o.decision.Pool = o.pool.Name
+			}
+			if o.pool != nil && len(o.pool.BGP) > 0 {
+				a.overBGP(&o, svc, reach, endpoints)
+			}
+			out = append(out, o)
 		}
 	}
 	if len(invalid) > 0 {
@@ -120,7 +151,66 @@ func (a *announcer) service(svc *cluster.Service, endpoints []cluster.Endpoint) 
 		if more := len(invalid) - 1; more > 0 {
 			d.Detail += fmt.Sprintf(" and %d more", more)
 		}
-		a.decisions = append(a.decisions, d)
+		out = append(out, offer{decision: d})
+	}
+	return out
+}
+
+// overBGP completes an offer to announce an address of a pool.
+func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoints []cluster.Endpoint) {
+	d := &o.decision
+	d.Protocol = status.BGP
+	is4 := d.Addr.Is4()
+	ads := o.pool.Ads(svc.Labels)
+	o.policy = a.policies.of(ads.With(reach.of(is4).ready), is4)
+	if o.policy.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
+		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
+		return
+	}
+	if o.policy.reason != "" {
+		d.Reason, d.Detail = o.policy.reason, o.policy.detail
+		return
+	}
+	if reason := cmp.Or(a.refused, reach.refusal(is4, svc.Local)); reason != "" {
+		d.Reason = reason
+		return
+	}
+	if svc.Local && a.opts.Announces != nil && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
+		d.Reason = status.EndpointsTerminating
+		return
+	}
+	if len(o.policy.routes) == 0 {
+		d.Reason = status.NoPeers
+		return
+	}
+	if a.drainRefusal(d, svc, o.pool, endpoints) {
+		return
+	}
+	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
+		d.Reason = status.EndpointsFlap
+		return
+	}
+	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
+		d.Reason, d.Detail = status.DataPlaneNotReady, why
+		return
+	}
+	o.open = true
+}
+
+// An adder announces a route as a class for a Service. It reports the neighbors that do not
+// get the route because of an earlier Service, and whether some do.
+type adder func(p netip.Prefix, class int, by cluster.Key) ([]conflict, bool)
+
+// conclude decides about all addresses of a Service, given its offers.
+func (a *announcer) conclude(svc *cluster.Service, endpoints []cluster.Endpoint, offers []offer, add adder) {
+	first := len(a.decisions)
+	reach := newReach(endpoints, a.node)
+	for _, o := range offers {
+		if o.pool == nil {
+			a.decisions = append(a.decisions, o.decision)
+			continue
+		}
+		a.address(o, svc, reach, endpoints, add)
 	}
 	slices.SortStableFunc(a.decisions[first:], func(x, y status.Decision) int {
 		return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Protocol, y.Protocol))
@@ -140,81 +230,41 @@ func ingressAddr(text string) (netip.Addr, bool) {
 	return addr.Unmap(), err == nil && addr.Zone() == ""
 }
 
-// address decides about one address of a Service.
-func (a *announcer) address(svc *cluster.Service, name string, addr netip.Addr, reach reach, endpoints []cluster.Endpoint) {
-	d := status.Decision{Service: name, Addr: addr}
-	pool := a.index.Pool(addr)
-	if pool == nil {
-		d.Reason = status.NotInPool
-		a.decisions = append(a.decisions, d)
-		return
-	}
-	d.Pool = pool.Name
+// address decides about an address of a pool.
+func (a *announcer) address(o offer, svc *cluster.Service, reach reach, endpoints []cluster.Endpoint, add adder) {
+	d, pool := o.decision, o.pool
 	if len(pool.BGP) > 0 {
-		d := a.overBGP(d, svc, pool, reach, endpoints)
+		if o.open {
+			a.announce(&d, svc, o.policy, add)
+		}
 		a.leave(d, svc, pool, reach, endpoints)
 		a.keep(d, svc, pool, endpoints)
 		if a.opts.Leaving && d.Announce {
-			if s := a.succession().of(svc, pool, addr, endpoints, ""); s.Able && !s.Confirmed {
+			if s := a.succession().of(svc, pool, d.Addr, endpoints, ""); s.Able && !s.Confirmed {
 				a.alone++
 			}
 		}
 		a.decisions = append(a.decisions, d)
 	}
-	if len(pool.Layer2) > 0 && !a.layer2 {
-		d := d
-		d.Protocol, d.Reason = status.Layer2, status.Layer2Unsupported
-		a.decisions = append(a.decisions, d)
-	}
-	if len(pool.BGP) == 0 && len(pool.Layer2) == 0 {
-		d.Reason = status.NoAdvertisement
-		a.decisions = append(a.decisions, d)
+	rest := status.Decision{Service: d.Service, Addr: d.Addr, Pool: d.Pool}
+	switch {
+	case len(pool.Layer2) > 0 && !a.opts.Layer2:
+		rest.Protocol, rest.Reason = status.Layer2, status.Layer2Unsupported
+		a.decisions = append(a.decisions, rest)
+	case len(pool.BGP) == 0 && len(pool.Layer2) == 0:
+		rest.Reason = status.NoAdvertisement
+		a.decisions = append(a.decisions, rest)
 	}
 }
 
-// overBGP completes the decision about an address of a pool, and adds its
-// routes.
-func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) status.Decision {
-	d.Protocol = status.BGP
-	ads := pool.Ads(svc.Labels)
-	p := a.policies.of(ads.With(reach.of(d.Addr.Is4()).ready), d.Addr.Is4())
-	if p.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
-		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
-		return d
-	}
-	if p.reason != "" {
-		d.Reason, d.Detail = p.reason, p.detail
-		return d
-	}
-	if reason := cmp.Or(a.refused, reach.refusal(d.Addr.Is4(), svc.Local)); reason != "" {
-		d.Reason = reason
-		return d
-	}
-	if svc.Local && a.opts.Announces != nil && reach.terminating(d.Addr.Is4()) && a.succession().of(svc, pool, d.Addr, endpoints, "").Able {
-		d.Reason = status.EndpointsTerminating
-		return d
-	}
-	if len(p.routes) == 0 {
-		d.Reason = status.NoPeers
-		return d
-	}
-	if a.drainRefusal(&d, svc, pool, endpoints) {
-		return d
-	}
-	if a.opts.Damped[Announcement{d.Service, d.Addr, status.BGP}] {
-		d.Reason = status.EndpointsFlap
-		return d
-	}
-	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
-		d.Reason, d.Detail = status.DataPlaneNotReady, why
-		return d
-	}
+// announce adds the routes of an address.
+func (a *announcer) announce(d *status.Decision, svc *cluster.Service, p policy, add adder) {
 	d.Peers = p.peers
 	first := len(a.prefixes)
 	var kept []conflict
 	for _, r := range p.routes {
 		prefix := netip.PrefixFrom(d.Addr, r.bits).Masked()
-		conflicts, added := a.routes.add(prefix, r.class, svc.Key)
+		conflicts, added := add(prefix, r.class, svc.Key)
 		kept = append(kept, conflicts...)
 		if added {
 			a.prefixes = append(a.prefixes, prefix)
@@ -227,13 +277,12 @@ func (a *announcer) overBGP(d status.Decision, svc *cluster.Service, pool *Pool,
 	}
 	if len(d.Routes) == 0 {
 		d.Reason, d.Routes, d.Peers = kept[0].reason, nil, nil
-		return d
+		return
 	}
 	d.Announce, d.Reason = true, status.Announced
 	if d.Detail == "" {
 		d.Detail = a.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
 	}
-	return d
 }
 
 // A reach says where the usable endpoints of a Service are. Traffic to an

@@ -64,8 +64,9 @@ func (a *announcer) drainRefusal(d *status.Decision, svc *cluster.Service, pool 
 // succession returns the succession of this pass, which the first call makes.
 func (a *announcer) succession() *succession {
 	if a.others == nil {
-		a.others = newSuccession(a.snapshot, a.policies.node, a.opts)
+		a.others = newSuccession(a.config, a.nodes, a.policies.node, a.opts)
 	}
+	a.consulted = true
 	return a.others
 }
 

@@ -59,23 +59,29 @@ func Layer2(s cluster.Snapshot, node string, m Membership, opts Options) Desired
 	if s.Config == nil {
 		return DesiredLayer2{Stale: m.Stale}
 	}
-	el := layer2Election{
+	el := newLayer2Election(s.Config, s.Nodes, node, m, opts)
+	all := make([]layer2Claim, 0, len(s.Services))
+	for _, svc := range s.Services {
+		if svc.LoadBalancer && svc.Class == opts.Class {
+			all = append(all, el.claims(svc, s.Endpoints[svc.Key])...)
+		}
+	}
+	for _, c := range all {
+		el.enter(c)
+	}
+	return el.result(all)
+}
+
+func newLayer2Election(cfg *config.Config, nodes []*cluster.Node, node string, m Membership, opts Options) *layer2Election {
+	return &layer2Election{
 		opts:       opts,
 		node:       node,
 		stale:      m.Stale,
-		electorate: newElectorate(s.Nodes, node, m, opts),
-		pools:      opts.Index.Of(s.Config),
-		damped:     opts.Damped,
+		electorate: newElectorate(nodes, node, m, opts),
+		pools:      opts.Index.Of(cfg),
 		made:       map[*Ads]*l2Class{},
-		groups:     make(map[netip.Addr]*group, len(s.Services)),
-		claims:     make([]layer2Claim, 0, len(s.Services)),
+		groups:     map[netip.Addr]*group{},
 	}
-	for _, svc := range s.Services {
-		if svc.LoadBalancer && svc.Class == opts.Class {
-			el.service(svc, s.Endpoints[svc.Key])
-		}
-	}
-	return el.result()
 }
 
 // A layer2Election collects the candidates for each address of one pass.
@@ -85,17 +91,18 @@ type layer2Election struct {
 	node   string
 	stale  bool
 	pools  *Index
-	damped map[Announcement]bool
 	made   map[*Ads]*l2Class
 	groups map[netip.Addr]*group
-	claims []layer2Claim
 }
 
 // A layer2Claim is an address of one Service.
 type layer2Claim struct {
-	decision status.Decision
-	group    *group
-	waits    string // why the data plane of this node is waited for; empty: it is not
+	decision           status.Decision // its Reason is why this node may not answer, whoever is elected
+	selected, eligible nodeSet
+	class              *l2Class
+	ready              bool   // the data plane of this node serves the Service
+	waits              string // why it is waited for; empty: it is not
+	damped             bool   // the endpoints of the Service come and go
 }
 
 // A group is the Services that share an address.
@@ -120,9 +127,10 @@ type l2Class struct {
 	everywhere bool
 }
 
-// service enters the addresses of a Service.
-func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endpoint) {
-	name, first := "", len(el.claims)
+// claims returns the addresses of a Service that layer 2 decides about, in their order.
+func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpoint) []layer2Claim {
+	var out []layer2Claim
+	name := ""
 	var here reach
 	for i, text := range svc.Ingress {
 		addr, valid := ingressAddr(text)
@@ -155,20 +163,18 @@ func (el *layer2Election) service(svc *cluster.Service, endpoints []cluster.Endp
 				Service: name, Addr: addr, Pool: pool.Name, Protocol: status.Layer2,
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
-			group: el.enter(addr, selected, eligible, c),
+			selected: selected, eligible: eligible, class: c,
+			damped: el.opts.Damped[Announcement{name, addr, status.Layer2}],
 		}
 		why, waits := el.opts.waits(ServiceAddr{name, addr})
-		claim.waits = why
-		claim.group.ready = claim.group.ready || claim.decision.Reason == "" && !waits
-		if el.damped[Announcement{name, addr, status.Layer2}] {
-			claim.group.damped = true
-		}
+		claim.waits, claim.ready = why, claim.decision.Reason == "" && !waits
 		if c.none && len(all.Layer2) > 0 {
 			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
 		}
-		el.claims = append(el.claims, claim)
+		out = append(out, claim)
 	}
-	slices.SortStableFunc(el.claims[first:], func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
+	slices.SortStableFunc(out, func(x, y layer2Claim) int { return x.decision.Addr.Compare(y.decision.Addr) })
+	return out
 }
 
 // with returns the nodes that have endpoints of a family, and those that have ready ones.
@@ -185,30 +191,31 @@ func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) (usable, 
 	return usable, ready
 }
 
-// enter adds a Service's eligible nodes to those of its address. A Service that no node
-// may announce does not count.
-func (el *layer2Election) enter(addr netip.Addr, selected, eligible nodeSet, c *l2Class) *group {
-	g := el.groups[addr]
+// enter adds the nodes that may announce an address for a Service to those of the address.
+// A Service that no node may announce does not count.
+func (el *layer2Election) enter(c layer2Claim) {
+	g := el.groups[c.decision.Addr]
 	if g == nil {
 		g = &group{}
-		el.groups[addr] = g
+		el.groups[c.decision.Addr] = g
 	}
+	g.ready, g.damped = g.ready || c.ready, g.damped || c.damped
+	selected, eligible := c.selected, c.eligible
 	if eligible.empty() {
 		if g.noInterface != nil {
 			selected = selected.or(g.noInterface)
 		}
 		g.noInterface = selected
-		return g
+		return
 	}
 	if g.any == nil {
-		g.all, g.any, g.scores = eligible, eligible, c.scores
-		g.interfaces, g.everywhere = c.interfaces, c.everywhere
-		return g
+		g.all, g.any, g.scores = eligible, eligible, c.class.scores
+		g.interfaces, g.everywhere = c.class.interfaces, c.class.everywhere
+		return
 	}
-	g.all, g.any, g.scores = g.all.and(eligible), g.any.or(eligible), addScores(g.scores, c.scores)
-	g.interfaces = slices.Concat(g.interfaces, c.interfaces)
-	g.everywhere = g.everywhere || c.everywhere
-	return g
+	g.all, g.any, g.scores = g.all.and(eligible), g.any.or(eligible), addScores(g.scores, c.class.scores)
+	g.interfaces = slices.Concat(g.interfaces, c.class.interfaces)
+	g.everywhere = g.everywhere || c.class.everywhere
 }
 
 // addScores returns the sums of two lists of scores, either of which may be nil.
@@ -286,51 +293,82 @@ func (el *layer2Election) refusal(c *l2Class, unreachable status.Reason) status.
 }
 
 // result elects.
-func (el *layer2Election) result() DesiredLayer2 {
+func (el *layer2Election) result(all []layer2Claim) DesiredLayer2 {
 	d := DesiredLayer2{
 		Owners:    make(map[netip.Addr]string, len(el.groups)),
 		Held:      el.held,
 		Claimed:   el.lanClaims,
-		Decisions: make([]status.Decision, len(el.claims)),
+		Decisions: make([]status.Decision, len(all)),
 		Stale:     el.stale,
 	}
 	for addr, g := range el.groups {
-		g.owner = -1
-		if g.any != nil && !el.stale {
-			g.owner = el.elect(addr, g.all, g.scores)
-			if g.owner < 0 {
-				g.owner = el.elect(addr, g.any, g.scores)
-			}
-		}
-		elected := g.owner
-		if elected < 0 && el.self >= 0 && !el.stale && el.lacksInterface(addr, g) {
-			d.NoInterface = append(d.NoInterface, addr)
-		}
-		if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
-			g.owner = i
-		}
-		if g.owner >= 0 {
-			d.Owners[addr] = el.nodes[g.owner].Name
-		} else if !el.stale && !el.due(g) {
-			if d.NoOther == nil {
-				d.NoOther = map[netip.Addr]bool{}
-			}
-			d.NoOther[addr] = true
-		}
-		if elected >= 0 && elected == el.self && g.ready {
-			l := el.announcement(addr, g)
-			l.Standby = g.owner != elected
-			if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
-				d.Announce = append(d.Announce, l)
-			}
-		}
+		d.add(addr, el.settle(addr, g))
 	}
 	slices.SortFunc(d.Announce, func(a, b Ownership) int { return a.Addr.Compare(b.Addr) })
 	slices.SortFunc(d.NoInterface, netip.Addr.Compare)
-	for i, c := range el.claims {
+	for i, c := range all {
 		d.Decisions[i] = el.decide(c)
 	}
 	return d
+}
+
+// An Election is what is known of an address on layer 2. It is read-only.
+type Election struct {
+	Owner       string     // the elected node; empty: none is
+	Announce    *Ownership // nil: this node does not answer
+	NoOther     bool       // see DesiredLayer2
+	NoInterface bool       // see DesiredLayer2
+	Held        []string   // which members have announced it, sorted
+	Claimed     []Claim    // nodes that gossip does not reach, that answer for it
+}
+
+// add adds what came of the election for an address.
+func (d *DesiredLayer2) add(addr netip.Addr, e Election) {
+	if e.Owner != "" {
+		d.Owners[addr] = e.Owner
+	}
+	if e.NoOther {
+		if d.NoOther == nil {
+			d.NoOther = map[netip.Addr]bool{}
+		}
+		d.NoOther[addr] = true
+	}
+	if e.NoInterface {
+		d.NoInterface = append(d.NoInterface, addr)
+	}
+	if e.Announce != nil {
+		d.Announce = append(d.Announce, *e.Announce)
+	}
+}
+
+// settle elects the owner of an address.
+func (el *layer2Election) settle(addr netip.Addr, g *group) Election {
+	e := Election{Held: el.held[addr], Claimed: el.lanClaims[addr]}
+	g.owner = -1
+	if g.any != nil && !el.stale {
+		g.owner = el.elect(addr, g.all, g.scores)
+		if g.owner < 0 {
+			g.owner = el.elect(addr, g.any, g.scores)
+		}
+	}
+	elected := g.owner
+	e.NoInterface = elected < 0 && el.self >= 0 && !el.stale && el.lacksInterface(addr, g)
+	if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
+		g.owner = i
+	}
+	if g.owner >= 0 {
+		e.Owner = el.nodes[g.owner].Name
+	} else {
+		e.NoOther = !el.stale && !el.due(g)
+	}
+	if elected >= 0 && elected == el.self && g.ready {
+		l := el.announcement(addr, g)
+		l.Standby = g.owner != elected
+		if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
+			e.Announce = &l
+		}
+	}
+	return e
 }
 
 // served reports whether one of these nodes, which answer for an address, would be elected
@@ -382,10 +420,10 @@ func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {
 
 // decide completes the decision about an address of a Service.
 func (el *layer2Election) decide(c layer2Claim) status.Decision {
-	d := c.decision
+	d, g := c.decision, el.groups[c.decision.Addr]
 	owner := ""
-	if c.group.owner >= 0 {
-		owner = el.nodes[c.group.owner].Name
+	if g.owner >= 0 {
+		owner = el.nodes[g.owner].Name
 	}
 	switch {
 	case d.Reason != "":
@@ -393,10 +431,10 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeDraining // and there is no other
 	case owner == "":
 		d.Reason = status.MembersUnknown
-	case owner == el.node && !c.group.ready:
+	case owner == el.node && !g.ready:
 		d.Reason, d.Detail = status.DataPlaneNotReady, c.waits
 		return d
-	case owner == el.node && c.group.damped:
+	case owner == el.node && g.damped:
 		d.Reason = status.EndpointsFlap
 		return d
 	case owner == el.node:
@@ -411,7 +449,7 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		d.Reason = status.NodeLeaving
 	case !el.nodes[el.self].Drain.IsZero():
 		d.Reason = status.NodeDraining
-	case el.members[el.self].Damped && !el.members[c.group.owner].Damped:
+	case el.members[el.self].Damped && !el.members[g.owner].Damped:
 		d.Reason = status.NodeDamped
 	default:
 		d.Reason = status.NotOwner

@@ -132,7 +132,7 @@ func (p policies) told(of policy, addr netip.Addr, kept []conflict) []string {
 	var out []string
 	for _, r := range of.routes {
 		prefix := netip.PrefixFrom(addr, r.bits).Masked()
-		class := p.classes.list[r.class]
+		class := *p.classes.list[r.class]
 		class.Attributes = slices.DeleteFunc(slices.Clone(class.Attributes), func(a render.Attributes) bool {
 			return slices.ContainsFunc(kept, func(c conflict) bool { return c.prefix == prefix && c.neighbor == a.Neighbor })
 		})

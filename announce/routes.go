@@ -16,7 +16,7 @@ import (
 
 // classes numbers the distinct classes of one pass.
 type classes struct {
-	list    []render.Class
+	list    []*render.Class
 	numbers map[string]int
 	merges  map[[2]int]merge
 }
@@ -82,7 +82,7 @@ func (x *classes) index(c render.Class) int {
 	if !ok {
 		i = len(x.list)
 		x.numbers[key] = i
-		x.list = append(x.list, c)
+		x.list = append(x.list, &c)
 	}
 	return i
 }
@@ -92,7 +92,7 @@ func (x *classes) merge(first, second int) merge {
 	key := [2]int{first, second}
 	m, ok := x.merges[key]
 	if !ok {
-		c, conflicts := mergeClasses(x.list[first], x.list[second])
+		c, conflicts := mergeClasses(*x.list[first], *x.list[second])
 		m = merge{x.index(c), conflicts, len(conflicts) < len(x.list[second].Attributes)}
 		x.merges[key] = m
 	}
@@ -178,7 +178,7 @@ func (r routes) render() ([]render.Class, []render.Network) {
 	list := make([]render.Class, len(order))
 	position := make(map[int]int, len(order))
 	for i, c := range order {
-		list[i] = r.classes.list[c]
+		list[i] = *r.classes.list[c]
 		position[c] = i
 	}
 	for i := range networks {
@@ -213,6 +213,34 @@ func KeepRoutes(c, old render.Config, addrs []netip.Addr) render.Config {
 	}
 	c.Classes, c.Networks = kept.render()
 	return c
+}
+
+// KeepNetworks is KeepRoutes for tables. The neighbors are those that there are now.
+func KeepNetworks(now, old Networks, neighbors []render.Neighbor, addrs []netip.Addr) Networks {
+	if len(addrs) == 0 {
+		return now
+	}
+	known := make(map[status.PeerID]bool, len(neighbors))
+	for _, n := range neighbors {
+		known[n.ID()] = true
+	}
+	gone := func(a render.Attributes) bool { return !known[a.Neighbor] }
+	kept := now.Edit()
+	for prefix, class := range old.All() {
+		if !containsOne(prefix, addrs) {
+			continue
+		}
+		if _, there := now.Get(prefix); there {
+			continue
+		}
+		if slices.ContainsFunc(class.Attributes, gone) {
+			class = &render.Class{Attributes: slices.DeleteFunc(slices.Clone(class.Attributes), gone)}
+		}
+		if len(class.Attributes) > 0 {
+			kept.Set(prefix, class)
+		}
+	}
+	return kept.Table()
 }
 
 // containsOne reports whether one of addrs, which are in order, is part of p.

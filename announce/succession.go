@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -74,7 +75,7 @@ type heir struct {
 }
 
 // newSuccession looks at all nodes but n.
-func newSuccession(s cluster.Snapshot, n cluster.Node, opts Options) *succession {
+func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, opts Options) *succession {
 	x := &succession{
 		unknown: opts.Members.Disabled || opts.Members.Stale,
 		classes: map[successionKey]*heirs{},
@@ -83,11 +84,11 @@ func newSuccession(s cluster.Snapshot, n cluster.Node, opts Options) *succession
 	for i := range opts.Members.Members {
 		members[opts.Members.Members[i].Node] = &opts.Members.Members[i]
 	}
-	for _, other := range s.Nodes {
+	for _, other := range nodes {
 		if other.Name == n.Name || !other.Outlasts(n) || Refusal(*other, true, opts) != "" {
 			continue
 		}
-		_, _, sessions := sessionsOf(*s.Config, *other, true, nil)
+		_, _, sessions := sessionsOf(*cfg, *other, true, nil)
 		if len(sessions) == 0 {
 			continue
 		}

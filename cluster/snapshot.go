@@ -24,8 +24,7 @@ type Snapshot struct {
 
 // FindService returns the Service of that key as text; nil if there is none.
 func FindService(services []*Service, key string) *Service {
-	namespace, name, _ := strings.Cut(key, "/")
-	i, ok := slices.BinarySearchFunc(services, Key{namespace, name}, func(s *Service, k Key) int { return s.Key.Compare(k) })
+	i, ok := slices.BinarySearchFunc(services, ParseKey(key), func(s *Service, k Key) int { return s.Key.Compare(k) })
 	if !ok {
 		return nil
 	}
@@ -38,6 +37,12 @@ type Key struct{ Namespace, Name string }
 // Compare orders keys by namespace, then name.
 func (k Key) Compare(o Key) int {
 	return cmp.Or(cmp.Compare(k.Namespace, o.Namespace), cmp.Compare(k.Name, o.Name))
+}
+
+// ParseKey returns the Key whose String is text.
+func ParseKey(text string) Key {
+	namespace, name, _ := strings.Cut(text, "/")
+	return Key{namespace, name}
 }
 
 // String returns "namespace/name".
@@ -75,11 +80,19 @@ func (e Endpoint) Ready() int {
 // FindNode returns the Node of that name; one that the cluster does not have
 // has no labels.
 func FindNode(nodes []*Node, name string) (Node, bool) {
+	if n := NodeOf(nodes, name); n != nil {
+		return *n, true
+	}
+	return Node{Name: name}, false
+}
+
+// NodeOf returns the Node of that name; nil if there is none.
+func NodeOf(nodes []*Node, name string) *Node {
 	i, ok := slices.BinarySearchFunc(nodes, name, func(n *Node, name string) int { return cmp.Compare(n.Name, name) })
 	if !ok {
-		return Node{Name: name}, false
+		return nil
 	}
-	return *nodes[i], true
+	return nodes[i]
 }
 
 // An Event is a Kubernetes event about a Service or the configuration.

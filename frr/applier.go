@@ -69,18 +69,24 @@ type target interface {
 
 // A wanted is a configuration on its way to the targets.
 type wanted struct {
-	text       string
+	Text
 	generation uint64
-	parts      func() conf.Parts // parsed once, when first asked for
+	frame      func() conf.Parts // of the text without networks, parsed once, when first asked for
+	text       func() string     // all of it, likewise
+	parts      func() conf.Parts // of that
 }
 
-func newWanted(frrConf []byte, generation uint64) *wanted {
-	text := string(frrConf)
-	return &wanted{
-		text:       text,
-		generation: generation,
-		parts:      sync.OnceValue(func() conf.Parts { return conf.Parse(text).Parts() }),
+// newWanted returns what is wanted after before, which may be nil.
+func newWanted(t Text, before *wanted, generation uint64) *wanted {
+	w := &wanted{Text: t, generation: generation}
+	if before != nil && before.Frame == t.Frame {
+		w.frame = before.frame
+	} else {
+		w.frame = sync.OnceValue(func() conf.Parts { return conf.Parse(t.Frame).Parts() })
 	}
+	w.text = sync.OnceValue(func() string { return string(t.Whole()) })
+	w.parts = sync.OnceValue(func() conf.Parts { return conf.Parse(w.text()).Parts() })
+	return w
 }
 
 // A result is how the last attempt at a target ended.
@@ -99,7 +105,9 @@ func New(opts Options) *Applier {
 	}
 	a := &Applier{opts: opts, results: make(map[string]result)}
 	if opts.ConfPath != "" {
-		a.workers = append(a.workers, newWorker(newConfFile(opts.ConfPath)))
+		file := newWorker(newConfFile(opts.ConfPath))
+		file.every = saveEvery
+		a.workers = append(a.workers, file)
 	}
 	for _, name := range conf.Daemons {
 		a.workers = append(a.workers, newWorker(newDaemon(opts.RunDir, name, opts.Extras, opts.Logger)))
@@ -111,7 +119,7 @@ func New(opts Options) *Applier {
 // Set declares the wanted configuration, which Run puts in force. It does not
 // block. A text that has not been applied when the next one comes is skipped.
 // Setting the same text again changes nothing.
-func (a *Applier) Set(conf []byte) {
+func (a *Applier) Set(conf Text) {
 	if _, isNew := a.declare(conf); !isNew {
 		return
 	}
@@ -121,15 +129,15 @@ func (a *Applier) Set(conf []byte) {
 }
 
 // declare makes conf the wanted text.
-func (a *Applier) declare(conf []byte) (w *wanted, isNew bool) {
+func (a *Applier) declare(conf Text) (w *wanted, isNew bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.wanted != nil && a.wanted.text == string(conf) {
+	if a.wanted != nil && a.wanted.same(conf) {
 		return a.wanted, false
 	}
 	a.state.Generation++
 	a.state.Applied = false
-	a.wanted = newWanted(conf, a.state.Generation)
+	a.wanted = newWanted(conf, a.wanted, a.state.Generation)
 	return a.wanted, true
 }
 
@@ -146,7 +154,7 @@ func (a *Applier) State() State {
 // nil when every daemon that the text needs has accepted all of it. For a line that
 // FRR refuses, the error wraps a *vty.CommandError, and the rest is applied. For a
 // daemon that is absent or does not answer, it wraps vty.ErrUnavailable.
-func (a *Applier) Apply(ctx context.Context, conf []byte) error {
+func (a *Applier) Apply(ctx context.Context, conf Text) error {
 	w, _ := a.declare(conf)
 	errs := make([]error, len(a.workers))
 	var g errgroup.Group

@@ -73,7 +73,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 func TestRunWaitsForDaemon(t *testing.T) {
 	f := fakeFRR{filepath.Join(frrtest.Dir(t), "run"), frrtest.New("zebra"), frrtest.New("bfdd"), frrtest.New("bgpd")}
 	a, until := run(t, frr.Options{RunDir: f.dir})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) && !s.Up["bgpd"] })
 	if err := os.Mkdir(f.dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -93,9 +93,9 @@ func TestRunDaemonOnDemand(t *testing.T) {
 	f.bfdd.Stop()
 	log := new(syncBuffer)
 	a, until := run(t, frr.Options{RunDir: f.dir, Logger: slog.New(slog.NewTextHandler(log, nil))})
-	a.Set([]byte(without))
+	a.Set(frr.PlainText([]byte(without)))
 	until("applied without bfdd", applied)
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("on its way", func(s frr.State) bool { return s.Generation == 2 && !s.Applied })
 	time.Sleep(500 * time.Millisecond) // several attempts
 	if s := a.State(); s.Err != nil || s.Applied {
@@ -115,12 +115,12 @@ func TestRunDaemonOnDemand(t *testing.T) {
 	// One that has been there is missed at once.
 	f.bfdd.Stop()
 	until("missed", func(s frr.State) bool { return !s.Applied && !s.Up["bfdd"] && errors.Is(s.Err, vty.ErrUnavailable) })
-	a.Set([]byte(without))
+	a.Set(frr.PlainText([]byte(without)))
 	until("not needed any more", func(s frr.State) bool { _, known := s.Up["bfdd"]; return s.Applied && !known })
 
 	// One that does not come is missed at last.
 	start := time.Now()
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("missed", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
 	if took := time.Since(start); took < time.Second {
 		t.Errorf("bfdd was missed after %v", took)
@@ -130,7 +130,7 @@ func TestRunDaemonOnDemand(t *testing.T) {
 func TestRunDaemonRestart(t *testing.T) {
 	f := startFRR(t)
 	a, until := run(t, frr.Options{RunDir: f.dir})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("applied", applied)
 
 	f.bgpd.Stop()
@@ -148,7 +148,7 @@ func TestRunDaemonRestart(t *testing.T) {
 func TestRunNoticesKilledDaemon(t *testing.T) {
 	f := startFRR(t)
 	a, until := run(t, frr.Options{RunDir: f.dir})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("applied", applied)
 	reads := 0
 	eventually(t, "read back", func() bool { // after which nothing is asked for long
@@ -168,7 +168,7 @@ func TestRunKeepsNewest(t *testing.T) {
 	f.bgpd.Hang(true)
 	a, until := run(t, frr.Options{RunDir: f.dir, Timeout: time.Second})
 	for i := range 50 {
-		a.Set([]byte(onePrefix(i + 2)))
+		a.Set(frr.PlainText([]byte(onePrefix(i + 2))))
 	}
 	until("unavailable", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrUnavailable) })
 	f.bgpd.Hang(false)
@@ -177,7 +177,7 @@ func TestRunKeepsNewest(t *testing.T) {
 	if got := a.State().Generation; got != 50 {
 		t.Errorf("generation %d, want 50", got)
 	}
-	a.Set([]byte(onePrefix(51)))
+	a.Set(frr.PlainText([]byte(onePrefix(51))))
 	if got := a.State(); got.Generation != 50 || !got.Applied {
 		t.Errorf("after the same text: %+v, want nothing changed", got)
 	}
@@ -192,7 +192,7 @@ func TestRunRejectedIsRetriedSlowly(t *testing.T) {
 		return ""
 	})
 	a, until := run(t, frr.Options{RunDir: f.dir})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("rejected", func(s frr.State) bool { return errors.Is(s.Err, vty.ErrRejected) })
 	start := time.Now()
 	f.bgpd.Refuse(nil)
@@ -219,7 +219,7 @@ func TestRunRepairsDrift(t *testing.T) {
 		Drift:  20 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("applied", applied)
 	f.bgpd.Do(t, "router bgp 64512", "no neighbor 192.0.2.1")
 	f.bgpd.Do(t, "route-map herald-of-nobody permit 10", "set tag 9")
@@ -241,7 +241,7 @@ func TestRunChecksAfterRestart(t *testing.T) {
 	const drift = 300 * time.Millisecond
 	f := startFRR(t)
 	a, until := run(t, frr.Options{RunDir: f.dir, Drift: drift})
-	a.Set([]byte(wantedConf))
+	a.Set(frr.PlainText([]byte(wantedConf)))
 	until("applied", applied)
 	f.bgpd.Stop() // before the text was read back
 	until("down", func(s frr.State) bool { return !s.Up["bgpd"] })
@@ -263,7 +263,7 @@ func TestRunLeavesOtherWording(t *testing.T) {
 	f := startFRR(t)
 	f.bgpd.Show(line, "neighbor 192.0.2.1 alone")
 	a, until := run(t, frr.Options{RunDir: f.dir, Drift: 20 * time.Millisecond})
-	a.Set([]byte(strings.Replace(wantedConf, " !\n", " "+line+"\n !\n", 1)))
+	a.Set(frr.PlainText([]byte(strings.Replace(wantedConf, " !\n", " "+line+"\n !\n", 1))))
 	until("applied", applied)
 
 	counts := make(map[string]int)
@@ -323,13 +323,13 @@ func TestApplyEndedInTheMiddle(t *testing.T) {
 		return ""
 	})
 	first := frr.New(frr.Options{RunDir: f.dir})
-	if err := first.Apply(ctx, []byte(wantedConf)); !errors.Is(err, context.Canceled) {
+	if err := first.Apply(ctx, frr.PlainText([]byte(wantedConf))); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want that it was canceled", err)
 	}
 	f.bgpd.Refuse(func(string) string { return "" })
 	f.sent()
 	next := frr.New(frr.Options{RunDir: f.dir})
-	if err := next.Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := next.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Fatal(err)
 	}
 	f.inForce(t, wantedConf)

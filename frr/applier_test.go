@@ -115,7 +115,7 @@ func TestApply(t *testing.T) {
 		}},
 	}
 	for _, s := range steps {
-		if err := a.Apply(t.Context(), []byte(s.conf)); err != nil {
+		if err := a.Apply(t.Context(), frr.PlainText([]byte(s.conf))); err != nil {
 			t.Fatalf("%s: %v", s.name, err)
 		}
 		sent := f.sent()
@@ -137,11 +137,11 @@ func TestApply(t *testing.T) {
 
 func TestApplyAfterAgentRestart(t *testing.T) {
 	f := startFRR(t)
-	if err := newApplier(t, f).Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := newApplier(t, f).Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Fatal(err)
 	}
 	f.sent()
-	if err := newApplier(t, f).Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := newApplier(t, f).Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Fatal(err)
 	}
 	if sent := f.sent(); len(sent) > 0 {
@@ -158,7 +158,7 @@ func TestApplyRejectedLine(t *testing.T) {
 		return ""
 	})
 	a := newApplier(t, f)
-	err := a.Apply(t.Context(), []byte(wantedConf))
+	err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf)))
 	var rejected *vty.CommandError
 	if !errors.As(err, &rejected) || !errors.Is(err, vty.ErrRejected) || errors.Is(err, vty.ErrUnavailable) {
 		t.Fatalf("got %v, want a rejection alone", err)
@@ -180,7 +180,7 @@ func TestApplyRejectedLine(t *testing.T) {
 	// Only the line that is missing is sent again.
 	f.bgpd.Refuse(nil)
 	f.sent()
-	if err := a.Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Fatal(err)
 	}
 	wantSent := []string{"configure terminal", "router bgp 64512", "neighbor 192.0.2.1 password s3cr3t", "end"}
@@ -199,7 +199,7 @@ func TestApplyRejectedContext(t *testing.T) {
 		}
 		return ""
 	})
-	err := newApplier(t, f).Apply(t.Context(), []byte(wantedConf))
+	err := newApplier(t, f).Apply(t.Context(), frr.PlainText([]byte(wantedConf)))
 	if err == nil || !strings.Contains(err.Error(), "bgpd: line 12: address-family ipv4 unicast: % Not here") {
 		t.Errorf("got %v, want the refused head of the context", err)
 	}
@@ -214,7 +214,7 @@ func TestApplyHang(t *testing.T) {
 	f := startFRR(t)
 	f.bfdd.Hang(true)
 	a := frr.New(frr.Options{RunDir: f.dir, Timeout: time.Second})
-	err := a.Apply(t.Context(), []byte(wantedConf))
+	err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf)))
 	if !errors.Is(err, vty.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want ErrUnavailable after the deadline", err)
 	}
@@ -223,7 +223,7 @@ func TestApplyHang(t *testing.T) {
 		t.Errorf("Up (-want +got):\n%s", diff)
 	}
 	f.bfdd.Hang(false)
-	if err := a.Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Errorf("after the hang: %v", err)
 	}
 	f.inForce(t, wantedConf)
@@ -234,10 +234,10 @@ func TestApplyWithoutNeedlessDaemon(t *testing.T) {
 	f.bfdd.Stop()
 	text, _, _ := strings.Cut(wantedConf, "bfd\n profile")
 	a := newApplier(t, f)
-	if err := a.Apply(t.Context(), []byte(text)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(text))); err != nil {
 		t.Errorf("without BFD wanted: %v", err)
 	}
-	if err := a.Apply(t.Context(), []byte(wantedConf)); !errors.Is(err, vty.ErrUnavailable) {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); !errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("with BFD wanted: got %v, want ErrUnavailable", err)
 	}
 }
@@ -245,13 +245,13 @@ func TestApplyWithoutNeedlessDaemon(t *testing.T) {
 func TestApplyAfterDaemonRestart(t *testing.T) {
 	f := startFRR(t)
 	a := newApplier(t, f)
-	if err := a.Apply(t.Context(), []byte(wantedConf)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 		t.Fatal(err)
 	}
 	f.bgpd.Stop()
 	f.bgpd.Clear()
 	f.bgpd.Start(t, f.dir)
-	if err := a.Apply(t.Context(), []byte(onePrefix(2))); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(onePrefix(2)))); err != nil {
 		t.Fatal(err)
 	}
 	f.inForce(t, onePrefix(2))
@@ -262,7 +262,7 @@ func TestConfFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "frr.conf")
 	a := frr.New(frr.Options{RunDir: f.dir, ConfPath: path})
 	for _, text := range []string{wantedConf, onePrefix(2)} {
-		if err := a.Apply(t.Context(), []byte(text)); err != nil {
+		if err := a.Apply(t.Context(), frr.PlainText([]byte(text))); err != nil {
 			t.Fatal(err)
 		}
 		got, err := os.ReadFile(path)
@@ -286,7 +286,7 @@ func TestConfFile(t *testing.T) {
 func TestConfFileUnwritable(t *testing.T) {
 	f := startFRR(t)
 	a := frr.New(frr.Options{RunDir: f.dir, ConfPath: filepath.Join(t.TempDir(), "absent", "frr.conf")})
-	err := a.Apply(t.Context(), []byte(wantedConf))
+	err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf)))
 	if !errors.Is(err, os.ErrNotExist) || errors.Is(err, vty.ErrUnavailable) {
 		t.Errorf("got %v, want that the folder does not exist", err)
 	}
@@ -304,7 +304,7 @@ func TestApplierLeavesExtras(t *testing.T) {
 		f.bgpd.Do(t, "configure terminal", "router bgp 64512", "neighbor 192.0.2.1 remote-as 64513",
 			"neighbor 192.0.2.1 description rack 7", "neighbor 192.0.2.1 passive", "end")
 		a := frr.New(frr.Options{RunDir: f.dir, Extras: func() []byte { return []byte(extras) }})
-		if err := a.Apply(t.Context(), []byte(wantedConf)); err != nil {
+		if err := a.Apply(t.Context(), frr.PlainText([]byte(wantedConf))); err != nil {
 			t.Fatal(err)
 		}
 		running := f.bgpd.Config()
@@ -322,11 +322,11 @@ func TestApplierLeavesExtras(t *testing.T) {
 func TestApplierWithoutFRR(t *testing.T) {
 	const layer2 = "frr defaults traditional\nhostname n1\nip nht resolve-via-default\nipv6 nht resolve-via-default\n"
 	a := frr.New(frr.Options{RunDir: t.TempDir()})
-	_ = a.Apply(t.Context(), []byte(layer2))
+	_ = a.Apply(t.Context(), frr.PlainText([]byte(layer2)))
 	if s := a.State(); !s.Applied || s.Err != nil || len(s.Up) > 0 {
 		t.Errorf("with nothing to route: %+v", s)
 	}
-	_ = a.Apply(t.Context(), []byte(layer2+"router bgp 64512\nexit\n"))
+	_ = a.Apply(t.Context(), frr.PlainText([]byte(layer2+"router bgp 64512\nexit\n")))
 	if s := a.State(); s.Applied || s.Up["bgpd"] || s.Up["zebra"] || len(s.Up) != 2 {
 		t.Errorf("with routes: %+v", s)
 	}

@@ -31,12 +31,12 @@ func BenchmarkApplyOne(b *testing.B) {
 			more := strings.Replace(less, "  network ", "  network 192.0.2.77/32 route-map herald-class-a\n  network ", 1)
 			confs := [][]byte{[]byte(more), []byte(less)}
 			a := frr.New(frr.Options{RunDir: f.dir, Timeout: time.Minute})
-			if err := a.Apply(b.Context(), []byte(less)); err != nil {
+			if err := a.Apply(b.Context(), frr.PlainText([]byte(less))); err != nil {
 				b.Fatal(err)
 			}
 			b.ResetTimer()
 			for i := range b.N {
-				if err := a.Apply(b.Context(), confs[i%2]); err != nil {
+				if err := a.Apply(b.Context(), frr.PlainText(confs[i%2])); err != nil {
 					b.Fatal(err)
 				}
 			}

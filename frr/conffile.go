@@ -45,13 +45,13 @@ func (f *confFile) apply(ctx context.Context, w *wanted, check bool) (changed bo
 		}
 		f.content, f.known = string(old), err == nil
 	}
-	if f.known && f.content == w.text {
+	if f.known && f.content == w.text() {
 		return false, nil
 	}
 	f.known = false
-	if err := contract.ReplaceFile(f.path, []byte(w.text)); err != nil {
+	if err := contract.ReplaceFile(f.path, []byte(w.text())); err != nil {
 		return false, err
 	}
-	f.content, f.known = w.text, true
+	f.content, f.known = w.text(), true
 	return true, nil
 }

@@ -27,8 +27,9 @@ type daemon struct {
 	token token         // its holder owns the fields below
 
 	conn    *vty.Conn
-	running *conf.Config    // what the daemon runs; nil if unknown
-	applied *conf.Config    // the last configuration that was wholly accepted
+	runs    *wanted         // what the daemon runs; nil if it was read, or is unknown
+	read    *conf.Config    // what the daemon runs, as it was read; nil if it is known, or unknown
+	applied *wanted         // the last configuration that was wholly accepted
 	settled map[string]bool // commands for lines that FRR prints differently; they are not sent
 	tried   []conf.Command  // commands that retried sessions at the last change; see retry
 }
@@ -64,14 +65,26 @@ func (d *daemon) reset() {
 	if d.conn != nil {
 		d.conn.Close()
 	}
-	d.conn, d.running, d.applied, d.settled, d.tried = nil, nil, nil, nil, nil
+	d.forget()
+	d.conn, d.applied, d.settled, d.tried = nil, nil, nil, nil
+}
+
+// forget forgets what the daemon runs.
+func (d *daemon) forget() { d.runs, d.read = nil, nil }
+
+// running returns the configuration that the daemon runs; nil if it is unknown.
+func (d *daemon) running() *conf.Config {
+	if d.runs != nil {
+		return d.runs.parts()[d.name]
+	}
+	return d.read
 }
 
 // id returns the name of the daemon.
 func (d *daemon) id() string { return d.name }
 
 // needed reports whether w has anything for the daemon.
-func (d *daemon) needed(w *wanted) bool { return w.parts().Need(d.name) }
+func (d *daemon) needed(w *wanted) bool { return w.frame().Need(d.name) }
 
 // restart forgets the daemon.
 func (d *daemon) restart(ctx context.Context) {
@@ -97,42 +110,58 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 		return false, err
 	}
 	defer d.token.release()
-	want := w.parts()[d.name]
 	err = d.retryStale(func() error {
-		if check {
-			d.running = nil
-		}
-		fresh := d.running == nil
-		if err := d.load(ctx, want); err != nil {
-			return err
-		}
-		commands := conf.Diff(d.running, want)
-		switch {
-		case fresh && want != d.applied:
-			d.settled = nil
-		case fresh:
-			commands = slices.DeleteFunc(commands, d.isSettled)
-		}
-		changed = changed || len(commands) > 0
-		if check && want == d.applied && len(commands) > 0 {
-			d.log.Warn("running configuration was changed", "daemon", d.name,
-				"lines", len(commands), "first", commands[0].Shown())
-			rest, err := d.restore(ctx, want, commands)
-			if err != nil {
+		if commands, ok := w.since(d.runs, d.name); ok && !check && d.conn != nil {
+			changed = changed || len(commands) > 0
+			err := d.send(ctx, commands)
+			if err == nil {
+				d.runs, d.applied = w, w
+			}
+			if err == nil || errors.Is(err, vty.ErrUnavailable) {
 				return err
 			}
-			commands = rest
+			d.forget() // and find out which lines are refused
 		}
-		if err := d.send(ctx, commands); err != nil {
-			return err
-		}
-		d.running, d.applied = want, want
-		if check {
-			return d.retry(ctx)
-		}
-		return nil
+		return d.compare(ctx, w, check, &changed)
 	})
 	return changed, err
+}
+
+// compare compares what the daemon runs with what it is to run, and sends the difference.
+func (d *daemon) compare(ctx context.Context, w *wanted, check bool, changed *bool) error {
+	if check {
+		d.forget()
+	}
+	want := w.parts()[d.name]
+	fresh := d.running() == nil
+	if err := d.load(ctx, want); err != nil {
+		return err
+	}
+	commands := conf.Diff(d.running(), want)
+	switch {
+	case fresh && w != d.applied:
+		d.settled = nil
+	case fresh:
+		commands = slices.DeleteFunc(commands, d.isSettled)
+	}
+	*changed = *changed || len(commands) > 0
+	if check && w == d.applied && len(commands) > 0 {
+		d.log.Warn("running configuration was changed", "daemon", d.name,
+			"lines", len(commands), "first", commands[0].Shown())
+		rest, err := d.restore(ctx, want, commands)
+		if err != nil {
+			return err
+		}
+		commands = rest
+	}
+	if err := d.send(ctx, commands); err != nil {
+		return err
+	}
+	d.runs, d.read, d.applied = w, nil, w
+	if check {
+		return d.retry(ctx)
+	}
+	return nil
 }
 
 // retry tries sessions once more that were tried at the last change and are still
@@ -168,11 +197,11 @@ func (d *daemon) restore(ctx context.Context, want *conf.Config, commands []conf
 	if err := d.send(ctx, slices.DeleteFunc(slices.Clone(commands), removal)); err != nil {
 		return nil, err
 	}
-	d.running = nil
+	d.forget()
 	if err := d.load(ctx, want); err != nil {
 		return nil, err
 	}
-	rest = slices.DeleteFunc(conf.Diff(d.running, want), d.isSettled)
+	rest = slices.DeleteFunc(conf.Diff(d.running(), want), d.isSettled)
 	if !slices.ContainsFunc(rest, conf.Command.Adds) {
 		return rest, nil
 	}
@@ -194,7 +223,7 @@ func (d *daemon) retryStale(f func() error) error {
 	case errors.Is(err, vty.ErrUnavailable):
 		d.reset()
 	case err != nil:
-		d.running = nil // it is unknown which commands are in force
+		d.forget() // it is unknown which commands are in force
 	}
 	return err
 }
@@ -209,16 +238,16 @@ func (d *daemon) load(ctx context.Context, want *conf.Config) error {
 		}
 		d.conn = conn
 	}
-	if d.running != nil {
+	if d.running() != nil {
 		return nil
 	}
 	text, err := d.conn.Run(ctx, "show running-config")
 	if err != nil {
 		return err
 	}
-	d.running = conf.Parse(text)
+	d.read = conf.Parse(text)
 	if d.extra != nil {
-		d.running = d.running.Without(conf.Parse(string(d.extra())), want)
+		d.read = d.read.Without(conf.Parse(string(d.extra())), want)
 	}
 	return nil
 }

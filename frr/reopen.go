@@ -34,10 +34,10 @@ func (d *daemon) reopen(ctx context.Context, peer status.PeerID) (bool, error) {
 		return false, err
 	}
 	defer d.token.release()
-	if d.conn == nil || d.running == nil || d.running != d.applied {
+	if d.conn == nil || d.runs == nil || d.runs != d.applied {
 		return false, nil // a whole apply is due
 	}
-	commands := conf.Reopening(d.running, peer)
+	commands := conf.Reopening(d.runs.frame()[d.name], peer)
 	if len(commands) == 0 {
 		return false, nil
 	}

@@ -70,7 +70,7 @@ exit
 	if done, err := a.Reopen(t.Context(), tests[0].peer); done || err != nil {
 		t.Errorf("before anything was applied: %v, %v", done, err)
 	}
-	if err := a.Apply(t.Context(), []byte(text)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(text))); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range tests {
@@ -93,7 +93,7 @@ exit
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.bgpd.Start(t, f.dir)
-	if err := a.Apply(t.Context(), []byte(text)); err != nil {
+	if err := a.Apply(t.Context(), frr.PlainText([]byte(text))); err != nil {
 		t.Fatal(err)
 	}
 	if done, err := a.Reopen(ctx, tests[0].peer); done || !errors.Is(err, context.Canceled) {
@@ -132,13 +132,13 @@ exit
 		t.Run(test.name, func(t *testing.T) {
 			f := startFRR(t)
 			a := newApplier(t, f)
-			if err := a.Apply(t.Context(), []byte(before)); err != nil {
+			if err := a.Apply(t.Context(), frr.PlainText([]byte(before))); err != nil {
 				t.Fatal(err)
 			}
 			f.bgpd.Reply("show bgp vrf all neighbors json", test.state, byte(test.status))
 			f.bgpd.Reply("clear bgp 192.0.2.2", "", byte(vty.Success))
 			f.bgpd.Sent()
-			if err := a.Apply(t.Context(), []byte(after)); err != nil {
+			if err := a.Apply(t.Context(), frr.PlainText([]byte(after))); err != nil {
 				t.Fatal(err)
 			}
 			cleared := slices.DeleteFunc(f.bgpd.Sent(), func(c string) bool { return !strings.HasPrefix(c, "clear ") })
@@ -169,11 +169,11 @@ exit
 	}
 	show("Idle", "Connect", "Active")
 	a, until := run(t, frr.Options{RunDir: f.dir})
-	a.Set([]byte(before))
+	a.Set(frr.PlainText([]byte(before)))
 	until("first", applied)
 	time.Sleep(2500 * time.Millisecond) // it is looked at after two seconds
 	f.bgpd.Sent()
-	a.Set([]byte(strings.ReplaceAll(before, "64513", "64514")))
+	a.Set(frr.PlainText([]byte(strings.ReplaceAll(before, "64513", "64514"))))
 	until("second", applied)
 	show("Active", "OpenSent", "Established")
 	cleared := map[string]int{}

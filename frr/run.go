@@ -24,6 +24,10 @@ const (
 	// removing its socket.
 	probeEvery = time.Second
 
+	// saveEvery is the shortest time between two writes of frr.conf. Routes do not wait for
+	// it: FRR reads the file when it starts, and is then sent what has changed since.
+	saveEvery = time.Second
+
 	// firstRetry and lastRetry limit the time between two attempts at a target that
 	// is absent. It doubles each time.
 	firstRetry = 100 * time.Millisecond
@@ -58,13 +62,26 @@ func (a *Applier) Run(ctx context.Context) error {
 // A worker drives one target.
 type worker struct {
 	target
-	wake      wake.Signal // another text is wanted
-	restarted wake.Signal // the daemon may have restarted
-	since     time.Time   // when a daemon that is on its way was first missed; of Run
+	wake      wake.Signal   // another text is wanted
+	restarted wake.Signal   // the daemon may have restarted
+	every     time.Duration // the shortest time between two changes
+	since     time.Time     // when a daemon that is on its way was first missed; of Run
 }
 
 func newWorker(t target) *worker {
 	return &worker{target: t, wake: wake.New(), restarted: wake.New()}
+}
+
+// finish puts in force what has waited when ctx ends.
+func (a *Applier) finish(ctx context.Context, w *worker, waits bool) {
+	select {
+	case <-w.wake:
+		waits = w.every > 0
+	default:
+	}
+	if want := a.current(); waits && want != nil {
+		a.attempt(context.WithoutCancel(ctx), w.target, want, false)
+	}
 }
 
 // work is the loop of one worker.
@@ -81,12 +98,20 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	warned := false
 	unverified := false // a check is due for a change, not only for drift
 	missed := false     // a check failed; the next success makes one due
+	waits := false      // another text is wanted, and it is too early for it
+	var last time.Time  // of the last change
 	for {
 		verify := false
 		select {
 		case <-ctx.Done():
+			a.finish(ctx, w, waits)
 			return
 		case <-w.wake:
+			if early := w.every - time.Since(last); early > 0 {
+				waits = true
+				retry.Reset(early)
+				continue
+			}
 		case <-retry.C:
 		case <-w.restarted:
 			w.restart(ctx)
@@ -123,7 +148,10 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 		if warned {
 			a.opts.Logger.Info("configuration applied", "target", w.id())
 		}
-		failures, warned = 0, false
+		failures, warned, waits = 0, false, false
+		if changed {
+			last = time.Now()
+		}
 		retry.Stop()
 		switch {
 		case verify && !changed:

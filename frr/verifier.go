@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -65,12 +65,13 @@ type Verifier struct {
 	opts VerifierOptions
 	wake wake.Signal // there is something to look at
 
-	mu     sync.Mutex // guards the fields below
-	routes []netip.Prefix
-	sent   map[netip.Prefix][]status.PeerID // of routes: the peers in order
-	young  map[netip.Prefix]int             // of routes: the rechecks that are left
-	asked  bool                             // Look asked for a look at all routes
-	looked time.Time                        // when the last successful look at all routes began
+	mu     sync.Mutex                        // guards the fields below
+	routes table.Table[netip.Prefix, string] // the keys
+	sent   map[netip.Prefix][]status.PeerID  // of routes: the peers in order
+	unsent map[netip.Prefix]bool             // of routes: those that are not in sent
+	young  map[netip.Prefix]int              // of routes: the rechecks that are left
+	asked  bool                              // Look asked for a look at all routes
+	looked time.Time                         // when the last successful look at all routes began
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -84,22 +85,24 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: wake.New(), sent: map[netip.Prefix][]status.PeerID{}, young: map[netip.Prefix]int{}}
+	return &Verifier{opts: opts, wake: wake.New(), sent: map[netip.Prefix][]status.PeerID{}, unsent: map[netip.Prefix]bool{}, young: map[netip.Prefix]int{}}
 }
 
-// Expect replaces the routes to look at. It does not block.
-func (v *Verifier) Expect(routes []netip.Prefix) {
+// Expect replaces the routes to look at, which are the keys. It does not block.
+func (v *Verifier) Expect(routes table.Table[netip.Prefix, string]) {
+	same := true
 	v.mu.Lock()
-	same := slices.Equal(routes, v.routes)
-	if !same {
-		v.routes = slices.Clone(routes)
-		wanted := make(map[netip.Prefix]bool, len(routes))
-		for _, r := range routes {
-			wanted[r] = true
+	for c := range table.Diff(v.routes, routes, func(string, string) bool { return true }) {
+		same = false
+		if c.After != nil {
+			v.unsent[c.Key] = true
+			continue
 		}
-		maps.DeleteFunc(v.sent, func(p netip.Prefix, _ []status.PeerID) bool { return !wanted[p] })
-		maps.DeleteFunc(v.young, func(p netip.Prefix, _ int) bool { return !wanted[p] })
+		delete(v.sent, c.Key)
+		delete(v.unsent, c.Key)
+		delete(v.young, c.Key)
 	}
+	v.routes = routes
 	v.mu.Unlock()
 	if !same {
 		v.wake.Set()
@@ -174,14 +177,21 @@ func (v *Verifier) Run(ctx context.Context) error {
 func (v *Verifier) due() (routes []netip.Prefix, all bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, r := range v.routes {
-		if len(v.sent[r]) == 0 || v.young[r] > 0 {
+	if len(v.unsent)+len(v.young) == 0 || v.asked {
+		for r := range v.routes.All() {
+			routes = append(routes, r)
+		}
+		return routes, true
+	}
+	for r := range v.unsent {
+		routes = append(routes, r)
+	}
+	for r := range v.young {
+		if !v.unsent[r] {
 			routes = append(routes, r)
 		}
 	}
-	if len(routes) == 0 || v.asked {
-		return v.routes, true
-	}
+	slices.SortFunc(routes, netip.Prefix.Compare)
 	return routes, false
 }
 
@@ -292,16 +302,18 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 			}
 			continue
 		}
-		if _, expected := slices.BinarySearchFunc(v.routes, r, netip.Prefix.Compare); !expected {
+		if _, expected := v.routes.Get(r); !expected {
 			continue
 		}
 		changed = true
 		if len(found[r]) == 0 {
 			delete(v.sent, r)
 			delete(v.young, r)
+			v.unsent[r] = true
 		} else {
 			v.sent[r] = found[r]
 			v.young[r] = rechecks
+			delete(v.unsent, r)
 		}
 	}
 	return changed

@@ -19,6 +19,7 @@ import (
 	"github.com/heraldlb/herald/frr"
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A ribs is an FRR with peers, and the routes that they were sent.
@@ -100,7 +101,7 @@ func TestVerifier(t *testing.T) {
 				t.Errorf("%s: sent: %t", when, v.Sent(p))
 			}
 		}
-		v.Expect([]netip.Prefix{p1, p2})
+		v.Expect(routes(p1, p2))
 		is("at first", p1)
 		r.change(func() { r.sent[b][p1], r.sent[b][p2] = true, true })
 		<-time.After(200 * time.Millisecond)
@@ -133,7 +134,7 @@ func TestVerifier(t *testing.T) {
 		r.change(func() { r.err = nil })
 		v.Look()
 		is("with bgpd", p1, a)
-		v.Expect([]netip.Prefix{p2})
+		v.Expect(routes(p2))
 		is("of no interest", p1)
 	})
 }
@@ -146,7 +147,7 @@ func TestVerifierLooked(t *testing.T) {
 		var changed atomic.Int32
 		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r, Changed: func() { changed.Add(1) }})
 		go func() { _ = v.Run(t.Context()) }()
-		v.Expect([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
+		v.Expect(routes(netip.MustParsePrefix("192.0.2.1/32")))
 		time.Sleep(20 * time.Second)
 		for _, failing := range []time.Duration{0, 500 * time.Millisecond} {
 			r.mu.Lock()
@@ -182,7 +183,7 @@ func TestVerifierRecheck(t *testing.T) {
 		r := &ribs{sent: map[status.PeerID]map[netip.Prefix]bool{a: {p: true}, b: {}}}
 		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
-		v.Expect([]netip.Prefix{p})
+		v.Expect(routes(p))
 		<-time.After(10 * time.Second) // the route is old now
 		for _, delay := range []time.Duration{0, 100 * time.Millisecond, 500 * time.Millisecond} {
 			v.Recheck([]netip.Prefix{p})
@@ -224,7 +225,7 @@ func TestVerifierOfMany(t *testing.T) {
 		}
 		v := frr.NewVerifier(frr.VerifierOptions{Sessions: r.Sessions, Prober: r})
 		go v.Run(t.Context())
-		v.Expect(all)
+		v.Expect(routes(all...))
 		synctest.Wait()
 		if v.Sent(all[0]) || !v.Sent(all[999]) {
 			t.Errorf("sent: %t and %t", v.Sent(all[0]), v.Sent(all[999]))
@@ -240,4 +241,13 @@ func TestVerifierOfMany(t *testing.T) {
 			t.Errorf("%d and %d questions in an hour", whole, single)
 		}
 	})
+}
+
+// routes returns a table with these keys.
+func routes(all ...netip.Prefix) table.Table[netip.Prefix, string] {
+	var e table.Editor[netip.Prefix, string]
+	for _, p := range all {
+		e.Set(p, "")
+	}
+	return e.Table()
 }

@@ -4,10 +4,13 @@ package handover
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -69,7 +72,7 @@ func (f Flaps) Damped(now time.Time) map[announce.Announcement]bool {
 // Next takes in what the node has decided, after what it had decided before. It returns
 // the Flaps then, the decisions that are damped from now on, and when to decide again as
 // the first of the damped routes that have endpoints may be announced; zero: no need.
-func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Flaps, news []status.Decision, again time.Time) {
+func (f Flaps) Next(before, decisions announce.Decisions, now time.Time) (next Flaps, news []status.Decision, again time.Time) {
 	for id, flap := range f {
 		if flap.damped && !now.Before(flap.reuse()) {
 			flap.damped = false
@@ -77,17 +80,23 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		if flap.damped || flap.left(now) > flapForgotten {
 			next = next.with(id, flap)
 		}
-	}
-	for _, d := range decisions {
-		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
-			before = before[1:]
+		if flap.damped && waits(decisions, id) {
+			again = wake.Earlier(again, flap.reuse())
 		}
-		id := announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
-		switch {
-		case d.Reason == status.EndpointsFlap:
-			again = wake.Earlier(again, next[id].reuse())
-		case d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2):
-		case len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 && before[0].Announce:
+	}
+	for c := range table.Diff(before, decisions, announce.SameList) {
+		if c.Before == nil || c.After == nil {
+			continue
+		}
+		for _, d := range *c.After {
+			if d.Reason != status.NoLocalEndpoints && d.Reason != status.TooFewEndpoints && (d.Reason != status.NoEndpoints || d.Protocol == status.Layer2) {
+				continue
+			}
+			i, ok := slices.BinarySearchFunc(*c.Before, d, announce.CompareDecisions)
+			if !ok || !(*c.Before)[i].Announce {
+				continue
+			}
+			id := announce.Announcement{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol}
 			flap := Flap{count: next[id].left(now) + 1, at: now}
 			if flap.damped = flap.count >= flapLimit; flap.damped {
 				news = append(news, d)
@@ -96,6 +105,14 @@ func (f Flaps) Next(before, decisions []status.Decision, now time.Time) (next Fl
 		}
 	}
 	return next, news, again
+}
+
+// waits reports whether something is not announced as it is damped.
+func waits(decisions announce.Decisions, id announce.Announcement) bool {
+	of, _ := decisions.Get(cluster.ParseKey(id.Service))
+	return slices.ContainsFunc(of, func(d status.Decision) bool {
+		return d.Addr == id.Addr && d.Protocol == id.Protocol && d.Reason == status.EndpointsFlap
+	})
 }
 
 // with returns f with a flap, in a map that f may share.

@@ -62,7 +62,7 @@ func (p *pair) step(t *testing.T, after time.Duration, endpoints [2]bool) {
 	for i, name := range p.names {
 		opts := announce.Options{Damped: p.flaps[i].Damped(p.now)}
 		out := p.memory[i].Next(announce.BGP(s, name, opts), announce.Layer2(s, name, m, opts), 0, nil, p.now)
-		p.flaps[i], _, _ = p.flaps[i].Next(p.before[i], out.Decisions, p.now)
+		p.flaps[i], _, _ = p.flaps[i].Next(announce.TableDecisions(p.before[i]), announce.TableDecisions(out.Decisions), p.now)
 		p.before[i] = out.Decisions
 		holds[i] = len(out.Answers) > 0
 	}

@@ -18,7 +18,7 @@ import (
 type trial struct {
 	protocol  status.Protocol // empty: BGP
 	flaps     handover.Flaps
-	before    []status.Decision
+	before    announce.Decisions
 	now       time.Time
 	announced bool
 	changes   int
@@ -40,11 +40,11 @@ func (c *trial) step(after time.Duration, endpoints bool, lack status.Reason) {
 	}
 	// Another Service, which has nothing to do with it.
 	calm := status.Decision{Service: "ns/calm", Addr: flapAddr, Protocol: status.BGP, Announce: true, Reason: status.Announced}
-	decisions := []status.Decision{calm, d}
+	now := announce.TableDecisions([]status.Decision{calm, d})
 	var news []status.Decision
-	c.flaps, news, c.again = c.flaps.Next(c.before, decisions, c.now)
+	c.flaps, news, c.again = c.flaps.Next(c.before, now, c.now)
 	c.news += len(news)
-	c.before = decisions
+	c.before = now
 	if d.Announce != c.announced {
 		c.changes++
 	}

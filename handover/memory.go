@@ -124,6 +124,17 @@ func noteInterfaces(decisions []status.Decision, answers []Answer) {
 // newest decisions do not say so.
 type overtime struct{ routes, answers []netip.Addr }
 
+// of returns what is announced in overtime for an address.
+func (o overtime) of(addr netip.Addr) (p Protocols) {
+	if _, ok := slices.BinarySearchFunc(o.routes, addr, netip.Addr.Compare); ok {
+		p |= ViaBGP
+	}
+	if _, ok := slices.BinarySearchFunc(o.answers, addr, netip.Addr.Compare); ok {
+		p |= ViaLayer2
+	}
+	return p
+}
+
 // overdue compares the steps of the switches with the decisions.
 func (m *Memory) overdue(bgp announce.Desired, layer2 announce.DesiredLayer2, steps map[netip.Addr]Output) overtime {
 	announced := make(map[netip.Addr]Protocols, len(steps))
@@ -165,13 +176,9 @@ func (m *Memory) answer(layer2 announce.DesiredLayer2, steps map[netip.Addr]Outp
 		if l.Standby || !has {
 			continue
 		}
-		r := m.rounds[l.Addr]
-		if lost(r.rivals, l.Rivals) || l.Challenged.After(r.challenged) {
-			r.number++ // who has gone, or gives way, may have been the last one heard
-		}
-		r.rivals, r.challenged = l.Rivals, l.Challenged
+		r := m.rounds[l.Addr].next(l)
 		rounds[l.Addr] = r
-		out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(m.gaps)})
+		out = append(out, r.answer(l, m.gaps))
 	}
 	for _, addr := range over {
 		i, ok := slices.BinarySearchFunc(m.answers, addr, func(a Answer, addr netip.Addr) int { return a.Addr.Compare(addr) })
@@ -186,6 +193,20 @@ func (m *Memory) answer(layer2 announce.DesiredLayer2, steps map[netip.Addr]Outp
 	m.rounds = rounds
 	slices.SortFunc(out, func(a, b Answer) int { return a.Addr.Compare(b.Addr) })
 	return out
+}
+
+// next returns the round of an address that the node owns.
+func (r round) next(l announce.Ownership) round {
+	if lost(r.rivals, l.Rivals) || l.Challenged.After(r.challenged) {
+		r.number++ // who has gone, or gives way, may have been the last one heard
+	}
+	r.rivals, r.challenged = l.Rivals, l.Challenged
+	return r
+}
+
+// answer returns what the node that owns an address is to do.
+func (r round) answer(l announce.Ownership, gaps int) Answer {
+	return Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(gaps)}
 }
 
 // lost reports whether one of before is not in after.
@@ -204,20 +225,19 @@ func decisionsOf(all, before []status.Decision, steps map[netip.Addr]Output, ove
 		for n < len(all) && all[n].Service == all[0].Service && all[n].Addr == all[0].Addr {
 			n++
 		}
-		out = appendOvertime(out, all[:n], before, steps[all[0].Addr], over, left)
+		out = appendOvertime(out, all[:n], before, steps[all[0].Addr], over.of(all[0].Addr), left)
 		all = all[n:]
 	}
 	return out
 }
 
-// appendOvertime appends the decisions about one address of one Service to out.
-func appendOvertime(out, about, before []status.Decision, step Output, over overtime, left map[netip.Addr]announce.Succession) []status.Decision {
-	addr := about[0].Addr
-	_, routes := slices.BinarySearchFunc(over.routes, addr, netip.Addr.Compare)
-	_, answers := slices.BinarySearchFunc(over.answers, addr, netip.Addr.Compare)
-	if !routes && !answers {
+// appendOvertime appends the decisions about one address of one Service to out, of which
+// over is announced in overtime.
+func appendOvertime(out, about, before []status.Decision, step Output, over Protocols, left map[netip.Addr]announce.Succession) []status.Decision {
+	if over == 0 {
 		return append(out, about...)
 	}
+	addr, routes, answers := about[0].Addr, over.Has(ViaBGP), over.Has(ViaLayer2)
 	for _, p := range []struct {
 		protocol status.Protocol
 		over     bool

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -68,17 +69,10 @@ func Inputs(bgp announce.Desired, layer2 announce.DesiredLayer2, sent func([]net
 		in[addr] = i
 	}
 	for addr, l := range bgp.Left {
-		i := in[addr]
-		i.Left, i.Taken = l.Due, l.Confirmed
-		if l.Confirmed {
-			i.Confirmed |= ViaBGP
-		}
-		in[addr] = i
+		in[addr] = in[addr].leaving(l)
 	}
-	drains := !bgp.Drain.IsZero() && !bgp.Drain.Force
 	for addr, i := range in {
-		i.Drains = drains
-		i.Draining = i.Draining && !bgp.Drain.Force
+		i = i.draining(bgp.Drain)
 		if len(layer2.Held[addr]) > 0 {
 			i.Confirmed |= ViaLayer2
 		}
@@ -89,6 +83,22 @@ func Inputs(bgp announce.Desired, layer2 announce.DesiredLayer2, sent func([]net
 		in[addr] = i
 	}
 	return in
+}
+
+// draining adds how the node drains.
+func (i Input) draining(d cluster.Drain) Input {
+	i.Drains = !d.IsZero() && !d.Force
+	i.Draining = i.Draining && !d.Force
+	return i
+}
+
+// leaving adds who takes over the route.
+func (i Input) leaving(s announce.Succession) Input {
+	i.Left, i.Taken = s.Due, s.Confirmed
+	if s.Confirmed {
+		i.Confirmed |= ViaBGP
+	}
+	return i
 }
 
 // with adds the decision about a protocol. Services that share an address want

@@ -10,6 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube/object"
+	"github.com/heraldlb/herald/table"
 )
 
 // An endpointSlice is what Herald reads of an EndpointSlice: the usable endpoints.
@@ -34,16 +35,17 @@ var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice
 // endpoints mirrors EndpointSlices and merges those of each Service.
 type endpoints struct {
 	*mirror[cluster.Key, endpointSlice]
-	names   index[cluster.Key]                 // of the slices of each Service
-	merged  map[cluster.Key][]cluster.Endpoint // by Service; somebody may be reading it
-	changed map[cluster.Key][]cluster.Endpoint // since merged was made; empty is none
+	names  index[cluster.Key]                            // of the slices of each Service
+	merged table.Editor[cluster.Key, []cluster.Endpoint] // usable endpoints by Service, of those that have some
+	listed map[cluster.Key][]cluster.Endpoint            // what byService returned; somebody may be reading it
+	of     table.Table[cluster.Key, []cluster.Endpoint]  // what that was made of
 }
 
 // newEndpoints returns endpoints that know nothing. A change of a slice is news only if
 // it changes the usable endpoints of a Service: most changes do not. If matters is not
 // nil, it must also return true for the Service.
 func newEndpoints(opts mirrorOptions[endpointSlice], matters func(service cluster.Key) bool) *endpoints {
-	e := &endpoints{names: index[cluster.Key]{}, changed: map[cluster.Key][]cluster.Endpoint{}}
+	e := &endpoints{names: index[cluster.Key]{}}
 	opts.news = func(changes []change[endpointSlice]) bool {
 		touched := map[cluster.Key]bool{}
 		for _, c := range changes {
@@ -73,32 +75,34 @@ func (e *endpoints) merge(service cluster.Key) bool {
 		all = append(all, e.find(name).usable)
 	}
 	usable := object.MergeEndpoints(all...)
-	old, ok := e.changed[service]
-	if !ok {
-		old = e.merged[service]
-	}
-	if slices.Equal(old, usable) {
+	if old, _ := e.merged.Get(service); slices.Equal(old, usable) {
 		return false
 	}
-	e.changed[service] = usable
+	if len(usable) == 0 {
+		e.merged.Delete(service)
+	} else {
+		e.merged.Set(service, usable)
+	}
 	return true
 }
 
 // byService returns the usable endpoints of every Service that has one.
 func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
-	if len(e.changed) == 0 {
-		return e.merged
-	}
-	next := make(map[cluster.Key][]cluster.Endpoint, len(e.merged)+len(e.changed))
-	maps.Copy(next, e.merged)
-	for service, usable := range e.changed {
-		if len(usable) == 0 {
-			delete(next, service)
-			continue
+	now := e.merged.Table()
+	var next map[cluster.Key][]cluster.Endpoint
+	for c := range table.Diff(e.of, now, slices.Equal[[]cluster.Endpoint]) {
+		if next == nil {
+			next = make(map[cluster.Key][]cluster.Endpoint, now.Len())
+			maps.Copy(next, e.listed)
 		}
-		next[service] = usable
+		if c.After == nil {
+			delete(next, c.Key)
+		} else {
+			next[c.Key] = *c.After
+		}
 	}
-	e.merged = next
-	clear(e.changed)
-	return e.merged
+	if e.of = now; next != nil {
+		e.listed = next
+	}
+	return e.listed
 }

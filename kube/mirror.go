@@ -61,7 +61,7 @@ const (
 // server was lost, no object looks deleted in between. A change is in the rows before
 // anything is woken.
 type mirror[K comparable, V any] struct {
-	*table[K, V]
+	*rowset[K, V]
 	reading reading
 	version string    // of the API server, as far as was read
 	renewed time.Time // the last list
@@ -81,7 +81,7 @@ var errDoubt = errors.New("the list lacks most of what is known, and is read aga
 
 // newMirror returns a mirror that has read nothing.
 func newMirror[T apiObject, K comparable, V any](k kind[T, K, V], opts mirrorOptions[V]) *mirror[K, V] {
-	m := &mirror[K, V]{table: newTable(k.key, k.compare), opts: opts, from: k.from, model: *new(T)}
+	m := &mirror[K, V]{rowset: newRowset(k.key, k.compare), opts: opts, from: k.from, model: *new(T)}
 	m.news = opts.news
 	if k.same != nil {
 		m.same = k.same

@@ -95,7 +95,7 @@ func BenchmarkMirrorService(b *testing.B) {
 		if err := services.Update(benchService(i%manyServices, i+2)); err != nil {
 			b.Fatal(err)
 		}
-		w.Snapshot()
+		w.Tables()
 	}
 }
 
@@ -107,7 +107,7 @@ func BenchmarkMirrorEndpoints(b *testing.B) {
 		if err := slices.Update(benchSlice(i%manyServices, 1+(i/manyServices+i)%3)); err != nil {
 			b.Fatal(err)
 		}
-		w.Snapshot()
+		w.Tables()
 	}
 }
 

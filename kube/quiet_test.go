@@ -30,7 +30,9 @@ import (
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A patientAPI is an api for tests with fake time: it needs no network. It ends
@@ -199,10 +201,10 @@ func (a *patientAPI) counts() (writes []string, lists int) {
 // An obedient FRR has sent its routers whatever it was told to.
 type obedient struct{}
 
-func (obedient) Applied() bool          { return true }
-func (obedient) Set([]byte)             {}
-func (obedient) Expect([]netip.Prefix)  {}
-func (obedient) Recheck([]netip.Prefix) {}
+func (obedient) Applied() bool                            { return true }
+func (obedient) Set(render.Text)                          {}
+func (obedient) Expect(table.Table[netip.Prefix, string]) {}
+func (obedient) Recheck([]netip.Prefix)                   {}
 
 func (obedient) SentTo(netip.Prefix) []status.PeerID {
 	return []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
@@ -215,7 +217,7 @@ func (obedient) Sent(netip.Prefix) bool { return true }
 // answers for in these tests.
 type lonely struct{}
 
-func (lonely) Set([]handover.Answer)    {}
+func (lonely) Set(handover.Answers)     {}
 func (lonely) Ask(bool)                 {}
 func (lonely) Tell([]announce.Sent)     {}
 func (lonely) Alone(int)                {}

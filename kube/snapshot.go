@@ -13,6 +13,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube/object"
+	"github.com/heraldlb/herald/table"
 )
 
 const (
@@ -48,14 +49,26 @@ type Watcher struct {
 	nodes      *mirror[string, *cluster.Node]
 	namespaces *mirror[string, namespace]
 	endpoints  *endpoints
-	byName     map[string]map[string]string // labels of namespaces, nil: to be made; somebody may be reading it
-	restored   time.Time                    // when a kind was found to be older than before; zero: never
+	byKey      table.Editor[cluster.Key, *cluster.Service] // the rows of services
+	byName     map[string]map[string]string                // labels of namespaces, nil: to be made; somebody may be reading it
+	restored   time.Time                                   // when a kind was found to be older than before; zero: never
 }
 
 // NewWatcher returns a Watcher that knows nothing until it runs.
 func NewWatcher(opts WatcherOptions) *Watcher {
 	w := &Watcher{opts: opts}
-	w.services = newMirror(services, watching[*cluster.Service](w, services.name))
+	svc := watching[*cluster.Service](w, services.name)
+	svc.news = func(changes []change[*cluster.Service]) bool {
+		for _, c := range changes {
+			if c.now != nil {
+				w.byKey.Set((*c.now).Key, *c.now)
+			} else {
+				w.byKey.Delete((*c.old).Key)
+			}
+		}
+		return true
+	}
+	w.services = newMirror(services, svc)
 	w.nodes = newMirror(nodes, watching[*cluster.Node](w, nodes.name))
 	ns := watching[namespace](w, namespaces.name)
 	ns.news = func([]change[namespace]) bool {
@@ -109,22 +122,45 @@ func (w *Watcher) Run(ctx context.Context) error {
 func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.services.reading == unread || w.opts.Nodes && w.nodes.reading == unread ||
-		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread {
+	if !w.synced() {
 		return s, false
-	}
-	if w.mixed(time.Now()) || w.opts.Certain && w.services.opts.doubt.pending() {
-		return s, false
-	}
-	if w.byName == nil && w.opts.Namespaces {
-		w.byName = labelsOf(w.namespaces.list())
 	}
 	return cluster.Snapshot{
 		Services:   w.services.list(),
 		Nodes:      w.nodes.list(),
-		Namespaces: w.byName,
+		Namespaces: w.labels(),
 		Endpoints:  w.endpoints.byService(),
 	}, true
+}
+
+// Tables returns the same as tables. It costs no more for many Services than for few.
+func (w *Watcher) Tables() (t cluster.Tables, synced bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.synced() {
+		return t, false
+	}
+	return cluster.Tables{
+		Services:   w.byKey.Table(),
+		Nodes:      w.nodes.list(),
+		Namespaces: w.labels(),
+		Endpoints:  w.endpoints.merged.Table(),
+	}, true
+}
+
+// synced reports whether everything was read. The caller holds mu.
+func (w *Watcher) synced() bool {
+	return w.services.reading != unread && !(w.opts.Nodes && w.nodes.reading == unread ||
+		w.opts.Namespaces && w.namespaces.reading == unread || w.opts.EndpointSlices && w.endpoints.reading == unread) &&
+		!w.mixed(time.Now()) && !(w.opts.Certain && w.services.opts.doubt.pending())
+}
+
+// labels returns the labels of namespaces. The caller holds mu.
+func (w *Watcher) labels() map[string]map[string]string {
+	if w.byName == nil && w.opts.Namespaces {
+		w.byName = labelsOf(w.namespaces.list())
+	}
+	return w.byName
 }
 
 // Refresh reads all Services again, past every cache, so that snapshots show all

@@ -19,6 +19,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/kube"
 )
 
@@ -98,6 +99,9 @@ func TestWatcher(t *testing.T) {
 	if _, synced := w.Snapshot(); synced {
 		t.Error("synced before anything was read")
 	}
+	if _, synced := w.Tables(); synced {
+		t.Error("tables are synced before anything was read")
+	}
 	run(t, w.Run)
 	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
 
@@ -153,6 +157,11 @@ func TestWatcher(t *testing.T) {
 	})
 	if wakes.Load() == before {
 		t.Error("nobody was woken")
+	}
+	s, _ := w.Snapshot()
+	tables, synced := w.Tables()
+	if diff := cmp.Diff(s, tables.Snapshot(), clustertest.Values); diff != "" || !synced {
+		t.Errorf("the tables say something else, synced %v (-list +tables):\n%s", synced, diff)
 	}
 	if diff := cmp.Diff([]string{"ns/a", "ns/b"}, serviceNames(first)); diff != "" {
 		t.Errorf("an earlier snapshot changed (-want +got):\n%s", diff)

@@ -10,11 +10,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/reconcile"
 )
 
 // Where Herald lives in a cluster: MetalLB's places, so that a ConfigMap
@@ -33,6 +35,7 @@ type StackOptions struct {
 	Controllers int      // optional: 0 means 1
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
+	Verify      bool     // optional: agents make all decisions twice, and Down fails if they have found a difference
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
 	Gate        bool     // optional: Herald's containers reach the API server through a controlplane.Gate
 }
@@ -228,7 +231,24 @@ func (s *Stack) Down(ctx context.Context) error {
 	if s.Cluster != nil {
 		s.Cluster.Stop()
 	}
-	return s.Topology.Down(ctx)
+	return errors.Join(s.verified(), s.Topology.Down(ctx))
+}
+
+// verified returns an error if an agent has found that decisions that it remembered differ
+// from those that are made anew.
+func (s *Stack) verified() error {
+	for _, d := range s.Agents {
+		log, err := os.ReadFile(s.LogFile(d.Name))
+		if err != nil {
+			continue // it was never started
+		}
+		for line := range strings.Lines(string(log)) {
+			if strings.Contains(line, reconcile.MessageDiffer) {
+				return fmt.Errorf("%s: %s", d.Name, strings.TrimSpace(line))
+			}
+		}
+	}
+	return nil
 }
 
 // Root returns the root of the source tree that the working directory is in.

@@ -183,6 +183,9 @@ func (s *Stack) newAgent(n *Node) (*Daemon, error) {
 		opts.Name, opts.LogFile = name, s.LogFile(name)
 		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-agent")
 		opts.Args = append(append(opts.Args, s.args()...), d.Args...)
+		if s.opts.Verify {
+			opts.Args = append(opts.Args, "--verify-decisions")
+		}
 		if d.Bin != "" {
 			if opts.Args, err = supported(opts.Path, opts.Args); err != nil {
 				return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -16,13 +17,20 @@ import (
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
+
+// A TableCluster returns the cluster as it is now, without a configuration, and whether
+// everything has been read.
+type TableCluster interface {
+	Tables() (t cluster.Tables, synced bool)
+}
 
 // AgentOptions are what an Agent works with.
 type AgentOptions struct {
 	Node       string                                // required: this node's name
 	Worker     *Worker                               // required: woken by whatever changes
-	Cluster    Cluster                               // required
+	Cluster    TableCluster                          // required
 	Documents  source.Documents                      // required
 	FRR        FRR                                   // required
 	Routers    Routers                               // required
@@ -36,6 +44,7 @@ type AgentOptions struct {
 	State      StateWriter                           // optional: receives whether everything is in force here
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
+	Verify     bool                                  // optional: all decisions are made anew in each pass, and compared with the remembered ones
 }
 
 // An Agent announces the addresses of Services from one node.
@@ -44,35 +53,42 @@ type Agent struct {
 	loader source.Loader
 	wakeup *time.Timer // wakes the Worker when time alone changes something
 
-	memory handover.Memory
-	flaps  handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
-	index  *announce.Index // of the configuration in force; nil: there was none
-	drain  drain           // where the node stands in its drain
-	kept   keptPeers       // peers whose sessions stay though they do not select the node any more
-	node   vanished        // the Node, and since when there is none
-	asked  time.Time       // since when others ask what this node has sent; zero: they do not
+	// What is decided about, and what was decided.
+	routes   announce.BGPMemory
+	answers  announce.Layer2Memory
+	memory   handover.TableMemory
+	verifier verifier
+	printer  render.Printer
+
+	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
+	index *announce.Index // of the configuration in force; nil: there was none
+	drain drain           // where the node stands in its drain
+	kept  keptPeers       // peers whose sessions stay though they do not select the node any more
+	node  vanished        // the Node, and since when there is none
+	asked time.Time       // since when others ask what this node has sent; zero: they do not
 
 	// What the last pass decided and handed over.
-	passed      bool // there was one
-	decisions   []status.Decision
-	noInterface []netip.Addr                  // that no node has an interface for
-	applied     render.Config                 // handed over to FRR
-	contender   map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
-	unreported  unreported                    // what is announced since then, and has no event yet
-	waived      map[announce.ServiceAddr]bool // that were told about
-	disputes    map[dispute]bool              // that were told about, and are not settled
+	passed     bool // there was one
+	decisions  announce.Decisions
+	elections  announce.Elections
+	questioned cluster.Tables // that the data plane is asked about
+	applied    applied
+	answered   handover.Answers              // handed over to layer 2
+	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
+	unreported unreported                    // what is announced since then, and has no event yet
+	waived     map[announce.ServiceAddr]bool // that were told about
+	disputes   map[dispute]bool              // that were told about, and are not settled
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
 	loggedUnknown    string // which of the Node's annotations have no meaning
-	loggedFailure    string // why FRR was given nothing
 	loggedRouterID   netip.Addr
 }
 
 // NewAgent returns an Agent that does nothing until it runs.
 func NewAgent(opts AgentOptions) *Agent {
 	opts.Announce.Layer2 = opts.Layer2 != nil
-	return &Agent{opts: opts, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, false)}}
+	return &Agent{opts: opts, verifier: verifier{on: opts.Verify}, loader: source.Loader{Docs: opts.Documents, Log: opts.Logger, Protect: source.NewProtector(opts.Protect, false)}}
 }
 
 // Run announces until the context is canceled. Then nothing is withdrawn: FRR keeps the
@@ -89,8 +105,8 @@ func (a *Agent) Run(ctx context.Context) error {
 // configuration is accepted: it may run the configuration of an agent before this one.
 func (a *Agent) pass() {
 	start := time.Now()
-	s, synced := a.opts.Cluster.Snapshot()
-	read := a.loader.Next(start, s, synced)
+	s, synced := a.opts.Cluster.Tables()
+	read := a.loader.Next(start, s.Snapshot, synced)
 	if !synced || !read {
 		return
 	}
@@ -100,7 +116,7 @@ func (a *Agent) pass() {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
-	var seen Seen
+	seen := func() []ServiceStatus { return nil }
 	if s.Config != nil {
 		around := a.around(s)
 		if a.settling(s, around, start) {
@@ -109,7 +125,7 @@ func (a *Agent) pass() {
 		seen = a.announce(s, around, readiness, start, &r)
 	}
 	if a.opts.Statuses != nil {
-		a.opts.Statuses.Set(seen.ServiceStatuses)
+		a.opts.Statuses.Set(seen)
 	}
 	if a.opts.State != nil {
 		state := a.state(s, r.Peers)
@@ -123,7 +139,7 @@ func (a *Agent) pass() {
 
 // ready returns what the node's data plane serves. An agent that has just started leaves
 // FRR as it is until that is known, or was waited for: FRR may announce all of it already.
-func (a *Agent) ready(s cluster.Snapshot) (announce.Readiness, bool) {
+func (a *Agent) ready(s cluster.Tables) (announce.Readiness, bool) {
 	if a.opts.DataPlane == nil {
 		return announce.Readiness{}, true
 	}
@@ -133,13 +149,17 @@ func (a *Agent) ready(s cluster.Snapshot) (announce.Readiness, bool) {
 		opts.Index = a.index
 	}
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
-	a.opts.DataPlane.Want(announce.Questions(s, a.opts.Node, opts), n.Addrs)
+	if a.questioned.Config != s.Config || !slices.Equal(a.questioned.Nodes, s.Nodes) || !a.passed ||
+		differ(a.questioned.Services, s.Services, table.Same) || differ(a.questioned.Endpoints, s.Endpoints, slices.Equal) {
+		a.questioned = s
+		a.opts.DataPlane.Want(announce.Questions(s.Snapshot(), a.opts.Node, opts), n.Addrs)
+	}
 	r := a.opts.DataPlane.Readiness()
 	return r, a.passed || r.Settled
 }
 
 // around returns the Neighborhood that belongs to a snapshot.
-func (a *Agent) around(s cluster.Snapshot) Neighborhood {
+func (a *Agent) around(s cluster.Tables) Neighborhood {
 	if a.opts.Layer2 == nil {
 		return Neighborhood{Membership: announce.Membership{Disabled: true}}
 	}
@@ -159,7 +179,7 @@ func (a *Agent) sent(routes []netip.Prefix) bool {
 
 // state returns what is not in force here: what is refused, and peers that conflict with
 // others on this node.
-func (a *Agent) state(s cluster.Snapshot, peers []status.Peer) State {
+func (a *Agent) state(s cluster.Tables, peers []status.Peer) State {
 	var node *cluster.Node
 	if n, known := cluster.FindNode(s.Nodes, a.opts.Node); known {
 		node = &n

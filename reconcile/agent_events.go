@@ -3,7 +3,9 @@
 package reconcile
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -45,6 +48,11 @@ type announcement struct {
 	protocol status.Protocol
 }
 
+// compare orders announcements by Service and protocol.
+func (x announcement) compare(y announcement) int {
+	return cmp.Or(cluster.ParseKey(x.service).Compare(cluster.ParseKey(y.service)), cmp.Compare(x.protocol, y.protocol))
+}
+
 func (u unreported) has(id announcement) bool {
 	_, ok := u[id]
 	return ok
@@ -52,31 +60,24 @@ func (u unreported) has(id announcement) bool {
 
 // next takes in what the node announces. It returns the announcements that need an event
 // now, and when to look again; zero: once something changes.
-func (u unreported) next(now []status.Decision, confirmed func(status.Decision) bool, at time.Time) (news []announcement, due time.Time) {
+func (u unreported) next(now announce.Decisions, confirmed func(status.Decision) bool, at time.Time) (news []announcement, due time.Time) {
 	if len(u) == 0 {
 		return nil, time.Time{}
 	}
-	seen := map[announcement]bool{} // whether it is in force
-	var order []announcement
-	for _, d := range now {
-		id := announcement{d.Service, d.Protocol}
-		if !d.Announce || !u.has(id) {
-			continue
+	for _, id := range slices.SortedFunc(maps.Keys(u), announcement.compare) {
+		wanted, inForce := false, false
+		of, _ := now.Get(cluster.ParseKey(id.service))
+		for _, d := range of {
+			if d.Announce && d.Protocol == id.protocol {
+				wanted, inForce = true, inForce || confirmed(d)
+			}
 		}
-		if _, again := seen[id]; !again {
-			order = append(order, id)
-		}
-		seen[id] = seen[id] || confirmed(d)
-	}
-	for id := range u {
-		if _, wanted := seen[id]; !wanted {
-			delete(u, id)
-		}
-	}
-	for _, id := range order {
 		since := u[id]
 		switch {
-		case !seen[id]:
+		case !wanted:
+			delete(u, id)
+			continue
+		case !inForce:
 			u[id] = time.Time{}
 			continue
 		case since.IsZero():
@@ -94,23 +95,35 @@ func (u unreported) next(now []status.Decision, confirmed func(status.Decision) 
 
 // sendEvents sends an event about each Service that is newly seen to be announced, and
 // about each whose address another host has, once until that is settled. It returns when to look again.
-func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Neighborhood, at time.Time) time.Time {
-	news := func(service string, e cluster.Event) {
-		if svc := cluster.FindService(s.Services, service); svc != nil {
-			a.opts.Events(svc, e)
-		}
+func (a *Agent) sendEvents(s cluster.Tables, now announce.Decisions, around Neighborhood, at time.Time) time.Time {
+	a.expectEvents(now)
+	a.sendWarnings(s, now, around)
+	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
+	for _, id := range told {
+		a.sendEvent(s, id.service, cluster.Event{Reason: EventAnnouncing,
+			Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, id.protocol)})
 	}
-	disputes := map[dispute]bool{}
-	before := a.decisions
-	for _, d := range now {
-		for len(before) > 0 && announce.CompareDecisions(before[0], d) < 0 {
-			before = before[1:]
+	return due
+}
+
+// sendEvent sends an event about a Service.
+func (a *Agent) sendEvent(s cluster.Tables, service string, e cluster.Event) {
+	if svc, ok := s.Services.Get(cluster.ParseKey(service)); ok {
+		a.opts.Events(svc, e)
+	}
+}
+
+// expectEvents takes note of the Services that are newly announced.
+func (a *Agent) expectEvents(now announce.Decisions) {
+	for c := range table.Diff(a.decisions, now, announce.SameList) {
+		if c.After == nil {
+			continue
 		}
-		was := status.Decision{}
-		if len(before) > 0 && announce.CompareDecisions(before[0], d) == 0 {
-			was = before[0]
-		}
-		if d.Announce && !was.Announce {
+		for _, d := range *c.After {
+			was := c.Before != nil && slices.ContainsFunc(*c.Before, func(o status.Decision) bool { return o.Announce && announce.CompareDecisions(o, d) == 0 })
+			if !d.Announce || was {
+				continue
+			}
 			if a.unreported == nil {
 				a.unreported = unreported{}
 			}
@@ -118,6 +131,18 @@ func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Nei
 				a.unreported[id] = time.Time{}
 			}
 		}
+	}
+}
+
+// sendWarnings sends an event about each Service whose address another host has.
+func (a *Agent) sendWarnings(s cluster.Tables, now announce.Decisions, around Neighborhood) {
+	if len(around.Claims)+len(around.Conflicts) == 0 {
+		a.disputes, a.contender = nil, nil
+		return
+	}
+	news := func(service string, e cluster.Event) { a.sendEvent(s, service, e) }
+	disputes := map[dispute]bool{}
+	for _, d := range announce.ListDecisions(now) {
 		if c := around.Claims[d.Addr]; d.Protocol == status.Layer2 && len(c) > 0 && a.contender[d.Addr] == "" {
 			news(d.Service, cluster.Event{Warning: true, Reason: EventGossipLost,
 				Message: fmt.Sprintf("%s: node %s answers for the address, but gossip does not reach its agent; open port 7946 (UDP and TCP) between the nodes", d.Addr, c[0].Node)})
@@ -134,12 +159,6 @@ func (a *Agent) sendEvents(s cluster.Snapshot, now []status.Decision, around Nei
 	for addr, c := range around.Claims {
 		a.contender[addr] = c[0].Node
 	}
-	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
-	for _, id := range told {
-		news(id.service, cluster.Event{Reason: EventAnnouncing,
-			Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, id.protocol)})
-	}
-	return due
 }
 
 // inForce reports whether the effect of a decision was seen: a router was sent the
@@ -154,45 +173,49 @@ func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 
 // warnNoInterface sends an event about each Service with an address that newly no node
 // can answer for on the interfaces of the advertisements.
-func (a *Agent) warnNoInterface(s cluster.Snapshot, now announce.DesiredLayer2) {
-	for _, d := range now.Decisions {
-		if d.Reason != status.NoInterface || !slices.Contains(now.NoInterface, d.Addr) || slices.Contains(a.noInterface, d.Addr) {
-			continue
+func (a *Agent) warnNoInterface(s cluster.Tables, now announce.Layer2Tables) {
+	lacks := map[netip.Addr]bool{}
+	for c := range table.Diff(a.elections, now.Elections, table.Same) {
+		if c.After != nil && (*c.After).NoInterface && (c.Before == nil || !(*c.Before).NoInterface) {
+			lacks[c.Key] = true
 		}
-		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
-			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventNoInterface, Message: fmt.Sprintf(
+	}
+	if len(lacks) == 0 {
+		return
+	}
+	for _, d := range announce.ListDecisions(now.Decisions) {
+		if d.Reason == status.NoInterface && lacks[d.Addr] {
+			a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventNoInterface, Message: fmt.Sprintf(
 				"%s: no interface of the advertisements exists on node %q, assigned with protocol %q", d.Addr, a.opts.Node, d.Protocol)})
 		}
 	}
 }
 
 // warnFlapping sends an event about each Service whose announcement is damped from now on.
-func (a *Agent) warnFlapping(s cluster.Snapshot, damped []status.Decision, now time.Time) {
+func (a *Agent) warnFlapping(s cluster.Tables, damped []status.Decision, now time.Time) {
 	for _, d := range damped {
-		if svc := cluster.FindService(s.Services, d.Service); svc != nil {
-			when := fmt.Sprintf("in %s at the earliest", a.flaps.Wait(d, now).Round(time.Second))
-			if d.Protocol == status.Layer2 {
-				when += ", or when no other node answers for it"
-			}
-			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventEndpointsFlap, Message: fmt.Sprintf(
-				"%s: endpoints come and go; node %q announces the address with protocol %q %s", d.Addr, a.opts.Node, d.Protocol, when)})
+		when := fmt.Sprintf("in %s at the earliest", a.flaps.Wait(d, now).Round(time.Second))
+		if d.Protocol == status.Layer2 {
+			when += ", or when no other node answers for it"
 		}
+		a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventEndpointsFlap, Message: fmt.Sprintf(
+			"%s: endpoints come and go; node %q announces the address with protocol %q %s", d.Addr, a.opts.Node, d.Protocol, when)})
 	}
 }
 
 // warnWaived warns once about each address that is announced though the data plane was not
 // seen to serve it in time, but for those that the first pass announces.
-func (a *Agent) warnWaived(s cluster.Snapshot, now []status.Decision, waived map[announce.ServiceAddr]string) {
+func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, waived map[announce.ServiceAddr]string) {
 	next := map[announce.ServiceAddr]bool{}
-	for _, d := range now {
+	for _, d := range announce.ListDecisions(now) {
 		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
 		why := waived[id]
 		if why == "" || !d.Announce || next[id] {
 			continue
 		}
 		next[id] = true
-		if svc := cluster.FindService(s.Services, d.Service); svc != nil && !a.waived[id] && a.passed && a.opts.Events != nil {
-			a.opts.Events(svc, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
+		if !a.waived[id] && a.passed && a.opts.Events != nil {
+			a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
 				"%s: node %q announces the address, though its data plane was not seen to serve it: %s", d.Addr, a.opts.Node, why)})
 		}
 	}

@@ -4,7 +4,6 @@ package reconcile_test
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -14,7 +13,9 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A street is a node's routers and its neighbors on layer 2: what they have seen.
@@ -26,10 +27,10 @@ type street struct {
 	conflicts map[netip.Addr]reconcile.Conflict
 }
 
-func (s *street) Expect([]netip.Prefix)  {}
-func (s *street) Recheck([]netip.Prefix) {}
-func (s *street) Look()                  {}
-func (s *street) Looked() time.Time      { return time.Time{} }
+func (s *street) Expect(table.Table[netip.Prefix, string]) {}
+func (s *street) Recheck([]netip.Prefix)                   {}
+func (s *street) Look()                                    {}
+func (s *street) Looked() time.Time                        { return time.Time{} }
 
 func (s *street) SentTo(netip.Prefix) []status.PeerID { return nil }
 func (s *street) Sent(p netip.Prefix) bool {
@@ -43,12 +44,12 @@ func (s *street) Sent(p netip.Prefix) bool {
 	return false
 }
 
-func (s *street) Set([]byte) {}
+func (s *street) Set(render.Text) {}
 
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set([]handover.Answer)    {}
+func (lane) Set(handover.Answers)     {}
 func (lane) Ask(bool)                 {}
 func (lane) Tell([]announce.Sent)     {}
 func (lane) Alone(int)                {}
@@ -81,8 +82,8 @@ address-pools:
 		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}, {Name: "n2"}}, Services: all, Endpoints: endpoints("n1")}
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
-			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: agentLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -159,8 +160,8 @@ address-pools:
 		w.snapshot = cluster.Snapshot{Nodes: []*cluster.Node{{Name: "n1"}}, Services: old, Endpoints: endpoints}
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
-			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
+			Logger: agentLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()

@@ -5,7 +5,6 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +42,11 @@ func (g *growing) Snapshot() (cluster.Snapshot, bool) {
 	return cluster.Snapshot{Nodes: nodes}, true
 }
 
+func (g *growing) Tables() (cluster.Tables, bool) {
+	s, synced := g.Snapshot()
+	return cluster.TablesOf(s), synced
+}
+
 func (g *growing) SetNodes(nodes []*cluster.Node) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,10 +60,10 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}}
 }
 
-func (*growing) Set([]handover.Answer) {}
-func (*growing) Ask(bool)              {}
-func (*growing) Tell([]announce.Sent)  {}
-func (*growing) Alone(int)             {}
+func (*growing) Set(handover.Answers) {}
+func (*growing) Ask(bool)             {}
+func (*growing) Tell([]announce.Sent) {}
+func (*growing) Alone(int)            {}
 
 // passes checks that each pass looked once at everything, all of one cluster, and
 // returns how many passes there were.
@@ -86,8 +90,8 @@ func runGrowing(t *testing.T, g *growing) (stop func()) {
 	worker := reconcile.NewWorker()
 	g.scene = &scene{wake: worker.Wake, doc: &source.Document{Source: "configmap x", Text: []byte(goodConfig)}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
-		Layer2: g, Logger: slog.New(slog.DiscardHandler),
+		Verify: true, Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
+		Layer2: g, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

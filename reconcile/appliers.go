@@ -9,21 +9,23 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // FRR runs a configuration.
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
-	Set(conf []byte)
+	Set(conf render.Text)
 	// Applied reports whether it runs the newest text of Set.
 	Applied() bool
 }
 
 // Routers are the routers that the node has sessions with, and the routes they were sent.
 type Routers interface {
-	// Expect replaces the routes that matter. It must not block.
-	Expect(routes []netip.Prefix)
+	// Expect replaces the routes that matter, which are the keys. It must not block.
+	Expect(routes table.Table[netip.Prefix, string])
 	// Recheck starts several looks at routes that were sent: the routers that get them
 	// are about to change. It must not block.
 	Recheck(routes []netip.Prefix)
@@ -55,7 +57,7 @@ type Layer2 interface {
 	// Neighborhood returns what is known of the network. It changes nothing.
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
-	Set(answers []handover.Answer)
+	Set(answers handover.Answers)
 	// Ask turns on or off that other nodes report what they have sent to routers. It must
 	// not block.
 	Ask(on bool)

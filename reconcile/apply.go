@@ -7,60 +7,59 @@ import (
 	"net/netip"
 	"reflect"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/render"
+	"github.com/heraldlb/herald/table"
 )
 
-// apply hands a configuration over to FRR, and returns why it could not.
-func (a *Agent) apply(c render.Config) string {
-	conf, err := render.FRR(c)
-	if err == nil {
-		a.opts.FRR.Set(conf)
-		routes := make([]netip.Prefix, len(c.Networks))
-		for i, n := range c.Networks {
-			routes[i] = n.Prefix
-		}
-		a.opts.Routers.Expect(routes)
-		a.opts.Routers.Recheck(repointed(a.applied, c))
-		a.applied = c
-		a.loggedFailure = ""
-		return ""
-	}
-	failed := fmt.Sprintf("frr.conf: %v", err)
-	if failed != a.loggedFailure {
-		a.loggedFailure = failed
-		a.opts.Logger.Error("configuration not applied", "err", failed)
-	}
-	return failed
+// An applied is a configuration that was handed over to FRR, or was to be.
+type applied struct {
+	frame    render.Config // without classes and networks
+	networks announce.Networks
+	given    announce.Networks // those that FRR was given last
+	tried    bool              // there is one
+	failure  string            // why FRR was given nothing; empty: it was
 }
 
-// repointed returns the routes of both configurations that are announced differently now,
-// for example to other neighbors.
-func repointed(before, now render.Config) []netip.Prefix {
-	if len(before.Networks) == 0 || len(now.Networks) == 0 {
-		return nil
+// apply hands a configuration over to FRR, and returns why it could not.
+func (a *Agent) apply(frame render.Config, networks announce.Networks) string {
+	before := a.applied
+	if before.tried && !differ(before.networks, networks, table.Same) && reflect.DeepEqual(before.frame, frame) {
+		return before.failure
 	}
-	type pair struct{ before, now int }
+	a.applied = applied{frame: frame, networks: networks, given: before.given, tried: true}
+	conf, err := a.printer.Print(frame, networks)
+	if err != nil {
+		a.applied.failure = fmt.Sprintf("frr.conf: %v", err)
+		if a.applied.failure != before.failure {
+			a.opts.Logger.Error("configuration not applied", "err", a.applied.failure)
+		}
+		return a.applied.failure
+	}
+	a.opts.FRR.Set(conf)
+	a.opts.Routers.Expect(conf.Networks)
+	a.opts.Routers.Recheck(repointed(before.given, networks))
+	a.applied.given = networks
+	return ""
+}
+
+// repointed returns the routes of both tables that are announced differently now, for
+// example to other neighbors.
+func repointed(before, now announce.Networks) (out []netip.Prefix) {
+	type pair struct{ before, now *render.Class }
 	same := map[pair]bool{}
-	var out []netip.Prefix
-	old := before.Networks
-	for _, n := range now.Networks {
-		for len(old) > 0 && old[0].Prefix.Compare(n.Prefix) < 0 {
-			old = old[1:]
-		}
-		if len(old) == 0 {
-			break
-		}
-		if old[0].Prefix != n.Prefix {
+	for c := range table.Diff(before, now, table.Same) {
+		if c.Before == nil || c.After == nil {
 			continue
 		}
-		p := pair{old[0].Class, n.Class}
+		p := pair{*c.Before, *c.After}
 		alike, known := same[p]
 		if !known {
-			alike = reflect.DeepEqual(before.Classes[p.before], now.Classes[p.now])
+			alike = reflect.DeepEqual(p.before, p.now)
 			same[p] = alike
 		}
 		if !alike {
-			out = append(out, n.Prefix)
+			out = append(out, c.Key)
 		}
 	}
 	return out

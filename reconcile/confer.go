@@ -16,7 +16,7 @@ import (
 // confer asks other nodes what they have sent, if that matters now. It answers those that
 // ask with what was seen after they asked. It logs what was withdrawn though no other node
 // was seen to announce it.
-func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handover.Outcome, now time.Time) {
+func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handover.OutcomeTables, now time.Time) {
 	for _, addr := range out.GivenUp {
 		a.opts.Logger.Warn("withdrawn, though no other was seen to announce the address", "addr", addr)
 	}
@@ -35,7 +35,7 @@ func (a *Agent) confer(around Neighborhood, desired announce.Desired, out handov
 		a.opts.Routers.Look()
 	}
 	if around.Asked && !a.opts.Routers.Looked().Before(a.asked) {
-		a.opts.Layer2.Tell(sentOf(out.Decisions, desired.Peers, a.opts.Routers.SentTo))
+		a.opts.Layer2.Tell(sentOf(announce.ListDecisions(out.Decisions), desired.Peers, a.opts.Routers.SentTo))
 	}
 }
 

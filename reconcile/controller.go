@@ -156,7 +156,7 @@ func (t *term) again(w *Worker, at time.Time) {
 func (c *Controller) pass(t *term) {
 	start := time.Now()
 	s, synced := c.opts.Cluster.Snapshot()
-	read := c.loader.Next(start, s, synced)
+	read := c.loader.Next(start, func() cluster.Snapshot { return s }, synced)
 	if !synced || !read {
 		return // before everything is read an address in use may look free
 	}

@@ -58,7 +58,7 @@ func TestMadeRouterID(t *testing.T) {
 		w := &scene{wake: worker.Wake, synced: true}
 		w.snapshot.Nodes = []*cluster.Node{{Name: "n1", Addrs: []netip.Addr{netip.MustParseAddr("fd00:10::1")}}}
 		a := reconcile.NewAgent(reconcile.AgentOptions{
-			Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
+			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
 			Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		ctx, stop := context.WithCancel(t.Context())

@@ -88,7 +88,7 @@ func (d drain) settled(now time.Time) (drain, bool) {
 // settling reports whether this agent, which has just started, should leave FRR as it is
 // for a moment. On a node that was drained long ago it would announce again what other
 // nodes announce, until it knows of them, and of what they have sent.
-func (a *Agent) settling(s cluster.Snapshot, around Neighborhood, now time.Time) bool {
+func (a *Agent) settling(s cluster.Tables, around Neighborhood, now time.Time) bool {
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
 	if a.passed || a.opts.Layer2 == nil || n.Drain.IsZero() || !n.Drain.Expired(now) {
 		return false

@@ -44,7 +44,7 @@ func (n *network) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Stale: n.stale, Members: members}, Asked: n.asked, Leaving: n.leaving}
 }
 
-func (*network) Set([]handover.Answer) {}
+func (*network) Set(handover.Answers) {}
 
 func (*network) SetNodes([]*cluster.Node) {}
 

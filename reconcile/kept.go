@@ -57,20 +57,20 @@ func (k keptPeers) names() (out []string) {
 
 // decideBGP decides what the node announces over BGP, and with which peers it keeps
 // sessions. It returns when to decide about these peers again; zero: no need.
-func (a *Agent) decideBGP(s cluster.Snapshot, n cluster.Node, opts announce.Options, now time.Time) (announce.Desired, time.Time) {
+func (a *Agent) decideBGP(s cluster.Tables, n cluster.Node, opts announce.Options, now time.Time) (announce.DesiredTables, time.Time) {
 	a.kept = a.kept.next(s.Config.Peers, n, now)
 	if opts.Members.Disabled {
 		maps.DeleteFunc(a.kept, func(_ string, p keptPeer) bool { return !p.left.IsZero() })
 	}
 	opts.Kept = a.kept.names()
-	d := announce.BGP(s, a.opts.Node, opts)
+	d := a.routes.Next(s, a.opts.Node, opts)
 	if len(opts.Kept) == 0 {
 		return d, time.Time{}
 	}
 	var next time.Time
 	for _, name := range opts.Kept {
 		p := a.kept[name]
-		said, due := d.Kept[name]
+		said, due := d.Frame.Kept[name]
 		switch {
 		case !said.Confirmed:
 			p.taken = time.Time{}
@@ -92,12 +92,13 @@ func (a *Agent) decideBGP(s cluster.Snapshot, n cluster.Node, opts announce.Opti
 	}
 	if kept := a.kept.names(); len(kept) != len(opts.Kept) {
 		opts.Kept = kept
-		d = announce.BGP(s, a.opts.Node, opts)
+		d = a.routes.Next(s, a.opts.Node, opts)
 	}
-	for i := range d.Peers {
-		if p := &d.Peers[i]; p.Wanted && slices.Contains(opts.Kept, p.Name) {
+	d.Frame.Peers = slices.Clone(d.Frame.Peers)
+	for i := range d.Frame.Peers {
+		if p := &d.Frame.Peers[i]; p.Wanted && slices.Contains(opts.Kept, p.Name) {
 			p.Detail = "the peer does not select the node any more, and the session stays until others have sent its routes"
-			if why := d.Kept[p.Name].Detail; why != "" {
+			if why := d.Frame.Kept[p.Name].Detail; why != "" {
 				p.Detail += ": " + why
 			}
 		}

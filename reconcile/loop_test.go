@@ -22,8 +22,10 @@ import (
 	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A scene is what a loop looks at, and what it did to it.
@@ -57,6 +59,11 @@ func (w *scene) Snapshot() (cluster.Snapshot, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.snapshot, w.synced
+}
+
+func (w *scene) Tables() (cluster.Tables, bool) {
+	s, synced := w.Snapshot()
+	return cluster.TablesOf(s), synced
 }
 
 // Refresh shows what the leader before wrote last.
@@ -130,10 +137,10 @@ func (w writer) setWriting(on bool) {
 // A router is a scene with FRR.
 type router struct{ *scene }
 
-func (r router) Set(conf []byte) {
+func (r router) Set(conf render.Text) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.conf = conf
+	r.conf = conf.Whole()
 }
 
 func (r router) Applied() bool {
@@ -145,8 +152,8 @@ func (r router) Applied() bool {
 // routers are a scene's, and were sent everything.
 type routers struct{ *scene }
 
-func (routers) Expect([]netip.Prefix)  {}
-func (routers) Sent(netip.Prefix) bool { return true }
+func (routers) Expect(table.Table[netip.Prefix, string]) {}
+func (routers) Sent(netip.Prefix) bool                   { return true }
 
 func (routers) SentTo(netip.Prefix) []status.PeerID {
 	return []status.PeerID{{Address: netip.MustParseAddr("192.0.2.254")}}
@@ -181,6 +188,9 @@ type reporter struct{ *scene }
 func (r reporter) Set(report status.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if report.Decide != nil {
+		report.Decisions = report.Decide()
+	}
 	r.report = report
 }
 
@@ -372,8 +382,8 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	worker := reconcile.NewWorker()
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
-		Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, DataPlane: w.dataPlane, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
+		Layer2: w.network, DataPlane: w.dataPlane, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -461,4 +471,22 @@ func TestAgentBeforeSync(t *testing.T) {
 			t.Error("FRR was not told after everything was read")
 		}
 	})
+}
+
+// agentLog returns the log of an agent that verifies its decisions. The test fails if they
+// differ.
+func agentLog(t *testing.T) *slog.Logger {
+	return slog.New(differs{slog.NewTextHandler(t.Output(), nil), t})
+}
+
+type differs struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (d differs) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == reconcile.MessageDiffer {
+		d.t.Errorf("remembered decisions differ")
+	}
+	return d.Handler.Handle(ctx, r)
 }

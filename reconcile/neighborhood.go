@@ -5,6 +5,7 @@ package reconcile
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/status"
@@ -67,20 +68,38 @@ func (c Conflict) reason() status.Reason {
 // for a while does not: that is how Herald replaces one.
 func (c Conflict) loud() bool { return c.Node == "" || !c.Refused }
 
-// noteConflicts adds to decisions which other host has the address.
-func noteConflicts(decisions []status.Decision, conflicts map[netip.Addr]Conflict) {
+// noteConflicts adds to decisions which other host has the address. Where that is what was
+// decided before, the list stays the same.
+func noteConflicts(all, before announce.Decisions, conflicts map[netip.Addr]Conflict) announce.Decisions {
 	if len(conflicts) == 0 {
-		return
+		return all
 	}
+	noted := all.Edit()
+	for key, of := range all.All() {
+		if now := slices.Clone(of); noteConflict(now, conflicts) {
+			if was, ok := before.Get(key); ok && slices.EqualFunc(was, now, status.Decision.Same) {
+				now = was
+			}
+			noted.Set(key, now)
+		}
+	}
+	return noted.Table()
+}
+
+// noteConflict adds to decisions which other host has the address, and reports whether one
+// has.
+func noteConflict(decisions []status.Decision, conflicts map[netip.Addr]Conflict) (noted bool) {
 	for i := range decisions {
 		d := &decisions[i]
 		c, ok := conflicts[d.Addr]
 		if !ok || d.Protocol != status.Layer2 || !d.Announce {
 			continue
 		}
+		noted = true
 		d.Detail = c.String()
 		if c.Refused {
 			d.Announce, d.Reason = false, c.reason()
 		}
 	}
+	return noted
 }

@@ -309,12 +309,18 @@ func timers(n Neighbor) (keepalive, hold time.Duration, ok bool) {
 func networkClasses(classes []Class, vrf string, labels []label) []string {
 	names := make([]string, len(classes))
 	for i, c := range classes {
-		if len(c.Attributes) == 0 && vrf == "" ||
-			slices.ContainsFunc(c.Attributes, func(a Attributes) bool { return a.Neighbor.VRF == vrf }) {
+		if c.reaches(vrf) {
 			names[i] = " route-map " + labels[i].routeMap()
 		}
 	}
 	return names
+}
+
+// reaches reports whether networks of the class are in the router of a VRF: a neighbor there
+// gets them.
+func (c Class) reaches(vrf string) bool {
+	return len(c.Attributes) == 0 && vrf == "" ||
+		slices.ContainsFunc(c.Attributes, func(a Attributes) bool { return a.Neighbor.VRF == vrf })
 }
 
 func newFamily(networks []Network, classes []string, neighbors []Neighbor, name string, is4 bool) family {

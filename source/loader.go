@@ -39,12 +39,12 @@ type Loader struct {
 
 // Next looks for a newer document, given what the cluster looks like. It reports
 // whether there is any.
-func (l *Loader) Next(now time.Time, s cluster.Snapshot, synced bool) bool {
+func (l *Loader) Next(now time.Time, snapshot func() cluster.Snapshot, synced bool) bool {
 	doc, read := l.Docs.Document()
 	if !read {
 		return false
 	}
-	if l.Protect != nil && (!synced || !l.Protect.add(&doc, s, l.Loaded)) {
+	if l.Protect != nil && (!synced || !l.Protect.add(&doc, snapshot, l.Loaded)) {
 		return false
 	}
 	before := l.Loaded

@@ -47,7 +47,7 @@ func NewProtector(opts *ProtectOptions, judge bool) *Protector {
 }
 
 // add completes a document, and reports whether enough is known for that.
-func (p *Protector) add(d *Document, s cluster.Snapshot, l Loaded) bool {
+func (p *Protector) add(d *Document, snapshot func() cluster.Snapshot, l Loaded) bool {
 	var recorded Recorded
 	if d.Text != nil && p.opts.Recorded != nil {
 		var read bool
@@ -57,7 +57,7 @@ func (p *Protector) add(d *Document, s cluster.Snapshot, l Loaded) bool {
 	}
 	d.Recorded = recorded
 	if !l.settled(*d) {
-		d.Protection = &config.Protection{InUse: inUse(s, p.opts.Class), Judge: p.judge}
+		d.Protection = &config.Protection{InUse: inUse(snapshot(), p.opts.Class), Judge: p.judge}
 	} else {
 		d.Protection = &config.Protection{Judge: p.judge} // it is not looked at
 	}

@@ -81,6 +81,9 @@ func (b *Board) Report() Report {
 	b.mu.Lock()
 	r := b.report
 	b.mu.Unlock()
+	if r.Decide != nil {
+		r.Decisions, r.Decide = r.Decide(), nil
+	}
 	if b.opts.FRR != nil {
 		r.FRR = b.opts.FRR()
 	}

@@ -4,7 +4,10 @@
 // observed to be in force.
 package status
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // A Protocol is a way of announcing an address.
 type Protocol string
@@ -77,4 +80,12 @@ type Decision struct {
 
 	Sent       []string `json:"sent,omitempty"`       // BGP: those of Peers that were sent a route, as FRR reports
 	Interfaces []string `json:"interfaces,omitempty"` // layer 2: the interfaces of the advertisements; empty: all
+}
+
+// Same reports whether both are the same.
+func (d Decision) Same(o Decision) bool {
+	return d.Service == o.Service && d.Addr == o.Addr && d.Pool == o.Pool && d.Protocol == o.Protocol &&
+		d.Announce == o.Announce && d.Confirmed == o.Confirmed && d.Reason == o.Reason && d.Detail == o.Detail && d.Last == o.Last &&
+		slices.Equal(d.Routes, o.Routes) && slices.Equal(d.Peers, o.Peers) &&
+		slices.Equal(d.Sent, o.Sent) && slices.Equal(d.Interfaces, o.Interfaces)
 }

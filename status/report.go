@@ -11,22 +11,23 @@ import (
 // A Report is the state of the cluster as one of Herald's processes knows it.
 type Report struct {
 	Identity
-	Passes     uint64         `json:"passes"`            // since the start
-	Synced     bool           `json:"synced"`            // everything has been read once
-	Leading    bool           `json:"leading,omitempty"` // controller: this one assigns addresses
-	Config     Config         `json:"config"`
-	Pools      []Pool         `json:"pools,omitempty"`
-	Unassigned map[Reason]int `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
-	Clashes    []Clash        `json:"clashes,omitempty"`    // controller: addresses that another load balancer also assigned
-	Contests   []Contest      `json:"contests,omitempty"`   // objects whose status another writer keeps changing
-	Decisions  []Decision     `json:"decisions,omitempty"`
-	Peers      []Peer         `json:"peers,omitempty"`
-	Error      string         `json:"error,omitempty"` // why the last pass failed
-	FRR        *FRR           `json:"frr,omitempty"`   // agent
-	Layer2     *Network       `json:"layer2,omitempty"`
-	DataPlane  *DataPlane     `json:"dataPlane,omitempty"` // agent; nil: it is not asked
-	Drain      *Drain         `json:"drain,omitempty"`     // agent; nil: the node does not drain
-	Took       time.Duration  `json:"-"`                   // the last pass
+	Passes     uint64            `json:"passes"`            // since the start
+	Synced     bool              `json:"synced"`            // everything has been read once
+	Leading    bool              `json:"leading,omitempty"` // controller: this one assigns addresses
+	Config     Config            `json:"config"`
+	Pools      []Pool            `json:"pools,omitempty"`
+	Unassigned map[Reason]int    `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
+	Clashes    []Clash           `json:"clashes,omitempty"`    // controller: addresses that another load balancer also assigned
+	Contests   []Contest         `json:"contests,omitempty"`   // objects whose status another writer keeps changing
+	Decisions  []Decision        `json:"decisions,omitempty"`
+	Decide     func() []Decision `json:"-"` // optional: makes Decisions when they are asked for
+	Peers      []Peer            `json:"peers,omitempty"`
+	Error      string            `json:"error,omitempty"` // why the last pass failed
+	FRR        *FRR              `json:"frr,omitempty"`   // agent
+	Layer2     *Network          `json:"layer2,omitempty"`
+	DataPlane  *DataPlane        `json:"dataPlane,omitempty"` // agent; nil: it is not asked
+	Drain      *Drain            `json:"drain,omitempty"`     // agent; nil: the node does not drain
+	Took       time.Duration     `json:"-"`                   // the last pass
 }
 
 // An Identity says which process a Report is from.

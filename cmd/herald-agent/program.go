@@ -222,6 +222,7 @@ func (p *program) agent() reconcile.AgentOptions {
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(),
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
 		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
+		Verify:   p.verify,
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state

@@ -12,11 +12,15 @@ import (
 	"github.com/heraldlb/herald/frr/contract"
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 )
 
 // A runner is FRR, as the agent uses it.
 type runner struct{ *frr.Applier }
+
+// Set declares the configuration to run.
+func (r runner) Set(conf render.Text) { r.Applier.Set(frr.Text(conf)) }
 
 // Applied reports whether FRR runs the configuration that was set last.
 func (r runner) Applied() bool { return r.State().Applied }

@@ -148,11 +148,11 @@ func gossips(nodes []*cluster.Node) []members.Node {
 }
 
 // Set replaces what to answer for.
-func (l *Layer2) Set(answers []handover.Answer) {
-	want := make([]l2.Announcement, len(answers))
+func (l *Layer2) Set(answers handover.Answers) {
+	want := make([]l2.Announcement, 0, answers.Len())
 	answering := false
-	for i, a := range answers {
-		want[i] = l2.Announcement(a)
+	for _, a := range answers.All() {
+		want = append(want, l2.Announcement(*a))
 		answering = answering || !a.Standby
 	}
 	l.announcer.Set(want)

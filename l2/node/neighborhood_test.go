@@ -18,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/table"
 )
 
 // A claim counts while gossip does not reach the node that answers.
@@ -147,7 +148,9 @@ func TestNeighborhood(t *testing.T) {
 		t.Error("n2 has left with addresses to answer for")
 	default:
 	}
-	layers[1].Set([]handover.Answer{{Addr: netip.MustParseAddr("192.0.2.1"), Standby: true}})
+	var answers table.Editor[netip.Addr, *handover.Answer]
+	answers.Set(netip.MustParseAddr("192.0.2.1"), &handover.Answer{Addr: netip.MustParseAddr("192.0.2.1"), Standby: true})
+	layers[1].Set(answers.Table())
 	select {
 	case <-left:
 	case <-time.After(time.Second):

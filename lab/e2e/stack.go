@@ -68,7 +68,7 @@ func New(t *testing.T) *Test {
 		if lab.Attached() {
 			return attach(ctx, bin)
 		}
-		return lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Controllers: 2, Bin: bin, Gate: true})
+		return lab.UpStandard(ctx, lab.StackOptions{Network: lab.Mixed(versions, versions[0]), Controllers: 2, Bin: bin, Gate: true, Verify: true})
 	}))
 }
 
@@ -82,7 +82,7 @@ func NewInPods(t *testing.T) *Test {
 	return on(t, pods.get(t, func(ctx context.Context, bin string) (*lab.Standard, error) {
 		network := lab.Mixed(versions, versions[len(versions)-1])
 		network.Sidecar, network.SmallConf = true, true
-		return lab.UpStandard(ctx, lab.StackOptions{Network: network, Bin: bin})
+		return lab.UpStandard(ctx, lab.StackOptions{Network: network, Bin: bin, Verify: true})
 	}))
 }
 

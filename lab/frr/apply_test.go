@@ -67,7 +67,7 @@ func testBGPApplierProperty(t *testing.T, v lab.Version) {
 
 		reference := make(chan error, 1)
 		go func() { reference <- startFresh(e2e.Deadline(t), fresh, text) }()
-		if err := applier.Apply(e2e.Deadline(t), text); err != nil {
+		if err := applier.Apply(e2e.Deadline(t), frr.PlainText(text)); err != nil {
 			t.Errorf("case %d: apply: %v", i, err)
 		}
 		if err := <-reference; err != nil {
@@ -92,7 +92,7 @@ func testBGPApplierProperty(t *testing.T, v lab.Version) {
 				t.Errorf("case %d: session with %s established %d times, want %d as before", i, n.Address, after[n.Address].Established, count)
 			}
 		}
-		if err := applier.Apply(e2e.Deadline(t), text); err != nil {
+		if err := applier.Apply(e2e.Deadline(t), frr.PlainText(text)); err != nil {
 			t.Errorf("case %d: apply again: %v", i, err)
 		}
 		if t.Failed() {

@@ -213,7 +213,7 @@ func (o *optionsTest) apply(as func(end) render.Neighbor) {
 
 // set has an applier put a configuration in force, and waits until it is.
 func (o *optionsTest) set(a *frr.Applier, text []byte) error {
-	a.Set(text)
+	a.Set(frr.PlainText(text))
 	return process.Poll(e2e.Deadline(o.t), 10*time.Millisecond, func() error {
 		if s := a.State(); !s.Applied {
 			return fmt.Errorf("not applied: %w", s.Err)

@@ -67,13 +67,13 @@ func testBGPScenarios(t *testing.T, v lab.Version) {
 				defer cancel()
 				empty, err := render.FRR(render.Config{Hostname: node})
 				if err == nil {
-					err = applier.Apply(ctx, empty)
+					err = applier.Apply(ctx, frr.PlainText(empty))
 				}
 				if err != nil {
 					t.Error(err)
 				}
 			})
-			if err := applier.Apply(e2e.Deadline(t), text); err != nil {
+			if err := applier.Apply(e2e.Deadline(t), frr.PlainText(text)); err != nil {
 				t.Fatal(err)
 			}
 			for _, d := range conf.Daemons {

@@ -51,7 +51,7 @@ func newSessionTest(t *testing.T, top *lab.Topology, nodes ...*lab.Node) *sessio
 		for n, a := range s.appliers {
 			empty, err := render.FRR(render.Config{Hostname: n.Name})
 			if err == nil {
-				err = a.Apply(ctx, empty)
+				err = a.Apply(ctx, frr.PlainText(empty))
 			}
 			if err != nil {
 				t.Error(err)
@@ -97,7 +97,7 @@ func (s *sessionTest) configure(c config.Config) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if err := a.Apply(e2e.Deadline(s.t), text); err != nil {
+		if err := a.Apply(e2e.Deadline(s.t), frr.PlainText(text)); err != nil {
 			s.t.Fatal(err)
 		}
 	}

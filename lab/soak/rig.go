@@ -42,7 +42,7 @@ func newRig(ctx context.Context, bin string, w World) (_ *rig, err error) {
 	network := lab.Mixed(r.versions, r.versions[0])
 	network.Sidecar, network.SmallConf = true, true
 	r.Standard, err = lab.UpStandard(ctx, lab.StackOptions{
-		Network: network, Controllers: len(controllers), Bin: bin, Gate: true,
+		Network: network, Controllers: len(controllers), Bin: bin, Gate: true, Verify: true,
 	})
 	if err != nil {
 		return nil, err

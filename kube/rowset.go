@@ -8,13 +8,13 @@ import (
 	"slices"
 )
 
-// maxChanges is from how many changes on a table may merge them into its rows.
+// maxChanges is from how many changes on a rowset may merge them into its rows.
 const maxChanges = 64
 
-// A table holds rows by key and gives them out sorted, in slices that it never
+// A rowset holds rows by key and gives them out sorted, in slices that it never
 // writes to again. Reading after few changes costs one copy of the slice,
 // however many rows there are; reading after none costs nothing.
-type table[K comparable, V any] struct {
+type rowset[K comparable, V any] struct {
 	key     func(V) K
 	compare func(K, K) int
 	same    func(V, V) bool // whether two rows with one key are equal
@@ -30,13 +30,13 @@ type table[K comparable, V any] struct {
 // A change is what became of a row; nil is no row.
 type change[V any] struct{ old, now *V }
 
-func newTable[K comparable, V any](key func(V) K, compare func(K, K) int) *table[K, V] {
+func newRowset[K comparable, V any](key func(V) K, compare func(K, K) int) *rowset[K, V] {
 	same := func(a, b V) bool { return reflect.DeepEqual(a, b) }
-	return &table[K, V]{key: key, compare: compare, same: same, changes: make(map[K]*V)}
+	return &rowset[K, V]{key: key, compare: compare, same: same, changes: make(map[K]*V)}
 }
 
 // get returns the row of a key.
-func (t *table[K, V]) get(k K) (row V, ok bool) {
+func (t *rowset[K, V]) get(k K) (row V, ok bool) {
 	if found := t.find(k); found != nil {
 		return *found, true
 	}
@@ -44,7 +44,7 @@ func (t *table[K, V]) get(k K) (row V, ok bool) {
 }
 
 // find returns the row of a key, nil if there is none.
-func (t *table[K, V]) find(k K) *V {
+func (t *rowset[K, V]) find(k K) *V {
 	if change, ok := t.changes[k]; ok {
 		return change
 	}
@@ -55,11 +55,11 @@ func (t *table[K, V]) find(k K) *V {
 }
 
 // size returns how many rows there are.
-func (t *table[K, V]) size() int { return len(t.list()) }
+func (t *rowset[K, V]) size() int { return len(t.list()) }
 
 // set inserts a row, or puts it in the place of the one with its key. It reports
 // whether that changes anything that matters.
-func (t *table[K, V]) set(row V) bool {
+func (t *rowset[K, V]) set(row V) bool {
 	k := t.key(row)
 	old := t.find(k)
 	if old != nil && t.same(*old, row) {
@@ -71,7 +71,7 @@ func (t *table[K, V]) set(row V) bool {
 
 // delete removes the row of a key. It reports whether there was one, and that
 // matters.
-func (t *table[K, V]) delete(k K) bool {
+func (t *rowset[K, V]) delete(k K) bool {
 	old := t.find(k)
 	if old == nil {
 		return false
@@ -82,7 +82,7 @@ func (t *table[K, V]) delete(k K) bool {
 
 // put adds a change. Many changes are merged into the rows, since some tables are never
 // listed.
-func (t *table[K, V]) put(k K, row *V) {
+func (t *rowset[K, V]) put(k K, row *V) {
 	t.changes[k] = row
 	if len(t.changes) > maxChanges+len(t.rows) {
 		t.list()
@@ -91,7 +91,7 @@ func (t *table[K, V]) put(k K, row *V) {
 
 // replace makes these the only rows, and takes the slice over. Of several rows with
 // one key the last counts. It reports whether that changes anything that matters.
-func (t *table[K, V]) replace(rows []V) bool {
+func (t *rowset[K, V]) replace(rows []V) bool {
 	slices.SortStableFunc(rows, func(a, b V) int { return t.compare(t.key(a), t.key(b)) })
 	old, next := t.list(), make([]V, 0, len(rows))
 	var changes []change[V]
@@ -122,10 +122,10 @@ func (t *table[K, V]) replace(rows []V) bool {
 }
 
 // tell reports whether changes matter.
-func (t *table[K, V]) tell(changes ...change[V]) bool { return t.news == nil || t.news(changes) }
+func (t *rowset[K, V]) tell(changes ...change[V]) bool { return t.news == nil || t.news(changes) }
 
 // list returns the rows in the order of their keys.
-func (t *table[K, V]) list() []V {
+func (t *rowset[K, V]) list() []V {
 	if len(t.changes) == 0 {
 		return t.rows
 	}
@@ -147,6 +147,6 @@ func (t *table[K, V]) list() []V {
 	return t.rows
 }
 
-func (t *table[K, V]) search(rows []V, k K) (int, bool) {
+func (t *rowset[K, V]) search(rows []V, k K) (int, bool) {
 	return slices.BinarySearchFunc(rows, k, func(row V, k K) int { return t.compare(t.key(row), k) })
 }

@@ -18,10 +18,10 @@ type row struct {
 	value int
 }
 
-// TestTable does random things to a table and a map, and compares them.
-func TestTable(t *testing.T) {
+// TestRowset does random things to a rowset and a map, and compares them.
+func TestRowset(t *testing.T) {
 	t.Parallel()
-	table := newTable(func(r row) string { return r.key }, strings.Compare)
+	set := newRowset(func(r row) string { return r.key }, strings.Compare)
 	model := make(map[string]int)
 	random := rand.New(rand.NewPCG(1, 2))
 	var given [][]row
@@ -31,12 +31,12 @@ func TestTable(t *testing.T) {
 		old, had := model[r.key]
 		switch random.IntN(10) {
 		case 0, 1, 2, 3:
-			if got, want := table.set(r), !had || old != r.value; got != want {
+			if got, want := set.set(r), !had || old != r.value; got != want {
 				t.Fatalf("set %v over %v, %v: changed %v, want %v", r, old, had, got, want)
 			}
 			model[r.key] = r.value
 		case 4, 5, 6:
-			if got := table.delete(r.key); got != had {
+			if got := set.delete(r.key); got != had {
 				t.Fatalf("delete %s: changed %v, want %v", r.key, got, had)
 			}
 			delete(model, r.key)
@@ -50,7 +50,7 @@ func TestTable(t *testing.T) {
 					rows = append(rows, r)
 				}
 			}
-			if got, want := table.replace(rows), !maps.Equal(model, next); got != want {
+			if got, want := set.replace(rows), !maps.Equal(model, next); got != want {
 				t.Fatalf("replace %v by %v: changed %v, want %v", model, next, got, want)
 			}
 			model = next
@@ -59,7 +59,7 @@ func TestTable(t *testing.T) {
 			for _, key := range slices.Sorted(maps.Keys(model)) {
 				want = append(want, row{key, model[key]})
 			}
-			got := table.list()
+			got := set.list()
 			if !slices.Equal(want, got) {
 				t.Fatalf("list: got %v, want %v", got, want)
 			}
@@ -73,30 +73,30 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestTableListAgain(t *testing.T) {
-	table := newTable(func(r row) string { return r.key }, strings.Compare)
-	table.replace([]row{{"b", 1}, {"a", 2}})
-	first := table.list()
+func TestRowsetListAgain(t *testing.T) {
+	set := newRowset(func(r row) string { return r.key }, strings.Compare)
+	set.replace([]row{{"b", 1}, {"a", 2}})
+	first := set.list()
 	if diff := cmp.Diff([]row{{"a", 2}, {"b", 1}}, first, cmp.AllowUnexported(row{})); diff != "" {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
-	table.set(row{"a", 2})
-	if second := table.list(); &first[0] != &second[0] {
+	set.set(row{"a", 2})
+	if second := set.list(); &first[0] != &second[0] {
 		t.Error("a list without a change in between is another one")
 	}
 }
 
-func BenchmarkTable(b *testing.B) {
-	table := newTable(func(r row) string { return r.key }, strings.Compare)
+func BenchmarkRowset(b *testing.B) {
+	set := newRowset(func(r row) string { return r.key }, strings.Compare)
 	var rows []row
 	for i := range 10000 {
 		rows = append(rows, row{fmt.Sprintf("namespace/service-%05d", i), 0})
 	}
-	table.replace(rows)
-	table.list()
+	set.replace(rows)
+	set.list()
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		table.set(row{rows[i%len(rows)].key, i + 1})
-		table.list()
+		set.set(row{rows[i%len(rows)].key, i + 1})
+		set.list()
 	}
 }

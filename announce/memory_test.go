@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package announce_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/announce/announcetest"
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
+	"github.com/heraldlb/herald/config"
+)
+
+// A BGPMemory decides as BGP does, whatever happened before.
+func TestBGPMemory(t *testing.T) {
+	announced, shared, conflicts := 0, 0, 0
+	for seed := range uint64(30) {
+		h := announcetest.NewHistory(t, seed, seed%2 == 0)
+		var m announce.BGPMemory
+		for step := range 60 {
+			h.Step()
+			s := h.Snapshot()
+			h.Options.Members = h.Members
+			h.Options.Layer2 = seed%3 == 0
+			want := announce.BGP(s, "n2", h.Options)
+			got := m.Next(cluster.TablesOf(s), "n2", h.Options).List()
+			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmp.AllowUnexported(config.Secret{})); diff != "" {
+				t.Fatalf("seed %d, step %d (-BGP +BGPMemory):\n%s", seed, step, diff)
+			}
+			by := map[netip.Prefix]int{}
+			for _, d := range got.Decisions {
+				if d.Announce {
+					announced++
+				}
+				if d.Announce && d.Detail != "" {
+					conflicts++
+				}
+				for _, r := range d.Routes {
+					if by[r]++; by[r] == 2 {
+						shared++
+					}
+				}
+			}
+		}
+	}
+	if announced < 500 || shared < 50 || conflicts < 20 {
+		t.Errorf("%d announcements, %d shared routes, %d conflicts: the histories are too simple", announced, shared, conflicts)
+	}
+}
+
+// A Layer2Memory decides as Layer2 does, whatever happened before.
+func TestLayer2Memory(t *testing.T) {
+	owned, lost, claimed := 0, 0, 0
+	for seed := range uint64(30) {
+		h := announcetest.NewHistory(t, seed, seed%2 == 0)
+		var m announce.Layer2Memory
+		for step := range 60 {
+			h.Step()
+			s := h.Snapshot()
+			want := announce.Layer2(s, "n2", h.Members, h.Options)
+			got := m.Next(cluster.TablesOf(s), "n2", h.Members, h.Options).List()
+			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, step %d (-Layer2 +Layer2Memory):\n%s", seed, step, diff)
+			}
+			owned += len(got.Announce)
+			lost += len(got.NoInterface) + len(got.NoOther)
+			claimed += len(got.Claimed)
+		}
+	}
+	if owned < 200 || lost < 50 || claimed < 100 {
+		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed: the histories are too simple", owned, lost, claimed)
+	}
+}
