@@ -12,7 +12,6 @@ LDFLAGS  := -s -w -X $(shell go list -m)/cmd/internal/daemon.version=$(VERSION)
 UNIT      = $(shell go list ./... | grep -v '/lab$$\|/lab/')
 RECORD   := bin/tests.json
 TABLE    ?= go run ./hack/testreport -table $(RECORD)
-REPORT   := go run ./hack/testreport -record $(RECORD)
 
 # All that is compiled without the race detector, for binaries, tests and checks,
 # is compiled with the same flags, so that no package is compiled twice.
@@ -60,7 +59,7 @@ test: ## set up, then run every test, the lab's end-to-end tests included
 .PHONY: test-packages
 test-packages:
 	@echo "test: packages, with the race detector"
-	@CGO_ENABLED=1 go test -json -race -parallel 4 $(UNIT) | $(REPORT)
+	@hack/package-tests $(RECORD) $(UNIT)
 
 .PHONY: test-fuzz
 test-fuzz:
