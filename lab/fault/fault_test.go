@@ -5,8 +5,11 @@ package fault_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +120,14 @@ func testFaultFRRWithoutAgent(t *testing.T, v lab.Version) {
 	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
 	n, others := e.NodeWith(v), e.OthersThan(v)
+	// The agent writes the file at most once a second.
+	e.Eventually("frr.conf has the route", func(context.Context) error {
+		conf, err := os.ReadFile(filepath.Join(n.FRR.EtcDir, "frr.conf"))
+		if err == nil && !strings.Contains(string(conf), "network "+e2e.Route(addr).String()+" ") {
+			err = errors.New("it has not")
+		}
+		return err
+	})
 	if err := e.Agent(n).Kill(); err != nil {
 		t.Fatal(err)
 	}
