@@ -41,7 +41,7 @@ var imports = map[string][]string{
 	"announce":    {"cluster", "config", "excerpt", "render", "status", "table"},
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "wake"},
 	"handover":    {"announce", "cluster", "render", "status", "table", "wake"},
-	"dataplane":   {"announce", "status", "wake"},
+	"dataplane":   {"announce", "status", "table", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config", "status"},

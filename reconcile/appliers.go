@@ -44,7 +44,7 @@ type Routers interface {
 type DataPlane interface {
 	// Want replaces the addresses that matter, and the addresses of the node. It must not
 	// block.
-	Want(questions []announce.Question, hosts []netip.Addr)
+	Want(questions announce.QuestionTable, hosts []netip.Addr)
 	// Readiness returns what is known of them.
 	Readiness() announce.Readiness
 }
