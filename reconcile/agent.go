@@ -58,6 +58,7 @@ type Agent struct {
 	asks     announce.QuestionMemory
 	verifier verifier
 	printer  render.Printer
+	seen     SeenMemory // of the goroutine that publishes statuses
 
 	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
 	index *announce.Index // of the configuration in force; nil: there was none
@@ -114,7 +115,7 @@ func (a *Agent) pass() {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
-	seen := func() []ServiceStatus { return nil }
+	seen := func() ServiceStatuses { return ServiceStatuses{} }
 	if s.Config != nil {
 		around := a.around(s)
 		if a.settling(s, around, start) {

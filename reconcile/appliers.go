@@ -34,11 +34,16 @@ type Routers interface {
 	Sent(route netip.Prefix) bool
 	// SentTo returns the routers that were sent it.
 	SentTo(route netip.Prefix) []status.PeerID
+	// AllSent returns the same for all routes that were sent to any.
+	AllSent() SentRoutes
 	// Look starts a new look at all routes. The agent is woken after it. It must not block.
 	Look()
 	// Looked returns when the newest complete look at all routes began.
 	Looked() time.Time
 }
+
+// SentRoutes have the routers that were sent each route. They are read-only.
+type SentRoutes = table.Table[netip.Prefix, []status.PeerID]
 
 // A DataPlane says what the node's data plane, such as kube-proxy, serves.
 type DataPlane interface {
