@@ -65,9 +65,12 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
 	r.Decide = sync.OnceValue(func() []status.Decision { return announce.ListDecisions(out.Decisions) })
 	return func() ServiceStatuses {
-		return a.seen.Next(Seen{
-			Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Frame.Peers, Sent: a.opts.Routers.AllSent(), Answered: around.Answered,
-		})
+		seen := Seen{Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Frame.Peers, Sent: a.opts.Routers.AllSent(), Answered: around.Answered}
+		statuses := a.seen.Next(seen)
+		if differ := a.verifier.statuses(seen, statuses); differ != "" {
+			a.opts.Logger.Error(MessageDiffer, "err", differ)
+		}
+		return statuses
 	}
 }
 

@@ -64,6 +64,28 @@ func (f *verifier) questions(s cluster.Tables, node string, opts announce.Option
 	return ""
 }
 
+// statuses compares what was seen to be announced with what it should be, and returns the
+// first difference; empty: there is none. Any goroutine may call it.
+func (f *verifier) statuses(seen Seen, got ServiceStatuses) string {
+	if !f.on {
+		return ""
+	}
+	var all []ServiceStatus
+	for _, of := range got.All() {
+		all = append(all, of...)
+	}
+	want := seen.ServiceStatuses()
+	for i, s := range want {
+		if !s.Equal(at(all, i)) {
+			return fmt.Sprintf("status: %+v is not %+v", at(all, i), s)
+		}
+	}
+	if len(all) != len(want) {
+		return fmt.Sprintf("%d statuses, want %d", len(all), len(want))
+	}
+	return ""
+}
+
 // difference returns the first difference between two outcomes; empty: there is none.
 func difference(want, got handover.Outcome) string {
 	for i, d := range want.Decisions {
