@@ -282,12 +282,12 @@ func bgpStatus(i int) *unstructured.Unstructured {
 }
 
 func meta(i int, name string) metav1.ObjectMeta {
-	fields := metav1.FieldsV1{Raw: bytes.Repeat([]byte(`{"f:metadata":{}}`), 50)}
+	fields := metav1.NewFieldsV1(strings.Repeat(`{"f:metadata":{}}`, 50))
 	at := metav1.NewTime(time.Unix(1.7e9, 0))
 	return metav1.ObjectMeta{
 		Namespace: fmt.Sprintf("team-%02d", i/200), Name: name, UID: types.UID(fmt.Sprintf("0ba9c7bd-0000-4000-8000-%012x", i)), CreationTimestamp: at,
 		Labels:        map[string]string{"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": fmt.Sprintf("shop-%d", i%7)},
-		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", Time: &at, FieldsV1: &fields}},
+		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "kube-controller-manager", Operation: "Update", APIVersion: "v1", Time: &at, FieldsV1: fields}},
 	}
 }
 
