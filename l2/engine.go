@@ -5,6 +5,7 @@ package l2
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -141,7 +142,7 @@ func (e *engine) place(w Announcement, sites []*station, now time.Time) {
 		e.records[w.Addr] = rec
 		e.changed = true
 	}
-	if rec.want.passive() != w.passive() {
+	if rec.want.passive() != w.passive() || !slices.Equal(rec.want.Standby, w.Standby) {
 		rec.gained = now
 		if !w.passive() {
 			rec.takenBy = Claim{} // of the last handover
