@@ -84,6 +84,22 @@ func (e *engine) contend(p *presence, h linkClaim, heard Claim) {
 	}
 }
 
+// endContests ends the contests with hosts that are no longer those of lost agents: gossip
+// reaches them again, and says later whether they are lost once more.
+func (e *engine) endContests() {
+	for addr, rec := range e.contested {
+		for who, c := range rec.contests {
+			if !e.in.lost[who.mac] {
+				e.changed = e.changed || c.confirmed()
+				delete(rec.contests, who)
+			}
+		}
+		if len(rec.contests) == 0 {
+			delete(e.contested, addr)
+		}
+	}
+}
+
 // investigate asks the claimants that are due, and ends the claims of those that do not
 // answer. It returns when to do so again, or zero.
 func (e *engine) investigate(now time.Time) (next time.Time) {
@@ -105,7 +121,7 @@ func (e *engine) investigate(now time.Time) (next time.Time) {
 // inquire does the next step of a contest, and reports whether the contest goes on.
 func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time) bool {
 	p := rec.presences[who.link]
-	if c.over || !e.in.lost[who.mac] || p != c.presence {
+	if c.over || p != c.presence {
 		e.changed = e.changed || c.confirmed()
 		return false
 	}

@@ -103,6 +103,24 @@ func TestContest(t *testing.T) {
 				if !contended(a) {
 					t.Error("it answers, and does not count any more")
 				}
+				// Gossip reaches it again, and loses it once more: it may be gone now.
+				a.SetLost(nil)
+				synctest.Wait()
+				a.SetLost([]l2.MAC{lostMAC})
+				synctest.Wait()
+				if contended(a) {
+					t.Error("it counts by what it answered before gossip reached it")
+				}
+				wire.forget()
+				wire.send(t, claim(t))
+				for range 2 {
+					wire.expect(t, question)
+					wire.send(t, answer(t))
+					synctest.Wait()
+				}
+				if !contended(a) {
+					t.Error("it answers again, and does not count")
+				}
 				after(9 * time.Second)
 				if contended(a) {
 					t.Error("it does not answer, and still counts")

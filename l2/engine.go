@@ -92,6 +92,7 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	e.survey(now)
 	e.reclassify(now)
 	e.dropUnwanted()
+	e.endContests()
 	// Sockets are opened first, so that an address comes to all its interfaces at once.
 	sites := e.sites()
 	retry = e.openSockets(sites, now)
