@@ -218,15 +218,15 @@ func TestMemoryGivesWay(t *testing.T) {
 // and leaves the address to that node there.
 func TestMemoryGivesWayOnOneInterface(t *testing.T) {
 	x := newSwitching(t)
-	const other = "n2"
+	const other, loser = "n2", "n3"
 	addr := netip.MustParseAddr("192.0.2.100")
-	for announce.Owner(addr.String(), []string{"n1", other}) != other {
+	for announce.Owner(addr.String(), []string{"n1", other}) != other || announce.Owner(addr.String(), []string{"n1", loser}) == loser {
 		addr = addr.Next()
 	}
 	x.addr = addr
 	announcetest.AddService(&x.s, "g", false, []string{addr.String()}, "n1")
 	heard := func(partly bool, on ...string) {
-		x.m.Claims = map[netip.Addr][]announce.Claim{}
+		x.m.Claims = map[netip.Addr][]announce.Claim{addr: {{Node: loser, Interface: "eth2", Partly: true, At: x.now}}}
 		for _, name := range on {
 			x.m.Claims[addr] = append(x.m.Claims[addr], announce.Claim{Node: other, Interface: name, Partly: partly, At: x.now})
 		}
