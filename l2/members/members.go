@@ -79,9 +79,11 @@ type List struct {
 	losses     Losses
 	doubts     int // times that the view became stale
 	generation uint64
-	view       *View    // nil: to be made
-	circle     ring     // nil: to be made
-	replies    []letter // to be sent by watch
+	view       *View     // nil: to be made
+	announcing bool      // some agent was, when circle was made
+	quiet      time.Time // when that was not so any more
+	circle     ring      // nil: to be made
+	replies    []letter  // to be sent by watch
 }
 
 // A peer is a member other than this node.
