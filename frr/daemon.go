@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/trace"
 )
 
 // A daemon drives one of FRR's daemons. It knows the connection, and the
@@ -365,9 +367,14 @@ func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused [
 	if !group[0].Exec {
 		batch = append(batch, "end")
 	}
+	start := time.Now()
 	replies, err := d.conn.Batch(ctx, batch)
 	if err != nil {
 		return nil, err
+	}
+	if trace.On(d.log) {
+		trace.Line(d.log, trace.Commands, "daemon", d.name, "commands", len(group),
+			"first", group[0].Shown(), "last", group[len(group)-1].Shown(), "took", time.Since(start))
 	}
 	for i, c := range group {
 		switch r := replies[skip+i]; {

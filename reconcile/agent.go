@@ -18,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 )
 
 // A TableCluster returns the cluster as it is now, without a configuration, and whether
@@ -134,6 +135,7 @@ func (a *Agent) pass() {
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
+	trace.Line(a.opts.Logger, trace.Pass, "took", r.Took)
 	a.opts.Reporter.Set(r)
 }
 
