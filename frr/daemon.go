@@ -33,6 +33,7 @@ type daemon struct {
 	read    *conf.Config    // what the daemon runs, as it was read; nil if it is known, or unknown
 	applied *wanted         // the last configuration that was wholly accepted
 	settled map[string]bool // commands for lines that FRR prints differently; they are not sent
+	hurried time.Time       // when it was last asked to process a route once more
 	tried   []conf.Command  // commands that retried sessions at the last change; see retry
 }
 

@@ -64,12 +64,13 @@ type worker struct {
 	target
 	wake      wake.Signal   // another text is wanted
 	restarted wake.Signal   // the daemon may have restarted
+	hurry     wake.Signal   // a route comes in a moment
 	every     time.Duration // the shortest time between two changes
 	since     time.Time     // when a daemon that is on its way was first missed; of Run
 }
 
 func newWorker(t target) *worker {
-	return &worker{target: t, wake: wake.New(), restarted: wake.New()}
+	return &worker{target: t, wake: wake.New(), restarted: wake.New(), hurry: wake.New()}
 }
 
 // finish puts in force what has waited when ctx ends.
@@ -113,6 +114,10 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 				continue
 			}
 		case <-retry.C:
+		case <-w.hurry:
+			if a.hurry(ctx, w) {
+				continue
+			}
 		case <-w.restarted:
 			w.restart(ctx)
 		case <-check.C:
@@ -162,6 +167,14 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 			check.Reset(min(verifyAfter, a.opts.Drift))
 		}
 	}
+}
+
+// hurry has bgpd process a route once more. It reports whether there is nothing else to do.
+func (a *Applier) hurry(ctx context.Context, w *worker) bool {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
+	defer cancel()
+	d, ok := w.target.(*daemon)
+	return !ok || d.hurry(ctx)
 }
 
 // starting reports whether a result is that of a daemon which was not needed before, and

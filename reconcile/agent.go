@@ -70,6 +70,7 @@ type Agent struct {
 
 	// What the last pass decided and handed over.
 	passed     bool // there was one
+	services   table.Table[cluster.Key, *cluster.Service]
 	decisions  announce.Decisions
 	elections  announce.Elections
 	questioned cluster.Tables // that the data plane is asked about
@@ -111,6 +112,7 @@ func (a *Agent) pass() {
 	if !synced || !read {
 		return
 	}
+	a.expect(s.Services)
 	s.Config = a.loader.Loaded.Config
 	readiness, known := a.ready(s)
 	if !known {

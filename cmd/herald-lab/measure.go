@@ -21,7 +21,6 @@ type bench struct {
 	*lab.Stack
 	routes *lab.RouteWatch // r1's kernel
 	made   int             // Services made, for their names
-	local  bool            // they have externalTrafficPolicy Local
 }
 
 // A timing is how long one Service took.
@@ -47,9 +46,9 @@ const (
 )
 
 // service describes the i-th Service.
-func (b *bench) service(i int) controlplane.ServiceOptions {
+func service(i int) controlplane.ServiceOptions {
 	return controlplane.ServiceOptions{
-		Namespace: benchNamespace, Name: fmt.Sprintf("web-%05d", i), Backends: benchBackends, NoNodePorts: true, Local: b.local,
+		Namespace: benchNamespace, Name: fmt.Sprintf("web-%05d", i), Backends: benchBackends, NoNodePorts: true,
 	}
 }
 
@@ -64,24 +63,11 @@ func (b *bench) viaAll() lab.RouteState {
 	return lab.Via(hops...)
 }
 
-// prepare configures Herald and gives all Services one backend on each node. The first
-// Service, which is not measured, waits for the sessions.
-func (b *bench) prepare(ctx context.Context) error {
-	if err := b.Configure(ctx, benchConfig); err != nil {
-		return err
-	}
-	if err := b.SetBackends(ctx, controlplane.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
-		return err
-	}
-	_, err := b.one(ctx)
-	return err
-}
-
 // one makes a Service, deletes it again, and says how long each step took.
 func (b *bench) one(ctx context.Context) (t timing, err error) {
 	ctx, cancel := context.WithTimeout(ctx, benchPatience)
 	defer cancel()
-	opts := b.service(b.made)
+	opts := service(b.made)
 	b.made++
 	start := time.Now()
 	if _, err := b.Cluster.CreateService(ctx, opts); err != nil {
@@ -137,7 +123,7 @@ func (b *bench) burst(ctx context.Context, n int) (made, routed time.Duration, e
 	g.SetLimit(writers)
 	for i := range n {
 		g.Go(func() error {
-			_, err := b.Cluster.CreateService(ctx, b.service(first+i))
+			_, err := b.Cluster.CreateService(ctx, service(first+i))
 			return err
 		})
 	}
@@ -147,7 +133,7 @@ func (b *bench) burst(ctx context.Context, n int) (made, routed time.Duration, e
 	last := time.Now()
 	end := last
 	for i := range n {
-		opts := b.service(first + i)
+		opts := service(first + i)
 		addrs, err := b.Cluster.WaitAddress(ctx, opts.Namespace, opts.Name)
 		if err != nil {
 			return 0, 0, err
