@@ -3,265 +3,219 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
+	"golang.org/x/sync/errgroup"
 
-	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/journey"
+)
+
+// traceConfig lets every node peer with r1 alone.
+const traceConfig = `
+peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]
+address-pools: [{name: trace, protocol: bgp, addresses: [10.240.0.0/16]}]
+`
+
+const (
+	// traceNamespace holds the Services, and the backends that all of them select.
+	traceNamespace = "trace"
+	traceBackends  = "backends"
+	// traceWriters is how many requests are under way at once when Services are made that
+	// are not traced.
+	traceWriters = 16
 )
 
 // traceOptions say what is traced.
 type traceOptions struct {
-	samples, services   int
-	local, each, report bool
-	json                bool
-	against             string
+	samples, services         int
+	local, each, report, json bool
+	against                   string
 }
 
 func traceCommand() *cobra.Command {
 	var opts traceOptions
 	c := &cobra.Command{
 		Use:   "trace",
-		Short: "Show step by step, in microseconds, what the way of a Service takes until its route is in the router's kernel",
+		Short: "Show in microseconds what the way of a Service to the router's kernel consists of",
 		Long: "Trace makes Services one after the other in a lab of its own, and deletes them again. It prints the median of each step.\n" +
-			"The times inside the daemons are those of their log, with --log-level=all and --log-format=json. Of several agents, the one counts that was first to have bgpd's answer.",
+			"The times inside the daemons are those of their logs, with " + strings.Join(journey.Args, " ") + ". Of the agents, the one counts that has bgpd's answer first.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runTrace(c.Context(), c.OutOrStdout(), opts) },
 	}
 	fs := c.Flags()
 	fs.IntVar(&opts.samples, "samples", 20, "Services to trace, one after the other")
-	fs.IntVar(&opts.services, "services", 0, "Services that are there before")
+	fs.IntVar(&opts.services, "services", 1, "Services that are there before")
 	fs.BoolVar(&opts.local, "local", false, "trace Services with externalTrafficPolicy Local")
 	fs.BoolVar(&opts.each, "each", false, "print each Service besides")
 	fs.BoolVar(&opts.report, "report", true, "wait for the condition Announced of each Service")
 	fs.BoolVar(&opts.json, "json", false, "print JSON")
-	fs.StringVar(&opts.against, "against", "", "`directory` with daemons of another version: they run in a second lab, and Services are made in both in turn")
+	fs.StringVar(&opts.against, "against", "", "`directory` with the daemons of another version: a second lab runs them, and Services are made in both in turn")
 	return c
 }
 
 // A traced is what came of one lab.
 type traced struct {
-	Version string           `json:"version"` // the directory of the daemons; empty: these
+	Daemons string           `json:"daemons,omitempty"` // where they are; empty: those of this tree
 	Created []journey.Row    `json:"created"`
 	Deleted []journey.Row    `json:"deleted"`
-	Each    [][]journey.Step `json:"each,omitempty"` // creation and deletion of each Service, in turn
+	Each    [][]journey.Step `json:"each,omitempty"` // creation and deletion of each Service in turn
 }
 
 func runTrace(ctx context.Context, out io.Writer, opts traceOptions) (err error) {
-	versions := []string{""}
+	bins := []string{""}
 	if opts.against != "" {
-		versions = append(versions, opts.against)
+		bins = append(bins, opts.against)
 	}
-	var tracers []*tracer
+	var labs []*traceLab
 	defer func() {
-		for _, t := range tracers {
-			err = errors.Join(err, t.Down(context.WithoutCancel(ctx)))
+		for _, l := range labs {
+			err = errors.Join(err, l.down(context.WithoutCancel(ctx)))
 		}
 	}()
-	for _, bin := range versions {
-		t, err := newTracer(ctx, bin, opts)
+	for _, bin := range bins {
+		l, err := upTraceLab(ctx, bin, opts)
 		if err != nil {
 			return err
 		}
-		tracers = append(tracers, t)
+		labs = append(labs, l)
 	}
-	for range opts.samples {
-		for _, t := range tracers {
-			if err := t.one(ctx); err != nil {
+	for i := range opts.samples {
+		for _, l := range labs {
+			if err := l.one(ctx, fmt.Sprintf("traced-%03d", i), opts.report); err != nil {
 				return err
 			}
 		}
 	}
 	var all []traced
-	for i, t := range tracers {
-		r, err := t.result(opts.each)
+	for i, l := range labs {
+		created, deleted, err := l.tracer.Ways()
 		if err != nil {
 			return err
 		}
-		r.Version = versions[i]
+		r := traced{Daemons: bins[i], Created: journey.Rows(created), Deleted: journey.Rows(deleted)}
+		for i := range created {
+			if opts.each {
+				r.Each = append(r.Each, created[i], deleted[i])
+			}
+		}
 		all = append(all, r)
 	}
-	if opts.json {
+	return writeTraced(out, all, opts.json)
+}
+
+// writeTraced writes tables, or JSON.
+func writeTraced(out io.Writer, all []traced, asJSON bool) error {
+	if asJSON {
 		e := json.NewEncoder(out)
 		e.SetIndent("", "  ")
 		return e.Encode(all)
 	}
-	load, _ := os.ReadFile("/proc/loadavg")
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "load average %s", load)
 	for _, r := range all {
-		if err := r.write(out); err != nil {
+		if r.Daemons != "" {
+			fmt.Fprintf(out, "\ndaemons in %s:\n", r.Daemons)
+		}
+		for i, way := range r.Each {
+			title := fmt.Sprintf("Service %d %s", i/2+1, []string{"created", "deleted"}[i%2])
+			if err := journey.Write(out, title, journey.Rows([][]journey.Step{way})); err != nil {
+				return err
+			}
+		}
+		if err := journey.Write(out, "created", r.Created); err != nil {
+			return err
+		}
+		if err := journey.Write(out, "deleted", r.Deleted); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write writes the tables.
-func (r traced) write(out io.Writer) error {
-	if r.Version != "" {
-		fmt.Fprintf(out, "\ndaemons in %s:\n", r.Version)
-	}
-	for i, steps := range r.Each {
-		title := fmt.Sprintf("Service %d created", i/2+1)
-		if i%2 == 1 {
-			title = fmt.Sprintf("Service %d deleted", i/2+1)
-		}
-		if err := journey.Write(out, title, journey.Rows([][]journey.Step{steps})); err != nil {
-			return err
-		}
-	}
-	if err := journey.Write(out, "Service created", r.Created); err != nil {
-		return err
-	}
-	return journey.Write(out, "Service deleted", r.Deleted)
+// A traceLab is a lab in which Services are traced.
+type traceLab struct {
+	*lab.Stack
+	tracer *journey.Tracer
+	local  bool
 }
 
-// A tracer traces Services in a lab.
-type tracer struct {
-	*bench
-	opts             traceOptions
-	updates          *lab.UpdateWatch // that reach r1
-	created, deleted []journey.Seen
-}
-
-func newTracer(ctx context.Context, bin string, opts traceOptions) (_ *tracer, err error) {
-	s, err := lab.UpStack(ctx, lab.StackOptions{Bin: bin, Args: []string{"--log-level=all", "--log-format=json"}})
+// upTraceLab starts a lab with daemons of a directory, and makes the Services that are there
+// before.
+func upTraceLab(ctx context.Context, bin string, opts traceOptions) (_ *traceLab, err error) {
+	s, err := lab.UpStack(ctx, lab.StackOptions{Bin: bin, Args: journey.Args})
 	if err != nil {
 		return nil, err
 	}
-	t := &tracer{bench: &bench{Stack: s, local: opts.local}, opts: opts}
+	l := &traceLab{Stack: s, local: opts.local}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.Down(context.WithoutCancel(ctx)))
+			err = errors.Join(err, l.down(context.WithoutCancel(ctx)))
 		}
 	}()
-	if t.routes, err = s.Router.WatchRoutes(); err != nil {
+	if l.tracer, err = journey.NewTracer(s); err != nil {
 		return nil, err
 	}
-	if t.updates, err = s.Router.WatchUpdates(); err != nil {
+	if err := s.Configure(ctx, traceConfig); err != nil {
 		return nil, err
 	}
-	if err := t.prepare(ctx); err != nil {
+	if err := s.SetBackends(ctx, controlplane.ServiceOptions{Namespace: traceNamespace, Name: traceBackends}); err != nil {
 		return nil, err
 	}
-	if opts.services > 0 {
-		if _, _, err := t.burst(ctx, opts.services); err != nil {
-			return nil, err
-		}
-		if _, err := t.settle(ctx); err != nil {
-			return nil, err
-		}
+	var g errgroup.Group
+	g.SetLimit(traceWriters)
+	for i := range opts.services {
+		g.Go(func() error {
+			svc := l.service(fmt.Sprintf("before-%05d", i))
+			if _, err := s.Cluster.CreateService(ctx, svc); err != nil {
+				return err
+			}
+			_, err := s.Cluster.WaitAddress(ctx, svc.Namespace, svc.Name)
+			return err
+		})
 	}
-	return t, nil
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	// This one waits for the sessions.
+	warm := l.service("warm")
+	seen, err := l.tracer.Create(ctx, warm, true)
+	if err == nil {
+		err = l.tracer.Delete(ctx, warm, seen)
+	}
+	l.tracer.Forget()
+	return l, err
 }
 
-// Down ends the lab.
-func (t *tracer) Down(ctx context.Context) error {
-	if t.routes != nil {
-		t.routes.Close()
-	}
-	if t.updates != nil {
-		t.updates.Close()
-	}
-	return t.Stack.Down(ctx)
+func (l *traceLab) service(name string) controlplane.ServiceOptions {
+	return controlplane.ServiceOptions{Namespace: traceNamespace, Name: name, Backends: traceBackends, NoNodePorts: true, Local: l.local}
 }
 
-// one makes a Service and deletes it again.
-func (t *tracer) one(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, benchPatience)
-	defer cancel()
-	svc := t.service(t.made)
-	t.made++
-	seen := journey.Seen{Service: svc.Namespace + "/" + svc.Name, Sent: time.Now()}
-	if _, err := t.Cluster.CreateService(ctx, svc); err != nil {
-		return err
-	}
-	seen.Answered = time.Now()
-	addrs, err := t.Cluster.WaitAddress(ctx, svc.Namespace, svc.Name)
+// one traces a Service.
+func (l *traceLab) one(ctx context.Context, name string, report bool) error {
+	svc := l.service(name)
+	seen, err := l.tracer.Create(ctx, svc, report)
 	if err != nil {
 		return err
 	}
-	seen.Status, seen.Route = time.Now(), route(addrs[0])
-	if seen.Kernel, err = t.routes.Wait(ctx, seen.Route, seen.Sent, lab.Present()); err != nil {
-		return err
-	}
-	if seen.All, err = t.routes.Wait(ctx, seen.Route, seen.Sent, t.viaAll()); err != nil {
-		return err
-	}
-	seen.Wire = t.updates.First(seen.Route, seen.Sent, false)
-	if t.opts.report {
-		if _, err := t.Cluster.WaitService(ctx, svc.Namespace, svc.Name, announced); err != nil {
-			return err
-		}
-		seen.Reported = time.Now()
-	}
-	t.created = append(t.created, seen)
-	seen = journey.Seen{Service: seen.Service, Route: seen.Route, Sent: time.Now()}
-	if err := t.Cluster.DeleteService(ctx, svc.Namespace, svc.Name); err != nil {
-		return err
-	}
-	seen.Answered = time.Now()
-	if seen.Kernel, err = t.routes.Wait(ctx, seen.Route, seen.Sent, lab.Absent()); err != nil {
-		return err
-	}
-	seen.Wire = t.updates.First(seen.Route, seen.Sent, true)
-	t.deleted = append(t.deleted, seen)
-	return nil
+	return l.tracer.Delete(ctx, svc, seen)
 }
 
-// announced reports whether a Service has the condition Announced.
-func announced(svc *corev1.Service) bool {
-	for _, c := range svc.Status.Conditions {
-		if c.Type == condition.TypeAnnounced && c.Status == "True" {
-			return true
-		}
+// down ends the lab.
+func (l *traceLab) down(ctx context.Context) error {
+	if l.tracer != nil {
+		l.tracer.Close()
 	}
-	return false
-}
-
-// result reads the logs.
-func (t *tracer) result(each bool) (r traced, err error) {
-	var lines []journey.Line
-	for _, d := range slices.Concat(t.Controllers, t.Agents) {
-		log, err := os.ReadFile(t.LogFile(d.Name))
-		if err != nil {
-			return r, err
-		}
-		own, err := journey.Read(d.Name, bytes.NewReader(log))
-		if err != nil {
-			return r, err
-		}
-		lines = append(lines, own...)
-	}
-	var created, deleted [][]journey.Step
-	for i := range t.created {
-		created = append(created, journey.Created(t.created[i], until(lines, t.deleted[i].Sent)))
-		deleted = append(deleted, journey.Deleted(t.deleted[i], lines))
-		if each {
-			r.Each = append(r.Each, created[i], deleted[i])
-		}
-	}
-	r.Created, r.Deleted = journey.Rows(created), journey.Rows(deleted)
-	return r, nil
-}
-
-// until returns the lines before a time: an address is another Service's after it.
-func until(lines []journey.Line, end time.Time) (out []journey.Line) {
-	for _, l := range lines {
-		if l.At.Before(end) {
-			out = append(out, l)
-		}
-	}
-	return out
+	return l.Stack.Down(ctx)
 }
