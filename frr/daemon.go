@@ -33,7 +33,7 @@ type daemon struct {
 	read    *conf.Config    // what the daemon runs, as it was read; nil if it is known, or unknown
 	applied *wanted         // the last configuration that was wholly accepted
 	settled map[string]bool // commands for lines that FRR prints differently; they are not sent
-	hurried time.Time       // when it was last asked to process a route once more
+	held    time.Time       // since when bgpd holds back routes, or has held them back last
 	tried   []conf.Command  // commands that retried sessions at the last change; see retry
 }
 
@@ -115,7 +115,10 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 	defer d.token.release()
 	err = d.retryStale(func() error {
 		if commands, ok := w.since(d.runs, d.name); ok && !check && d.conn != nil {
-			changed = changed || len(commands) > 0
+			if len(commands) > 0 {
+				changed = true
+				d.hold(time.Now())
+			}
 			err := d.send(ctx, commands)
 			if err == nil {
 				d.runs, d.applied = w, w

@@ -34,7 +34,7 @@ func (d *daemon) hurry(ctx context.Context) bool {
 	}
 	defer d.token.release()
 	start := time.Now()
-	if d.conn == nil || d.runs == nil || start.Sub(d.hurried) < queueHold {
+	if d.conn == nil || d.runs == nil || d.holds(start) {
 		return true
 	}
 	var commands []string
@@ -44,13 +44,23 @@ func (d *daemon) hurry(ctx context.Context) bool {
 	if len(commands) == 0 {
 		return true
 	}
-	d.hurried = start
+	d.hold(start)
 	if _, err := d.conn.Batch(ctx, commands); err != nil {
 		d.reset()
 		return false
 	}
 	trace.Line(d.log, trace.Hurried, "took", time.Since(start))
 	return true
+}
+
+// holds reports whether bgpd holds back routes already, since something was sent to it.
+func (d *daemon) holds(now time.Time) bool { return now.Sub(d.held) < queueHold }
+
+// hold takes note that bgpd is sent a change of routes.
+func (d *daemon) hold(now time.Time) {
+	if !d.holds(now) {
+		d.held = now
+	}
 }
 
 // A sample is a route that a VRF has.

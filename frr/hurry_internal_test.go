@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/heraldlb/herald/table"
 )
@@ -31,5 +32,32 @@ func TestSamples(t *testing.T) {
 	want := []string{"clear bgp prefix 192.0.2.1/32", "clear bgp vrf red prefix 198.51.100.1/32", "clear bgp vrf blue ipv6 unicast prefix 2001:db8::1/128"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("commands: %q, want %q", got, want)
+	}
+}
+
+// While bgpd holds back routes it need not be asked, and what comes meanwhile does not make
+// it wait longer.
+func TestHolds(t *testing.T) {
+	var d daemon
+	start := time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		sent  bool // something is sent
+		holds bool // before that
+	}{
+		{0, true, false},
+		{30 * time.Millisecond, true, true},
+		{49 * time.Millisecond, false, true},
+		{50 * time.Millisecond, false, false},
+		{60 * time.Millisecond, true, false},
+		{100 * time.Millisecond, false, true},
+	} {
+		now := start.Add(step.after)
+		if got := d.holds(now); got != step.holds {
+			t.Errorf("after %v: holds %t, want %t", step.after, got, step.holds)
+		}
+		if step.sent {
+			d.hold(now)
+		}
 	}
 }

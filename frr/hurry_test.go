@@ -26,15 +26,14 @@ func networks(prefixes ...string) table.Table[netip.Prefix, string] {
 }
 
 // bgpd is asked to process a route that it has once more, and its configuration does not
-// change. Without a route, and again within 50 ms,
-// it is not asked.
+// change. Without a route it is not asked.
 func TestHurry(t *testing.T) {
 	f := startFRR(t)
 	a, until := run(t, frr.Options{RunDir: f.dir})
 	var all []string
 	clears := func() []string {
 		for _, c := range f.bgpd.Sent() {
-			if strings.HasPrefix(c, "clear ") {
+			if strings.HasPrefix(c, "clear ") && (len(all) == 0 || all[len(all)-1] != c) {
 				all = append(all, c)
 			}
 		}
@@ -47,11 +46,12 @@ func TestHurry(t *testing.T) {
 	a.Set(apartText(networks("198.51.100.2/32", "198.51.100.1/32"), "n1"))
 	until("applied with routes", applied)
 	before := f.bgpd.Config()
+	time.Sleep(2 * 50 * time.Millisecond) // twice as long as bgpd holds back what it was sent
 	a.Hurry()
 	eventually(t, "asked", func() bool { return len(clears()) > 0 })
 	a.Set(apartText(networks("2001:db8::1/128"), "n1"))
 	until("applied with another", applied)
-	time.Sleep(2 * 50 * time.Millisecond) // as long as bgpd holds its queue
+	time.Sleep(2 * 50 * time.Millisecond)
 	a.Hurry()
 	eventually(t, "asked again", func() bool { return len(clears()) > 1 })
 	if got := strings.Join(clears(), "; "); got != "clear bgp prefix 198.51.100.1/32; clear bgp ipv6 unicast prefix 2001:db8::1/128" {
