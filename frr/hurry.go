@@ -11,13 +11,21 @@ import (
 	"github.com/heraldlb/herald/trace"
 )
 
-// queueHold is how long bgpd holds back its queue of changed routes, from the first of them on.
-const queueHold = 50 * time.Millisecond
+const (
+	// queueHold is how long bgpd holds back its queue of changed routes, from the first of
+	// them on.
+	queueHold = 50 * time.Millisecond
+	// hurryAgain is when the queue is started again if no change was sent: it is empty then.
+	hurryAgain = queueHold + 5*time.Millisecond
+	// hurryFor is how long a change is expected.
+	hurryFor = time.Second
+)
 
 // Hurry says that another route is expected in a moment. bgpd holds back changes of routes
 // for 50 ms, from the first one on. Hurry has it process a route that it has already, once
-// more, so that the 50 ms begin now. That changes nothing, and bgpd sends nothing for it.
-// Without a route there is nothing to process. It does not block.
+// more, so that the 50 ms begin now, and again while no change comes, for a second. That
+// changes nothing, and bgpd sends nothing for it. Without a route there is nothing to
+// process. It does not block.
 func (a *Applier) Hurry() {
 	for _, w := range a.workers {
 		if w.id() == conf.BGPD {

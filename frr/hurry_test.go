@@ -64,6 +64,40 @@ func TestHurry(t *testing.T) {
 	}
 }
 
+// bgpd is asked again until a change comes, and not for ever.
+func TestHurryAgain(t *testing.T) {
+	f := startFRR(t)
+	a, until := run(t, frr.Options{RunDir: f.dir})
+	clears := 0
+	count := func() int {
+		for _, c := range f.bgpd.Sent() {
+			if strings.HasPrefix(c, "clear ") {
+				clears++
+			}
+		}
+		return clears
+	}
+	a.Set(apartText(networks("198.51.100.1/32"), "n1"))
+	until("applied", applied)
+	a.Hurry()
+	eventually(t, "asked several times", func() bool { return count() >= 3 })
+	a.Set(apartText(networks("198.51.100.1/32", "198.51.100.2/32"), "n1"))
+	until("applied with a change", applied)
+	before := count()
+	time.Sleep(200 * time.Millisecond)
+	if n := count(); n != before {
+		t.Errorf("asked %d times after the change has come", n-before)
+	}
+	a.Hurry()
+	eventually(t, "asked again", func() bool { return count() > before })
+	time.Sleep(1200 * time.Millisecond)
+	before = count()
+	time.Sleep(200 * time.Millisecond)
+	if n := count(); n != before {
+		t.Errorf("asked %d times after a second without a change", n-before)
+	}
+}
+
 // A bgpd that dies while it is asked is configured again.
 func TestHurryDaemonGone(t *testing.T) {
 	f := startFRR(t)

@@ -91,6 +91,9 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	retry.Stop()
 	check := time.NewTimer(a.opts.Drift)
 	probe := time.NewTicker(probeEvery)
+	hurry := time.NewTimer(time.Hour)
+	hurry.Stop()
+	defer hurry.Stop()
 	defer retry.Stop()
 	defer check.Stop()
 	defer probe.Stop()
@@ -101,6 +104,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	missed := false     // a check failed; the next success makes one due
 	waits := false      // another text is wanted, and it is too early for it
 	var last time.Time  // of the last change
+	var late time.Time  // when a change is no longer expected
 	for {
 		verify := false
 		select {
@@ -115,7 +119,15 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 			}
 		case <-retry.C:
 		case <-w.hurry:
+			late = time.Now().Add(hurryFor)
+			hurry.Reset(0)
+			continue
+		case <-hurry.C:
+			if time.Now().After(late) {
+				continue
+			}
 			if a.hurry(ctx, w) {
+				hurry.Reset(hurryAgain)
 				continue
 			}
 		case <-w.restarted:
@@ -156,6 +168,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 		failures, warned, waits = 0, false, false
 		if changed {
 			last = time.Now()
+			hurry.Stop()
 		}
 		retry.Stop()
 		switch {
