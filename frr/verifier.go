@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -302,6 +303,12 @@ func vrfsUp(sessions []Session) []string {
 // note records the peers of routes that are still expected, and reports whether any
 // have changed.
 func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.PeerID) (changed bool) {
+	var news []netip.Prefix
+	defer func() {
+		for _, r := range news {
+			trace.Line(v.opts.Logger, trace.Sent, "route", r)
+		}
+	}()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range routes {
@@ -321,6 +328,9 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 			delete(v.young, r)
 			v.unsent[r] = true
 		} else {
+			if len(peers) == 0 {
+				news = append(news, r)
+			}
 			if !slices.Equal(v.peers, found[r]) {
 				v.peers = found[r]
 			}
