@@ -42,6 +42,7 @@ var imports = map[string][]string{
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "wake"},
 	"handover":    {"announce", "cluster", "render", "status", "table", "wake"},
 	"dataplane":   {"announce", "status", "wake"},
+	"probe":       {"announce", "config", "dataplane", "status", "table", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config", "status"},

@@ -303,7 +303,7 @@ type reach struct{ v4, v6 familyReach }
 type familyReach struct {
 	anywhere, here       bool // usable
 	readyHere, readyAway bool // ready, on this node and on others
-	ready                int  // how many, anywhere
+	ready, readyOn       int  // how many, anywhere and on this node
 }
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
@@ -317,7 +317,9 @@ func newReach(endpoints []cluster.Endpoint, node string) reach {
 		f.anywhere, f.here = true, f.here || here
 		f.readyHere = f.readyHere || here && !e.Terminating
 		f.readyAway = f.readyAway || !here && !e.Terminating
-		f.ready += e.Ready()
+		if f.ready += e.Ready(); here {
+			f.readyOn += e.Ready()
+		}
 	}
 	return r
 }

@@ -4,6 +4,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -104,8 +105,8 @@ func (d *decoder) probe(raw *rawProbe) Probe {
 		if p.Path = "/"; raw.Path != nil {
 			p.Path = *raw.Path
 		}
-		if !strings.HasPrefix(p.Path, "/") || !printable(p.Path) {
-			d.fail(path+".path", "%q is no path, must begin with / and have at most %d letters, digits and signs", p.Path, maxProbeText)
+		if _, err := url.ParseRequestURI(p.Path); err != nil || !strings.HasPrefix(p.Path, "/") || !printable(p.Path) {
+			d.fail(path+".path", "%q is no path of a URL, must begin with / and have at most %d letters, digits and signs", p.Path, maxProbeText)
 		}
 		if !printable(p.Host) || strings.ContainsAny(p.Host, "/?#@") {
 			d.fail(path+".host", "%q is no host, must be a name or an address, with or without a port", p.Host)

@@ -37,6 +37,7 @@ func (n *benchNode) Document() (source.Document, bool)      { return n.doc, true
 func (n *benchNode) Neighborhood() Neighborhood             { return n.around }
 func (*benchNode) SetNodes([]*cluster.Node)                 {}
 func (*benchNode) Ask(bool)                                 {}
+func (*benchNode) SetFaults([]announce.Fault)               {}
 func (*benchNode) Tell([]announce.Sent)                     {}
 func (*benchNode) Alone(int)                                {}
 func (*benchNode) Expect(table.Table[netip.Prefix, string]) {}
