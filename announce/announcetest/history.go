@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -196,6 +197,7 @@ func (h *History) service() {
 	if h.often(5) {
 		svc.Class = "other"
 	}
+	svc.Ports = port.NewSet(port.Port{Protocol: "TCP", Number: 80})
 	for range h.IntN(3) {
 		svc.Ingress = append(svc.Ingress, h.addr().String())
 	}
