@@ -45,7 +45,7 @@ var imports = map[string][]string{
 	"probe":       {"announce", "config", "dataplane", "status", "table", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "wake"},
 
-	"announce/announcetest": {"announce", "cluster", "config", "status"},
+	"announce/announcetest": {"announce", "cluster", "config", "port", "status"},
 	"cluster/clustertest":   {"cluster", "port"},
 
 	"frr/conf":     {"status"},
