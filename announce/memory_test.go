@@ -84,7 +84,7 @@ func TestLayer2Memory(t *testing.T) {
 			}
 		}
 	}
-	if owned < 200 || lost < 50 || claimed < 100 || failed == 0 {
+	if owned < 200 || lost < 50 || claimed < 100 || failed < 20 {
 		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed, %d probes failed: the histories are too simple", owned, lost, claimed, failed)
 	}
 }

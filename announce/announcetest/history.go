@@ -352,7 +352,9 @@ func (h *History) Step() {
 		}
 		switch {
 		case n < 40:
-			h.service()
+			if h.service(); !h.calm && h.often(30) {
+				h.probe()
+			}
 		case n < 65:
 			h.endpoint()
 		case n < 72:
