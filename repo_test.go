@@ -43,9 +43,10 @@ var imports = map[string][]string{
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "wake"},
 	"handover":    {"announce", "cluster", "render", "status", "table", "wake"},
 	"dataplane":   {"announce", "status", "table", "trace", "wake"},
+	"probe":       {"announce", "config", "dataplane", "status", "table", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "trace", "wake"},
 
-	"announce/announcetest": {"announce", "cluster", "config", "status"},
+	"announce/announcetest": {"announce", "cluster", "config", "port", "status"},
 	"cluster/clustertest":   {"cluster", "port"},
 
 	"frr/conf":     {"status"},

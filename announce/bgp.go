@@ -110,7 +110,8 @@ type offer struct {
 	decision status.Decision
 	pool     *Pool // nil: the decision is complete
 	policy   policy
-	open     bool // the address is announced as policy says, unless other Services conflict
+	open     bool    // the address is announced as policy says, unless other Services conflict
+	faults   []Fault // of probes that fail here, and answer on other nodes
 }
 
 // concerns reports whether the agents announce a Service.
@@ -162,7 +163,14 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 	d.Protocol = status.BGP
 	is4 := d.Addr.Is4()
 	ads := o.pool.Ads(svc.Labels)
-	o.policy = a.policies.of(ads.With(reach.of(is4).ready), is4)
+	proof := a.prove(ads.With(reach.of(is4).ready), svc, d.Addr, endpoints)
+	o.policy, o.faults = a.policies.of(proof.ads, is4), proof.faults
+	if proof.why != "" && (o.policy.reason == status.NoAdvertisement || o.policy.reason == status.NodeNotSelected) {
+		if d.Reason = cmp.Or(a.refused, reach.refusal(is4, svc.Local)); d.Reason == "" {
+			d.Reason, d.Detail = status.ProbeFailed, proof.why
+		}
+		return
+	}
 	if o.policy.reason == status.NoAdvertisement && len(ads.BGP) > 0 {
 		d.Reason, d.Detail = status.TooFewEndpoints, fewDetail((&Ads{BGP: ads.BGP}).Least())
 		return
@@ -193,6 +201,9 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 	if why, waits := a.opts.waits(ServiceAddr{d.Service, d.Addr}); waits {
 		d.Reason, d.Detail = status.DataPlaneNotReady, why
 		return
+	}
+	if d.Detail == "" {
+		d.Detail = cmp.Or(proof.why, proof.kept)
 	}
 	o.open = true
 }
@@ -237,7 +248,7 @@ func (a *announcer) address(o offer, svc *cluster.Service, reach reach, endpoint
 		if o.open {
 			a.announce(&d, svc, o.policy, add)
 		}
-		a.leave(d, svc, pool, reach, endpoints)
+		a.leave(d, svc, pool, reach, endpoints, o.faults)
 		a.keep(d, svc, pool, endpoints)
 		if a.opts.Leaving && d.Announce {
 			if s := a.succession().of(svc, pool, d.Addr, endpoints, ""); s.Able && !s.Confirmed {
@@ -292,7 +303,7 @@ type reach struct{ v4, v6 familyReach }
 type familyReach struct {
 	anywhere, here       bool // usable
 	readyHere, readyAway bool // ready, on this node and on others
-	ready                int  // how many, anywhere
+	ready, readyOn       int  // how many, anywhere and on this node
 }
 
 func newReach(endpoints []cluster.Endpoint, node string) reach {
@@ -306,7 +317,9 @@ func newReach(endpoints []cluster.Endpoint, node string) reach {
 		f.anywhere, f.here = true, f.here || here
 		f.readyHere = f.readyHere || here && !e.Terminating
 		f.readyAway = f.readyAway || !here && !e.Terminating
-		f.ready += e.Ready()
+		if f.ready += e.Ready(); here {
+			f.readyOn += e.Ready()
+		}
 	}
 	return r
 }

@@ -75,6 +75,15 @@ func (s nodeSet) and(o nodeSet) nodeSet {
 	return out
 }
 
+// minus returns the nodes that are in this set alone.
+func (s nodeSet) minus(o nodeSet) nodeSet {
+	out := make(nodeSet, len(s))
+	for i := range s {
+		out[i] = s[i] &^ o[i]
+	}
+	return out
+}
+
 // or returns the nodes that are in either set.
 func (s nodeSet) or(o nodeSet) nodeSet {
 	out := make(nodeSet, len(s))

@@ -37,8 +37,18 @@ type Ads struct {
 	BGP    []*config.BGPAdvertisement
 	Layer2 []*config.L2Advertisement
 
-	most  int          // the highest of their MinReady
-	fewer map[int]*Ads // of them, by how many endpoints are ready
+	most   int             // the highest of their MinReady
+	fewer  map[int]*Ads    // of them, by how many endpoints are ready
+	probes bool            // some have one
+	parts  map[string]*Ads // of them, see part
+}
+
+func (a *Ads) addBGP(ad *config.BGPAdvertisement) {
+	a.BGP, a.most, a.probes = append(a.BGP, ad), max(a.most, ad.MinReady), a.probes || !ad.Probe.IsZero()
+}
+
+func (a *Ads) addLayer2(ad *config.L2Advertisement) {
+	a.Layer2, a.most, a.probes = append(a.Layer2, ad), max(a.most, ad.MinReady), a.probes || !ad.Probe.IsZero()
 }
 
 // NewIndex returns the Index of a configuration.
@@ -111,14 +121,12 @@ func (p *Pool) Ads(labels map[string]string) *Ads {
 	ads := &Ads{}
 	for i, ad := range p.BGP {
 		if key[i] == 1 {
-			ads.BGP = append(ads.BGP, ad)
-			ads.most = max(ads.most, ad.MinReady)
+			ads.addBGP(ad)
 		}
 	}
 	for i, ad := range p.Layer2 {
 		if key[len(p.BGP)+i] == 1 {
-			ads.Layer2 = append(ads.Layer2, ad)
-			ads.most = max(ads.most, ad.MinReady)
+			ads.addLayer2(ad)
 		}
 	}
 	p.sets[string(key)] = ads
@@ -136,12 +144,12 @@ func (a *Ads) With(ready int) *Ads {
 	some := &Ads{}
 	for _, ad := range a.BGP {
 		if ad.MinReady <= ready {
-			some.BGP = append(some.BGP, ad)
+			some.addBGP(ad)
 		}
 	}
 	for _, ad := range a.Layer2 {
 		if ad.MinReady <= ready {
-			some.Layer2 = append(some.Layer2, ad)
+			some.addLayer2(ad)
 		}
 	}
 	if a.fewer == nil {

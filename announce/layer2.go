@@ -3,6 +3,7 @@
 package announce
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -103,6 +104,7 @@ type layer2Claim struct {
 	class              *l2Class
 	ready              bool   // the data plane of this node serves the Service
 	waits              string // why it is waited for; empty: it is not
+	kept               string // the probe fails here, but on all nodes
 	damped             bool   // the endpoints of the Service come and go
 }
 
@@ -147,10 +149,14 @@ func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpo
 			here = newReach(endpoints, el.node)
 		}
 		all := pool.Ads(svc.Labels)
-		c := el.class(all.With(here.of(addr.Is4()).ready))
-		selected, eligible := c.selected, c.eligible
+		var usable, ready nodeSet
 		if svc.Local {
-			usable, ready := el.with(endpoints, addr.Is6())
+			usable, ready = el.with(endpoints, addr.Is6())
+		}
+		proved := el.judge(all.With(here.of(addr.Is4()).ready), svc, addr, usable)
+		c := el.class(all.With(here.of(addr.Is4()).ready))
+		selected, eligible := proved.selected, proved.eligible
+		if svc.Local {
 			if some := eligible.and(ready); !some.and(el.tiers[len(el.tiers)-1]).empty() {
 				usable = ready // nodes whose endpoints terminate leave it to them
 			}
@@ -164,10 +170,11 @@ func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpo
 				Service: name, Addr: addr, Pool: pool.Name, Protocol: status.Layer2,
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
-			selected: selected, eligible: eligible, class: c,
+			selected: selected, eligible: eligible, class: proved.l2Class,
 			damped: el.opts.Damped[Announcement{name, addr, status.Layer2}],
 		}
 		why, waits := el.opts.waits(ServiceAddr{name, addr})
+		claim.probeRefusal(proved)
 		claim.waits, claim.ready = why, claim.decision.Reason == "" && !waits
 		if c.none && len(all.Layer2) > 0 {
 			claim.decision.Reason, claim.decision.Detail = status.TooFewEndpoints, fewDetail((&Ads{Layer2: all.Layer2}).Least())
@@ -443,7 +450,7 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 		if !el.nodes[el.self].Drain.IsZero() {
 			d.Detail, d.Last = LastAnnouncer(noOther), true
 		} else {
-			d.Detail = el.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}]
+			d.Detail = cmp.Or(el.opts.Readiness.Waived[ServiceAddr{d.Service, d.Addr}], c.kept)
 		}
 		return d
 	case el.members[el.self].Leaving:
@@ -455,7 +462,11 @@ func (el *layer2Election) decide(c layer2Claim) status.Decision {
 	default:
 		d.Reason = status.NotOwner
 	}
-	if owner != "" {
+	switch {
+	case owner == "":
+	case d.Reason == status.ProbeFailed:
+		d.Detail += "; the owner is " + owner
+	default:
 		d.Detail = "the owner is " + owner
 	}
 	return d

@@ -102,14 +102,14 @@ func (m *Layer2Memory) Next(s cluster.Tables, node string, members Membership, o
 	}
 	opts.Index = cmp.Or(opts.Index, m.environment.index).Of(s.Config)
 	environment := layer2Environment{s.Config, opts.Index, node, opts.Class, opts.IgnoreExcludeLB}
-	addrs := map[netip.Addr]bool{}
+	addrs, dirty := map[netip.Addr]bool{}, map[cluster.Key]bool{}
 	if m.election == nil || environment != m.environment || !slices.Equal(m.election.nodes, s.Nodes) || !sameElectorate(m.members, members) {
 		m.reset(environment, s, members, opts, addrs)
 	} else {
 		m.gossip(members, addrs)
+		m.faults(members, dirty)
 	}
 	m.members = members
-	dirty := map[cluster.Key]bool{}
 	for c := range table.Diff(m.services, s.Services, table.Same) {
 		dirty[c.Key] = true
 	}
@@ -192,6 +192,28 @@ func (m *Layer2Memory) gossip(now Membership, addrs map[netip.Addr]bool) {
 		}
 	}
 	el.lanClaims = now.Claims
+}
+
+// faults takes in which probes fail where, and adds the Services that this concerns to dirty.
+func (m *Layer2Memory) faults(now Membership, dirty map[cluster.Key]bool) {
+	same := true
+	for i, member := range now.Members {
+		before := m.members.Members[i].Faults
+		if slices.Equal(before, member.Faults) {
+			continue
+		}
+		same = false
+		for _, list := range [][]Fault{before, member.Faults} {
+			for _, f := range list {
+				for _, key := range m.users[f.Addr] {
+					dirty[key] = true
+				}
+			}
+		}
+	}
+	if !same && !now.Disabled {
+		m.election.faulty = faultyNodes(now.Members, m.election.index)
+	}
 }
 
 // hold takes in what a member holds now, and adds the addresses that this changes to addrs.

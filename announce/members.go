@@ -39,6 +39,7 @@ type Member struct {
 	Damped     bool         // it has been flapping
 	Interfaces []string     // those it can answer on
 	Held       []netip.Addr // those it has announced
+	Faults     []Fault      // probes that fail there, in order
 
 	Answered bool   // it has reported what it has sent
 	Sent     []Sent // that
@@ -57,6 +58,7 @@ type electorate struct {
 	held      map[netip.Addr][]string
 	departed  map[netip.Addr]bool // held by members that are not alive any more
 	lanClaims map[netip.Addr][]Claim
+	faulty    map[Fault]nodeSet // where a probe fails
 }
 
 func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Options) electorate {
@@ -118,6 +120,9 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 		for _, a := range member.Held {
 			e.departed[a] = true
 		}
+	}
+	if !m.Disabled {
+		e.faulty = faultyNodes(m.Members, e.index)
 	}
 	// Damping is for single nodes. When most nodes flap, the network is at fault, and
 	// damping would only crowd the addresses onto few nodes.

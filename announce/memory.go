@@ -144,6 +144,7 @@ func (r Readiness) differing(o Readiness, services map[cluster.Key]bool) {
 	add := func(id ServiceAddr) { services[cluster.ParseKey(id.Service)] = true }
 	differing(r.Waits, o.Waits, add)
 	differing(r.Waived, o.Waived, add)
+	differing(r.Failing, o.Failing, func(id ProbeID) { add(id.ServiceAddr) })
 }
 
 // maxClasses bounds the classes that are remembered though no route is of them.

@@ -4,6 +4,7 @@ package announce_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,12 +15,13 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 // A BGPMemory decides as BGP does, whatever happened before.
 func TestBGPMemory(t *testing.T) {
-	announced, shared, conflicts := 0, 0, 0
-	for seed := range uint64(30) {
+	announced, shared, conflicts, failed, kept := 0, 0, 0, 0, 0
+	for seed := range uint64(60) {
 		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.BGPMemory
 		for step := range 60 {
@@ -37,7 +39,12 @@ func TestBGPMemory(t *testing.T) {
 				if d.Announce {
 					announced++
 				}
-				if d.Announce && d.Detail != "" {
+				if d.Reason == status.ProbeFailed {
+					failed++
+				}
+				if d.Announce && strings.HasPrefix(d.Detail, "the probe") {
+					kept++
+				} else if d.Announce && d.Detail != "" {
 					conflicts++
 				}
 				for _, r := range d.Routes {
@@ -48,14 +55,14 @@ func TestBGPMemory(t *testing.T) {
 			}
 		}
 	}
-	if announced < 500 || shared < 50 || conflicts < 20 {
-		t.Errorf("%d announcements, %d shared routes, %d conflicts: the histories are too simple", announced, shared, conflicts)
+	if announced < 500 || shared < 50 || conflicts < 5 || failed < 10 || kept < 10 {
+		t.Errorf("%d announcements, %d shared routes, %d conflicts, %d probes failed, %d on all nodes: the histories are too simple", announced, shared, conflicts, failed, kept)
 	}
 }
 
 // A Layer2Memory decides as Layer2 does, whatever happened before.
 func TestLayer2Memory(t *testing.T) {
-	owned, lost, claimed := 0, 0, 0
+	owned, lost, claimed, failed := 0, 0, 0, 0
 	for seed := range uint64(30) {
 		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.Layer2Memory
@@ -70,10 +77,15 @@ func TestLayer2Memory(t *testing.T) {
 			owned += len(got.Announce)
 			lost += len(got.NoInterface) + len(got.NoOther)
 			claimed += len(got.Claimed)
+			for _, d := range got.Decisions {
+				if d.Reason == status.ProbeFailed {
+					failed++
+				}
+			}
 		}
 	}
-	if owned < 200 || lost < 50 || claimed < 100 {
-		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed: the histories are too simple", owned, lost, claimed)
+	if owned < 200 || lost < 50 || claimed < 100 || failed < 20 {
+		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed, %d probes failed: the histories are too simple", owned, lost, claimed, failed)
 	}
 }
 

@@ -66,9 +66,10 @@ func questions(svc *cluster.Service, endpoints []cluster.Endpoint, node string, 
 	return out
 }
 
-// tcpPorts returns the first TCP ports of a Service that every host may connect to.
+// tcpPorts returns the first TCP ports of a Service that every host may connect to, and
+// that lead connections of one host to any endpoint.
 func tcpPorts(svc *cluster.Service) (out []uint16) {
-	if svc.Restricted {
+	if svc.Restricted || svc.Affinity {
 		return nil
 	}
 	for p := range svc.Ports.All() {

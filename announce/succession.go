@@ -32,6 +32,7 @@ type Succession struct {
 	Due       bool   // the rules have another node announce it, alive or not
 	Able      bool   // the agent of one of them is alive and not stopping
 	Confirmed bool   // one of those was seen to have sent a route of it to a peer
+	Brief     bool   // this node does not serve the address well: it withdraws soon after that
 	Detail    string // why not; empty: it was
 }
 
@@ -50,6 +51,7 @@ type successor struct {
 	alive    bool // and does not stop
 	answered bool
 	sent     []Sent
+	faults   []Fault
 }
 
 // A successionKey is what the nodes that may announce an address depend on, but for
@@ -94,7 +96,7 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 		}
 		next := successor{name: other.Name, labels: other.Labels, sessions: sessions}
 		if m := members[other.Name]; m != nil && !m.Leaving && !x.unknown {
-			next.alive, next.answered = true, m.Answered
+			next.alive, next.answered, next.faults = true, m.Answered, m.Faults
 			if m.Answered {
 				next.sent = m.Sent
 			}
@@ -105,13 +107,18 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 }
 
 // of returns what is known of the nodes that take over an address of a Service: to a
-// peer if one is named, else to any.
-func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string) Succession {
+// peer if one is named, else to any. Nodes with one of these faults do not count.
+func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string, faults ...Fault) Succession {
 	h := x.heirs(pool.Ads(svc.Labels).With(newReach(endpoints, "").of(addr.Is4()).ready), addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
 	nodes, seen := h.nodes, h.seen
+	if len(faults) > 0 {
+		nodes, seen = sound(nodes, faults), sound(seen, faults)
+	}
 	if svc.Local {
-		nodes, seen = local(h.nodes, addr, endpoints), local(h.seen, addr, endpoints)
+		nodes, seen = local(nodes, addr, endpoints), local(seen, addr, endpoints)
+	}
+	if svc.Local || len(faults) > 0 {
 		out.Due, out.Able = len(nodes) > 0, slices.ContainsFunc(nodes, func(n heir) bool { return n.alive })
 	}
 	if slices.ContainsFunc(seen, func(n heir) bool { return n.hasSent(addr) }) {
@@ -123,7 +130,7 @@ func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpo
 		out.Detail = aliveUnknown
 	case !out.Able:
 		out.Detail = noOther
-	case svc.Local:
+	case svc.Local, len(faults) > 0:
 		out.Detail = unseen(nodes)
 	default:
 		if h.detail == "" {
@@ -145,9 +152,14 @@ func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
 
 // leave records who takes over an address that this node announces, could still serve,
 // and is not to announce any more. An address that no node is to announce is withdrawn at
-// once, unless it is this Node that has vanished: it may come back.
-func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint) {
+// once, unless it is this Node that has vanished: it may come back. One whose probe fails
+// goes to nodes on which it does not.
+func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, reach reach, endpoints []cluster.Endpoint, faults []Fault) {
 	switch d.Reason {
+	case status.ProbeFailed:
+		if len(faults) == 0 {
+			return // no node is to announce what fails
+		}
 	case status.NodeNotSelected, status.NodeExcluded, status.NodeUnknown, status.EndpointsTerminating:
 	case status.NoPeers:
 		if !slices.ContainsFunc(a.policies.sessions, func(s session) bool { return s.carries(d.Addr.Is4()) }) {
@@ -159,8 +171,11 @@ func (a *announcer) leave(d status.Decision, svc *cluster.Service, pool *Pool, r
 	if a.opts.Announces == nil || a.opts.Members.Disabled || !a.opts.Announces(d.Addr) || reach.refusal(d.Addr.Is4(), svc.Local) != "" {
 		return
 	}
-	s := a.succession().of(svc, pool, d.Addr, endpoints, "")
-	s.Due = s.Due || d.Reason == status.NodeUnknown
+	if d.Reason != status.ProbeFailed {
+		faults = nil
+	}
+	s := a.succession().of(svc, pool, d.Addr, endpoints, "", faults...)
+	s.Due, s.Brief = s.Due || d.Reason == status.NodeUnknown, d.Reason == status.ProbeFailed
 	if !s.Due {
 		return
 	}

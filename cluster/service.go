@@ -42,6 +42,7 @@ type Service struct {
 	LoadBalancerIP string // spec.loadBalancerIP, as written
 	Local          bool   // spec.externalTrafficPolicy is Local
 	HealthPort     uint16 // spec.healthCheckNodePort; 0: none
+	Affinity       bool   // spec.sessionAffinity is ClientIP
 	Restricted     bool   // spec.loadBalancerSourceRanges, or the annotation of that name, says who may connect
 	Selector       string // spec.selector in kubectl's notation, keys sorted
 	Ports          port.Set

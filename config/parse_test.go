@@ -149,7 +149,7 @@ func golden(t *testing.T, cfg *config.Config) []byte {
 	return append(b, '\n')
 }
 
-// prune removes the zero members of objects.
+// prune removes the zero members of objects, and objects that have no others.
 func prune(v any) any {
 	switch v := v.(type) {
 	case []any:
@@ -166,6 +166,9 @@ func prune(v any) any {
 				delete(v, k)
 			default:
 				v[k] = prune(member)
+				if inner, object := v[k].(map[string]any); object && len(inner) == 0 {
+					delete(v, k)
+				}
 			}
 		}
 	}

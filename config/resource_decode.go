@@ -307,6 +307,7 @@ func (d *decoder) scope(raw rawScope) Scope {
 	}
 	return Scope{
 		MinReady:         raw.MinReady,
+		Probe:            d.probe(raw.Probe),
 		Pools:            raw.Pools,
 		PoolSelectors:    d.selectors("spec.ipAddressPoolSelectors", raw.PoolSelectors),
 		NodeSelectors:    d.selectors("spec.nodeSelectors", raw.NodeSelectors),

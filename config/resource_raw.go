@@ -76,7 +76,9 @@ type rawScope struct {
 	PoolSelectors    []metav1.LabelSelector `json:"ipAddressPoolSelectors,omitempty"`
 	NodeSelectors    []metav1.LabelSelector `json:"nodeSelectors,omitempty"`
 	ServiceSelectors []metav1.LabelSelector `json:"serviceSelectors,omitempty"`
-	MinReady         int                    `json:"minReadyEndpoints,omitempty"` // Herald's own
+	// These are Herald's own.
+	MinReady int       `json:"minReadyEndpoints,omitempty"`
+	Probe    *rawProbe `json:"probe,omitempty"`
 }
 
 type rawBGPAdvertisement struct {

@@ -12,6 +12,7 @@ type Scope struct {
 	NodeSelectors    []Selector // empty: every node
 	ServiceSelectors []Selector // empty: every Service
 	MinReady         int        // how many ready endpoints of an address's family a Service must have; 0: any number
+	Probe            Probe      // a node announces an address while this answers; zero: whether it does or not
 }
 
 // maxMinReady is the highest MinReady.

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/heraldlb/herald/announce"
 )
@@ -170,7 +169,7 @@ func failure(at netip.AddrPort, err error) answer {
 func (a asker) connects(ctx context.Context, q announce.Question) answer {
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
-	d := net.Dialer{Control: oneHop}
+	d := net.Dialer{Control: NearSocket(q.Addr)}
 	var all errgroup.Group
 	var connected atomic.Bool
 	for i := range tries {
@@ -190,17 +189,4 @@ func (a asker) connects(ctx context.Context, q announce.Question) answer {
 		return answer{yes: true}
 	}
 	return answer{why: fmt.Sprintf("no connection to %s from the node", netip.AddrPortFrom(q.Addr, q.TCP[0]))}
-}
-
-// oneHop keeps the packets of a socket on this node and its networks.
-func oneHop(network, _ string, c syscall.RawConn) error {
-	var set error
-	err := c.Control(func(fd uintptr) {
-		if strings.HasSuffix(network, "6") {
-			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, 1)
-		} else {
-			set = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, 1)
-		}
-	})
-	return errors.Join(err, set)
 }

@@ -74,7 +74,8 @@ func (h answerHandover) step(in Input, held Protocols, now time.Time, t Times) (
 }
 
 // A routeHandover remembers that other nodes are to announce a route. This one does too
-// until one of them has been seen to for Times.Follow, and for Times.Leave at most.
+// until one of them has been seen to for Times.Follow, or Times.Brief, and for Times.Leave at
+// most.
 type routeHandover struct {
 	since time.Time // others are to; zero: they are not, or this one never did
 	taken time.Time // since when one of them does; zero: none does
@@ -89,7 +90,11 @@ func (h routeHandover) step(in Input, held Protocols, now time.Time, t Times) (r
 	h.taken = sinceWhen(h.taken, in.Taken, now)
 	until := h.since.Add(t.Leave)
 	if !h.taken.IsZero() {
-		until = wake.Earlier(until, h.taken.Add(t.Follow))
+		follow := t.Follow
+		if in.Brief {
+			follow = t.Brief
+		}
+		until = wake.Earlier(until, h.taken.Add(follow))
 	}
 	switch {
 	case now.Before(until):

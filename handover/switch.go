@@ -45,12 +45,13 @@ type Times struct {
 	Handover time.Duration // answering after another owner was heard, if gossip does not reach that one; and until one that gossip reaches is late
 	Leave    time.Duration // a route that other nodes are to announce, if none of them is seen to
 	Follow   time.Duration // likewise, once one of them is
+	Brief    time.Duration // likewise, if this node's probe fails: nodes on which it fails at the same time learn of each other
 	Drain    time.Duration // the route of a node that drains, after another node announces it too
 }
 
 // DefaultTimes are long enough for the neighbour entries and routes of
 // clients to follow, and for a peer that was never up not to matter for long.
-var DefaultTimes = Times{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Leave: 5 * time.Minute, Follow: time.Second, Drain: cluster.DefaultDrainHold}
+var DefaultTimes = Times{Hold: 5 * time.Second, Limit: 30 * time.Second, Handover: time.Second, Leave: 5 * time.Minute, Follow: time.Second, Brief: 500 * time.Millisecond, Drain: cluster.DefaultDrainHold}
 
 // A Input is what is known of one address at one moment.
 type Input struct {
@@ -66,6 +67,7 @@ type Input struct {
 	Drains         bool      // this node drains, unless it is forced to: it answers on layer 2 until another node does
 	Left           bool      // other nodes are to announce the address over BGP, this one is not any more
 	Taken          bool      // one of them was seen to announce the route
+	Brief          bool      // it follows soon: this node does not serve the address well
 	MembersUnknown bool      // it is not known which nodes are alive: this node must not answer on layer 2
 }
 

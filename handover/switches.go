@@ -94,7 +94,7 @@ func (i Input) draining(d cluster.Drain) Input {
 
 // leaving adds who takes over the route.
 func (i Input) leaving(s announce.Succession) Input {
-	i.Left, i.Taken = s.Due, s.Confirmed
+	i.Left, i.Taken, i.Brief = s.Due, s.Confirmed, s.Brief
 	if s.Confirmed {
 		i.Confirmed |= ViaBGP
 	}

@@ -228,11 +228,12 @@ func (obedient) Sent(netip.Prefix) bool { return true }
 // answers for in these tests.
 type lonely struct{}
 
-func (lonely) Set(handover.Answers)     {}
-func (lonely) Ask(bool)                 {}
-func (lonely) Tell([]announce.Sent)     {}
-func (lonely) Alone(int)                {}
-func (lonely) SetNodes([]*cluster.Node) {}
+func (lonely) Set(handover.Answers)       {}
+func (lonely) Ask(bool)                   {}
+func (lonely) Tell([]announce.Sent)       {}
+func (lonely) Alone(int)                  {}
+func (lonely) SetFaults([]announce.Fault) {}
+func (lonely) SetNodes([]*cluster.Node)   {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: answered("198.51.100.7")}
 }

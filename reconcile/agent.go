@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -38,6 +39,7 @@ type AgentOptions struct {
 	Logger     *slog.Logger                          // required
 	Layer2     Layer2                                // optional: nil announces nothing on layer 2
 	DataPlane  DataPlane                             // optional: nil counts as serving everything
+	Probes     Probes                                // optional: nil probes nothing
 	Events     func(*cluster.Service, cluster.Event) // optional: sends an event about a Service that is seen to be announced from this node, unless the first pass announced it
 	NodeEvents func(cluster.Event)                   // optional: sends an event about this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
@@ -74,6 +76,8 @@ type Agent struct {
 	services   table.Table[cluster.Key, *cluster.Service]
 	decisions  announce.Decisions
 	elections  announce.Elections
+	probing    announce.TargetMemory
+	failing    map[announce.ProbeID]string // what other agents know of
 	applied    applied
 	answered   handover.Answers              // handed over to layer 2
 	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
@@ -122,6 +126,7 @@ func (a *Agent) pass() {
 	r := status.Report{Synced: true, Config: a.loader.Report()}
 	seen := func() ServiceStatuses { return ServiceStatuses{} }
 	if s.Config != nil {
+		a.tellFaults(s, readiness)
 		around := a.around(s)
 		if a.settling(s, around, start) {
 			return
@@ -145,22 +150,46 @@ func (a *Agent) pass() {
 // ready returns what the node's data plane serves. An agent that has just started leaves
 // FRR as it is until that is known, or was waited for: FRR may announce all of it already.
 func (a *Agent) ready(s cluster.Tables) (announce.Readiness, bool) {
-	if a.opts.DataPlane == nil {
-		return announce.Readiness{}, true
-	}
 	opts := a.opts.Announce
 	if s.Config != nil {
 		a.index = a.index.Of(s.Config)
 		opts.Index = a.index
 	}
+	r := announce.Readiness{Settled: true}
+	if a.opts.DataPlane != nil {
+		r = a.serves(s, opts)
+	}
+	if a.opts.Probes != nil && s.Config != nil {
+		a.opts.Probes.Want(a.probing.Next(s, a.opts.Node, opts))
+		r = r.With(a.opts.Probes.Readiness())
+	}
+	return r, a.passed || r.Settled
+}
+
+// serves asks the data plane, and returns what is known.
+func (a *Agent) serves(s cluster.Tables, opts announce.Options) announce.Readiness {
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
 	questions := a.asks.Next(s, a.opts.Node, opts)
 	if differ := a.verifier.questions(s, a.opts.Node, opts, questions); differ != "" {
 		a.opts.Logger.Error(MessageDiffer, "err", differ)
 	}
 	a.opts.DataPlane.Want(questions, n.Addrs)
-	r := a.opts.DataPlane.Readiness()
-	return r, a.passed || r.Settled
+	return a.opts.DataPlane.Readiness()
+}
+
+// tellFaults has other agents learn which probes fail here, if that has changed, and warns
+// about those that fail from now on.
+func (a *Agent) tellFaults(s cluster.Tables, r announce.Readiness) {
+	if maps.Equal(a.failing, r.Failing) {
+		return
+	}
+	if a.opts.Events != nil && a.passed {
+		a.warnProbes(s, a.failing, r.Failing)
+	}
+	a.failing = r.Failing
+	if a.opts.Layer2 != nil {
+		a.opts.Layer2.SetFaults(r.Faults())
+	}
 }
 
 // around returns the Neighborhood that belongs to a snapshot.

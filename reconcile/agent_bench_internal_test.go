@@ -39,6 +39,7 @@ func (n *benchNode) Document() (source.Document, bool)               { return n.
 func (n *benchNode) Neighborhood() Neighborhood                      { return n.around }
 func (*benchNode) SetNodes([]*cluster.Node)                          {}
 func (*benchNode) Ask(bool)                                          {}
+func (*benchNode) SetFaults([]announce.Fault)                        {}
 func (*benchNode) Tell([]announce.Sent)                              {}
 func (*benchNode) Alone(int)                                         {}
 func (n *benchNode) Expect(routes table.Table[netip.Prefix, string]) { n.expected = routes }

@@ -24,6 +24,7 @@ const (
 	EventGossipLost  = "GossipLost"
 	EventNoInterface = "announceFailed" // warning: no node has an interface that the advertisements ask for
 
+	EventProbe         = string(status.ProbeFailed)       // warning: the probe of an address fails on the node
 	EventDataPlane     = string(status.DataPlaneNotReady) // warning: the node announces the Service though its data plane was not seen to serve it
 	EventEndpointsFlap = string(status.EndpointsFlap)     // warning: the node waits before it announces the Service again
 )
@@ -243,6 +244,24 @@ func (a *Agent) concerned(now announce.Decisions) bool {
 		}
 	}
 	return false
+}
+
+// warnProbes warns about the probes that fail now and did not before, in the order of their
+// addresses.
+func (a *Agent) warnProbes(s cluster.Tables, before, now map[announce.ProbeID]string) {
+	var news []announce.ProbeID
+	for id := range now {
+		if _, failed := before[id]; !failed {
+			news = append(news, id)
+		}
+	}
+	slices.SortFunc(news, func(x, y announce.ProbeID) int {
+		return cmp.Or(x.Fault().Compare(y.Fault()), cmp.Compare(x.Service, y.Service))
+	})
+	for _, id := range news {
+		a.sendEvent(s, id.Service, cluster.Event{Warning: true, Reason: EventProbe, Message: fmt.Sprintf(
+			"%s: the probe fails on node %q: %s", id.Addr, a.opts.Node, now[id])})
+	}
 }
 
 // warnDrain warns once that the Node's drain annotation is not understood.

@@ -50,11 +50,12 @@ func (s *street) Set(render.Text) {}
 // A lane is the layer 2 of a street.
 type lane struct{ *street }
 
-func (lane) Set(handover.Answers)     {}
-func (lane) Ask(bool)                 {}
-func (lane) Tell([]announce.Sent)     {}
-func (lane) Alone(int)                {}
-func (lane) SetNodes([]*cluster.Node) {}
+func (lane) Set(handover.Answers)       {}
+func (lane) Ask(bool)                   {}
+func (lane) Tell([]announce.Sent)       {}
+func (lane) Alone(int)                  {}
+func (lane) SetFaults([]announce.Fault) {}
+func (lane) SetNodes([]*cluster.Node)   {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()

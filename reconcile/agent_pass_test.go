@@ -60,10 +60,11 @@ func (g *growing) Neighborhood() reconcile.Neighborhood {
 	return reconcile.Neighborhood{Membership: announce.Membership{Stale: g.stale, Members: []announce.Member{{Node: "n1"}}}}
 }
 
-func (*growing) Set(handover.Answers) {}
-func (*growing) Ask(bool)             {}
-func (*growing) Tell([]announce.Sent) {}
-func (*growing) Alone(int)            {}
+func (*growing) Set(handover.Answers)       {}
+func (*growing) Ask(bool)                   {}
+func (*growing) Tell([]announce.Sent)       {}
+func (*growing) Alone(int)                  {}
+func (*growing) SetFaults([]announce.Fault) {}
 
 // passes checks that each pass looked once at everything, all of one cluster, and
 // returns how many passes there were.

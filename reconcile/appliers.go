@@ -56,6 +56,14 @@ type DataPlane interface {
 	Readiness() announce.Readiness
 }
 
+// Probes are how addresses of Services answer from the node.
+type Probes interface {
+	// Want replaces what is probed. It must not block.
+	Want(targets announce.Targets)
+	// Readiness returns what is known of them.
+	Readiness() announce.Readiness
+}
+
 // Layer2 answers for addresses on the node's own network.
 type Layer2 interface {
 	// SetNodes replaces the nodes of the cluster, on which other agents run. It must not
@@ -65,6 +73,9 @@ type Layer2 interface {
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers handover.Answers)
+	// SetFaults replaces the probes that fail on this node, which other nodes learn of. It
+	// must not block.
+	SetFaults(faults []announce.Fault)
 	// Ask turns on or off that other nodes report what they have sent to routers. It must
 	// not block.
 	Ask(on bool)

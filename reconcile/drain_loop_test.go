@@ -24,6 +24,7 @@ import (
 
 // A network is one that some nodes' agents are alive on.
 type network struct {
+	faults []announce.Fault
 	*scene
 	members []announce.Member
 	stale   bool
@@ -56,6 +57,12 @@ func (n *network) Ask(on bool) {
 		n.asks = on
 		time.AfterFunc(time.Millisecond, n.wake)
 	}
+}
+
+func (n *network) SetFaults(faults []announce.Fault) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults = faults
 }
 
 func (n *network) Alone(count int) {

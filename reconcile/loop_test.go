@@ -45,6 +45,7 @@ type scene struct {
 	network  reconcile.Layer2
 
 	dataPlane     reconcile.DataPlane
+	probes        reconcile.Probes
 	serviceEvents func(*cluster.Service, cluster.Event)
 
 	hung    bool // FRR takes a text and does nothing
@@ -392,7 +393,7 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, DataPlane: w.dataPlane, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: agentLog(t),
+		Layer2: w.network, DataPlane: w.dataPlane, Probes: w.probes, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: agentLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

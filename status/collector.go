@@ -112,6 +112,11 @@ var (
 	descDataPlaneWaived = prometheus.NewDesc("herald_dataplane_waived_total",
 		"Number of addresses that this node has announced though its data plane was not seen to serve them in time.", nil, nil)
 
+	descProbes = prometheus.NewDesc("herald_probes",
+		"Number of addresses that this node probes, by whether they answer.", []string{"state"}, nil)
+	descProbeResults = prometheus.NewDesc("herald_probe_results_total",
+		"Number of probes: answered, failed, or with connections that may all have been led to other nodes.", []string{"result"}, nil)
+
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
@@ -196,6 +201,14 @@ func (s sender) agent(r Report) {
 		s.gauge(descDataPlane, one(r.DataPlane.Healthy))
 		s.gauge(descDataPlaneWaiting, float64(r.DataPlane.Waiting))
 		s.counter(descDataPlaneWaived, r.DataPlane.Waived)
+	}
+	if p := r.Probes; p != nil {
+		s.gauge(descProbes, float64(p.Passing), "passing")
+		s.gauge(descProbes, float64(p.Failing), "failing")
+		s.gauge(descProbes, float64(p.Unknown), "unknown")
+		s.counter(descProbeResults, p.Results.Answered, "answered")
+		s.counter(descProbeResults, p.Results.Failed, "failed")
+		s.counter(descProbeResults, p.Results.Elsewhere, "elsewhere")
 	}
 	if r.Layer2 != nil {
 		s.network(*r.Layer2)

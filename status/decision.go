@@ -39,6 +39,7 @@ const (
 	TooFewEndpoints      Reason = "TooFewEndpoints"      // fewer are ready than the advertisements ask for
 	EndpointsTerminating Reason = "EndpointsTerminating" // BGP: externalTrafficPolicy Local, the endpoints on this node terminate, and other nodes have ready ones
 	DataPlaneNotReady    Reason = "DataPlaneNotReady"    // the data plane of this node, such as kube-proxy, cannot serve the address yet
+	ProbeFailed          Reason = "ProbeFailed"          // the probe of the advertisement fails on this node
 	EndpointsFlap        Reason = "EndpointsFlap"        // endpoints came and went too often; the announcement waits for seconds
 	NoPeers              Reason = "NoPeers"              // no peer of the advertisement selects this node
 	ConflictingLocalPref Reason = "ConflictingLocalPref" // two advertisements, one route, two preferences

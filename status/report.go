@@ -26,6 +26,7 @@ type Report struct {
 	FRR        *FRR              `json:"frr,omitempty"`   // agent
 	Layer2     *Network          `json:"layer2,omitempty"`
 	DataPlane  *DataPlane        `json:"dataPlane,omitempty"` // agent; nil: it is not asked
+	Probes     *Probes           `json:"probes,omitempty"`    // agent; nil: nothing is probed
 	Drain      *Drain            `json:"drain,omitempty"`     // agent; nil: the node does not drain
 	Took       time.Duration     `json:"-"`                   // the last pass
 }
@@ -69,6 +70,21 @@ type DataPlane struct {
 	Detail  string `json:"detail,omitempty"`  // why it is not known to be
 	Waiting int    `json:"waiting,omitempty"` // addresses that this node does not announce before the data plane serves them
 	Waived  uint64 `json:"waived,omitempty"`  // how many were announced though it was not seen to
+}
+
+// Probes is what a node's probes of addresses find.
+type Probes struct {
+	Passing int          `json:"passing"`
+	Failing int          `json:"failing"`
+	Unknown int          `json:"unknown,omitempty"` // they were neither answered, nor failed often enough
+	Results ProbeResults `json:"results"`
+}
+
+// ProbeResults counts probes since the agent started.
+type ProbeResults struct {
+	Answered  uint64 `json:"answered"`
+	Failed    uint64 `json:"failed"`
+	Elsewhere uint64 `json:"elsewhere,omitempty"` // no connection was made, and all may have been led to other nodes
 }
 
 // Extras is the state of the operator's raw configuration.

@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -70,7 +71,48 @@ func (h *History) some(key string, values ...string) []config.Selector {
 }
 
 func (h *History) scope() config.Scope {
-	return config.Scope{MinReady: h.IntN(3), NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
+	s := config.Scope{MinReady: h.IntN(3), NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
+	if h.often(50) {
+		s.Probe = probes[h.IntN(len(probes))]
+	}
+	return s
+}
+
+// probes are those of advertisements.
+var probes = []config.Probe{{Protocol: config.ProbeTCP}, {Protocol: config.ProbeHTTP, Withdraw: true}}
+
+// failing returns some probes of the Services that there are.
+func (h *History) failing() map[announce.ProbeID]string {
+	out := map[announce.ProbeID]string{}
+	for _, key := range slices.SortedFunc(maps.Keys(h.services), cluster.Key.Compare) {
+		for _, text := range h.services[key].Ingress {
+			addr, err := netip.ParseAddr(text)
+			for _, p := range probes {
+				if err == nil && h.often(50) {
+					out[announce.ProbeID{ServiceAddr: announce.ServiceAddr{Service: key.String(), Addr: addr}, Probe: p}] = h.pick("refused", "silent")
+				}
+			}
+		}
+	}
+	return out
+}
+
+// probe has other probes fail, on n2 and on other nodes.
+func (h *History) probe() {
+	h.Options.Readiness.Failing = h.failing()
+	h.Members.Members = slices.Clone(h.Members.Members)
+	for i := range h.Members.Members {
+		if m := &h.Members.Members[i]; m.Node == "n2" {
+			m.Faults = h.Options.Readiness.Faults()
+		} else if h.often(50) {
+			m.Faults = h.faults()
+		}
+	}
+}
+
+// faults returns the faults of a node.
+func (h *History) faults() []announce.Fault {
+	return announce.Readiness{Failing: h.failing()}.Faults()
 }
 
 func (h *History) newConfig() *config.Config {
@@ -155,6 +197,7 @@ func (h *History) service() {
 	if h.often(5) {
 		svc.Class = "other"
 	}
+	svc.Ports = port.NewSet(port.Port{Protocol: "TCP", Number: 80})
 	for range h.IntN(3) {
 		svc.Ingress = append(svc.Ingress, h.addr().String())
 	}
@@ -205,7 +248,7 @@ func (h *History) node() {
 
 // member returns a node as gossip knows it.
 func (h *History) member(name string) announce.Member {
-	m := announce.Member{Node: name, Leaving: h.often(10), Damped: h.often(10), Interfaces: []string{"eth0"}, Held: h.addrs(), Answered: h.often(80)}
+	m := announce.Member{Node: name, Leaving: h.often(10), Damped: h.often(10), Interfaces: []string{"eth0"}, Held: h.addrs(), Answered: h.often(80), Faults: h.faults()}
 	if h.often(20) {
 		m.Interfaces = []string{"eth1"}
 	}
@@ -226,6 +269,9 @@ func (h *History) gossip() {
 		h.Members.Members = slices.Clone(h.Members.Members)
 		i := h.IntN(len(h.Members.Members))
 		m := &h.Members.Members[i]
+		if h.often(20) {
+			m.Faults = h.faults()
+		}
 		if m.Held = h.addrs(); h.often(20) {
 			*m = h.member(m.Node)
 		}
@@ -253,7 +299,7 @@ func (h *History) claim() {
 
 // ready has the data plane serve other addresses.
 func (h *History) ready() {
-	r := announce.Readiness{Settled: true, Waits: map[announce.ServiceAddr]string{}, Waived: map[announce.ServiceAddr]string{}}
+	r := announce.Readiness{Settled: true, Failing: h.Options.Readiness.Failing, Waits: map[announce.ServiceAddr]string{}, Waived: map[announce.ServiceAddr]string{}}
 	for i, m := range []map[announce.ServiceAddr]string{r.Waits, r.Waived} {
 		for range h.IntN(30) {
 			m[announce.ServiceAddr{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: h.addr()}] = h.pick("slow", "late") + fmt.Sprint(i)
@@ -306,7 +352,9 @@ func (h *History) Step() {
 		}
 		switch {
 		case n < 40:
-			h.service()
+			if h.service(); !h.calm && h.often(30) {
+				h.probe()
+			}
 		case n < 65:
 			h.endpoint()
 		case n < 72:
@@ -317,7 +365,9 @@ func (h *History) Step() {
 			h.claim()
 		case n < 85:
 			h.options()
-		case n < 88:
+		case n < 91:
+			h.probe()
+		case n < 94:
 			h.config = h.configs[h.IntN(len(h.configs))]
 		case n < 97:
 			a := h.addr()

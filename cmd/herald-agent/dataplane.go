@@ -5,8 +5,10 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/heraldlb/herald/dataplane"
+	"github.com/heraldlb/herald/probe"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
 )
@@ -25,6 +27,25 @@ func (o *options) dataPlane() (opts dataplane.Options, asked bool, err error) {
 		return opts, false, fmt.Errorf("--dataplane-healthz %q: want an address and a port, such as 127.0.0.1:10256", o.healthz)
 	}
 	return opts, true, nil
+}
+
+// prove makes the parts that find out what this node serves. Other agents elect it once both
+// have settled.
+func (p *program) prove(gate dataplane.Options, gated bool) {
+	var unsettled atomic.Int32
+	settled := func() {
+		if unsettled.Add(-1) == 0 {
+			p.layer2.Ready()
+		}
+		p.worker.Wake()
+	}
+	unsettled.Store(1)
+	if gated {
+		unsettled.Store(2)
+		gate.Changed, gate.Settled, gate.Logger = p.worker.Wake, settled, p.part("data plane")
+		p.gate = dataplane.New(gate)
+	}
+	p.prober = probe.New(probe.Options{Changed: p.worker.Wake, Settled: settled, Logger: p.part("probes")})
 }
 
 // readiness returns what the agent asks about the data plane; nil: it does not.

@@ -24,6 +24,7 @@ import (
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/node"
+	"github.com/heraldlb/herald/probe"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/session"
 	"github.com/heraldlb/herald/status"
@@ -49,7 +50,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	layer2.Hold = gated
+	layer2.Hold = true
 	daemon.LimitMemory(log)
 	unlock, err := o.lock(log)
 	if err != nil {
@@ -75,10 +76,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	p.drive(layer2)
-	if gated {
-		gate.Changed, gate.Settled, gate.Logger = p.worker.Wake, p.layer2.Ready, p.part("data plane")
-		p.gate = dataplane.New(gate)
-	}
+	p.prove(gate, gated)
 	defer p.peers.Close()
 	p.report(metrics)
 	server, err := p.serve(metrics)
@@ -146,7 +144,8 @@ type program struct {
 	container *sidecar
 	layer2    *node.Layer2
 	gate      *dataplane.Gate // nil: the data plane is not asked
-	address   netip.Addr      // of this node; zero: not known
+	prober    *probe.Prober
+	address   netip.Addr // of this node; zero: not known
 	keys      *keyFollower
 	exclusion *exclusion.List
 	sessions  *session.Monitor
@@ -219,7 +218,7 @@ func (p *program) agent() reconcile.AgentOptions {
 	opts := reconcile.AgentOptions{
 		Node: p.node, Worker: p.worker, Logger: p.log,
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
-		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(),
+		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
 		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
 		Verify:   p.verify,
@@ -247,6 +246,7 @@ func (p *program) tasks() []daemon.Task {
 		{Name: "layer 2", Run: p.layer2.Run},
 		{Name: "gossip key", Run: p.keys.run},
 		{Name: "exclusion", Run: p.exclusion.Run},
+		{Name: "probes", Run: p.prober.Run},
 	}
 	if p.documents.Resources != nil {
 		tasks = append(tasks, daemon.Task{Name: "state", Run: p.state.Run})
@@ -270,7 +270,7 @@ func (p *program) Set(r status.Report) {
 func (p *program) live(r *status.Report) {
 	r.FRR.Metrics, r.Contests = p.container.hasMetrics(), p.contests.List()
 	r.Peers = p.sessions.In(r.Peers)
-	r.Layer2, r.DataPlane = p.layer2.Status(), p.dataPlaneStatus()
+	r.Layer2, r.DataPlane, r.Probes = p.layer2.Status(), p.dataPlaneStatus(), p.prober.Status()
 	r.Confirm(p.routes.SentTo)
 }
 

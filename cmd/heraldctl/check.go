@@ -130,7 +130,11 @@ func writeSummary(w io.Writer, name string, cfg *config.Config) error {
 		t.row("  bgp", a.Name, scope(a.Pools, a.PoolSelectors), strings.Join(advertisementNotes(a), ", "))
 	}
 	for _, a := range cfg.L2Advertisements {
-		t.row("  layer2", a.Name, scope(a.Pools, a.PoolSelectors))
+		row := []any{"  layer2", a.Name, scope(a.Pools, a.PoolSelectors)}
+		if notes := scopeNotes(a.Scope); len(notes) > 0 {
+			row = append(row, strings.Join(notes, ", "))
+		}
+		t.row(row...)
 	}
 	return t.flush()
 }
@@ -231,11 +235,20 @@ func advertisementNotes(a config.BGPAdvertisement) []string {
 	if a.GracefulShutdown {
 		notes = append(notes, "graceful shutdown")
 	}
-	if a.MinReady > 0 {
-		notes = append(notes, "for Services with "+count(a.MinReady, "ready endpoint")+" or more")
-	}
+	notes = append(notes, scopeNotes(a.Scope)...)
 	for _, c := range a.Communities {
 		notes = append(notes, c.String())
+	}
+	return notes
+}
+
+// scopeNotes says under which conditions an advertisement applies.
+func scopeNotes(s config.Scope) (notes []string) {
+	if s.MinReady > 0 {
+		notes = append(notes, "for Services with "+count(s.MinReady, "ready endpoint")+" or more")
+	}
+	if !s.Probe.IsZero() {
+		notes = append(notes, "probed by "+s.Probe.String())
 	}
 	return notes
 }

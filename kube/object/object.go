@@ -67,6 +67,7 @@ func FromService(svc *corev1.Service) *cluster.Service {
 		LoadBalancerIP:  bounded(svc.Spec.LoadBalancerIP, cluster.MaxAddrs),
 		Local:           svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
 		HealthPort:      uint16(svc.Spec.HealthCheckNodePort),
+		Affinity:        svc.Spec.SessionAffinity == corev1.ServiceAffinityClientIP,
 		Restricted:      len(svc.Spec.LoadBalancerSourceRanges) > 0 || svc.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey] != "",
 		Selector:        selectorOf(svc),
 		Annotations:     config.ReadAnnotations(config.KindService, svc.Annotations),

@@ -191,8 +191,12 @@ func (d delegate) receive(b []byte) (bool, error) {
 			return false, nil
 		}
 	case m.node == d.opts.Node:
-		d.refute(*m.record)
+		d.refute(*m.record, m.faults)
 		return false, nil
+	case m.faults:
+		if !d.learnFaults(m.node, *m.record) {
+			return false, nil
+		}
 	case !d.learn(m.node, *m.record):
 		return false, nil
 	}
@@ -207,17 +211,27 @@ func (d delegate) receive(b []byte) (bool, error) {
 // arrive before the member's new epoch does. The caller holds the mutex.
 func (l *List) learn(node string, heard record) bool {
 	l.mentioned[node] = time.Now()
+	return l.learnIn(l.records, l.ahead, node, heard)
+}
+
+// learnFaults does the same with a record of faults.
+func (l *List) learnFaults(node string, heard record) bool {
+	l.mentioned[node] = time.Now()
+	return l.learnIn(l.faults.records, l.faults.ahead, node, heard)
+}
+
+func (l *List) learnIn(records, ahead map[string]*record, node string, heard record) bool {
 	p, alive := l.alive[node]
 	if alive && heard.epoch > p.epoch {
-		return merge(l.ahead, node, heard)
+		return merge(ahead, node, heard)
 	}
 	if alive && heard.epoch < p.epoch {
 		return false
 	}
-	if r := l.records[node]; alive && r != nil && r.epoch != p.epoch {
-		delete(l.records, node)
+	if r := records[node]; alive && r != nil && r.epoch != p.epoch {
+		delete(records, node)
 	}
-	return merge(l.records, node, heard)
+	return merge(records, node, heard)
 }
 
 // merge adds to a node's record in a map, and reports whether that is news.
@@ -233,20 +247,29 @@ func merge(to map[string]*record, node string, heard record) bool {
 // adopt uses what was heard of a member's process before the member's epoch. The caller
 // holds the mutex.
 func (l *List) adopt(node string) {
-	r, epoch := l.ahead[node], l.alive[node].epoch
+	epoch := l.alive[node].epoch
+	adoptIn(l.records, l.ahead, node, epoch)
+	adoptIn(l.faults.records, l.faults.ahead, node, epoch)
+}
+
+func adoptIn(records, ahead map[string]*record, node string, epoch uint64) {
+	r := ahead[node]
 	if r != nil && r.epoch == epoch {
-		l.records[node] = r
+		records[node] = r
 	}
 	if r != nil && r.epoch <= epoch {
-		delete(l.ahead, node)
+		delete(ahead, node)
 	}
 }
 
 // refute starts a new epoch if a record of this process circulates that has changes which
 // this process never made: the others ignore further ones up to these. The caller holds
 // the mutex.
-func (d delegate) refute(heard record) {
+func (d delegate) refute(heard record, faults bool) {
 	own := d.records[d.opts.Node]
+	if faults {
+		own = d.faults.records[d.opts.Node]
+	}
 	if heard.epoch == own.epoch && heard.latest() > own.base {
 		d.renew()
 	}
@@ -260,6 +283,8 @@ func (l *List) renew() {
 	l.sendNotice()
 	l.introduceWake.Set()
 	l.updateOwn()
+	*l.faults.records[l.opts.Node] = record{epoch: own.epoch, items: map[item]change{}}
+	l.updateFaults()
 	l.invalidate()
 }
 
@@ -276,7 +301,9 @@ func (d delegate) LocalState(bool) []byte {
 	defer d.mu.Unlock()
 	d.forget(now)
 	b := appendList(nil, message{node: d.opts.Node, record: d.records[d.opts.Node]})
+	b = d.faults.appendTo(b, d.opts.Node)
 	for node := range d.alive {
+		b = d.faults.appendTo(b, node)
 		if r := d.records[node]; r != nil {
 			b = appendList(b, message{node: node, record: r})
 		}

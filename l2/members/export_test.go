@@ -24,7 +24,9 @@ func WithClock(opts Options, now func() time.Duration) Options {
 }
 
 // SetEpoch makes the process of l seem to have started at another time.
-func SetEpoch(l *List, epoch uint64) { l.records[l.opts.Node].epoch = epoch }
+func SetEpoch(l *List, epoch uint64) {
+	l.records[l.opts.Node].epoch, l.faults.records[l.opts.Node].epoch = epoch, epoch
+}
 
 // StreamSize is what one connection may carry.
 const StreamSize = streamSize

@@ -59,12 +59,14 @@ type List struct {
 	mu         sync.Mutex // guards the fields below
 	nodes      nodes
 	keys       keys
-	alive      map[string]peer      // without this node
-	records    map[string]*record   // of all nodes with a message about them, and this one
-	ahead      map[string]*record   // of members, with a later epoch than the member's
-	wanted     State                // of this node, as last published
-	masked     bool                 // this node publishes no addresses
+	alive      map[string]peer    // without this node
+	records    map[string]*record // of all nodes with a message about them, and this one
+	ahead      map[string]*record // of members, with a later epoch than the member's
+	wanted     State              // of this node, as last published
+	masked     bool               // this node publishes no addresses
+	faults     faults
 	outbox     [][]byte             // to be sent to all members at once
+	rumors     [][]byte             // to be gossiped alone
 	newcomers  []memberlist.Node    // to be sent this node's record
 	lost       int                  // times that a member died or left
 	renewed    bool                 // this node's epoch has to be published
@@ -126,6 +128,7 @@ func New(opts Options) *List {
 	}
 	// A later process has a higher number, unless the clock was set back.
 	l.records[opts.Node] = &record{epoch: uint64(time.Now().UnixNano()), items: map[item]change{}}
+	l.faults = newFaults(opts.Node, l.records[opts.Node].epoch)
 	l.doubted.Store(true)
 	l.keys, l.keysErr = newKeys(opts.Keys)
 	l.queue.RetransmitMult = l.timers.network.RetransmitMult
@@ -162,7 +165,7 @@ func (l *List) updateOwn() {
 	if len(changes) == 0 {
 		return
 	}
-	for _, p := range packets(l.opts.Node, own.epoch, changes) {
+	for _, p := range packets(recordMsg, l.opts.Node, own.epoch, changes) {
 		l.send(p)
 	}
 	l.invalidate()
@@ -220,6 +223,7 @@ func (l *List) members() []Member {
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
 		}
+		m.Faults = l.faults.of(name, epoch)
 		if a, ok := l.talk.answers[name]; ok && a.epoch == epoch {
 			m.Answered, m.Sent = true, a.list
 		}
@@ -257,4 +261,5 @@ func (l *List) forget(now time.Time) {
 	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
 	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
+	l.faults.forget(func(name string) bool { return l.records[name] != nil })
 }

@@ -15,6 +15,8 @@ type item struct {
 	addr netip.Addr // held
 	name string     // iface
 	mac  MAC        // station
+
+	digest uint32 // fault, with addr
 }
 
 type itemKind byte
@@ -24,6 +26,7 @@ const (
 	held                        // the node has announced addr
 	iface                       // the node has a suitable interface of that name
 	station                     // the node answers with that hardware address
+	fault                       // a probe of addr fails on the node; in a record of faults alone
 )
 
 // items returns s as a set.
@@ -148,9 +151,12 @@ func (r *record) state() State {
 			s.Interfaces = append(s.Interfaces, it.name)
 		case station:
 			s.MACs = append(s.MACs, it.mac)
+		case fault:
+			s.Faults = append(s.Faults, Fault{it.addr, it.digest})
 		}
 	}
 	slices.SortFunc(s.Held, netip.Addr.Compare)
+	slices.SortFunc(s.Faults, Fault.compare)
 	slices.Sort(s.Interfaces)
 	slices.SortFunc(s.MACs, func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
 	return s

@@ -109,7 +109,7 @@ func TestPacketsAreShort(t *testing.T) {
 		changes[item{kind: held, addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}] = change{seq: 3}
 	}
 	got := map[item]change{}
-	ps := packets("n1", 5, changes)
+	ps := packets(recordMsg, "n1", 5, changes)
 	for _, p := range ps {
 		if len(p) > packetSize {
 			t.Errorf("a packet of %d bytes", len(p))
@@ -161,7 +161,7 @@ func TestRecordsConverge(t *testing.T) {
 				}
 			}
 			if changes := own.set(s.items()); changes != nil {
-				sent = append(sent, packets("n", own.epoch, changes)...)
+				sent = append(sent, packets(recordMsg, "n", own.epoch, changes)...)
 			}
 			if r.IntN(4) == 0 {
 				sent = append(sent, message{node: "n", record: &own}.append(nil))

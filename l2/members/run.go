@@ -278,13 +278,16 @@ func (l *List) transmit(ctx context.Context, network *memberlist.Memberlist) err
 // sendAll empties the outbox.
 func (l *List) sendAll(network *memberlist.Memberlist) {
 	l.mu.Lock()
-	messages := l.outbox
-	l.outbox = nil
+	messages, rumors := l.outbox, l.rumors
+	l.outbox, l.rumors = nil, nil
 	nodes := make([]memberlist.Node, 0, len(l.alive))
 	for _, p := range l.alive {
 		nodes = append(nodes, p.node)
 	}
 	l.mu.Unlock()
+	for _, msg := range rumors {
+		l.queue.QueueBroadcast(broadcast(msg))
+	}
 	for _, msg := range messages {
 		l.queue.QueueBroadcast(broadcast(msg))
 		for i := range nodes {
@@ -309,6 +312,7 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		record := l.records[l.opts.Node]
 		empty := len(record.items) == 0
 		own := message{node: l.opts.Node, record: record}.append(nil)
+		failing := l.ownFaults()
 		var accepts []byte
 		if len(l.keys.list) > 0 {
 			accepts = l.ownNotice().append(nil)
@@ -324,6 +328,9 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 			// exchange of states has the same.
 			if accepts != nil {
 				_ = network.SendBestEffort(&n, accepts)
+			}
+			for _, p := range failing {
+				_ = network.SendBestEffort(&n, p)
 			}
 			switch {
 			case empty:

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -243,5 +244,41 @@ func TestLateNotice(t *testing.T) {
 	d.NotifyMsg(message{node: "n2", kind: keysMsg, epoch: 2000, prints: []fingerprint{{2}}}.append(nil))
 	if got := d.keys.notices["n2"]; got.epoch != 2000 {
 		t.Errorf("the notice of the next process is not taken: %+v", got)
+	}
+}
+
+// Faults count with the epoch of the node's process, and only from messages of their kind.
+func TestFaultsOfEpoch(t *testing.T) {
+	faulty := func(epoch, seq uint64, faults bool) []byte {
+		it := item{kind: fault, addr: netip.MustParseAddr("192.0.2.1"), digest: uint32(seq)}
+		return message{node: "n2", faults: faults, record: &record{epoch: epoch, items: map[item]change{it: {seq: seq}}}}.append(nil)
+	}
+	d := knows(1000)
+	digests := func() (out []uint32) {
+		for _, m := range d.View().Members {
+			for _, f := range m.Faults {
+				out = append(out, f.Digest)
+			}
+		}
+		return out
+	}
+	d.NotifyMsg(faulty(1000, 1, true))
+	d.NotifyMsg(faulty(999, 2, true))
+	d.NotifyMsg(faulty(2000, 3, true))
+	d.NotifyMsg(faulty(1000, 4, false))
+	if got := digests(); !slices.Equal(got, []uint32{1}) {
+		t.Errorf("faults of the process: %v", got)
+	}
+	d.NotifyUpdate(member("n2", 2000))
+	if got := digests(); !slices.Equal(got, []uint32{3}) {
+		t.Errorf("faults of the next process: %v", got)
+	}
+	// A forged message about this node starts a new epoch, with the same faults.
+	d.SetFaults([]Fault{{Addr: netip.MustParseAddr("192.0.2.9"), Digest: 9}})
+	own := d.faults.records["n1"].epoch
+	forged := message{node: "n1", faults: true, record: &record{epoch: own, base: 99, items: map[item]change{}}}
+	d.NotifyMsg(forged.append(nil))
+	if got := digests(); d.faults.records["n1"].epoch == own || !slices.Equal(got, []uint32{9, 3}) {
+		t.Errorf("after a forged message: %v", got)
 	}
 }

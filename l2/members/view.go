@@ -2,7 +2,10 @@
 
 package members
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+)
 
 // A State is what a node publishes about itself.
 type State struct {
@@ -10,6 +13,17 @@ type State struct {
 	Interfaces []string     // names of its suitable interfaces
 	MACs       []MAC        // hardware addresses of those
 	Held       []netip.Addr // announced: gratuitous packets were sent, or a request was answered
+	Faults     []Fault      // probes that fail on the node; see List.SetFaults
+}
+
+// A Fault is a probe that fails on a node.
+type Fault struct {
+	Addr   netip.Addr // that is probed
+	Digest uint32     // of how
+}
+
+func (f Fault) compare(o Fault) int {
+	return cmp.Or(f.Addr.Compare(o.Addr), cmp.Compare(f.Digest, o.Digest))
 }
 
 // A MAC is an Ethernet address.

@@ -22,6 +22,7 @@ import (
 //	beat:    0x17 node epoch seq: the heartbeat of that number, or its news
 //	missed:  0x18 node epoch seq watcher: watcher got no heartbeat after that number
 //	lost:    0x19 node epoch seq: so did another one
+//	faults:  0x1a node epoch base, then until the end: kind seq payload
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -36,6 +37,7 @@ const (
 	beatMsg    = 0x17
 	missedMsg  = 0x18
 	lostMsg    = 0x19
+	faultsMsg  = 0x1a
 )
 
 // Kinds of an item on the wire.
@@ -45,6 +47,8 @@ const (
 	wireHeld6   = 3 // payload: 16 bytes
 	wireIface   = 4 // payload: name
 	wireStation = 5 // payload: 6 bytes
+	wireFault4  = 6 // payload: 4 bytes, and 4 of the digest
+	wireFault6  = 7 // payload: 16 bytes, and 4 of the digest
 	wireGone    = 0x80
 )
 
@@ -55,12 +59,16 @@ const packetSize = 1000
 // maxName bounds names from the wire, in bytes. Kubernetes allows 253.
 const maxName = 255
 
-var errTruncated = errors.New("truncated message")
+var (
+	errTruncated = errors.New("truncated message")
+	errWrongKind = errors.New("item in a message of another kind")
+)
 
 // A message is a record, whole or in part, a notice that a node is damped, or of a kind.
 type message struct {
 	node   string
 	record *record
+	faults bool          // the record is one of faults
 	damped time.Duration // from now on; in milliseconds on the wire
 
 	kind       byte // askMsg or a later one, with what follows; 0: none of them
@@ -94,15 +102,23 @@ func (m message) append(b []byte) []byte {
 		b = appendName(append(b, dampingMsg), m.node)
 		return binary.AppendUvarint(b, uint64(max(m.damped, 0)/time.Millisecond))
 	}
-	b = appendHeader(b, m.node, m.record.epoch, m.record.base)
+	b = appendHeader(b, m.recordKind(), m.node, m.record.epoch, m.record.base)
 	for it, c := range m.record.items {
 		b = appendItem(b, it, c)
 	}
 	return b
 }
 
-func appendHeader(b []byte, node string, epoch, base uint64) []byte {
-	b = appendName(append(b, recordMsg), node)
+// recordKind returns the kind of a message with a record.
+func (m message) recordKind() byte {
+	if m.faults {
+		return faultsMsg
+	}
+	return recordMsg
+}
+
+func appendHeader(b []byte, kind byte, node string, epoch, base uint64) []byte {
+	b = appendName(append(b, kind), node)
 	b = binary.AppendUvarint(b, epoch)
 	return binary.AppendUvarint(b, base)
 }
@@ -121,10 +137,19 @@ func appendItem(b []byte, it item, c change) []byte {
 		return append(binary.AppendUvarint(append(b, wireStation|gone), c.seq), it.mac[:]...)
 	}
 	kind := byte(wireHeld6)
-	if it.addr.Is4() {
+	switch is4 := it.addr.Is4(); {
+	case it.kind == fault && is4:
+		kind = wireFault4
+	case it.kind == fault:
+		kind = wireFault6
+	case is4:
 		kind = wireHeld4
 	}
-	return append(binary.AppendUvarint(append(b, kind|gone), c.seq), it.addr.AsSlice()...)
+	b = append(binary.AppendUvarint(append(b, kind|gone), c.seq), it.addr.AsSlice()...)
+	if it.kind == fault {
+		b = binary.BigEndian.AppendUint32(b, it.digest)
+	}
+	return b
 }
 
 func appendName(b []byte, name string) []byte {
@@ -133,9 +158,9 @@ func appendName(b []byte, name string) []byte {
 
 // packets returns messages with the changes of a node's record, each short enough for a
 // packet.
-func packets(node string, epoch uint64, changes map[item]change) [][]byte {
+func packets(kind byte, node string, epoch uint64, changes map[item]change) [][]byte {
 	var out [][]byte
-	header := appendHeader(nil, node, epoch, 0)
+	header := appendHeader(nil, kind, node, epoch, 0)
 	b := header
 	for it, c := range changes {
 		next := appendItem(nil, it, c)
@@ -156,10 +181,14 @@ func parseMessage(b []byte) (message, error) {
 	r := reader{rest: b[1:]}
 	m := message{node: r.name()}
 	switch b[0] {
-	case recordMsg:
+	case recordMsg, faultsMsg:
+		m.faults = b[0] == faultsMsg
 		m.record = &record{epoch: r.number(), base: r.number(), items: map[item]change{}}
 		for r.err == nil && len(r.rest) > 0 {
 			it, c := r.item()
+			if (it.kind == fault) != m.faults && r.err == nil {
+				r.fail(errWrongKind)
+			}
 			m.record.items[it] = c
 		}
 	case dampingMsg:
@@ -251,6 +280,17 @@ func (r *reader) item() (item, change) {
 	case wireHeld6:
 		addr, _ := netip.AddrFromSlice(r.take(16))
 		return item{kind: held, addr: addr.Unmap()}, c
+	case wireFault4, wireFault6:
+		size := 4
+		if kind&^wireGone == wireFault6 {
+			size = 16
+		}
+		addr, _ := netip.AddrFromSlice(r.take(size)) // zero after an error
+		it := item{kind: fault, addr: addr.Unmap()}
+		if digest := r.take(4); digest != nil {
+			it.digest = binary.BigEndian.Uint32(digest)
+		}
+		return it, c
 	}
 	r.fail(fmt.Errorf("item of kind %#x", kind))
 	return item{}, c

@@ -176,6 +176,18 @@ func (l *Layer2) Tell(sent []announce.Sent) {
 	l.members.SetSent(list)
 }
 
+// SetFaults replaces the probes that fail on this node, for other agents.
+func (l *Layer2) SetFaults(faults []announce.Fault) {
+	if l.members == nil {
+		return
+	}
+	list := make([]members.Fault, len(faults))
+	for i, f := range faults {
+		list[i] = members.Fault(f)
+	}
+	l.members.SetFaults(list)
+}
+
 // changed is called when the announcer's state has changed.
 func (l *Layer2) changed() {
 	l.publish()

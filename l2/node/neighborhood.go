@@ -38,6 +38,9 @@ func membersOf(list []members.Member) []announce.Member {
 		for _, s := range m.Sent {
 			out[i].Sent = append(out[i].Sent, announce.Sent(s))
 		}
+		for _, f := range m.Faults {
+			out[i].Faults = append(out[i].Faults, announce.Fault(f))
+		}
 	}
 	return out
 }

@@ -184,6 +184,8 @@ func TestResourcesSchema(t *testing.T) {
 		{config.KindBGPAdvertisement, "{aggregationLength: 24, serviceSelectors: [{matchLabels: {a: b}}]}", "mutually exclusive"},
 		{config.KindBGPAdvertisement, "{aggregationLengthV6: 64, serviceSelectors: [{matchLabels: {a: b}}]}", "mutually exclusive"},
 		{config.KindBGPAdvertisement, "{asPathPrepend: 11}", "spec.asPathPrepend"},
+		{config.KindBGPAdvertisement, "{probe: {periodSeconds: 0}}", "spec.probe.periodSeconds"},
+		{config.KindL2Advertisement, "{probe: {whenAllFail: stop}}", "spec.probe.whenAllFail"},
 		{config.KindBGPAdvertisement, "{med: 4294967296}", "spec.med"},
 		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 101, preference: {}}]}", "weight"},
 		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 1}]}", "preference"},

@@ -4,6 +4,7 @@ package handover_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -65,26 +66,38 @@ address-pools:
 	}
 }
 
-// The first requests to a Service, from the moment that its route is in the router, are
-// answered.
+// The first requests to a Service, from the moment that its route is in the router, or that a
+// node answers for it on the LAN, are answered.
 func TestReadyNew(t *testing.T) {
 	e := e2e.New(t)
+	w := e.Neighbors()
 	e.Configure(e2e.AllPeers + `
 address-pools:
 - {name: routed, protocol: bgp, addresses: [203.0.113.216/29]}
+- {name: lan, protocol: layer2, addresses: [10.10.0.96/30]}
 `)
 	// kube-proxy writes its rules at most once a second: it is a second behind a Service
 	// whose address comes after its rules.
-	a := e.Expose(controlplane.ServiceOptions{Name: "new", Local: true})[0]
+	a := e.Expose(controlplane.ServiceOptions{Name: "new", Local: true, Address: "203.0.113.217"})[0]
 	ctx, cancel := context.WithTimeout(t.Context(), e2e.Patience)
 	defer cancel()
 	start := time.Now()
 	if _, err := e.Routes.Wait(ctx, e2e.Route(a), start, lab.Present()); err != nil {
 		t.Fatal(err)
 	}
-	stop := loadOn(e, e.Client, a, 200)
+	routed := loadOn(e, e.Client, a, 200)
+	l := e.Expose(controlplane.ServiceOptions{Name: "new-lan", Local: true, Address: "10.10.0.97"})[0]
+	e.Eventually("a node that answers for "+l.String(), func(ctx context.Context) error {
+		macs, err := w.Ask(ctx, l, 10*time.Millisecond)
+		if err == nil && len(macs) == 0 {
+			err = errors.New("none")
+		}
+		return err
+	})
+	lan := loadOn(e, e.LANClient, l, 200)
 	time.Sleep(5 * time.Second)
-	stop()
+	routed()
+	lan()
 }
 
 // loadOn sends requests to port 80 of an address, and fails the test if one is lost.
