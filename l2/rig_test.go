@@ -67,7 +67,7 @@ func start(t testing.TB, opts l2.Options) *l2.Announcer {
 }
 
 // patience is how long a test waits for what should happen at once.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // until polls until check returns an empty string, and fails with what it
 // returned last.

@@ -82,8 +82,8 @@ type List struct {
 	doubts     int // times that the view became stale
 	generation uint64
 	view       *View     // nil: to be made
-	announcing bool      // some agent was, when circle was made
-	quiet      time.Time // when that was not so any more
+	announcing bool      // some agent announced an address when circle was made
+	quiet      time.Time // when none did any more
 	circle     ring      // nil: to be made
 	replies    []letter  // to be sent by watch
 }

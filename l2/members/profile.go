@@ -35,7 +35,7 @@ type timers struct {
 	beat    time.Duration      // between two checks whether the agent runs, and two heartbeats
 	rejoin  time.Duration      // between two attempts to reach a missing peer
 	leave   time.Duration      // at most, to leave
-	deny    time.Duration      // for a member that memberlist has declared dead, to say that it is not: a few of its intervals of gossip
+	deny    time.Duration      // for a member that memberlist has declared dead, to say that it is not
 	stale   time.Duration      // the others may declare an agent dead that does not run for so long
 	watches bool               // nodes that announce addresses are watched: see List.watch
 }
