@@ -76,6 +76,18 @@ func (w *UpdateWatch) First(p netip.Prefix, since time.Time, withdrawn bool) tim
 	return time.Time{}
 }
 
+// Count returns how many messages since a time have named a prefix.
+func (w *UpdateWatch) Count(p netip.Prefix, since time.Time) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range w.seen[p] {
+		if !u.time.Before(since) {
+			n++
+		}
+	}
+	return n
+}
+
 // Seen reports whether any message has named a prefix.
 func (w *UpdateWatch) Seen(p netip.Prefix) bool {
 	w.mu.Lock()

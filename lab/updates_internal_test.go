@@ -49,7 +49,7 @@ func TestUpdateWatch(t *testing.T) {
 			t.Errorf("%s: %+v", p, w.seen[p])
 		}
 	}
-	if len(w.seen) != 3 || w.Seen(netip.MustParsePrefix("192.0.2.3/32")) || !w.Seen(netip.MustParsePrefix("192.0.2.1/32")) {
+	if len(w.seen) != 3 || w.Count(netip.MustParsePrefix("192.0.2.2/32"), now) != 1 || w.Seen(netip.MustParsePrefix("192.0.2.3/32")) || !w.Seen(netip.MustParsePrefix("192.0.2.1/32")) {
 		t.Errorf("seen: %v", w.seen)
 	}
 }
