@@ -319,7 +319,7 @@ func (g *Gate) answered(asked watch, a answer) {
 		g.opts.Logger.Warn("announced though the data plane was not seen to serve it", "service", id.Service, "addr", id.Addr, "reason", next.why)
 	}
 	if next.phase == ready && trace.On(g.opts.Logger) {
-		trace.Line(g.opts.Logger, trace.Serves, "service", id.Service, "addr", id.Addr, "waited", now.Sub(w.since))
+		trace.Line(g.opts.Logger, trace.Serves, slog.String("service", id.Service), slog.Any("addr", id.Addr), slog.Duration("waited", now.Sub(w.since)))
 	}
 	g.tell(settled, changed)
 }

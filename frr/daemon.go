@@ -377,8 +377,8 @@ func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused [
 		return nil, err
 	}
 	if trace.On(d.log) {
-		trace.Line(d.log, trace.Commands, "daemon", d.name, "commands", len(group),
-			"first", group[0].Shown(), "last", group[len(group)-1].Shown(), "took", time.Since(start))
+		trace.Line(d.log, trace.Commands, slog.String("daemon", d.name), slog.Int("commands", len(group)),
+			slog.String("first", group[0].Shown()), slog.String("last", group[len(group)-1].Shown()), slog.Duration("took", time.Since(start)))
 	}
 	for i, c := range group {
 		switch r := replies[skip+i]; {

@@ -4,6 +4,7 @@ package frr
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -57,7 +58,7 @@ func (d *daemon) hurry(ctx context.Context) bool {
 		d.reset()
 		return false
 	}
-	trace.Line(d.log, trace.Hurried, "took", time.Since(start))
+	trace.Line(d.log, trace.Hurried, slog.Duration("took", time.Since(start)))
 	return true
 }
 

@@ -306,7 +306,7 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 	var news []netip.Prefix
 	defer func() {
 		for _, r := range news {
-			trace.Line(v.opts.Logger, trace.Sent, "route", r)
+			trace.Line(v.opts.Logger, trace.Sent, slog.Any("route", r))
 		}
 	}()
 	v.mu.Lock()
@@ -328,7 +328,7 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 			delete(v.young, r)
 			v.unsent[r] = true
 		} else {
-			if len(peers) == 0 {
+			if len(peers) == 0 && trace.On(v.opts.Logger) {
 				news = append(news, r)
 			}
 			if !slices.Equal(v.peers, found[r]) {

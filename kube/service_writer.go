@@ -129,7 +129,7 @@ func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, err
 	start := time.Now()
 	now, err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch)
 	if trace.On(w.opts.Logger) {
-		trace.Line(w.opts.Logger, trace.Written, "service", u.Service.String(), "took", time.Since(start), "err", err)
+		trace.Line(w.opts.Logger, trace.Written, slog.String("service", u.Service.String()), slog.Duration("took", time.Since(start)), slog.Any("err", err))
 	}
 	if w.opts.Written != nil && !errors.Is(ctx.Err(), context.Canceled) && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		w.opts.Written(err)

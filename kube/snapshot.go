@@ -74,7 +74,7 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 	}
 	if log := opts.Logger; log != nil && trace.On(log) {
 		svc.seen = func(s *cluster.Service, gone bool) {
-			trace.Line(log, trace.Read, "service", s.String(), "ingress", len(s.Ingress), "gone", gone)
+			trace.Line(log, trace.Read, slog.String("service", s.String()), slog.Int("ingress", len(s.Ingress)), slog.Bool("gone", gone))
 		}
 	}
 	w.services = newMirror(services, svc)

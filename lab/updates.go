@@ -51,7 +51,7 @@ func (m *Machine) WatchUpdates() (*UpdateWatch, error) {
 			if err != nil {
 				return // it is closed
 			}
-			w.record(time.Now(), bgpPayload(buf[:n]))
+			w.record(time.Now(), bgpPayload(buf[:n], m.Addr4))
 		}
 	})
 	return w, nil
@@ -76,6 +76,18 @@ func (w *UpdateWatch) First(p netip.Prefix, since time.Time, withdrawn bool) tim
 	return time.Time{}
 }
 
+// Count returns how many messages since a time have named a prefix.
+func (w *UpdateWatch) Count(p netip.Prefix, since time.Time) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, u := range w.seen[p] {
+		if !u.time.Before(since) {
+			n++
+		}
+	}
+	return n
+}
+
 // Seen reports whether any message has named a prefix.
 func (w *UpdateWatch) Seen(p netip.Prefix) bool {
 	w.mu.Lock()
@@ -95,9 +107,10 @@ func (w *UpdateWatch) record(now time.Time, stream []byte) {
 	}
 }
 
-// bgpPayload returns what an IPv4 packet carries of a connection to port 179.
-func bgpPayload(ip []byte) []byte {
-	if len(ip) < 20 || ip[9] != unix.IPPROTO_TCP {
+// bgpPayload returns what an IPv4 packet carries of a connection to port 179, unless it is
+// the machine's own.
+func bgpPayload(ip []byte, own netip.Addr) []byte {
+	if len(ip) < 20 || ip[9] != unix.IPPROTO_TCP || netip.AddrFrom4([4]byte(ip[12:16])) == own {
 		return nil
 	}
 	header, length := int(ip[0]&15)*4, int(binary.BigEndian.Uint16(ip[2:]))

@@ -11,6 +11,8 @@ import (
 	"time"
 )
 
+var own = netip.MustParseAddr("192.0.2.254")
+
 // message returns a message of a type.
 func message(kind byte, body ...byte) []byte {
 	m := append(slices.Repeat([]byte{0xff}, 16), 0, byte(19+len(body)), kind)
@@ -20,7 +22,7 @@ func message(kind byte, body ...byte) []byte {
 // ip returns a packet from a TCP port.
 func ip(port uint16, payload []byte) []byte {
 	p := make([]byte, 40)
-	p[0], p[9], p[32] = 0x45, 6, 5<<4
+	p[0], p[9], p[15], p[32] = 0x45, 6, 9, 5<<4 // from 0.0.0.9
 	binary.BigEndian.PutUint16(p[2:], uint16(40+len(payload)))
 	binary.BigEndian.PutUint16(p[20:], port)
 	return append(append(p, payload...), 0, 0) // padding of the frame
@@ -35,8 +37,9 @@ func TestUpdateWatch(t *testing.T) {
 	)
 	w := &UpdateWatch{seen: map[netip.Prefix][]update{}}
 	now := time.Now()
-	w.record(now, bgpPayload(ip(179, stream)))
-	w.record(now, bgpPayload(ip(180, message(2, 0, 0, 0, 0, 32, 192, 0, 2, 4))))
+	w.record(now, bgpPayload(ip(179, stream), own))
+	w.record(now, bgpPayload(ip(179, message(2, 0, 0, 0, 0, 32, 192, 0, 2, 5)), netip.MustParseAddr("0.0.0.9")))
+	w.record(now, bgpPayload(ip(180, message(2, 0, 0, 0, 0, 32, 192, 0, 2, 4)), own))
 	if got, want := fmt.Sprint(w.seen[netip.MustParsePrefix("192.0.2.1/32")]), fmt.Sprint([]update{{now, true}}); got != want {
 		t.Errorf("withdrawn: %s, want %s", got, want)
 	}
@@ -46,7 +49,7 @@ func TestUpdateWatch(t *testing.T) {
 			t.Errorf("%s: %+v", p, w.seen[p])
 		}
 	}
-	if len(w.seen) != 3 || w.Seen(netip.MustParsePrefix("192.0.2.3/32")) || !w.Seen(netip.MustParsePrefix("192.0.2.1/32")) {
+	if len(w.seen) != 3 || w.Count(netip.MustParsePrefix("192.0.2.2/32"), now) != 1 || w.Seen(netip.MustParsePrefix("192.0.2.3/32")) || !w.Seen(netip.MustParsePrefix("192.0.2.1/32")) {
 		t.Errorf("seen: %v", w.seen)
 	}
 }
@@ -55,11 +58,11 @@ func TestUpdateWatch(t *testing.T) {
 func TestUpdateWatchCut(t *testing.T) {
 	whole := ip(179, message(2, 0, 5, 32, 192, 0, 2, 1, 0, 2, 0x40, 1, 32, 192, 0, 2, 2))
 	for n := range whole {
-		updatePrefixes(bgpPayload(whole[:n]))
+		updatePrefixes(bgpPayload(whole[:n], own))
 		for b := range 256 {
 			changed := slices.Clone(whole)
 			changed[n] = byte(b)
-			updatePrefixes(bgpPayload(changed))
+			updatePrefixes(bgpPayload(changed, own))
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (a *Agent) pass() {
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
-	trace.Line(a.opts.Logger, trace.Pass, "took", r.Took)
+	trace.Line(a.opts.Logger, trace.Pass, slog.Duration("took", r.Took))
 	a.opts.Reporter.Set(r)
 }
 

@@ -4,6 +4,7 @@ package reconcile
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"reflect"
 	"time"
@@ -32,7 +33,7 @@ func (a *Agent) apply(frame render.Config, networks announce.Networks) string {
 	a.applied = applied{frame: frame, networks: networks, given: before.given, tried: true}
 	start := time.Now()
 	conf, err := a.printer.Print(frame, networks)
-	trace.Line(a.opts.Logger, trace.Rendered, "took", time.Since(start))
+	trace.Line(a.opts.Logger, trace.Rendered, slog.Duration("took", time.Since(start)))
 	if err != nil {
 		a.applied.failure = fmt.Sprintf("frr.conf: %v", err)
 		if a.applied.failure != before.failure {

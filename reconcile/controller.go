@@ -173,6 +173,6 @@ func (c *Controller) pass(t *term) {
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
-	trace.Line(c.opts.Logger, trace.Pass, "took", r.Took)
+	trace.Line(c.opts.Logger, trace.Pass, slog.Duration("took", r.Took))
 	c.opts.Reporter.Set(r)
 }

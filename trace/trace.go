@@ -25,10 +25,10 @@ const (
 	Sent     = "route sent"        // it was seen in the Adj-RIB-Out of a session: route
 )
 
-// Line writes a line, if such lines are wanted. Arguments that are not at hand belong
-// behind On.
-func Line(log *slog.Logger, message string, args ...any) {
-	log.Log(context.Background(), Level, message, args...)
+// Line writes a line, if such lines are wanted; otherwise it allocates nothing. Attributes
+// that are not at hand belong behind On.
+func Line(log *slog.Logger, message string, attrs ...slog.Attr) {
+	log.LogAttrs(context.Background(), Level, message, attrs...)
 }
 
 // On reports whether lines are wanted.

@@ -55,8 +55,8 @@ func TestBGPTrace(t *testing.T) {
 	}
 	e.Eventually("queues started", func(context.Context) error {
 		for name, n := range queueStarts(t, e) {
-			if n <= before[name] {
-				return fmt.Errorf("%s has not started bgpd's queue", name)
+			if n < before[name]+2 {
+				return fmt.Errorf("%s has not started bgpd's queue twice", name)
 			}
 		}
 		return nil
@@ -72,10 +72,10 @@ func TestBGPTrace(t *testing.T) {
 		}
 	}
 
-	for _, withdrawn := range []bool{false, true} {
-		if at := updates.First(keep, since, withdrawn); !at.IsZero() {
-			t.Errorf("an UPDATE about %s reached r1 after %v (withdrawn: %t)", keep, at.Sub(since), withdrawn)
-		}
+	// FRR sends each route once more when a route-map was new, a second before: one UPDATE a
+	// node. Each start of a queue would be another.
+	if n := updates.Count(keep, since); n > len(e.Nodes) || !updates.First(keep, since, true).IsZero() {
+		t.Errorf("%d UPDATEs about %s reached r1", n, keep)
 	}
 	if updates.First(e2e.Route(keep.Addr().Next()), since, false).IsZero() {
 		t.Error("no UPDATE was seen at all")
