@@ -41,7 +41,7 @@ func (l *List) Run(ctx context.Context) error {
 	d := delegate{l}
 	c.Delegate, c.Events, c.Alive = d, d, d
 	c.Logger = log.New(&logWriter{log: l.opts.Logger}, "", 0)
-	transport := l.opts.transport
+	transport := l.opts.Transport
 	if transport == nil {
 		var err error
 		if transport, err = listen(ctx, l.opts.Bind, l.gate, l.opts.Logger); err != nil {
@@ -61,7 +61,7 @@ func (l *List) Run(ctx context.Context) error {
 		}
 	}()
 
-	now, err := l.opts.clock()
+	now, err := l.opts.Clock()
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 			return nil
 		case <-tick.C:
 		}
-		now, err := l.opts.clock()
+		now, err := l.opts.Clock()
 		if err != nil {
 			return err
 		}

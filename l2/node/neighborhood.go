@@ -21,7 +21,7 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 		return out
 	}
 	v := l.members.View()
-	out.Membership = announce.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
+	out.Membership = Membership(v)
 	out.Gaps, out.Asked, out.Leaving = v.Gaps, v.Asked, l.leaving() != nil
 	alive := map[string]bool{}
 	for _, m := range v.Members {
@@ -50,6 +50,11 @@ func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool) (out 
 		}
 	}
 	return out
+}
+
+// Membership returns the members of gossip as decisions know them.
+func Membership(v members.View) announce.Membership {
+	return announce.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
 }
 
 // membersOf returns members as decisions know them.
