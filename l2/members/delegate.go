@@ -52,6 +52,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	d.mu.Lock()
 	p := newPeer(n)
 	d.alive[n.Name] = p
+	d.keys.stale = true
 	d.adopt(n.Name)
 	addr := addrPort(*n).Addr()
 	if d.nodes.moved[n.Name] = addr; !d.gate.admits(addr) {
@@ -81,6 +82,7 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
+	d.keys.stale = true
 	d.adopt(n.Name)
 	if d.isLost(n.Name) {
 		d.returns(n.Name, d.alive[n.Name].epoch, time.Now())
@@ -107,6 +109,7 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 	known := d.isLost(n.Name)
 	delete(d.alive, n.Name)
 	delete(d.lives, n.Name)
+	d.keys.stale = true
 	if !planned && !known {
 		d.losses.Probed++
 		d.damping.died(n.Name, p.epoch, d.present(), time.Now())

@@ -117,7 +117,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		if l.nodes.expire(time.Now()) {
 			l.admit()
 		}
-		l.chooseKey(time.Now())
+		l.reviewKey(time.Now())
 		expired := l.damping.expire(time.Now())
 		if expired {
 			l.invalidate()

@@ -5,6 +5,7 @@ package node
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/l2"
@@ -21,14 +22,21 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 		return out
 	}
 	v := l.members.View()
-	out.Membership = Membership(v)
+	out.Membership = l.membership(v)
 	out.Gaps, out.Asked, out.Leaving = v.Gaps, v.Asked, l.leaving() != nil
-	alive := map[string]bool{}
-	for _, m := range v.Members {
-		alive[m.Name] = true
-	}
-	out.Claims = claims(state, l.agents.node, alive)
+	out.Claims = claims(state, l.agents.node, v)
 	return out
+}
+
+// membership returns Membership of a view. While its members stay, so do the lists.
+func (l *Layer2) membership(v members.View) announce.Membership {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.around.Members == nil || l.aroundOf != v.Generation {
+		l.around, l.aroundOf = Membership(v), v.Generation
+	}
+	l.around.Stale = v.Stale
+	return l.around
 }
 
 // Asked reports whether other agents rely on what this one says that it has sent.
@@ -36,11 +44,11 @@ func (l *Layer2) Asked() bool { return l.members != nil && l.members.View().Aske
 
 // claims returns the nodes that are not alive, as far as gossip knows, but answer for an
 // address.
-func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool) (out map[netip.Addr][]announce.Claim) {
+func claims(s l2.State, nodeOf func(l2.MAC) string, v members.View) (out map[netip.Addr][]announce.Claim) {
 	for _, a := range s.Addresses {
 		for _, c := range a.Contenders {
 			node := nodeOf(c.MAC)
-			if node == "" || alive[node] {
+			if _, alive := slices.BinarySearchFunc(v.Members, node, func(m members.Member, name string) int { return strings.Compare(m.Name, name) }); alive || node == "" {
 				continue
 			}
 			if out == nil {
