@@ -19,7 +19,7 @@ import (
 )
 
 func simulateCommand() *cobra.Command {
-	o := simulation.Options{Settle: 10 * time.Second}
+	o := simulation.Options{}
 	alone := false
 	c := &cobra.Command{
 		Use:   "simulate",
@@ -45,6 +45,7 @@ API server, gossip, and processor time. It needs no root, no FRR and no Kubernet
 	fs.IntVar(&o.Edge, "edge", 8, "how many `nodes` announce over BGP")
 	fs.IntVar(&o.Changes, "changes", 20, "how many `endpoints` move, one after the other")
 	fs.IntVar(&o.Groups, "groups", 10, "in how many `groups` all agents are restarted")
+	fs.DurationVar(&o.Settle, "settle", 10*time.Second, "how `long` events and conditions may follow what was announced, in fake time")
 	fs.DurationVar(&o.Idle, "idle", 30*time.Second, "how `long` nothing happens, in fake time")
 	fs.BoolVar(&o.Roster, "no-gossip", false, "agents know of each other at once: for more of them than have room for what each knows of the others")
 	fs.BoolVar(&alone, "alone", false, "measure the memory of one agent and of the controller, and an agent's passes, each alone in this process")
