@@ -335,3 +335,21 @@ func BenchmarkDetect(b *testing.B) {
 		})
 	}
 }
+
+// Where all agents start at once, as after a blackout, each asks a few others, which tell it
+// of the rest: an exchange of states costs as much as there are nodes.
+func TestAllStartAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const size = 40
+		c := newCluster(t, size)
+		c.startAll()
+		opened := 0
+		for i := range size {
+			opened += c.wires.Sent(c.addr(i)).Connections
+		}
+		t.Logf("%d agents opened %d connections", size, opened)
+		if opened < size/2 || opened > 12*size {
+			t.Errorf("%d agents opened %d connections until all knew each other", size, opened)
+		}
+	})
+}

@@ -47,7 +47,7 @@ func Alone(o Options) (f Footprint, err error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.stop, a.rest()
+		return a.stop, comesToRest(api, nodeName(0), a.passes.Load)
 	}, func() error {
 		f.First = float64(a.longest.Load()) / 1e6
 		other := max(1, o.Agents-1)
@@ -82,7 +82,7 @@ func Alone(o Options) (f Footprint, err error) {
 		if err != nil {
 			return nil, err
 		}
-		return stop, comesToRest("the controller", c.n.Load)
+		return stop, comesToRest(api, "the controller", c.n.Load)
 	}, func() error { return nil })
 	return f, err
 }
@@ -120,24 +120,22 @@ func heap() int {
 	return int(m.HeapAlloc)
 }
 
-// comesToRest waits until there were passes, and none for two seconds.
-func comesToRest(who string, passes func() int64) error {
+// comesToRest waits until there were passes, and none for two seconds, nor a write.
+func comesToRest(api *API, who string, passes func() int64) error {
 	begun, last, since := time.Now(), int64(0), time.Now()
 	for {
 		time.Sleep(50 * time.Millisecond)
-		if n := passes(); n != last {
+		if n := passes() + api.written(); n != last {
 			last, since = n, time.Now()
 		}
 		switch {
-		case last > 0 && time.Since(since) > 2*time.Second:
+		case passes() > 0 && time.Since(since) > 2*time.Second:
 			return nil
 		case time.Since(begun) > patience:
 			return fmt.Errorf("%s does not come to rest in %s", who, patience)
 		}
 	}
 }
-
-func (a *agent) rest() error { return comesToRest(nodeName(a.index), a.passes.Load) }
 
 // median returns the median time of the longest pass after each change, in milliseconds.
 func (a *agent) median(changes int, failed *error, change func(n int)) float64 {

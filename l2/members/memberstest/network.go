@@ -37,7 +37,8 @@ func New() *Network {
 type Traffic struct {
 	Packets, Bytes int // without headers
 
-	Streamed int // bytes over connections
+	Connections int // opened
+	Streamed    int // bytes that it wrote to connections
 }
 
 // Separate has two addresses reach each other no longer, or again.
@@ -201,6 +202,11 @@ func (e *End) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) 
 	case to == nil:
 		return nil, syscall.ECONNREFUSED
 	}
+	e.network.mu.Lock()
+	t := e.network.sent[e.addr.Addr()]
+	t.Connections++
+	e.network.sent[e.addr.Addr()] = t
+	e.network.mu.Unlock()
 	here, there := net.Pipe()
 	select {
 	case to.streams <- stream{there, to, e.addr}:
