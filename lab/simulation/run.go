@@ -228,5 +228,6 @@ func (s *simulated) restarts(p *Phase) error {
 	}
 	_, err := s.await("everything is right", 10*limit, s.right)
 	p.Took = time.Since(begun)
+	time.Sleep(s.Settle) // the objects get their new owners
 	return err
 }
