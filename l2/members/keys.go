@@ -156,6 +156,9 @@ func (l *List) noticed(m message) bool {
 	l.keys.notices[m.node] = notice{m.epoch, m.seq, m.prints, now}
 	news := !known || m.seq > was.seq
 	l.keys.stale = l.keys.stale || news
+	if k := &l.keys; news && len(k.list) > 0 && !slices.Contains(m.prints, printOf(k.ring.GetPrimaryKey())) {
+		l.chooseKey(now) // it cannot read what is sent now
+	}
 	return news
 }
 
@@ -223,9 +226,9 @@ func (l *List) chooseKey(now time.Time) {
 	k.use(choice)
 }
 
-// reviewKey chooses the key anew after something has changed, and from time to time: an
-// exchange of states has notices of all members, and to choose is to look at each of them.
-// The caller holds the mutex.
+// reviewKey chooses the key anew after something has changed, and from time to time. To
+// choose is to look at each member, and an exchange of states has notices of all of them:
+// what is not urgent waits for a beat. The caller holds the mutex.
 func (l *List) reviewKey(now time.Time) {
 	k := &l.keys
 	if !k.stale && now.Sub(k.reviewed) < keyReview && (k.due.IsZero() || now.Before(k.due)) {
