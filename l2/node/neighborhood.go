@@ -43,18 +43,22 @@ func (l *Layer2) membership(v members.View) announce.Membership {
 func (l *Layer2) Asked() bool { return l.members != nil && l.members.View().Asked }
 
 // claims returns the nodes that are not alive, as far as gossip knows, but answer for an
-// address.
+// address, and on which interfaces.
 func claims(s l2.State, nodeOf func(l2.MAC) string, v members.View) (out map[netip.Addr][]announce.Claim) {
 	for _, a := range s.Addresses {
+		answers := func(node, on string) bool {
+			return slices.ContainsFunc(a.Contenders, func(c l2.Claim) bool { return c.Interface == on && nodeOf(c.MAC) == node })
+		}
 		for _, c := range a.Contenders {
 			node := nodeOf(c.MAC)
 			if _, alive := slices.BinarySearchFunc(v.Members, node, func(m members.Member, name string) int { return strings.Compare(m.Name, name) }); alive || node == "" {
 				continue
 			}
+			partly := slices.ContainsFunc(a.Presences, func(p l2.Presence) bool { return !answers(node, p.Interface) })
 			if out == nil {
 				out = map[netip.Addr][]announce.Claim{}
 			}
-			out[a.Addr] = append(out[a.Addr], announce.Claim{Node: node, At: c.At})
+			out[a.Addr] = append(out[a.Addr], announce.Claim{Node: node, Interface: c.Interface, Partly: partly, At: c.At})
 		}
 	}
 	return out

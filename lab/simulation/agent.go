@@ -134,6 +134,9 @@ var tor = []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
 // Set takes the lines of frr.conf.
 func (f *frr) Set(render.Text) {}
 
+// Hurry does nothing: they are taken at once.
+func (*frr) Hurry() {}
+
 // Applied reports that FRR runs them.
 func (f *frr) Applied() bool { return true }
 
