@@ -194,6 +194,6 @@ func podObject(i, life int) *corev1.Pod {
 func managed(by string, size int) []metav1.ManagedFieldsEntry {
 	return []metav1.ManagedFieldsEntry{{
 		Manager: by, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "v1", FieldsType: "FieldsV1", Time: &metav1.Time{Time: time.Unix(1.7e9, 0)},
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{".":{},"` + strings.Repeat("f", size) + `":{}}}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{".":{},"` + strings.Repeat("f", size) + `":{}}}}`),
 	}}
 }
