@@ -49,6 +49,8 @@ var imports = map[string][]string{
 	"announce/announcetest": {"announce", "cluster", "config", "port", "status"},
 	"cluster/clustertest":   {"cluster", "port"},
 
+	"l2/members/memberstest": {},
+
 	"frr/conf":     {"status"},
 	"frr/contract": {"frr/conf"},
 	"frr/vty":      {"frr/conf"},

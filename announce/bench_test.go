@@ -5,6 +5,7 @@ package announce_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -120,5 +121,39 @@ func BenchmarkQuestions(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkLayer2Turnover measures what a Layer2Memory does when one of many agents stops,
+// or is back.
+func BenchmarkLayer2Turnover(b *testing.B) {
+	for _, size := range []struct{ nodes, services int }{{100, 1000}, {1000, 10000}, {5000, 2000}} {
+		for _, local := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%dx%d/local=%t", size.nodes, size.services, local), func(b *testing.B) {
+				s := bigCluster(b, size.services)
+				s.Config.L2Advertisements = []config.L2Advertisement{{Name: "all"}}
+				s.Nodes = nil
+				var all announce.Membership
+				for i := range size.nodes {
+					s.Nodes = append(s.Nodes, &cluster.Node{Name: fmt.Sprintf("node-%04d", i)})
+					all.Members = append(all.Members, announce.Member{Node: s.Nodes[i].Name, Interfaces: []string{"eth0"}})
+				}
+				for i, svc := range s.Services {
+					svc.Local = local
+					s.Endpoints[svc.Key] = []cluster.Endpoint{{Node: s.Nodes[i*7%size.nodes].Name}, {Node: s.Nodes[i*13%size.nodes].Name}}
+				}
+				fewer := announce.Membership{Members: slices.Concat(all.Members[:50], all.Members[51:])}
+				tables := cluster.TablesOf(s)
+				var m announce.Layer2Memory
+				if n := m.Next(tables, "node-0000", all, announce.Options{}).Elections.Len(); n != size.services {
+					b.Fatalf("%d elections", n)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					m.Next(tables, "node-0000", fewer, announce.Options{})
+					all, fewer = fewer, all
+				}
+			})
+		}
 	}
 }

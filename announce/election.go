@@ -55,6 +55,7 @@ type nodeSet []uint64
 func newNodeSet(size int) nodeSet { return make(nodeSet, (size+63)/64) }
 
 func (s nodeSet) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s nodeSet) remove(i int)   { s[i/64] &^= 1 << (i % 64) }
 func (s nodeSet) has(i int) bool { return s[i/64]>>(i%64)&1 == 1 }
 
 func (s nodeSet) empty() bool {

@@ -106,10 +106,13 @@ type layer2Claim struct {
 	waits              string // why it is waited for; empty: it is not
 	kept               string // the probe fails here, but on all nodes
 	damped             bool   // the endpoints of the Service come and go
+	local              bool   // only nodes with endpoints may answer
+	probed             bool   // its nodes depend on what other nodes say about probes
 }
 
 // A group is the Services that share an address.
 type group struct {
+	key         uint64  // the hash of the address
 	all, any    nodeSet // that may announce it for all, and for any, of the Services
 	noInterface nodeSet // that may announce it for any, and lack an interface
 	scores      []int   // by node: of those that may, the highest are preferred; nil: all are alike
@@ -170,7 +173,7 @@ func (el *layer2Election) claims(svc *cluster.Service, endpoints []cluster.Endpo
 				Service: name, Addr: addr, Pool: pool.Name, Protocol: status.Layer2,
 				Reason: el.refusal(c, here.refusal(addr.Is4(), svc.Local)),
 			},
-			selected: selected, eligible: eligible, class: proved.l2Class,
+			selected: selected, eligible: eligible, class: proved.l2Class, local: svc.Local, probed: all.probed(),
 			damped: el.opts.Damped[Announcement{name, addr, status.Layer2}],
 		}
 		why, waits := el.opts.waits(ServiceAddr{name, addr})
@@ -204,7 +207,7 @@ func (el *layer2Election) with(endpoints []cluster.Endpoint, is6 bool) (usable, 
 func (el *layer2Election) enter(c layer2Claim) {
 	g := el.groups[c.decision.Addr]
 	if g == nil {
-		g = &group{}
+		g = &group{key: hashAddr(c.decision.Addr)}
 		el.groups[c.decision.Addr] = g
 	}
 	g.ready, g.damped = g.ready || c.ready, g.damped || c.damped
@@ -354,13 +357,13 @@ func (el *layer2Election) settle(addr netip.Addr, g *group) Election {
 	e := Election{Held: el.held[addr], Claimed: el.lanClaims[addr]}
 	g.owner = -1
 	if g.any != nil && !el.stale {
-		g.owner = el.elect(addr, g.all, g.scores)
+		g.owner = el.elect(g.key, g.all, g.scores)
 		if g.owner < 0 {
-			g.owner = el.elect(addr, g.any, g.scores)
+			g.owner = el.elect(g.key, g.any, g.scores)
 		}
 	}
 	elected := g.owner
-	e.NoInterface = elected < 0 && el.self >= 0 && !el.stale && el.lacksInterface(addr, g)
+	e.NoInterface = elected < 0 && el.self >= 0 && !el.stale && el.lacksInterface(g)
 	if i := el.claimant(addr, g.owner, g.scores); i >= 0 {
 		g.owner = i
 	}
@@ -402,8 +405,8 @@ func (el *layer2Election) due(g *group) bool {
 
 // lacksInterface reports whether this node would own an address without an owner if interfaces
 // did not matter. That node reports it.
-func (el *layer2Election) lacksInterface(addr netip.Addr, g *group) bool {
-	return g.any == nil && g.noInterface != nil && el.elect(addr, g.noInterface, nil) == el.self
+func (el *layer2Election) lacksInterface(g *group) bool {
+	return g.any == nil && g.noInterface != nil && el.elect(g.key, g.noInterface, nil) == el.self
 }
 
 func (el *layer2Election) announcement(addr netip.Addr, g *group) Ownership {

@@ -103,11 +103,14 @@ func (m *Layer2Memory) Next(s cluster.Tables, node string, members Membership, o
 	opts.Index = cmp.Or(opts.Index, m.environment.index).Of(s.Config)
 	environment := layer2Environment{s.Config, opts.Index, node, opts.Class, opts.IgnoreExcludeLB}
 	addrs, dirty := map[netip.Addr]bool{}, map[cluster.Key]bool{}
-	if m.election == nil || environment != m.environment || !slices.Equal(m.election.nodes, s.Nodes) || !sameElectorate(m.members, members) {
+	switch {
+	case m.election == nil || environment != m.environment || !slices.Equal(m.election.nodes, s.Nodes):
 		m.reset(environment, s, members, opts, addrs)
-	} else {
+	case sameElectorate(m.members, members):
 		m.gossip(members, addrs)
 		m.faults(members, dirty)
+	case !m.electorate(members, addrs, dirty):
+		m.reset(environment, s, members, opts, addrs)
 	}
 	m.members = members
 	for c := range table.Diff(m.services, s.Services, table.Same) {
@@ -163,8 +166,8 @@ func (m *Layer2Memory) reset(environment layer2Environment, s cluster.Tables, me
 // gossip takes in what members hold, and adds the addresses that this concerns to addrs.
 func (m *Layer2Memory) gossip(now Membership, addrs map[netip.Addr]bool) {
 	el := m.election
-	for i, member := range now.Members {
-		el.hold(member.Node, m.members.Members[i].Held, member.Held, addrs)
+	for before, member := range pairs(m.members.Members, now.Members) {
+		el.hold(cmp.Or(member.Node, before.Node), before.Held, member.Held, addrs)
 	}
 	if !slices.EqualFunc(m.members.Departed, now.Departed, func(a, b Member) bool { return slices.Equal(a.Held, b.Held) }) {
 		clear(el.departed)
@@ -197,13 +200,12 @@ func (m *Layer2Memory) gossip(now Membership, addrs map[netip.Addr]bool) {
 // faults takes in which probes fail where, and adds the Services that this concerns to dirty.
 func (m *Layer2Memory) faults(now Membership, dirty map[cluster.Key]bool) {
 	same := true
-	for i, member := range now.Members {
-		before := m.members.Members[i].Faults
-		if slices.Equal(before, member.Faults) {
+	for before, member := range pairs(m.members.Members, now.Members) {
+		if before.Node == member.Node && slices.Equal(before.Faults, member.Faults) {
 			continue
 		}
 		same = false
-		for _, list := range [][]Fault{before, member.Faults} {
+		for _, list := range [][]Fault{before.Faults, member.Faults} {
 			for _, f := range list {
 				for _, key := range m.users[f.Addr] {
 					dirty[key] = true

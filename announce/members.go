@@ -68,7 +68,6 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 		hashes:    make([]uint64, len(nodes)),
 		index:     make(map[string]int, len(nodes)),
 		refused:   make([]status.Reason, len(nodes)),
-		members:   make([]Member, len(nodes)),
 		self:      -1,
 		held:      map[netip.Addr][]string{},
 		departed:  map[netip.Addr]bool{},
@@ -82,33 +81,8 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 			e.self = i
 		}
 	}
-	alive, staying, undamped := newNodeSet(len(nodes)), newNodeSet(len(nodes)), newNodeSet(len(nodes))
-	add := func(i int, m Member) {
-		e.members[i] = m
-		if e.refused[i] != "" || nodes[i].Drain.Force {
-			return // not even as the last
-		}
-		alive.add(i)
-		if !m.Leaving && nodes[i].Drain.IsZero() {
-			staying.add(i)
-			if !m.Damped {
-				undamped.add(i)
-			}
-		}
-	}
-	if m.Disabled {
-		for i, n := range nodes {
-			add(i, Member{Node: n.Name})
-		}
-	}
-	damped := 0
+	e.stand(m)
 	for _, member := range m.Members {
-		if i, ok := e.index[member.Node]; ok && !m.Disabled {
-			add(i, member)
-		}
-		if member.Damped {
-			damped++
-		}
 		for _, a := range member.Held {
 			e.held[a] = append(e.held[a], member.Node)
 		}
@@ -124,19 +98,51 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 	if !m.Disabled {
 		e.faulty = faultyNodes(m.Members, e.index)
 	}
+	return e
+}
+
+// stand has the members stand for election.
+func (e *electorate) stand(m Membership) {
+	e.members = make([]Member, len(e.nodes))
+	alive, staying, undamped := newNodeSet(len(e.nodes)), newNodeSet(len(e.nodes)), newNodeSet(len(e.nodes))
+	add := func(i int, m Member) {
+		e.members[i] = m
+		if e.refused[i] != "" || e.nodes[i].Drain.Force {
+			return // not even as the last
+		}
+		alive.add(i)
+		if !m.Leaving && e.nodes[i].Drain.IsZero() {
+			staying.add(i)
+			if !m.Damped {
+				undamped.add(i)
+			}
+		}
+	}
+	if m.Disabled {
+		for i, n := range e.nodes {
+			add(i, Member{Node: n.Name})
+		}
+	}
+	damped := 0
+	for _, member := range m.Members {
+		if i, ok := e.index[member.Node]; ok && !m.Disabled {
+			add(i, member)
+		}
+		if member.Damped {
+			damped++
+		}
+	}
 	// Damping is for single nodes. When most nodes flap, the network is at fault, and
 	// damping would only crowd the addresses onto few nodes.
 	if 2*damped <= len(m.Members) {
 		e.tiers = append(e.tiers, undamped)
 	}
 	e.tiers = append(e.tiers, staying, alive)
-	return e
 }
 
-// elect returns the index of the owner among the eligible, or -1. Of those that
-// are of the same tier it is one with the highest score.
-func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int {
-	key := hashAddr(addr)
+// elect returns the index of the owner of an address, whose hash is key, among the eligible,
+// or -1. Of those that are of the same tier it is one with the highest score.
+func (e *electorate) elect(key uint64, eligible nodeSet, scores []int) int {
 	for _, tier := range e.tiers {
 		candidates := tier
 		if scores != nil {

@@ -118,3 +118,34 @@ func TestQuestionMemory(t *testing.T) {
 		t.Errorf("%d questions, %d gone: the histories are too simple", asked, gone)
 	}
 }
+
+// The same while agents stop, die and come back: few addresses are elected for anew.
+func TestLayer2MemoryTurnover(t *testing.T) {
+	owned, moved := 0, 0
+	for seed := range uint64(60) {
+		h := announcetest.NewHistory(t, seed, true)
+		var m announce.Layer2Memory
+		var before map[netip.Addr]string
+		for step := range 60 {
+			if h.Turnover(); step < 20 || seed%2 == 0 {
+				h.Step()
+			}
+			s := h.Snapshot()
+			want := announce.Layer2(s, "n2", h.Members, h.Options)
+			got := m.Next(cluster.TablesOf(s), "n2", h.Members, h.Options).List()
+			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, step %d (-Layer2 +Layer2Memory):\n%s", seed, step, diff)
+			}
+			owned += len(got.Owners)
+			for addr, owner := range got.Owners {
+				if was := before[addr]; was != "" && was != owner {
+					moved++
+				}
+			}
+			before = got.Owners
+		}
+	}
+	if owned < 2000 || moved < 300 {
+		t.Errorf("%d owned, %d moved: the histories are too simple", owned, moved)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"github.com/heraldlb/herald/cluster"
@@ -21,8 +22,10 @@ type endpointSlice struct {
 }
 
 var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice]{
-	name:  "EndpointSlices",
-	from:  func(c *Client) lister { return c.endpointSlices() },
+	name: "EndpointSlices",
+	// A headless Service is no load balancer's, and in some clusters most are. kube-proxy
+	// does not read them either.
+	from:  func(c *Client) lister { return c.endpointSlices().labelled("!" + corev1.IsHeadlessService) },
 	strip: stripEndpointSlice,
 	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
 		service, usable := object.FromEndpointSlice(s)

@@ -302,7 +302,7 @@ func (a *api) watch(w http.ResponseWriter, r *http.Request, plural string) {
 }
 
 // selected reports whether a query is about an object: it has the labels of its
-// selector, k=v,…, and the name if there is one.
+// selector, k=v,… or !k,…, and the name if there is one.
 func selected(o map[string]any, q url.Values) bool {
 	metadata := o["metadata"].(map[string]any)
 	if _, name, ok := strings.Cut(q.Get("fieldSelector"), "metadata.name="); ok && metadata["name"] != name {
@@ -310,6 +310,12 @@ func selected(o map[string]any, q url.Values) bool {
 	}
 	labels, _ := metadata["labels"].(map[string]any)
 	for term := range strings.SplitSeq(q.Get("labelSelector"), ",") {
+		if absent, ok := strings.CutPrefix(term, "!"); ok {
+			if _, has := labels[absent]; has {
+				return false
+			}
+			continue
+		}
 		if k, v, _ := strings.Cut(term, "="); k != "" && labels[k] != v {
 			return false
 		}

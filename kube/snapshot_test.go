@@ -171,6 +171,35 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
+// EndpointSlices of headless Services are not read: the API server does not send them.
+func TestWatcherHeadless(t *testing.T) {
+	t.Parallel()
+	a, client := newAPI(t, "services", "endpointslices")
+	slice := func(service, label string) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		o := map[string]any{
+			"metadata":    map[string]any{"name": service, "namespace": "ns", "labels": map[string]any{"kubernetes.io/service-name": service}},
+			"addressType": "IPv4",
+			"endpoints":   []any{map[string]any{"addresses": []any{"10.244.1.1"}, "nodeName": "n1"}},
+		}
+		if label != "" {
+			o["metadata"].(map[string]any)["labels"].(map[string]any)[label] = ""
+		}
+		a.put("endpointslices", service, o)
+	}
+	slice("web", "")
+	slice("db", "service.kubernetes.io/headless")
+	w := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: func() {}, EndpointSlices: true})
+	run(t, w.Run)
+	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
+	s, _ := w.Snapshot()
+	want := map[cluster.Key][]cluster.Endpoint{{Namespace: "ns", Name: "web"}: {{Node: "n1"}}}
+	if diff := cmp.Diff(want, s.Endpoints); diff != "" {
+		t.Errorf("endpoints (-want +got):\n%s", diff)
+	}
+}
+
 // An outage of the API server ends watches; then everything is listed again.
 func TestWatcherReconnect(t *testing.T) {
 	t.Parallel()

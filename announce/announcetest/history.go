@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -285,6 +286,22 @@ func (h *History) gossip() {
 			h.Members.Departed = append(h.Members.Departed, m)
 		}
 	}
+}
+
+// Turnover has one agent stop, die or come back, or say something else of its node.
+func (h *History) Turnover() {
+	m := h.Members
+	name := fmt.Sprintf("n%d", 1+h.IntN(4))
+	is := func(o announce.Member) bool { return o.Node == name }
+	gone := slices.IndexFunc(m.Members, is)
+	h.Members.Departed = slices.DeleteFunc(slices.Clone(m.Departed), is)
+	h.Members.Members = slices.DeleteFunc(slices.Clone(m.Members), is)
+	if gone >= 0 && h.often(60) {
+		h.Members.Departed = append(h.Members.Departed, m.Members[gone])
+		return
+	}
+	h.Members.Members = append(h.Members.Members, h.member(name))
+	slices.SortFunc(h.Members.Members, func(a, b announce.Member) int { return strings.Compare(a.Node, b.Node) })
 }
 
 // claim has other addresses claimed by nodes that gossip does not reach.

@@ -3,23 +3,19 @@
 package members_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/memberlist"
-
 	"github.com/heraldlb/herald/l2/members"
+	"github.com/heraldlb/herald/l2/members/memberstest"
 )
 
 // A cluster is agents on a network in memory that the test can cut. Tests run them in a
@@ -27,8 +23,8 @@ import (
 type cluster struct {
 	tb    testing.TB
 	peers []netip.AddrPort
-	wires *wires         // nil: sockets
-	told  []members.Node // at the start of an agent; nil: all
+	wires *memberstest.Network // nil: sockets
+	told  []members.Node       // at the start of an agent; nil: all
 }
 
 // inBubble runs a test in a bubble, in which memberlist's last timers end too.
@@ -40,7 +36,7 @@ func inBubble(t *testing.T, f func(*testing.T)) {
 }
 
 func newCluster(tb testing.TB, size int) *cluster {
-	c := &cluster{tb: tb, wires: &wires{side: map[netip.Addr]int{}, wires: map[netip.AddrPort]*wire{}, sent: map[netip.Addr]traffic{}, apart: map[[2]netip.Addr]bool{}}}
+	c := &cluster{tb: tb, wires: memberstest.New()}
 	c.addPeers(size, netip.AddrFrom4([4]byte{192, 0, 2, 0}))
 	return c
 }
@@ -85,8 +81,9 @@ func (c *cluster) options(i int) members.Options {
 	if c.wires == nil {
 		return opts
 	}
-	opts = members.WithTransport(opts, c.wires.connect(c.peers[i]))
-	return members.WithClock(opts, func() time.Duration { return time.Since(start) + time.Minute })
+	opts.Transport = c.wires.Connect(c.peers[i])
+	opts.Clock = func() (time.Duration, error) { return time.Since(start) + time.Minute, nil }
+	return opts
 }
 
 // An agent is one member of a cluster.
@@ -171,173 +168,3 @@ func (a *agent) await(what string, ok func(members.View) bool) members.View {
 func alive(names ...string) func(members.View) bool {
 	return func(v members.View) bool { return slices.Equal(v.Alive(), names) }
 }
-
-// wires are the network of a cluster, in memory: it is whole, or parted into sides.
-type wires struct {
-	mu    sync.Mutex // guards the fields below
-	side  map[netip.Addr]int
-	wires map[netip.AddrPort]*wire       // of agents that run
-	loses func(from, to netip.Addr) bool // of packets; nil: none
-	delay func() time.Duration           // of packets; nil: none
-	sent  map[netip.Addr]traffic
-	apart map[[2]netip.Addr]bool // each pair in both directions
-}
-
-// separate has two addresses reach each other no longer, or again.
-func (w *wires) separate(apart bool, a, b netip.Addr) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.apart[[2]netip.Addr{a, b}], w.apart[[2]netip.Addr{b, a}] = apart, apart
-}
-
-// kill has nobody listen on an address any more: what its agent does has no effect.
-func (w *wires) kill(a netip.AddrPort) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.wires, a)
-}
-
-// traffic counts packets.
-type traffic struct{ packets, bytes int }
-
-// lose has the network lose packets.
-func (w *wires) lose(loses func(from, to netip.Addr) bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.loses = loses
-}
-
-// of returns what an agent has sent so far.
-func (w *wires) of(a netip.Addr) traffic {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sent[a]
-}
-
-// carry counts a packet, and returns how long it is under way, and whether it arrives.
-func (w *wires) carry(from, to netip.Addr, size int) (after time.Duration, arrives bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	t := w.sent[from]
-	w.sent[from] = traffic{t.packets + 1, t.bytes + size}
-	if w.delay != nil {
-		after = w.delay()
-	}
-	return after, w.loses == nil || !w.loses(from, to)
-}
-
-// part moves addresses to a side of their own; side 0 is where all begin.
-func (w *wires) part(side int, addrs ...netip.Addr) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, a := range addrs {
-		w.side[a] = side
-	}
-}
-
-// to returns the other end of the network, nil if nobody listens there, and whether the
-// two are on one side.
-func (w *wires) to(from netip.Addr, addr string) (*wire, bool) {
-	to := netip.MustParseAddrPort(addr)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.wires[to], w.side[from] == w.side[to.Addr()] && !w.apart[[2]netip.Addr{from, to.Addr()}]
-}
-
-// A wire is one agent's end of the network.
-type wire struct {
-	wires   *wires
-	addr    netip.AddrPort
-	packets chan *memberlist.Packet
-	streams chan net.Conn
-	closed  chan struct{}
-}
-
-// connect returns a new end of the network, which replaces an earlier one of that address.
-func (w *wires) connect(addr netip.AddrPort) *wire {
-	end := &wire{w, addr, make(chan *memberlist.Packet, 1024), make(chan net.Conn), make(chan struct{})}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.wires[addr] = end
-	return end
-}
-
-func (w *wire) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
-	return w.addr.Addr().AsSlice(), int(w.addr.Port()), nil
-}
-
-func (w *wire) PacketCh() <-chan *memberlist.Packet { return w.packets }
-
-func (w *wire) StreamCh() <-chan net.Conn { return w.streams }
-
-func (w *wire) Shutdown() error {
-	w.wires.mu.Lock()
-	defer w.wires.mu.Unlock()
-	if w.wires.wires[w.addr] == w {
-		delete(w.wires.wires, w.addr)
-	}
-	close(w.closed)
-	return nil
-}
-
-// WriteTo loses packets to the other side, to nobody, and to an agent that does not read.
-func (w *wire) WriteTo(b []byte, addr string) (time.Time, error) {
-	now := time.Now()
-	if !w.listens() {
-		return now, nil
-	}
-	to, reached := w.wires.to(w.addr.Addr(), addr)
-	after, arrives := w.wires.carry(w.addr.Addr(), netip.MustParseAddrPort(addr).Addr(), len(b))
-	if to == nil || !reached || !arrives {
-		return now, nil
-	}
-	p := &memberlist.Packet{Buf: bytes.Clone(b), From: net.UDPAddrFromAddrPort(w.addr), Timestamp: now.Add(after)}
-	if after > 0 {
-		time.AfterFunc(after, func() { to.take(p) })
-	} else {
-		to.take(p)
-	}
-	return now, nil
-}
-
-// listens reports whether the agent was not killed.
-func (w *wire) listens() bool {
-	w.wires.mu.Lock()
-	defer w.wires.mu.Unlock()
-	return w.wires.wires[w.addr] == w
-}
-
-func (w *wire) take(p *memberlist.Packet) {
-	select {
-	case w.packets <- p:
-	default:
-	}
-}
-
-// DialTimeout gets no answer from the other side.
-func (w *wire) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
-	to, reached := w.wires.to(w.addr.Addr(), addr)
-	switch {
-	case !reached:
-		time.Sleep(timeout)
-		return nil, os.ErrDeadlineExceeded
-	case to == nil:
-		return nil, syscall.ECONNREFUSED
-	}
-	here, there := net.Pipe()
-	select {
-	case to.streams <- stream{there, w.addr}:
-		return stream{here, to.addr}, nil
-	case <-to.closed:
-	case <-time.After(timeout):
-	}
-	return nil, syscall.ECONNREFUSED
-}
-
-// A stream is one end of a connection.
-type stream struct {
-	net.Conn
-	remote netip.AddrPort
-}
-
-func (s stream) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }

@@ -94,10 +94,10 @@ func TestLostAnswer(t *testing.T) {
 		want := []members.Sent{{Peers: []string{"r1"}, Runs: runs(1)}}
 		a[0].Ask(true)
 		a[1].await("a question", asked(true))
-		c.wires.part(1, c.addr(1))
+		c.wires.Part(1, c.addr(1))
 		a[1].SetSent(want)
 		time.Sleep(100 * time.Millisecond)
-		c.wires.part(0, c.addr(1))
+		c.wires.Part(0, c.addr(1))
 		a[0].await("the answer", says("n02", want))
 	})
 }

@@ -53,6 +53,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	p := newPeer(n)
 	d.reprieve(n.Name)
 	d.alive[n.Name] = p
+	d.keys.stale = true
 	d.adopt(n.Name)
 	addr := addrPort(*n).Addr()
 	if d.nodes.moved[n.Name] = addr; !d.gate.admits(addr) {
@@ -82,6 +83,7 @@ func (d delegate) NotifyUpdate(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	d.alive[n.Name] = newPeer(n)
+	d.keys.stale = true
 	d.adopt(n.Name)
 	if d.isLost(n.Name) {
 		d.returns(n.Name, d.alive[n.Name].epoch, time.Now())

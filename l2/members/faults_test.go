@@ -38,12 +38,12 @@ func TestFaults(t *testing.T) {
 		a = append(a, c.start(3))
 		a[3].await("the faults, by one that joins later", has(want))
 
-		c.wires.part(1, c.addr(2))
+		c.wires.Part(1, c.addr(2))
 		a[2].await("it is alone", alive("n03"))
 		want = want[len(want)-2:]
 		a[0].SetFaults(want)
 		a[1].await("fewer faults", has(want))
-		c.wires.part(0, c.addr(2))
+		c.wires.Part(0, c.addr(2))
 		a[2].await("all alive again", alive("n01", "n02", "n03", "n04"))
 		a[2].await("fewer faults, by one that was cut off", has(want))
 		before := a[0].View().Generation

@@ -117,7 +117,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		if first.Refused().Streams == 0 || out.count(line) > 0 {
 			t.Errorf("after %+v of a new node there are %d warnings", first.Refused(), out.count(line))
 		}
-		wire := c.wires.connect(netip.AddrPortFrom(c.addr(1).Next(), 7946))
+		wire := c.wires.Connect(netip.AddrPortFrom(c.addr(1).Next(), 7946))
 		defer wire.Shutdown()
 		for range 300 {
 			wire.WriteTo([]byte{1}, c.peers[0].String())
@@ -181,7 +181,7 @@ func TestFewConnectionsOfANode(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 2)
 		first := c.start(0)
-		wire := c.wires.connect(c.peers[1])
+		wire := c.wires.Connect(c.peers[1])
 		defer wire.Shutdown()
 		var open []net.Conn
 		for range 40 {
@@ -221,7 +221,7 @@ func TestLongStreamEnds(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 2)
 		c.start(0)
-		wire := c.wires.connect(c.peers[1])
+		wire := c.wires.Connect(c.peers[1])
 		defer wire.Shutdown()
 		conn, err := wire.DialTimeout(c.peers[0].String(), time.Second)
 		if err != nil {

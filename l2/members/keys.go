@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/memberlist"
+
+	"github.com/heraldlb/herald/wake"
 )
 
 const (
@@ -25,6 +27,8 @@ const (
 	keyKnock = 5 * time.Second
 	// keyWaits separates two warnings that members lack the first key.
 	keyWaits = 2 * time.Minute
+	// keyReview is how often the choice of a key is looked at though nothing has changed.
+	keyReview = time.Second
 	// maxPrints bounds the keys of a notice.
 	maxPrints = 8
 )
@@ -57,6 +61,10 @@ type keys struct {
 	set     time.Time           // when list was set
 	warned  time.Time
 	notices map[string]notice // of other nodes
+
+	stale    bool      // what the choice depends on has changed since reviewed
+	reviewed time.Time // the last time
+	due      time.Time // when time alone may change who lacks a key; zero: never
 }
 
 // newKeys returns keys, the wanted one first.
@@ -150,8 +158,12 @@ func (l *List) noticed(m message) bool {
 		return false
 	}
 	l.keys.notices[m.node] = notice{epoch: m.epoch, ahead: alive && m.epoch > p.epoch, seq: m.seq, prints: m.prints, heard: now}
-	l.chooseKey(now)
-	return !known || m.seq > was.seq
+	news := !known || m.seq > was.seq
+	l.keys.stale = l.keys.stale || news
+	if k := &l.keys; news && len(k.list) > 0 && !slices.Contains(m.prints, printOf(k.ring.GetPrimaryKey())) {
+		l.chooseKey(now) // it cannot read what is sent now
+	}
+	return news
 }
 
 // lacking returns the members, and nodes about to be, that do not accept a key, sorted by name. One that has sent
@@ -166,6 +178,9 @@ func (l *List) lacking(key []byte, now time.Time) (out []string) {
 		switch {
 		case known && !slices.Contains(n.prints, id):
 		case !known && !oldest && now.Sub(p.joined) >= keyNotice:
+		case !known && !oldest:
+			l.keys.due = wake.Earlier(l.keys.due, p.joined.Add(keyNotice))
+			continue
 		default:
 			continue
 		}
@@ -173,6 +188,7 @@ func (l *List) lacking(key []byte, now time.Time) (out []string) {
 	}
 	for name, n := range l.keys.notices {
 		if _, alive := l.alive[name]; !alive && now.Sub(n.heard) < keyKnock && !slices.Contains(n.prints, id) {
+			l.keys.due = wake.Earlier(l.keys.due, n.heard.Add(keyKnock))
 			out = append(out, name)
 		}
 	}
@@ -212,6 +228,18 @@ func (l *List) chooseKey(now time.Time) {
 		}
 	}
 	k.use(choice)
+}
+
+// reviewKey chooses the key anew after something has changed, and from time to time. To
+// choose is to look at each member, and an exchange of states has notices of all of them:
+// what is not urgent waits for a beat. The caller holds the mutex.
+func (l *List) reviewKey(now time.Time) {
+	k := &l.keys
+	if !k.stale && now.Sub(k.reviewed) < keyReview && (k.due.IsZero() || now.Before(k.due)) {
+		return
+	}
+	k.stale, k.reviewed, k.due = false, now, time.Time{}
+	l.chooseKey(now)
 }
 
 // use sends with a key, and accepts those of the list alone.

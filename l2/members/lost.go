@@ -197,6 +197,7 @@ func (l *List) drop(name string) {
 	p, planned, known := l.alive[name], l.stops(name), l.isLost(name)
 	l.reprieve(name)
 	delete(l.alive, name)
+	l.keys.stale = true
 	delete(l.lives, name)
 	switch {
 	case planned:

@@ -32,8 +32,8 @@ type Options struct {
 	Changed func()         // optional: called after the View has changed; it must not block
 	Logger  *slog.Logger   // optional: nil discards
 
-	transport memberlist.Transport          // tests: instead of sockets
-	clock     func() (time.Duration, error) // tests: instead of uptime
+	Transport memberlist.Transport          // optional: instead of sockets
+	Clock     func() (time.Duration, error) // optional: instead of the time since the machine started
 }
 
 // A List knows which agents are alive. Its methods are safe for concurrent use.
@@ -103,8 +103,8 @@ func New(opts Options) *List {
 	if opts.Changed == nil {
 		opts.Changed = func() {}
 	}
-	if opts.clock == nil {
-		opts.clock = uptime
+	if opts.Clock == nil {
+		opts.Clock = uptime
 	}
 	l := &List{
 		opts:    opts,
@@ -196,7 +196,7 @@ func (l *List) Stale() bool {
 	if last == 0 {
 		return false
 	}
-	now, err := l.opts.clock()
+	now, err := l.opts.Clock()
 	return err == nil && now-time.Duration(last) > l.timers.stale
 }
 

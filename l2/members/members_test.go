@@ -23,7 +23,7 @@ func TestJoinCrashAndReturn(t *testing.T) {
 		c := newCluster(t, 3)
 		a := c.startAll()
 
-		c.wires.part(1, c.addr(2)) // its cable is pulled
+		c.wires.Part(1, c.addr(2)) // its cable is pulled
 		for _, s := range a[:2] {
 			s.await("the third dead", alive("n01", "n02"))
 		}
@@ -32,7 +32,7 @@ func TestJoinCrashAndReturn(t *testing.T) {
 			t.Error("an agent that lost all others does not go on")
 		}
 
-		c.wires.part(0, c.addr(2))
+		c.wires.Part(0, c.addr(2))
 		for _, s := range a {
 			s.await("all alive again", alive("n01", "n02", "n03"))
 		}
@@ -47,9 +47,9 @@ func TestReturnHarmsNobody(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				c := newCluster(t, 4)
 				a := c.startAll()
-				c.wires.part(1, c.addr(3))
+				c.wires.Part(1, c.addr(3))
 				time.Sleep(cut)
-				c.wires.part(0, c.addr(3))
+				c.wires.Part(0, c.addr(3))
 				for range 1000 {
 					time.Sleep(5 * time.Millisecond)
 					for i, s := range a[:3] {
@@ -74,7 +74,7 @@ func TestPartitionAndHeal(t *testing.T) {
 			s.await("the address held", func(v members.View) bool { return len(v.Held()[held]) == 1 })
 		}
 
-		c.wires.part(1, c.addr(3), c.addr(4))
+		c.wires.Part(1, c.addr(3), c.addr(4))
 		for _, s := range a[:3] {
 			s.await("the larger side by itself", alive("n01", "n02", "n03"))
 		}
@@ -89,7 +89,7 @@ func TestPartitionAndHeal(t *testing.T) {
 		}
 		a[4].Publish(members.State{Held: []netip.Addr{held}})
 
-		c.wires.part(0, c.addr(3), c.addr(4))
+		c.wires.Part(0, c.addr(3), c.addr(4))
 		for _, s := range a {
 			s.await("both holders of the address", func(v members.View) bool {
 				return len(v.Members) == 5 && slices.Equal(v.Held()[held], []string{"n01", "n05"})
@@ -166,12 +166,12 @@ func TestFlappingNodeIsDamped(t *testing.T) {
 			if i == 8 {
 				t.Fatalf("not damped after %d returns", i)
 			}
-			c.wires.part(1, c.addr(3))
+			c.wires.Part(1, c.addr(3))
 			for _, s := range a[:3] {
 				s.await("the fourth dead", alive("n01", "n02", "n03"))
 			}
 			a[3].await("the fourth alone", alive("n04"))
-			c.wires.part(0, c.addr(3))
+			c.wires.Part(0, c.addr(3))
 			for _, s := range a {
 				s.await("the fourth back", alive("n01", "n02", "n03", "n04"))
 			}
@@ -238,8 +238,10 @@ func TestGap(t *testing.T) {
 		c := newCluster(t, 3)
 		var skipped atomic.Int64
 		start := time.Now()
-		clock := func() time.Duration { return time.Since(start) + time.Minute + time.Duration(skipped.Load()) }
-		first := c.start(0, func(o *members.Options) { *o = members.WithClock(*o, clock) })
+		clock := func() (time.Duration, error) {
+			return time.Since(start) + time.Minute + time.Duration(skipped.Load()), nil
+		}
+		first := c.start(0, func(o *members.Options) { o.Clock = clock })
 		second, third := c.start(1), c.start(2)
 		held := netip.MustParseAddr("192.0.2.1")
 		holds := func(v members.View) bool { return len(v.Held()[held]) == 1 }
@@ -328,7 +330,7 @@ func BenchmarkDetect(b *testing.B) {
 				<-time.After(rand.N(300 * time.Millisecond))
 				b.StartTimer()
 				start := time.Now()
-				c.wires.part(1, c.addr(size-1))
+				c.wires.Part(1, c.addr(size-1))
 				times := make([]time.Duration, size-1)
 				var wg sync.WaitGroup
 				for i, s := range a[:size-1] {
@@ -357,4 +359,22 @@ func BenchmarkDetect(b *testing.B) {
 			b.ReportMetric(ms(all[len(all)-1]), "ms-all-max")
 		})
 	}
+}
+
+// Where all agents start at once, as after a blackout, each asks a few others, which tell it
+// of the rest: an exchange of states costs as much as there are nodes.
+func TestAllStartAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		const size = 40
+		c := newCluster(t, size)
+		c.startAll()
+		opened := 0
+		for i := range size {
+			opened += c.wires.Sent(c.addr(i)).Connections
+		}
+		t.Logf("%d agents opened %d connections", size, opened)
+		if opened < size/2 || opened > 12*size {
+			t.Errorf("%d agents opened %d connections until all knew each other", size, opened)
+		}
+	})
 }

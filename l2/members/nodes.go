@@ -3,6 +3,7 @@
 package members
 
 import (
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -115,15 +116,15 @@ func (n *nodes) addrs() map[netip.Addr]bool {
 	return out
 }
 
-// peers returns where the agents of other nodes are tried. An agent is in the network of
-// its node, and listens on the same port as this one.
-func (n *nodes) peers(self string, bind netip.AddrPort) []netip.AddrPort {
-	var out []netip.AddrPort
-	for _, one := range n.list {
-		i := slices.IndexFunc(one.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
-		if one.Name != self && i >= 0 {
-			out = append(out, netip.AddrPortFrom(one.Addrs[i], bind.Port()))
+// peers returns where the agents of other nodes are tried, by node. An agent is in the
+// network of its node, and listens on the same port as this one.
+func (n *nodes) peers(self string, bind netip.AddrPort) iter.Seq2[string, netip.AddrPort] {
+	return func(yield func(string, netip.AddrPort) bool) {
+		for _, one := range n.list {
+			i := slices.IndexFunc(one.Addrs, func(a netip.Addr) bool { return a.Is4() == bind.Addr().Is4() })
+			if one.Name != self && i >= 0 && !yield(one.Name, netip.AddrPortFrom(one.Addrs[i], bind.Port())) {
+				return
+			}
 		}
 	}
-	return out
 }

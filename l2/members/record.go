@@ -60,6 +60,8 @@ type record struct {
 	epoch uint64 // of the node's process; a higher one is newer
 	base  uint64 // all changes up to this one are known
 	items map[item]change
+
+	stated *State // what state returned; nil: to be made
 }
 
 // set sets the items of r, the node's own record, and returns the changes.
@@ -79,6 +81,7 @@ func (r *record) set(want map[item]bool) map[item]change {
 		return nil
 	}
 	r.base++
+	r.stated = nil
 	for it, c := range changes {
 		if c.gone {
 			delete(r.items, it)
@@ -101,6 +104,11 @@ func (r *record) merge(o record) bool {
 	}
 	news := false
 	known := r.base
+	defer func() {
+		if news {
+			r.stated = nil
+		}
+	}()
 	if o.base > r.base {
 		news = true
 		r.base, known = o.base, 0
@@ -135,8 +143,17 @@ func (r *record) latest() uint64 {
 	return n
 }
 
-// state returns the State of the node.
+// state returns the State of the node. It stays the same, slices included, until the record
+// changes: many views have it, and who compares them is done at once.
 func (r *record) state() State {
+	if r.stated == nil {
+		s := r.statement()
+		r.stated = &s
+	}
+	return *r.stated
+}
+
+func (r *record) statement() State {
 	var s State
 	for it, c := range r.items {
 		if c.gone {

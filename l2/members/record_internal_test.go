@@ -4,6 +4,7 @@ package members
 
 import (
 	"bytes"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
@@ -194,5 +195,44 @@ func TestRecordsConverge(t *testing.T) {
 		if seed == 0 && len(want.Held)+len(slices.Collect(maps.Keys(got.items))) == 0 {
 			t.Fatal("the life ended with nothing to say; choose another seed")
 		}
+	}
+}
+
+// BenchmarkExchange measures what an agent does with the state of another one that knows
+// the same, and View after it.
+func BenchmarkExchange(b *testing.B) {
+	for _, nodes := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint(nodes), func(b *testing.B) {
+			state := LargeState(nodes, nodes)
+			l := New(Options{Node: "n", Keys: [][]byte{Key("one"), Key("two")}})
+			var all []Node
+			if err := eachOf(state, func(m []byte) {
+				if msg, err := parseMessage(m); err == nil && msg.record != nil {
+					all = append(all, Node{Name: msg.node})
+					l.alive[msg.node] = peer{epoch: msg.record.epoch}
+				}
+			}); err != nil {
+				b.Fatal(err)
+			}
+			l.SetNodes(all)
+			d := delegate{l}
+			d.MergeRemoteState(state, false)
+			if v := l.View(); len(v.Members) != nodes+1 || len(v.Members[nodes/2].Held) == 0 {
+				b.Fatalf("%d members, one of them %+v", len(v.Members), v.Members[nodes/2])
+			}
+			b.Run("merge", func(b *testing.B) {
+				for b.Loop() {
+					d.MergeRemoteState(state, false)
+				}
+			})
+			b.Run("view", func(b *testing.B) {
+				for b.Loop() {
+					l.mu.Lock()
+					l.invalidate()
+					l.mu.Unlock()
+					l.View()
+				}
+			})
+		})
 	}
 }

@@ -41,7 +41,7 @@ func (l *List) Run(ctx context.Context) error {
 	d := delegate{l}
 	c.Delegate, c.Events, c.Alive = d, d, d
 	c.Logger = log.New(&logWriter{log: l.opts.Logger}, "", 0)
-	transport := l.opts.transport
+	transport := l.opts.Transport
 	if transport == nil {
 		var err error
 		if transport, err = listen(ctx, l.opts.Bind, l.gate, l.opts.Logger); err != nil {
@@ -61,7 +61,7 @@ func (l *List) Run(ctx context.Context) error {
 		}
 	}()
 
-	now, err := l.opts.clock()
+	now, err := l.opts.Clock()
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 			return nil
 		case <-tick.C:
 		}
-		now, err := l.opts.clock()
+		now, err := l.opts.Clock()
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (l *List) beat(ctx context.Context, network *memberlist.Memberlist) error {
 		if l.nodes.expire(time.Now()) {
 			l.admit()
 		}
-		l.chooseKey(time.Now())
+		l.reviewKey(time.Now())
 		expired := l.damping.expire(time.Now())
 		if expired {
 			l.invalidate()
@@ -186,10 +186,11 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 		members[addrPort(p.node)] = true
 	}
 	var targets []netip.AddrPort
-	for _, p := range l.nodes.peers(l.opts.Node, l.opts.Bind) {
+	names := map[netip.AddrPort]string{}
+	for name, p := range l.nodes.peers(l.opts.Node, l.opts.Bind) {
 		recently := time.Since(met.when[p]) < l.timers.network.PushPullInterval
 		if !members[p] && (stale || !recently) {
-			targets = append(targets, p)
+			targets, names[p] = append(targets, p), name
 		}
 	}
 	l.mu.Unlock()
@@ -208,6 +209,9 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 		if stale && l.refreshedSince(doubts) {
 			return // the first answer had all others
 		}
+		if !stale && l.memberAt(names[p], p) {
+			return // another one knew it: where all agents start at once, few have to be asked
+		}
 		// memberlist logs the reason of a failure.
 		if _, err := network.Join([]string{p.String()}); err == nil {
 			answered[i] = true
@@ -224,6 +228,14 @@ func (l *List) meet(ctx context.Context, network *memberlist.Memberlist, met *en
 		}
 	}
 	l.refreshed(doubts)
+}
+
+// memberAt reports whether a node has become a member, at this address.
+func (l *List) memberAt(node string, at netip.AddrPort) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, alive := l.alive[node]
+	return alive && addrPort(p.node) == at
 }
 
 // refreshedSince reports whether the doubt of that number is over.

@@ -32,7 +32,7 @@ func announceAll(agents []*agent) {
 // goneAfter cuts an agent off, and returns when each of these others knows.
 func (c *cluster) goneAfter(i int, others []*agent) (out []time.Duration) {
 	start := time.Now()
-	c.wires.part(i+1, c.addr(i))
+	c.wires.Part(i+1, c.addr(i))
 	for len(out) < len(others) {
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
@@ -71,14 +71,14 @@ func TestDetection(t *testing.T) {
 func detection(t *testing.T, size, crashes int) {
 	c := newCluster(t, size)
 	random := rand.New(rand.NewPCG(1, 2))
-	c.wires.delay = func() time.Duration { return time.Duration(100+random.IntN(900)) * time.Microsecond }
-	c.wires.lose(func(_, _ netip.Addr) bool { return random.IntN(1000) == 0 })
+	c.wires.Delay(func() time.Duration { return time.Duration(100+random.IntN(900)) * time.Microsecond })
+	c.wires.Lose(func(_, _ netip.Addr) bool { return random.IntN(1000) == 0 })
 	a := c.startAll(func(o *members.Options) { o.Logger = nil })
 	announceAll(a)
-	before := c.wires.of(c.addr(0))
+	before := c.wires.Sent(c.addr(0))
 	time.Sleep(2 * time.Second)
-	after := c.wires.of(c.addr(0))
-	t.Logf("%d agents: each sends %d packets and %d bytes a second", size, (after.packets-before.packets)/2, (after.bytes-before.bytes)/2)
+	after := c.wires.Sent(c.addr(0))
+	t.Logf("%d agents: each sends %d packets and %d bytes a second", size, (after.Packets-before.Packets)/2, (after.Bytes-before.Bytes)/2)
 	var first, all []time.Duration
 	rest := a
 	for n := range crashes {
@@ -92,7 +92,7 @@ func detection(t *testing.T, size, crashes int) {
 			continue
 		}
 		time.Sleep(time.Second)
-		c.wires.part(0, c.addr(i))
+		c.wires.Part(0, c.addr(i))
 		for _, one := range a {
 			one.await("all alive again", func(v members.View) bool { return len(v.Members) == size })
 		}
@@ -134,9 +134,9 @@ func TestBusyAgentIsNotLost(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c, a := watchedCluster(t, 3)
 		for range 20 {
-			c.wires.lose(func(from, _ netip.Addr) bool { return from == c.addr(2) })
+			c.wires.Lose(func(from, _ netip.Addr) bool { return from == c.addr(2) })
 			time.Sleep(250 * time.Millisecond)
-			c.wires.lose(nil)
+			c.wires.Lose(nil)
 			time.Sleep(time.Second)
 		}
 		if l := lossesOf(a...); l.Missed > 0 {
@@ -153,9 +153,9 @@ func TestOneWatcherIsNotEnough(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				c, a := watchedCluster(t, 4)
 				if name == "nothing" {
-					c.wires.separate(true, c.addr(0), c.addr(2))
+					c.wires.Separate(true, c.addr(0), c.addr(2))
 				} else {
-					c.wires.lose(func(from, to netip.Addr) bool { return from == c.addr(2) && to == c.addr(0) })
+					c.wires.Lose(func(from, to netip.Addr) bool { return from == c.addr(2) && to == c.addr(0) })
 				}
 				time.Sleep(time.Minute)
 				if l := lossesOf(a...); l.Missed > 0 {
@@ -176,7 +176,7 @@ func TestSidesLoseEachOther(t *testing.T) {
 			other = append(other, c.addr(i))
 		}
 		start := time.Now()
-		c.wires.part(1, other...)
+		c.wires.Part(1, other...)
 		for i, s := range a {
 			s.await("its side alone", func(v members.View) bool { return len(v.Members) == 6 })
 			if took := time.Since(start); took > 500*time.Millisecond {
@@ -195,7 +195,7 @@ func TestKilledAgent(t *testing.T) {
 				c, a := watchedCluster(t, size)
 				time.Sleep(10 * time.Millisecond) // not while it sends heartbeats: one watcher may get the last one
 				start := time.Now()
-				c.wires.kill(c.peers[0])
+				c.wires.Kill(c.peers[0])
 				for _, one := range a[1:] {
 					v := one.await("the first gone", func(v members.View) bool { return !slices.Contains(v.Alive(), "n01") })
 					if took := time.Since(start); took > 150*time.Millisecond {
@@ -232,7 +232,7 @@ func TestShortOutage(t *testing.T) {
 		c, a := watchedCluster(t, 4)
 		for n := range uint64(3) {
 			c.goneAfter(2, []*agent{a[0], a[1], a[3]})
-			c.wires.part(0, c.addr(2))
+			c.wires.Part(0, c.addr(2))
 			start := time.Now()
 			for _, one := range a {
 				one.await("all", alive("n01", "n02", "n03", "n04"))
@@ -283,11 +283,11 @@ func TestNothingToWatch(t *testing.T) {
 		a := c.startAll()
 		rate := func() int {
 			time.Sleep(3 * time.Second)
-			before := c.wires.of(c.addr(0))
+			before := c.wires.Sent(c.addr(0))
 			time.Sleep(10 * time.Second)
-			after := c.wires.of(c.addr(0))
-			t.Logf("%d bytes a second", (after.bytes-before.bytes)/10)
-			return (after.packets - before.packets) / 10
+			after := c.wires.Sent(c.addr(0))
+			t.Logf("%d bytes a second", (after.Bytes-before.Bytes)/10)
+			return (after.Packets - before.Packets) / 10
 		}
 		idle := rate()
 		a[0].Publish(members.State{Held: []netip.Addr{address(0)}})

@@ -3,6 +3,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func TestAgents(t *testing.T) {
 			t.Errorf("%v is on %q, want %q", mac(b), got, want)
 		}
 	}
-	others := a.except("n1")
+	others, _ := a.except("n1")
 	slices.SortFunc(others, func(a, b l2.MAC) int { return slices.Compare(a[:], b[:]) })
 	if diff := cmp.Diff([]l2.MAC{mac(2), mac(3)}, others); diff != "" {
 		t.Errorf("all but n1 (-want +got):\n%s", diff)
@@ -71,7 +72,7 @@ func TestAgentsThatMayRun(t *testing.T) {
 	var a agents
 	a.learn(members.View{Departed: []members.Member{member("old", 5), member("talks", 6)}}, nodes, start.Add(-lostAge))
 	v := members.View{
-		Members:  []members.Member{member("alive", 1)},
+		Generation: 1, Members: []members.Member{member("alive", 1)},
 		Departed: []members.Member{member("crashed", 2), member("drained", 3), left, member("old", 5), member("talks", 6), member("removed", 7)},
 	}
 	a.learn(v, nodes, start)
@@ -80,9 +81,34 @@ func TestAgentsThatMayRun(t *testing.T) {
 	if diff := cmp.Diff([]l2.MAC{mac(2), mac(6)}, got); diff != "" {
 		t.Errorf("those that may run (-want +got):\n%s", diff)
 	}
-	v = members.View{Members: []members.Member{member("crashed", 2)}}
+	v = members.View{Generation: 2, Members: []members.Member{member("crashed", 2)}}
 	a.learn(v, nodes, start)
 	if got := a.mayRun(nodes, nil, start); len(got) != 0 {
 		t.Errorf("%v may run, and gossip has lost nobody", got)
+	}
+}
+
+// BenchmarkAgents measures what a pass does that finds gossip as it was, and one after
+// another agent has answered for something.
+func BenchmarkAgents(b *testing.B) {
+	for _, size := range []int{100, 1000, 5000} {
+		v, nodes := members.View{}, []*cluster.Node(nil)
+		for i := range size {
+			name := fmt.Sprintf("node-%04d", i)
+			nodes = append(nodes, &cluster.Node{Name: name})
+			v.Members = append(v.Members, members.Member{Name: name, State: members.State{MACs: []members.MAC{{2, 0, 0, 0, byte(i >> 8), byte(i)}}}})
+		}
+		for _, changes := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/changes=%t", size, changes), func(b *testing.B) {
+				var a agents
+				a.learn(v, nodes, time.Now())
+				for b.Loop() {
+					if changes {
+						v.Generation++
+					}
+					a.learn(v, nodes, time.Now())
+				}
+			})
+		}
 	}
 }

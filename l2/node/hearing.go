@@ -117,14 +117,14 @@ func conflictOf(a *l2.Address) (reconcile.Conflict, bool) {
 
 // claims returns the nodes that are not alive, as far as gossip knows, but answer for an
 // address, and on which interfaces.
-func (h heard) claims(nodeOf func(l2.MAC) string, alive map[string]bool) (out map[netip.Addr][]announce.Claim) {
+func (h heard) claims(nodeOf func(l2.MAC) string, alive func(node string) bool) (out map[netip.Addr][]announce.Claim) {
 	for addr, a := range h.contended {
 		answers := func(node, on string) bool {
 			return slices.ContainsFunc(a.Contenders, func(c l2.Claim) bool { return c.Interface == on && nodeOf(c.MAC) == node })
 		}
 		for _, c := range a.Contenders {
 			node := nodeOf(c.MAC)
-			if node == "" || alive[node] {
+			if node == "" || alive(node) {
 				continue
 			}
 			partly := slices.ContainsFunc(a.Presences, func(p l2.Presence) bool { return !answers(node, p.Interface) })

@@ -48,7 +48,7 @@ func TestClaims(t *testing.T) {
 	heard := h.next(seen(
 		l2.Address{Addr: addr(1), TakenBy: l2.Claim{MAC: mac(3), At: now}}, answers(2, 2), answers(3, 3), answers(4, 9), answers(5, 2, 3, 4), two,
 	))
-	got := heard.claims(func(mac l2.MAC) string { return known[mac] }, map[string]bool{"n1": true, "n2": true})
+	got := heard.claims(func(mac l2.MAC) string { return known[mac] }, func(node string) bool { return node < "n3" })
 	want := map[netip.Addr][]announce.Claim{
 		addr(3): {{Node: "n3", At: now}},
 		addr(5): {{Node: "n3", At: now}, {Node: "n4", At: now}},

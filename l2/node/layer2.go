@@ -49,6 +49,10 @@ type Layer2 struct {
 
 	mu        sync.Mutex // guards the fields below
 	nodes     []*cluster.Node
+	known     bool                // SetNodes was called
+	around    announce.Membership // of the view of that Generation; without Members: of none
+	aroundOf  uint64
+	friends   int        // what agents had learned when the announcer was told
 	held      bool       // other agents are not told of interfaces to answer on
 	departure *departure // nil: this agent does not stop
 	keyErr    error      // why the keys of gossip were not read again
@@ -99,9 +103,12 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 		return
 	}
 	l.mu.Lock()
-	l.nodes = nodes
+	news := !l.known || !slices.Equal(l.nodes, nodes)
+	l.nodes, l.known = nodes, true
 	l.mu.Unlock()
-	l.members.SetNodes(gossips(nodes))
+	if news {
+		l.members.SetNodes(gossips(nodes))
+	}
 	l.look()
 }
 
@@ -110,9 +117,21 @@ func (l *Layer2) look() members.View {
 	v, nodes, now := l.members.View(), l.clusterNodes(), time.Now()
 	l.agents.learn(v, nodes, now)
 	answering := l.heard().answering()
-	l.announcer.SetFriends(l.agents.except(l.opts.Node))
+	l.befriend()
 	l.announcer.SetLost(l.agents.mayRun(nodes, answering, now))
 	return v
+}
+
+// befriend tells the announcer of the agents' hardware addresses, if they may have changed.
+func (l *Layer2) befriend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.agents.learned() == l.friends {
+		return
+	}
+	var macs []l2.MAC
+	macs, l.friends = l.agents.except(l.opts.Node)
+	l.announcer.SetFriends(macs)
 }
 
 // SetKeys replaces the keys of gossip, unless they were not read: then it remembers why.
