@@ -122,7 +122,7 @@ func TestQuestionMemory(t *testing.T) {
 // The same while agents stop, die and come back: few addresses are elected for anew.
 func TestLayer2MemoryTurnover(t *testing.T) {
 	owned, moved := 0, 0
-	for seed := range uint64(60) {
+	for seed := range uint64(100) {
 		h := announcetest.NewHistory(t, seed, true)
 		var m announce.Layer2Memory
 		var before map[netip.Addr]string

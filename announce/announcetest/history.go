@@ -72,7 +72,7 @@ func (h *History) some(key string, values ...string) []config.Selector {
 }
 
 func (h *History) scope() config.Scope {
-	s := config.Scope{MinReady: h.IntN(3), NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
+	s := config.Scope{MinReady: max(h.IntN(6)-3, 0), NodeSelectors: h.some("rack", "a", "b", "c"), ServiceSelectors: h.some("app", "x", "y")}
 	if h.often(50) {
 		s.Probe = probes[h.IntN(len(probes))]
 	}
