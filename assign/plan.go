@@ -70,6 +70,17 @@ type PlanTables struct {
 	Next    time.Time      // decide again then, should nothing change before; zero: no need
 }
 
+// TableOf returns Updates by Service.
+func TableOf(updates []Update) table.Table[cluster.Key, *Update] {
+	return table.Of(func(yield func(cluster.Key, *Update) bool) {
+		for i := range updates {
+			if !yield(updates[i].Service.Key, &updates[i]) {
+				return
+			}
+		}
+	})
+}
+
 // List returns the same as lists.
 func (p PlanTables) List() Plan {
 	out := Plan{Pools: p.Pools, Clashes: p.Clashes, Events: p.Events, Next: p.Next}

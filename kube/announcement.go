@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"strings"
 	"sync"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // AnnouncementsOptions say where Announcements are read.
@@ -34,8 +34,8 @@ type Announcements struct {
 
 	mu      sync.Mutex // guards the fields below
 	kinds   []announcedKind
-	changed map[cluster.Key]bool   // since words was made
-	words   map[cluster.Key]string // by Service; somebody may be reading it
+	changed map[cluster.Key]bool              // since words was made
+	words   table.Editor[cluster.Key, string] // by Service
 	reach   *reach
 	left    *leftovers
 }
@@ -65,7 +65,8 @@ func NewAnnouncements(opts AnnouncementsOptions) *Announcements {
 }
 
 func (a *Announcements) forget() {
-	a.kinds, a.changed, a.words = nil, map[cluster.Key]bool{}, nil
+	a.kinds, a.changed = nil, map[cluster.Key]bool{}
+	a.words.Clear()
 	for protocol, kind := range serviceStatusKinds {
 		a.kinds = append(a.kinds, a.newKind(protocol, kind))
 	}
@@ -157,20 +158,15 @@ func (a *Announcements) Announced() (condition.Observed, bool) {
 	if out.Reach, read = a.reach.get(); !read {
 		return condition.Observed{}, false
 	}
-	if len(a.changed) > 0 {
-		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
-		maps.Copy(words, a.words)
-		for key := range a.changed {
-			if text := reconcile.Announcers(a.of(key)); text != "" {
-				words[key] = text
-			} else {
-				delete(words, key)
-			}
+	for key := range a.changed {
+		if text := reconcile.Announcers(a.of(key)); text != "" {
+			a.words.Set(key, text)
+		} else {
+			a.words.Delete(key)
 		}
-		a.words = words
-		clear(a.changed)
 	}
-	out.Announcers = a.words
+	clear(a.changed)
+	out.Announcers = a.words.Table()
 	return out, true
 }
 

@@ -56,6 +56,7 @@ type keeper[K comparable, W any] struct {
 	mu     sync.Mutex // guards the fields below
 	wanted map[K]W
 	kept   map[K]kept // of objects that are wanted or there
+	news   map[K]bool // objects to look at in the next round; nil: all
 	failed string     // the last error that was logged; empty: the last write succeeded
 	due    time.Time  // when timer wakes it; zero: not at all
 	timer  *time.Timer
@@ -130,9 +131,36 @@ func (k *keeper[K, W]) Set(wanted map[K]W) {
 	k.Wake()
 }
 
+// Change replaces what is wanted of some objects; nil: one is not wanted any more. These
+// alone are looked at. It is Set otherwise.
+func (k *keeper[K, W]) Change(wanted map[K]*W) {
+	if len(wanted) == 0 {
+		return
+	}
+	k.mu.Lock()
+	for key, w := range wanted {
+		if w == nil {
+			delete(k.wanted, key)
+		} else {
+			if k.wanted == nil {
+				k.wanted = map[K]W{}
+			}
+			k.wanted[key] = *w
+		}
+		if k.news != nil {
+			k.news[key] = true
+		}
+	}
+	k.mu.Unlock()
+	k.poke.Set()
+}
+
 // Wake has all objects looked at, as one of them may have changed. It does not
 // block.
 func (k *keeper[K, W]) Wake() {
+	k.mu.Lock()
+	k.news = nil
+	k.mu.Unlock()
 	k.poke.Set()
 }
 
@@ -140,7 +168,7 @@ func (k *keeper[K, W]) Wake() {
 // may be called again, but not twice at a time.
 func (k *keeper[K, W]) Run(ctx context.Context) error {
 	k.mu.Lock()
-	k.kept = map[K]kept{}
+	k.kept, k.news = map[K]kept{}, nil
 	if k.wanted != nil {
 		k.poke.Set()
 	}
@@ -184,6 +212,7 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 			return
 		case <-k.poke:
 		case <-rest.C:
+			k.Wake()
 		}
 		if k.opts.Settle > 0 {
 			if !pause(ctx, k.opts.Settle) {
@@ -196,7 +225,7 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 		}
 		if err := k.round(ctx, q); err != nil && ctx.Err() == nil {
 			k.complain(err)
-			k.poke.Set()
+			k.Wake()
 		}
 		if !pause(ctx, k.opts.Every-k.opts.Settle) {
 			return
@@ -204,7 +233,7 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 	}
 }
 
-// round has all objects looked at.
+// round has the objects looked at of which there is news.
 func (k *keeper[K, W]) round(ctx context.Context, q workqueue.TypedInterface[K]) error {
 	if k.opts.Wanted != nil {
 		wanted, err := k.opts.Wanted(ctx)
@@ -216,17 +245,20 @@ func (k *keeper[K, W]) round(ctx context.Context, q workqueue.TypedInterface[K])
 		k.mu.Unlock()
 	}
 	k.mu.Lock()
-	k.due = time.Time{} // each object is looked at now
-	k.stopTimer()
-	keys := make(map[K]bool, len(k.wanted))
-	for key := range k.wanted {
-		keys[key] = true
-	}
-	for key := range k.kept {
-		keys[key] = true
+	keys, all := k.news, k.news == nil || k.opts.Wanted != nil
+	if k.news = map[K]bool{}; all {
+		k.due = time.Time{} // each object is looked at now
+		k.stopTimer()
+		keys = make(map[K]bool, len(k.wanted))
+		for key := range k.wanted {
+			keys[key] = true
+		}
+		for key := range k.kept {
+			keys[key] = true
+		}
 	}
 	k.mu.Unlock()
-	if k.opts.There != nil {
+	if all && k.opts.There != nil {
 		for _, key := range k.opts.There() {
 			keys[key] = true
 		}
@@ -287,7 +319,7 @@ func (k *keeper[K, W]) wakeAt(at time.Time) {
 	defer k.mu.Unlock()
 	if k.due = wake.Earlier(k.due, at); k.due.Equal(at) {
 		k.stopTimer()
-		k.timer = time.AfterFunc(time.Until(at), k.poke.Set)
+		k.timer = time.AfterFunc(time.Until(at), k.Wake)
 	}
 }
 

@@ -83,7 +83,7 @@ address-pools:
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: agentLog(t),
+			Logger: verifierLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -161,7 +161,7 @@ address-pools:
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: agentLog(t),
+			Logger: verifierLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
