@@ -60,19 +60,19 @@ func (m *Memory) Next(s cluster.Tables, opts Options) PlanTables {
 	expired := m.allocator.Edition()
 	m.allocator.Expire(opts.Now)
 	same := m.allocator.Edition() == expired && expired == m.edition
-	dirty, gone := m.begin(s, opts)
+	dirty, gone, all := m.begin(s, opts)
 	m.edition = m.allocator.Edition()
 	// If nothing has changed since the last pass, nor did that pass change what anybody
 	// holds, another one has the same outcome.
-	if !same || len(dirty)+len(gone) > 0 {
-		m.decide(dirty, gone, opts)
+	if !same || all || len(dirty)+len(gone) > 0 {
+		m.decide(m.setOutsiders(dirty, gone, all, opts), gone, opts)
 	}
 	return m.plan(opts.Now)
 }
 
-// begin takes in the input. It returns the Services to decide about, and those that are
-// gone.
-func (m *Memory) begin(s cluster.Tables, opts Options) (dirty map[cluster.Key]bool, gone []cluster.Key) {
+// begin takes in the input. It returns the Services to decide about, or that these are all,
+// and those that are gone.
+func (m *Memory) begin(s cluster.Tables, opts Options) (dirty map[cluster.Key]bool, gone []cluster.Key, all bool) {
 	m.allocator.SetPools(s.Config.Pools)
 	dirty = map[cluster.Key]bool{}
 	for c := range table.Diff(m.services, s.Services, table.Same) {
@@ -84,15 +84,16 @@ func (m *Memory) begin(s cluster.Tables, opts Options) (dirty map[cluster.Key]bo
 	}
 	now := environment{s.Config, opts.Class, opts.Grace}
 	relabelled := m.relabelled(s.Namespaces)
-	if now != m.environment || len(relabelled) > 0 {
+	all = now != m.environment
+	if !all && len(relabelled) > 0 {
 		for key := range s.Services.All() {
-			if now != m.environment || relabelled[key.Namespace] {
+			if relabelled[key.Namespace] {
 				dirty[key] = true
 			}
 		}
 	}
 	m.environment, m.namespaces, m.services = now, s.Namespaces, s.Services
-	return dirty, gone
+	return dirty, gone, all
 }
 
 // relabelled returns the namespaces whose labels have changed.
@@ -114,20 +115,9 @@ func (m *Memory) relabelled(now map[string]map[string]string) map[string]bool {
 	return out
 }
 
-// decide decides about Services.
-func (m *Memory) decide(dirty map[cluster.Key]bool, gone []cluster.Key, opts Options) {
-	for key := range m.open {
-		if _, ok := m.services.Get(key); ok {
-			dirty[key] = true
-		}
-	}
+// decide decides about these Services, in the order of their keys.
+func (m *Memory) decide(considered []*cluster.Service, gone []cluster.Key, opts Options) {
 	p := &assignment{Allocator: m.allocator, namespaces: m.namespaces, opts: opts}
-	m.setOutsiders(p, dirty, gone)
-	considered := make([]*cluster.Service, 0, len(dirty))
-	for _, key := range slices.SortedFunc(maps.Keys(dirty), cluster.Key.Compare) {
-		svc, _ := m.services.Get(key)
-		considered = append(considered, svc)
-	}
 	p.sift(considered)
 	for _, key := range gone {
 		if _, held := p.Get(alloc.Key(key)); held {
@@ -139,22 +129,39 @@ func (m *Memory) decide(dirty map[cluster.Key]bool, gone []cluster.Key, opts Opt
 	m.remember(p, considered)
 }
 
-// setOutsiders has the Allocator know the outsiders among Services. The Services that have
-// an address of one in common become dirty.
-func (m *Memory) setOutsiders(p *assignment, dirty map[cluster.Key]bool, gone []cluster.Key) {
+// setOutsiders has the Allocator know the outsiders among Services. It returns the Services
+// to decide about, with those that have an address of an outsider in common.
+func (m *Memory) setOutsiders(dirty map[cluster.Key]bool, gone []cluster.Key, all bool, opts Options) []*cluster.Service {
+	if !all {
+		maps.Copy(dirty, m.open)
+	}
 	var met []alloc.Key
-	for key := range dirty {
-		svc, _ := m.services.Get(key)
-		met = append(met, m.allocator.SetOutsider(p.outsider(svc))...)
+	for _, svc := range m.among(dirty, all) {
+		met = append(met, m.allocator.SetOutsider(m.outsider(svc, opts))...)
 	}
 	for _, key := range gone {
 		met = append(met, m.allocator.SetOutsider(alloc.Outsider{Service: alloc.Key(key)})...)
 	}
 	for _, key := range met {
-		if _, ok := m.services.Get(cluster.Key(key)); ok {
-			dirty[cluster.Key(key)] = true
+		dirty[cluster.Key(key)] = true
+	}
+	return m.among(dirty, all)
+}
+
+// among returns those of the Services that there are, or all, in the order of their keys.
+func (m *Memory) among(keys map[cluster.Key]bool, all bool) (out []*cluster.Service) {
+	if all {
+		for _, svc := range m.services.All() {
+			out = append(out, svc)
+		}
+		return out
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(keys), cluster.Key.Compare) {
+		if svc, ok := m.services.Get(key); ok {
+			out = append(out, svc)
 		}
 	}
+	return out
 }
 
 // forget drops what was decided about a Service.
@@ -221,12 +228,12 @@ func (m *Memory) plan(now time.Time) PlanTables {
 
 // outsider returns what a Service is as an outsider, see outsiders; one without addresses
 // is none.
-func (p *assignment) outsider(svc *cluster.Service) alloc.Outsider {
+func (m *Memory) outsider(svc *cluster.Service, opts Options) alloc.Outsider {
 	o := alloc.Outsider{Service: alloc.Key(svc.Key)}
-	if !svc.LoadBalancer || svc.Class == p.opts.Class || len(svc.Ingress) == 0 {
+	if !svc.LoadBalancer || svc.Class == opts.Class || len(svc.Ingress) == 0 {
 		return o
 	}
-	if _, ours := p.Get(o.Service); ours {
+	if _, ours := m.allocator.Get(o.Service); ours {
 		return o
 	}
 	o.Whose, o.Addrs = whose(svc), outsideAddrs(nil, svc)

@@ -44,7 +44,7 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 	}
 	m.judge.IgnoreExclude = m.IgnoreExclude
 	m.judge.begin(s.Config, now)
-	dirty := m.begin(plan, s, o, class)
+	dirty, all := m.begin(plan, s, o, class)
 	for key, w := range m.judge.stale {
 		if !w.writing && !now.Before(w.due) {
 			dirty[key] = true
@@ -53,19 +53,28 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 	for key := range m.judge.limit.owed {
 		dirty[key] = true
 	}
-	for _, key := range slices.SortedFunc(maps.Keys(dirty), cluster.Key.Compare) {
-		svc, ok := s.Services.Get(key)
-		if !ok {
-			m.updates.Delete(key)
-			delete(m.judge.stale, key)
-			delete(m.common, key)
-			continue
-		}
-		r := m.rule(key, svc, now)
+	decide := func(svc *cluster.Service) {
+		r := m.rule(svc, now)
 		if r.event != nil {
 			plan.Events = append(plan.Events, assign.ServiceEvent{Service: svc, Event: *r.event})
 		}
 		plan.Next = wake.Earlier(plan.Next, r.due)
+	}
+	if all {
+		for _, svc := range s.Services.All() {
+			decide(svc)
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(dirty), cluster.Key.Compare) {
+		svc, ok := s.Services.Get(key)
+		switch {
+		case !ok:
+			m.updates.Delete(key)
+			delete(m.judge.stale, key)
+			delete(m.common, key)
+		case !all:
+			decide(svc)
+		}
 	}
 	for _, w := range m.judge.stale {
 		if !w.writing {
@@ -76,12 +85,13 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 	return plan
 }
 
-// begin takes in the input. It returns the Services to decide about.
-func (m *Memory) begin(plan assign.PlanTables, s cluster.Tables, o Observed, class string) map[cluster.Key]bool {
+// begin takes in the input. It returns the Services to decide about, or that these are all
+// that there are.
+func (m *Memory) begin(plan assign.PlanTables, s cluster.Tables, o Observed, class string) (dirty map[cluster.Key]bool, all bool) {
 	if m.common == nil {
 		m.common, m.judge.stale = map[cluster.Key]bool{}, map[cluster.Key]stale{}
 	}
-	dirty := map[cluster.Key]bool{}
+	dirty = map[cluster.Key]bool{}
 	for c := range table.Diff(m.services, s.Services, table.Same) {
 		dirty[c.Key] = true
 	}
@@ -97,19 +107,15 @@ func (m *Memory) begin(plan assign.PlanTables, s cluster.Tables, o Observed, cla
 		}
 	}
 	now := environment{s.Config, class}
-	switch {
-	case now != m.environment:
-		for key := range s.Services.All() {
-			dirty[key] = true
-		}
-	case len(m.common) > 0 && !m.sameForAll(o):
+	all = now != m.environment
+	if !all && len(m.common) > 0 && !m.sameForAll(o) {
 		maps.Copy(dirty, m.common)
 	}
 	if len(m.common) == 0 {
 		clear(m.judge.nowhere)
 	}
 	m.environment, m.services, m.plan, m.observed = now, s.Services, plan.Updates, o
-	return dirty
+	return dirty, all
 }
 
 // endpoints returns the endpoints that are known.
@@ -138,7 +144,8 @@ func (m *Memory) sameForAll(o Observed) bool {
 }
 
 // rule decides about a Service, and keeps the decision.
-func (m *Memory) rule(key cluster.Key, svc *cluster.Service, now time.Time) ruling {
+func (m *Memory) rule(svc *cluster.Service, now time.Time) ruling {
+	key := svc.Key
 	u, _ := m.plan.Get(key)
 	m.judge.observant = false
 	r := m.judge.rule(svc, u, m.observed, m.environment.class, now)
