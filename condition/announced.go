@@ -35,6 +35,11 @@ const (
 	settle = 500 * time.Millisecond
 	// doubt is how long the condition waits before it becomes False, and at most.
 	doubt = 2 * time.Second
+	// refine is how long what a True condition says of nodes must be the same before it is
+	// written, and refineMost how long it waits at most. A busy API server is told by one
+	// node after another.
+	refine     = 2 * time.Second
+	refineMost = 10 * time.Second
 )
 
 // Observed is what nodes were seen to announce. It is immutable.
@@ -200,13 +205,16 @@ func (j *Judge) wait(svc cluster.Key, want *cluster.Condition, now time.Time) st
 }
 
 // dueFor returns when a condition is to be written: after the observations have not changed
-// for a moment, or after a longer time at most. What follows from the configuration alone
+// for a moment, or after a longer time at most. Which nodes announce a Service that some
+// nodes announce is the least urgent. What follows from the configuration alone
 // need not wait, unless the Service was announced.
 func (w stale) dueFor(have, want *cluster.Condition) time.Time {
 	late := w.since.Add(doubt)
 	switch {
 	case want == nil:
 		return late
+	case want.True && have != nil && have.True:
+		return wake.Earlier(w.changed.Add(refine), w.since.Add(refineMost))
 	case want.True:
 		if soon := w.changed.Add(settle); soon.Before(late) {
 			return soon

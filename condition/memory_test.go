@@ -108,7 +108,9 @@ func (h *history) write(p assign.Plan) {
 			continue
 		}
 		next := *u.Service
-		next.Conditions = slices.DeleteFunc(slices.Clone(next.Conditions), func(c cluster.Condition) bool { return u.Unannounced || u.Announced != nil && c.Type == condition.TypeAnnounced })
+		next.Conditions = slices.DeleteFunc(slices.Clone(next.Conditions), func(c cluster.Condition) bool {
+			return u.Unannounced || u.Announced != nil && c.Type == condition.TypeAnnounced
+		})
 		if u.Announced != nil {
 			next.Conditions = append(next.Conditions, *u.Announced)
 		}

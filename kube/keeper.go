@@ -55,10 +55,12 @@ type keeper[K comparable, W any] struct {
 
 	mu     sync.Mutex // guards the fields below
 	wanted map[K]W
-	kept   map[K]kept // of objects that are wanted or there
-	news   map[K]bool // objects to look at in the next round; nil: all
-	failed string     // the last error that was logged; empty: the last write succeeded
-	due    time.Time  // when timer wakes it; zero: not at all
+	kept   map[K]kept      // of objects that are wanted or there, as far as there is something to remember
+	failed string          // the last error that was logged; empty: the last write succeeded
+	all    bool            // the next round looks at all objects
+	dirty  map[K]bool      // or at these
+	later  map[K]time.Time // when to look at objects though nothing changes
+	due    time.Time       // when timer wakes it; zero: not at all
 	timer  *time.Timer
 }
 
@@ -74,12 +76,20 @@ type keeperOptions[K comparable, W any] struct {
 	// nothing changes; 0: there is no need. Wanted is nil for an object that is not.
 	Diff func(key K, wanted *W, now time.Time) (r *request, again time.Duration) // required
 
-	Client  *Client                                    // optional: what objects are read with
-	Wanted  func(ctx context.Context) (map[K]W, error) // optional: called in each round instead of Set; a nil map is not known yet
-	There   func() []K                                 // optional: objects that are there, though they may not be wanted
-	Every   time.Duration                              // optional: the shortest time between two rounds
-	Settle  time.Duration                              // optional: how long a round waits for what changes at the same time
-	Workers int                                        // optional: how many requests run at a time; 0: one, with a pause after each
+	// Update is optional. It is called in each round instead of Set, and returns what has
+	// become of what is wanted since the last round; nil: it is not wanted any more. As long
+	// as nothing is known, nothing is written.
+	Update func(ctx context.Context) (changes map[K]*W, known bool, err error)
+
+	Client  *Client       // optional: what objects are read with
+	There   func() []K    // optional: objects that are there, though they may not be wanted
+	Every   time.Duration // optional: the shortest time between two rounds
+	Settle  time.Duration // optional: how long a round waits for what changes at the same time
+	Workers int           // optional: how many requests run at a time; 0: one, with a pause after each
+
+	// Later is optional. Where it returns true for what is wanted of an object, other objects
+	// go before that one, and a busy API server has a pause after it.
+	Later func(wanted W) bool
 }
 
 // A request makes an object as it is wanted.
@@ -117,7 +127,7 @@ type attempt struct{ version, want string }
 
 func newKeeper[K comparable, W any](opts keeperOptions[K, W]) *keeper[K, W] {
 	return &keeper[K, W]{
-		opts: opts, poke: wake.New(), kept: map[K]kept{},
+		opts: opts, poke: wake.New(), kept: map[K]kept{}, dirty: map[K]bool{}, later: map[K]time.Time{},
 		retry: workqueue.NewTypedItemExponentialFailureRateLimiter[K](max(minRetry, opts.Every), maxRetry),
 	}
 }
@@ -131,35 +141,32 @@ func (k *keeper[K, W]) Set(wanted map[K]W) {
 	k.Wake()
 }
 
-// Change replaces what is wanted of some objects; nil: one is not wanted any more. These
-// alone are looked at. It is Set otherwise.
+// Change replaces what is wanted of some objects; nil: one is not wanted any more. Of the
+// others the same is wanted as before. It does not wait for anything to be written.
 func (k *keeper[K, W]) Change(wanted map[K]*W) {
-	if len(wanted) == 0 {
-		return
+	if len(wanted) > 0 {
+		k.update(wanted)
+		k.poke.Set()
 	}
-	k.mu.Lock()
-	for key, w := range wanted {
-		if w == nil {
-			delete(k.wanted, key)
-		} else {
-			if k.wanted == nil {
-				k.wanted = map[K]W{}
-			}
-			k.wanted[key] = *w
-		}
-		if k.news != nil {
-			k.news[key] = true
-		}
-	}
-	k.mu.Unlock()
-	k.poke.Set()
 }
 
 // Wake has all objects looked at, as one of them may have changed. It does not
 // block.
 func (k *keeper[K, W]) Wake() {
 	k.mu.Lock()
-	k.news = nil
+	k.all = true
+	k.mu.Unlock()
+	k.poke.Set()
+}
+
+// Update has a round find out what is wanted now, and look at what has changed. It does not
+// block.
+func (k *keeper[K, W]) Update() { k.poke.Set() }
+
+// Changed has an object looked at, as it may have changed. It does not block.
+func (k *keeper[K, W]) Changed(key K) {
+	k.mu.Lock()
+	k.dirty[key] = true
 	k.mu.Unlock()
 	k.poke.Set()
 }
@@ -168,18 +175,19 @@ func (k *keeper[K, W]) Wake() {
 // may be called again, but not twice at a time.
 func (k *keeper[K, W]) Run(ctx context.Context) error {
 	k.mu.Lock()
-	k.kept, k.news = map[K]kept{}, nil
+	k.kept, k.all = map[K]kept{}, true
 	if k.wanted != nil {
 		k.poke.Set()
 	}
 	k.mu.Unlock()
 	defer func() {
 		k.mu.Lock()
-		k.wanted = nil
+		k.wanted, k.later = nil, map[K]time.Time{}
 		k.stopTimer()
 		k.mu.Unlock()
 	}()
-	q := workqueue.NewTyped[K]() // gives an object to one worker at a time
+	// It gives an object to one worker at a time.
+	q := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{Queue: &lanes[K]{isLater: k.isLater}})
 	stop := context.AfterFunc(ctx, q.ShutDown)
 	defer stop()
 	var g errgroup.Group
@@ -202,6 +210,33 @@ func (k *keeper[K, W]) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// isLater reports whether other objects go before this one.
+func (k *keeper[K, W]) isLater(key K) bool {
+	if k.opts.Later == nil {
+		return false
+	}
+	w, ok := k.want(key)
+	return ok && k.opts.Later(w)
+}
+
+// want returns what is wanted of an object, and whether anything is.
+func (k *keeper[K, W]) want(key K) (W, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w, ok := k.wanted[key]
+	return w, ok
+}
+
+// rest pauses after a request for an object.
+func (k *keeper[K, W]) rest(ctx context.Context, key K, start time.Time) {
+	switch {
+	case k.opts.Workers == 0:
+		pause(ctx, yield(start))
+	case k.isLater(key):
+		pause(ctx, ease(start))
+	}
+}
+
 // rounds has all objects looked at whenever something changes.
 func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]) {
 	rest := time.NewTicker(keeperRest)
@@ -212,7 +247,9 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 			return
 		case <-k.poke:
 		case <-rest.C:
-			k.Wake()
+			k.mu.Lock()
+			k.all = true
+			k.mu.Unlock()
 		}
 		if k.opts.Settle > 0 {
 			if !pause(ctx, k.opts.Settle) {
@@ -225,7 +262,7 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 		}
 		if err := k.round(ctx, q); err != nil && ctx.Err() == nil {
 			k.complain(err)
-			k.Wake()
+			k.poke.Set()
 		}
 		if !pause(ctx, k.opts.Every-k.opts.Settle) {
 			return
@@ -233,31 +270,16 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 	}
 }
 
-// round has the objects looked at of which there is news.
+// round has those objects looked at that may have changed.
 func (k *keeper[K, W]) round(ctx context.Context, q workqueue.TypedInterface[K]) error {
-	if k.opts.Wanted != nil {
-		wanted, err := k.opts.Wanted(ctx)
-		if err != nil || wanted == nil {
+	if k.opts.Update != nil {
+		changes, known, err := k.opts.Update(ctx)
+		if err != nil || !known {
 			return err
 		}
-		k.mu.Lock()
-		k.wanted = wanted
-		k.mu.Unlock()
+		k.update(changes)
 	}
-	k.mu.Lock()
-	keys, all := k.news, k.news == nil || k.opts.Wanted != nil
-	if k.news = map[K]bool{}; all {
-		k.due = time.Time{} // each object is looked at now
-		k.stopTimer()
-		keys = make(map[K]bool, len(k.wanted))
-		for key := range k.wanted {
-			keys[key] = true
-		}
-		for key := range k.kept {
-			keys[key] = true
-		}
-	}
-	k.mu.Unlock()
+	keys, all := k.turn(time.Now())
 	if all && k.opts.There != nil {
 		for _, key := range k.opts.There() {
 			keys[key] = true
@@ -275,6 +297,51 @@ func (k *keeper[K, W]) round(ctx context.Context, q workqueue.TypedInterface[K])
 		q.Add(key)
 	}
 	return nil
+}
+
+// update takes in what has become of what is wanted.
+func (k *keeper[K, W]) update(changes map[K]*W) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wanted == nil {
+		k.wanted = map[K]W{}
+	}
+	for key, want := range changes {
+		k.dirty[key] = true
+		if want == nil {
+			delete(k.wanted, key)
+		} else {
+			k.wanted[key] = *want
+		}
+	}
+}
+
+// turn returns the objects to look at now, and whether these are all that are known.
+func (k *keeper[K, W]) turn(now time.Time) (keys map[K]bool, all bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopTimer()
+	k.due, keys, all = time.Time{}, k.dirty, k.all
+	k.dirty, k.all = map[K]bool{}, false
+	if all {
+		clear(k.later) // each is looked at now
+		for key := range k.wanted {
+			keys[key] = true
+		}
+		for key := range k.kept {
+			keys[key] = true
+		}
+		return keys, true
+	}
+	for key, at := range k.later {
+		if at.After(now) {
+			k.wakeBy(at)
+			continue
+		}
+		keys[key] = true
+		delete(k.later, key)
+	}
+	return keys, false
 }
 
 // look compares an object with what is wanted, and writes it if they differ.
@@ -297,10 +364,12 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 		k.retry.Forget(key)
 	}
 	last.seen = last.seen || r == nil || r.version != ""
-	k.remember(key, last, want != nil || r != nil)
+	// One that is as it should be, and that this process never wrote, is found without.
+	found := k.opts.There != nil && r == nil && last.written.IsZero()
+	k.remember(key, last, !found && (want != nil || r != nil))
 	if r != nil && !last.dealtWith(*r, restored) {
 		if last.failed == (attempt{r.version, r.want}) && now.Before(last.retry) {
-			k.wakeAt(last.retry)
+			k.wakeAt(key, last.retry)
 			return
 		}
 		if again = k.hold(last, *r, now); again == 0 {
@@ -309,17 +378,23 @@ func (k *keeper[K, W]) look(ctx context.Context, key K) {
 		}
 	}
 	if again > 0 {
-		k.wakeAt(now.Add(again))
+		k.wakeAt(key, now.Add(again))
 	}
 }
 
-// wakeAt wakes the keeper at a time, if it is not woken before.
-func (k *keeper[K, W]) wakeAt(at time.Time) {
+// wakeAt has an object looked at at a time, if it is not before.
+func (k *keeper[K, W]) wakeAt(key K, at time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.later[key] = wake.Earlier(k.later[key], at)
+	k.wakeBy(at)
+}
+
+// wakeBy wakes the keeper at a time, if it is not woken before. The caller holds mu.
+func (k *keeper[K, W]) wakeBy(at time.Time) {
 	if k.due = wake.Earlier(k.due, at); k.due.Equal(at) {
 		k.stopTimer()
-		k.timer = time.AfterFunc(time.Until(at), k.Wake)
+		k.timer = time.AfterFunc(time.Until(at), k.poke.Set)
 	}
 }
 
@@ -374,10 +449,8 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, r
 		wait := max(k.retry.When(key), failedShare*time.Since(start))
 		last.failed, last.retry = attempt{r.version, r.want}, time.Now().Add(wait)
 		k.remember(key, last, true)
-		k.wakeAt(last.retry)
-		if k.opts.Workers == 0 {
-			pause(ctx, yield(start))
-		}
+		k.wakeAt(key, last.retry)
+		k.rest(ctx, key, start)
 		return
 	}
 	k.retry.Forget(key)
@@ -392,9 +465,7 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, r
 			r.sent()
 		}
 	}
-	if k.opts.Workers == 0 {
-		pause(ctx, yield(start))
-	}
+	k.rest(ctx, key, start)
 }
 
 // remember keeps what is known of an object, or forgets it if there is no need.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -48,12 +49,13 @@ type ServiceStatusWriter struct {
 	seen   *seenStatuses
 	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
+	known map[serviceStatusID]serviceStatusWant // of the last round; the keeper's rounds have it
 
-	mu      sync.Mutex                       // guards the fields below
-	all     func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
-	owner   *metav1.OwnerReference           // nil: none is known
-	ownerAt time.Time                        // when it was there
+	mu       sync.Mutex                       // guards the fields below
+	unwanted map[serviceStatusID]time.Time    // since when
+	all      func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
+	owner    *metav1.OwnerReference           // nil: none is known
+	ownerAt  time.Time                        // when it was there
 }
 
 // A serviceStatusID is the kind and the name of an object.
@@ -80,8 +82,9 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
 	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
-		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
-		Wanted: w.wanted, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: w.compare,
+		Update: w.update, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
+		Workers: easyWriters, Later: func(serviceStatusWant) bool { return true },
 	})
 	return w
 }
@@ -100,10 +103,33 @@ func (w *ServiceStatusWriter) wake() { w.keeper.Wake() }
 // Run writes until the context is canceled. The objects stay: that an agent ends
 // is not the end of what it announces.
 func (w *ServiceStatusWriter) Run(ctx context.Context) error {
+	w.known = nil
 	var g errgroup.Group
 	g.Go(func() error { return w.seen.run(ctx) })
 	g.Go(func() error { return w.keeper.Run(ctx) })
 	return g.Wait()
+}
+
+// update returns what has become of the objects that there should be, and whether that is
+// known yet.
+func (w *ServiceStatusWriter) update(ctx context.Context) (map[serviceStatusID]*serviceStatusWant, bool, error) {
+	now, err := w.wanted(ctx)
+	if err != nil || now == nil {
+		return nil, false, err
+	}
+	changes := map[serviceStatusID]*serviceStatusWant{}
+	for id := range w.known {
+		if _, ok := now[id]; !ok {
+			changes[id] = nil
+		}
+	}
+	for id, want := range now {
+		if old, ok := w.known[id]; !ok || old != want {
+			changes[id] = &want
+		}
+	}
+	w.known = now
+	return changes, true, nil
 }
 
 // wanted returns the objects that there should be; nil if that is not known yet.
@@ -129,6 +155,20 @@ func (w *ServiceStatusWriter) wanted(ctx context.Context) (map[serviceStatusID]s
 	return out, nil
 }
 
+// compare orders objects by Service, in the same way on every node: what the controller
+// makes of them is then written once.
+func (w *ServiceStatusWriter) compare(a, b serviceStatusID) int {
+	x, _ := w.keeper.want(a)
+	y, _ := w.keeper.want(b)
+	return cmp.Or(x.service.Compare(y.service), a.compare(b))
+}
+
+// Published reports whether what Set is given of a protocol is written: its kind is
+// installed, and can be read.
+func (w *ServiceStatusWriter) Published(p status.Protocol) bool {
+	return w.seen.installed(serviceStatusKinds[p])
+}
+
 // there returns the objects of the node that there are.
 func (w *ServiceStatusWriter) there() []serviceStatusID {
 	var out []serviceStatusID
@@ -146,8 +186,8 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 	if want == nil {
 		return w.end(id, have, there, now)
 	}
-	delete(w.unwanted, id)
 	w.mu.Lock()
+	delete(w.unwanted, id)
 	owner := w.owner
 	w.mu.Unlock()
 	adopt := there && owner != nil && have.owner != string(owner.UID)
@@ -177,14 +217,18 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 
 // end returns the request that deletes an object that is not wanted.
 func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, there bool, now time.Time) (*request, time.Duration) {
-	if !there {
-		delete(w.unwanted, id)
-		return nil, 0
-	}
+	w.mu.Lock()
 	since, known := w.unwanted[id]
 	if !known {
 		since = now
 		w.unwanted[id] = since
+	}
+	if !there {
+		delete(w.unwanted, id)
+	}
+	w.mu.Unlock()
+	if !there {
+		return nil, 0
 	}
 	if left := serviceStatusLinger - now.Sub(since); left > 0 {
 		return nil, left

@@ -34,7 +34,8 @@ type ServiceWriterOptions struct {
 	Contests *Contests // optional: shared with the process's other writers
 }
 
-// A ServiceWriter makes Services as a Plan wants them. It writes to one version of
+// A ServiceWriter makes Services as a Plan wants them. Addresses go before conditions
+// alone, which no route waits for. It writes to one version of
 // a Service once: after that there is a newer version, and the next Plan is made
 // from it.
 type ServiceWriter struct {
@@ -60,6 +61,7 @@ func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
 	w := &ServiceWriter{opts: opts, events: map[cluster.Key]serviceEvents{}}
 	w.keeper = newKeeper(keeperOptions[cluster.Key, assign.Update]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
+		Later: func(u assign.Update) bool { return slices.Equal(u.Ingress, cluster.ParseIngress(u.Service.Ingress)) },
 	})
 	return w
 }

@@ -57,6 +57,8 @@ func (benchFRR) Applied() bool   { return true }
 
 type benchStatuses struct{ *benchNode }
 
+func (benchStatuses) Published(status.Protocol) bool { return true }
+
 func (s benchStatuses) Set(all func() []ServiceStatus) { s.statuses = all }
 
 // newBenchNode returns node n2 of a cluster with that many Services in one pool, which is

@@ -25,6 +25,8 @@ type ServiceStatusWriter interface {
 	// Set replaces the function that returns them. It must not block. It may call the
 	// function from any goroutine, and again later.
 	Set(all func() []ServiceStatus)
+	// Published reports whether those of a protocol are published. It must not block.
+	Published(p status.Protocol) bool
 }
 
 // Seen is what a pass of an agent has decided, and how to see the effect. The zero Seen
