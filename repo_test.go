@@ -41,7 +41,7 @@ var imports = map[string][]string{
 	"announce":    {"cluster", "config", "excerpt", "render", "status", "table"},
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "table", "wake"},
 	"handover":    {"announce", "cluster", "render", "status", "table", "wake"},
-	"dataplane":   {"announce", "status", "wake"},
+	"dataplane":   {"announce", "status", "table", "wake"},
 	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config", "status"},
@@ -59,9 +59,9 @@ var imports = map[string][]string{
 	"kube":        {"assign", "cluster", "condition", "config", "excerpt", "kube/object", "reconcile", "source", "status", "table", "wake"},
 	"kube/lease":  {},
 	"kube/object": {"cluster", "config", "excerpt", "manifest", "port", "status"},
-	"l2":          {"wake"},
+	"l2":          {"table", "wake"},
 	"l2/members":  {"wake"},
-	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "wake"},
+	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "table", "wake"},
 
 	"hack/testreport": {},
 }

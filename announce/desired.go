@@ -3,6 +3,7 @@
 package announce
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/heraldlb/herald/cluster"
@@ -69,6 +70,11 @@ type Options struct {
 type ServiceAddr struct {
 	Service string // namespace/name
 	Addr    netip.Addr
+}
+
+// Compare orders addresses by Service and address.
+func (a ServiceAddr) Compare(o ServiceAddr) int {
+	return cmp.Or(cluster.ParseKey(a.Service).Compare(cluster.ParseKey(o.Service)), a.Addr.Compare(o.Addr))
 }
 
 // An Announcement is an address of a Service over a protocol.

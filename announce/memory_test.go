@@ -76,3 +76,33 @@ func TestLayer2Memory(t *testing.T) {
 		t.Errorf("%d owned, %d that no other or no interface is for, %d claimed: the histories are too simple", owned, lost, claimed)
 	}
 }
+
+// A QuestionMemory asks what Questions does, whatever happened before.
+func TestQuestionMemory(t *testing.T) {
+	asked, gone := 0, 0
+	for seed := range uint64(30) {
+		h := announcetest.NewHistory(t, seed, seed%2 == 0)
+		var m announce.QuestionMemory
+		var before announce.QuestionTable
+		for step := range 60 {
+			h.Step()
+			s := h.Snapshot()
+			h.Options.AskAll = seed%3 == 0 && step%20 < 10
+			table := m.Next(cluster.TablesOf(s), "n2", h.Options)
+			var got []announce.Question
+			for _, of := range table.All() {
+				got = append(got, of...)
+			}
+			want := announce.Questions(s, "n2", h.Options)
+			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("seed %d, step %d (-Questions +QuestionMemory):\n%s", seed, step, diff)
+			}
+			asked += len(got)
+			gone += max(0, before.Len()-table.Len())
+			before = table
+		}
+	}
+	if asked < 500 || gone < 50 {
+		t.Errorf("%d questions, %d gone: the histories are too simple", asked, gone)
+	}
+}

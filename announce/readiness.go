@@ -2,13 +2,6 @@
 
 package announce
 
-import (
-	"net/netip"
-	"slices"
-
-	"github.com/heraldlb/herald/cluster"
-)
-
 // A Readiness is what the data plane of a node, such as kube-proxy, was seen to serve. It
 // delays the beginning of an announcement, and never ends one: a node goes on with what
 // it announces.
@@ -26,64 +19,4 @@ func (o Options) waits(id ServiceAddr) (string, bool) {
 		return "", false
 	}
 	return why, true
-}
-
-// A Question is about an address of a Service: whether the node's data plane serves it.
-type Question struct {
-	ServiceAddr
-	HealthPort uint16   // where the data plane answers whether it has endpoints of the Service on this node; 0: nowhere
-	TCP        []uint16 // the Service's first TCP ports that every host may connect to
-	Here       bool     // the Service has ready endpoints that this node may use
-}
-
-// Equal reports whether both are the same.
-func (q Question) Equal(o Question) bool {
-	return q.ServiceAddr == o.ServiceAddr && q.HealthPort == o.HealthPort && q.Here == o.Here && slices.Equal(q.TCP, o.TCP)
-}
-
-// maxPorts is how many ports of a Service are listed in a Question.
-const maxPorts = 2
-
-// Questions returns what a node asks its data plane about, in the order of the Services:
-// those whose traffic has to stay local, and with AskAll all. Those of other classes, and
-// addresses of no pool, are left out.
-func Questions(s cluster.Snapshot, node string, opts Options) []Question {
-	if s.Config == nil {
-		return nil
-	}
-	index := opts.Index.Of(s.Config)
-	var out []Question
-	for _, svc := range s.Services {
-		if !svc.Local && !opts.AskAll || !svc.LoadBalancer || svc.Class != opts.Class || len(svc.Ingress) == 0 {
-			continue
-		}
-		r := newReach(s.Endpoints[svc.Key], node)
-		for _, text := range svc.Ingress {
-			addr, err := netip.ParseAddr(text)
-			if err != nil || addr.Zone() != "" || index.Pool(addr.Unmap()) == nil {
-				continue
-			}
-			addr = addr.Unmap()
-			f := r.of(addr.Is4())
-			out = append(out, Question{
-				ServiceAddr: ServiceAddr{svc.String(), addr}, HealthPort: svc.HealthPort, TCP: tcpPorts(svc),
-				Here: f.readyHere || !svc.Local && f.ready > 0,
-			})
-		}
-	}
-	return out
-}
-
-// tcpPorts returns the first TCP ports of a Service that every host may connect to.
-func tcpPorts(svc *cluster.Service) (out []uint16) {
-	if svc.Restricted {
-		return nil
-	}
-	for p := range svc.Ports.All() {
-		if p.Protocol != "TCP" || len(out) == maxPorts {
-			break
-		}
-		out = append(out, p.Number)
-	}
-	return out
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -55,9 +56,12 @@ type Gate struct {
 
 	mu        sync.Mutex // guards the fields below
 	node      node
-	wanted    bool                // Want was called
-	questions []announce.Question // with these
+	wanted    bool                   // Want was called
+	questions announce.QuestionTable // with these
 	watches   map[announce.ServiceAddr]watch
+	waiting   map[announce.ServiceAddr]bool // of watches: those that wait
+	given     map[announce.ServiceAddr]bool // of watches: those that are waived
+	differs   bool                          // from the Readiness
 	learnt    learnt
 	hosts     []netip.Addr // of the node
 	waived    uint64       // addresses that were announced though the data plane was not seen to serve them
@@ -68,32 +72,32 @@ type Gate struct {
 
 // New returns a Gate that has asked nothing yet.
 func New(opts Options) *Gate {
-	return &Gate{opts: opts, ask: newAsker(opts.Healthz), wake: wake.New(), watches: map[announce.ServiceAddr]watch{}}
+	return &Gate{
+		opts: opts, ask: newAsker(opts.Healthz), wake: wake.New(), watches: map[announce.ServiceAddr]watch{},
+		waiting: map[announce.ServiceAddr]bool{}, given: map[announce.ServiceAddr]bool{},
+	}
 }
 
 // Want replaces the addresses that matter, and the addresses of the node. It does not
 // block. An address without endpoints on the node is remembered: the data plane knows it
 // already when they come.
-func (g *Gate) Want(questions []announce.Question, hosts []netip.Addr) {
+func (g *Gate) Want(questions announce.QuestionTable, hosts []netip.Addr) {
 	now := time.Now()
 	g.mu.Lock()
-	if g.wanted && slices.EqualFunc(questions, g.questions, announce.Question.Equal) {
-		g.hosts = hosts
-		g.mu.Unlock()
-		return
-	}
-	g.questions = questions
-	next := make(map[announce.ServiceAddr]watch, len(questions))
-	changed := !g.wanted || len(questions) != len(g.watches)
-	for _, q := range questions {
-		old, had := g.watches[q.ServiceAddr]
-		if had && old.about.Equal(q) {
-			next[q.ServiceAddr] = old
-			continue
+	g.hosts = hosts
+	changed := !g.wanted
+	for c := range table.Diff(g.questions, questions, announce.SameQuestions) {
+		changed = true
+		var was, is []announce.Question
+		if c.Before != nil {
+			was = *c.Before
 		}
-		next[q.ServiceAddr], changed = old.want(q, had || !g.wanted, now), true
+		if c.After != nil {
+			is = *c.After
+		}
+		g.replace(was, is, now)
 	}
-	g.watches, g.wanted, g.hosts = next, true, hosts
+	g.questions, g.wanted = questions, true
 	settled := false
 	if changed {
 		settled = g.update(now)
@@ -102,6 +106,39 @@ func (g *Gate) Want(questions []announce.Question, hosts []netip.Addr) {
 	g.mu.Unlock()
 	if settled {
 		g.opts.Settled()
+	}
+}
+
+// replace puts questions about a Service in the place of others. The caller holds mu.
+func (g *Gate) replace(was, is []announce.Question, now time.Time) {
+	for _, q := range was {
+		if !slices.ContainsFunc(is, func(o announce.Question) bool { return o.ServiceAddr == q.ServiceAddr }) {
+			g.keep(q.ServiceAddr, watch{})
+			delete(g.watches, q.ServiceAddr)
+		}
+	}
+	for _, q := range is {
+		old, had := g.watches[q.ServiceAddr]
+		if !had || !old.about.Equal(q) {
+			g.keep(q.ServiceAddr, old.want(q, had || !g.wanted, now))
+		}
+	}
+}
+
+// keep remembers what is known of an address. The caller holds mu.
+func (g *Gate) keep(id announce.ServiceAddr, w watch) {
+	old := g.watches[id]
+	g.differs = g.differs || old.waits() != w.waits() || (old.phase == waived) != (w.phase == waived) || old.why != w.why
+	g.watches[id] = w
+	mark(g.waiting, id, w.waits())
+	mark(g.given, id, w.phase == waived)
+}
+
+func mark(in map[announce.ServiceAddr]bool, id announce.ServiceAddr, is bool) {
+	if is {
+		in[id] = true
+	} else {
+		delete(in, id)
 	}
 }
 
@@ -127,14 +164,10 @@ func (g *Gate) Status() *status.DataPlane {
 func (g *Gate) update(now time.Time) bool {
 	g.stale, g.updated = false, now
 	before := g.readiness.Settled
-	next := announce.Readiness{Settled: before}
-	for id, w := range g.watches {
-		switch {
-		case w.waits():
-			next.Waits = with(next.Waits, id, w.why)
-		case w.phase == waived:
-			next.Waived = with(next.Waived, id, w.why)
-		}
+	next := g.readiness
+	if g.differs {
+		next.Waits, next.Waived = g.reasons(g.waiting), g.reasons(g.given)
+		g.differs = false
 	}
 	if !before && g.wanted && g.node.open {
 		next = g.settle(next, now)
@@ -156,21 +189,22 @@ func (g *Gate) settle(r announce.Readiness, now time.Time) announce.Readiness {
 		return r
 	}
 	for _, id := range old {
-		g.watches[id] = g.watches[id].waive(r.Waits[id])
-		r.Waived = with(r.Waived, id, r.Waits[id])
-		delete(r.Waits, id)
+		g.keep(id, g.watches[id].waive(r.Waits[id]))
 	}
 	g.waived += uint64(len(old))
-	r.Settled = true
-	return r
+	return announce.Readiness{Settled: true, Waits: g.reasons(g.waiting), Waived: g.reasons(g.given)}
 }
 
-func with(m map[announce.ServiceAddr]string, id announce.ServiceAddr, why string) map[announce.ServiceAddr]string {
-	if m == nil {
-		m = map[announce.ServiceAddr]string{}
+// reasons returns why addresses wait, or were waived; nil: there are none.
+func (g *Gate) reasons(of map[announce.ServiceAddr]bool) map[announce.ServiceAddr]string {
+	if len(of) == 0 {
+		return nil
 	}
-	m[id] = why
-	return m
+	why := make(map[announce.ServiceAddr]string, len(of))
+	for id := range of {
+		why[id] = g.watches[id].why
+	}
+	return why
 }
 
 // Run asks until the context is canceled.
@@ -236,8 +270,8 @@ func (g *Gate) askServices(ctx context.Context) time.Duration {
 	g.mu.Lock()
 	open, hosts, now := g.node.open, slices.Clone(g.hosts), time.Now()
 	var due []watch
-	for _, w := range g.watches {
-		if w.waits() && !now.Before(w.due) {
+	for id := range g.waiting {
+		if w := g.watches[id]; !now.Before(w.due) {
 			due = append(due, w)
 		}
 	}
@@ -271,7 +305,8 @@ func (g *Gate) answered(asked watch, a answer) {
 		return // it has changed meanwhile
 	}
 	next, learnt := w.next(a, g.learnt, now)
-	g.watches[id], g.learnt = next, learnt
+	g.keep(id, next)
+	g.learnt = learnt
 	if next.phase == waived {
 		g.waived++
 	}
@@ -292,7 +327,7 @@ func (g *Gate) look() time.Duration {
 	changed := g.stale
 	settled := g.update(now)
 	next := idle
-	for id := range g.readiness.Waits {
+	for id := range g.waiting {
 		next = min(next, max(0, g.watches[id].due.Sub(now)))
 	}
 	g.mu.Unlock()

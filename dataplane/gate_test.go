@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/dataplane"
+	"github.com/heraldlb/herald/table"
 )
 
 // A proxy answers as kube-proxy does, at one port for everything.
@@ -68,6 +70,15 @@ func run(t *testing.T, healthz netip.AddrPort) *running {
 	return r
 }
 
+// about returns questions as an agent asks them, each about another Service.
+func about(questions ...announce.Question) announce.QuestionTable {
+	var e table.Editor[cluster.Key, []announce.Question]
+	for _, q := range questions {
+		e.Set(cluster.ParseKey(q.Service), []announce.Question{q})
+	}
+	return e.Table()
+}
+
 // eventually waits for progress.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
@@ -108,7 +119,7 @@ func TestHealth(t *testing.T) {
 			t.Parallel()
 			p := newProxy(t, tt.code, tt.body)
 			g := run(t, p.at)
-			g.Want(nil, nil)
+			g.Want(about(), nil)
 			eventually(t, "not asked", func() bool { return p.asked.Load() > 1 || g.Status().Healthy })
 			if s := g.Status(); s.Healthy != tt.healthy || !s.Answers || s.Healthy != (s.Detail == "") {
 				t.Errorf("status %+v, want healthy %t", s, tt.healthy)
@@ -132,7 +143,7 @@ func TestGate(t *testing.T) {
 		}
 	}
 	a := local("a", "192.0.2.1", serves)
-	g.Want([]announce.Question{a}, nil)
+	g.Want(about(a), nil)
 	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
 	if r := g.Readiness(); len(r.Waits)+len(r.Waived) > 0 || g.settled.Load() != 1 || g.changed.Load() == 0 {
 		t.Errorf("%+v, settled %d times, changed %d", r, g.settled.Load(), g.changed.Load())
@@ -142,7 +153,7 @@ func TestGate(t *testing.T) {
 	// moment later.
 	later := newProxy(t, http.StatusServiceUnavailable, `{"service":{"namespace":"ns","name":"later"},"localEndpoints":0}`)
 	wrong, late := local("wrong", "192.0.2.2", serves), local("later", "192.0.2.3", later)
-	g.Want([]announce.Question{a, wrong, late}, nil)
+	g.Want(about(a, wrong, late), nil)
 	r := g.Readiness()
 	if r.Waits[wrong.ServiceAddr] == "" || r.Waits[late.ServiceAddr] == "" || len(r.Waits) != 2 {
 		t.Fatalf("at once: %+v", r)
@@ -167,7 +178,7 @@ func TestGate(t *testing.T) {
 	if n := later.asked.Load(); n != asked {
 		t.Errorf("asked %d times more", n-asked)
 	}
-	g.Want(nil, nil)
+	g.Want(about(), nil)
 	if r := g.Readiness(); len(r.Waits)+len(r.Waived) > 0 {
 		t.Errorf("nothing is wanted: %+v", r)
 	}
@@ -177,7 +188,7 @@ func TestGate(t *testing.T) {
 func TestGateConnects(t *testing.T) {
 	node := newProxy(t, http.StatusOK, healthy)
 	g := run(t, node.at)
-	g.Want(nil, nil)
+	g.Want(about(), nil)
 	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
 	listener, err := net.Listen("tcp", "127.0.0.77:0")
 	if err != nil {
@@ -187,7 +198,7 @@ func TestGateConnects(t *testing.T) {
 	listener.Close() // nobody listens
 	serves := newProxy(t, http.StatusOK, "")
 	l := announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/new", Addr: at.Addr()}, HealthPort: serves.at.Port(), TCP: []uint16{at.Port()}, Here: true}
-	g.Want([]announce.Question{l}, nil)
+	g.Want(about(l), nil)
 	eventually(t, "not tried", func() bool {
 		r, want := g.Readiness(), fmt.Sprintf("no connection to %s from the node", at)
 		return r.Waits[l.ServiceAddr] == want || r.Waived[l.ServiceAddr] == want
@@ -209,8 +220,8 @@ func TestGateSettles(t *testing.T) {
 	old := announce.Question{ServiceAddr: announce.ServiceAddr{Service: "ns/old", Addr: netip.MustParseAddr("192.0.2.1")}, HealthPort: never.at.Port(), Here: true}
 	fresh := old
 	fresh.ServiceAddr = announce.ServiceAddr{Service: "ns/new", Addr: netip.MustParseAddr("192.0.2.2")}
-	g.Want([]announce.Question{old}, nil)
-	g.Want([]announce.Question{old, fresh}, nil)
+	g.Want(about(old), nil)
+	g.Want(about(old, fresh), nil)
 	node.say(http.StatusOK, healthy)
 	eventually(t, "not settled", func() bool { return g.Readiness().Settled })
 	if r := g.Readiness(); r.Waived[old.ServiceAddr] == "" || r.Waits[fresh.ServiceAddr] == "" && r.Waived[fresh.ServiceAddr] == "" {

@@ -65,13 +65,14 @@ type Verifier struct {
 	opts VerifierOptions
 	wake wake.Signal // there is something to look at
 
-	mu     sync.Mutex                        // guards the fields below
-	routes table.Table[netip.Prefix, string] // the keys
-	sent   map[netip.Prefix][]status.PeerID  // of routes: the peers in order
-	unsent map[netip.Prefix]bool             // of routes: those that are not in sent
-	young  map[netip.Prefix]int              // of routes: the rechecks that are left
-	asked  bool                              // Look asked for a look at all routes
-	looked time.Time                         // when the last successful look at all routes began
+	mu     sync.Mutex                                  // guards the fields below
+	routes table.Table[netip.Prefix, string]           // the keys
+	sent   table.Editor[netip.Prefix, []status.PeerID] // of routes: the peers in order
+	peers  []status.PeerID                             // of the route that was found sent last: most have the same
+	unsent map[netip.Prefix]bool                       // of routes: those that are not in sent
+	young  map[netip.Prefix]int                        // of routes: the rechecks that are left
+	asked  bool                                        // Look asked for a look at all routes
+	looked time.Time                                   // when the last successful look at all routes began
 }
 
 // NewVerifier returns a Verifier. It starts nothing.
@@ -85,7 +86,7 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Verifier{opts: opts, wake: wake.New(), sent: map[netip.Prefix][]status.PeerID{}, unsent: map[netip.Prefix]bool{}, young: map[netip.Prefix]int{}}
+	return &Verifier{opts: opts, wake: wake.New(), unsent: map[netip.Prefix]bool{}, young: map[netip.Prefix]int{}}
 }
 
 // Expect replaces the routes to look at, which are the keys. It does not block.
@@ -98,7 +99,7 @@ func (v *Verifier) Expect(routes table.Table[netip.Prefix, string]) {
 			v.unsent[c.Key] = true
 			continue
 		}
-		delete(v.sent, c.Key)
+		v.sent.Delete(c.Key)
 		delete(v.unsent, c.Key)
 		delete(v.young, c.Key)
 	}
@@ -122,7 +123,7 @@ func (v *Verifier) Look() {
 func (v *Verifier) Recheck(routes []netip.Prefix) {
 	v.mu.Lock()
 	for _, r := range routes {
-		if len(v.sent[r]) > 0 {
+		if _, sent := v.sent.Get(r); sent {
 			v.young[r] = rechecks
 		}
 	}
@@ -137,7 +138,15 @@ func (v *Verifier) Recheck(routes []netip.Prefix) {
 func (v *Verifier) SentTo(route netip.Prefix) []status.PeerID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.sent[route]
+	peers, _ := v.sent.Get(route)
+	return peers
+}
+
+// AllSent returns the peers that were sent each route, of routes that were sent to any.
+func (v *Verifier) AllSent() table.Table[netip.Prefix, []status.PeerID] {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sent.Table()
 }
 
 // Sent reports whether any peer was sent a route.
@@ -296,7 +305,8 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range routes {
-		if slices.Equal(v.sent[r], found[r]) {
+		peers, _ := v.sent.Get(r)
+		if slices.Equal(peers, found[r]) {
 			if v.young[r]--; v.young[r] <= 0 {
 				delete(v.young, r)
 			}
@@ -307,14 +317,24 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 		}
 		changed = true
 		if len(found[r]) == 0 {
-			delete(v.sent, r)
+			v.sent.Delete(r)
 			delete(v.young, r)
 			v.unsent[r] = true
 		} else {
-			v.sent[r] = found[r]
+			if !slices.Equal(v.peers, found[r]) {
+				v.peers = found[r]
+			}
+			v.sent.Set(r, v.peers)
 			v.young[r] = rechecks
 			delete(v.unsent, r)
 		}
+	}
+	// A map stays as large as it was once.
+	if len(v.unsent) == 0 {
+		v.unsent = map[netip.Prefix]bool{}
+	}
+	if len(v.young) == 0 {
+		v.young = map[netip.Prefix]int{}
 	}
 	return changed
 }

@@ -60,9 +60,10 @@ type TableMemory struct {
 	last    map[netip.Addr]bool
 
 	users     map[netip.Addr][]cluster.Key // Services with decisions about an address
-	switches  Switches
-	pending   map[netip.Addr]bool // addresses that may change though their input does not
-	outputs   map[netip.Addr]Output
+	announced map[netip.Addr]Protocols
+	switches  Switches                 // of addresses with more to remember than that: few, most of the time
+	pending   map[netip.Addr]bool      // addresses that may change though their input does not
+	outputs   map[netip.Addr]Output    // of over
 	over      map[netip.Addr]Protocols // announced, though the newest decisions do not say so
 	rounds    map[netip.Addr]round
 	networks  announce.Networks
@@ -72,11 +73,12 @@ type TableMemory struct {
 
 // Announces reports whether the node announces an address, over any protocol, by
 // the newest outcome.
-func (m *TableMemory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
+func (m *TableMemory) Announces(addr netip.Addr) bool { return m.announced[addr] != 0 }
 
 // Next decides what the node does now, see Memory.Next.
 func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tables, gaps int, sent func([]netip.Prefix) bool, now time.Time) OutcomeTables {
 	if m.switches == nil {
+		m.announced = map[netip.Addr]Protocols{}
 		m.switches, m.rounds, m.users = Switches{}, map[netip.Addr]round{}, map[netip.Addr][]cluster.Key{}
 		m.pending, m.outputs, m.over = map[netip.Addr]bool{}, map[netip.Addr]Output{}, map[netip.Addr]Protocols{}
 	}
@@ -85,6 +87,9 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 	services, addrs := m.changes(bgp, layer2, gaps)
 	m.bgp, m.layer2, m.gaps, m.started = bgp, layer2, gaps, true
 	out := OutcomeTables{BGP: bgp.Frame.BGP}
+	if len(m.pending) == 0 {
+		m.pending = map[netip.Addr]bool{} // a map stays as large as it was once
+	}
 	for addr := range addrs {
 		o := m.step(addr, sent, now, times)
 		if o.GivenUp != 0 {
@@ -115,7 +120,7 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 // leaves reports whether the node still announces a route that others take over.
 func (m *TableMemory) leaves() bool {
 	for addr := range m.bgp.Frame.Left {
-		if m.switches.announces(addr) {
+		if m.Announces(addr) {
 			return true
 		}
 	}
@@ -197,6 +202,7 @@ func (m *TableMemory) step(addr netip.Addr, sent func([]netip.Prefix) bool, now 
 		delete(m.users, addr)
 	}
 	if !known {
+		delete(m.announced, addr)
 		delete(m.switches, addr)
 		delete(m.pending, addr)
 		delete(m.outputs, addr)
@@ -205,17 +211,21 @@ func (m *TableMemory) step(addr netip.Addr, sent func([]netip.Prefix) bool, now 
 		m.answers.Delete(addr)
 		return Output{}
 	}
-	before := m.switches[addr]
+	before, changing := m.switches[addr]
+	if !changing {
+		before = Switch{announced: m.announced[addr]}
+	}
 	after, out := before.Step(in, now, times)
-	keep(m.switches, addr, after, !after.Idle())
+	keep(m.announced, addr, after.announced, after.announced != 0)
+	keep(m.switches, addr, after, after != Switch{announced: after.announced})
 	keep(m.pending, addr, true, after != before || !out.Next.IsZero() || out.GivenUp != 0)
-	keep(m.outputs, addr, out, out.Announce != 0)
 	announced := in.Own & ViaBGP
 	if e != nil && e.Announce != nil && !e.Announce.Standby {
 		announced |= ViaLayer2
 	}
 	over := out.Announce &^ announced
 	keep(m.over, addr, over, over != 0)
+	keep(m.outputs, addr, out, over != 0)
 	m.answer(addr, e, out, over)
 	return out
 }
@@ -250,7 +260,7 @@ func (m *TableMemory) input(addr netip.Addr, e *announce.Election, sent func([]n
 			}
 		}
 	}
-	if m.switches[addr].announced&^in.Wanted != 0 && slices.ContainsFunc(routes, sent) {
+	if m.announced[addr]&^in.Wanted != 0 && slices.ContainsFunc(routes, sent) {
 		in.Confirmed |= ViaBGP
 	}
 	in.Last = m.last[addr]

@@ -209,6 +209,16 @@ func (obedient) Recheck([]netip.Prefix)                   {}
 func (obedient) SentTo(netip.Prefix) []status.PeerID {
 	return []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
 }
+func (obedient) AllSent() reconcile.SentRoutes {
+	peers := []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
+	return table.Of(func(yield func(netip.Prefix, []status.PeerID) bool) {
+		for i := range 256 {
+			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32), peers) {
+				return
+			}
+		}
+	})
+}
 func (obedient) Look()                  {}
 func (obedient) Looked() time.Time      { return time.Now() }
 func (obedient) Sent(netip.Prefix) bool { return true }
@@ -223,7 +233,12 @@ func (lonely) Tell([]announce.Sent)     {}
 func (lonely) Alone(int)                {}
 func (lonely) SetNodes([]*cluster.Node) {}
 func (lonely) Neighborhood() reconcile.Neighborhood {
-	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: []netip.Addr{netip.MustParseAddr("198.51.100.7")}}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: answered("198.51.100.7")}
+}
+
+// answered returns an address that is answered for.
+func answered(addr string) reconcile.Answered {
+	return table.Of(func(yield func(netip.Addr, []string) bool) { yield(netip.MustParseAddr(addr), nil) })
 }
 
 // A listener is told what came of every pass.

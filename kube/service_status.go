@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 const (
@@ -49,11 +50,11 @@ type ServiceStatusWriter struct {
 	seen   *seenStatuses
 	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	known map[serviceStatusID]serviceStatusWant // of the last round; the keeper's rounds have it
+	known reconcile.ServiceStatuses // of the last round; the keeper's rounds have it
 
 	mu       sync.Mutex                       // guards the fields below
 	unwanted map[serviceStatusID]time.Time    // since when
-	all      func() []reconcile.ServiceStatus // nil: what the node announces is not known yet
+	all      func() reconcile.ServiceStatuses // nil: what the node announces is not known yet
 	owner    *metav1.OwnerReference           // nil: none is known
 	ownerAt  time.Time                        // when it was there
 }
@@ -80,7 +81,10 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
 	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
-	w.seen = newSeenStatuses(opts.Client, opts.Namespace, opts.Node, w.wake, opts.Logger)
+	w.seen = newSeenStatuses(seenStatusesOptions{
+		Client: opts.Client, Namespace: opts.Namespace, Node: opts.Node, Logger: opts.Logger,
+		Changed: func(id serviceStatusID) { w.keeper.Changed(id) }, Wake: func() { w.keeper.Wake() },
+	})
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: w.compare,
 		Update: w.update, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
@@ -91,19 +95,17 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 
 // Set replaces how to find what the node announces. It does not wait for anything to
 // be written.
-func (w *ServiceStatusWriter) Set(all func() []reconcile.ServiceStatus) {
+func (w *ServiceStatusWriter) Set(all func() reconcile.ServiceStatuses) {
 	w.mu.Lock()
 	w.all = all
 	w.mu.Unlock()
-	w.keeper.Wake()
+	w.keeper.Update()
 }
-
-func (w *ServiceStatusWriter) wake() { w.keeper.Wake() }
 
 // Run writes until the context is canceled. The objects stay: that an agent ends
 // is not the end of what it announces.
 func (w *ServiceStatusWriter) Run(ctx context.Context) error {
-	w.known = nil
+	w.known = reconcile.ServiceStatuses{}
 	var g errgroup.Group
 	g.Go(func() error { return w.seen.run(ctx) })
 	g.Go(func() error { return w.keeper.Run(ctx) })
@@ -113,46 +115,41 @@ func (w *ServiceStatusWriter) Run(ctx context.Context) error {
 // update returns what has become of the objects that there should be, and whether that is
 // known yet.
 func (w *ServiceStatusWriter) update(ctx context.Context) (map[serviceStatusID]*serviceStatusWant, bool, error) {
-	now, err := w.wanted(ctx)
-	if err != nil || now == nil {
-		return nil, false, err
+	w.mu.Lock()
+	find := w.all
+	w.mu.Unlock()
+	if find == nil {
+		return nil, false, nil
 	}
-	changes := map[serviceStatusID]*serviceStatusWant{}
-	for id := range w.known {
-		if _, ok := now[id]; !ok {
-			changes[id] = nil
+	now := find()
+	if now.Len() > 0 {
+		// Objects that an agent before this one left behind have another owner.
+		if _, err := w.findOwner(ctx, math.MaxInt64); err != nil {
+			return nil, false, err
 		}
 	}
-	for id, want := range now {
-		if old, ok := w.known[id]; !ok || old != want {
-			changes[id] = &want
+	changes := map[serviceStatusID]*serviceStatusWant{}
+	for c := range table.Diff(w.known, now, reconcile.SameStatuses) {
+		if c.Before != nil {
+			for _, s := range *c.Before {
+				changes[w.id(s)] = nil
+			}
+		}
+		if c.After != nil {
+			for _, s := range *c.After {
+				id := w.id(s)
+				changes[id] = &serviceStatusWant{s.Service, w.seen.share(id, contentOf(statusOf(s)))}
+			}
 		}
 	}
 	w.known = now
 	return changes, true, nil
 }
 
-// wanted returns the objects that there should be; nil if that is not known yet.
-func (w *ServiceStatusWriter) wanted(ctx context.Context) (map[serviceStatusID]serviceStatusWant, error) {
-	w.mu.Lock()
-	find := w.all
-	w.mu.Unlock()
-	if find == nil {
-		return nil, nil
-	}
-	all := find()
-	if len(all) > 0 {
-		// Objects that an agent before this one left behind have another owner.
-		if _, err := w.findOwner(ctx, math.MaxInt64); err != nil {
-			return nil, err
-		}
-	}
-	out := make(map[serviceStatusID]serviceStatusWant, len(all))
-	for _, s := range all {
-		kind := serviceStatusKinds[s.Protocol]
-		out[serviceStatusID{kind, objectName(kind, w.opts.Node, s.Service)}] = serviceStatusWant{s.Service, contentOf(statusOf(s))}
-	}
-	return out, nil
+// id returns the object that says so.
+func (w *ServiceStatusWriter) id(s reconcile.ServiceStatus) serviceStatusID {
+	kind := serviceStatusKinds[s.Protocol]
+	return serviceStatusID{kind, objectName(kind, w.opts.Node, s.Service)}
 }
 
 // compare orders objects by Service, in the same way on every node: what the controller

@@ -3,6 +3,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -19,20 +20,34 @@ type seenStatuses struct {
 	kinds map[string]*mirror[string, serviceStatusObject]
 }
 
+// seenStatusesOptions say where to read, and for whom.
+type seenStatusesOptions struct {
+	Client          *Client               // required
+	Namespace, Node string                // required
+	Changed         func(serviceStatusID) // required: an object has changed; must not block
+	Wake            func()                // required: any object may have changed; must not block
+	Logger          *slog.Logger          // required
+}
+
 // newSeenStatuses returns seenStatuses that know nothing until they run.
-func newSeenStatuses(c *Client, namespace, node string, wake func(), log *slog.Logger) *seenStatuses {
-	s := &seenStatuses{client: c, kinds: map[string]*mirror[string, serviceStatusObject]{}}
+func newSeenStatuses(opts seenStatusesOptions) *seenStatuses {
+	s := &seenStatuses{client: opts.Client, kinds: map[string]*mirror[string, serviceStatusObject]{}}
 	var once sync.Once
 	for _, name := range serviceStatusKinds {
 		s.kinds[name] = newMirror(kind[*customResource, string, serviceStatusObject]{
 			from: func(c *Client) lister {
-				return c.customResources(name, namespace).labelled(labelNode + "=" + labelValue(node))
+				return c.customResources(name, opts.Namespace).labelled(labelNode + "=" + labelValue(opts.Node))
 			},
 			row:     objectSeen,
 			key:     func(o serviceStatusObject) string { return o.name },
 			compare: strings.Compare,
-		}, mirrorOptions[serviceStatusObject]{mu: &s.mu, wake: wake, absent: func(err error) {
-			once.Do(func() { log.Info("service status not written", "reason", name, "err", err) })
+		}, mirrorOptions[serviceStatusObject]{mu: &s.mu, wake: opts.Wake, news: func(changes []change[serviceStatusObject]) bool {
+			for _, c := range changes {
+				opts.Changed(serviceStatusID{name, cmp.Or(c.now, c.old).name})
+			}
+			return false
+		}, absent: func(err error) {
+			once.Do(func() { opts.Logger.Info("service status not written", "reason", name, "err", err) })
 		}})
 	}
 	return s
@@ -50,6 +65,14 @@ func (s *seenStatuses) get(kind, name string) (serviceStatusObject, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.kinds[kind].get(name)
+}
+
+// share returns a content, in the memory of the object that has it already.
+func (s *seenStatuses) share(id serviceStatusID, content string) string {
+	if have, there := s.get(id.kind, id.name); there && have.content == content {
+		return have.content
+	}
+	return content
 }
 
 // all returns all objects of a kind, in the order of their names.

@@ -23,11 +23,17 @@ import (
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // announces has a node announce these.
 func announces(w *kube.ServiceStatusWriter, all ...reconcile.ServiceStatus) {
-	w.Set(func() []reconcile.ServiceStatus { return all })
+	by := map[cluster.Key][]reconcile.ServiceStatus{}
+	for _, s := range all {
+		by[s.Service] = append(by[s.Service], s)
+	}
+	statuses := table.Of(maps.All(by))
+	w.Set(func() reconcile.ServiceStatuses { return statuses })
 }
 
 // told shows the statuses of a plural, "node namespace/name: peers or interfaces".

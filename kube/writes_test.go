@@ -28,7 +28,7 @@ func TestNewServiceWrites(t *testing.T) {
 				a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
 				a.set("namespaces", "ns", "", 1)
 				a.set("nodes", "n1", "", 1)
-				a.set("ipaddresspools", "p", `{"addresses":["198.51.0.0/16"]}`, 1)
+				a.set("ipaddresspools", "p", `{"addresses":["198.51.100.0/24"]}`, 1)
 				a.set("bgppeers", "tor", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.0.0.1"}`, 1)
 				a.set("bgpadvertisements", "ad", `{}`, 1)
 				log := slog.New(slog.NewTextHandler(t.Output(), nil))

@@ -270,7 +270,14 @@ func (a *Announcer) take() input {
 	return in
 }
 
-// publish makes r the report behind State.
+// last returns the newest report.
+func (a *Announcer) last() report {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.report
+}
+
+// publish makes r the report behind Seen and State.
 func (a *Announcer) publish(r report) {
 	a.mu.Lock()
 	a.report = r

@@ -48,10 +48,10 @@ func (e *engine) judge(claims map[linkClaim]time.Time, now time.Time) {
 		case e.in.lost[h.mac] && !h.asks:
 			e.contend(p, h, c)
 			if !h.answers {
-				e.note(&rec.takenBy, c)
+				e.note(rec, c)
 			}
 		case e.in.friends[h.mac], p.phase == Quiet, p.phase == Standby:
-			e.note(&rec.takenBy, c)
+			e.note(rec, c)
 		case rival != "":
 			e.yieldTo(p, Rival{Node: rival, At: at}, now)
 		case !rec.want.Fresh && at.Sub(rec.gained) < takeover:
@@ -82,13 +82,13 @@ func (e *engine) doubt(p *presence, c Claim, now time.Time) {
 	e.repair(p, now)
 }
 
-// note replaces a claim by a later one unless it comes too soon.
-func (e *engine) note(old *Claim, c Claim) {
-	if c.At.Sub(old.At) < claimStep {
+// note records who has taken over an address, unless that comes too soon after the last time.
+func (e *engine) note(rec *record, c Claim) {
+	if c.At.Sub(rec.takenBy.At) < claimStep {
 		return
 	}
-	*old = c
-	e.changed = true
+	rec.takenBy = c
+	e.touch(rec.want.Addr)
 }
 
 // noteConflict records a stranger's claim, and reports whether a conflict begins. The first
@@ -96,16 +96,16 @@ func (e *engine) note(old *Claim, c Claim) {
 func (e *engine) noteConflict(rec *record, c Claim) (begins bool) {
 	if rec.conflict == (Claim{}) {
 		rec.conflict, rec.claimants = c, map[MAC]bool{c.MAC: true}
-		e.claimed = true
+		e.claimed, e.touched[rec.want.Addr] = true, true
 		return true
 	}
 	if len(rec.claimants) < maxClaimants && !rec.claimants[c.MAC] {
 		rec.claimants[c.MAC] = true
-		e.claimed = true
+		e.claimed, e.touched[rec.want.Addr] = true, true
 	}
 	if c.At.Sub(rec.conflict.At) >= claimStep {
 		rec.conflict.At = c.At
-		e.claimed = true
+		e.claimed, e.touched[rec.want.Addr] = true, true
 	}
 	return false
 }
@@ -121,7 +121,7 @@ func (e *engine) report(now time.Time) time.Time {
 	}
 	if e.changed || e.claimed {
 		e.changed, e.claimed = false, false
-		e.a.publish(e.makeReport())
+		e.a.publish(e.makeReport(e.a.last()))
 	}
 	return time.Time{}
 }
@@ -148,5 +148,5 @@ func (e *engine) endConflict(rec *record) {
 	}
 	e.a.opts.Logger.Info("no other host has the address any more", "addr", rec.want.Addr, "mac", rec.conflict.MAC.String())
 	rec.conflict, rec.claimants = Claim{}, nil
-	e.changed = true
+	e.touch(rec.want.Addr)
 }

@@ -65,7 +65,7 @@ func (e *engine) contend(p *presence, h linkClaim, heard Claim) {
 			c.answers++
 			if c.confirmed() {
 				c.at = heard.At.Add(contestRefresh)
-				e.changed = true
+				e.touch(rec.want.Addr)
 				e.count(ClaimConfirmed)
 				e.a.opts.Logger.Info("an agent that gossip has lost answers for the address", "addr", rec.want.Addr, "mac", h.mac.String())
 			}
@@ -78,7 +78,9 @@ func (e *engine) contend(p *presence, h linkClaim, heard Claim) {
 		e.contested[rec.want.Addr] = rec
 	case heard.At.Sub(c.claim.At) >= claimStep:
 		c.claim = heard
-		e.changed = e.changed || c.confirmed()
+		if c.confirmed() {
+			e.touch(rec.want.Addr)
+		}
 	}
 }
 
@@ -104,7 +106,9 @@ func (e *engine) investigate(now time.Time) (next time.Time) {
 func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time) bool {
 	p := rec.presences[who.link]
 	if c.over || !e.in.lost[who.mac] || p != c.presence {
-		e.changed = e.changed || c.confirmed()
+		if c.confirmed() {
+			e.touch(rec.want.Addr)
+		}
 		return false
 	}
 	if c.pending {
@@ -113,7 +117,7 @@ func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time)
 	if c.missed == contestAsks {
 		e.a.opts.Logger.Debug("the host that claims the address does not answer for it", "addr", rec.want.Addr, "mac", who.mac.String())
 		if c.confirmed() {
-			e.changed = true
+			e.touch(rec.want.Addr)
 		} else {
 			e.count(ClaimUnanswered)
 			e.repair(p, now)

@@ -25,7 +25,8 @@ type engine struct {
 	records   map[netip.Addr]*record
 	contested map[netip.Addr]*record // those with contests
 	timetable
-	changed  bool      // there is something new to report
+	touched  map[netip.Addr]bool // whose records have news since the last report
+	changed  bool                // there is something new to report
 	claimed  bool      // likewise, about strangers alone
 	reported time.Time // when that was reported last
 }
@@ -47,7 +48,7 @@ type record struct {
 }
 
 func newEngine(a *Announcer, tasks *errgroup.Group) *engine {
-	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}, contested: map[netip.Addr]*record{}}
+	return &engine{a: a, tasks: tasks, stations: map[int]*station{}, records: map[netip.Addr]*record{}, contested: map[netip.Addr]*record{}, touched: map[netip.Addr]bool{}}
 }
 
 // run is the loop: take the input, apply it, send what is due, and report.
@@ -82,6 +83,12 @@ func (e *engine) run(ctx context.Context) {
 	}
 }
 
+// touch takes note that there is something new to report about an address.
+func (e *engine) touch(addr netip.Addr) {
+	e.changed = true
+	e.touched[addr] = true
+}
+
 // due reports whether a time was set and has come.
 func due(t, now time.Time) bool { return !t.IsZero() && !t.After(now) }
 
@@ -110,7 +117,7 @@ func (e *engine) dropUnwanted() {
 			}
 			delete(e.records, addr)
 			delete(e.contested, addr)
-			e.changed = true
+			e.touch(addr)
 		}
 	}
 }
@@ -139,14 +146,14 @@ func (e *engine) place(w Announcement, sites []*station, now time.Time) {
 	if rec == nil {
 		rec = &record{count: &counters{}, gained: now, presences: map[int]*presence{}}
 		e.records[w.Addr] = rec
-		e.changed = true
+		e.touch(w.Addr)
 	}
 	if rec.want.passive() != w.passive() {
 		rec.gained = now
 		if !w.passive() {
 			rec.takenBy = Claim{} // of the last handover
 		}
-		e.changed = true
+		e.touch(w.Addr)
 	}
 	newRound := rec.want.Round != w.Round
 	rec.want = w
@@ -215,5 +222,5 @@ func (e *engine) close() {
 			e.shut(st, Protocol(p))
 		}
 	}
-	e.a.publish(e.makeReport())
+	e.a.publish(e.makeReport(e.a.last()))
 }

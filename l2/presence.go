@@ -123,7 +123,7 @@ func (e *engine) leave(p *presence) {
 func (e *engine) forget(p *presence) {
 	e.remove(p)
 	delete(p.record.presences, p.station.link.Index)
-	e.changed = true
+	e.touch(p.addr())
 }
 
 // adjust brings a presence in line with its Announcement.
@@ -148,7 +148,7 @@ func (e *engine) adjust(p *presence, now time.Time) {
 // enter begins a phase.
 func (e *engine) enter(p *presence, phase Phase, now time.Time) {
 	p.phase, p.since = phase, now
-	e.changed = true
+	e.touch(p.addr())
 	p.role.silent.Store(!phase.answers())
 	p.role.standby.Store(phase == Standby)
 	switch phase {
@@ -257,7 +257,7 @@ func (e *engine) keepAnnounced(p *presence, now time.Time) {
 		}
 		if ok && !p.confirmed {
 			p.confirmed = true
-			e.changed = true
+			e.touch(p.addr())
 		}
 	}
 	next := p.roundAt

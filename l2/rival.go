@@ -98,7 +98,7 @@ func (e *engine) setRival(rec *record, r Rival) {
 		return
 	}
 	rec.rival = r
-	e.changed = true
+	e.touch(rec.want.Addr)
 	switch {
 	case old.Node == r.Node:
 	case r.Node == "":
@@ -118,7 +118,7 @@ func (e *engine) reclassify(now time.Time) {
 			continue
 		}
 		rec.conflict, rec.claimants = Claim{}, nil
-		e.changed = true
+		e.touch(rec.want.Addr)
 		for _, p := range rec.presences {
 			if p.station.link.Name == c.Interface {
 				rec.rivalOn = p.station.link.Index

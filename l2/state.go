@@ -5,10 +5,11 @@ package l2
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/heraldlb/herald/table"
 )
 
 // A State is the state of the wanted announcements and of the interfaces.
@@ -43,13 +44,9 @@ type Presence struct {
 	Confirmed bool      // its first gratuitous packets were sent
 }
 
-// AnsweredOn returns the interfaces that an address is answered on, by name.
-func (s State) AnsweredOn(addr netip.Addr) (on []string) {
-	i, wanted := slices.BinarySearchFunc(s.Addresses, addr, func(a Address, addr netip.Addr) int { return a.Addr.Compare(addr) })
-	if !wanted {
-		return nil
-	}
-	for _, p := range s.Addresses[i].Presences {
+// AnsweredOn returns the interfaces that the address is answered on, by name.
+func (a *Address) AnsweredOn() (on []string) {
+	for _, p := range a.Presences {
 		if p.Phase.answers() {
 			on = append(on, p.Interface)
 		}
@@ -101,32 +98,39 @@ type Interface struct {
 	Err      error // what does not work on it at the moment
 }
 
-// A report is a State without its counts.
-type report struct {
-	addresses  []Address
-	counts     []*counters // of addresses, in the same order
-	interfaces []Interface
+// A Seen is a State without its counts. It is read-only, and may be shared.
+type Seen struct {
+	Addresses  table.Table[netip.Addr, *Address] // while nothing about an address changes, it stays the same
+	Interfaces []Interface                       // all of the node, sorted by name
 }
 
-// State returns how far the wanted announcements are true. The caller may keep
-// and change it.
-func (a *Announcer) State() State {
-	a.mu.Lock()
-	r := a.report
-	a.mu.Unlock()
+// A report is what is seen, and the counters of the addresses.
+type report struct {
+	Seen
+	counts table.Table[netip.Addr, *counters]
+}
 
+// Seen returns how far the wanted announcements are true.
+func (a *Announcer) Seen() Seen { return a.last().Seen }
+
+// State returns the same with counts. The caller may keep and change it.
+func (a *Announcer) State() State {
+	r := a.last()
 	s := State{
-		Addresses:  slices.Clone(r.addresses),
-		Interfaces: slices.Clone(r.interfaces),
+		Addresses:  make([]Address, 0, r.Addresses.Len()),
+		Interfaces: slices.Clone(r.Interfaces),
 		Requests:   make(map[Drop]uint64, drops),
 		Claims:     make(map[ClaimResult]uint64, claimResults),
 	}
-	for i := range s.Addresses {
-		d := &s.Addresses[i]
+	for addr, seen := range r.Addresses.All() {
+		d := *seen
 		d.Presences, d.Contenders = slices.Clone(d.Presences), slices.Clone(d.Contenders)
-		d.Requests = r.counts[i].requests.Load()
-		d.Replies = r.counts[i].replies.Load()
-		d.Gratuitous = r.counts[i].gratuitous.Load()
+		if count, ok := r.counts.Get(addr); ok {
+			d.Requests = count.requests.Load()
+			d.Replies = count.replies.Load()
+			d.Gratuitous = count.gratuitous.Load()
+		}
+		s.Addresses = append(s.Addresses, d)
 	}
 	for r := range a.claims {
 		s.Claims[ClaimResult(r)] = a.claims[r].Load()
@@ -137,33 +141,50 @@ func (a *Announcer) State() State {
 	return s
 }
 
-// makeReport returns the report of the engine's present state.
-func (e *engine) makeReport() report {
-	var r report
-	for _, addr := range slices.SortedFunc(maps.Keys(e.records), netip.Addr.Compare) {
+// makeReport returns the report of the engine's present state, which follows another.
+func (e *engine) makeReport(last report) report {
+	addresses, counts := last.Addresses.Edit(), last.counts.Edit()
+	for addr := range e.touched {
 		rec := e.records[addr]
-		d := Address{Addr: addr, Conflict: rec.conflict, Claimants: len(rec.claimants), TakenBy: rec.takenBy, Contenders: rec.contenders(), Rival: rec.rival}
-		for _, p := range rec.presences {
-			d.Presences = append(d.Presences, Presence{
-				Interface: p.station.link.Name,
-				Phase:     p.phase,
-				Since:     p.since,
-				Confirmed: p.confirmed,
-			})
-			d.Confirmed = d.Confirmed || p.confirmed
+		if rec == nil {
+			addresses.Delete(addr)
+			counts.Delete(addr)
+			continue
 		}
-		slices.SortFunc(d.Presences, func(a, b Presence) int { return cmp.Compare(a.Interface, b.Interface) })
-		r.addresses = append(r.addresses, d)
-		r.counts = append(r.counts, rec.count)
+		addresses.Set(addr, rec.seen())
+		if was, ok := counts.Get(addr); !ok || was != rec.count {
+			counts.Set(addr, rec.count)
+		}
 	}
+	clear(e.touched)
+	r := report{Seen{Addresses: addresses.Table()}, counts.Table()}
 	for _, st := range e.stations {
-		r.interfaces = append(r.interfaces, Interface{
+		r.Interfaces = append(r.Interfaces, Interface{
 			Link: st.link,
 			ARP:  st.socket[ARP].skip,
 			NDP:  st.socket[NDP].skip,
 			Err:  st.err(),
 		})
 	}
-	slices.SortFunc(r.interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(r.Interfaces, func(a, b Interface) int { return cmp.Compare(a.Name, b.Name) })
 	return r
+}
+
+// seen returns the state of an address.
+func (rec *record) seen() *Address {
+	d := &Address{
+		Addr: rec.want.Addr, Conflict: rec.conflict, Claimants: len(rec.claimants), TakenBy: rec.takenBy,
+		Contenders: rec.contenders(), Rival: rec.rival,
+	}
+	for _, p := range rec.presences {
+		d.Presences = append(d.Presences, Presence{
+			Interface: p.station.link.Name,
+			Phase:     p.phase,
+			Since:     p.since,
+			Confirmed: p.confirmed,
+		})
+		d.Confirmed = d.Confirmed || p.confirmed
+	}
+	slices.SortFunc(d.Presences, func(a, b Presence) int { return cmp.Compare(a.Interface, b.Interface) })
+	return d
 }

@@ -11,19 +11,13 @@ import (
 )
 
 func TestAnsweredOn(t *testing.T) {
-	addr := netip.MustParseAddr("192.0.2.1")
-	s := l2.State{Addresses: []l2.Address{
-		{Addr: addr, Presences: []l2.Presence{
-			{Interface: "eth0", Phase: l2.Announced}, {Interface: "eth1", Phase: l2.Probing}, {Interface: "eth2", Phase: l2.Quiet},
-		}},
-		{Addr: addr.Next()},
+	a := l2.Address{Addr: netip.MustParseAddr("192.0.2.1"), Presences: []l2.Presence{
+		{Interface: "eth0", Phase: l2.Announced}, {Interface: "eth1", Phase: l2.Probing}, {Interface: "eth2", Phase: l2.Quiet},
 	}}
-	if got := s.AnsweredOn(addr); !slices.Equal(got, []string{"eth0", "eth2"}) {
-		t.Errorf("%s is answered on %v", addr, got)
+	if got := a.AnsweredOn(); !slices.Equal(got, []string{"eth0", "eth2"}) {
+		t.Errorf("it is answered on %v", got)
 	}
-	for _, other := range []netip.Addr{addr.Prev(), addr.Next()} {
-		if got := s.AnsweredOn(other); got != nil {
-			t.Errorf("%s is answered on %v", other, got)
-		}
+	if got := (&l2.Address{}).AnsweredOn(); got != nil {
+		t.Errorf("an address without an interface is answered on %v", got)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -17,7 +16,6 @@ import (
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
-	"github.com/heraldlb/herald/table"
 )
 
 // A TableCluster returns the cluster as it is now, without a configuration, and whether
@@ -57,8 +55,10 @@ type Agent struct {
 	routes   announce.BGPMemory
 	answers  announce.Layer2Memory
 	memory   handover.TableMemory
+	asks     announce.QuestionMemory
 	verifier verifier
 	printer  render.Printer
+	seen     SeenMemory // of the goroutine that publishes statuses
 
 	flaps handover.Flaps  // routes that were withdrawn lately as their endpoints were gone
 	index *announce.Index // of the configuration in force; nil: there was none
@@ -71,7 +71,6 @@ type Agent struct {
 	passed     bool // there was one
 	decisions  announce.Decisions
 	elections  announce.Elections
-	questioned cluster.Tables // that the data plane is asked about
 	applied    applied
 	answered   handover.Answers              // handed over to layer 2
 	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
@@ -116,7 +115,7 @@ func (a *Agent) pass() {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
-	seen := func() []ServiceStatus { return nil }
+	seen := func() ServiceStatuses { return ServiceStatuses{} }
 	if s.Config != nil {
 		around := a.around(s)
 		if a.settling(s, around, start) {
@@ -149,11 +148,11 @@ func (a *Agent) ready(s cluster.Tables) (announce.Readiness, bool) {
 		opts.Index = a.index
 	}
 	n, _ := cluster.FindNode(s.Nodes, a.opts.Node)
-	if a.questioned.Config != s.Config || !slices.Equal(a.questioned.Nodes, s.Nodes) || !a.passed ||
-		differ(a.questioned.Services, s.Services, table.Same) || differ(a.questioned.Endpoints, s.Endpoints, slices.Equal) {
-		a.questioned = s
-		a.opts.DataPlane.Want(announce.Questions(s.Snapshot(), a.opts.Node, opts), n.Addrs)
+	questions := a.asks.Next(s, a.opts.Node, opts)
+	if differ := a.verifier.questions(s, a.opts.Node, opts, questions); differ != "" {
+		a.opts.Logger.Error(MessageDiffer, "err", differ)
 	}
+	a.opts.DataPlane.Want(questions, n.Addrs)
 	r := a.opts.DataPlane.Readiness()
 	return r, a.passed || r.Settled
 }

@@ -29,24 +29,27 @@ type benchNode struct {
 	doc      source.Document
 	version  int
 	around   Neighborhood
-	statuses func() []ServiceStatus // which the writer asks for once in a second
+	expected table.Table[netip.Prefix, string]
+	sent     SentRoutes
+	statuses func() ServiceStatuses // which the writer asks for once in a second
 }
 
-func (n *benchNode) Tables() (cluster.Tables, bool)         { return n.tables, true }
-func (n *benchNode) Document() (source.Document, bool)      { return n.doc, true }
-func (n *benchNode) Neighborhood() Neighborhood             { return n.around }
-func (*benchNode) SetNodes([]*cluster.Node)                 {}
-func (*benchNode) Ask(bool)                                 {}
-func (*benchNode) Tell([]announce.Sent)                     {}
-func (*benchNode) Alone(int)                                {}
-func (*benchNode) Expect(table.Table[netip.Prefix, string]) {}
-func (*benchNode) Recheck([]netip.Prefix)                   {}
-func (*benchNode) Sent(netip.Prefix) bool                   { return true }
-func (*benchNode) SentTo(netip.Prefix) []status.PeerID      { return benchPeers }
-func (*benchNode) Look()                                    {}
-func (*benchNode) Looked() time.Time                        { return time.Time{} }
-func (n *benchNode) Set(answers handover.Answers)           { n.answers = answers }
-func (*benchNode) event(*cluster.Service, cluster.Event)    {}
+func (n *benchNode) Tables() (cluster.Tables, bool)                  { return n.tables, true }
+func (n *benchNode) Document() (source.Document, bool)               { return n.doc, true }
+func (n *benchNode) Neighborhood() Neighborhood                      { return n.around }
+func (*benchNode) SetNodes([]*cluster.Node)                          {}
+func (*benchNode) Ask(bool)                                          {}
+func (*benchNode) Tell([]announce.Sent)                              {}
+func (*benchNode) Alone(int)                                         {}
+func (n *benchNode) Expect(routes table.Table[netip.Prefix, string]) { n.expected = routes }
+func (n *benchNode) AllSent() SentRoutes                             { return n.sent }
+func (*benchNode) Recheck([]netip.Prefix)                            {}
+func (*benchNode) Sent(netip.Prefix) bool                            { return true }
+func (*benchNode) SentTo(netip.Prefix) []status.PeerID               { return benchPeers }
+func (*benchNode) Look()                                             {}
+func (*benchNode) Looked() time.Time                                 { return time.Time{} }
+func (n *benchNode) Set(answers handover.Answers)                    { n.answers = answers }
+func (*benchNode) event(*cluster.Service, cluster.Event)             {}
 
 var benchPeers = []status.PeerID{{Address: netip.MustParseAddr("10.10.0.253")}, {Address: netip.MustParseAddr("10.10.0.254")}}
 
@@ -59,7 +62,7 @@ type benchStatuses struct{ *benchNode }
 
 func (benchStatuses) Published(status.Protocol) bool { return true }
 
-func (s benchStatuses) Set(all func() []ServiceStatus) { s.statuses = all }
+func (s benchStatuses) Set(all func() ServiceStatuses) { s.statuses = all }
 
 // newBenchNode returns node n2 of a cluster with that many Services in one pool, which is
 // advertised over both protocols.
@@ -71,7 +74,6 @@ func newBenchNode(services int) *benchNode {
 		c.Nodes = append(c.Nodes, &cluster.Node{Name: name, Addrs: []netip.Addr{netip.AddrFrom4([4]byte{10, 10, 0, byte(i + 1)})}})
 		n.around.Members = append(n.around.Members, announce.Member{Node: name, Interfaces: []string{"eth0"}})
 	}
-	n.around.AnsweredOn = func(netip.Addr) []string { return []string{"eth0"} }
 	for i := range services {
 		svc := &cluster.Service{Key: benchKey(i), LoadBalancer: true, Ingress: []string{benchAddr(i*7919%services, 0)}}
 		c.Services = append(c.Services, svc)
@@ -164,12 +166,23 @@ func BenchmarkPass(b *testing.B) {
 				for range 3 {
 					a.pass()
 				}
-				for addr := range n.answers.All() {
-					n.around.Answered = append(n.around.Answered, addr)
-				}
+				n.around.Answered = table.Of(func(yield func(netip.Addr, []string) bool) {
+					for addr := range n.answers.All() {
+						if !yield(addr, []string{"eth0"}) {
+							return
+						}
+					}
+				})
+				n.sent = table.Of(func(yield func(netip.Prefix, []status.PeerID) bool) {
+					for route := range n.expected.All() {
+						if !yield(route, benchPeers) {
+							return
+						}
+					}
+				})
 				a.pass()
-				if all := n.statuses(); len(all) < services {
-					b.Fatalf("%d Services are announced", len(all))
+				if all := n.statuses(); all.Len() < services {
+					b.Fatalf("%d Services are announced", all.Len())
 				}
 				b.ReportAllocs()
 				for i := 0; b.Loop(); i++ {

@@ -169,7 +169,7 @@ func (a *Agent) sendWarnings(s cluster.Tables, now announce.Decisions, around Ne
 // routes, or the node answers for the address.
 func (a *Agent) inForce(d status.Decision, around Neighborhood) bool {
 	if d.Protocol == status.Layer2 {
-		_, answered := slices.BinarySearchFunc(around.Answered, d.Addr, netip.Addr.Compare)
+		_, answered := around.Answered.Get(d.Addr)
 		return answered
 	}
 	return len(d.Routes) > 0 && a.sent(d.Routes)
@@ -211,17 +211,20 @@ func (a *Agent) warnFlapping(s cluster.Tables, damped []status.Decision, now tim
 // seen to serve it in time, but for those that the first pass announces.
 func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, waived map[announce.ServiceAddr]string) {
 	next := map[announce.ServiceAddr]bool{}
-	for _, d := range announce.ListDecisions(now) {
-		id := announce.ServiceAddr{Service: d.Service, Addr: d.Addr}
-		why := waived[id]
-		if why == "" || !d.Announce || next[id] {
+	var news []announce.ServiceAddr
+	for id := range waived {
+		of, _ := now.Get(cluster.ParseKey(id.Service))
+		if !slices.ContainsFunc(of, func(d status.Decision) bool { return d.Announce && d.Addr == id.Addr }) {
 			continue
 		}
-		next[id] = true
-		if !a.waived[id] && a.passed && a.opts.Events != nil {
-			a.sendEvent(s, d.Service, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
-				"%s: node %q announces the address, though its data plane was not seen to serve it: %s", d.Addr, a.opts.Node, why)})
+		if next[id] = true; !a.waived[id] && a.passed && a.opts.Events != nil {
+			news = append(news, id)
 		}
+	}
+	slices.SortFunc(news, announce.ServiceAddr.Compare)
+	for _, id := range news {
+		a.sendEvent(s, id.Service, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
+			"%s: node %q announces the address, though its data plane was not seen to serve it: %s", id.Addr, a.opts.Node, waived[id])})
 	}
 	a.waived = next
 }

@@ -33,6 +33,7 @@ func (s *street) Recheck([]netip.Prefix)                   {}
 func (s *street) Look()                                    {}
 func (s *street) Looked() time.Time                        { return time.Time{} }
 
+func (s *street) AllSent() reconcile.SentRoutes       { return reconcile.SentRoutes{} }
 func (s *street) SentTo(netip.Prefix) []status.PeerID { return nil }
 func (s *street) Sent(p netip.Prefix) bool {
 	s.mu.Lock()
@@ -58,7 +59,16 @@ func (lane) SetNodes([]*cluster.Node) {}
 func (l lane) Neighborhood() reconcile.Neighborhood {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: l.answered, Conflicts: l.conflicts}
+	return reconcile.Neighborhood{Membership: announce.Membership{Disabled: true}, Answered: answeredOn(nil, l.answered...), Conflicts: l.conflicts}
+}
+
+// answeredOn returns addresses that are answered for on the same interfaces.
+func answeredOn(on []string, addrs ...netip.Addr) reconcile.Answered {
+	var e table.Editor[netip.Addr, []string]
+	for _, addr := range addrs {
+		e.Set(addr, on)
+	}
+	return e.Table()
 }
 
 // A conflict is one event of the Service until it is settled, however many hosts claim
@@ -226,5 +236,5 @@ address-pools:
 // A publisher publishes statuses or not.
 type publisher struct{ atomic.Bool }
 
-func (*publisher) Set(func() []reconcile.ServiceStatus) {}
+func (*publisher) Set(func() reconcile.ServiceStatuses) {}
 func (p *publisher) Published(status.Protocol) bool     { return p.Load() }

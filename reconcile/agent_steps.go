@@ -35,7 +35,7 @@ type decision struct {
 }
 
 // announce looks, decides, hands over and reports. It returns how to see the effect.
-func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announce.Readiness, now time.Time, r *status.Report) func() []ServiceStatus {
+func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announce.Readiness, now time.Time, r *status.Report) func() ServiceStatuses {
 	v := a.look(s, around, now)
 	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
@@ -64,11 +64,13 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	a.decisions, a.elections, a.passed = out.Decisions, d.layer2.Elections, true
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
 	r.Decide = sync.OnceValue(func() []status.Decision { return announce.ListDecisions(out.Decisions) })
-	return func() []ServiceStatus {
-		return Seen{
-			Node: a.opts.Node, Decisions: r.Decide(), Peers: d.bgp.Frame.Peers,
-			SentTo: a.opts.Routers.SentTo, Answered: around.Answered, AnsweredOn: around.AnsweredOn,
-		}.ServiceStatuses()
+	return func() ServiceStatuses {
+		seen := Seen{Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Frame.Peers, Sent: a.opts.Routers.AllSent(), Answered: around.Answered}
+		statuses := a.seen.Next(seen)
+		if differ := a.verifier.statuses(seen, statuses); differ != "" {
+			a.opts.Logger.Error(MessageDiffer, "err", differ)
+		}
+		return statuses
 	}
 }
 

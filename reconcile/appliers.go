@@ -34,17 +34,22 @@ type Routers interface {
 	Sent(route netip.Prefix) bool
 	// SentTo returns the routers that were sent it.
 	SentTo(route netip.Prefix) []status.PeerID
+	// AllSent returns the same for all routes that were sent to any.
+	AllSent() SentRoutes
 	// Look starts a new look at all routes. The agent is woken after it. It must not block.
 	Look()
 	// Looked returns when the newest complete look at all routes began.
 	Looked() time.Time
 }
 
+// SentRoutes have the routers that were sent each route. They are read-only.
+type SentRoutes = table.Table[netip.Prefix, []status.PeerID]
+
 // A DataPlane says what the node's data plane, such as kube-proxy, serves.
 type DataPlane interface {
 	// Want replaces the addresses that matter, and the addresses of the node. It must not
 	// block.
-	Want(questions []announce.Question, hosts []netip.Addr)
+	Want(questions announce.QuestionTable, hosts []netip.Addr)
 	// Readiness returns what is known of them.
 	Readiness() announce.Readiness
 }

@@ -155,6 +155,8 @@ type routers struct{ *scene }
 func (routers) Expect(table.Table[netip.Prefix, string]) {}
 func (routers) Sent(netip.Prefix) bool                   { return true }
 
+func (routers) AllSent() reconcile.SentRoutes { return reconcile.SentRoutes{} }
+
 func (routers) SentTo(netip.Prefix) []status.PeerID {
 	return []status.PeerID{{Address: netip.MustParseAddr("192.0.2.254")}}
 }

@@ -9,19 +9,22 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A Neighborhood is what an agent knows of its own network.
 type Neighborhood struct {
 	announce.Membership
-	Gaps      int          // how often the agent did not run for a while
-	Asked     bool         // other nodes want to know what this one has sent
-	Leaving   bool         // this agent stops
-	Answered  []netip.Addr // addresses that this node was seen to answer for, in order
+	Gaps      int      // how often the agent did not run for a while
+	Asked     bool     // other nodes want to know what this one has sent
+	Leaving   bool     // this agent stops
+	Answered  Answered // what this node was seen to answer for
 	Conflicts map[netip.Addr]Conflict
-
-	AnsweredOn func(netip.Addr) []string // on which interfaces; nil: on none
 }
+
+// Answered are the addresses that a node was seen to answer for, and the interfaces of each,
+// by name. It is read-only.
+type Answered = table.Table[netip.Addr, []string]
 
 // A Conflict is a host without an agent that has an address of a Service.
 type Conflict struct {

@@ -26,10 +26,13 @@ type dataPlane struct {
 	hosts     []netip.Addr
 }
 
-func (p *dataPlane) Want(questions []announce.Question, hosts []netip.Addr) {
+func (p *dataPlane) Want(questions announce.QuestionTable, hosts []netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted, p.hosts = questions, hosts
+	p.wanted, p.hosts = nil, hosts
+	for _, of := range questions.All() {
+		p.wanted = append(p.wanted, of...)
+	}
 }
 
 func (p *dataPlane) Readiness() announce.Readiness {

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A ServiceStatus is a node that was seen to announce a Service over a protocol.
@@ -24,45 +26,61 @@ type ServiceStatus struct {
 type ServiceStatusWriter interface {
 	// Set replaces the function that returns them. It must not block. It may call the
 	// function from any goroutine, and again later.
-	Set(all func() []ServiceStatus)
+	Set(all func() ServiceStatuses)
 	// Published reports whether those of a protocol are published. It must not block.
 	Published(p status.Protocol) bool
+}
+
+// ServiceStatuses are those of a node by Service. They are read-only; while the list of a
+// Service stays equal, it stays the same.
+type ServiceStatuses = table.Table[cluster.Key, []ServiceStatus]
+
+// SameStatuses reports whether two lists are equal; it is for table.Diff.
+func SameStatuses(a, b []ServiceStatus) bool { return slices.EqualFunc(a, b, ServiceStatus.Equal) }
+
+// Equal reports whether both are the same.
+func (s ServiceStatus) Equal(o ServiceStatus) bool {
+	return s.Service == o.Service && s.Node == o.Node && s.Protocol == o.Protocol &&
+		slices.Equal(s.Peers, o.Peers) && slices.Equal(s.Interfaces, o.Interfaces)
 }
 
 // Seen is what a pass of an agent has decided, and how to see the effect. The zero Seen
 // announces nothing.
 type Seen struct {
-	Node       string
-	Decisions  []status.Decision
-	Peers      []status.Peer
-	SentTo     func(route netip.Prefix) []status.PeerID // safe for concurrent use
-	Answered   []netip.Addr                             // that the node was seen to answer for, in order
-	AnsweredOn func(netip.Addr) []string                // on which interfaces; nil: on none
+	Node      string
+	Decisions announce.Decisions
+	Peers     []status.Peer
+	Sent      SentRoutes
+	Answered  Answered
 }
 
 // ServiceStatuses returns what a node was seen to announce, by Service and
 // protocol. An address that another node is elected for meanwhile belongs to that node. A
 // route that was sent to no peer counts for no node.
-func (s Seen) ServiceStatuses() []ServiceStatus {
-	type id struct {
-		service  string
-		protocol status.Protocol
+func (s Seen) ServiceStatuses() (out []ServiceStatus) {
+	for key := range s.Decisions.All() {
+		out = append(out, s.of(key)...)
 	}
-	confirmed := status.Report{Decisions: s.Decisions, Peers: s.Peers}
-	confirmed.Confirm(s.SentTo)
-	var out []ServiceStatus
-	index := map[id]int{}
+	return out
+}
+
+// of returns the same about one Service.
+func (s Seen) of(key cluster.Key) (out []ServiceStatus) {
+	decisions, _ := s.Decisions.Get(key)
+	confirmed := status.Report{Decisions: decisions, Peers: s.Peers}
+	confirmed.Confirm(func(route netip.Prefix) []status.PeerID {
+		peers, _ := s.Sent.Get(route)
+		return peers
+	})
 	for _, d := range confirmed.Decisions {
 		layer2 := d.Protocol == status.Layer2 && d.Reason != status.HandingOver && s.answers(d.Addr)
 		if !d.Announce || !layer2 && len(d.Sent) == 0 {
 			continue
 		}
-		i, known := index[id{d.Service, d.Protocol}]
-		if !known {
+		i := slices.IndexFunc(out, func(o ServiceStatus) bool { return o.Protocol == d.Protocol })
+		if i < 0 {
 			i = len(out)
-			index[id{d.Service, d.Protocol}] = i
-			namespace, name, _ := strings.Cut(d.Service, "/")
-			out = append(out, ServiceStatus{Service: cluster.Key{Namespace: namespace, Name: name}, Node: s.Node, Protocol: d.Protocol})
+			out = append(out, ServiceStatus{Service: key, Node: s.Node, Protocol: d.Protocol})
 		}
 		one := &out[i]
 		if layer2 {
@@ -76,17 +94,18 @@ func (s Seen) ServiceStatuses() []ServiceStatus {
 
 // answers reports whether the node was seen to answer for an address.
 func (s Seen) answers(addr netip.Addr) bool {
-	_, ok := slices.BinarySearchFunc(s.Answered, addr, netip.Addr.Compare)
+	_, ok := s.Answered.Get(addr)
 	return ok
 }
 
 // answeredOn returns the interfaces of a decision that its address is really
 // answered on.
 func (s Seen) answeredOn(d status.Decision) []string {
-	if s.AnsweredOn == nil || len(d.Interfaces) == 0 {
+	if len(d.Interfaces) == 0 {
 		return nil
 	}
-	return slices.DeleteFunc(s.AnsweredOn(d.Addr), func(name string) bool { return !slices.Contains(d.Interfaces, name) })
+	on, _ := s.Answered.Get(d.Addr)
+	return slices.DeleteFunc(slices.Clone(on), func(name string) bool { return !slices.Contains(d.Interfaces, name) })
 }
 
 // union returns the names of both, sorted.

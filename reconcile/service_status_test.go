@@ -13,11 +13,11 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 func TestServiceStatuses(t *testing.T) {
 	a4, a6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	peerAddr := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}) }
 	web := cluster.Key{Namespace: "ns", Name: "web"}
 	tests := []struct {
 		name      string
@@ -58,32 +58,32 @@ func TestServiceStatuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			seen := reconcile.Seen{Node: "n1", AnsweredOn: func(addr netip.Addr) []string {
-				if addr == a4 {
-					return []string{"eth0", "eth2", "eth3"}
-				}
-				return nil
-			}}
-			ids := map[netip.Prefix][]status.PeerID{}
+			seen := reconcile.Seen{Node: "n1"}
+			var sent table.Editor[netip.Prefix, []status.PeerID]
+			var decisions table.Editor[cluster.Key, []status.Decision]
 			for i, name := range []string{"a", "b", "c"} {
 				seen.Peers = append(seen.Peers, status.Peer{Name: name, Wanted: true, Address: peerAddr(i)})
 			}
 			for _, d := range tt.decisions {
 				if d.Confirmed {
-					seen.Answered = []netip.Addr{d.Addr}
+					seen.Answered = answeredOn([]string{"eth0", "eth2", "eth3"}, d.Addr)
 				}
 				d.Confirmed = false
 				if d.Protocol == status.BGP {
 					route := netip.PrefixFrom(d.Addr, d.Addr.BitLen())
 					d.Routes, d.Peers = []netip.Prefix{route}, []string{"a", "b", "c"}
+					ids, _ := sent.Get(route)
 					for _, name := range d.Sent {
-						ids[route] = append(ids[route], status.PeerID{Address: peerAddr(int(name[0] - 'a'))})
+						ids = append(ids, status.PeerID{Address: peerAddr(int(name[0] - 'a'))})
 					}
+					sent.Set(route, ids)
 					d.Sent = nil
 				}
-				seen.Decisions = append(seen.Decisions, d)
+				key := cluster.ParseKey(d.Service)
+				of, _ := decisions.Get(key)
+				decisions.Set(key, append(of, d))
 			}
-			seen.SentTo = func(route netip.Prefix) []status.PeerID { return ids[route] }
+			seen.Decisions, seen.Sent = decisions.Table(), sent.Table()
 			got := seen.ServiceStatuses()
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -91,6 +91,8 @@ func TestServiceStatuses(t *testing.T) {
 		})
 	}
 }
+
+func peerAddr(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}) }
 
 func TestAnnouncers(t *testing.T) {
 	bgp := func(node string, peers ...string) reconcile.ServiceStatus {

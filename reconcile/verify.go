@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/heraldlb/herald/announce"
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
 )
 
@@ -39,6 +40,50 @@ func (f *verifier) decide(v *view, node string, layer2 bool, sent func([]netip.P
 	return func(got handover.OutcomeTables) string {
 		return difference(f.memory.Next(bgp, answers, v.around.Gaps, sent, v.now), got.List())
 	}
+}
+
+// questions compares what the data plane is asked with what it should be, and returns the
+// first difference; empty: there is none.
+func (f *verifier) questions(s cluster.Tables, node string, opts announce.Options, got announce.QuestionTable) string {
+	if !f.on {
+		return ""
+	}
+	var all []announce.Question
+	for _, of := range got.All() {
+		all = append(all, of...)
+	}
+	want := announce.Questions(s.Snapshot(), node, opts)
+	for i, q := range want {
+		if !q.Equal(at(all, i)) {
+			return fmt.Sprintf("question: %+v is not %+v", at(all, i), q)
+		}
+	}
+	if len(all) != len(want) {
+		return fmt.Sprintf("%d questions, want %d", len(all), len(want))
+	}
+	return ""
+}
+
+// statuses compares what was seen to be announced with what it should be, and returns the
+// first difference; empty: there is none. Any goroutine may call it.
+func (f *verifier) statuses(seen Seen, got ServiceStatuses) string {
+	if !f.on {
+		return ""
+	}
+	var all []ServiceStatus
+	for _, of := range got.All() {
+		all = append(all, of...)
+	}
+	want := seen.ServiceStatuses()
+	for i, s := range want {
+		if !s.Equal(at(all, i)) {
+			return fmt.Sprintf("status: %+v is not %+v", at(all, i), s)
+		}
+	}
+	if len(all) != len(want) {
+		return fmt.Sprintf("%d statuses, want %d", len(all), len(want))
+	}
+	return ""
 }
 
 // difference returns the first difference between two outcomes; empty: there is none.

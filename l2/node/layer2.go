@@ -45,6 +45,7 @@ type Layer2 struct {
 	announcer *l2.Announcer
 	members   *members.List // nil without gossip
 	agents    agents
+	hearing   hearing
 
 	mu        sync.Mutex // guards the fields below
 	nodes     []*cluster.Node
@@ -108,12 +109,7 @@ func (l *Layer2) SetNodes(nodes []*cluster.Node) {
 func (l *Layer2) look() members.View {
 	v, nodes, now := l.members.View(), l.clusterNodes(), time.Now()
 	l.agents.learn(v, nodes, now)
-	answering := map[l2.MAC]bool{}
-	for _, a := range l.announcer.State().Addresses {
-		for _, c := range a.Contenders {
-			answering[c.MAC] = true
-		}
-	}
+	answering := l.heard().answering()
 	l.announcer.SetFriends(l.agents.except(l.opts.Node))
 	l.announcer.SetLost(l.agents.mayRun(nodes, answering, now))
 	return v
@@ -193,12 +189,15 @@ func (l *Layer2) publish() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.members.Publish(l.stateToPublish(l.announcer.State()))
+	l.members.Publish(l.stateToPublish(l.announcer.Seen().Interfaces, l.heard().held))
 }
 
+// heard returns what the announcer has seen.
+func (l *Layer2) heard() heard { return l.hearing.next(l.announcer.Seen) }
+
 // stateToPublish returns what other agents are told. The caller holds mu.
-func (l *Layer2) stateToPublish(s l2.State) members.State {
-	out := stateOf(s, l.departure != nil)
+func (l *Layer2) stateToPublish(interfaces []l2.Interface, held []netip.Addr) members.State {
+	out := stateOf(interfaces, held, l.departure != nil)
 	if l.held {
 		out.Interfaces = nil
 	}
@@ -214,9 +213,9 @@ func (l *Layer2) Ready() {
 }
 
 // stateOf returns the state to publish.
-func stateOf(s l2.State, leaving bool) members.State {
-	out := members.State{Leaving: leaving, Held: answered(s)}
-	for _, i := range s.Interfaces {
+func stateOf(interfaces []l2.Interface, held []netip.Addr, leaving bool) members.State {
+	out := members.State{Leaving: leaving, Held: held}
+	for _, i := range interfaces {
 		if i.ARP == l2.Suitable || i.NDP == l2.Suitable {
 			out.Interfaces = append(out.Interfaces, i.Name)
 			out.MACs = append(out.MACs, members.MAC(i.MAC))

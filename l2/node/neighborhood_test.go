@@ -15,54 +15,9 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/handover"
-	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
-	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/table"
 )
-
-// A claim counts while gossip does not reach the node that answers.
-func TestClaims(t *testing.T) {
-	now := time.Now()
-	mac := func(b byte) l2.MAC { return l2.MAC{2, 0, 0, 0, 0, b} }
-	addr := func(b byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, b}) }
-	known := map[l2.MAC]string{mac(1): "n1", mac(2): "n2", mac(3): "n3", mac(4): "n4"}
-	answers := func(a byte, by ...byte) l2.Address {
-		out := l2.Address{Addr: addr(a)}
-		for _, b := range by {
-			out.Contenders = append(out.Contenders, l2.Claim{MAC: mac(b), At: now})
-		}
-		return out
-	}
-	s := l2.State{Addresses: []l2.Address{
-		{Addr: addr(1), TakenBy: l2.Claim{MAC: mac(3), At: now}}, answers(2, 2), answers(3, 3), answers(4, 9), answers(5, 2, 3, 4),
-	}}
-	got := claims(s, func(mac l2.MAC) string { return known[mac] }, map[string]bool{"n1": true, "n2": true})
-	want := map[netip.Addr][]announce.Claim{
-		addr(3): {{Node: "n3", At: now}},
-		addr(5): {{Node: "n3", At: now}, {Node: "n4", At: now}},
-	}
-	if diff := cmp.Diff(want, got, values); diff != "" {
-		t.Errorf("claims (-want +got):\n%s", diff)
-	}
-}
-
-func TestConflicts(t *testing.T) {
-	a, b, c := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
-	claim := l2.Claim{MAC: l2.MAC{2, 0, 0, 0, 0, 9}, Interface: "eth0", At: time.Now()}
-	got := conflicts(l2.State{Addresses: []l2.Address{
-		{Addr: a},
-		{Addr: b, Conflict: claim, Presences: []l2.Presence{{Phase: l2.Announced}}},
-		{Addr: c, Conflict: claim, Presences: []l2.Presence{{Phase: l2.Refused}}},
-	}})
-	want := map[netip.Addr]reconcile.Conflict{
-		b: {By: "02:00:00:00:00:09", On: "eth0"},
-		c: {By: "02:00:00:00:00:09", On: "eth0", Refused: true},
-	}
-	if diff := cmp.Diff(want, got, values); diff != "" {
-		t.Errorf("conflicts (-want +got):\n%s", diff)
-	}
-}
 
 // Without gossip every node counts as alive, and a node that stops waits for no other.
 func TestWithoutGossip(t *testing.T) {
