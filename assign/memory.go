@@ -16,7 +16,7 @@ import (
 	"github.com/heraldlb/herald/table"
 )
 
-// A Memory decides the same as Assign, pass after pass, and anew only about the Services
+// A Memory decides the same as Assign, pass after pass, and again only about the Services
 // whose input has changed, and about those that do not have what they ask for. Objects of
 // the cluster are immutable: the same pointer means the same. It is not safe for concurrent
 // use.

@@ -14,7 +14,7 @@ import (
 	"github.com/heraldlb/herald/wake"
 )
 
-// A Memory decides the same as a Judge, pass after pass, and anew only about the Services
+// A Memory decides the same as a Judge, pass after pass, and again only about the Services
 // whose input has changed or whose time has come. Objects of the cluster are immutable: the
 // same pointer means the same. It is not safe for concurrent use.
 type Memory struct {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"unique"
 
 	"golang.org/x/sync/errgroup"
 
@@ -106,6 +107,13 @@ func (a *Announcements) newKind(protocol status.Protocol, name string) announced
 func announcementOf(protocol status.Protocol, kind string, o *customResource) announcement {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // an invalid status is empty
+	// Each text is in the objects of many nodes or Services, and kept once.
+	for _, text := range []*string{&have.ServiceNamespace, &have.ServiceName, &have.Node} {
+		*text = unique.Make(*text).Value()
+	}
+	for i, peer := range have.Peers {
+		have.Peers[i] = unique.Make(peer).Value()
+	}
 	out := announcement{name: o.Name, misnamed: misnamed(kind, o, have), ServiceStatus: reconcile.ServiceStatus{
 		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,

@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -329,5 +331,40 @@ func TestNodeEvent(t *testing.T) {
 	want := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "n1"}
 	if e.InvolvedObject != want || e.Type != corev1.EventTypeWarning || e.Reason != "BGPSessionDown" || e.Source.Component != "herald-agent" {
 		t.Errorf("the event is %+v", e)
+	}
+}
+
+// An address is written before the conditions of Services that have theirs, however many
+// have been waiting.
+func TestWriterAddressesFirst(t *testing.T) {
+	t.Parallel()
+	const many = 200
+	objects := []runtime.Object{newService("ns", "zzz")}
+	var updates []assign.Update
+	for i := range many {
+		name := fmt.Sprintf("a%03d", i)
+		objects = append(objects, newService("ns", name))
+		u := assigned(name, "1", fmt.Sprint("192.0.2.", i))
+		u.Service.Ingress = []string{fmt.Sprint("192.0.2.", i)}
+		updates = append(updates, u)
+	}
+	h := newHarness(t, objects...)
+	started, released := make(chan struct{}, many+1), make(chan struct{})
+	h.fail = func(string) error {
+		h.mu.Unlock() // others may ask meanwhile
+		defer h.mu.Lock()
+		started <- struct{}{}
+		<-released
+		return nil
+	}
+	run(t, h.writer.Run)
+	h.set(updates...)
+	<-started
+	h.set(append(updates, assigned("zzz", "1", "192.0.2.250"))...)
+	time.Sleep(100 * time.Millisecond) // so that the address waits, too
+	close(released)
+	eventually(t, "the address", func() bool { return slices.Contains(h.patched(), "zzz") })
+	if at := slices.Index(h.patched(), "zzz"); at > many/2 {
+		t.Errorf("the address was written after %d conditions", at)
 	}
 }

@@ -65,7 +65,7 @@ type ControllerOptions struct {
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
-	Verify          bool // optional: all decisions are made anew in each pass, and compared with the remembered ones
+	Verify          bool // optional: all decisions are made from scratch in each pass, too, and compared with the remembered ones
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at

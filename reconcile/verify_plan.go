@@ -12,7 +12,7 @@ import (
 	"github.com/heraldlb/herald/condition"
 )
 
-// A planVerifier makes all decisions of each pass of a controller anew, and compares. Its
+// A planVerifier makes all decisions of each pass of a controller from scratch, and compares. Its
 // past is that of the controller. The zero planVerifier does nothing.
 type planVerifier struct {
 	allocator *alloc.Allocator // nil: it does nothing
