@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -115,6 +116,9 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 
 // differing calls f for each key of which two maps have different values.
 func differing[K, V comparable](a, b map[K]V, f func(K)) {
+	if sameMap(a, b) {
+		return
+	}
 	for k, v := range a {
 		if w, ok := b[k]; !ok || v != w {
 			f(k)
@@ -126,6 +130,14 @@ func differing[K, V comparable](a, b map[K]V, f func(K)) {
 		}
 	}
 }
+
+// sameMap reports whether two maps, which nobody changes, are one.
+func sameMap[K comparable, V any](a, b map[K]V) bool {
+	return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer()
+}
+
+// SameWaived reports, at once, whether two Readinesses are known to waive the same.
+func (r Readiness) SameWaived(o Readiness) bool { return sameMap(r.Waived, o.Waived) }
 
 // differing adds the Services that two Readinesses say different things of to services.
 func (r Readiness) differing(o Readiness, services map[cluster.Key]bool) {

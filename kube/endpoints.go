@@ -21,8 +21,9 @@ type endpointSlice struct {
 }
 
 var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice]{
-	name: "EndpointSlices",
-	from: func(c *Client) lister { return c.endpointSlices() },
+	name:  "EndpointSlices",
+	from:  func(c *Client) lister { return c.endpointSlices() },
+	strip: stripEndpointSlice,
 	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
 		service, usable := object.FromEndpointSlice(s)
 		return endpointSlice{cluster.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
@@ -30,6 +31,19 @@ var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice
 	key:     func(s endpointSlice) cluster.Key { return s.Key },
 	compare: cluster.Key.Compare,
 	omit:    func(s endpointSlice) bool { return s.service == cluster.Key{} },
+}
+
+// stripEndpointSlice drops what FromEndpointSlice does not read, which is most of an object.
+func stripEndpointSlice(s *discoveryv1.EndpointSlice) {
+	name, named := s.Labels[discoveryv1.LabelServiceName]
+	if s.Labels = nil; named {
+		s.Labels = map[string]string{discoveryv1.LabelServiceName: name}
+	}
+	s.Annotations, s.OwnerReferences, s.Ports = nil, nil, nil
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		*e = discoveryv1.Endpoint{Conditions: e.Conditions, NodeName: e.NodeName}
+	}
 }
 
 // endpoints mirrors EndpointSlices and merges those of each Service.
@@ -74,7 +88,12 @@ func (e *endpoints) merge(service cluster.Key) bool {
 	for _, name := range e.names[service] {
 		all = append(all, e.find(name).usable)
 	}
-	usable := object.MergeEndpoints(all...)
+	var usable []cluster.Endpoint
+	if len(all) == 1 {
+		usable = all[0] // merged already, and never written to
+	} else {
+		usable = object.MergeEndpoints(all...)
+	}
 	if old, _ := e.merged.Get(service); slices.Equal(old, usable) {
 		return false
 	}

@@ -113,15 +113,17 @@ func (e *engine) noteConflict(rec *record, c Claim) (begins bool) {
 // report publishes the report if there is news. What strangers claim is published once
 // in claimStep, whatever they send. It returns when to call it again, or zero.
 func (e *engine) report(now time.Time) time.Time {
-	if next := e.reported.Add(claimStep); !e.changed && e.claimed && now.Before(next) {
+	urgent := e.changed || e.news
+	if next := e.reported.Add(claimStep); !urgent && e.claimed && now.Before(next) {
 		return next
 	}
 	if e.claimed {
 		e.reported = now
 	}
-	if e.changed || e.claimed {
-		e.changed, e.claimed = false, false
-		e.a.publish(e.makeReport(e.a.last()))
+	if urgent || e.claimed {
+		r := e.makeReport(e.a.last())
+		e.changed, e.news, e.claimed = false, false, false
+		e.a.publish(r)
 	}
 	return time.Time{}
 }

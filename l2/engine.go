@@ -26,9 +26,10 @@ type engine struct {
 	contested map[netip.Addr]*record // those with contests
 	timetable
 	touched  map[netip.Addr]bool // whose records have news since the last report
-	changed  bool                // there is something new to report
-	claimed  bool      // likewise, about strangers alone
-	reported time.Time // when that was reported last
+	changed  bool                // there is something new to report, about any address
+	news     bool                // likewise, about those touched
+	claimed  bool                // likewise, about strangers alone
+	reported time.Time           // when that was reported last
 }
 
 // A record is the state of one wanted address.
@@ -85,7 +86,7 @@ func (e *engine) run(ctx context.Context) {
 
 // touch takes note that there is something new to report about an address.
 func (e *engine) touch(addr netip.Addr) {
-	e.changed = true
+	e.news = true
 	e.touched[addr] = true
 }
 

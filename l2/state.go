@@ -143,6 +143,14 @@ func (a *Announcer) State() State {
 
 // makeReport returns the report of the engine's present state, which follows another.
 func (e *engine) makeReport(last report) report {
+	if e.changed {
+		for addr := range last.Addresses.All() {
+			e.touched[addr] = true
+		}
+		for addr := range e.records {
+			e.touched[addr] = true
+		}
+	}
 	addresses, counts := last.Addresses.Edit(), last.counts.Edit()
 	for addr := range e.touched {
 		rec := e.records[addr]

@@ -82,11 +82,6 @@ func (e *engine) update(st *station, l Link, now time.Time) {
 			s.failures, s.retry = 0, time.Time{} // a failed operation may work now
 			e.changed = true
 		}
-		if l.Name != old.Name {
-			for addr := range e.records {
-				e.touch(addr)
-			}
-		}
 		if s.responder == nil || l.MAC == old.MAC && (p == ARP || l.LinkLocal == old.LinkLocal) {
 			continue
 		}

@@ -75,6 +75,7 @@ type Agent struct {
 	answered   handover.Answers              // handed over to layer 2
 	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
 	unreported unreported                    // what is announced since then, and has no event yet
+	readiness  announce.Readiness            // that it went by
 	waived     map[announce.ServiceAddr]bool // that were told about
 	disputes   map[dispute]bool              // that were told about, and are not settled
 

@@ -5,7 +5,6 @@ package reconcile
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -64,7 +63,7 @@ func (u unreported) next(now announce.Decisions, confirmed func(status.Decision)
 	if len(u) == 0 {
 		return nil, time.Time{}
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(u), announcement.compare) {
+	for id, since := range u {
 		wanted, inForce := false, false
 		of, _ := now.Get(cluster.ParseKey(id.service))
 		for _, d := range of {
@@ -72,7 +71,6 @@ func (u unreported) next(now announce.Decisions, confirmed func(status.Decision)
 				wanted, inForce = true, inForce || confirmed(d)
 			}
 		}
-		since := u[id]
 		switch {
 		case !wanted:
 			delete(u, id)
@@ -90,6 +88,7 @@ func (u unreported) next(now announce.Decisions, confirmed func(status.Decision)
 		delete(u, id)
 		news = append(news, id)
 	}
+	slices.SortFunc(news, announcement.compare)
 	return news, due
 }
 
@@ -209,10 +208,13 @@ func (a *Agent) warnFlapping(s cluster.Tables, damped []status.Decision, now tim
 
 // warnWaived warns once about each address that is announced though the data plane was not
 // seen to serve it in time, but for those that the first pass announces.
-func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, waived map[announce.ServiceAddr]string) {
+func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, r announce.Readiness) {
+	if r.SameWaived(a.readiness) && !a.concerned(now) {
+		return
+	}
 	next := map[announce.ServiceAddr]bool{}
 	var news []announce.ServiceAddr
-	for id := range waived {
+	for id := range r.Waived {
 		of, _ := now.Get(cluster.ParseKey(id.Service))
 		if !slices.ContainsFunc(of, func(d status.Decision) bool { return d.Announce && d.Addr == id.Addr }) {
 			continue
@@ -224,9 +226,27 @@ func (a *Agent) warnWaived(s cluster.Tables, now announce.Decisions, waived map[
 	slices.SortFunc(news, announce.ServiceAddr.Compare)
 	for _, id := range news {
 		a.sendEvent(s, id.Service, cluster.Event{Warning: true, Reason: EventDataPlane, Message: fmt.Sprintf(
-			"%s: node %q announces the address, though its data plane was not seen to serve it: %s", id.Addr, a.opts.Node, waived[id])})
+			"%s: node %q announces the address, though its data plane was not seen to serve it: %s", id.Addr, a.opts.Node, r.Waived[id])})
 	}
 	a.waived = next
+}
+
+// concerned reports whether another decision was made about a Service with an address that
+// was waived.
+func (a *Agent) concerned(now announce.Decisions) bool {
+	for c := range table.Diff(a.decisions, now, announce.SameList) {
+		for _, of := range []*[]status.Decision{c.Before, c.After} {
+			if of == nil {
+				continue
+			}
+			for _, d := range *of {
+				if _, is := a.readiness.Waived[announce.ServiceAddr{Service: d.Service, Addr: d.Addr}]; is {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // warnDrain warns once that the Node's drain annotation is not understood.

@@ -3,7 +3,6 @@
 package reconcile
 
 import (
-	"sync"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -58,12 +57,13 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 		a.warnNoInterface(s, d.layer2)
 	}
 	if len(readiness.Waived)+len(a.waived) > 0 {
-		a.warnWaived(s, out.Decisions, readiness.Waived)
+		a.warnWaived(s, out.Decisions, readiness)
 	}
+	a.readiness = readiness
 	a.wakeAt(v.next, now)
 	a.decisions, a.elections, a.passed = out.Decisions, d.layer2.Elections, true
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
-	r.Decide = sync.OnceValue(func() []status.Decision { return announce.ListDecisions(out.Decisions) })
+	r.Decide = func() []status.Decision { return announce.ListDecisions(out.Decisions) }
 	return func() ServiceStatuses {
 		seen := Seen{Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Frame.Peers, Sent: a.opts.Routers.AllSent(), Answered: around.Answered}
 		statuses := a.seen.Next(seen)

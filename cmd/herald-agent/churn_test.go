@@ -409,7 +409,7 @@ func (c *churn) dataPlane() {
 func (c *churn) settle() {
 	c.b.Helper()
 	quiet, last := 0, ""
-	for deadline := time.Now().Add(3 * time.Minute); quiet < 6; time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); quiet < 2; time.Sleep(2 * time.Second) {
 		now := fmt.Sprint(c.api.written(), c.metric("herald_frr_applied"), c.metric("herald_frr_saved"), c.metric("herald_frr_generation"))
 		if quiet++; now != last || c.metric("herald_frr_applied") != 1 {
 			quiet = 0

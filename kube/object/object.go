@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -172,7 +173,7 @@ func FromEndpointSlice(slice *discoveryv1.EndpointSlice) (cluster.Key, []cluster
 		}
 		e := cluster.Endpoint{IPv6: slice.AddressType == discoveryv1.AddressTypeIPv6, Terminating: !ready(ep.Conditions)}
 		if ep.NodeName != nil {
-			e.Node = *ep.NodeName
+			e.Node = unique.Make(*ep.NodeName).Value() // one string for all endpoints there
 		}
 		out = append(out, e)
 	}
@@ -203,6 +204,9 @@ func MergeEndpoints(slicesOf ...[]cluster.Endpoint) []cluster.Endpoint {
 		} else {
 			out[last].More += e.Ready() // those that are ready come first
 		}
+	}
+	if len(out) < len(all) {
+		out = slices.Clone(out) // without room for all pods of a large Service
 	}
 	return out
 }

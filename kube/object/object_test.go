@@ -205,3 +205,15 @@ func TestFromNodeReady(t *testing.T) {
 		}
 	}
 }
+
+// What is kept of a Service with many pods has room for those of its nodes alone.
+func TestMergeEndpointsKeepsLittle(t *testing.T) {
+	pods := make([]cluster.Endpoint, 1000)
+	for i := range pods {
+		pods[i].Node = []string{"n1", "n2"}[i%2]
+	}
+	got := object.MergeEndpoints(pods)
+	if len(got) != 2 || cap(got) > 16 || got[0].More != 499 {
+		t.Errorf("%+v, with room for %d", got, cap(got))
+	}
+}

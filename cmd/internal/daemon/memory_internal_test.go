@@ -3,8 +3,10 @@
 package daemon
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
 
@@ -29,6 +31,23 @@ func TestMemoryLimit(t *testing.T) {
 		}
 		if got := memoryLimit(dir); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Garbage is bounded unless the operator says otherwise.
+func TestLimitGarbage(t *testing.T) {
+	before := debug.SetGCPercent(100)
+	defer debug.SetGCPercent(before)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	for _, tt := range []struct {
+		gogc string
+		want int
+	}{{"200", 100}, {"", garbage}} {
+		t.Setenv("GOGC", tt.gogc)
+		LimitMemory(slog.New(slog.DiscardHandler))
+		if got := debug.SetGCPercent(100); got != tt.want {
+			t.Errorf("GOGC=%q: %d %%, want %d", tt.gogc, got, tt.want)
 		}
 	}
 }
