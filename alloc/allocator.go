@@ -33,6 +33,9 @@ type Allocator struct {
 	outsiders map[Key]*holding
 	round     int // of Outsiders
 	clashes   int // addresses that both outsiders and other Services have
+
+	edition uint64  // see Edition
+	usage   []Usage // what Usage returned; nil: it has changed since
 }
 
 // A holding is the addresses of a Service, and what decides who may share them.
@@ -73,6 +76,7 @@ func (a *Allocator) SetPools(pools []config.Pool) {
 		return
 	}
 	a.config = pools
+	a.touch()
 	a.pools, a.pinned, a.open, a.places = nil, nil, nil, nil
 	a.kept.reserve(pools)
 	for _, c := range pools {
@@ -151,13 +155,26 @@ func (a *Allocator) InPool(addr netip.Addr) bool {
 	return ok
 }
 
-// Usage returns the usage of each pool, in document order.
+// Usage returns the usage of each pool, in document order. It returns the same slice until
+// something changes; the caller must not change it.
 func (a *Allocator) Usage() []Usage {
-	out := make([]Usage, len(a.pools))
-	for i, p := range a.pools {
-		out[i] = p.usage()
+	if a.usage == nil {
+		a.usage = make([]Usage, len(a.pools))
+		for i, p := range a.pools {
+			a.usage[i] = p.usage()
+		}
 	}
-	return out
+	return a.usage
+}
+
+// Edition returns a number that is another one after each change of the pools, and of what
+// is held or kept. As long as it is the same, every request has the same outcome.
+func (a *Allocator) Edition() uint64 { return a.edition }
+
+// touch takes note of a change.
+func (a *Allocator) touch() {
+	a.edition++
+	a.usage, a.kept.tallies = nil, nil
 }
 
 // Keep returns the addresses of the Service of req if it may keep them, and records what
@@ -320,7 +337,7 @@ func (a *Allocator) remove(h *holding) {
 
 // enter adds h to the users of addr.
 func (a *Allocator) enter(addr netip.Addr, h *holding) {
-	a.kept.tallies = nil
+	a.touch()
 	was := clashing(a.users[addr])
 	a.users.add(addr, h)
 	if !was && clashing(a.users[addr]) {
@@ -338,7 +355,7 @@ func (a *Allocator) enter(addr netip.Addr, h *holding) {
 
 // exit removes h from the users of addr.
 func (a *Allocator) exit(addr netip.Addr, h *holding) {
-	a.kept.tallies = nil
+	a.touch()
 	was := clashing(a.users[addr])
 	a.users.remove(addr, h)
 	if was && !clashing(a.users[addr]) {

@@ -38,7 +38,6 @@ func newKept() *kept {
 
 // reserve replaces the reservations.
 func (k *kept) reserve(pools []config.Pool) {
-	k.tallies = nil
 	k.reserved, k.reservedFor = make(map[netip.Addr][]Key), make(map[Key][]netip.Addr)
 	for _, p := range pools {
 		for _, r := range p.Reservations {
@@ -85,7 +84,6 @@ func (k *kept) exempt(namespace string, addr netip.Addr) bool {
 
 // retain adds a retention.
 func (k *kept) retain(r *retention) {
-	k.tallies = nil
 	k.retainedFor[r.service] = r
 	for _, addr := range r.addrs {
 		i, _ := slices.BinarySearchFunc(k.retained[addr], r, byRetainer)
@@ -95,7 +93,6 @@ func (k *kept) retain(r *retention) {
 
 // drop removes a retention, and calls freed for each address that is no longer kept.
 func (k *kept) drop(r *retention, freed func(netip.Addr)) {
-	k.tallies = nil
 	delete(k.retainedFor, r.service)
 	for _, addr := range r.addrs {
 		i, found := slices.BinarySearchFunc(k.retained[addr], r, byRetainer)
@@ -127,6 +124,7 @@ func (a *Allocator) Retire(service Key, until time.Time) Assignment {
 		return was
 	}
 	a.forget(service)
+	a.touch()
 	a.kept.retain(&retention{service, addrs, until})
 	return was
 }
@@ -150,6 +148,7 @@ func (a *Allocator) forget(service Key) {
 		return
 	}
 	if r := a.kept.retainedFor[service]; r != nil {
+		a.touch()
 		a.kept.drop(r, func(addr netip.Addr) {
 			if s, pos, ok := a.assignable(addr); ok {
 				s.requeue(pos)

@@ -35,11 +35,7 @@ func (a *Allocator) Outsiders(all iter.Seq[Outsider]) {
 			if h != nil {
 				a.expel(h)
 			}
-			h = &holding{service: o.Service, outside: o.Whose, addrs: slices.Clone(o.Addrs)}
-			a.outsiders[o.Service] = h
-			for _, addr := range h.addrs {
-				a.enter(addr, h)
-			}
+			h = a.admit(o)
 		}
 		h.round = a.round
 		named++
@@ -52,6 +48,43 @@ func (a *Allocator) Outsiders(all iter.Seq[Outsider]) {
 			a.expel(h)
 		}
 	}
+}
+
+// SetOutsider replaces one outsider; without addresses it is none. It returns the Services
+// of which Clash may return something else now.
+func (a *Allocator) SetOutsider(o Outsider) (met []Key) {
+	h := a.outsiders[o.Service]
+	if h == nil && len(o.Addrs) == 0 || h != nil && h.outside == o.Whose && slices.Equal(h.addrs, o.Addrs) {
+		return nil
+	}
+	meet := func(addrs []netip.Addr) {
+		for _, addr := range addrs {
+			for _, user := range a.users[addr] {
+				if isOurs(user) {
+					met = append(met, user.service)
+				}
+			}
+		}
+	}
+	if h != nil {
+		meet(h.addrs)
+		a.expel(h)
+	}
+	if len(o.Addrs) > 0 {
+		meet(o.Addrs)
+		a.admit(o).round = a.round
+	}
+	return met
+}
+
+// admit enters the addresses of an outsider.
+func (a *Allocator) admit(o Outsider) *holding {
+	h := &holding{service: o.Service, outside: o.Whose, addrs: slices.Clone(o.Addrs)}
+	a.outsiders[o.Service] = h
+	for _, addr := range h.addrs {
+		a.enter(addr, h)
+	}
+	return h
 }
 
 // expel frees the addresses of an outsider.

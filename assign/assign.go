@@ -42,14 +42,29 @@ func Assign(s cluster.Snapshot, a *alloc.Allocator, opts Options) Plan {
 	p := &assignment{Allocator: a, namespaces: s.Namespaces, opts: opts}
 	a.Expire(opts.Now)
 	a.Outsiders(p.outsiders(s.Services))
-	p.sift(s.Services)
+	held := p.Len()
+	if known := p.sift(s.Services); known != held {
+		p.releaseMissing(s.Services)
+	}
+	p.decide()
+	return p.plan()
+}
+
+// decide decides about the applicants, and reports on them.
+func (p *assignment) decide() {
 	p.settle()
 	p.claim()
 	p.complete()
 	p.allocate()
 	p.extend()
 	p.refresh()
-	return p.plan()
+	for _, ap := range p.applicants {
+		if ap.foreign {
+			p.reportForeign(ap)
+		} else {
+			p.report(ap)
+		}
+	}
 }
 
 // An assignment is one pass of Assign. The Services whose case is plain, which
@@ -61,6 +76,7 @@ type assignment struct {
 	opts       Options
 	updates    []indexedUpdate
 	clashes    []status.Clash
+	released   []cluster.Key // Services that were Herald's until now
 	scratch    []byte
 
 	given      int // how many times an address was given out
@@ -88,9 +104,9 @@ type applicant struct {
 }
 
 // sift separates the plain cases from the applicants and releases what is held
-// by Services that are not Herald's any more.
-func (p *assignment) sift(services []*cluster.Service) {
-	known, held := 0, p.Len()
+// by Services that are not Herald's any more. It returns how many Services the Allocator
+// knew to hold addresses.
+func (p *assignment) sift(services []*cluster.Service) (known int) {
 	for i, svc := range services {
 		if svc.LoadBalancer && svc.Class == p.opts.Class {
 			if p.consider(i, svc) {
@@ -102,6 +118,7 @@ func (p *assignment) sift(services []*cluster.Service) {
 		if ours {
 			known++
 			p.Release(alloc.Key(svc.Key))
+			p.released = append(p.released, svc.Key)
 		}
 		// A Service that changes its type loses its class with it, so the
 		// class of a Service that is no LoadBalancer says nothing.
@@ -109,9 +126,11 @@ func (p *assignment) sift(services []*cluster.Service) {
 			p.clear(i, svc, ours && svc.LoadBalancer && !sameIngress(svc.Ingress, held.Addrs))
 		}
 	}
-	if known == held {
-		return
-	}
+	return known
+}
+
+// releaseMissing releases what is held by Services that are not among these.
+func (p *assignment) releaseMissing(services []*cluster.Service) {
 	exists := make(map[alloc.Key]bool, len(services))
 	for _, svc := range services {
 		exists[alloc.Key(svc.Key)] = true

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,11 +17,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/port"
 	"github.com/heraldlb/herald/source"
@@ -64,6 +67,7 @@ type world struct {
 	services   map[cluster.Key]*cluster.Service
 	namespaces map[string]map[string]string
 	allocator  *alloc.Allocator
+	memory     *assign.Memory // decides the same as allocator
 	opts       assign.Options
 	stale      bool // the next plan is not seen by the pass after it
 	usage      bool // print it after the next pass
@@ -77,6 +81,7 @@ func newWorld(t *testing.T) *world {
 		services:   make(map[cluster.Key]*cluster.Service),
 		namespaces: make(map[string]map[string]string),
 		allocator:  alloc.New(nil),
+		memory:     assign.NewMemory(),
 		opts:       assign.Options{Now: time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)},
 	}
 }
@@ -134,7 +139,7 @@ func (w *world) command(line string) {
 	case "namespace":
 		w.namespaces[args[0]] = labelled(args[1])
 	case "restart":
-		w.allocator = alloc.New(nil)
+		w.allocator, w.memory = alloc.New(nil), assign.NewMemory()
 	case "class":
 		w.opts.Class = strings.TrimPrefix(args[0], "none")
 	case "grace": // what becomes of deleted Services
@@ -313,7 +318,7 @@ func (w *world) service(args []string) {
 }
 
 func (w *world) snapshot() cluster.Snapshot {
-	s := cluster.Snapshot{Config: w.loaded.Config, Namespaces: w.namespaces}
+	s := cluster.Snapshot{Config: w.loaded.Config, Namespaces: maps.Clone(w.namespaces)}
 	for _, key := range slices.SortedFunc(maps.Keys(w.services), cluster.Key.Compare) {
 		s.Services = append(s.Services, w.services[key])
 	}
@@ -327,7 +332,7 @@ func (w *world) pass() string {
 	for key, svc := range w.services {
 		w.before[key] = svc.Ingress
 	}
-	plan := assign.Assign(w.snapshot(), w.allocator, w.opts)
+	plan := w.assign()
 	for _, u := range plan.Updates {
 		writeUpdate(&out, u)
 		if !w.stale {
@@ -358,11 +363,24 @@ func (w *world) pass() string {
 		w.stale = false
 		return out.String()
 	}
-	for _, u := range assign.Assign(w.snapshot(), w.allocator, w.opts).Updates {
+	for _, u := range w.assign().Updates {
 		out.WriteString("AGAIN ")
 		writeUpdate(&out, u)
 	}
 	return out.String()
+}
+
+// assign runs Assign, and wants a Memory to decide the same.
+func (w *world) assign() assign.Plan {
+	w.t.Helper()
+	s := w.snapshot()
+	plan := assign.Assign(s, w.allocator, w.opts)
+	got := w.memory.Next(cluster.TablesOf(s), w.opts).List()
+	bigs := cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })
+	if diff := cmp.Diff(plan, got, clustertest.Values, cmpopts.EquateEmpty(), bigs); diff != "" {
+		w.t.Fatalf("Memory (-Assign +Memory):\n%s", diff)
+	}
+	return plan
 }
 
 func writeUpdate(out *strings.Builder, u assign.Update) {

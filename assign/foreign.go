@@ -36,12 +36,7 @@ func (p *assignment) outsiders(services []*cluster.Service) iter.Seq[alloc.Outsi
 			if o.Whose == "" || class != svc.Class {
 				class, o.Whose = svc.Class, whose(svc)
 			}
-			o.Addrs = o.Addrs[:0]
-			for _, s := range svc.Ingress {
-				if addr, err := netip.ParseAddr(s); err == nil && !slices.Contains(o.Addrs, addr.Unmap()) {
-					o.Addrs = append(o.Addrs, addr.Unmap())
-				}
-			}
+			o.Addrs = outsideAddrs(o.Addrs[:0], svc)
 			if len(o.Addrs) > 0 && !yield(o) {
 				return
 			}

@@ -3,13 +3,16 @@
 package assign
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // Names that Herald reads or writes on a Service.
@@ -52,9 +55,39 @@ const (
 type Plan struct {
 	Updates []Update       // in the order of the snapshot's Services
 	Pools   []status.Pool  // in document order
-	Clashes []status.Clash // in the order of the snapshot's Services
+	Clashes []status.Clash // in the order of the Services' keys, then of addresses
 	Events  []ServiceEvent // that go with no update
 	Next    time.Time      // decide again then, should nothing change before; zero: no need
+}
+
+// PlanTables are a Plan for a loop that decides again and again: two versions show in
+// microseconds which Updates differ. An Update that is the same stays the same pointer.
+type PlanTables struct {
+	Updates table.Table[cluster.Key, *Update]
+	Pools   []status.Pool  // in document order
+	Clashes []status.Clash // in the order of the Services' keys, then of addresses
+	Events  []ServiceEvent // that go with no update
+	Next    time.Time      // decide again then, should nothing change before; zero: no need
+}
+
+// TableOf returns Updates by Service.
+func TableOf(updates []Update) table.Table[cluster.Key, *Update] {
+	return table.Of(func(yield func(cluster.Key, *Update) bool) {
+		for i := range updates {
+			if !yield(updates[i].Service.Key, &updates[i]) {
+				return
+			}
+		}
+	})
+}
+
+// List returns the same as lists.
+func (p PlanTables) List() Plan {
+	out := Plan{Pools: p.Pools, Clashes: p.Clashes, Events: p.Events, Next: p.Next}
+	for _, u := range p.Updates.All() {
+		out.Updates = append(out.Updates, *u)
+	}
+	return out
 }
 
 // A ServiceEvent is an Event and the Service that it is about.
@@ -77,25 +110,42 @@ type Update struct {
 	Unannounced bool               // removes ConditionAnnounced
 }
 
+// Same reports whether two Updates are made from one version of a Service, and are equal.
+func (u *Update) Same(o *Update) bool {
+	equal := func(a, b *cluster.Condition) bool { return a == b || a != nil && b != nil && *a == *b }
+	return u == o || u != nil && o != nil && u.Service == o.Service && slices.Equal(u.Ingress, o.Ingress) && u.Pool == o.Pool &&
+		equal(u.Condition, o.Condition) && u.Foreign == o.Foreign && u.Lost == o.Lost && slices.Equal(u.Events, o.Events) &&
+		equal(u.Announced, o.Announced) && u.Unannounced == o.Unannounced
+}
+
 // EventConflict is the reason of an event about a Service, a warning: a host that is
 // none of Herald's, or another load balancer's Service, has its address.
 const EventConflict = "AddressConflict"
 
-// plan reports on the applicants and puts everything in the snapshot's order.
+// plan puts everything in the snapshot's order.
 func (p *assignment) plan() Plan {
-	for _, ap := range p.applicants {
-		if ap.foreign {
-			p.reportForeign(ap)
-		} else {
-			p.report(ap)
-		}
-	}
 	slices.SortFunc(p.updates, func(x, y indexedUpdate) int { return x.index - y.index })
 	out := Plan{Clashes: p.clashes}
 	for _, u := range p.updates {
 		out.Updates = append(out.Updates, u.Update)
 	}
-	for _, u := range p.Usage() {
+	sortClashes(out.Clashes)
+	out.Pools = poolsOf(p.Usage())
+	out.Next = p.Expire(p.opts.Now)
+	return out
+}
+
+// sortClashes orders clashes by Service, then address.
+func sortClashes(all []status.Clash) {
+	slices.SortFunc(all, func(x, y status.Clash) int {
+		return cmp.Or(cluster.ParseKey(x.Service).Compare(cluster.ParseKey(y.Service)), x.Addr.Compare(y.Addr))
+	})
+}
+
+// poolsOf returns the counters of pools.
+func poolsOf(usage []alloc.Usage) []status.Pool {
+	var out []status.Pool
+	for _, u := range usage {
 		pool := status.Pool{
 			Name: u.Pool, TotalV4: u.TotalV4, TotalV6: u.TotalV6,
 			InUseV4: u.InUseV4, InUseV6: u.InUseV6,
@@ -106,8 +156,7 @@ func (p *assignment) plan() Plan {
 		for _, s := range u.Shares {
 			pool.Quota = append(pool.Quota, status.Share(s))
 		}
-		out.Pools = append(out.Pools, pool)
+		out = append(out, pool)
 	}
-	out.Next = p.Expire(p.opts.Now)
 	return out
 }

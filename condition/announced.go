@@ -16,6 +16,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -34,13 +35,18 @@ const (
 	settle = 500 * time.Millisecond
 	// doubt is how long the condition waits before it becomes False, and at most.
 	doubt = 2 * time.Second
+	// refine is how long what a True condition says of nodes must be the same before it is
+	// written, and refineMost how long it waits at most. A busy API server is told by one
+	// node after another.
+	refine     = 2 * time.Second
+	refineMost = 10 * time.Second
 )
 
 // Observed is what nodes were seen to announce. It is immutable.
 type Observed struct {
-	Reported   bool                   // nodes are able to report what they announce
-	Announcers map[cluster.Key]string // by Service, the nodes that announce it, as text; none: no node does
-	Reach      *Reach                 // nil: not known
+	Reported   bool                             // nodes are able to report what they announce
+	Announcers table.Table[cluster.Key, string] // by Service, the nodes that announce it, as text; none: no node does
+	Reach      *Reach                           // nil: not known
 
 	Sessions cluster.NodeSessions // nil: not known
 
@@ -50,8 +56,8 @@ type Observed struct {
 
 // A Reach is where the endpoints of Services are.
 type Reach struct {
-	Nodes     []*cluster.Node                    // in the order of their names
-	Endpoints map[cluster.Key][]cluster.Endpoint // usable ones, by Service
+	Nodes     []*cluster.Node                              // in the order of their names
+	Endpoints table.Table[cluster.Key, []cluster.Endpoint] // usable ones, by Service
 }
 
 // A Judge decides the condition, and remembers from pass to pass what is not written yet.
@@ -68,6 +74,9 @@ type Judge struct {
 	// Memory of one pass.
 	down  map[string]string      // what sessionsDown returned, by advertisements
 	lacks map[*announce.Ads]lack // what lackOf returned
+
+	observant bool            // a verdict has followed from what all nodes have in common
+	nowhere   map[string]bool // what Observed.Nowhere said since this was emptied
 }
 
 // A stale condition waits to be written.
@@ -75,6 +84,7 @@ type stale struct {
 	since   time.Time         // first seen not to be as it should be
 	want    cluster.Condition // what it should be; zero: none
 	changed time.Time         // when want became so
+	due     time.Time         // when it is to be written
 	writing bool              // it is being written
 	event   *cluster.Event    // that goes with the write; nil: none does
 }
@@ -90,50 +100,71 @@ func (j *Judge) Complete(plan assign.Plan, s cluster.Snapshot, o Observed, class
 	for _, svc := range s.Services {
 		var u *assign.Update
 		if len(rest) > 0 && rest[0].Service == svc {
-			updates = append(updates, rest[0])
-			u, rest = &updates[len(updates)-1], rest[1:]
+			u, rest = &rest[0], rest[1:]
 		}
-		if !svc.LoadBalancer || svc.Class != class {
-			continue
+		r := j.rule(svc, u, o, class, now)
+		if r.update != nil {
+			updates = append(updates, *r.update)
 		}
-		next := afterUpdate(svc, u)
-		if next.Condition == nil {
-			continue // it is not Herald's, or not any more
+		if r.waits {
+			left[svc.Key] = r.stale
 		}
-		have, want := svc.Condition(TypeAnnounced), j.verdict(svc, next.Ingress, o)
-		if next.Foreign {
-			want = nil
+		if r.event != nil {
+			plan.Events = append(plan.Events, assign.ServiceEvent{Service: svc, Event: *r.event})
 		}
-		if have == nil && want == nil || have != nil && want != nil && *have == *want {
-			if e, due := j.limit.late(svc.Key, have, now); e != nil {
-				plan.Events = append(plan.Events, assign.ServiceEvent{Service: svc, Event: *e})
-			} else if !due.IsZero() {
-				plan.Next = wake.Earlier(plan.Next, due)
-			}
-			continue
-		}
-		w := j.wait(svc.Key, want, now)
-		if due := w.due(have, want); now.Before(due) {
-			plan.Next = wake.Earlier(plan.Next, due)
-			left[svc.Key] = w
-			continue
-		}
-		if u == nil {
-			updates = append(updates, next)
-			u = &updates[len(updates)-1]
-		}
-		u.Announced, u.Unannounced = want, want == nil
-		if !w.writing {
-			w.writing, w.event = true, j.limit.take(svc.Key, have, want, now)
-		}
-		if w.event != nil {
-			// A new array: that of package assign may have room, and is not this package's.
-			u.Events = append(slices.Clip(u.Events), *w.event)
-		}
-		left[svc.Key] = w
+		plan.Next = wake.Earlier(plan.Next, r.due)
 	}
 	plan.Updates, j.stale = updates, left
 	return plan
+}
+
+// A ruling is the decision about a Service.
+type ruling struct {
+	update *assign.Update // nil: none
+	waits  bool           // the condition is not as it should be, but:
+	stale  stale
+	event  *cluster.Event // that goes with no update; nil: none
+	due    time.Time      // when time alone changes the decision; zero: never
+}
+
+// rule decides about a Service, given the update that there is without the condition; nil:
+// none.
+func (j *Judge) rule(svc *cluster.Service, u *assign.Update, o Observed, class string, now time.Time) ruling {
+	out := ruling{update: u}
+	if !svc.LoadBalancer || svc.Class != class {
+		return out
+	}
+	next := afterUpdate(svc, u)
+	if next.Condition == nil {
+		return out // it is not Herald's, or not any more
+	}
+	have, want := svc.Condition(TypeAnnounced), j.verdict(svc, next.Ingress, o)
+	if next.Foreign {
+		want = nil
+	}
+	if have == nil && want == nil || have != nil && want != nil && *have == *want {
+		out.event, out.due = j.limit.late(svc.Key, have, now)
+		return out
+	}
+	w := j.wait(svc.Key, want, now)
+	w.due, out.waits = w.dueFor(have, want), true
+	if now.Before(w.due) {
+		out.stale, out.due = w, w.due
+		return out
+	}
+	if u != nil {
+		next = *u
+	}
+	next.Announced, next.Unannounced = want, want == nil
+	if !w.writing {
+		w.writing, w.event = true, j.limit.take(svc.Key, have, want, now)
+	}
+	if w.event != nil {
+		// A new array: that of package assign may have room, and is not this package's.
+		next.Events = append(slices.Clip(next.Events), *w.event)
+	}
+	out.update, out.stale = &next, w
+	return out
 }
 
 // begin prepares a pass.
@@ -173,14 +204,17 @@ func (j *Judge) wait(svc cluster.Key, want *cluster.Condition, now time.Time) st
 	return next
 }
 
-// due returns when a condition is to be written: after the observations have not changed
-// for a moment, or after a longer time at most. What follows from the configuration alone
+// dueFor returns when a condition is to be written: after the observations have not changed
+// for a moment, or after a longer time at most. Which nodes announce a Service that some
+// nodes announce is the least urgent. What follows from the configuration alone
 // need not wait, unless the Service was announced.
-func (w stale) due(have, want *cluster.Condition) time.Time {
+func (w stale) dueFor(have, want *cluster.Condition) time.Time {
 	late := w.since.Add(doubt)
 	switch {
 	case want == nil:
 		return late
+	case want.True && have != nil && have.True:
+		return wake.Earlier(w.changed.Add(refine), w.since.Add(refineMost))
 	case want.True:
 		if soon := w.changed.Add(settle); soon.Before(late) {
 			return soon
@@ -201,12 +235,13 @@ func (j *Judge) verdict(svc *cluster.Service, addrs []netip.Addr, o Observed) *c
 	if len(addrs) == 0 {
 		return not(status.NoAddress, "the Service has no address")
 	}
-	if words := o.Announcers[svc.Key]; words != "" {
+	if words, _ := o.Announcers.Get(svc.Key); words != "" {
 		return &cluster.Condition{Type: TypeAnnounced, True: true, Reason: status.Announced, Message: excerpt.Message(words)}
 	}
 	if why := j.unadvertised(svc, addrs); why != "" {
 		return not(status.NoAdvertisement, why)
 	}
+	j.observant = true
 	if !o.Reported {
 		return nil
 	}

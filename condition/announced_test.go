@@ -3,6 +3,7 @@
 package condition_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A Judge writes a condition after the observations have settled, at most after its doubt,
@@ -22,7 +24,7 @@ func TestJudgeSettles(t *testing.T) {
 	svc := s.Services[0]
 	svc.Conditions = []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true}}
 	quiet := condition.Observed{Reported: true}
-	seen := condition.Observed{Reported: true, Announcers: map[cluster.Key]string{svc.Key: "layer2 from n1"}}
+	seen := condition.Observed{Reported: true, Announcers: table.Of(maps.All(map[cluster.Key]string{svc.Key: "layer2 from n1"}))}
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	var j condition.Judge
 	for _, step := range []struct {

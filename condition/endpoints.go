@@ -33,6 +33,12 @@ func (j *Judge) unadvertised(svc *cluster.Service, addrs []netip.Addr) string {
 	return strings.Join(lacks, "; ")
 }
 
+// of returns the endpoints of a Service.
+func (r *Reach) of(svc cluster.Key) []cluster.Endpoint {
+	endpoints, _ := r.Endpoints.Get(svc)
+	return endpoints
+}
+
 // unreachable returns which endpoints the addresses lack, so that no node has reason to
 // announce any of them; empty if one has.
 func (j *Judge) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Reach) string {
@@ -45,7 +51,7 @@ func (j *Judge) unreachable(svc *cluster.Service, addrs []netip.Addr, r *Reach) 
 		if pool == nil {
 			return ""
 		}
-		for _, e := range r.Endpoints[svc.Key] {
+		for _, e := range r.of(svc.Key) {
 			if e.IPv6 != addr.Is6() {
 				continue
 			}
@@ -71,7 +77,7 @@ func (j *Judge) tooFew(svc *cluster.Service, addrs []netip.Addr, r *Reach) strin
 			return ""
 		}
 		ready := 0
-		for _, e := range r.Endpoints[svc.Key] {
+		for _, e := range r.of(svc.Key) {
 			if e.IPv6 == addr.Is6() {
 				ready += e.Ready()
 			}

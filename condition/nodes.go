@@ -97,7 +97,7 @@ func (j *Judge) lackOf(ads *announce.Ads, o Observed) lack {
 	case len(able) == 0:
 		return forbiddenLack(forbidden, selected, len(nodes))
 	}
-	onLayer2 := o.lacksInterface(ads.Layer2, able)
+	onLayer2 := j.lacksInterface(o, ads.Layer2, able)
 	switch {
 	case len(ads.Layer2) > 0 && onLayer2.reason == "":
 		return lack{}
@@ -113,14 +113,14 @@ func (j *Judge) lackOf(ads *announce.Ads, o Observed) lack {
 
 // lacksInterface returns why none of the nodes can answer for the layer 2 advertisements; empty if
 // one may be able to.
-func (o Observed) lacksInterface(layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
+func (j *Judge) lacksInterface(o Observed, layer2 []*config.L2Advertisement, able []*cluster.Node) lack {
 	nowhere := map[string]bool{}
 	for _, ad := range layer2 {
 		if !slices.ContainsFunc(able, func(n *cluster.Node) bool { return ad.AppliesToNode(n.Labels) }) {
 			continue
 		}
 		for _, name := range ad.Interfaces {
-			if o.Nowhere == nil || !o.Nowhere(name) {
+			if !j.isNowhere(o, name) {
 				return lack{}
 			}
 			nowhere[name] = true
@@ -133,6 +133,16 @@ func (o Observed) lacksInterface(layer2 []*config.L2Advertisement, able []*clust
 		return lack{reason: status.NodeNotSelected}
 	}
 	return lack{status.NoInterface, fmt.Sprintf("no node has an interface %s that layer 2 can use", cluster.ListSet(nowhere))}
+}
+
+// isNowhere reports whether every node is known to lack an interface.
+func (j *Judge) isNowhere(o Observed, iface string) bool {
+	is := o.Nowhere != nil && o.Nowhere(iface)
+	if j.nowhere == nil {
+		j.nowhere = map[string]bool{}
+	}
+	j.nowhere[iface] = is
+	return is
 }
 
 // forbiddenLack returns why none of the selected nodes may announce anything.

@@ -42,7 +42,7 @@ func (j *Judge) unconnected(svc *cluster.Service, addrs []netip.Addr, o Observed
 	}
 	if svc.Local && o.Reach != nil {
 		var on []string
-		for _, e := range o.Reach.Endpoints[svc.Key] {
+		for _, e := range o.Reach.of(svc.Key) {
 			on = append(on, e.Node)
 		}
 		return j.sessionsDown(ads, o, on)

@@ -6,9 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"maps"
 	"strings"
 	"sync"
+	"unique"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,6 +16,7 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // AnnouncementsOptions say where Announcements are read.
@@ -34,8 +35,8 @@ type Announcements struct {
 
 	mu      sync.Mutex // guards the fields below
 	kinds   []announcedKind
-	changed map[cluster.Key]bool   // since words was made
-	words   map[cluster.Key]string // by Service; somebody may be reading it
+	changed map[cluster.Key]bool              // since words was made
+	words   table.Editor[cluster.Key, string] // by Service
 	reach   *reach
 	left    *leftovers
 }
@@ -65,7 +66,8 @@ func NewAnnouncements(opts AnnouncementsOptions) *Announcements {
 }
 
 func (a *Announcements) forget() {
-	a.kinds, a.changed, a.words = nil, map[cluster.Key]bool{}, nil
+	a.kinds, a.changed = nil, map[cluster.Key]bool{}
+	a.words.Clear()
 	for protocol, kind := range serviceStatusKinds {
 		a.kinds = append(a.kinds, a.newKind(protocol, kind))
 	}
@@ -105,6 +107,13 @@ func (a *Announcements) newKind(protocol status.Protocol, name string) announced
 func announcementOf(protocol status.Protocol, kind string, o *customResource) announcement {
 	var have serviceStatus
 	_ = json.Unmarshal(o.Status, &have) // an invalid status is empty
+	// Each text is in the objects of many nodes or Services, and kept once.
+	for _, text := range []*string{&have.ServiceNamespace, &have.ServiceName, &have.Node} {
+		*text = unique.Make(*text).Value()
+	}
+	for i, peer := range have.Peers {
+		have.Peers[i] = unique.Make(peer).Value()
+	}
 	out := announcement{name: o.Name, misnamed: misnamed(kind, o, have), ServiceStatus: reconcile.ServiceStatus{
 		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
@@ -157,20 +166,15 @@ func (a *Announcements) Announced() (condition.Observed, bool) {
 	if out.Reach, read = a.reach.get(); !read {
 		return condition.Observed{}, false
 	}
-	if len(a.changed) > 0 {
-		words := make(map[cluster.Key]string, len(a.words)+len(a.changed))
-		maps.Copy(words, a.words)
-		for key := range a.changed {
-			if text := reconcile.Announcers(a.of(key)); text != "" {
-				words[key] = text
-			} else {
-				delete(words, key)
-			}
+	for key := range a.changed {
+		if text := reconcile.Announcers(a.of(key)); text != "" {
+			a.words.Set(key, text)
+		} else {
+			a.words.Delete(key)
 		}
-		a.words = words
-		clear(a.changed)
 	}
-	out.Announcers = a.words
+	clear(a.changed)
+	out.Announcers = a.words.Table()
 	return out, true
 }
 

@@ -86,6 +86,10 @@ type keeperOptions[K comparable, W any] struct {
 	Every   time.Duration // optional: the shortest time between two rounds
 	Settle  time.Duration // optional: how long a round waits for what changes at the same time
 	Workers int           // optional: how many requests run at a time; 0: one, with a pause after each
+
+	// Later is optional. Where it returns true for what is wanted of an object, other objects
+	// go before that one, and a busy API server has a pause after it.
+	Later func(wanted W) bool
 }
 
 // A request makes an object as it is wanted.
@@ -137,6 +141,15 @@ func (k *keeper[K, W]) Set(wanted map[K]W) {
 	k.Wake()
 }
 
+// Change replaces what is wanted of some objects; nil: one is not wanted any more. Of the
+// others the same is wanted as before. It does not wait for anything to be written.
+func (k *keeper[K, W]) Change(wanted map[K]*W) {
+	if len(wanted) > 0 {
+		k.update(wanted)
+		k.poke.Set()
+	}
+}
+
 // Wake has all objects looked at, as one of them may have changed. It does not
 // block.
 func (k *keeper[K, W]) Wake() {
@@ -173,7 +186,8 @@ func (k *keeper[K, W]) Run(ctx context.Context) error {
 		k.stopTimer()
 		k.mu.Unlock()
 	}()
-	q := workqueue.NewTyped[K]() // gives an object to one worker at a time
+	// It gives an object to one worker at a time.
+	q := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[K]{Queue: &lanes[K]{isLater: k.isLater}})
 	stop := context.AfterFunc(ctx, q.ShutDown)
 	defer stop()
 	var g errgroup.Group
@@ -194,6 +208,33 @@ func (k *keeper[K, W]) Run(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// isLater reports whether other objects go before this one.
+func (k *keeper[K, W]) isLater(key K) bool {
+	if k.opts.Later == nil {
+		return false
+	}
+	w, ok := k.want(key)
+	return ok && k.opts.Later(w)
+}
+
+// want returns what is wanted of an object, and whether anything is.
+func (k *keeper[K, W]) want(key K) (W, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w, ok := k.wanted[key]
+	return w, ok
+}
+
+// rest pauses after a request for an object.
+func (k *keeper[K, W]) rest(ctx context.Context, key K, start time.Time) {
+	switch {
+	case k.opts.Workers == 0:
+		pause(ctx, yield(start))
+	case k.isLater(key):
+		pause(ctx, ease(start))
+	}
 }
 
 // rounds has all objects looked at whenever something changes.
@@ -409,9 +450,7 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, r
 		last.failed, last.retry = attempt{r.version, r.want}, time.Now().Add(wait)
 		k.remember(key, last, true)
 		k.wakeAt(key, last.retry)
-		if k.opts.Workers == 0 {
-			pause(ctx, yield(start))
-		}
+		k.rest(ctx, key, start)
 		return
 	}
 	k.retry.Forget(key)
@@ -426,9 +465,7 @@ func (k *keeper[K, W]) write(ctx context.Context, key K, last kept, r request, r
 			r.sent()
 		}
 	}
-	if k.opts.Workers == 0 {
-		pause(ctx, yield(start))
-	}
+	k.rest(ctx, key, start)
 }
 
 // remember keeps what is known of an object, or forgets it if there is no need.

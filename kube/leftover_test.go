@@ -85,6 +85,7 @@ func TestLeftovers(t *testing.T) {
 	written("delete l2-a")
 	// Two are not ready: neither has taken over from the other.
 	a.pod("n2", false)
+	written("delete l2-a")
 	a.made(l2Plural, "l2-b", "n2", "web", 40)
 	written("delete l2-a")
 	a.pod("n2", true)

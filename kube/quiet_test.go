@@ -213,8 +213,8 @@ func (obedient) SentTo(netip.Prefix) []status.PeerID {
 func (obedient) AllSent() reconcile.SentRoutes {
 	peers := []status.PeerID{{Address: netip.MustParseAddr("10.0.0.1")}}
 	return table.Of(func(yield func(netip.Prefix, []status.PeerID) bool) {
-		for _, route := range []string{"198.51.100.7/32"} {
-			if !yield(netip.MustParsePrefix(route), peers) {
+		for i := range 256 {
+			if !yield(netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i)}), 32), peers) {
 				return
 			}
 		}

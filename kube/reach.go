@@ -31,7 +31,10 @@ func (a *Announcements) newReach() *reach {
 		// other Services alone matter.
 		endpoints: newEndpoints(mirrorOptions[endpointSlice]{
 			mu: &a.mu, wake: wake, absent: warnForbidden(a.opts.Logger, message, "EndpointSlice"),
-		}, func(service cluster.Key) bool { return a.words[service] == "" || a.changed[service] }),
+		}, func(service cluster.Key) bool {
+			_, announced := a.words.Get(service)
+			return !announced || a.changed[service]
+		}),
 	}
 }
 
@@ -43,7 +46,7 @@ func (r *reach) get() (*condition.Reach, bool) {
 	case r.nodes.reading == absent || r.endpoints.reading == absent:
 		return nil, true
 	}
-	return &condition.Reach{Nodes: r.nodes.list(), Endpoints: r.endpoints.byService()}, true
+	return &condition.Reach{Nodes: r.nodes.list(), Endpoints: r.endpoints.merged.Table()}, true
 }
 
 // settling returns a function that calls another one once for all calls within

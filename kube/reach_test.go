@@ -4,6 +4,7 @@ package kube_test
 
 import (
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"testing"
 
@@ -39,9 +40,12 @@ func TestAnnouncementsReach(t *testing.T) {
 	var got condition.Observed
 	eventually(t, "all is read", func() (read bool) { got, read = all.Announced(); return read })
 	a := cluster.Key{Namespace: "ns", Name: "a"}
-	want := &condition.Reach{Nodes: []*cluster.Node{{Name: "n1"}}, Endpoints: map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}}
-	if diff := cmp.Diff(want, got.Reach); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if diff := cmp.Diff([]*cluster.Node{{Name: "n1"}}, got.Reach.Nodes); diff != "" {
+		t.Errorf("Nodes (-want +got):\n%s", diff)
+	}
+	want := map[cluster.Key][]cluster.Endpoint{a: {{Node: "n1"}}}
+	if diff := cmp.Diff(want, maps.Collect(got.Reach.Endpoints.All())); diff != "" {
+		t.Errorf("endpoints (-want +got):\n%s", diff)
 	}
 	eventually(t, "both are watched", func() bool {
 		watches := 0
@@ -58,7 +62,7 @@ func TestAnnouncementsReach(t *testing.T) {
 	}
 	eventually(t, "there are none", func() bool {
 		got, _ := all.Announced()
-		return len(got.Reach.Endpoints[a]) == 0 && wakes.Load() > before
+		return got.Reach.Endpoints.Len() == 0 && wakes.Load() > before
 	})
 
 	// Without the right to read them, nothing is known, and nothing waits for it.

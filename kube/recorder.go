@@ -5,6 +5,7 @@ package kube
 import (
 	"cmp"
 	"context"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,7 +50,7 @@ type Recorder struct {
 
 	filter *record.EventSourceObjectSpamFilter // of what may wait
 
-	correlator *record.EventCorrelator // Run's own
+	correlator *record.EventCorrelator // safe for concurrent use
 }
 
 // recorderQueue is how many events may wait. A change of ten thousand Services
@@ -206,22 +208,65 @@ func (r *Recorder) takeLocked() (eventID, occurrence, bool) {
 	return eventID{}, occurrence{}, false
 }
 
-// Run writes events until the context is canceled, one at a time.
+// Run writes events until the context is canceled. Those about one object are written one
+// after the other.
 func (r *Recorder) Run(ctx context.Context) error {
+	var g errgroup.Group
+	var lanes [easyWriters]chan dueEvent
+	for i := range lanes {
+		lanes[i] = make(chan dueEvent, 1)
+		g.Go(func() error {
+			r.writeAll(ctx, lanes[i])
+			return nil
+		})
+	}
+	g.Go(func() error {
+		r.hand(ctx, lanes[:])
+		return nil
+	})
+	return g.Wait()
+}
+
+// A dueEvent is to be written.
+type dueEvent struct {
+	id eventID
+	o  occurrence
+}
+
+// hand gives events to writers until the context is canceled, those about one object to the
+// same.
+func (r *Recorder) hand(ctx context.Context, lanes []chan dueEvent) {
+	seed := maphash.MakeSeed()
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-r.poke:
 		}
-		for ctx.Err() == nil {
+		for {
 			id, o, ok := r.take()
 			if !ok {
 				break
 			}
+			select {
+			case <-ctx.Done():
+				return
+			case lanes[maphash.Comparable(seed, id.about)%uint64(len(lanes))] <- dueEvent{id, o}:
+			}
+		}
+	}
+}
+
+// writeAll writes events until the context is canceled.
+func (r *Recorder) writeAll(ctx context.Context, lane chan dueEvent) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-lane:
 			start := time.Now()
-			r.write(ctx, id, o)
-			pause(ctx, yield(start))
+			r.write(ctx, e.id, e.o)
+			pause(ctx, ease(start))
 		}
 	}
 }

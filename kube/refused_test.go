@@ -102,12 +102,12 @@ func TestServiceRefused(t *testing.T) {
 		}
 		return nil
 	}
-	h.writer.Set(updates)
+	h.set(updates...)
 	run(t, h.writer.Run)
 	eventually(t, "the other Service", func() bool { return len(h.service(t, "zzz").Status.LoadBalancer.Ingress) == 1 })
 	const sets = 200
 	for range sets {
-		h.writer.Set(slices.Clone(updates))
+		h.set(slices.Clone(updates)...)
 	}
 	eventually(t, "the refused ones again", func() bool { return len(h.patched()) > 2*refusedMany })
 	if got := len(h.patched()); got > 20*refusedMany {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
 )
 
@@ -49,13 +50,13 @@ type ServiceStatusWriter struct {
 	seen   *seenStatuses
 	keeper *keeper[serviceStatusID, serviceStatusWant]
 
-	unwanted map[serviceStatusID]time.Time // since when; the keeper's one worker has it
-	known    reconcile.ServiceStatuses     // of the last round; the keeper's rounds have it
+	known reconcile.ServiceStatuses // of the last round; the keeper's rounds have it
 
-	mu      sync.Mutex                       // guards the fields below
-	all     func() reconcile.ServiceStatuses // nil: what the node announces is not known yet
-	owner   *metav1.OwnerReference           // nil: none is known
-	ownerAt time.Time                        // when it was there
+	mu       sync.Mutex                       // guards the fields below
+	unwanted map[serviceStatusID]time.Time    // since when
+	all      func() reconcile.ServiceStatuses // nil: what the node announces is not known yet
+	owner    *metav1.OwnerReference           // nil: none is known
+	ownerAt  time.Time                        // when it was there
 }
 
 // A serviceStatusID is the kind and the name of an object.
@@ -85,8 +86,9 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 		Changed: func(id serviceStatusID) { w.keeper.Changed(id) }, Wake: func() { w.keeper.Wake() },
 	})
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
-		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: serviceStatusID.compare,
+		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: w.compare,
 		Update: w.update, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
+		Workers: easyWriters, Later: func(serviceStatusWant) bool { return true },
 	})
 	return w
 }
@@ -150,6 +152,20 @@ func (w *ServiceStatusWriter) id(s reconcile.ServiceStatus) serviceStatusID {
 	return serviceStatusID{kind, objectName(kind, w.opts.Node, s.Service)}
 }
 
+// compare orders objects by Service, in the same way on every node: what the controller
+// makes of them is then written once.
+func (w *ServiceStatusWriter) compare(a, b serviceStatusID) int {
+	x, _ := w.keeper.want(a)
+	y, _ := w.keeper.want(b)
+	return cmp.Or(x.service.Compare(y.service), a.compare(b))
+}
+
+// Published reports whether what Set is given of a protocol is written: its kind is
+// installed, and can be read.
+func (w *ServiceStatusWriter) Published(p status.Protocol) bool {
+	return w.seen.installed(serviceStatusKinds[p])
+}
+
 // there returns the objects of the node that there are.
 func (w *ServiceStatusWriter) there() []serviceStatusID {
 	var out []serviceStatusID
@@ -167,8 +183,8 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 	if want == nil {
 		return w.end(id, have, there, now)
 	}
-	delete(w.unwanted, id)
 	w.mu.Lock()
+	delete(w.unwanted, id)
 	owner := w.owner
 	w.mu.Unlock()
 	adopt := there && owner != nil && have.owner != string(owner.UID)
@@ -198,14 +214,18 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 
 // end returns the request that deletes an object that is not wanted.
 func (w *ServiceStatusWriter) end(id serviceStatusID, have serviceStatusObject, there bool, now time.Time) (*request, time.Duration) {
-	if !there {
-		delete(w.unwanted, id)
-		return nil, 0
-	}
+	w.mu.Lock()
 	since, known := w.unwanted[id]
 	if !known {
 		since = now
 		w.unwanted[id] = since
+	}
+	if !there {
+		delete(w.unwanted, id)
+	}
+	w.mu.Unlock()
+	if !there {
+		return nil, 0
 	}
 	if left := serviceStatusLinger - now.Sub(since); left > 0 {
 		return nil, left

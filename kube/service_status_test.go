@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
@@ -310,6 +311,9 @@ func (l locked) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// announcers returns who announces what.
+func announcers(o condition.Observed) map[cluster.Key]string { return maps.Collect(o.Announcers.All()) }
+
 func TestAnnouncements(t *testing.T) {
 	t.Parallel()
 	a, c := newAPI(t, l2Plural)
@@ -326,7 +330,7 @@ func TestAnnouncements(t *testing.T) {
 		t.Helper()
 		eventually(t, what, func() bool {
 			got, read := all.Announced()
-			return read && got.Reported && got.Announcers[web] == want
+			return read && got.Reported && announcers(got)[web] == want
 		})
 	}
 	says("one kind is enough", "")
@@ -336,8 +340,8 @@ func TestAnnouncements(t *testing.T) {
 	a.set(l2Plural, "l2-b", "", 1) // its status is not written yet
 	a.left(l2Plural, "l2-c", "n3", "web")
 	says("two", "layer2 from n2, n3")
-	if before.Announcers[web] != "layer2 from n2" {
-		t.Errorf("what was given out says %q now", before.Announcers[web])
+	if announcers(before)[web] != "layer2 from n2" {
+		t.Errorf("what was given out says %q now", announcers(before)[web])
 	}
 	a.delete(l2Plural, "l2-a")
 	says("one is gone", "layer2 from n3")

@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube/object"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/trace"
 )
 
@@ -34,14 +35,16 @@ type ServiceWriterOptions struct {
 	Contests *Contests // optional: shared with the process's other writers
 }
 
-// A ServiceWriter makes Services as a Plan wants them. It writes to one version of
+// A ServiceWriter makes Services as a Plan wants them. Addresses go before conditions
+// alone, which no route waits for. It writes to one version of
 // a Service once: after that there is a newer version, and the next Plan is made
 // from it.
 type ServiceWriter struct {
 	opts   ServiceWriterOptions
 	keeper *keeper[cluster.Key, assign.Update]
 
-	mu     sync.Mutex // guards the field below
+	mu     sync.Mutex // guards the fields below
+	wanted table.Table[cluster.Key, *assign.Update]
 	events map[cluster.Key]serviceEvents
 }
 
@@ -56,23 +59,32 @@ func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Events: opts.Events, Logger: opts.Logger})
 	}
-	w := &ServiceWriter{opts: opts}
+	w := &ServiceWriter{opts: opts, events: map[cluster.Key]serviceEvents{}}
 	w.keeper = newKeeper(keeperOptions[cluster.Key, assign.Update]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service not updated", Compare: cluster.Key.Compare, Diff: w.diff, Workers: serviceWorkers,
+		Later: func(u assign.Update) bool { return slices.Equal(u.Ingress, cluster.ParseIngress(u.Service.Ingress)) },
 	})
 	return w
 }
 
-// Set replaces what is wanted. It does not wait for anything to be written.
-func (w *ServiceWriter) Set(updates []assign.Update) {
-	wanted := make(map[cluster.Key]assign.Update, len(updates))
-	events := make(map[cluster.Key]serviceEvents)
+// Set replaces what is wanted. It does not wait for anything to be written. It looks at
+// the Updates alone that differ from those of the last call.
+func (w *ServiceWriter) Set(updates table.Table[cluster.Key, *assign.Update]) {
 	w.mu.Lock()
-	for _, u := range updates {
-		wanted[u.Service.Key] = u
+	before := w.wanted
+	w.wanted = updates
+	changes := map[cluster.Key]*assign.Update{}
+	for c := range table.Diff(before, updates, table.Same) {
+		if c.After == nil {
+			changes[c.Key] = nil
+			delete(w.events, c.Key)
+			continue
+		}
+		u := *c.After
+		changes[c.Key] = u
 		// A Plan has an event once, though it may take several Plans until one is
 		// carried out.
-		e := w.events[u.Service.Key]
+		e := w.events[c.Key]
 		if e.told != u.Service.ResourceVersion {
 			for _, event := range u.Events {
 				if !slices.Contains(e.events, event) {
@@ -80,16 +92,22 @@ func (w *ServiceWriter) Set(updates []assign.Update) {
 				}
 			}
 		}
-		events[u.Service.Key] = e
+		w.events[c.Key] = e
 	}
-	w.events = events
 	w.mu.Unlock()
-	w.keeper.Set(wanted)
+	w.keeper.Change(changes)
 }
 
 // Run writes until the context is canceled; then nothing more is written. It may
 // be called again, but not twice at a time.
-func (w *ServiceWriter) Run(ctx context.Context) error { return w.keeper.Run(ctx) }
+func (w *ServiceWriter) Run(ctx context.Context) error {
+	err := w.keeper.Run(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wanted = table.Table[cluster.Key, *assign.Update]{}
+	clear(w.events)
+	return err
+}
 
 // diff returns the request that carries out an Update. A Plan has none for a
 // Service that is as it should be.

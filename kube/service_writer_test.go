@@ -6,12 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -74,6 +76,9 @@ func newHarness(t *testing.T, objects ...runtime.Object) *harness {
 	return h
 }
 
+// set replaces what the writer is to write.
+func (h *harness) set(updates ...assign.Update) { h.writer.Set(assign.TableOf(updates)) }
+
 func (h *harness) patched() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -110,13 +115,13 @@ func TestWriter(t *testing.T) {
 	h := newHarness(t, a, newService("ns", "b"))
 	run(t, h.writer.Run)
 
-	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
+	h.set(assigned("a", "1", "192.0.2.1"))
 	eventually(t, "the event is written", func() bool { return len(h.events(t)) == 1 })
 	// The Plan comes again until the snapshot shows what was written.
 	again := assigned("a", "1", "192.0.2.1")
 	again.Events = nil
-	h.writer.Set([]assign.Update{again})
-	h.writer.Set([]assign.Update{again, assigned("b", "1", "192.0.2.2")})
+	h.set(again)
+	h.set(again, assigned("b", "1", "192.0.2.2"))
 	eventually(t, "both events are written", func() bool { return len(h.events(t)) == 2 })
 	if diff := cmp.Diff([]string{"a", "b"}, h.patched()); diff != "" {
 		t.Errorf("patched (-want +got):\n%s", diff)
@@ -135,7 +140,7 @@ func TestWriter(t *testing.T) {
 		t.Errorf("%d conditions, want ours and theirs: %+v", n, svc.Status.Conditions)
 	}
 
-	h.writer.Set([]assign.Update{{Service: &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "a"}, ResourceVersion: "2"}}})
+	h.set(assign.Update{Service: &cluster.Service{Key: cluster.Key{Namespace: "ns", Name: "a"}, ResourceVersion: "2"}})
 	eventually(t, "everything of ours is removed", func() bool {
 		svc := h.service(t, "a")
 		_, annotated := svc.Annotations[assign.AnnotationPool]
@@ -152,18 +157,18 @@ func TestWriterChangesItsMind(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, newService("ns", "a"))
 	run(t, h.writer.Run)
-	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
+	h.set(assigned("a", "1", "192.0.2.1"))
 	eventually(t, "the first is written", func() bool { return len(h.events(t)) == 1 })
 	left := h.service(t, "a").ResourceVersion
-	h.writer.Set(nil) // it is as it should be
-	h.writer.Set([]assign.Update{assigned("a", left, "192.0.2.2")})
+	h.set() // it is as it should be
+	h.set(assigned("a", left, "192.0.2.2"))
 	eventually(t, "the second is written", func() bool {
 		in := h.service(t, "a").Status.LoadBalancer.Ingress
 		return len(in) == 1 && in[0].IP == "192.0.2.2"
 	})
 	text := assigned("a", left, "192.0.2.2")
 	text.Condition = &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: "Exhausted", Message: "pool web: 1 of 1 in use"}
-	h.writer.Set([]assign.Update{text})
+	h.set(text)
 	eventually(t, "another condition alone is written", func() bool {
 		c := h.service(t, "a").Status.Conditions
 		return len(c) == 1 && c[0].Reason == "Exhausted"
@@ -186,11 +191,11 @@ func TestWriterFailures(t *testing.T) {
 		return nil
 	}
 	run(t, h.writer.Run)
-	h.writer.Set([]assign.Update{
+	h.set(
 		assigned("conflict", "1", "192.0.2.1"),
 		assigned("flaky", "1", "192.0.2.2"),
 		assigned("gone", "1", "192.0.2.3"),
-	})
+	)
 	eventually(t, "the flaky one is written", func() bool { return len(h.events(t)) == 1 })
 	got := h.patched()
 	slices.Sort(got)
@@ -205,7 +210,7 @@ func TestWriterFailures(t *testing.T) {
 	h.mu.Unlock()
 	newer := assigned("conflict", "2", "192.0.2.1")
 	newer.Events = nil
-	h.writer.Set([]assign.Update{newer})
+	h.set(newer)
 	eventually(t, "the newer version is written", func() bool { return len(h.events(t)) == 2 })
 }
 
@@ -214,8 +219,8 @@ func TestWriterFailures(t *testing.T) {
 func TestWriterStopped(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, newService("ns", "a"), newService("ns", "b"))
-	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
-	h.writer.Set([]assign.Update{assigned("b", "1", "192.0.2.2")})
+	h.set(assigned("a", "1", "192.0.2.1"))
+	h.set(assigned("b", "1", "192.0.2.2"))
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- h.writer.Run(ctx) }()
@@ -224,7 +229,7 @@ func TestWriterStopped(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatalf("run: %v", err)
 	}
-	h.writer.Set([]assign.Update{assigned("a", "1", "192.0.2.1")})
+	h.set(assigned("a", "1", "192.0.2.1"))
 	if diff := cmp.Diff([]string{"b"}, h.patched()); diff != "" {
 		t.Errorf("patched (-want +got):\n%s", diff)
 	}
@@ -253,7 +258,7 @@ func TestWriterPatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHarness(t, newService("ns", "a"))
 			run(t, h.writer.Run)
-			h.writer.Set([]assign.Update{tt.update})
+			h.set(tt.update)
 			eventually(t, "it is written", func() bool { return len(h.events(t)) == 1 })
 			var patch struct {
 				Metadata struct{ ResourceVersion string }
@@ -295,10 +300,10 @@ func TestWriterForeign(t *testing.T) {
 	}
 	h := newHarness(t, svc.DeepCopy())
 	run(t, h.writer.Run)
-	h.writer.Set([]assign.Update{{
+	h.set(assign.Update{
 		Service: object.FromService(svc), Foreign: true,
 		Condition: &cluster.Condition{Type: assign.ConditionAddressAssigned, Reason: assign.ReasonForeign, Message: "theirs"},
-	}})
+	})
 	eventually(t, "the condition is written", func() bool { return len(h.service(t, "a").Status.Conditions) == 1 })
 	now := h.service(t, "a")
 	if diff := cmp.Diff(svc.Status.LoadBalancer, now.Status.LoadBalancer); diff != "" {
@@ -326,5 +331,40 @@ func TestNodeEvent(t *testing.T) {
 	want := corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: "n1", UID: "n1"}
 	if e.InvolvedObject != want || e.Type != corev1.EventTypeWarning || e.Reason != "BGPSessionDown" || e.Source.Component != "herald-agent" {
 		t.Errorf("the event is %+v", e)
+	}
+}
+
+// An address is written before the conditions of Services that have theirs, however many
+// have been waiting.
+func TestWriterAddressesFirst(t *testing.T) {
+	t.Parallel()
+	const many = 200
+	objects := []runtime.Object{newService("ns", "zzz")}
+	var updates []assign.Update
+	for i := range many {
+		name := fmt.Sprintf("a%03d", i)
+		objects = append(objects, newService("ns", name))
+		u := assigned(name, "1", fmt.Sprint("192.0.2.", i))
+		u.Service.Ingress = []string{fmt.Sprint("192.0.2.", i)}
+		updates = append(updates, u)
+	}
+	h := newHarness(t, objects...)
+	started, released := make(chan struct{}, many+1), make(chan struct{})
+	h.fail = func(string) error {
+		h.mu.Unlock() // others may ask meanwhile
+		defer h.mu.Lock()
+		started <- struct{}{}
+		<-released
+		return nil
+	}
+	run(t, h.writer.Run)
+	h.set(updates...)
+	<-started
+	h.set(append(updates, assigned("zzz", "1", "192.0.2.250"))...)
+	time.Sleep(100 * time.Millisecond) // so that the address waits, too
+	close(released)
+	eventually(t, "the address", func() bool { return slices.Contains(h.patched(), "zzz") })
+	if at := slices.Index(h.patched(), "zzz"); at > many/2 {
+		t.Errorf("the address was written after %d conditions", at)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,7 @@ type StackOptions struct {
 	Controllers int      // optional: 0 means 1
 	Bin         string   // optional: where Herald's binaries are; empty means bin in or above the working directory
 	Args        []string // optional: more arguments for controllers and agents
-	Verify      bool     // optional: agents make all decisions twice, and Down fails if they have found a difference
+	Verify      bool     // optional: the daemons make all decisions twice, and Down fails if one has found a difference
 	Manifests   string   // optional: Herald's namespace and RBAC; empty means deploy beside Bin's parent
 	Gate        bool     // optional: Herald's containers reach the API server through a controlplane.Gate
 }
@@ -234,10 +235,10 @@ func (s *Stack) Down(ctx context.Context) error {
 	return errors.Join(s.verified(), s.Topology.Down(ctx))
 }
 
-// verified returns an error if an agent has found that decisions that it remembered differ
+// verified returns an error if a daemon has found that decisions that it remembered differ
 // from those of a full computation.
 func (s *Stack) verified() error {
-	for _, d := range s.Agents {
+	for _, d := range slices.Concat(s.Controllers, s.Agents) {
 		log, err := os.ReadFile(s.LogFile(d.Name))
 		if err != nil {
 			continue // it was never started

@@ -110,6 +110,14 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		opts.Name, opts.LogFile = name, s.LogFile(name)
 		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-controller")
 		opts.Args = append(append(append(opts.Args, s.args()...), d.Args...), "--bind-address="+where.Addr().String())
+		if s.opts.Verify {
+			opts.Args = append(opts.Args, "--verify-decisions")
+		}
+		if d.Bin != "" {
+			if opts.Args, err = supported(opts.Path, opts.Args); err != nil {
+				return nil, err
+			}
+		}
 		if i > 0 {
 			opts.Args = append(opts.Args, "--port="+strconv.Itoa(int(where.Port())))
 		}

@@ -62,6 +62,8 @@ func (benchFRR) Applied() bool   { return true }
 
 type benchStatuses struct{ *benchNode }
 
+func (benchStatuses) Published(status.Protocol) bool { return true }
+
 func (s benchStatuses) Set(all func() ServiceStatuses) { s.statuses = all }
 
 // newBenchNode returns node n2 of a cluster with that many Services in one pool, which is

@@ -93,13 +93,17 @@ func (u unreported) next(now announce.Decisions, confirmed func(status.Decision)
 	return news, due
 }
 
-// sendEvents sends an event about each Service that is newly seen to be announced, and
+// sendEvents sends an event about each Service that is newly seen to be announced, unless the
+// controller sends one for all nodes that announce its routes, and
 // about each whose address another host has, once until that is settled. It returns when to look again.
 func (a *Agent) sendEvents(s cluster.Tables, now announce.Decisions, around Neighborhood, at time.Time) time.Time {
 	a.expectEvents(now)
 	a.sendWarnings(s, now, around)
 	told, due := a.unreported.next(now, func(d status.Decision) bool { return a.inForce(d, around) }, at)
 	for _, id := range told {
+		if id.protocol == status.BGP && a.opts.Statuses != nil && a.opts.Statuses.Published(status.BGP) {
+			continue // the controller's event names all nodes
+		}
 		a.sendEvent(s, id.service, cluster.Event{Reason: EventAnnouncing,
 			Message: fmt.Sprintf("announcing from node %q with protocol %q", a.opts.Node, id.protocol)})
 	}

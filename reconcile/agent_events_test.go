@@ -5,6 +5,7 @@ package reconcile_test
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,7 +95,7 @@ address-pools:
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: agentLog(t),
+			Logger: verifierLog(t),
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -162,6 +163,7 @@ address-pools:
 		here := &street{router: router{w}}
 		worker := reconcile.NewWorker()
 		w.wake = worker.Wake
+		var published publisher
 		old := services("old=198.51.100.9")
 		endpoints := map[cluster.Key][]cluster.Endpoint{}
 		all := append(old, services("bgp=198.51.100.1", "lan=192.0.2.1")...)
@@ -172,7 +174,7 @@ address-pools:
 		var told []string
 		a := reconcile.NewAgent(reconcile.AgentOptions{
 			Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: here, Routers: here, Reporter: reporter{w}, Layer2: lane{here},
-			Logger: agentLog(t),
+			Logger: verifierLog(t), Statuses: &published,
 			Events: func(svc *cluster.Service, e cluster.Event) {
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -222,5 +224,18 @@ address-pools:
 		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[0]} })
 		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[2], all[0]} })
 		news("one is new again", time.Minute, layer2)
+
+		// The controller's event names all nodes that announce the routes of a Service, where
+		// agents publish that.
+		published.Store(true)
+		w.change(func() { w.snapshot.Services = nil })
+		w.change(func() { w.snapshot.Services = []*cluster.Service{all[1], all[2], all[0]} })
+		news("statuses are published", time.Minute, layer2)
 	})
 }
+
+// A publisher publishes statuses or not.
+type publisher struct{ atomic.Bool }
+
+func (*publisher) Set(func() reconcile.ServiceStatuses) {}
+func (p *publisher) Published(status.Protocol) bool     { return p.Load() }

@@ -92,7 +92,7 @@ func runGrowing(t *testing.T, g *growing) (stop func()) {
 	g.scene = &scene{wake: worker.Wake, doc: &source.Document{Source: "configmap x", Text: []byte(goodConfig)}}
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Verify: true, Node: "n1", Worker: worker, Cluster: g, Documents: g, FRR: router{g.scene}, Routers: routers{g.scene}, Reporter: reporter{g.scene},
-		Layer2: g, Logger: agentLog(t),
+		Layer2: g, Logger: verifierLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

@@ -4,6 +4,7 @@ package reconcile_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
+	"github.com/heraldlb/herald/table"
 )
 
 // eventText shows an event as "a Reason: message", with a ! before a warning.
@@ -187,7 +189,7 @@ func TestAnnouncedUnable(t *testing.T) {
 				for i, o := range test.objects {
 					r.Objects = append(r.Objects, config.Object{ID: config.ID{Kind: o[0], Name: fmt.Sprint("x", i+1)}, Spec: []byte(o[1])})
 				}
-				s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}}}
+				s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: table.Of(maps.All(map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}}))}
 				s.change(func() { s.doc = &source.Document{Source: "resources", Resources: r} })
 				wants(t, "at first", s.wrote(100*time.Millisecond), "a Assigned")
 				told := s.heard(time.Minute)

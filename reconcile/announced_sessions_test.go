@@ -4,6 +4,7 @@ package reconcile_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +31,14 @@ func TestAnnouncedSessions(t *testing.T) {
 			{Name: "n2", Labels: map[string]string{"rack": "a"}},
 			{Name: "n3"},
 			{Name: "n4", Labels: map[string]string{"rack": "a", announce.LabelExcludeNode: ""}},
-		}, Endpoints: map[cluster.Key][]cluster.Endpoint{}}
+		}}
+		e := r.Endpoints.Edit()
 		for _, node := range endpoints {
 			key := cluster.Key{Namespace: "default", Name: "a"}
-			r.Endpoints[key] = append(r.Endpoints[key], cluster.Endpoint{Node: node})
+			before, _ := e.Get(key)
+			e.Set(key, append(slices.Clip(before), cluster.Endpoint{Node: node}))
 		}
+		r.Endpoints = e.Table()
 		return r
 	}
 	tests := []struct {

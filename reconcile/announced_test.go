@@ -5,7 +5,7 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -22,6 +22,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/source"
+	"github.com/heraldlb/herald/table"
 )
 
 // tellers are nodes that report what they announce.
@@ -73,9 +74,9 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 		defer s.mu.Unlock()
 		s.told = append(s.told, eventText(svc, e))
 	}
-	opts.Announced = s.nodes
+	opts.Announced, opts.Verify = s.nodes, true
 	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+		opts.Logger = verifierLog(t)
 	}
 	c := reconcile.NewController(opts)
 	ctx, stop := context.WithCancel(t.Context())
@@ -93,7 +94,7 @@ func newStageWith(t *testing.T, opts reconcile.ControllerOptions, config string,
 // tell changes what nodes report about the Service a.
 func (s *stage) tell(words string) {
 	s.nodes.mu.Lock()
-	s.nodes.announced.Announcers = map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}
+	s.nodes.announced.Announcers = table.Of(maps.All(map[cluster.Key]string{{Namespace: "default", Name: "a"}: words}))
 	s.nodes.mu.Unlock()
 	s.wake()
 }
@@ -113,9 +114,10 @@ func (s *stage) wrote(d time.Duration) []string {
 // A stageWriter carries out Plans at once.
 type stageWriter struct{ *stage }
 
-func (w stageWriter) Set(updates []assign.Update) {
+func (w stageWriter) Set(all table.Table[cluster.Key, *assign.Update]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	updates := assign.PlanTables{Updates: all}.List().Updates
 	if len(updates) == 0 {
 		return
 	}
@@ -199,12 +201,12 @@ func TestAnnounced(t *testing.T) {
 		wants(t, "one tells", s.wrote(time.Second), "a Assigned Announced: layer2 from n1")
 		// Who never stops is not waited for for ever.
 		writes := 0
-		for i := range 6 {
+		for i := range 26 {
 			s.tell(fmt.Sprintf("layer2 from n%d", i+2))
 			writes += len(s.wrote(400 * time.Millisecond))
 		}
 		if writes != 1 {
-			t.Errorf("%d writes for six changes in 2.4 s, want 1", writes)
+			t.Errorf("%d writes for 26 changes in 10.4 s, want 1", writes)
 		}
 		s.wrote(time.Minute)
 
@@ -299,7 +301,7 @@ func TestAnnouncedNoEndpoints(t *testing.T) {
 		}
 		on := func(endpoints ...cluster.Endpoint) {
 			s.nodes.mu.Lock()
-			s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: endpoints, l.Key: endpoints}}
+			s.nodes.announced.Reach = &condition.Reach{Nodes: nodes, Endpoints: table.Of(maps.All(map[cluster.Key][]cluster.Endpoint{a.Key: endpoints, l.Key: endpoints}))}
 			s.nodes.mu.Unlock()
 			s.wake()
 		}
@@ -352,7 +354,7 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 			s.nodes.mu.Lock()
 			s.nodes.announced.Reach = &condition.Reach{
 				Nodes:     []*cluster.Node{{Name: "n1", Labels: map[string]string{announce.LabelExcludeNode: ""}}},
-				Endpoints: map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}},
+				Endpoints: table.Of(maps.All(map[cluster.Key][]cluster.Endpoint{a.Key: {{Node: "n1"}}})),
 			}
 			s.nodes.mu.Unlock()
 			wants(t, fmt.Sprintf("ignored: %t", test.ignore), s.wrote(time.Minute), "a Assigned", test.want)

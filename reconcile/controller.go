@@ -9,25 +9,19 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/trace"
 )
 
-// A Cluster returns the cluster as it is now, without a configuration, and whether
-// everything has been read.
-type Cluster interface {
-	Snapshot() (s cluster.Snapshot, synced bool)
-}
-
-// A LeaderCluster is a Cluster whose snapshots can be brought up to date.
+// A LeaderCluster is a TableCluster that can be brought up to date.
 type LeaderCluster interface {
-	Cluster
-	// Refresh returns when snapshots show all that was written before the
+	TableCluster
+	// Refresh returns when the tables show all that was written before the
 	// call, or with an error when the context is canceled.
 	Refresh(ctx context.Context) error
 }
@@ -35,7 +29,7 @@ type LeaderCluster interface {
 // A Writer writes the Updates of a Plan.
 type Writer interface {
 	// Set replaces the Updates. It must not block.
-	Set(updates []assign.Update)
+	Set(updates table.Table[cluster.Key, *assign.Update])
 	// Run writes until the context is canceled, and nothing after that.
 	Run(ctx context.Context) error
 }
@@ -72,6 +66,7 @@ type ControllerOptions struct {
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
+	Verify          bool // optional: all decisions are made from scratch in each pass, too, and compared with the remembered ones
 }
 
 // A Controller gives Services their addresses. Lead and Follow must not run at
@@ -94,7 +89,7 @@ func (c *Controller) Lead(ctx context.Context) error {
 	if err := c.opts.Cluster.Refresh(ctx); err != nil {
 		return nil // no longer leading
 	}
-	t := &term{allocator: alloc.New(nil), announced: condition.Judge{IgnoreExclude: c.opts.IgnoreExcludeLB}}
+	t := c.newTerm()
 	c.opts.Worker.Wake()
 	defer t.again(c.opts.Worker, time.Time{})
 	g, ctx := errgroup.WithContext(ctx)
@@ -114,7 +109,7 @@ func (c *Controller) Lead(ctx context.Context) error {
 	g.Go(func() error { return c.opts.Worker.Run(ctx, func() { c.pass(t) }) })
 	err := g.Wait()
 	// What a pass wanted last is not written when this controller leads again.
-	c.opts.Writer.Set(nil)
+	c.opts.Writer.Set(table.Table[cluster.Key, *assign.Update]{})
 	if c.opts.Resources != nil {
 		c.opts.Resources.Set(nil)
 	}
@@ -130,16 +125,26 @@ func (c *Controller) Follow(ctx context.Context) error {
 
 // A term is what a controller remembers while it leads.
 type term struct {
-	allocator *alloc.Allocator
-	announced condition.Judge
-	event     cluster.Event // the newest about the configuration; zero: it is all right
-	overlaps  overlaps
-	fleet     Fleet
-	resources ResourceJudge
-	timer     *time.Timer
-	clashes   map[status.Clash]bool // of the last pass
+	assigned   *assign.Memory
+	announced  condition.Memory
+	verifier   planVerifier
+	unassigned unassigned
+	event      cluster.Event // the newest about the configuration; zero: it is all right
+	overlaps   overlaps
+	fleet      Fleet
+	resources  ResourceJudge
+	timer      *time.Timer
+	clashes    []status.Clash // of the last pass
 
 	unconfigured time.Time // since when there is no configuration; zero: there is one
+}
+
+func (c *Controller) newTerm() *term {
+	t := &term{assigned: assign.NewMemory(), announced: condition.Memory{IgnoreExclude: c.opts.IgnoreExcludeLB}}
+	if c.opts.Verify {
+		t.verifier = newPlanVerifier(c.opts.IgnoreExcludeLB)
+	}
+	return t
 }
 
 // again wakes a Worker at a time, in place of any earlier request; zero: never.
@@ -156,8 +161,8 @@ func (t *term) again(w *Worker, at time.Time) {
 // pass looks at the cluster once; t is nil for a controller that follows.
 func (c *Controller) pass(t *term) {
 	start := time.Now()
-	s, synced := c.opts.Cluster.Snapshot()
-	read := c.loader.Next(start, func() cluster.Snapshot { return s }, synced)
+	s, synced := c.opts.Cluster.Tables()
+	read := c.loader.Next(start, s.Snapshot, synced)
 	if !synced || !read {
 		return // before everything is read an address in use may look free
 	}
@@ -170,7 +175,7 @@ func (c *Controller) pass(t *term) {
 		c.reportClashes(t, s.Services, plan.Clashes)
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
-		r.Unassigned = unassigned(s.Services, plan.Updates)
+		r.Unassigned = t.unassigned.next(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
 	trace.Line(c.opts.Logger, trace.Pass, slog.Duration("took", r.Took))

@@ -10,15 +10,15 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
-	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
 
 // decide returns what Services and the status of resources should be.
-func (c *Controller) decide(t *term, s cluster.Snapshot, l source.Loaded, now time.Time) (assign.Plan, []ResourceStatus) {
+func (c *Controller) decide(t *term, s cluster.Tables, l source.Loaded, now time.Time) (assign.PlanTables, []ResourceStatus) {
 	opts := c.opts.Assign
 	opts.Now = now
-	plan := assign.Assign(s, t.allocator, opts)
+	plan := t.assigned.Next(s, opts)
+	t.verifier.assigned(s, opts)
 	plan = t.configure(plan, s, l.Err, opts.Class, now)
 	in := c.hear(t, versionOf(l), &plan, now)
 	o, read := c.announced()
@@ -27,9 +27,13 @@ func (c *Controller) decide(t *term, s cluster.Snapshot, l source.Loaded, now ti
 			o.Sessions, o.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere
 		}
 		plan = t.announced.Complete(plan, s, o, opts.Class, now)
+		t.verifier.announced(s, o, opts.Class, now)
 		for _, text := range t.overlaps.next(s, o) {
 			c.opts.Logger.Warn("pool overlaps the cluster", "reason", text)
 		}
+	}
+	if differ := t.verifier.compare(s, plan); differ != "" {
+		c.opts.Logger.Error(MessageDiffer, "err", differ)
 	}
 	if c.opts.Resources == nil {
 		return plan, nil
@@ -44,7 +48,7 @@ func (c *Controller) decide(t *term, s cluster.Snapshot, l source.Loaded, now ti
 }
 
 // handOver hands the decisions over to those that write them.
-func (c *Controller) handOver(t *term, l source.Loaded, plan assign.Plan, resources []ResourceStatus) {
+func (c *Controller) handOver(t *term, l source.Loaded, plan assign.PlanTables, resources []ResourceStatus) {
 	if c.opts.Resources != nil {
 		c.opts.Resources.Set(resources)
 	}
@@ -62,7 +66,7 @@ func (c *Controller) handOver(t *term, l source.Loaded, plan assign.Plan, resour
 }
 
 // hear takes in what agents report about a version of the configuration.
-func (c *Controller) hear(t *term, version string, plan *assign.Plan, now time.Time) ResourceInput {
+func (c *Controller) hear(t *term, version string, plan *assign.PlanTables, now time.Time) ResourceInput {
 	in := ResourceInput{Protect: c.opts.Protect != nil}
 	if c.opts.Resources != nil {
 		in.Published = c.opts.Resources.Published
@@ -112,19 +116,4 @@ func (c *Controller) sendConfigEvent(t *term, l source.Loaded) {
 		e = cluster.Event{Reason: source.EventConfigAccepted, Message: "the configuration is in force"}
 	}
 	c.opts.ConfigEvents(e)
-}
-
-// unassigned counts the Services that lack an address after the updates are written.
-func unassigned(services []*cluster.Service, updates []assign.Update) map[status.Reason]int {
-	count := make(map[status.Reason]int)
-	for _, svc := range services {
-		condition := svc.Condition(assign.ConditionAddressAssigned)
-		if len(updates) > 0 && updates[0].Service == svc {
-			condition, updates = updates[0].Condition, updates[1:]
-		}
-		if condition != nil && !condition.True {
-			count[condition.Reason]++
-		}
-	}
-	return count
 }

@@ -117,10 +117,10 @@ func (w *scene) configEvent(e cluster.Event) {
 // A writer is a scene to write to.
 type writer struct{ *scene }
 
-func (w writer) Set(updates []assign.Update) {
+func (w writer) Set(updates table.Table[cluster.Key, *assign.Update]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.updates = updates
+	w.updates = assign.PlanTables{Updates: updates}.List().Updates
 }
 
 func (w writer) Run(ctx context.Context) error {
@@ -250,7 +250,7 @@ func TestController(t *testing.T) {
 		w := &scene{wake: worker.Wake}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
-			ConfigEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			ConfigEvents: w.configEvent, Logger: verifierLog(t), Verify: true,
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -320,7 +320,7 @@ func TestControllerGrace(t *testing.T) {
 		w := &scene{wake: worker.Wake, synced: true}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
-			Logger: slog.New(slog.DiscardHandler), Assign: assign.Options{Grace: time.Minute},
+			Logger: verifierLog(t), Verify: true, Assign: assign.Options{Grace: time.Minute},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -361,7 +361,7 @@ func TestControllerFollow(t *testing.T) {
 		w := &scene{wake: worker.Wake, synced: true, snapshot: cluster.Snapshot{Services: services("a")}}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
-			ConfigEvents: w.configEvent, Logger: slog.New(slog.DiscardHandler),
+			ConfigEvents: w.configEvent, Logger: verifierLog(t), Verify: true,
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -393,7 +393,7 @@ func runAgentOn(t *testing.T, w *scene) (stop func()) {
 	w.wake = worker.Wake
 	a := reconcile.NewAgent(reconcile.AgentOptions{
 		Verify: true, Node: "n1", Worker: worker, Cluster: w, Documents: w, FRR: router{w}, Routers: routers{w}, Reporter: reporter{w},
-		Layer2: w.network, DataPlane: w.dataPlane, Probes: w.probes, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: agentLog(t),
+		Layer2: w.network, DataPlane: w.dataPlane, Probes: w.probes, Events: w.serviceEvents, NodeEvents: w.configEvent, Logger: verifierLog(t),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -483,9 +483,9 @@ func TestAgentBeforeSync(t *testing.T) {
 	})
 }
 
-// agentLog returns the log of an agent that verifies its decisions. The test fails if they
+// verifierLog returns the log of a loop that verifies its decisions. The test fails if they
 // differ.
-func agentLog(t *testing.T) *slog.Logger {
+func verifierLog(t *testing.T) *slog.Logger {
 	return slog.New(differs{slog.NewTextHandler(t.Output(), nil), t})
 }
 

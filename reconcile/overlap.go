@@ -70,7 +70,7 @@ type overlaps struct {
 }
 
 // next returns the Overlaps that it has not returned before.
-func (o *overlaps) next(s cluster.Snapshot, a condition.Observed) []string {
+func (o *overlaps) next(s cluster.Tables, a condition.Observed) []string {
 	cfg, known := s.Config, a.Reach != nil
 	if cfg == nil || cfg == o.config && known == o.nodes {
 		return nil
@@ -80,7 +80,7 @@ func (o *overlaps) next(s cluster.Snapshot, a condition.Observed) []string {
 	if known {
 		nodes = a.Reach.Nodes
 	}
-	found := Overlaps(cfg, nodes, s.Services)
+	found := Overlaps(cfg, nodes, s.Snapshot().Services)
 	news := slices.DeleteFunc(slices.Clone(found), func(text string) bool { return slices.Contains(o.found, text) })
 	o.found = found
 	return news

@@ -5,7 +5,6 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
@@ -117,7 +116,7 @@ func TestControllerProtect(t *testing.T) {
 		w := &scene{wake: worker.Wake}
 		c := reconcile.NewController(reconcile.ControllerOptions{
 			Worker: worker, Cluster: w, Documents: w, Writer: writer{w}, Reporter: reporter{w},
-			ConfigEvents: w.configEvent, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			ConfigEvents: w.configEvent, Logger: verifierLog(t), Verify: true,
 			Protect: &source.ProtectOptions{Recorded: func() (source.Recorded, bool) { return source.Recorded{}, true }},
 		})
 		ctx, stop := context.WithCancel(t.Context())

@@ -27,6 +27,8 @@ type ServiceStatusWriter interface {
 	// Set replaces the function that returns them. It must not block. It may call the
 	// function from any goroutine, and again later.
 	Set(all func() ServiceStatuses)
+	// Published reports whether those of a protocol are published. It must not block.
+	Published(p status.Protocol) bool
 }
 
 // ServiceStatuses are those of a node by Service. They are read-only; while the list of a

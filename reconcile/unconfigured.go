@@ -21,7 +21,7 @@ const configurationDoubt = 2 * time.Second
 
 // configure adds to a Plan that Services without an address wait for a configuration, and
 // why the configuration was refused, if it was.
-func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, class string, now time.Time) assign.Plan {
+func (t *term) configure(plan assign.PlanTables, s cluster.Tables, refused error, class string, now time.Time) assign.PlanTables {
 	if s.Config != nil {
 		t.unconfigured = time.Time{}
 		return plan
@@ -37,7 +37,8 @@ func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, cl
 	if refused != nil {
 		why += ": " + refused.Error()
 	}
-	for _, svc := range s.Services {
+	var updates []assign.Update
+	for _, svc := range s.Services.All() {
 		if !svc.LoadBalancer || svc.Class != class || len(svc.Ingress) > 0 {
 			continue
 		}
@@ -45,10 +46,11 @@ func (t *term) configure(plan assign.Plan, s cluster.Snapshot, refused error, cl
 		if have := svc.Condition(assign.ConditionAddressAssigned); have != nil && *have == want {
 			continue
 		}
-		plan.Updates = append(plan.Updates, assign.Update{
+		updates = append(updates, assign.Update{
 			Service: svc, Pool: svc.Annotations[assign.AnnotationPool], Condition: &want,
 			Events: []cluster.Event{{Warning: true, Reason: assign.EventNoAddress, Message: fmt.Sprintf("Failed to allocate IP for %q: %s: %s", svc.Key, ReasonNoConfiguration, why)}},
 		})
 	}
+	plan.Updates = assign.TableOf(updates)
 	return plan
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cluster/clustertest"
+	"github.com/heraldlb/herald/table"
 )
 
 // TestWrites counts what the controller writes to Services, among few and among
@@ -34,7 +35,7 @@ address-pools: [{name: web, protocol: bgp, addresses: [10.0.0.0/16]}]`
 					s.nodes.mu.Lock()
 					words = maps.Clone(words)
 					change()
-					s.nodes.announced.Announcers = words
+					s.nodes.announced.Announcers = table.Of(maps.All(words))
 					s.nodes.mu.Unlock()
 					s.wake()
 				}

@@ -55,6 +55,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a deleted Service stays reserved for a new Service of the same name; 0: not at all")
 	cmd.Flags().BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "set it if the agents have this flag: they announce from nodes labelled "+announce.LabelExcludeNode+" too")
+	cmd.Flags().BoolVar(&opts.verify, "verify-decisions", false, "also make all decisions from scratch in each pass, and log an error if they differ from those that are remembered; for tests of Herald: it costs what remembering saves")
 	daemon.Accept(cmd, "deployment", "webhook-mode", "webhook-secret", "webhook-http2",
 		"disable-cert-rotation", "cert-dir", "cert-service-name")
 	return daemon.Execute(ctx, cmd, args, stderr)
@@ -68,6 +69,7 @@ type options struct {
 	grace  time.Duration
 
 	ignoreExclude bool
+	verify        bool
 }
 
 // control wires the controller and runs it:
@@ -180,6 +182,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 		Assign:   assign.Options{Class: p.Class, Grace: p.grace},
 
 		IgnoreExcludeLB: p.ignoreExclude,
+		Verify:          p.verify,
 	}
 	if documents.ConfigMap != nil {
 		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
