@@ -19,9 +19,17 @@ const cgroup = "/sys/fs/cgroup"
 // collected more often. The rest is for the program itself and the kernel's buffers.
 const memoryShare = 0.9
 
+// gcPercent is how much garbage Go's heap may have, in percent of what is in use, before it
+// is collected. Go's default is 100. A daemon that idles has little to collect, and is on
+// every node.
+const gcPercent = 50
+
 // LimitMemory tells Go how much memory the container may take, so that garbage does not
-// get it killed. It changes nothing if GOMEMLIMIT is set or there is no limit.
+// get it killed, and how much garbage there may be. GOMEMLIMIT and GOGC take precedence.
 func LimitMemory(log *slog.Logger) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return
 	}

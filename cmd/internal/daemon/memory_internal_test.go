@@ -3,10 +3,29 @@
 package daemon
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 )
+
+// The operator decides by GOGC how much garbage there may be, or the daemon does.
+func TestGarbage(t *testing.T) {
+	limit := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(limit)
+	})
+	for value, want := range map[string]int{"": gcPercent, "200": 200} {
+		t.Setenv("GOGC", value)
+		debug.SetGCPercent(200) // as Go does, which reads the environment at its start
+		LimitMemory(slog.New(slog.DiscardHandler))
+		if got := debug.SetGCPercent(100); got != want {
+			t.Errorf("GOGC=%q: collected at %d %%, want %d", value, got, want)
+		}
+	}
+}
 
 func TestMemoryLimit(t *testing.T) {
 	for _, tt := range []struct {
