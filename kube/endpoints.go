@@ -21,8 +21,9 @@ type endpointSlice struct {
 }
 
 var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice]{
-	name: "EndpointSlices",
-	from: func(c *Client) lister { return c.endpointSlices() },
+	name:  "EndpointSlices",
+	from:  func(c *Client) lister { return c.endpointSlices() },
+	strip: stripEndpointSlice,
 	row: func(s *discoveryv1.EndpointSlice) endpointSlice {
 		service, usable := object.FromEndpointSlice(s)
 		return endpointSlice{cluster.Key{Namespace: s.Namespace, Name: s.Name}, service, usable}
@@ -30,6 +31,16 @@ var endpointSlices = kind[*discoveryv1.EndpointSlice, cluster.Key, endpointSlice
 	key:     func(s endpointSlice) cluster.Key { return s.Key },
 	compare: cluster.Key.Compare,
 	omit:    func(s endpointSlice) bool { return s.service == cluster.Key{} },
+}
+
+// stripEndpointSlice drops what the row of a slice does not need: of an endpoint, all but
+// its node and its conditions.
+func stripEndpointSlice(s *discoveryv1.EndpointSlice) {
+	s.Ports, s.OwnerReferences, s.Annotations = nil, nil, nil
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		*e = discoveryv1.Endpoint{NodeName: e.NodeName, Conditions: e.Conditions}
+	}
 }
 
 // endpoints mirrors EndpointSlices and merges those of each Service.
