@@ -59,6 +59,7 @@ func benchCommand() *cobra.Command {
 	fs.Float64Var(&opts.Churn, "churn", 2, "Services to make, and to delete, in a second of churn")
 	fs.Float64Var(&opts.Changes, "changes", 20, "endpoints to move in a second of churn")
 	fs.BoolVar(&opts.Restarts, "restarts", true, "measure restarts of an agent, of the leading controller and of FRR, too")
+	fs.DurationVar(&opts.Settle, "settle", 2*time.Minute, "how long to wait for the last event and status after a change of many Services; what is not written by then goes on while others are measured")
 	fs.BoolVar(&statuses, "service-status", true, fmt.Sprintf("let Herald write ServiceBGPStatus objects, which is most of the API server's work; off by default if there are more than %d Services", withStatuses))
 	fs.StringVarP(&output, "output", "o", "text", "text or json")
 	return c

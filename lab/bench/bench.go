@@ -42,6 +42,7 @@ type Options struct {
 	Changes  float64       // optional: endpoints that move in a second of churn
 	Restarts bool          // optional: restarts of an agent, of a controller and of FRR are measured, too
 	Quiet    time.Duration // optional: how long Herald must write nothing to have settled; 0 means 3 s
+	Settle   time.Duration // optional: how long to wait for that; 0 means 2 minutes
 
 	Progress func(format string, args ...any) // optional: hears what is going on
 }
@@ -63,7 +64,7 @@ type bench struct {
 // until then.
 func Run(ctx context.Context, s *lab.Stack, opts Options) (*Report, error) {
 	b := &bench{Stack: s, opts: opts}
-	b.opts.Quiet = cmp.Or(opts.Quiet, 3*time.Second)
+	b.opts.Quiet, b.opts.Settle = cmp.Or(opts.Quiet, 3*time.Second), cmp.Or(opts.Settle, 2*time.Minute)
 	if opts.Progress == nil {
 		b.opts.Progress = func(string, ...any) {}
 	}

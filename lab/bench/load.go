@@ -47,13 +47,16 @@ func (b *bench) fill(ctx context.Context, m mass, l *Load) error {
 		}
 		routed = later(routed, at)
 	}
-	settled, err := b.settle(ctx)
+	settled, quiet, err := b.settle(ctx)
 	if err != nil {
 		return err
 	}
+	if quiet {
+		l.Settled = new(Seconds(settled.Sub(last)))
+	}
 	l.Services, l.Address = m.size, distribution(took)
 	l.Creation, l.Addressed = Seconds(last.Sub(start)), Seconds(addressed.Sub(last))
-	l.Routed, l.Settled = Seconds(routed.Sub(last)), Seconds(settled.Sub(last))
+	l.Routed = Seconds(routed.Sub(last))
 	if l.Full, err = b.memory(ctx); err != nil {
 		return err
 	}
@@ -87,7 +90,7 @@ func (b *bench) drop(ctx context.Context, m mass, l *Load) error {
 			return err
 		}
 	}
-	if _, err := b.settle(ctx); err != nil {
+	if _, _, err := b.settle(ctx); err != nil {
 		return err
 	}
 	if l.Empty, err = b.memory(ctx); err != nil {
@@ -110,28 +113,33 @@ func (b *bench) massRoutes(ctx context.Context, m mass) ([]netip.Prefix, error) 
 }
 
 // settle waits until Herald has said of all Services what there is to say: no daemon
-// writes anything but a Lease for a while. It returns when the last write was seen.
-func (b *bench) settle(ctx context.Context) (time.Time, error) {
+// writes anything but a Lease for a while. It returns when the last write was seen, and
+// whether it was the last.
+func (b *bench) settle(ctx context.Context) (at time.Time, quiet bool, err error) {
 	tick := time.NewTicker(b.opts.Quiet / 15)
 	defer tick.Stop()
 	var last map[string]int
-	changed := time.Now()
-	for time.Since(changed) < b.opts.Quiet {
+	start := time.Now()
+	at = start
+	for time.Since(at) < b.opts.Quiet {
+		if time.Since(start) > b.opts.Settle {
+			return at, false, nil
+		}
 		now, err := b.Writes(ctx)
 		if err != nil {
-			return changed, err
+			return at, false, err
 		}
 		if last != nil && !maps.Equal(now, last) {
-			changed = time.Now()
+			at = time.Now()
 		}
 		last = now
 		select {
 		case <-ctx.Done():
-			return changed, fmt.Errorf("wait for the last write: %w", context.Cause(ctx))
+			return at, false, fmt.Errorf("wait for the last write: %w", context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
-	return changed, nil
+	return at, true, nil
 }
 
 func later(a, b time.Time) time.Time {

@@ -96,14 +96,14 @@ func distribution(all []time.Duration) Distribution {
 
 // A Load is how long many Services took that came and went together.
 type Load struct {
-	Name      string  `json:"name"`
-	Services  int     `json:"services"`
-	Creation  Seconds `json:"creation_seconds"`  // of all of them, and of their endpoints
-	Addressed Seconds `json:"addressed_seconds"` // last one created -> all have their addresses
-	Routed    Seconds `json:"routed_seconds"`    // last one created -> all in r1's kernel via every node
-	Settled   Seconds `json:"settled_seconds"`   // last one created -> Herald writes nothing any more
-	Deletion  Seconds `json:"deletion_seconds"`
-	Gone      Seconds `json:"gone_seconds"` // last one deleted -> no route in r1's kernel
+	Name      string   `json:"name"`
+	Services  int      `json:"services"`
+	Creation  Seconds  `json:"creation_seconds"`  // of all of them, and of their endpoints
+	Addressed Seconds  `json:"addressed_seconds"` // last one created -> all have their addresses
+	Routed    Seconds  `json:"routed_seconds"`    // last one created -> all in r1's kernel via every node
+	Settled   *Seconds `json:"settled_seconds"`   // last one created -> Herald writes nothing any more; nil: it went on to write
+	Deletion  Seconds  `json:"deletion_seconds"`
+	Gone      Seconds  `json:"gone_seconds"` // last one deleted -> no route in r1's kernel
 
 	Address Distribution `json:"address_ms"` // created -> address in the status, of each
 

@@ -92,7 +92,7 @@ func (b *bench) restart(ctx context.Context, routes []netip.Prefix, what string,
 		r.Memory = &m
 	}
 	b.report.Restarts = append(b.report.Restarts, r)
-	if _, err := b.settle(ctx); err != nil {
+	if _, _, err := b.settle(ctx); err != nil {
 		return err
 	}
 	return b.end(what)

@@ -117,7 +117,7 @@ func (b *bench) churn(ctx context.Context, held mass) error {
 	if err := b.deleteSlices(ctx, "churn"); err != nil {
 		return err
 	}
-	_, err = b.settle(ctx)
+	_, _, err = b.settle(ctx)
 	return err
 }
 

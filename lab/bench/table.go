@@ -46,7 +46,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	loads := append([]Load{r.Held}, r.Rounds...)
 	fmt.Fprint(t, "\nload\tServices\tcreation s\taddressed +s\trouted +s\twritten +s\tdeletion s\tgone +s\n")
 	for _, x := range loads {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, x.Services, x.Creation, x.Addressed, x.Routed, x.Settled, x.Deletion, x.Gone)
+		settled := "-"
+		if x.Settled != nil {
+			settled = x.Settled.String()
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, x.Services, x.Creation, x.Addressed, x.Routed, settled, x.Deletion, x.Gone)
 	}
 	fmt.Fprint(t, "\nMB\tprocess\tRSS\tPSS\town\tGo heap\tRSS after it\tPSS\town\tGo heap\tpeak RSS\n")
 	for _, x := range loads {

@@ -44,7 +44,7 @@ func TestBench(t *testing.T) {
 		t.Errorf("%d rounds, want %d", len(r.Rounds), rounds)
 	}
 	for _, x := range append(r.Rounds, r.Held) {
-		if x.Services == 0 || x.Address.Count != x.Services || x.Address.Missing != 0 || x.Creation <= 0 || x.Deletion <= 0 {
+		if x.Services == 0 || x.Address.Count != x.Services || x.Address.Missing != 0 || x.Settled == nil || x.Creation <= 0 || x.Deletion <= 0 {
 			t.Errorf("%s: %+v", x.Name, x)
 		}
 		for _, d := range append(e.Controllers, e.Agents...) {
