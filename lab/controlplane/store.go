@@ -12,16 +12,12 @@ import (
 	"net/http"
 	"path"
 	"path/filepath"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
 )
-
-// storeBatch is how many objects one transaction of etcd takes.
-const storeBatch = 100
 
 // storedBelow is where the API server keeps the kinds that Store takes.
 var storedBelow = map[string]string{
@@ -34,28 +30,12 @@ var storedBelow = map[string]string{
 // takes a hundredth of the time. Nobody fills in, validates or allocates anything, so the
 // objects must be as the API server would store them.
 func (c *Cluster) Store(ctx context.Context, objs ...runtime.Object) error {
-	var ops []any
-	for _, obj := range objs {
-		key, value, err := stored(obj)
-		if err != nil {
-			return fmt.Errorf("store in etcd: %w", err)
-		}
-		ops = append(ops, map[string]any{"requestPut": map[string][]byte{"key": []byte(key), "value": value}})
-	}
-	return c.transact(ctx, ops)
+	return c.write(ctx, "put", objs)
 }
 
 // Unstore deletes from etcd what Store has written.
 func (c *Cluster) Unstore(ctx context.Context, objs ...runtime.Object) error {
-	var ops []any
-	for _, obj := range objs {
-		key, _, err := stored(obj)
-		if err != nil {
-			return fmt.Errorf("delete from etcd: %w", err)
-		}
-		ops = append(ops, map[string]any{"requestDeleteRange": map[string][]byte{"key": []byte(key)}})
-	}
-	return c.transact(ctx, ops)
+	return c.write(ctx, "deleterange", objs)
 }
 
 // stored returns the key of an object in etcd, and its value.
@@ -81,21 +61,30 @@ func stored(obj runtime.Object) (key string, value []byte, err error) {
 	return path.Join(below, m.GetNamespace(), m.GetName()), b.Bytes(), nil
 }
 
-// transact has etcd carry out operations, some of them at a time.
-func (c *Cluster) transact(ctx context.Context, ops []any) error {
+// write has etcd write or delete objects. Each is a request: objects of one transaction
+// would have one version, and a watch that continues from it would miss some of them.
+func (c *Cluster) write(ctx context.Context, what string, objs []runtime.Object) error {
 	socket := filepath.Join(c.opts.Dir, etcdSocket)
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	for batch := range slices.Chunk(ops, storeBatch) {
-		body, err := json.Marshal(map[string]any{"success": batch})
+	for _, obj := range objs {
+		key, value, err := stored(obj)
+		if err != nil {
+			return fmt.Errorf("write to etcd: %w", err)
+		}
+		fields := map[string][]byte{"key": []byte(key)}
+		if what == "put" {
+			fields["value"] = value
+		}
+		body, err := json.Marshal(fields)
 		if err != nil {
 			return fmt.Errorf("write to etcd: %w", err)
 		}
 		// Etcd has its API in JSON, too.
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://etcd/v3/kv/txn", bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://etcd/v3/kv/"+what, bytes.NewReader(body))
 		if err != nil {
 			return fmt.Errorf("write to etcd: %w", err)
 		}
