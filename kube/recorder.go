@@ -57,6 +57,11 @@ type Recorder struct {
 // makes ten thousand.
 const recorderQueue = 16384
 
+// recorderMemory is of how many objects' events client-go's correlation knows. An event
+// that comes again after so many others is another one, not one that is counted. Each
+// entry takes about 2 kB: more would be most of the memory of an agent.
+const recorderMemory = 1024
+
 // recorderSlack is how many void entries Recorder.order may have besides as many
 // as it has others.
 const recorderSlack = 1024
@@ -92,10 +97,10 @@ func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 		client: client, component: component, log: log, poke: make(chan struct{}, 1),
 		waiting: map[eventID]*occurrence{},
 		filter: record.NewEventSourceObjectSpamFilter(
-			recorderQueue, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
+			recorderMemory, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
 		// What waits has been let through.
 		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{
-			LRUCacheSize: recorderQueue, BurstSize: math.MaxInt32, KeyFunc: similar, SpamKeyFunc: spamKey,
+			LRUCacheSize: recorderMemory, BurstSize: math.MaxInt32, KeyFunc: similar, SpamKeyFunc: spamKey,
 		}),
 	}
 }

@@ -42,6 +42,10 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	profiles, err := o.Profiles(log)
+	if err != nil {
+		return err
+	}
 	layer2, err := o.layer2(log)
 	if err != nil {
 		return err
@@ -97,6 +101,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return nil
 	}
 	return daemon.Run(working, slices.Concat(p.tasks(), server.Tasks(), []daemon.Task{
+		profiles,
 		{Name: "stop", Run: leave},
 		{Name: "agent", Run: reconcile.NewAgent(p.agent()).Run},
 		{Name: "reviews", Run: p.reviews(server)},

@@ -84,6 +84,10 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	profiles, err := o.Profiles(log)
+	if err != nil {
+		return err
+	}
 	daemon.LimitMemory(log)
 	kube.LogTo(log.With("component", "client"))
 	if err := kube.NoticeDead(); err != nil {
@@ -118,6 +122,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	return daemon.Run(ctx, append(server.Tasks(),
+		profiles,
 		daemon.Task{Name: "watcher", Run: p.watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: p.events.Run},

@@ -4,115 +4,92 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/heraldlb/herald/lab"
-	"github.com/heraldlb/herald/lab/controlplane"
+	"github.com/heraldlb/herald/lab/bench"
 )
 
-// benchConfig lets every node peer with r1 alone, so that nobody else's work is
-// measured.
-const benchConfig = `
-peers: [{my-asn: 64512, peer-asn: 64513, peer-address: 10.10.0.254}]
-address-pools: [{name: bench, protocol: bgp, addresses: [10.240.0.0/16]}]
-`
+// benchNamespace holds the Services that are measured.
+const benchNamespace = "bench"
+
+// withStatuses is up to how many Services a run has time for Herald's statuses of them.
+const withStatuses = 1000
 
 func benchCommand() *cobra.Command {
-	var samples, services int
 	var statuses bool
+	var output string
+	opts := bench.Options{Namespace: benchNamespace}
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "Measure how fast Services get addresses and routes, in its own lab",
+		Short: "Measure how fast Services get addresses and routes, and what that costs, in a lab of its own",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runBench(c.Context(), c.OutOrStdout(), samples, services, statuses)
+			if output != "text" && output != "json" {
+				return fmt.Errorf("--output %q: want text or json", output)
+			}
+			if min(opts.Services, opts.Samples, opts.Burst) < 1 || opts.Rounds < 0 {
+				return errors.New("--services, --samples, --burst: want at least 1")
+			}
+			if !c.Flags().Changed("service-status") {
+				statuses = opts.Services <= withStatuses
+			}
+			start := time.Now()
+			opts.Progress = func(format string, args ...any) {
+				fmt.Fprintf(c.ErrOrStderr(), "%6.1fs "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
+			}
+			r, err := runBench(c.Context(), opts, statuses)
+			if r != nil { // of a run that failed, what it measured until then
+				err = errors.Join(err, printReport(c.OutOrStdout(), r, output))
+			}
+			return err
 		},
 	}
-	c.Flags().IntVar(&samples, "samples", 25, "Services to measure one after the other in each round")
-	c.Flags().IntVar(&services, "services", 1000, "Services to create in a burst; they stay while others are measured")
-	c.Flags().BoolVar(&statuses, "service-status", true, "let Herald write ServiceBGPStatus objects, which add load on the API server")
+	fs := c.Flags()
+	fs.IntVar(&opts.Services, "services", 1000, "Services that are there while others are measured")
+	fs.IntVar(&opts.Samples, "samples", 50, "Services to measure one after the other in each series")
+	fs.IntVar(&opts.Rounds, "rounds", 3, "how often a burst of more Services is made and deleted")
+	fs.IntVar(&opts.Burst, "burst", 500, "Services in such a burst")
+	fs.Float64Var(&opts.Churn, "churn", 2, "Services to make, and to delete, in a second of churn")
+	fs.Float64Var(&opts.Changes, "changes", 20, "endpoints to move in a second of churn")
+	fs.BoolVar(&opts.Restarts, "restarts", true, "measure restarts of an agent, of the leading controller and of FRR, too")
+	fs.DurationVar(&opts.Settle, "settle", 2*time.Minute, "how long to wait for the last event and status after a change of many Services; what is not written by then goes on while others are measured")
+	fs.BoolVar(&statuses, "service-status", true, fmt.Sprintf("let Herald write ServiceBGPStatus objects, which is most of the API server's work; off by default if there are more than %d Services", withStatuses))
+	fs.StringVarP(&output, "output", "o", "text", "text or json")
 	return c
 }
 
-func runBench(ctx context.Context, out io.Writer, samples, services int, statuses bool) (err error) {
-	s, err := lab.UpStack(ctx, lab.StackOptions{Args: []string{fmt.Sprintf("--service-status=%t", statuses)}})
+// runBench measures on a lab whose agents run in their pods, beside herald-frr.
+func runBench(ctx context.Context, opts bench.Options, statuses bool) (r *bench.Report, err error) {
+	s, err := lab.UpStack(ctx, lab.StackOptions{
+		Network: lab.Options{Sidecar: true}, Controllers: 2,
+		Args: []string{"--log-level=info", fmt.Sprintf("--service-status=%t", statuses)},
+	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.Down(context.WithoutCancel(ctx))) }()
-	b := &bench{Stack: s}
-	if b.routes, err = s.Router.WatchRoutes(); err != nil {
-		return err
+	if err := s.Configure(ctx, bench.Config); err != nil {
+		return nil, err
 	}
-	defer b.routes.Close()
-	if err := s.Configure(ctx, benchConfig); err != nil {
-		return err
+	r, err = bench.Run(ctx, s, opts)
+	if r != nil {
+		r.Statuses = statuses
 	}
-	if err := s.SetBackends(ctx, controlplane.ServiceOptions{Namespace: benchNamespace, Name: benchBackends}); err != nil {
-		return err
-	}
-	// The first Service waits for the sessions; it is not measured.
-	if _, err := b.one(ctx); err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tmedian\t99th percentile\tgoal")
-	idle, err := b.several(ctx, samples)
-	if err != nil {
-		return err
-	}
-	report(table, "", idle)
-	made, routed, err := b.burst(ctx, services)
-	if err != nil {
-		return err
-	}
-	controller, agent, err := b.memory()
-	if err != nil {
-		return err
-	}
-	busy, err := b.several(ctx, samples)
-	if err != nil {
-		return err
-	}
-	settled, err := b.settle(ctx)
-	if err != nil {
-		return err
-	}
-	calm, err := b.several(ctx, samples)
-	if err != nil {
-		return err
-	}
-	report(table, fmt.Sprintf(", with %d Services", services), calm)
-	report(table, fmt.Sprintf(", right after a burst of %d", services), busy)
-	fmt.Fprintf(table, "%d Services in a burst: creation of the last -> all in the ToR's kernel\t%v\t\t1s\n", services, millis(routed))
-	fmt.Fprintf(table, "  making them took\t%v\t\t\n", millis(made))
-	fmt.Fprintf(table, "  until its statuses and events were written\t%v\t\t\n", millis(settled))
-	fmt.Fprintf(table, "memory of the controller at %d Services\t%.1f MB\t\t40 MB\n", services, float64(controller)/1e6)
-	fmt.Fprintf(table, "memory of an agent at %d Services\t%.1f MB\t\t40 MB\n", services, float64(agent)/1e6)
-	return table.Flush()
+	return r, err
 }
 
-// report writes the rows of a series.
-func report(w io.Writer, when string, all []timing) {
-	for _, row := range []struct {
-		what, goal string
-		figure     func(timing) time.Duration
-	}{
-		{"Service created, the API server's part of what follows", "", func(t timing) time.Duration { return t.Request }},
-		{"Service created -> address in its status", "15ms, 50ms", func(t timing) time.Duration { return t.Status }},
-		{"Service created -> route in the ToR's kernel", "150ms, 300ms", func(t timing) time.Duration { return t.First }},
-		{"Service created -> route via every node", "", func(t timing) time.Duration { return t.All }},
-		{"Service deleted -> route gone", "150ms", func(t timing) time.Duration { return t.Deleted }},
-	} {
-		fmt.Fprintf(w, "%s%s\t%v\t%v\t%s\n", row.what, when,
-			millis(quantile(all, 0.5, row.figure)), millis(quantile(all, 0.99, row.figure)), row.goal)
+func printReport(w io.Writer, r *bench.Report, output string) error {
+	if output == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
 	}
+	return r.WriteText(w)
 }
-
-func millis(d time.Duration) time.Duration { return d.Round(time.Millisecond) }

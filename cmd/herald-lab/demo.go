@@ -343,3 +343,5 @@ func (d *demo) showPaths(ctx context.Context, p netip.Prefix) error {
 	}
 	return nil
 }
+
+func route(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }

@@ -30,6 +30,7 @@ type Flags struct {
 	BindAddress string
 	LogLevel    string
 	LogFormat   string
+	Pprof       string
 
 	ServiceStatus bool
 	Protect       bool
@@ -51,6 +52,7 @@ func (f *Flags) Add(cmd *cobra.Command, env func(string) string) {
 	fs.StringVar(&f.BindAddress, "bind-address", env("METALLB_HOST"), "`address` for that port; empty: all")
 	fs.StringVar(&f.LogLevel, "log-level", "info", "all, debug, info, warn, error or none")
 	fs.StringVar(&f.LogFormat, "log-format", "text", "text or json")
+	fs.StringVar(&f.Pprof, "pprof", "", "loopback `address` and port where Go's profiles are served, as in 127.0.0.1:6060; empty: nowhere")
 }
 
 // Complete fills in the namespace if neither a flag nor the environment names it.

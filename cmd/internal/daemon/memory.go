@@ -19,17 +19,16 @@ const cgroup = "/sys/fs/cgroup"
 // collected more often. The rest is for the program itself and the kernel's buffers.
 const memoryShare = 0.9
 
-// garbage is how much garbage there may be, in per cent of what is in use. It is less than
-// Go's default of 100: most of what a daemon holds is what it knows of the cluster, and it
-// makes little garbage once that is read.
-const garbage = 50
+// gcPercent is how much garbage Go's heap may have, in percent of what is in use, before it
+// is collected. Go's default is 100. A daemon that idles has little to collect, and is on
+// every node.
+const gcPercent = 50
 
 // LimitMemory tells Go how much memory the container may take, so that garbage does not
-// get it killed. It changes nothing if GOMEMLIMIT is set or there is no limit. In any case
-// there is less garbage than by Go's default, unless GOGC is set.
+// get it killed, and how much garbage there may be. GOMEMLIMIT and GOGC take precedence.
 func LimitMemory(log *slog.Logger) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(gcPercent)
 	}
 	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
 		return

@@ -10,6 +10,23 @@ import (
 	"testing"
 )
 
+// The operator decides by GOGC how much gcPercent there may be, or the daemon does.
+func TestGarbage(t *testing.T) {
+	limit := debug.SetMemoryLimit(-1)
+	t.Cleanup(func() {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(limit)
+	})
+	for value, want := range map[string]int{"": gcPercent, "200": 200} {
+		t.Setenv("GOGC", value)
+		debug.SetGCPercent(200) // as Go does, which reads the environment at its start
+		LimitMemory(slog.New(slog.DiscardHandler))
+		if got := debug.SetGCPercent(100); got != want {
+			t.Errorf("GOGC=%q: collected at %d %%, want %d", value, got, want)
+		}
+	}
+}
+
 func TestMemoryLimit(t *testing.T) {
 	for _, tt := range []struct {
 		name, file, text string
@@ -43,7 +60,7 @@ func TestLimitGarbage(t *testing.T) {
 	for _, tt := range []struct {
 		gogc string
 		want int
-	}{{"200", 100}, {"", garbage}} {
+	}{{"200", 100}, {"", gcPercent}} {
 		t.Setenv("GOGC", tt.gogc)
 		LimitMemory(slog.New(slog.DiscardHandler))
 		if got := debug.SetGCPercent(100); got != tt.want {
