@@ -169,9 +169,9 @@ broken.yaml:1: invalid YAML: did not find expected node content
 		},
 		{
 			name:   "another program's command",
-			args:   []string{"status"},
+			args:   []string{"neighbors"},
 			code:   2,
-			stderr: "heraldctl: unknown command \"status\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
+			stderr: "heraldctl: unknown command \"neighbors\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
 		},
 	}
 	for _, tt := range tests {
