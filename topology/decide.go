@@ -176,12 +176,11 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 		Members: announce.Membership{Disabled: true},
 	}
 	desired := announce.BGP(b.s, n.Name, opts)
-	onLayer2 := b.s
-	onLayer2.Nodes = voters
-	if voters == nil {
-		onLayer2.Nodes = b.s.Nodes
+	alive := voters
+	if alive == nil {
+		alive = b.s.Nodes
 	}
-	for _, d := range slices.Concat(desired.Decisions, announce.Layer2(onLayer2, n.Name, opts.Members, opts).Decisions) {
+	for _, d := range slices.Concat(desired.Decisions, announce.Layer2(b.s, n.Name, b.membership(alive), opts).Decisions) {
 		seen, is := told[d.Service+" "+string(d.Protocol)]
 		owner := owners[d.Service]
 		switch {
@@ -189,6 +188,8 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 			d.Announce, d.Confirmed, d.Reason, d.Detail, d.Sent = true, true, status.Announced, "", seen.Peers
 		case voters == nil && (d.Announce || d.Reason == status.NotOwner):
 			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: reasonAgentAbsent, Detail: n.Agent.Absence}
+		case n.Drain != "" && d.Announce:
+			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: status.NodeDraining}
 		case d.Protocol != status.Layer2 || owner == "" || owner == n.Name:
 		case d.Announce || d.Reason == status.NotOwner:
 			d.Announce, d.Reason, d.Detail = false, status.NotOwner, "the owner is "+owner
@@ -196,6 +197,27 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 		b.add(n.Name, FromRules, d)
 	}
 	return desired.Peers
+}
+
+// membership returns that these nodes are alive, with the interfaces of advertisements that
+// they do not lack.
+func (b *builder) membership(alive []*cluster.Node) announce.Membership {
+	var named []string
+	for _, ad := range b.s.Config.L2Advertisements {
+		named = append(named, ad.Interfaces...)
+	}
+	var out announce.Membership
+	for _, n := range alive {
+		lacking := b.states[n.Name].Lacking
+		m := announce.Member{Node: n.Name, Interfaces: []string{"some"}}
+		for _, name := range named {
+			if !slices.Contains(lacking, name) {
+				m.Interfaces = append(m.Interfaces, name)
+			}
+		}
+		out.Members = append(out.Members, m)
+	}
+	return out
 }
 
 // add adds the decision of a node to those of others that decide alike.

@@ -76,7 +76,7 @@ func (b *builder) configProblems() {
 		}
 		b.problem(p, configuration)
 	}
-	if b.s.Config != nil && !b.ofResources() { // those of resources are in their verdicts
+	if b.s.Config != nil {
 		for _, text := range b.s.Config.Warnings() {
 			b.problem(Problem{ID: ProblemUnlikely, Severity: Warning, Cause: text, Cure: "correct it, unless it is meant", Next: "heraldctl check --cluster"}, configuration)
 		}
@@ -192,7 +192,7 @@ func (b *builder) nodeProblems() {
 		}
 		for _, e := range n.Errors {
 			if !b.refused(e) {
-				b.problem(Problem{ID: ProblemNodeError, Severity: Error, Cause: e, Cure: "change what the message names, or select other nodes", Next: "heraldctl why node/" + n.Name}, object)
+				b.problem(Problem{ID: ProblemNodeError, Severity: Error, Cause: e, Cure: "change what the message names, or select other nodes", Next: whyCommand + "node/" + n.Name}, object)
 			}
 		}
 		if n.FRR != "" {
@@ -224,7 +224,7 @@ func (b *builder) peerProblems() {
 		object := b.peerObject(p.Name)
 		unwanted := 0
 		for _, s := range p.Sessions {
-			next := "heraldctl why peer/" + p.Name
+			next := whyCommand + "peer/" + p.Name
 			switch {
 			case s.Wanted && (s.Up || s.From == FromRules):
 			case s.Wanted:

@@ -39,7 +39,7 @@ func (b *builder) poolProblems() {
 		}{{"IPv4", true}, {"IPv6", false}} {
 			if p.full(family.is4) {
 				b.problem(Problem{ID: ProblemPoolFull, Severity: Warning, Cause: "it has no free " + family.name + " address: " + p.Usage(family.is4) + " in use",
-					Next: "heraldctl why pool/" + p.Name}, object)
+					Next: whyCommand + "pool/" + p.Name}, object)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (b *builder) serviceProblems() {
 		if s.State == StateOther {
 			continue
 		}
-		object, next := "Service/"+s.Name, "heraldctl why "+s.Name
+		object, next := "Service/"+s.Name, whyCommand+s.Name
 		if s.Annotations != "" {
 			namespace, name, _ := strings.Cut(s.Name, "/")
 			b.problem(Problem{ID: ProblemAnnotation, Severity: Warning, Cause: s.Annotations, Cure: "correct the name of the annotation",
@@ -181,5 +181,5 @@ func (b *builder) announcedNext(s *Service) string {
 	case status.NodeNotSelected, status.NodeExcluded:
 		return "kubectl get nodes --show-labels"
 	}
-	return "heraldctl why " + s.Name
+	return whyCommand + s.Name
 }

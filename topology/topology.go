@@ -49,7 +49,7 @@ type Unasked struct {
 type Config struct {
 	Loaded  bool   `json:"loaded"`
 	Refused bool   `json:"refused,omitempty"` // there is one, and none of it is valid
-	Source  string `json:"source"` // where it is from
+	Source  string `json:"source"`            // where it is from
 	Version string `json:"version,omitempty"`
 	Error   string `json:"error,omitempty"`  // why the newest, or some of it, is not in force
 	Notice  string `json:"notice,omitempty"` // another configuration does not count

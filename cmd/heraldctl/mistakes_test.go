@@ -29,7 +29,8 @@ var updateMistakes = flag.Bool("update-mistakes", false, "rewrite the golden out
 // A file has objects.yaml, which replace those of base.yaml or come in addition; delete,
 // the objects of base.yaml that there are not; report-NODE.json, what an agent answers;
 // forbidden, the plurals that the user may not read; want, texts that the first ten lines
-// contain, each on its line; and for each command line its output.
+// of the first command's output contain, each on its line; and for each command line its
+// output. If that says that something is broken, a cure is in its first ten lines, too.
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/mistakes/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -78,7 +79,7 @@ func TestMistakes(t *testing.T) {
 				}
 				commands++
 				code, stdout, stderr := runHere(t, "", args...)
-				got := fmt.Sprintf("%s%sexit %d\n", stdout, stderr, code)
+				got := lasted.ReplaceAllString(fmt.Sprintf("%s%sexit %d\n", stdout, stderr, code), "for long")
 				if *updateMistakes {
 					archive.Files[i].Data = []byte(got)
 				} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
@@ -86,6 +87,12 @@ func TestMistakes(t *testing.T) {
 				}
 				lines := strings.Split(got, "\n")
 				head := strings.Join(lines[:min(len(lines), 10)], "\n")
+				if code == exitBroken && !strings.Contains(head, "cure: ") {
+					t.Errorf("%s: the first ten lines have no cure:\n%s", f.Name, head)
+				}
+				if commands > 1 {
+					continue
+				}
 				for _, w := range want {
 					if !strings.Contains(head, w) {
 						t.Errorf("%s: the first ten lines lack %q:\n%s", f.Name, w, head)
@@ -103,6 +110,9 @@ func TestMistakes(t *testing.T) {
 		})
 	}
 }
+
+// lasted is how long something has lasted.
+var lasted = regexp.MustCompile(`for \d+d`)
 
 // A fakeCluster is an API server with objects that do not change, and agents.
 type fakeCluster struct {

@@ -75,6 +75,7 @@ var otherNames = map[string][]string{
 	"sessions": {"peers", "peer", "neighbors", "bgp", "get"},
 	"status":   {"overview", "problems", "doctor", "top"},
 	"undrain":  {"uncordon"},
+	"why":      {"explain", "inspect", "describe", "trace"},
 }
 
 // rootCommand returns heraldctl with its subcommands, each in a file of its
@@ -88,7 +89,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), whyCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 		completeFlags(cmd)

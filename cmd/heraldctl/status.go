@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -232,21 +231,4 @@ func servicesText(services []topology.Service) string {
 		}
 	}
 	return text
-}
-
-// since says how long something has lasted.
-func since(from, now time.Time) string {
-	if from.IsZero() || from.After(now) {
-		return ""
-	}
-	d := now.Sub(from)
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%ds", int(d.Seconds()))
-	case d < time.Hour:
-		return fmt.Sprintf("%dm", int(d.Minutes()))
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%dd", int(d.Hours())/24)
 }
