@@ -33,7 +33,8 @@ func Build(in Input) Topology {
 	b.peers()
 	b.announced()
 	b.pools()
-	b.t.unknown = in.unasked(KindServices) || in.unasked(KindResources) && in.unasked(KindConfigMaps)
+	// Agents write into objects what they would answer.
+	b.t.unknown = slices.ContainsFunc(in.Unasked, func(u Unasked) bool { return slices.Contains(required, u.What) })
 	b.problems()
 	slices.SortFunc(b.t.Unasked, func(x, y Unasked) int {
 		return cmp.Or(strings.Compare(x.What, y.What), strings.Compare(x.Error, y.Error))

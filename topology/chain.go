@@ -164,17 +164,17 @@ func (t Topology) whyAddress(c *Chain, a netip.Addr) error {
 		c.Summary = fmt.Sprintf("%s belongs to %s: %s", a, cluster.List(users, ", "), c.Summary)
 		return nil
 	}
-	c.Subject, c.Summary = "address "+a.String(), a.String()+": no Service has it"
+	c.Subject, c.Summary = "address "+a.String(), "no Service has it"
 	for _, n := range t.Nodes {
 		if slices.Contains(n.Addrs, a) {
-			c.Summary = fmt.Sprintf("%s is the address of node %s", a, n.Name)
+			c.Summary = "it is the address of node " + n.Name
 			c.add("address", LinkNone, "it is no address of a Service")
 			return nil
 		}
 	}
 	for _, p := range t.Peers {
 		if p.Address == a.String() {
-			c.Summary = fmt.Sprintf("%s is the address of peer %s", a, p.Name)
+			c.Summary = "it is the address of peer " + p.Name
 			c.add("address", LinkNone, "it is no address of a Service")
 			return nil
 		}

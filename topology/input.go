@@ -11,7 +11,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// Kinds that Unasked may name. Without Services or a configuration nothing can be judged.
+// Kinds that Unasked may name.
 const (
 	KindServices       = "Services"
 	KindNamespaces     = "Namespaces"
@@ -24,6 +24,9 @@ const (
 	KindPods           = "pods of Herald"
 	KindLease          = "Lease of the controllers"
 )
+
+// required are the kinds without which something broken may be overlooked.
+var required = []string{KindServices, KindNamespaces, KindNodes, KindEndpointSlices, KindResources, KindConfigMaps, KindStates, KindStatuses, KindPods}
 
 // An Input is what a Topology is made of. What could not be read is empty, and in Unasked.
 type Input struct {

@@ -4,6 +4,7 @@ package topology
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,6 +78,9 @@ func (t Topology) namedService(name string) (Service, error) {
 		return Service{Name: found[0]}, nil
 	case len(found) > 1:
 		return Service{}, fmt.Errorf("several Services have the name %q: %s; name the namespace, too", name, cluster.List(found, ", "))
+	}
+	if i := slices.IndexFunc(t.Unasked, func(u Unasked) bool { return u.What == KindServices }); i >= 0 {
+		return Service{}, errors.New(t.Unasked[i].Error)
 	}
 	return Service{}, missing("Service", name, names)
 }
@@ -184,6 +188,8 @@ func (t Topology) addressLink(c *Chain, s Service) {
 	switch {
 	case len(s.Addresses) == 0 && s.Assigned.Reason == "":
 		c.add("address", LinkUnknown, "none, and the controller has not said why")
+	case len(s.Addresses) == 0 && s.Assigned.True:
+		c.add("address", LinkBroken, "none yet: the controller is to assign "+s.Assigned.Message)
 	case len(s.Addresses) == 0:
 		c.add("address", LinkBroken, "none: "+s.Assigned.Message)
 	default:

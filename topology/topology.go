@@ -215,6 +215,11 @@ type Verdict struct {
 	Sent      []string        `json:"sent,omitempty"` // those of Peers that were sent a route
 }
 
+// Lacks reports whether objects of a kind could not be read.
+func (t Topology) Lacks(kind string) bool {
+	return slices.ContainsFunc(t.Unasked, func(u Unasked) bool { return u.What == kind })
+}
+
 // Service returns a Service by namespace/name.
 func (t Topology) Service(name string) (Service, bool) {
 	return find(t.Services, name, func(s Service) string { return s.Name })

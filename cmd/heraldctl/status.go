@@ -131,7 +131,7 @@ func printStatus(out io.Writer, t topology.Topology, wide bool) error {
 	p.line("PEERS      %s", peersText(t.Peers))
 	p.line("SERVICES   %s", servicesText(t.Services))
 	p.unasked(t.Unasked, wide)
-	p.problems(t.Problems, wide)
+	p.problems(t.Problems, wide, t.Health() == topology.Untold)
 	return p.err()
 }
 
@@ -159,12 +159,9 @@ func processesText(t topology.Topology) string {
 			leader = "leader " + c.Pod
 		}
 	}
-	running, asked, pods := 0, 0, 0
+	running, asked := 0, 0
 	by := map[string][]string{}
 	for _, n := range t.Nodes {
-		if n.Agent.Pod != "" {
-			pods++
-		}
 		if n.Agent.Running {
 			running++
 		}
@@ -177,6 +174,9 @@ func processesText(t topology.Topology) string {
 		if n.Drain != "" {
 			by["draining"] = append(by["draining"], n.Name)
 		}
+	}
+	if t.Lacks(topology.KindPods) {
+		return "not known: the pods in " + t.Namespace + " could not be read"
 	}
 	text := fmt.Sprintf("controllers %d of %d ready, %s; agents %d of %d running", ready, len(t.Controllers), leader, running, len(t.Nodes))
 	if asked < running {

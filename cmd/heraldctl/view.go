@@ -96,12 +96,15 @@ func (p printer) unasked(all []topology.Unasked, wide bool) {
 }
 
 // problems lists problems, the worst first.
-func (p printer) problems(all []topology.Problem, wide bool) {
-	switch len(all) {
-	case 0:
+func (p printer) problems(all []topology.Problem, wide, untold bool) {
+	switch {
+	case len(all) == 0 && untold:
+		p.line("No problem was found in what could be asked.")
+		return
+	case len(all) == 0:
 		p.line("No problem was found.")
 		return
-	case 1:
+	case len(all) == 1:
 		p.line("1 PROBLEM")
 	default:
 		p.line("%d PROBLEMS", len(all))
