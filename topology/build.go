@@ -240,21 +240,35 @@ func (b *builder) announced() {
 // observed returns what nodes were seen to announce.
 func (b *builder) observed() condition.Observed {
 	o := condition.Observed{Reported: !b.in.unasked(KindStatuses) || b.someAsked(), Announcers: map[cluster.Key]string{}}
-	for i, s := range b.t.Services {
-		if len(s.Announcers) > 0 {
-			o.Announcers[b.keys[i]] = announcersText(s.Announcers)
+	// Most Services are announced alike.
+	texts := map[string]string{}
+	var key []byte
+	for i := range b.t.Services {
+		all := b.t.Services[i].Announcers
+		if len(all) == 0 {
+			continue
 		}
+		key = key[:0]
+		for _, a := range all {
+			key = append(append(key, a.Node...), a.Protocol...)
+			for _, ends := range [][]string{a.Peers, a.Interfaces} {
+				for _, end := range ends {
+					key = append(append(key, ' '), end...)
+				}
+				key = append(key, '|')
+			}
+		}
+		text, known := texts[string(key)]
+		if !known {
+			text = announcersText(all)
+			texts[string(key)] = text
+		}
+		o.Announcers[b.keys[i]] = text
 	}
 	if !b.in.unasked(KindNodes) && !b.in.unasked(KindEndpointSlices) {
 		o.Reach = &condition.Reach{Nodes: b.s.Nodes, Endpoints: b.s.Endpoints}
 	}
-	lacking := map[string]int{}
-	for _, s := range b.in.States {
-		for _, name := range s.Lacking {
-			lacking[name]++
-		}
-	}
-	o.Nowhere = func(iface string) bool { return len(b.in.States) > 0 && lacking[iface] == len(b.in.States) }
+	o.Nowhere = b.nowhere
 	for _, p := range b.t.Peers {
 		for _, s := range p.Sessions {
 			if !s.Wanted || s.From == FromRules {
@@ -267,6 +281,11 @@ func (b *builder) observed() condition.Observed {
 		}
 	}
 	return o
+}
+
+// nowhere reports whether all nodes say that they lack an interface.
+func (b *builder) nowhere(iface string) bool {
+	return len(b.in.States) > 0 && !slices.ContainsFunc(b.in.States, func(s AgentState) bool { return !slices.Contains(s.Lacking, iface) })
 }
 
 // stateOf returns the State of a Service.

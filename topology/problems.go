@@ -111,9 +111,8 @@ func (b *builder) resourceProblems() {
 			empty = append(slices.Clip(empty), fmt.Sprintf("nodeSelectors match 0 of %d nodes", len(b.s.Nodes)))
 		}
 		missing := v.Missing
-		nowhere := b.observed().Nowhere
 		for _, name := range v.Interfaces {
-			if nowhere(name) {
+			if b.nowhere(name) {
 				missing = append(slices.Clip(missing), fmt.Sprintf("no node has an interface %q that layer 2 can use", name))
 			}
 		}

@@ -87,7 +87,7 @@ with its cause, its cure and the command to run next. It changes nothing and rea
 Secret. What could not be asked is listed; the rest is judged without it.
 
 With -o wide all problems are listed, in place of the first ` + fmt.Sprint(shownProblems) + `. As JSON or YAML it is the
-whole topology, which docs/heraldctl.md describes.
+whole topology, which docs/troubleshooting.md describes.
 
 Exit status: 0 if nothing is broken; 1 if something is; 2 if that could not be told.`,
 		Example: `  heraldctl status
