@@ -39,13 +39,15 @@ const (
 type LookOptions struct {
 	Namespace string            // required
 	Flags     map[string]string // of controller and agents, where they are not those in the pods' arguments
+	Agents    int               // how many agents are asked at most
+	About     string            // a node whose agent is asked first; empty: none
 }
 
 // Look reads what a Topology is made of: all that the API server has, and the reports of the
 // agents. It reads no Secret. What cannot be read is in Unasked of the result.
 func Look(ctx context.Context, c *Client, opts LookOptions) topology.Input {
 	l := &look{client: c, opts: opts, in: topology.Input{
-		At: time.Now(), Namespace: opts.Namespace, Refused: map[config.ID]string{},
+		At: time.Now(), Namespace: opts.Namespace, About: opts.About, Refused: map[config.ID]string{},
 		Cluster: cluster.Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[cluster.Key][]cluster.Endpoint{}},
 	}}
 	var maps corev1.ConfigMapList
@@ -303,12 +305,29 @@ func (l *look) processes(ctx context.Context) error {
 func (l *look) ask(ctx context.Context, agents []Agent) {
 	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, fmt.Errorf("no answer within %v", lookPatience))
 	defer cancel()
+	var order []int // the agent that matters first, then by node
+	for i := range agents {
+		if l.in.Agents[i].Absence == "" {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		later := func(i int) int {
+			if agents[i].Node == l.opts.About {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(later(i)-later(j), strings.Compare(agents[i].Node, agents[j].Node))
+	})
+	if left := len(order) - l.opts.Agents; left > 0 {
+		l.unasked(fmt.Sprintf("agents of %d nodes", left), fmt.Errorf("%d are asked at most", l.opts.Agents))
+		order = order[:l.opts.Agents]
+	}
 	var g errgroup.Group
 	g.SetLimit(lookAtOnce)
-	for i, a := range agents {
-		if l.in.Agents[i].Absence != "" {
-			continue
-		}
+	for _, i := range order {
+		a := agents[i]
 		g.Go(func() error {
 			r, err := l.client.Report(ctx, a)
 			switch {

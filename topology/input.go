@@ -47,6 +47,8 @@ type Input struct {
 	States    []AgentState         // in the order of the nodes
 	Announced []Announcement       // in any order
 
+	About string // a node that is asked about; empty: none
+
 	Controllers []Controller // in the order of their names
 	Leader      string       // pod that leads; empty: not known, or there is none
 	Agents      []AgentPod   // in the order of nodes

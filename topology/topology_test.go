@@ -171,6 +171,38 @@ func TestRulesAreTheAgents(t *testing.T) {
 	}
 }
 
+// With more nodes than are worked out, those beyond count by what they have written, but for
+// the one that is asked about.
+func TestManyNodes(t *testing.T) {
+	in := inputOf(2, false)
+	for i := 4; i <= 60; i++ {
+		name := fmt.Sprintf("n%d", i)
+		in.Cluster.Nodes = append(in.Cluster.Nodes, &cluster.Node{Name: name})
+		in.States = append(in.States, topology.AgentState{Node: name, Sessions: []cluster.SessionState{{Peer: "r1", Up: true}, {Peer: "r2", Up: true}}})
+		in.Agents = append(in.Agents, topology.AgentPod{Node: name, Pod: "agent-" + name})
+		for _, svc := range in.Cluster.Services {
+			in.Announced = append(in.Announced, topology.Announcement{Service: svc.Key, Announcer: topology.Announcer{Node: name, Protocol: status.BGP, Peers: []string{"r1", "r2"}}})
+		}
+	}
+	slices.SortFunc(in.Cluster.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
+	in.About = "n9"
+	is := topology.Build(in)
+	s := is.Services[0]
+	var judged []string
+	for _, v := range s.Verdicts {
+		judged = append(judged, v.Nodes...)
+	}
+	if len(judged) != 51 || !slices.Contains(judged, "n9") || len(s.Announcers) != 60 || s.State != topology.StateAnnounced {
+		t.Errorf("%d nodes are judged and %d announce it: %s", len(judged), len(s.Announcers), s.State)
+	}
+	if p := is.Peers[0]; p.Wanted != 60 || p.Up != 60 {
+		t.Errorf("%d of %d sessions are up", p.Up, p.Wanted)
+	}
+	if is.Health() != topology.Fine || len(is.Unasked) != 1 || !strings.Contains(is.Unasked[0].What, "9 nodes") {
+		t.Errorf("%v, %v", is.Unasked, is.Problems)
+	}
+}
+
 // Each reason of a Service without an address and of a session that is down has a cure.
 func TestCures(t *testing.T) {
 	reasons := func(file string) (out []string) {

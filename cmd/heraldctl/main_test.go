@@ -33,7 +33,7 @@ func runIn(t *testing.T, archive, stdin string, args ...string) (code int, stdou
 }
 
 // runHere carries out a command line in the working directory.
-func runHere(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+func runHere(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,10 +117,12 @@ var lasted = regexp.MustCompile(`for \d+d`)
 
 // A fakeCluster is an API server with objects that do not change, and agents.
 type fakeCluster struct {
-	t         *testing.T
+	t         testing.TB
 	objects   map[string]map[string]any // by KIND/NAMESPACE/NAME
 	reports   map[string]string         // by node
 	forbidden []string
+	mu        sync.Mutex        // guards encoded
+	encoded   map[string][]byte // by path, for objects that do not change; nil: each answer is made
 }
 
 // plurals are the kinds that there are.
@@ -169,6 +172,13 @@ func (c *fakeCluster) serve() {
 
 var proxyPath = regexp.MustCompile(`/pods/herald-agent-(\d):7472/proxy/status$`)
 
+// answer returns what was answered before.
+func (c *fakeCluster) answer(path string) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.encoded[path]
+}
+
 func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	fail := func(code int, reason, message string) {
@@ -193,6 +203,10 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case plurals[plural] == "":
 		c.t.Errorf("nobody expected %s", r.URL.Path)
 	}
+	if known := c.answer(r.URL.Path); known != nil {
+		_, _ = w.Write(known)
+		return
+	}
 	namespace := ""
 	if i := slices.Index(parts, "namespaces"); i >= 0 && i+2 < len(parts) {
 		namespace = parts[i+1]
@@ -212,7 +226,14 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if parts[0] == "api" {
 		version = parts[1]
 	}
-	if err := json.NewEncoder(w).Encode(map[string]any{"kind": plurals[plural] + "List", "apiVersion": version, "items": items}); err != nil {
+	text, err := json.Marshal(map[string]any{"kind": plurals[plural] + "List", "apiVersion": version, "items": items})
+	if err != nil {
 		c.t.Error(err)
+	}
+	_, _ = w.Write(text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.encoded != nil {
+		c.encoded[r.URL.Path] = text
 	}
 }

@@ -29,6 +29,7 @@ type lookJob struct {
 	connection connectionFlags
 	namespace  string
 	output     viewFormat
+	agents     int
 }
 
 // lookFlags are the flags of the daemons that commands take, where they are not the pods'.
@@ -44,19 +45,20 @@ func (j *lookJob) addFlags(cmd *cobra.Command) {
 	j.connection.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&j.namespace, "namespace", "n", heraldNamespace, "`namespace` that Herald runs in")
+	flags.IntVar(&j.agents, "agents", 50, "ask so many agents at most; 0: none")
 	flags.VarP(&j.output, "output", "o", "table, wide, json or yaml")
 	for _, f := range lookFlags {
 		flags.String(f.name, "", f.usage+", like the daemons' flag; without it, what the arguments of Herald's pods say")
 	}
 }
 
-// look returns what is known now.
-func (j *lookJob) look(cmd *cobra.Command) (topology.Topology, error) {
+// look returns what is known now, given the node that is asked about.
+func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, error) {
 	client, err := j.connection.client()
 	if err != nil {
 		return topology.Topology{}, err
 	}
-	opts := kube.LookOptions{Namespace: j.namespace, Flags: map[string]string{}}
+	opts := kube.LookOptions{Namespace: j.namespace, Flags: map[string]string{}, Agents: j.agents, About: node}
 	for _, f := range lookFlags {
 		if cmd.Flags().Changed(f.name) {
 			opts.Flags[f.name] = cmd.Flags().Lookup(f.name).Value.String()
@@ -94,7 +96,7 @@ Exit status: 0 if nothing is broken; 1 if something is; 2 if that could not be t
   heraldctl status -o json | jq '.problems[] | select(.severity == "error")'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			t, err := job.look(cmd)
+			t, err := job.look(cmd, "")
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,11 @@ there is nothing of that name.`,
   heraldctl why peer/tor-a -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := job.look(cmd)
+			node, ok := strings.CutPrefix(args[0], topology.SubjectNode)
+			if !ok {
+				node = ""
+			}
+			t, err := job.look(cmd, node)
 			if err != nil {
 				return err
 			}
