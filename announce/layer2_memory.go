@@ -63,7 +63,7 @@ func (l *Ownership) equal(o *Ownership) bool {
 		slices.Equal(l.Interfaces, o.Interfaces) && slices.Equal(l.Rivals, o.Rivals)
 }
 
-// A Layer2Memory decides the same as Layer2, pass after pass, and anew only about the
+// A Layer2Memory decides the same as Layer2, pass after pass, and again only about the
 // Services and addresses whose input has changed. Objects of the cluster and lists of a
 // Membership are immutable. The zero Layer2Memory has decided nothing. It is not safe for
 // concurrent use.
@@ -136,7 +136,7 @@ func sameElectorate(a, b Membership) bool {
 	})
 }
 
-// reset has all decisions made anew. Those that come out as they were stay the same lists.
+// reset has all decisions made again. Those that come out as they were stay the same lists.
 func (m *Layer2Memory) reset(environment layer2Environment, s cluster.Tables, members Membership, opts Options, addrs map[netip.Addr]bool) {
 	before := *m
 	*m = Layer2Memory{

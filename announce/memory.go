@@ -15,7 +15,7 @@ import (
 	"github.com/heraldlb/herald/table"
 )
 
-// A BGPMemory decides the same as BGP, pass after pass, and anew only about the Services
+// A BGPMemory decides the same as BGP, pass after pass, and again only about the Services
 // whose input has changed. Objects of the cluster are immutable: the same pointer means the
 // same. The zero BGPMemory has decided nothing. It is not safe for concurrent use.
 type BGPMemory struct {
@@ -66,7 +66,7 @@ type answer struct {
 	is   bool
 }
 
-// changed reports whether the decisions have to be made anew.
+// changed reports whether the decisions have to be made again.
 func (c *consult) changed(announces func(netip.Addr) bool) bool {
 	return c.others || slices.ContainsFunc(c.asked, func(a answer) bool { return announces(a.addr) != a.is })
 }
@@ -137,7 +137,7 @@ func (r Readiness) differing(o Readiness, services map[cluster.Key]bool) {
 // maxClasses bounds the classes that are remembered though no route is of them.
 const maxClasses = 1000
 
-// reset has all decisions made anew. Those that come out as they were stay the same lists.
+// reset has all decisions made again. Those that come out as they were stay the same lists.
 func (m *BGPMemory) reset(environment bgpEnvironment, s cluster.Tables, node string, opts Options) {
 	known := m.routes.classes
 	if known == nil || len(known.list) > maxClasses {

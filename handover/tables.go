@@ -47,7 +47,7 @@ func (a Answer) Equal(o Answer) bool {
 		slices.Equal(a.Interfaces, o.Interfaces)
 }
 
-// A TableMemory decides the same as a Memory with the same past, and anew only about the
+// A TableMemory decides the same as a Memory with the same past, and again only about the
 // addresses and Services whose input has changed, or whose time has come. The zero value is
 // that of a node that announces nothing. It is not safe for concurrent use: the loop owns it.
 type TableMemory struct {

@@ -8,7 +8,7 @@ import (
 	"github.com/heraldlb/herald/reconcile"
 )
 
-// ObjectOf returns the name and the status of the object that tells of a Service.
+// ObjectOf returns the name and the status of the object about a Service.
 func ObjectOf(s reconcile.ServiceStatus) (name, status string) {
 	return objectName(serviceStatusKinds[s.Protocol], s.Node, s.Service), contentOf(statusOf(s))
 }

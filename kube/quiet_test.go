@@ -37,7 +37,7 @@ import (
 
 // A patientAPI is an api for tests with fake time: it needs no network. It ends
 // watches when they are to end, and refuses every other one that comes then, so that
-// its clients have to list all anew.
+// its clients have to list all again.
 type patientAPI struct {
 	*api
 	keeps bool // no watch is refused

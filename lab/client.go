@@ -19,7 +19,7 @@ import (
 const maxInFlight = 1000
 
 // httpClient returns a client whose connections start inside the machine. Each
-// request has its own connection, so that each is routed and balanced anew.
+// request has its own connection, so that each is routed and balanced by itself.
 func (m *Machine) httpClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

@@ -59,7 +59,7 @@ var namespacesShared = sync.OnceValue(func() error {
 		return err
 	}
 	defer dir.Close()
-	// Whoever else does the same at the moment takes the same lock.
+	// Another process that does the same takes the same lock.
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", namespaceDir, err)
 	}

@@ -235,7 +235,7 @@ func (s *Stack) Down(ctx context.Context) error {
 }
 
 // verified returns an error if an agent has found that decisions that it remembered differ
-// from those that are made anew.
+// from those of a full computation.
 func (s *Stack) verified() error {
 	for _, d := range s.Agents {
 		log, err := os.ReadFile(s.LogFile(d.Name))

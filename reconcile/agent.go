@@ -44,7 +44,7 @@ type AgentOptions struct {
 	State      StateWriter                           // optional: receives whether everything is in force here
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
-	Verify     bool                                  // optional: all decisions are made anew in each pass, and compared with the remembered ones
+	Verify     bool                                  // optional: all decisions are made from scratch in each pass, and compared with the remembered ones
 }
 
 // An Agent announces the addresses of Services from one node.

@@ -13,17 +13,17 @@ import (
 )
 
 // MessageDiffer is the log's message about remembered decisions that differ from those that
-// are made anew. It is a fault of Herald's.
+// are made from scratch. It is a fault in Herald.
 const MessageDiffer = "remembered decisions differ"
 
-// A verifier makes all decisions of each pass anew, and compares. Its past is that of the
+// A verifier makes all decisions of each pass from scratch, and compares. Its past is that of the
 // agent.
 type verifier struct {
 	on     bool
 	memory handover.Memory
 }
 
-// decide makes all decisions anew. It returns a function that compares what follows with an
+// decide makes all decisions from scratch. It returns a function that compares what follows with an
 // outcome, and returns the first difference; empty: there is none. It is called before the
 // agent changes what it announces.
 func (f *verifier) decide(v *view, node string, layer2 bool, sent func([]netip.Prefix) bool) func(handover.OutcomeTables) string {

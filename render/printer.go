@@ -22,7 +22,7 @@ type Text struct {
 	Whole    func() []byte                     // the whole text, which FRR returns
 }
 
-// A Printer makes Texts, one after the other. What has not changed is not made anew. The
+// A Printer makes Texts, one after the other. What has not changed is not printed again. The
 // zero Printer is ready to use. It is not safe for concurrent use.
 type Printer struct {
 	known    bool

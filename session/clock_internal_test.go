@@ -21,7 +21,7 @@ func set(t time.Time, by time.Duration) time.Time {
 	return t
 }
 
-// A clock that is set starts no session anew, however often it is, and other looks do not
+// A clock that is set restarts no session, however often it is, and other looks do not
 // change when a session came up.
 func TestClockSet(t *testing.T) {
 	peer := status.PeerID{Address: netip.MustParseAddr("10.0.0.1")}

@@ -176,7 +176,7 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 	}
 	if f.Up {
 		// Truncate would drop the reading of the monotonic clock: if the clock was set, the
-		// session would seem to have started anew.
+		// session would seem to have restarted.
 		began := now.Add(-f.Uptime)
 		out.Since = began.Add(-time.Duration(began.Nanosecond()))
 	}
@@ -186,7 +186,7 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 	return out
 }
 
-// steady returns a session as it is now. If it has not started anew since the last look, it
+// steady returns a session as it is now. If it has not restarted since the last look, it
 // has the same start, unless the clock was set.
 func steady(was, now status.Session) status.Session {
 	same := was.Up() && now.Up() && now.Dropped == was.Dropped && now.Since.Sub(was.Since).Abs() <= clockStep

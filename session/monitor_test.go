@@ -211,6 +211,58 @@ func TestMonitorWithoutNextHop(t *testing.T) {
 	})
 }
 
+// A session is reset whose router leaves the OPEN without an answer, later each time until
+// the session has been up.
+func TestMonitorWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer := status.PeerID{Address: netip.MustParseAddr("10.0.0.1")}
+		in := func(state string, opens int) frr.Session {
+			return frr.Session{Peer: peer, State: state, Up: state == "Established", OpensSent: opens}
+		}
+		steps := []struct {
+			session frr.Session
+			after   time.Duration
+			resets  int // so far
+		}{
+			{in("Active", 0), time.Hour, 0},
+			{in("OpenSent", 1), time.Hour, 0},
+			{in("OpenSent", 1), 14 * time.Second, 0},
+			{in("OpenSent", 2), 10 * time.Second, 0}, // another connection
+			{in("OpenSent", 2), 15 * time.Second, 1},
+			{in("Connect", 2), 2 * time.Second, 1},
+			{in("OpenSent", 3), 2 * time.Second, 1},
+			{in("OpenSent", 3), 29 * time.Second, 1},
+			{in("OpenSent", 3), time.Second, 2},
+			{in("OpenSent", 4), 2 * time.Second, 2},
+			{in("Active", 4), 70 * time.Second, 2},
+			{in("OpenSent", 5), 2 * time.Second, 2},
+			{in("OpenSent", 5), 59 * time.Second, 2},
+			{in("OpenConfirm", 5), 2 * time.Second, 2},
+			{in("Established", 5), 2 * time.Second, 2},
+			{in("OpenSent", 6), 2 * time.Second, 2},
+			{in("OpenSent", 6), 15 * time.Second, 3},
+		}
+		source := &fakeSource{}
+		s := New(Options{
+			Source: source, Reopen: func(context.Context, status.PeerID) (bool, error) { return false, nil },
+			Changed: func() {}, Event: func(cluster.Event) {}, Logger: slog.New(slog.DiscardHandler),
+			Present: func(netip.Addr) bool { return true },
+			see:     func(bool) sight { return sight{} },
+		})
+		for i, step := range steps {
+			time.Sleep(step.after)
+			source.answers = [][]frr.Session{{step.session}}
+			s.look(t.Context())
+			if len(source.reset) != step.resets {
+				t.Fatalf("step %d: %d resets, want %d", i, len(source.reset), step.resets)
+			}
+		}
+		if source.reset[0] != peer {
+			t.Errorf("the session with %v was reset, want %v", source.reset[0], peer)
+		}
+	})
+}
+
 // BFD is restarted for a session that neither comes up nor has BFD, and the log says so
 // if there was BFD to begin.
 func TestMonitorWithoutBFD(t *testing.T) {

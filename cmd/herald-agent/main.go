@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	fs.StringVar(&opts.liveness, "l2-liveness", "", "how soon a silent node counts as dead: fast (0.2 s; the default), normal (5 s) or wan (a minute)")
 	fs.StringVar(&opts.conflict, "l2-conflict", "warn", "what to do about an address that another host has: warn, and announce it; or refuse to announce it")
 	fs.StringVar(&opts.exclude, "excluded-interfaces-file", "/etc/metallb/excludel2.yaml", "`path` of the list of interfaces that layer 2 does not use, in MetalLB's format")
-	fs.BoolVar(&opts.verify, "verify-decisions", false, "make all decisions anew in each pass, too, and log an error if they differ from those that are remembered; for tests of Herald: it costs what remembering saves")
+	fs.BoolVar(&opts.verify, "verify-decisions", false, "also make all decisions from scratch in each pass, and log an error if they differ from those that are remembered; for tests of Herald: it costs what remembering saves")
 	fs.StringVar(&opts.gateMode, "dataplane-gate", "auto", "what this node waits for before it announces: that its data plane, such as kube-proxy, is healthy and serves Services whose traffic stays local (auto); new addresses of all Services, too (all); nothing (off)")
 	fs.StringVar(&opts.healthz, "dataplane-healthz", "127.0.0.1:10256", "`address` and port where the data plane says whether it is healthy, for --dataplane-gate")
 	daemon.Accept(cmd, "host", "ml-labels", "bgp-debounce-timeout", "frrk8s-namespace", "frrk8s-secret-passthrough")

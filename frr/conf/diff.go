@@ -164,6 +164,7 @@ func (d *differ) globals(have, want outline) {
 // lines changes the lines of one context. It first removes lines, in reverse order,
 // so that a line is removed before the one it depends on. It then adds lines in the
 // wanted order. It does not remove a line for which keep is true.
+// A line that activates a neighbor is removed first; see SplitActivate.
 func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Section) bool) {
 	have, want = trim(have, want)
 	if len(have) == 0 && len(want) == 0 {
@@ -176,6 +177,7 @@ func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Sec
 		}
 	}
 	present := make(map[string]string, len(have))
+	var gone []Section
 	for _, s := range slices.Backward(have) {
 		if s.Sub != nil {
 			continue
@@ -185,8 +187,12 @@ func (d *differ) lines(ctx []Line, in scope, have, want []Section, keep func(Sec
 			present[key] = s.Text
 		}
 		if _, stays := wanted[key]; !stays && !keep(s) {
-			d.add(ctx, Line{Text: unset(in, s.Text)})
+			gone = append(gone, s)
 		}
+	}
+	first, rest := SplitActivate(gone)
+	for _, s := range append(first, rest...) {
+		d.add(ctx, Line{Text: unset(in, s.Text)})
 	}
 	for _, s := range want {
 		if s.Sub != nil {

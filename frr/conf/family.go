@@ -46,3 +46,18 @@ func sections(lines []Line) []Section {
 	}
 	return out
 }
+
+// SplitActivate splits lines of an address family into those that activate a neighbor and
+// the others. A neighbor exchanges routes of the family from "activate" on, and bgpd may
+// run between two lines. Without a route-map it sends and accepts all routes, so lines that
+// activate are added after the neighbors' route-maps, and removed before them.
+func SplitActivate(lines []Section) (activate, others []Section) {
+	for _, s := range lines {
+		if _, attr, ok := cutNeighbor(s.Text); ok && attr == "activate" {
+			activate = append(activate, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return activate, others
+}

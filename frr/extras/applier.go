@@ -336,7 +336,8 @@ func (a *Applier) output(text []byte, path, out string, err error) string {
 }
 
 // closed returns a configuration in which each context ends with exit, as FRR's
-// programs need it in a file.
+// programs need it in a file. Lines that activate neighbors are the last of an address
+// family: the script may add a neighbor that the agent is removing.
 func closed(c *conf.Config) string {
 	var b strings.Builder
 	var write func(list []conf.Section, depth int)
@@ -347,11 +348,12 @@ func closed(c *conf.Config) string {
 			if len(s.Sub) == 0 {
 				continue
 			}
-			write(s.Sub, depth+1)
-			end := "exit"
+			lines, end := s.Sub, "exit"
 			if strings.HasPrefix(s.Text, "address-family ") {
-				end = "exit-address-family"
+				activate, others := conf.SplitActivate(s.Sub)
+				lines, end = append(others, activate...), "exit-address-family"
 			}
+			write(lines, depth+1)
 			b.WriteString(indent + end + "\n")
 		}
 	}

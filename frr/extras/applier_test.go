@@ -208,7 +208,8 @@ func TestExtrasUnlike(t *testing.T) {
 	}
 }
 
-// The reload script is given everything that FRR runs but the lines that go.
+// The reload script is given everything that FRR runs but the lines that go. A neighbor is
+// activated after it has its route-maps.
 func TestExtrasReload(t *testing.T) {
 	r := newApplierRig(t)
 	var given string
@@ -216,7 +217,7 @@ func TestExtrasReload(t *testing.T) {
 		switch f := strings.Fields(line); {
 		case strings.Contains(line, "show running-config"):
 			return "frr version 8.4.4\nrouter bgp 64512\n neighbor 192.0.2.1 remote-as 64513\n neighbor 192.0.2.1 description x\n" +
-				" address-family ipv4 unicast\n  network 198.51.100.1/32\n exit-address-family\nexit\nend\n", nil
+				" address-family ipv4 unicast\n  network 198.51.100.1/32\n  neighbor 192.0.2.1 activate\n  neighbor 192.0.2.1 route-map out out\n exit-address-family\nexit\nend\n", nil
 		case strings.Contains(line, "frr-reload.py"):
 			text, err := os.ReadFile(f[len(f)-1])
 			if err != nil {
@@ -229,7 +230,7 @@ func TestExtrasReload(t *testing.T) {
 	r.pass("router bgp 64512\n neighbor 192.0.2.1 description x\nexit\n", false)
 	r.pass("hostname n2\n", false)
 	const want = "frr version 8.4.4\nrouter bgp 64512\n neighbor 192.0.2.1 remote-as 64513\n" +
-		" address-family ipv4 unicast\n  network 198.51.100.1/32\n exit-address-family\nexit\nhostname n2\n"
+		" address-family ipv4 unicast\n  network 198.51.100.1/32\n  neighbor 192.0.2.1 route-map out out\n  neighbor 192.0.2.1 activate\n exit-address-family\nexit\nhostname n2\n"
 	if given != want {
 		t.Errorf("given:\n%swant:\n%s", given, want)
 	}

@@ -99,7 +99,7 @@ func (a *allocation) contest() {
 	defer cancel()
 	if err := process.Poll(wait, 100*time.Millisecond, func() error {
 		if len(told()) == 0 {
-			return errors.New("no event tells of it")
+			return errors.New("no event reports it")
 		}
 		return nil
 	}); err != nil {

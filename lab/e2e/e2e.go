@@ -344,32 +344,16 @@ func (e *Test) Sessions(n *lab.Node) map[string]Session {
 	return all
 }
 
-// unanswered is how long a session may wait for the peer's OPEN. GoBGP may leave one without
-// an answer whose connection came while it gave up the one before, and FRR waits 4 minutes.
-const unanswered = 15 * time.Second
-
 // Connections waits until every session of the nodes is established, to stay so, and
-// counts how often each was. It resets a session that gets no answer.
+// counts how often each was.
 func (e *Test) Connections() map[string]int {
 	e.T.Helper()
 	var counts map[string]int
-	waiting := map[string]time.Time{}
 	e.Eventually("all sessions", func(ctx context.Context) error {
 		counts = map[string]int{}
 		for _, n := range e.Nodes {
 			for peer, s := range e.Sessions(n) {
 				name := n.Name + " to " + peer
-				if s.State != "OpenSent" {
-					delete(waiting, name)
-				} else if since, ok := waiting[name]; !ok {
-					waiting[name] = time.Now()
-				} else if time.Since(since) > unanswered {
-					delete(waiting, name)
-					e.T.Logf("%s gets no answer to its OPEN: reset", name)
-					if _, err := n.FRR.Vtysh(ctx, "clear bgp "+peer); err != nil {
-						return err
-					}
-				}
 				if s.State != "Established" {
 					return fmt.Errorf("the session of %s with %s is %q", n.Name, peer, s.State)
 				}

@@ -320,7 +320,7 @@ func (o *optionsTest) refused() {
 			o.t.Fatal(err)
 		}
 	}
-	time.Sleep(4 * time.Second) // FRR tells of its waits nowhere
+	time.Sleep(4 * time.Second) // FRR shows its waits nowhere
 }
 
 // drops returns how often each session has gone down.

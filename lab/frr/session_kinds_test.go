@@ -272,7 +272,7 @@ func testBGPSessionKinds(t *testing.T, v lab.Version) {
 			}
 		}
 		nothing()
-		// Whoever wants routes adds an entry to the map, as raw configuration can; they
+		// Raw configuration can add an entry to the map; they
 		// are still for the node alone.
 		if _, err := n1.FRR.Vtysh(e2e.Deadline(t), "configure terminal", "route-map herald-in permit 5"); err != nil {
 			t.Fatal(err)

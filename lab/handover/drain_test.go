@@ -278,7 +278,7 @@ func TestLayer2Drain(t *testing.T) {
 
 	start := time.Now()
 	e.patch(owner, map[string]any{"spec": map[string]any{"unschedulable": true}})
-	e.annotate(owner, "true") // the agent has seen the Node once it tells of this
+	e.annotate(owner, "true") // the agent has seen the Node once it reports this
 	e.NodeEvent(owner, start, "Warning "+reconcile.EventDrainInvalid)
 	e.LaterPass()
 	steady(owner)

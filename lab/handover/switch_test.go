@@ -78,7 +78,7 @@ func TestSwitchPool(t *testing.T) {
 		disturb func(ctx context.Context, e *e2e.Test) error
 	}{
 		{"undisturbed", [2]string{"10.10.0.160", "10.10.0.174"}, func(context.Context, *e2e.Test) error { return nil }},
-		// The router asks for its neighbors anew all the time: whoever does not
+		// The router asks for its neighbors again and again: a host that does not
 		// answer is given up within half a second.
 		{"neighbors forgotten", [2]string{"10.10.0.161", "10.10.0.175"}, func(ctx context.Context, e *e2e.Test) error {
 			if err := forgetful(e, ctx); err != nil {

@@ -98,14 +98,14 @@ func TestResourcesStates(t *testing.T) {
 	}
 	say(nil, "")
 
-	// Whoever deletes them has them back.
+	// They come back if somebody deletes them.
 	for _, name := range components {
 		r.Delete("ConfigurationState", name)
 	}
 	say(nil, "")
 }
 
-// The pools' counters are true, whoever else writes them; Services leave a pool
+// The pools' counters are true, even if somebody else writes them; Services leave a pool
 // that is deleted, and no status is written while nothing happens.
 //
 // Acceptance: L005, L006, L020.
@@ -207,7 +207,7 @@ func TestResourcesAdopt(t *testing.T) {
 			t.Fatal(err)
 		}
 		if class != "" {
-			// A class cannot be set later: make the Service anew.
+			// A class cannot be set later: create the Service again.
 			if err := r.Cluster.DeleteService(t.Context(), r.Namespace, name); err != nil {
 				t.Fatal(err)
 			}

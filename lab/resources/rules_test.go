@@ -179,7 +179,7 @@ spec: {receiveInterval: 1000}
 	// What is in use is deleted: peers and advertisements go on with it.
 	r.Delete(config.KindCommunity, "names")
 	r.Refused(config.KindBGPAdvertisement, "ad", config.VerdictMissing, "invalid community format: mine")
-	// Processes that start anew know from the status what is in force.
+	// Processes that restart know from the status what is in force.
 	bad := e2e.Objects(t, "{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [10.246.1.0/25]}}")[0]
 	bad.SetNamespace(lab.HeraldNamespace)
 	if err := r.Put(t.Context(), bad); err != nil {

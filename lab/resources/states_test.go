@@ -107,7 +107,7 @@ func say(r *e2e.Resources, want map[string][]string, old ...types.UID) (uids []t
 }
 
 // The ConfigurationStates have MetalLB's fields, and say on which node what is
-// wrong, all of it, for as long as it is so and whoever deletes them.
+// wrong, all of it, for as long as it is so, even if somebody deletes them.
 //
 // Acceptance: C004-C006, C008, C009.
 func TestResourcesComponentStates(t *testing.T) {

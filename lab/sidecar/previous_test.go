@@ -38,7 +38,7 @@ func buildPrevious(t *testing.T, dir string) (bin string, err error) {
 		}
 		return err
 	}
-	// Whoever owns the checkout: git does not trust one of another user's otherwise.
+	// Git does not trust a checkout of another user otherwise.
 	trust := []string{"-c", "safe.directory=*"}
 	if err := run("git", append(trust, "rev-parse", "--verify", "HEAD~1^{commit}")...); err != nil {
 		t.Log("no previous version, so both programs are of this commit:", err)

@@ -342,6 +342,16 @@ func TestSidecarRolling(t *testing.T) {
 		"address-pools: [{name: p, protocol: bgp, addresses: [192.0.2.0/26]}]")
 	refuse(e.Nodes[1:]...)
 	e.InKernel(e2e.Route(addr), e.Nodes[:1])
+	for _, n := range e.Nodes[1:] { // their agents look every 2 s, and then say so to n1's
+		e.Eventually(n.Name+" knows that it has no session", func(ctx context.Context) error {
+			p, err := e.PeerOf(ctx, n, e.Router.Addr4)
+			if err == nil && p.Session.Up() {
+				err = errors.New("it has one")
+			}
+			return err
+		})
+	}
+	time.Sleep(time.Second)
 	pod := []*process.Process{e.Agent(n1).Process(), n1.Sidecar.Process()}
 	for _, p := range pod { // Stop would not wait for so long
 		if err := p.Kill(unix.SIGTERM); err != nil {

@@ -6,9 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +96,56 @@ func peerEvent(r *e2e.Resources, name, words string) {
 	})
 }
 
+// A mute is a router that accepts TCP connections and says nothing.
+type mute struct {
+	mu   sync.Mutex
+	from map[netip.Addr]int // the connections
+}
+
+// newMute starts a mute at an address of the router g1.
+func newMute(r *e2e.Resources, at netip.AddrPort) *mute {
+	r.T.Helper()
+	m := &mute{from: make(map[netip.Addr]int)}
+	var l net.Listener
+	err := r.Collector.Namespace.Do(func() (err error) {
+		l, err = net.Listen("tcp", at.String())
+		return err
+	})
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	var open []net.Conn
+	done := make(chan struct{})
+	r.T.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range open {
+			c.Close()
+		}
+	})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open = append(open, c)
+			m.mu.Lock()
+			m.from[netip.MustParseAddrPort(c.RemoteAddr().String()).Addr()]++
+			m.mu.Unlock()
+		}
+	}()
+	return m
+}
+
+// connections returns how many connections came from an address.
+func (m *mute) connections(from netip.Addr) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.from[from]
+}
+
 // Why a session does not come up is told on the Node, the BGPPeer and the Service,
 // soon and with the cure: also when it was up, and the router has another password
 // now.
@@ -121,7 +173,8 @@ func TestSessionDiagnosis(t *testing.T) {
 	defer func() { stop(router) }()
 	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-as", ASN: 64602, Listen: []netip.Addr{at(210)}}))
 	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-node-as", ASN: 64603, Listen: []netip.Addr{at(211)}, PeerASN: 64777}))
-	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-port", ASN: 64604, Listen: []netip.Addr{at(212)}, Port: 1179}))
+	defer stop(start(lab.GoBGPOptions{Name: "diagnosis-other-port", ASN: 64604, Listen: []netip.Addr{at(212), at(215)}, Port: 1179}))
+	mute := newMute(r, netip.AddrPortFrom(at(215), 179))
 
 	peers := []struct {
 		name, spec    string
@@ -131,6 +184,7 @@ func TestSessionDiagnosis(t *testing.T) {
 		{"other-node-as", "peerASN: 64603, peerAddress: 10.10.0.211", "BadPeerAS", "the router expects another AS number of this node than 64512 (Bad Peer AS received)"},
 		{"other-port", "peerASN: 64604, peerAddress: 10.10.0.212", "ConnectionRefused", "10.10.0.212:179 refuses TCP connections"},
 		{"nobody", "peerASN: 64605, peerAddress: 10.10.0.213", "NoAnswer", "10.10.0.213:179: the address does not answer ARP"},
+		{"mute", "peerASN: 64606, peerAddress: 10.10.0.215", "ConnectionClosed", "10.10.0.215"},
 		{"keyed", "peerASN: 64601, peerAddress: 10.10.0.214, password: ours", "WrongPassword", "no TCP connection to 10.10.0.214:179: the router answers ping, and no packet that is signed with the password (TCP MD5, RFC 2385): check the password on both sides"},
 	}
 	// Each node has its own peer of each kind, pool and Service.
@@ -186,6 +240,16 @@ func TestSessionDiagnosis(t *testing.T) {
 		if d := time.Since(since); d > told {
 			t.Errorf("%s: told everywhere after %v, want %v at most", p.name, d, told)
 		}
+	}
+	// A router that leaves the OPEN without an answer gets another connection, long before
+	// the hold time ends.
+	for _, n := range nodes {
+		r.Eventually("another connection from "+n.Name, func(context.Context) error {
+			if c := mute.connections(n.Addr4); c < 2 {
+				return fmt.Errorf("there were %d", c)
+			}
+			return nil
+		})
 	}
 
 	// With the password it comes up, and nothing of the fault is left.
