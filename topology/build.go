@@ -20,7 +20,7 @@ import (
 
 // Build returns the Topology of what was read.
 func Build(in Input) Topology {
-	b := &builder{in: in, index: map[string]int{}, t: Topology{
+	b := &builder{in: in, index: map[string]int{}, known: map[string]int{}, t: Topology{
 		SchemaVersion: SchemaVersion, At: in.At, Namespace: in.Namespace, Class: in.Class,
 		Unasked: slices.Clone(in.Unasked), Controllers: slices.Clone(in.Controllers),
 		Nodes: []Node{}, Pools: []Pool{}, Peers: []Peer{}, Services: []Service{}, Problems: []Problem{},
@@ -54,6 +54,7 @@ type builder struct {
 	keys   []cluster.Key            // of t.Services
 	agents map[string]AgentPod      // by node
 	states map[string]AgentState    // by node
+	known  map[string]int           // index in t.Problems, by all but the objects
 	peerAt map[string][]status.Peer // by node: as its agent says, or as the rules are
 }
 

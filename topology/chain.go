@@ -118,15 +118,11 @@ const whyCommand = "heraldctl why "
 // closer returns the command to run about a Problem in the Chain of a subject: if that is
 // the same Chain, one that shows the object itself.
 func (t Topology) closer(p Problem, subject string) string {
-	kind, name, _ := strings.Cut(p.Objects[0], "/")
-	is := func(prefix, of string) bool {
-		return subject == prefix+" "+of && slices.ContainsFunc(p.Objects, func(o string) bool { return strings.HasSuffix(o, "/"+of) })
-	}
-	what, of, _ := strings.Cut(subject, " ")
-	if !is(what, of) {
+	_, name, _ := strings.Cut(subject, " ")
+	if !slices.ContainsFunc(p.Objects, func(o string) bool { return strings.HasSuffix(o, "/"+name) }) {
 		return p.Next
 	}
-	name = of
+	kind := kindOf(p.Objects[0])
 	switch kind {
 	case "Service":
 		namespace, short, _ := strings.Cut(name, "/")

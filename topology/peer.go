@@ -74,7 +74,7 @@ func (b *builder) session(n Node, p status.Peer) Session {
 		return out
 	}
 	told := b.told(n.Name, p.Name)
-	if !p.Wanted || told == nil {
+	if !p.Wanted || told == nil || !n.Agent.Running { // what an agent wrote before it ended says nothing
 		return out
 	}
 	out.From, out.Up, out.Since, out.Reason, out.Message = FromObjects, told.Up, told.Since, told.Reason, told.Message

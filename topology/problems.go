@@ -35,15 +35,15 @@ func (b *builder) problem(p Problem, object string) {
 	if p.Cure == "" {
 		p.Cure = cureOf(status.Reason(p.ID))
 	}
-	for i := range b.t.Problems {
+	key := strings.Join([]string{p.ID, string(p.Severity), p.Cause, p.Cure, kindOf(object)}, "\x00")
+	if i, known := b.known[key]; known {
 		o := &b.t.Problems[i]
-		if o.ID == p.ID && o.Severity == p.Severity && o.Cause == p.Cause && o.Cure == p.Cure && kindOf(o.Objects[0]) == kindOf(object) {
-			if !slices.Contains(o.Objects, object) {
-				o.Objects = append(o.Objects, object)
-			}
-			return
+		if o.Objects[len(o.Objects)-1] != object {
+			o.Objects = append(o.Objects, object)
 		}
+		return
 	}
+	b.known[key] = len(b.t.Problems)
 	p.Objects = []string{object}
 	b.t.Problems = append(b.t.Problems, p)
 }

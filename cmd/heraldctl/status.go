@@ -72,10 +72,12 @@ func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, erro
 	if err := ctx.Err(); err != nil {
 		return topology.Topology{}, err
 	}
-	if len(in.Unasked) > 0 && len(in.Cluster.Services)+len(in.Resources) == 0 {
-		return topology.Topology{}, fmt.Errorf("%s: %s", in.Unasked[0].What, in.Unasked[0].Error)
+	t := topology.Build(in)
+	if t.Lacks(topology.KindServices) && t.Lacks(topology.KindResources) {
+		i := slices.IndexFunc(in.Unasked, func(u topology.Unasked) bool { return u.What == topology.KindServices })
+		return t, errors.New(in.Unasked[i].Error)
 	}
-	return topology.Build(in), nil
+	return t, nil
 }
 
 func statusCommand() *cobra.Command {
@@ -207,14 +209,23 @@ func poolsText(pools []topology.Pool, wide bool) string {
 
 // peersText counts sessions.
 func peersText(peers []topology.Peer) string {
-	up, wanted := 0, 0
+	up, wanted, unknown := 0, 0, 0
 	for _, p := range peers {
 		up, wanted = up+p.Up, wanted+p.Wanted
+		for _, s := range p.Sessions {
+			if s.Wanted && s.From == topology.FromRules {
+				unknown++
+			}
+		}
 	}
 	if len(peers) == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%d, %d of %d sessions up", len(peers), up, wanted)
+	text := fmt.Sprintf("%d, %d of %d sessions up", len(peers), up, wanted)
+	if unknown > 0 {
+		text += fmt.Sprintf(", %d not known", unknown)
+	}
+	return text
 }
 
 // servicesText counts Services by state.

@@ -39,7 +39,7 @@ func BenchmarkStatus(b *testing.B) {
 		name, ip := fmt.Sprintf("service-%05d", i), fmt.Sprintf("10.32.%d.%d", i>>8, i&255)
 		for _, object := range []o{
 			{"kind": "Service", "metadata": o{"namespace": "shop", "name": name, "uid": name, "annotations": o{"metallb.io/ip-allocated-from-pool": "web"}},
-				"spec": o{"type": "LoadBalancer", "clusterIPs": []string{"10.96.0.1"}, "ports": []o{{"port": 80}}},
+				"spec":   o{"type": "LoadBalancer", "clusterIPs": []string{"10.96.0.1"}, "ports": []o{{"port": 80}}},
 				"status": o{"loadBalancer": o{"ingress": []o{{"ip": ip}}}, "conditions": []o{{"type": "heraldlb.io/AddressAssigned", "status": "True", "reason": "Assigned", "message": ip + " from pool web"}}}},
 			{"kind": "EndpointSlice", "metadata": o{"namespace": "shop", "name": name, "labels": o{"kubernetes.io/service-name": name}}, "addressType": "IPv4",
 				"endpoints": []o{{"addresses": []string{"10.244.1.2"}, "nodeName": "n1", "conditions": o{"ready": true}}}},
