@@ -23,6 +23,7 @@ const module = "github.com/heraldlb/herald/"
 // not listed may not exist; cmd and lab may import anything.
 var imports = map[string][]string{
 	"wake":        {},
+	"trace":       {},
 	"manifest":    {},
 	"excerpt":     {},
 	"port":        {},
@@ -42,8 +43,8 @@ var imports = map[string][]string{
 	"condition":   {"announce", "assign", "cluster", "config", "excerpt", "status", "wake"},
 	"topology":    {"alloc", "announce", "assign", "cluster", "condition", "config", "source", "status"},
 	"handover":    {"announce", "cluster", "render", "status", "table", "wake"},
-	"dataplane":   {"announce", "status", "wake"},
-	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "wake"},
+	"dataplane":   {"announce", "status", "trace", "wake"},
+	"reconcile":   {"alloc", "announce", "assign", "cluster", "condition", "config", "handover", "render", "source", "status", "table", "trace", "wake"},
 
 	"announce/announcetest": {"announce", "cluster", "config", "status"},
 	"cluster/clustertest":   {"cluster", "port"},
@@ -52,12 +53,12 @@ var imports = map[string][]string{
 	"frr/contract": {"frr/conf"},
 	"frr/vty":      {"frr/conf"},
 
-	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "table", "wake"},
+	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "table", "trace", "wake"},
 	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
 	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
 	"session":     {"cluster", "diagnosis", "frr", "frr/vty", "kernel", "status"},
-	"kube":        {"assign", "cluster", "condition", "config", "excerpt", "kube/object", "reconcile", "source", "status", "table", "topology", "wake"},
+	"kube":        {"assign", "cluster", "condition", "config", "excerpt", "kube/object", "reconcile", "source", "status", "table", "topology", "trace", "wake"},
 	"kube/lease":  {},
 	"kube/object": {"cluster", "config", "excerpt", "manifest", "port", "status"},
 	"l2":          {"wake"},

@@ -43,7 +43,8 @@ type Ownership struct {
 	Interfaces []string  // names, sorted; none: every suitable one
 	Fresh      bool      // no other agent is known to have announced it
 	Rivals     []string  // other members that have announced it too, sorted: it is being handed over, or a partition has healed
-	Standby    bool      // a node that gossip does not reach owns it: answer only what that one does not, and take over when it falls silent
+	Standby    bool      // a node that gossip does not reach owns it
+	StandbyOn  []string  // interfaces, sorted, on which such a node answers: answer there only what that one does not, and take over when it falls silent
 	Challenged time.Time // when such a node was last heard to announce it; zero: it was not
 }
 
@@ -363,7 +364,7 @@ func (el *layer2Election) settle(addr netip.Addr, g *group) Election {
 	}
 	if elected >= 0 && elected == el.self && g.ready {
 		l := el.announcement(addr, g)
-		l.Standby = g.owner != elected
+		l.Standby, l.StandbyOn = g.owner != elected, el.claimed(addr, elected, g.scores)
 		if g.damped = g.damped && el.served(g, l.Rivals); !g.damped {
 			e.Announce = &l
 		}

@@ -60,7 +60,7 @@ func (l *Ownership) equal(o *Ownership) bool {
 		return l == o
 	}
 	return l.Addr == o.Addr && l.Fresh == o.Fresh && l.Standby == o.Standby && l.Challenged.Equal(o.Challenged) &&
-		slices.Equal(l.Interfaces, o.Interfaces) && slices.Equal(l.Rivals, o.Rivals)
+		slices.Equal(l.Interfaces, o.Interfaces) && slices.Equal(l.StandbyOn, o.StandbyOn) && slices.Equal(l.Rivals, o.Rivals)
 }
 
 // A Layer2Memory decides the same as Layer2, pass after pass, and again only about the

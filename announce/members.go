@@ -26,8 +26,10 @@ type Membership struct {
 
 // A Claim is an announcement that was heard on the network itself.
 type Claim struct {
-	Node string
-	At   time.Time // when it was last heard to announce the address
+	Node      string
+	Interface string    // of this node, on which it was heard
+	Partly    bool      // this node may answer on another interface too, and there that node does not
+	At        time.Time // when it was last heard to announce the address
 }
 
 // A Member is a node whose agent is alive, with what that agent reports.
@@ -142,16 +144,17 @@ func (e *electorate) elect(addr netip.Addr, eligible nodeSet, scores []int) int 
 	return -1
 }
 
-// claimant returns the index of a node that answers for an address, and that would be
-// elected before the owner if gossip reached it; or -1. That node comes to the same
-// result, so that one of them remains. Of several it is the one that would be elected.
+// claimant returns the index of a node that answers for an address wherever this one may,
+// and that would be elected before the owner if gossip reached it; or -1. That node comes
+// to the same result, so that one of them remains. Of several it is the one that would be
+// elected.
 func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
 	if owner < 0 {
 		return -1
 	}
 	first := owner
 	for _, c := range e.lanClaims[addr] {
-		if i, known := e.index[c.Node]; known && e.before(addr, i, first, scores) {
+		if i, known := e.index[c.Node]; known && !c.Partly && e.before(addr, i, first, scores) {
 			first = i
 		}
 	}
@@ -159,6 +162,18 @@ func (e *electorate) claimant(addr netip.Addr, owner int, scores []int) int {
 		return -1
 	}
 	return first
+}
+
+// claimed returns the interfaces, sorted, on which nodes answer for an address that would
+// be elected before the owner if gossip reached them.
+func (e *electorate) claimed(addr netip.Addr, owner int, scores []int) (on []string) {
+	for _, c := range e.lanClaims[addr] {
+		if i, known := e.index[c.Node]; known && e.before(addr, i, owner, scores) {
+			on = append(on, c.Interface)
+		}
+	}
+	slices.Sort(on)
+	return slices.Compact(on)
 }
 
 // before reports whether a node that gossip does not reach would be elected before another.

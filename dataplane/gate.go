@@ -16,6 +16,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/trace"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -281,6 +282,9 @@ func (g *Gate) answered(asked watch, a answer) {
 	g.mu.Unlock()
 	if next.phase == waived {
 		g.opts.Logger.Warn("announced though the data plane was not seen to serve it", "service", id.Service, "addr", id.Addr, "reason", next.why)
+	}
+	if next.phase == ready && trace.On(g.opts.Logger) {
+		trace.Line(g.opts.Logger, trace.Serves, "service", id.Service, "addr", id.Addr, "waited", now.Sub(w.since))
 	}
 	g.tell(settled, changed)
 }

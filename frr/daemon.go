@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heraldlb/herald/frr/conf"
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/trace"
 )
 
 // A daemon drives one of FRR's daemons. It knows the connection, and the
@@ -31,6 +33,7 @@ type daemon struct {
 	read    *conf.Config    // what the daemon runs, as it was read; nil if it is known, or unknown
 	applied *wanted         // the last configuration that was wholly accepted
 	settled map[string]bool // commands for lines that FRR prints differently; they are not sent
+	held    time.Time       // since when bgpd holds back routes, or has held them back last
 	tried   []conf.Command  // commands that retried sessions at the last change; see retry
 }
 
@@ -112,7 +115,10 @@ func (d *daemon) apply(ctx context.Context, w *wanted, check bool) (changed bool
 	defer d.token.release()
 	err = d.retryStale(func() error {
 		if commands, ok := w.since(d.runs, d.name); ok && !check && d.conn != nil {
-			changed = changed || len(commands) > 0
+			if len(commands) > 0 {
+				changed = true
+				d.hold(time.Now())
+			}
 			err := d.send(ctx, commands)
 			if err == nil {
 				d.runs, d.applied = w, w
@@ -365,9 +371,14 @@ func (d *daemon) sendGroup(ctx context.Context, group []conf.Command) (refused [
 	if !group[0].Exec {
 		batch = append(batch, "end")
 	}
+	start := time.Now()
 	replies, err := d.conn.Batch(ctx, batch)
 	if err != nil {
 		return nil, err
+	}
+	if trace.On(d.log) {
+		trace.Line(d.log, trace.Commands, "daemon", d.name, "commands", len(group),
+			"first", group[0].Shown(), "last", group[len(group)-1].Shown(), "took", time.Since(start))
 	}
 	for i, c := range group {
 		switch r := replies[skip+i]; {

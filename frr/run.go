@@ -64,12 +64,13 @@ type worker struct {
 	target
 	wake      wake.Signal   // another text is wanted
 	restarted wake.Signal   // the daemon may have restarted
+	hurry     wake.Signal   // a route comes in a moment
 	every     time.Duration // the shortest time between two changes
 	since     time.Time     // when a daemon that is on its way was first missed; of Run
 }
 
 func newWorker(t target) *worker {
-	return &worker{target: t, wake: wake.New(), restarted: wake.New()}
+	return &worker{target: t, wake: wake.New(), restarted: wake.New(), hurry: wake.New()}
 }
 
 // finish puts in force what has waited when ctx ends.
@@ -90,6 +91,9 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	retry.Stop()
 	check := time.NewTimer(a.opts.Drift)
 	probe := time.NewTicker(probeEvery)
+	hurry := time.NewTimer(time.Hour)
+	hurry.Stop()
+	defer hurry.Stop()
 	defer retry.Stop()
 	defer check.Stop()
 	defer probe.Stop()
@@ -100,6 +104,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	missed := false     // a check failed; the next success makes one due
 	waits := false      // another text is wanted, and it is too early for it
 	var last time.Time  // of the last change
+	var late time.Time  // when a change is no longer expected
 	for {
 		verify := false
 		select {
@@ -113,6 +118,18 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 				continue
 			}
 		case <-retry.C:
+		case <-w.hurry:
+			late = time.Now().Add(hurryFor)
+			hurry.Reset(0)
+			continue
+		case <-hurry.C:
+			if time.Now().After(late) {
+				continue
+			}
+			if a.hurry(ctx, w) {
+				hurry.Reset(hurryAgain)
+				continue
+			}
 		case <-w.restarted:
 			w.restart(ctx)
 		case <-check.C:
@@ -151,6 +168,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 		failures, warned, waits = 0, false, false
 		if changed {
 			last = time.Now()
+			hurry.Stop()
 		}
 		retry.Stop()
 		switch {
@@ -162,6 +180,14 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 			check.Reset(min(verifyAfter, a.opts.Drift))
 		}
 	}
+}
+
+// hurry has bgpd process a route once more. It reports whether there is nothing else to do.
+func (a *Applier) hurry(ctx context.Context, w *worker) bool {
+	ctx, cancel := context.WithTimeout(ctx, a.opts.Timeout)
+	defer cancel()
+	d, ok := w.target.(*daemon)
+	return !ok || d.hurry(ctx)
 }
 
 // starting reports whether a result is that of a daemon which was not needed before, and

@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/frr/vty"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -293,6 +294,12 @@ func vrfsUp(sessions []Session) []string {
 // note records the peers of routes that are still expected, and reports whether any
 // have changed.
 func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.PeerID) (changed bool) {
+	var news []netip.Prefix
+	defer func() {
+		for _, r := range news {
+			trace.Line(v.opts.Logger, trace.Sent, "route", r)
+		}
+	}()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range routes {
@@ -311,6 +318,9 @@ func (v *Verifier) note(routes []netip.Prefix, found map[netip.Prefix][]status.P
 			delete(v.young, r)
 			v.unsent[r] = true
 		} else {
+			if len(v.sent[r]) == 0 {
+				news = append(news, r)
+			}
 			v.sent[r] = found[r]
 			v.young[r] = rechecks
 			delete(v.unsent, r)

@@ -19,7 +19,8 @@ type Answer struct {
 	Interfaces []string // names, sorted; none: every suitable one
 	Fresh      bool     // no agent of the cluster is known to have announced it before
 	Quiet      bool     // answer questions, and send nothing else: another node is elected
-	Standby    bool     // another node answers: answer only what that one does not
+	Standby    bool     // another node owns it
+	StandbyOn  []string // interfaces, sorted, on which another node answers: answer there only what that one does not
 	Round      uint64   // another number than before: announce it from the beginning
 }
 
@@ -171,7 +172,7 @@ func (m *Memory) answer(layer2 announce.DesiredLayer2, steps map[netip.Addr]Outp
 	for _, l := range layer2.Announce {
 		has := steps[l.Addr].Announce.Has(ViaLayer2)
 		if l.Standby && !has && !layer2.Stale {
-			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Standby: true})
+			out = append(out, Answer{Addr: l.Addr, Interfaces: l.Interfaces, Standby: true, StandbyOn: l.StandbyOn})
 		}
 		if l.Standby || !has {
 			continue
@@ -206,7 +207,7 @@ func (r round) next(l announce.Ownership) round {
 
 // answer returns what the node that owns an address is to do.
 func (r round) answer(l announce.Ownership, gaps int) Answer {
-	return Answer{Addr: l.Addr, Interfaces: l.Interfaces, Fresh: l.Fresh, Round: r.number + uint64(gaps)}
+	return Answer{Addr: l.Addr, Interfaces: l.Interfaces, StandbyOn: l.StandbyOn, Fresh: l.Fresh, Round: r.number + uint64(gaps)}
 }
 
 // lost reports whether one of before is not in after.

@@ -214,6 +214,51 @@ func TestMemoryGivesWay(t *testing.T) {
 	}
 }
 
+// A node that gossip does not reach may be heard on one interface alone. The owner stays,
+// and leaves the address to that node there.
+func TestMemoryGivesWayOnOneInterface(t *testing.T) {
+	x := newSwitching(t)
+	const other, loser = "n2", "n3"
+	addr := netip.MustParseAddr("192.0.2.100")
+	for announce.Owner(addr.String(), []string{"n1", other}) != other || announce.Owner(addr.String(), []string{"n1", loser}) == loser {
+		addr = addr.Next()
+	}
+	x.addr = addr
+	announcetest.AddService(&x.s, "g", false, []string{addr.String()}, "n1")
+	heard := func(partly bool, on ...string) {
+		x.m.Claims = map[netip.Addr][]announce.Claim{addr: {{Node: loser, Interface: "eth2", Partly: true, At: x.now}}}
+		for _, name := range on {
+			x.m.Claims[addr] = append(x.m.Claims[addr], announce.Claim{Node: other, Interface: name, Partly: partly, At: x.now})
+		}
+	}
+	for _, step := range []struct {
+		name   string
+		partly bool
+		on     []string
+		wait   time.Duration
+		want   string
+	}{
+		{"alone", false, nil, 0, "announces"},
+		{"heard on the second network", true, []string{"eth1"}, 0, "announces"},
+		{"likewise, later", true, []string{"eth1"}, time.Minute, "announces"},
+		{"heard on both", false, []string{"eth1", "eth0"}, 0, "answers, layer2 HandingOver"},
+		{"likewise, later", false, []string{"eth0", "eth1"}, time.Second, "listens"},
+		{"its cable is cut", true, []string{"eth1"}, 0, "announces"},
+		{"not heard", false, nil, 0, "announces"},
+	} {
+		heard(step.partly, step.on...)
+		x.now = x.now.Add(step.wait)
+		out, got := x.next(t)
+		if got != step.want {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+		i := slices.IndexFunc(out.Answers, func(a handover.Answer) bool { return a.Addr == addr })
+		if a := out.Answers[i]; !a.Quiet && !slices.Equal(a.StandbyOn, slices.Sorted(slices.Values(step.on))) {
+			t.Errorf("%s: on standby on %v", step.name, a.StandbyOn)
+		}
+	}
+}
+
 // The side that stays announces again whenever the other is heard.
 func TestMemoryIsChallenged(t *testing.T) {
 	x := newSwitching(t)

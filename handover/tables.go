@@ -44,7 +44,7 @@ func (t OutcomeTables) List() Outcome {
 // Equal reports whether both ask for the same.
 func (a Answer) Equal(o Answer) bool {
 	return a.Addr == o.Addr && a.Fresh == o.Fresh && a.Quiet == o.Quiet && a.Standby == o.Standby && a.Round == o.Round &&
-		slices.Equal(a.Interfaces, o.Interfaces)
+		slices.Equal(a.Interfaces, o.Interfaces) && slices.Equal(a.StandbyOn, o.StandbyOn)
 }
 
 // A TableMemory decides the same as a Memory with the same past, and again only about the
@@ -283,7 +283,7 @@ func (m *TableMemory) answer(addr netip.Addr, e *announce.Election, step Output,
 		}
 	case owns && e.Announce.Standby:
 		has = !m.layer2.Stale
-		now = Answer{Addr: addr, Interfaces: e.Announce.Interfaces, Standby: true}
+		now = Answer{Addr: addr, Interfaces: e.Announce.Interfaces, Standby: true, StandbyOn: e.Announce.StandbyOn}
 	case owns && step.Announce.Has(ViaLayer2):
 		round, has = round.next(*e.Announce), true
 		now = round.answer(*e.Announce, m.gaps)

@@ -37,6 +37,9 @@ type mirrorOptions[V any] struct {
 	// whether wake is called; without it, it always is.
 	news func([]change[V]) bool
 
+	// Seen is optional. It is called, without mu, for each object that a watch brings.
+	seen func(row V, gone bool)
+
 	restored func() // optional: called, with mu held, when a list is older than what was known
 
 	doubt *doubter // optional: lists that lack most of the rows are read twice before a row goes
@@ -124,6 +127,9 @@ func (m *mirror[K, V]) apply(obj any, gone bool) error {
 	row, kept, err := m.row(obj)
 	if err != nil {
 		return err
+	}
+	if m.opts.seen != nil {
+		m.opts.seen(row, gone)
 	}
 	m.change(func() bool {
 		if gone || !kept {

@@ -201,6 +201,7 @@ func (a *patientAPI) counts() (writes []string, lists int) {
 // An obedient FRR has sent its routers whatever it was told to.
 type obedient struct{}
 
+func (obedient) Hurry()                                   {}
 func (obedient) Applied() bool                            { return true }
 func (obedient) Set(render.Text)                          {}
 func (obedient) Expect(table.Table[netip.Prefix, string]) {}

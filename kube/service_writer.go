@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube/object"
+	"github.com/heraldlb/herald/trace"
 )
 
 // serviceWorkers is how many Services are written at a time: enough to give a
@@ -125,7 +126,11 @@ func (w *ServiceWriter) write(ctx context.Context, u assign.Update) (result, err
 	if err != nil {
 		return result{}, err
 	}
+	start := time.Now()
 	now, err := w.opts.Client.patchServiceStatus(ctx, u.Service.Namespace, u.Service.Name, patch)
+	if trace.On(w.opts.Logger) {
+		trace.Line(w.opts.Logger, trace.Written, "service", u.Service.String(), "took", time.Since(start), "err", err)
+	}
 	if w.opts.Written != nil && !errors.Is(ctx.Err(), context.Canceled) && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		w.opts.Written(err)
 	}

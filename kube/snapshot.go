@@ -4,6 +4,7 @@ package kube
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube/object"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 )
 
 const (
@@ -30,6 +32,8 @@ type WatcherOptions struct {
 	Wake   func()  // required: called after every change; must not block
 
 	Doubt func(Doubt) // optional: called for a list that is read again before it is believed; must not block
+
+	Logger *slog.Logger // optional: for lines of package trace
 
 	// Certain is optional: there is no snapshot while the list of Services is in doubt. Its
 	// Services may have the addresses of those that it lacks.
@@ -67,6 +71,11 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 			}
 		}
 		return true
+	}
+	if log := opts.Logger; log != nil && trace.On(log) {
+		svc.seen = func(s *cluster.Service, gone bool) {
+			trace.Line(log, trace.Read, "service", s.String(), "ingress", len(s.Ingress), "gone", gone)
+		}
 	}
 	w.services = newMirror(services, svc)
 	w.nodes = newMirror(nodes, watching[*cluster.Node](w, nodes.name))

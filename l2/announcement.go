@@ -22,18 +22,21 @@ type Announcement struct {
 	// are reported in Address.TakenBy.
 	Quiet bool
 
-	// Standby announces nothing, and answers only questions that were sent to this node
-	// alone, or that a host repeats because it got no answer. Another host that answers
-	// is reported in Address.TakenBy.
-	Standby bool
+	// Standby names interfaces on which another host has the address. Nothing is announced
+	// there, and only questions are answered that were sent to this node alone, or that a
+	// host repeats because it got no answer. The other host is reported in Address.TakenBy.
+	Standby []string
 
 	// Round announces the address from the beginning when it changes: neighbors may
 	// have learned another owner in the meantime.
 	Round uint64
 }
 
-// passive reports whether no announcements are sent.
-func (a Announcement) passive() bool { return a.Quiet || a.Standby }
+// passive reports whether no announcements are sent, on some interface at least.
+func (a Announcement) passive() bool { return a.Quiet || len(a.Standby) > 0 }
+
+// left reports whether the address is left to another host on the interface of that name.
+func (a Announcement) left(name string) bool { return slices.Contains(a.Standby, name) }
 
 // on reports whether the address is wanted on the interface of that name.
 func (a Announcement) on(name string) bool {
@@ -41,7 +44,7 @@ func (a Announcement) on(name string) bool {
 }
 
 func (a Announcement) equal(b Announcement) bool {
-	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Standby == b.Standby && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces)
+	return a.Addr == b.Addr && a.Fresh == b.Fresh && a.Quiet == b.Quiet && a.Round == b.Round && slices.Equal(a.Interfaces, b.Interfaces) && slices.Equal(a.Standby, b.Standby)
 }
 
 // byAddress indexes announcements by address. Several of one address are merged. Those
@@ -66,7 +69,7 @@ func byAddress(list []Announcement) map[netip.Addr]Announcement {
 func merge(a, b Announcement) Announcement {
 	a.Fresh = a.Fresh && b.Fresh
 	a.Quiet = a.Quiet && b.Quiet
-	a.Standby = a.Standby && b.Standby
+	a.Standby = slices.DeleteFunc(slices.Clone(a.Standby), func(name string) bool { return !b.left(name) })
 	a.Round = max(a.Round, b.Round)
 	if len(a.Interfaces) == 0 || len(b.Interfaces) == 0 {
 		a.Interfaces = nil

@@ -18,8 +18,8 @@ const (
 	contestAnswers  = 2
 	contestInterval = 250 * time.Millisecond
 
-	// contestRefresh is the time between two questions once it has answered. When it does
-	// not answer any more, it is asked contestAsks times, contestHurry apart.
+	// contestRefresh is the time from an answer to the next question. When it does not
+	// answer any more, it is asked contestAsks times, contestHurry apart.
 	contestRefresh = 5 * time.Second
 	contestHurry   = time.Second
 
@@ -64,11 +64,13 @@ func (e *engine) contend(p *presence, h linkClaim, heard Claim) {
 		if !c.confirmed() {
 			c.answers++
 			if c.confirmed() {
-				c.at = heard.At.Add(contestRefresh)
 				e.changed = true
 				e.count(ClaimConfirmed)
-				e.a.opts.Logger.Info("an agent that gossip has lost answers for the address", "addr", rec.want.Addr, "mac", h.mac.String())
+				e.a.opts.Logger.Info("an agent that gossip has lost answers for the address", "addr", rec.want.Addr, "iface", heard.Interface, "mac", h.mac.String())
 			}
+		}
+		if c.confirmed() {
+			c.at = heard.At.Add(contestRefresh)
 		}
 	case c == nil:
 		if rec.contests == nil {
@@ -79,6 +81,22 @@ func (e *engine) contend(p *presence, h linkClaim, heard Claim) {
 	case heard.At.Sub(c.claim.At) >= claimStep:
 		c.claim = heard
 		e.changed = e.changed || c.confirmed()
+	}
+}
+
+// endContests ends the contests with hosts that are no longer those of lost agents: gossip
+// reaches them again, and says later whether they are lost once more.
+func (e *engine) endContests() {
+	for addr, rec := range e.contested {
+		for who, c := range rec.contests {
+			if !e.in.lost[who.mac] {
+				e.changed = e.changed || c.confirmed()
+				delete(rec.contests, who)
+			}
+		}
+		if len(rec.contests) == 0 {
+			delete(e.contested, addr)
+		}
 	}
 }
 
@@ -103,7 +121,7 @@ func (e *engine) investigate(now time.Time) (next time.Time) {
 // inquire does the next step of a contest, and reports whether the contest goes on.
 func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time) bool {
 	p := rec.presences[who.link]
-	if c.over || !e.in.lost[who.mac] || p != c.presence {
+	if c.over || p != c.presence {
 		e.changed = e.changed || c.confirmed()
 		return false
 	}
@@ -111,7 +129,7 @@ func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time)
 		c.missed++
 	}
 	if c.missed == contestAsks {
-		e.a.opts.Logger.Debug("the host that claims the address does not answer for it", "addr", rec.want.Addr, "mac", who.mac.String())
+		e.a.opts.Logger.Debug("the host that claims the address does not answer for it", "addr", rec.want.Addr, "iface", c.claim.Interface, "mac", who.mac.String())
 		if c.confirmed() {
 			e.changed = true
 		} else {
@@ -122,13 +140,9 @@ func (e *engine) inquire(rec *record, who contestant, c *contest, now time.Time)
 		return true
 	}
 	c.pending = !e.a.opts.Mute() && e.write(p, p.questionTo(who.mac))
-	switch {
-	case !c.confirmed():
-		c.at = now.Add(contestInterval)
-	case c.missed > 0:
-		c.at = now.Add(contestHurry)
-	default:
-		c.at = now.Add(contestRefresh)
+	c.at = now.Add(contestInterval)
+	if c.confirmed() {
+		c.at = now.Add(contestHurry) // unless it answers
 	}
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
 
@@ -102,7 +103,25 @@ func TestContest(t *testing.T) {
 				if !contended(a) {
 					t.Error("it answers, and does not count any more")
 				}
-				after(12 * time.Second)
+				// Gossip reaches it again, and loses it once more: it may be gone now.
+				a.SetLost(nil)
+				synctest.Wait()
+				a.SetLost([]l2.MAC{lostMAC})
+				synctest.Wait()
+				if contended(a) {
+					t.Error("it counts by what it answered before gossip reached it")
+				}
+				wire.forget()
+				wire.send(t, claim(t))
+				for range 2 {
+					wire.expect(t, question)
+					wire.send(t, answer(t))
+					synctest.Wait()
+				}
+				if !contended(a) {
+					t.Error("it answers again, and does not count")
+				}
+				after(9 * time.Second)
 				if contended(a) {
 					t.Error("it does not answer, and still counts")
 				}
@@ -215,7 +234,7 @@ func TestStandbyStepsIn(t *testing.T) {
 		v4 := listen(t, s, l2.ARP)
 		v6 := listen(t, s, l2.NDP)
 		a := start(t, l2.Options{Network: s})
-		a.Set([]l2.Announcement{{Addr: addr4, Standby: true}, {Addr: addr6, Standby: true}})
+		a.Set([]l2.Announcement{{Addr: addr4, Standby: []string{"eth0"}}, {Addr: addr6, Standby: []string{"eth0"}}})
 		after(time.Minute)
 		solicit := func(dst l2.MAC) []byte {
 			return ndpFrame(t, dst, peerMAC, peer6, group6, &ndp.NeighborSolicitation{
@@ -250,4 +269,63 @@ func TestStandbyStepsIn(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Another host may answer on one interface and not on another, as a node does whose cable
+// is cut while it is also on a second network. Only there the address is left to it.
+func TestStandbyOnOneInterface(t *testing.T) {
+	simulate(t, func(t *testing.T, s *sim) {
+		s.editAll(func(links []l2.Link) []l2.Link {
+			return append(links, l2.Link{Index: 3, Name: "eth1", MAC: peerMAC, LinkLocal: peer6, Up: true, Broadcast: true})
+		})
+		a := start(t, l2.Options{Network: s})
+		a.Set(both)
+		after(time.Minute)
+		solicit := ndpFrame(t, group6MAC, lostMAC, peer6, group6, &ndp.NeighborSolicitation{
+			TargetAddress: addr6, Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Source, Addr: lostMAC[:]}},
+		})
+		wires := map[string][2]*tap{
+			"eth0": {listen(t, s, l2.ARP), listen(t, s, l2.NDP)},
+			"eth1": {listen(t, atLink{s, 3}, l2.ARP), listen(t, atLink{s, 3}, l2.NDP)},
+		}
+		// answered counts the answers to a first question on each interface, by protocol.
+		answered := func() (out []string) {
+			after(10 * time.Second)
+			for _, name := range []string{"eth0", "eth1"} {
+				v4, v6 := wires[name][0], wires[name][1]
+				v4.forget()
+				v6.forget()
+				v4.send(t, arpFrame(t, everybody, lostMAC, arp.OperationRequest, peer4, addr4))
+				v6.send(t, solicit)
+				synctest.Wait()
+				out = append(out, fmt.Sprint(name, " ", len(v4.lines), " ", len(v6.lines)))
+			}
+			return out
+		}
+		for _, step := range []struct {
+			left []string
+			want []string
+		}{
+			{nil, []string{"eth0 1 1", "eth1 1 1"}},
+			{[]string{"eth1"}, []string{"eth0 1 1", "eth1 0 0"}},
+			{[]string{"eth0", "eth1"}, []string{"eth0 0 0", "eth1 0 0"}},
+			{[]string{"eth0"}, []string{"eth0 0 0", "eth1 1 1"}},
+			{nil, []string{"eth0 1 1", "eth1 1 1"}},
+		} {
+			a.Set([]l2.Announcement{{Addr: addr4, Standby: step.left}, {Addr: addr6, Standby: step.left}})
+			if diff := cmp.Diff(step.want, answered()); diff != "" {
+				t.Errorf("left on %v (-want +got):\n%s", step.left, diff)
+			}
+		}
+	})
+}
+
+// atLink is a sim whose peers are on another link than eth0.
+type atLink struct {
+	*sim
+	link int
+}
+
+func (s atLink) peer(_ testing.TB, protocol l2.Protocol) l2.Port {
+	return s.plug(&simPort{sim: s.sim, link: s.link, protocol: protocol, peer: true})
 }

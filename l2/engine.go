@@ -5,6 +5,7 @@ package l2
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -91,6 +92,7 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	e.survey(now)
 	e.reclassify(now)
 	e.dropUnwanted()
+	e.endContests()
 	// Sockets are opened first, so that an address comes to all its interfaces at once.
 	sites := e.sites()
 	retry = e.openSockets(sites, now)
@@ -141,7 +143,7 @@ func (e *engine) place(w Announcement, sites []*station, now time.Time) {
 		e.records[w.Addr] = rec
 		e.changed = true
 	}
-	if rec.want.passive() != w.passive() {
+	if rec.want.passive() != w.passive() || !slices.Equal(rec.want.Standby, w.Standby) {
 		rec.gained = now
 		if !w.passive() {
 			rec.takenBy = Claim{} // of the last handover

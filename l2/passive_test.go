@@ -114,7 +114,7 @@ func TestSilent(t *testing.T) {
 		}
 		a.Set([]l2.Announcement{{Addr: addr4, Quiet: true}})
 		after(time.Second)
-		a.Set([]l2.Announcement{{Addr: addr4, Standby: true}})
+		a.Set([]l2.Announcement{{Addr: addr4, Standby: []string{"eth0"}}})
 		synctest.Wait()
 		if d := counts(a, addr4); d.TakenBy != heard || d.Confirmed {
 			t.Errorf("silent: taken by %+v, confirmed %t", d.TakenBy, d.Confirmed)

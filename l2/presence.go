@@ -78,7 +78,7 @@ func (e *engine) join(rec *record, st *station, now time.Time) {
 	s.stale = true
 	e.joinGroup(p)
 	switch {
-	case rec.want.Standby:
+	case rec.want.left(st.link.Name):
 		e.enter(p, Standby, now)
 	case rec.want.Quiet:
 		e.enter(p, Quiet, now)
@@ -130,14 +130,14 @@ func (e *engine) forget(p *presence) {
 func (e *engine) adjust(p *presence, now time.Time) {
 	want := p.record.want
 	switch {
-	case want.Standby:
+	case want.left(p.station.link.Name):
 		if p.phase != Standby {
 			e.enter(p, Standby, now)
 		}
 	case want.Quiet && (p.phase == Probing || p.phase == Deferred):
 		e.enter(p, Refused, now) // it was never announced: there is nothing to hand over
 	case want.Quiet:
-		if p.phase == Announced {
+		if p.phase == Announced || p.phase == Standby {
 			e.enter(p, Quiet, now)
 		}
 	case p.phase == Quiet, p.phase == Standby, !p.phase.answers() && !want.Fresh:

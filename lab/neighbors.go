@@ -237,10 +237,7 @@ func (w *NeighborWatch) question(addr netip.Addr) ([]byte, l2.Protocol, error) {
 	}
 	g := group.As16()
 	frame := ethernet(l2.MAC{0x33, 0x33, g[12], g[13], g[14], g[15]}, w.mac, etherIPv6)
-	frame = append(frame, 0x60, 0, 0, 0, 0, byte(len(body)), 58, 255)
-	frame = append(frame, w.machine.Addr6.AsSlice()...)
-	frame = append(frame, g[:]...)
-	return append(frame, body...), l2.NDP, nil
+	return append(icmp6(frame, w.machine.Addr6, group, len(body)), body...), l2.NDP, nil
 }
 
 func ethernet(dst, src l2.MAC, kind uint16) []byte {

@@ -18,6 +18,7 @@ import (
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 )
 
 // A TableCluster returns the cluster as it is now, without a configuration, and whether
@@ -69,6 +70,7 @@ type Agent struct {
 
 	// What the last pass decided and handed over.
 	passed     bool // there was one
+	services   table.Table[cluster.Key, *cluster.Service]
 	decisions  announce.Decisions
 	elections  announce.Elections
 	questioned cluster.Tables // that the data plane is asked about
@@ -110,6 +112,7 @@ func (a *Agent) pass() {
 	if !synced || !read {
 		return
 	}
+	a.expect(s.Services)
 	s.Config = a.loader.Loaded.Config
 	readiness, known := a.ready(s)
 	if !known {
@@ -134,6 +137,7 @@ func (a *Agent) pass() {
 		a.opts.State.Set(state)
 	}
 	r.Took = time.Since(start)
+	trace.Line(a.opts.Logger, trace.Pass, "took", r.Took)
 	a.opts.Reporter.Set(r)
 }
 

@@ -53,6 +53,7 @@ var benchPeers = []status.PeerID{{Address: netip.MustParseAddr("10.10.0.253")}, 
 type benchFRR struct{}
 
 func (benchFRR) Set(render.Text) {}
+func (benchFRR) Hurry()          {}
 func (benchFRR) Applied() bool   { return true }
 
 type benchStatuses struct{ *benchNode }

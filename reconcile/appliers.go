@@ -18,6 +18,8 @@ import (
 type FRR interface {
 	// Set replaces the text of frr.conf. It must not block.
 	Set(conf render.Text)
+	// Hurry prepares it for a route that comes in a moment. It must not block.
+	Hurry()
 	// Applied reports whether it runs the newest text of Set.
 	Applied() bool
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"time"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/trace"
 )
 
 // An applied is a configuration that was handed over to FRR, or was to be.
@@ -28,7 +30,9 @@ func (a *Agent) apply(frame render.Config, networks announce.Networks) string {
 		return before.failure
 	}
 	a.applied = applied{frame: frame, networks: networks, given: before.given, tried: true}
+	start := time.Now()
 	conf, err := a.printer.Print(frame, networks)
+	trace.Line(a.opts.Logger, trace.Rendered, "took", time.Since(start))
 	if err != nil {
 		a.applied.failure = fmt.Sprintf("frr.conf: %v", err)
 		if a.applied.failure != before.failure {

@@ -15,6 +15,7 @@ import (
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/trace"
 )
 
 // A Cluster returns the cluster as it is now, without a configuration, and whether
@@ -172,5 +173,6 @@ func (c *Controller) pass(t *term) {
 		r.Unassigned = unassigned(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
+	trace.Line(c.opts.Logger, trace.Pass, "took", r.Took)
 	c.opts.Reporter.Set(r)
 }

@@ -47,7 +47,8 @@ type scene struct {
 	dataPlane     reconcile.DataPlane
 	serviceEvents func(*cluster.Service, cluster.Event)
 
-	hung bool // FRR takes a text and does nothing
+	hung    bool // FRR takes a text and does nothing
+	hurried int  // how often FRR was asked to hurry
 
 	rechecked []netip.Prefix // that the agent had looked at again
 	looked    time.Time      // when the last look at all was begun
@@ -141,6 +142,12 @@ func (r router) Set(conf render.Text) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.conf = conf.Whole()
+}
+
+func (r router) Hurry() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hurried++
 }
 
 func (r router) Applied() bool {

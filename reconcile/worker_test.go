@@ -24,12 +24,14 @@ func TestWorker(t *testing.T) {
 		{"nobody wakes it", nil, 0, nil},
 		{"the first is at once", []time.Duration{0}, 0, []time.Duration{0}},
 		{"after quiet it is at once again", []time.Duration{0, 50 * ms}, 0, []time.Duration{0, 50 * ms}},
-		{"a burst is answered by one more pass", []time.Duration{0, ms, 2 * ms, 3 * ms}, 0, []time.Duration{0, 10 * ms}},
+		{"so are the next two", []time.Duration{0, ms, 2 * ms}, 0, []time.Duration{0, ms, 2 * ms}},
+		{"a burst is answered by one more pass", []time.Duration{0, ms, 2 * ms, 3 * ms, 4 * ms, 5 * ms}, 0, []time.Duration{0, ms, 2 * ms, 10 * ms}},
+		{"after some quiet there is room for another", []time.Duration{0, 0, ms, 2 * ms, 20 * ms, 21 * ms, 22 * ms, 23 * ms}, 0, []time.Duration{0, ms, 2 * ms, 20 * ms, 21 * ms, 30 * ms}},
 		{"those during a pass are answered when it ends", []time.Duration{0, 5 * ms, 30 * ms}, 40 * ms, []time.Duration{0, 40 * ms}},
 		{
 			"a steady stream is a pass every 10 ms",
 			[]time.Duration{0, 4 * ms, 8 * ms, 12 * ms, 16 * ms, 20 * ms, 24 * ms}, ms,
-			[]time.Duration{0, 10 * ms, 20 * ms, 30 * ms},
+			[]time.Duration{0, 4 * ms, 8 * ms, 12 * ms, 20 * ms, 30 * ms},
 		},
 	}
 	for _, tt := range tests {

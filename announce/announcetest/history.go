@@ -246,7 +246,7 @@ func (h *History) claim() {
 	h.Members.Claims = map[netip.Addr][]announce.Claim{}
 	for range 3 {
 		for _, a := range h.addrs() {
-			h.Members.Claims[a] = []announce.Claim{{Node: h.pick("n1", "n3", "n4"), At: began.Add(time.Duration(h.IntN(3)))}}
+			h.Members.Claims[a] = []announce.Claim{{Node: h.pick("n1", "n3", "n4"), Interface: h.pick("eth0", "eth1"), Partly: h.often(30), At: began.Add(time.Duration(h.IntN(3)))}}
 		}
 	}
 }

@@ -142,7 +142,7 @@ type program struct {
 func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, log *slog.Logger) *program {
 	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker()}
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
-	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Certain: true, Namespaces: true})
+	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
 	p.board = status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},

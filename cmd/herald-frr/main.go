@@ -113,6 +113,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		return err
 	}
 	var raw *extras.Applier
+	last := contract.LastWatch{Dir: o.etcDir}
 	supervisor := sidecar.NewSupervisor(sidecar.SupervisorOptions{
 		Host:      machine,
 		Daemons:   daemons,
@@ -123,7 +124,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 		Hang:      o.hangTimeout,
 		Stop:      mode,
 		StopWait:  o.stopWait,
-		Last:      func() bool { return contract.IsLast(o.etcDir, time.Now()) },
+		Last:      func() bool { return last.Is(time.Now()) },
 		Loaded:    func() { raw.Reapply() },
 		Logger:    log,
 	})

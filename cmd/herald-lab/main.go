@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand(), runCommand(), downCommand(), statusCommand(), demoCommand(), benchCommand(), soakCommand())
+	root.AddCommand(upCommand(), runCommand(), downCommand(), statusCommand(), demoCommand(), benchCommand(), traceCommand(), soakCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -92,8 +92,11 @@ func TestLastFile(t *testing.T) {
 	dir := t.TempDir()
 	is := func(what string, now time.Time, want bool) {
 		t.Helper()
-		if got := contract.IsLast(dir, now); got != want {
-			t.Errorf("%s: %v, want %v", what, got, want)
+		w := contract.LastWatch{Dir: dir}
+		for range 2 {
+			if got := w.Is(now); got != want {
+				t.Errorf("%s: %v, want %v", what, got, want)
+			}
 		}
 	}
 	is("nothing was said", time.Now(), false)
@@ -110,6 +113,42 @@ func TestLastFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		is("taken back", time.Now(), false)
+	}
+}
+
+// A clock that is set while the container waits does not end the wait, and an agent that
+// has ended does.
+func TestLastWhileClockIsSet(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	if err := contract.BeatLast(dir); err != nil {
+		t.Fatal(err)
+	}
+	w := contract.LastWatch{Dir: dir}
+	for _, step := range []struct {
+		name  string
+		after time.Duration
+		clock time.Duration // of the agent's last call, against the time of the look
+		want  bool
+	}{
+		{"said", 0, 0, true},
+		{"the clock is put forward", time.Second, -time.Hour, true},
+		{"put back", time.Second, time.Hour, true},
+		{"as before", time.Second, 0, true},
+	} {
+		now = now.Add(step.after)
+		at := now.Add(step.clock)
+		if err := os.Chtimes(filepath.Join(dir, contract.LastFile), at, at); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Is(now); got != step.want {
+			t.Errorf("%s: %v", step.name, got)
+		}
+	}
+	if !w.Is(now.Add(2 * time.Second)) {
+		t.Error("two seconds later: no longer")
+	}
+	if w.Is(now.Add(3 * time.Second)) {
+		t.Error("three seconds later: still")
 	}
 }
 

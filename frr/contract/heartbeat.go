@@ -56,11 +56,33 @@ func EndLast(dir string) error {
 	return err
 }
 
-// IsLast reports whether BeatLast was called within the last 3 s, and EndLast was not
-// called after it.
-func IsLast(dir string, now time.Time) bool {
-	info, err := os.Stat(filepath.Join(dir, LastFile))
-	return err == nil && now.Sub(info.ModTime()).Abs() < lastAge
+// A LastWatch reports whether an agent calls BeatLast. It is not safe for concurrent use.
+type LastWatch struct {
+	Dir string // required
+
+	looked bool
+	beat   time.Time // the time of the file
+	seen   time.Time // when it was seen to change; zero: it is old
+}
+
+// Is reports whether BeatLast was called within the last 3 s, and EndLast was not called
+// after it. The first call goes by the clock. Later ones go by whether the file's time
+// changes, so that a clock that is set has no effect.
+func (w *LastWatch) Is(now time.Time) bool {
+	first := !w.looked
+	w.looked = true
+	info, err := os.Stat(filepath.Join(w.Dir, LastFile))
+	if err != nil {
+		w.beat, w.seen = time.Time{}, time.Time{}
+		return false
+	}
+	if at := info.ModTime(); !at.Equal(w.beat) {
+		w.beat, w.seen = at, now
+		if first && now.Sub(at).Abs() >= lastAge {
+			w.seen = time.Time{}
+		}
+	}
+	return !w.seen.IsZero() && now.Sub(w.seen) < lastAge
 }
 
 // touch sets the time of a file, and creates it if necessary.

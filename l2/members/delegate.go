@@ -51,6 +51,7 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	p := newPeer(n)
+	d.reprieve(n.Name)
 	d.alive[n.Name] = p
 	d.adopt(n.Name)
 	addr := addrPort(*n).Addr()
@@ -100,29 +101,16 @@ func (d delegate) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	d.mu.Lock()
-	p, planned := d.alive[n.Name], false
-	if r := d.records[n.Name]; r != nil && r.epoch == p.epoch {
-		planned = r.state().Leaving
+	now := d.stops(n.Name) || d.isLost(n.Name)
+	if now {
+		d.drop(n.Name)
+	} else {
+		d.doom(n.Name)
 	}
-	known := d.isLost(n.Name)
-	delete(d.alive, n.Name)
-	delete(d.lives, n.Name)
-	if !planned && !known {
-		d.losses.Probed++
-		d.damping.died(n.Name, p.epoch, d.present(), time.Now())
-	}
-	d.lost++
-	d.watchWake.Set()
-	d.invalidate()
 	d.mu.Unlock()
-	switch {
-	case known:
-	case planned:
-		d.opts.Logger.Info("agent left", "node", n.Name)
-	default:
-		d.opts.Logger.Warn("agent is dead", "node", n.Name)
+	if now {
+		d.opts.Changed()
 	}
-	d.opts.Changed()
 }
 
 func newPeer(n *memberlist.Node) peer {

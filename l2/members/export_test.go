@@ -43,7 +43,7 @@ func LargeState(nodes, addrs int) []byte {
 		r := &record{epoch: epoch, base: 1 << 20, items: map[item]change{}}
 		r.set(s.items())
 		l.records[name(i)] = r
-		l.keys.notices[name(i)] = notice{epoch, 1, []fingerprint{{1}, {2}}, time.Now()}
+		l.keys.notices[name(i)] = notice{epoch: epoch, seq: 1, prints: []fingerprint{{1}, {2}}, heard: time.Now()}
 		if i > 0 {
 			l.alive[name(i)] = peer{epoch: epoch}
 		}

@@ -40,6 +40,7 @@ func printOf(key []byte) fingerprint {
 // A notice has the keys that the process of a node accepts.
 type notice struct {
 	epoch  uint64
+	ahead  bool   // it was heard before the epoch of the member
 	seq    uint64 // a later notice of the process has a higher one
 	prints []fingerprint
 	heard  time.Time
@@ -136,16 +137,19 @@ func (l *List) noticed(m message) bool {
 	if m.node == l.opts.Node {
 		return false
 	}
-	if p, alive := l.alive[m.node]; alive && m.epoch < p.epoch {
-		return false // of an earlier process
-	}
 	now := time.Now()
 	was, known := l.keys.notices[m.node]
+	// The notice of an earlier process may still be passed on. But where the clock was set
+	// back, it is the earlier process that has the higher epoch.
+	p, alive := l.alive[m.node]
+	if alive && m.epoch < p.epoch || known && m.epoch < was.epoch && (!alive || was.ahead) {
+		return false
+	}
 	known = known && was.epoch == m.epoch
 	if known && m.seq < was.seq {
 		return false
 	}
-	l.keys.notices[m.node] = notice{m.epoch, m.seq, m.prints, now}
+	l.keys.notices[m.node] = notice{epoch: m.epoch, ahead: alive && m.epoch > p.epoch, seq: m.seq, prints: m.prints, heard: now}
 	l.chooseKey(now)
 	return !known || m.seq > was.seq
 }

@@ -65,6 +65,18 @@ func uses(t *testing.T, a []*agent, secret string, atMost time.Duration) {
 	}
 }
 
+// end stops the last agent, and waits until the others know.
+func end(t *testing.T, a []*agent) {
+	t.Helper()
+	last := len(a) - 1
+	if err := a[last].stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range a[:last] {
+		s.await("the last one gone", func(v members.View) bool { return len(v.Members) == last })
+	}
+}
+
 // The key is replaced while agents learn of it minutes apart. Nobody is lost, no agent
 // sends with the new key before all accept it, and the old one is dropped in the end.
 func TestKeyIsReplaced(t *testing.T) {
@@ -132,9 +144,7 @@ func TestAgentRestartsWhileKeyIsReplaced(t *testing.T) {
 					}
 				}
 				time.Sleep(10 * time.Second)
-				if err := a[2].stop(); err != nil {
-					t.Fatal(err)
-				}
+				end(t, a)
 				a[2] = c.start(2, with("new", "old"))
 				for _, s := range a {
 					s.await("all", func(v members.View) bool { return len(v.Members) == 3 && !v.Stale })
@@ -164,9 +174,7 @@ func TestAgentStartsWithTheNewKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		a := c.startAll(with("old"))
-		if err := a[2].stop(); err != nil {
-			t.Fatal(err)
-		}
+		end(t, a)
 		for _, s := range a[:2] {
 			if err := s.SetKeys(ring("new")); err != nil {
 				t.Fatal(err)
@@ -185,9 +193,7 @@ func TestAgentReturnsWithTheOldKey(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 3)
 		a := c.startAll(with("old"))
-		if err := a[2].stop(); err != nil {
-			t.Fatal(err)
-		}
+		end(t, a)
 		for _, s := range a[:2] {
 			if err := s.SetKeys(ring("new")); err != nil {
 				t.Fatal(err)

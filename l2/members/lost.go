@@ -163,3 +163,50 @@ func (l *List) findAgain(now time.Time) (found bool, next time.Time) {
 	}
 	return found, next
 }
+
+// doom has a member count as dead that memberlist has declared dead, unless it denies that
+// at once. An agent that was cut off says of all others that they are dead when it is back.
+// The caller holds the mutex.
+func (l *List) doom(name string) {
+	l.reprieve(name)
+	var t *time.Timer
+	t = time.AfterFunc(l.timers.deny, func() {
+		l.mu.Lock()
+		dead := l.doomed[name] == t && !l.ended.Load()
+		if dead {
+			l.drop(name)
+		}
+		l.mu.Unlock()
+		if dead {
+			l.opts.Changed()
+		}
+	})
+	l.doomed[name] = t
+}
+
+// reprieve ends doom. The caller holds the mutex.
+func (l *List) reprieve(name string) {
+	if t := l.doomed[name]; t != nil {
+		t.Stop()
+		delete(l.doomed, name)
+	}
+}
+
+// drop removes a member that is dead or has left. The caller holds the mutex.
+func (l *List) drop(name string) {
+	p, planned, known := l.alive[name], l.stops(name), l.isLost(name)
+	l.reprieve(name)
+	delete(l.alive, name)
+	delete(l.lives, name)
+	switch {
+	case planned:
+		l.opts.Logger.Info("agent left", "node", name)
+	case !known:
+		l.losses.Probed++
+		l.damping.died(name, p.epoch, l.present(), time.Now())
+		l.opts.Logger.Warn("agent is dead", "node", name)
+	}
+	l.lost++
+	l.watchWake.Set()
+	l.invalidate()
+}

@@ -73,14 +73,17 @@ type List struct {
 	talk       conversation
 	heartbeats heartbeats
 	watched    map[string]*watched
-	lives      map[string]*life // of members with heartbeats
-	excused    time.Time        // no node is missed before
+	lives      map[string]*life       // of members with heartbeats
+	doomed     map[string]*time.Timer // members that memberlist has declared dead a moment ago
+	excused    time.Time              // no node is missed before
 	losses     Losses
 	doubts     int // times that the view became stale
 	generation uint64
-	view       *View    // nil: to be made
-	circle     ring     // nil: to be made
-	replies    []letter // to be sent by watch
+	view       *View     // nil: to be made
+	announcing bool      // some agent was, when circle was made
+	quiet      time.Time // when that was not so any more
+	circle     ring      // nil: to be made
+	replies    []letter  // to be sent by watch
 }
 
 // A peer is a member other than this node.
@@ -117,6 +120,7 @@ func New(opts Options) *List {
 		heartbeats: heartbeats{leases: map[string]lease{}},
 		watched:    map[string]*watched{},
 		lives:      map[string]*life{},
+		doomed:     map[string]*time.Timer{},
 
 		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(), watchWake: wake.New(),
 	}

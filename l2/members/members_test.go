@@ -39,6 +39,31 @@ func TestJoinCrashAndReturn(t *testing.T) {
 	})
 }
 
+// An agent that was cut off still says that the others are dead when it is back. They deny
+// it, and nobody counts them as dead meanwhile.
+func TestReturnHarmsNobody(t *testing.T) {
+	for _, cut := range []time.Duration{time.Second, 1450 * time.Millisecond, 1600 * time.Millisecond, 1750 * time.Millisecond, 1900 * time.Millisecond, 30 * time.Second} {
+		t.Run(cut.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				c := newCluster(t, 4)
+				a := c.startAll()
+				c.wires.part(1, c.addr(3))
+				time.Sleep(cut)
+				c.wires.part(0, c.addr(3))
+				for range 1000 {
+					time.Sleep(5 * time.Millisecond)
+					for i, s := range a[:3] {
+						if v := s.View().Alive(); len(v) < 3 || v[2] != "n03" {
+							t.Fatalf("agent %d sees %v", i+1, v)
+						}
+					}
+				}
+				a[0].await("all", alive("n01", "n02", "n03", "n04"))
+			})
+		})
+	}
+}
+
 func TestPartitionAndHeal(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := newCluster(t, 5)

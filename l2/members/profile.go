@@ -16,7 +16,7 @@ type Profile string
 // The profiles. All agents of a cluster need the same one.
 const (
 	Fast   Profile = "fast"   // 0.16 s if its machine is silent too or its process has ended, else 0.8 s; the default
-	Normal Profile = "normal" // 5 to 6 s: memberlist's timers for a LAN
+	Normal Profile = "normal" // 5 to 6.5 s: memberlist's timers for a LAN
 	WAN    Profile = "wan"    // about a minute: memberlist's timers for a WAN
 )
 
@@ -35,6 +35,7 @@ type timers struct {
 	beat    time.Duration      // between two checks whether the agent runs, and two heartbeats
 	rejoin  time.Duration      // between two attempts to reach a missing peer
 	leave   time.Duration      // at most, to leave
+	deny    time.Duration      // for a member that memberlist has declared dead, to say that it is not: a few of its intervals of gossip
 	stale   time.Duration      // the others may declare an agent dead that does not run for so long
 	watches bool               // nodes that announce addresses are watched: see List.watch
 }
@@ -49,10 +50,10 @@ func (p Profile) timers() timers {
 	switch p {
 	case Normal:
 		c := memberlist.DefaultLANConfig()
-		return timers{c, time.Second, 5 * time.Second, time.Second, probed(c), false}
+		return timers{c, time.Second, 5 * time.Second, time.Second, 2 * c.GossipInterval, probed(c), false}
 	case WAN:
 		c := memberlist.DefaultWANConfig()
-		return timers{c, time.Second, 10 * time.Second, 2 * time.Second, probed(c), false}
+		return timers{c, time.Second, 10 * time.Second, 2 * time.Second, 2 * c.GossipInterval, probed(c), false}
 	}
 	c := memberlist.DefaultLANConfig()
 	// A failed probe takes ProbeInterval. A suspect then has
@@ -70,5 +71,5 @@ func (p Profile) timers() timers {
 	c.AwarenessMaxMultiplier = 2
 	c.PushPullInterval = 10 * time.Second
 	c.TCPTimeout = time.Second
-	return timers{c, 50 * time.Millisecond, time.Second, time.Second, 800 * time.Millisecond, true}
+	return timers{c, 50 * time.Millisecond, time.Second, time.Second, 4 * c.GossipInterval, 800 * time.Millisecond, true}
 }

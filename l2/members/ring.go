@@ -7,11 +7,18 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 )
+
+// watchedLonger is how long agents are watched after none announces an address any more. It
+// is longer than maxMasked: agents that were cut off announce none for a moment when they
+// are back, and may fail once more.
+const watchedLonger = 2 * maxMasked
 
 // A ring has the agents that are alive, in an order that does not depend on their names'.
 // Each is watched by the next ones, and all agents come to the same result. It is empty
-// while none of them announces an address: then nothing depends on how soon one is missed.
+// while none of them announces an address, nor did a moment ago: then nothing depends on how
+// soon one is missed.
 type ring []place
 
 type place struct {
@@ -20,8 +27,8 @@ type place struct {
 }
 
 // ring returns the agents that are alive. The caller holds the mutex.
-func (l *List) ring() ring {
-	if l.circle != nil {
+func (l *List) ring(now time.Time) ring {
+	if l.circle != nil && (l.announcing || len(l.circle) == 0 || now.Before(l.quiet.Add(watchedLonger))) {
 		return l.circle
 	}
 	names := []string{l.opts.Node}
@@ -34,7 +41,11 @@ func (l *List) ring() ring {
 		r := l.records[name]
 		announces = announces || r != nil && r.announces()
 	}
-	if !announces {
+	if l.announcing && !announces {
+		l.quiet = now
+	}
+	l.announcing = announces
+	if !announces && !now.Before(l.quiet.Add(watchedLonger)) {
 		names = nil
 	}
 	l.circle = newRing(names)

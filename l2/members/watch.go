@@ -112,7 +112,7 @@ func (l *List) look(now time.Time, late time.Duration) round {
 			w.since = w.since.Add(late)
 		}
 	}
-	around := l.ring()
+	around := l.ring(now)
 	r := round{letters: append(l.replies, l.choose(around, now)...), accused: l.heartbeats.accused, next: now.Add(renewEvery)}
 	l.replies, l.heartbeats.accused = nil, false
 	for name, w := range l.watched {

@@ -152,7 +152,7 @@ func (l *Layer2) Set(answers handover.Answers) {
 	want := make([]l2.Announcement, 0, answers.Len())
 	answering := false
 	for _, a := range answers.All() {
-		want = append(want, l2.Announcement(*a))
+		want = append(want, l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Standby: a.StandbyOn, Round: a.Round})
 		answering = answering || !a.Standby
 	}
 	l.announcer.Set(want)

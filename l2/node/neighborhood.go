@@ -35,18 +35,22 @@ func (l *Layer2) Neighborhood() reconcile.Neighborhood {
 func (l *Layer2) Asked() bool { return l.members != nil && l.members.View().Asked }
 
 // claims returns the nodes that are not alive, as far as gossip knows, but answer for an
-// address.
+// address, and on which interfaces.
 func claims(s l2.State, nodeOf func(l2.MAC) string, alive map[string]bool) (out map[netip.Addr][]announce.Claim) {
 	for _, a := range s.Addresses {
+		answers := func(node, on string) bool {
+			return slices.ContainsFunc(a.Contenders, func(c l2.Claim) bool { return c.Interface == on && nodeOf(c.MAC) == node })
+		}
 		for _, c := range a.Contenders {
 			node := nodeOf(c.MAC)
 			if node == "" || alive[node] {
 				continue
 			}
+			partly := slices.ContainsFunc(a.Presences, func(p l2.Presence) bool { return !answers(node, p.Interface) })
 			if out == nil {
 				out = map[netip.Addr][]announce.Claim{}
 			}
-			out[a.Addr] = append(out[a.Addr], announce.Claim{Node: node, At: c.At})
+			out[a.Addr] = append(out[a.Addr], announce.Claim{Node: node, Interface: c.Interface, Partly: partly, At: c.At})
 		}
 	}
 	return out

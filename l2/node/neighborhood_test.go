@@ -34,13 +34,19 @@ func TestClaims(t *testing.T) {
 		}
 		return out
 	}
+	// n3 and n4 answer on eth0, and n3 alone on eth1.
+	two := l2.Address{Addr: addr(6), Presences: []l2.Presence{{Interface: "eth0"}, {Interface: "eth1"}}, Contenders: []l2.Claim{
+		{MAC: mac(3), Interface: "eth0", At: now}, {MAC: mac(30), Interface: "eth1", At: now}, {MAC: mac(4), Interface: "eth0", At: now},
+	}}
+	known[mac(30)] = "n3"
 	s := l2.State{Addresses: []l2.Address{
-		{Addr: addr(1), TakenBy: l2.Claim{MAC: mac(3), At: now}}, answers(2, 2), answers(3, 3), answers(4, 9), answers(5, 2, 3, 4),
+		{Addr: addr(1), TakenBy: l2.Claim{MAC: mac(3), At: now}}, answers(2, 2), answers(3, 3), answers(4, 9), answers(5, 2, 3, 4), two,
 	}}
 	got := claims(s, func(mac l2.MAC) string { return known[mac] }, map[string]bool{"n1": true, "n2": true})
 	want := map[netip.Addr][]announce.Claim{
 		addr(3): {{Node: "n3", At: now}},
 		addr(5): {{Node: "n3", At: now}, {Node: "n4", At: now}},
+		addr(6): {{Node: "n3", Interface: "eth0", At: now}, {Node: "n3", Interface: "eth1", At: now}, {Node: "n4", Interface: "eth0", Partly: true, At: now}},
 	}
 	if diff := cmp.Diff(want, got, values); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)

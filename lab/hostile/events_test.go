@@ -5,7 +5,6 @@ package hostile_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -146,26 +145,18 @@ func TestHostileClaims(t *testing.T) {
 // another hardware address.
 func flood(t *testing.T, m *lab.Machine, addrs []netip.Addr, times int) {
 	t.Helper()
-	var port l2.Port
-	err := m.Namespace.Do(func() error {
-		link, err := net.InterfaceByName("eth0")
-		if err != nil {
-			return err
-		}
-		port, err = l2.Kernel{}.Open(l2.Link{Index: link.Index, Name: link.Name, MAC: l2.MAC(link.HardwareAddr)}, l2.ARP)
-		return err
-	})
+	wire, err := m.WatchNeighbors()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer port.Close()
+	defer wire.Close()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for i := range times {
 		for j, a := range addrs {
 			<-tick.C
 			mac := l2.MAC{2, 0xbb, byte(j), 0, byte(i >> 8), byte(i)}
-			if _, err := port.Write(claim(t, mac, mac, a)); err != nil {
+			if err := wire.Forge(lab.Forgery{Addr: a, MAC: mac, Source: mac}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -4,10 +4,12 @@ package hostile_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +125,41 @@ func TestSecretsByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	has(denied + " tor=second")
+}
+
+// A Secret that no peer refers to never reaches an agent: its password is nowhere in the
+// memory of any, while that of a peer is in all.
+func TestSecretsInMemory(t *testing.T) {
+	e := e2e.NewResources(t)
+	secrets := e.Cluster.Client().CoreV1().Secrets(lab.HeraldNamespace)
+	// So that no text of the test's is either of them.
+	password := func(name string) string { return "planted-" + name + "-" + rand.Text() }
+	known, canary := password("known"), password("canary")
+	for name, password := range map[string]string{"known": known, "canary": canary} {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeBasicAuth, StringData: map[string]string{"password": password}}
+		if _, err := secrets.Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = secrets.Delete(context.Background(), name, metav1.DeleteOptions{}) })
+	}
+	e.DeleteConfigMap()
+	e.Apply(`{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: p}, spec: {addresses: [198.51.100.96/28]}}
+---
+{apiVersion: metallb.io/v1beta2, kind: BGPPeer, metadata: {name: known}, spec: {myASN: 64512, peerASN: 64599, peerAddress: 10.10.0.199, passwordSecret: {name: known}}}`)
+	e.Accepted("BGPPeer", "known")
+	daemons := append(slices.Clone(e.Agents), e.Controllers...)
+	for _, d := range daemons {
+		e.Eventually(d.Name+" has the password", func(context.Context) error {
+			has, err := d.Remembers(known)
+			if err == nil && !has {
+				err = errors.New("it has not")
+			}
+			return err
+		})
+		if has, err := d.Remembers(canary); err != nil || has {
+			t.Errorf("%s has read a Secret that no peer refers to: %t, %v", d.Name, has, err)
+		}
+	}
 }
 
 // The API server takes the policy of the component default-deny.
