@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +20,6 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 )
-
-var updateMistakes = flag.Bool("update-mistakes", false, "rewrite the golden outputs of testdata/mistakes")
 
 // TestMistakes runs status and why on clusters in each of which somebody made a mistake. The
 // first ten lines of the output name the cause and the cure.
@@ -81,7 +78,7 @@ func TestMistakes(t *testing.T) {
 				commands++
 				code, stdout, stderr := runHere(t, "", args...)
 				got := lasted.ReplaceAllString(fmt.Sprintf("%s%sexit %d\n", stdout, stderr, code), "for long")
-				if *updateMistakes {
+				if *update {
 					archive.Files[i].Data = []byte(got)
 				} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", f.Name, diff)
@@ -103,7 +100,7 @@ func TestMistakes(t *testing.T) {
 			if commands == 0 || len(want) == 0 {
 				t.Fatal("the file has no command, or wants nothing")
 			}
-			if *updateMistakes {
+			if *update {
 				if err := os.WriteFile(full, txtar.Format(archive), 0o600); err != nil {
 					t.Fatal(err)
 				}
