@@ -167,6 +167,25 @@ func (j *Judge) rule(svc *cluster.Service, u *assign.Update, o Observed, class s
 	return out
 }
 
+// Now returns the conditions that the Services of a class should have, as far as they are
+// known, by their present addresses. It does not wait for observations to settle.
+func (j *Judge) Now(s cluster.Snapshot, o Observed, class string) map[cluster.Key]cluster.Condition {
+	out := make(map[cluster.Key]cluster.Condition, len(s.Services))
+	if s.Config == nil {
+		return out
+	}
+	j.begin(s.Config, time.Time{})
+	for _, svc := range s.Services {
+		if !svc.LoadBalancer || svc.Class != class {
+			continue
+		}
+		if c := j.verdict(svc, cluster.ParseIngress(svc.Ingress), o); c != nil {
+			out[svc.Key] = *c
+		}
+	}
+	return out
+}
+
 // begin prepares a pass.
 func (j *Judge) begin(c *config.Config, now time.Time) {
 	j.config, j.index = c, j.index.Of(c)

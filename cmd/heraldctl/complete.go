@@ -25,6 +25,9 @@ func completeFlags(cmd *cobra.Command) {
 		return cobra.FixedCompletions(all, cobra.ShellCompDirectiveNoFileComp)
 	}
 	output := []string{string(asTable), string(asJSON)}
+	if cmd.Name() == "status" || cmd.Name() == "why" {
+		output = viewFormats
+	}
 	if cmd.Name() == "check" {
 		output = []string{string(asText), string(asList), string(asGitHub)}
 	}

@@ -33,7 +33,7 @@ func runIn(t *testing.T, archive, stdin string, args ...string) (code int, stdou
 }
 
 // runHere carries out a command line in the working directory.
-func runHere(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+func runHere(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
@@ -169,9 +169,9 @@ broken.yaml:1: invalid YAML: did not find expected node content
 		},
 		{
 			name:   "another program's command",
-			args:   []string{"status"},
+			args:   []string{"neighbors"},
 			code:   2,
-			stderr: "heraldctl: unknown command \"status\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
+			stderr: "heraldctl: unknown command \"neighbors\" for \"heraldctl\"\n\nDid you mean this?\n\tsessions\n\n",
 		},
 	}
 	for _, tt := range tests {

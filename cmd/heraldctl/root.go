@@ -17,6 +17,8 @@ const (
 	exitInvalid = 1 // the configuration has mistakes, which were printed
 	exitChanges = 1 // of diff: addresses change
 	exitKept    = 1 // of drain: the node still announces something
+	exitBroken  = 1 // of status and why: something is broken
+	exitUnknown = 2 // of status and why: that could not be told
 	exitMisuse  = 2 // the command could not do its work
 )
 
@@ -51,6 +53,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitChanges
 	case errors.Is(err, errKept):
 		return exitKept
+	case errors.Is(err, errBroken):
+		return exitBroken
+	case errors.Is(err, errUnknown):
+		return exitUnknown
 	case errors.Is(err, errPrinted):
 		return exitMisuse
 	}
@@ -66,8 +72,10 @@ var otherNames = map[string][]string{
 	"diff":     {"compare", "plan"},
 	"drain":    {"cordon", "evacuate"},
 	"render":   {"frr", "template", "show"},
-	"sessions": {"status", "peers", "peer", "neighbors", "bgp", "get"},
+	"sessions": {"peers", "peer", "neighbors", "bgp", "get"},
+	"status":   {"overview", "problems", "doctor", "top"},
 	"undrain":  {"uncordon"},
+	"why":      {"explain", "inspect", "describe", "trace"},
 }
 
 // rootCommand returns heraldctl with its subcommands, each in a file of its
@@ -75,13 +83,13 @@ var otherNames = map[string][]string{
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "heraldctl",
-		Short:         "Check and explain Herald's configuration, show sessions, and drain nodes",
+		Short:         "Show what works and why not, check configurations, and drain nodes",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), whyCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 		completeFlags(cmd)

@@ -5,7 +5,6 @@ package handover_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -31,7 +30,7 @@ type draining struct{ *e2e.Test }
 
 func newDraining(t *testing.T) draining {
 	e := draining{e2e.New(t)}
-	agentPods(e.Test)
+	e.AgentPods()
 	t.Cleanup(func() {
 		for _, n := range e.Nodes {
 			heraldctlCleanup(t, e.Test, n)
@@ -358,47 +357,8 @@ func (e draining) handedOver(w *lab.NeighborWatch, a netip.Addr, from *lab.Node)
 	})
 }
 
-// heraldctl runs a command line as the cluster's administrator, and returns its
-// exit status and all that it printed.
-func heraldctl(e *e2e.Test, args ...string) (code int, out string) {
-	text, err := exec.Command("../../bin/heraldctl", append(args, "--kubeconfig="+e.Cluster.Kubeconfig(controlplane.Admin))...).CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, string(text)
-	case errors.As(err, &exit):
-		return exit.ExitCode(), string(text)
-	}
-	return -1, err.Error()
-}
-
-// agentPods makes the agents pods of the cluster until the test ends, which the
-// API server can ask.
-func agentPods(e *e2e.Test) {
-	e.T.Helper()
-	pods := e.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace)
-	for _, n := range e.Nodes {
-		pod, err := pods.Create(e.T.Context(), &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: "agent-" + n.Name, Labels: map[string]string{"app.kubernetes.io/component": "agent"}},
-			Spec: corev1.PodSpec{
-				NodeName: n.Name, HostNetwork: true, ServiceAccountName: "herald-agent",
-				Containers: []corev1.Container{{Name: "agent", Image: "herald-agent"}},
-			},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			e.T.Fatal(err)
-		}
-		e.T.Cleanup(func() {
-			if err := pods.Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
-				e.T.Error(err)
-			}
-		})
-		pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: n.Management.String(), PodIPs: []corev1.PodIP{{IP: n.Management.String()}}}
-		if _, err := pods.UpdateStatus(e.T.Context(), pod, metav1.UpdateOptions{}); err != nil {
-			e.T.Fatal(err)
-		}
-	}
-}
+// heraldctl runs a command line as the cluster's administrator.
+func heraldctl(e *e2e.Test, args ...string) (code int, out string) { return e.Heraldctl(args...) }
 
 // heraldctlCleanup has a node announce again, whatever became of the test.
 func heraldctlCleanup(t *testing.T, e *e2e.Test, n *lab.Node) {

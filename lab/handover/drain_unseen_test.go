@@ -23,7 +23,7 @@ import (
 func TestBGPDrainUnseen(t *testing.T) {
 	r := e2e.NewResources(t)
 	e := draining{r.Test}
-	agentPods(e.Test)
+	e.AgentPods()
 	t.Cleanup(func() {
 		for _, n := range e.Nodes {
 			heraldctlCleanup(t, e.Test, n)

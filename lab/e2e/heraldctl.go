@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"os/exec"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/heraldlb/herald/lab"
+	"github.com/heraldlb/herald/lab/controlplane"
+)
+
+// Heraldctl runs a command line as the cluster's administrator, and returns its exit
+// status and all that it printed.
+func (e *Test) Heraldctl(args ...string) (code int, out string) {
+	text, err := exec.Command("../../bin/heraldctl", append(args, "--kubeconfig="+e.Cluster.Kubeconfig(controlplane.Admin))...).CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0, string(text)
+	case errors.As(err, &exit):
+		return exit.ExitCode(), string(text)
+	}
+	return -1, err.Error()
+}
+
+// AgentPods makes the agents pods of the cluster until the test ends, which the API server
+// can ask.
+func (e *Test) AgentPods() {
+	e.T.Helper()
+	for _, n := range e.Nodes {
+		e.pod("agent", n)
+	}
+}
+
+// ControllerPod makes a controller a pod of the cluster until the test ends.
+func (e *Test) ControllerPod() {
+	e.T.Helper()
+	e.pod("controller", e.Nodes[0])
+}
+
+// pod makes a pod of Herald that runs on a node.
+func (e *Test) pod(component string, n *lab.Node) {
+	e.T.Helper()
+	pods := e.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace)
+	pod, err := pods.Create(e.T.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: component + "-" + n.Name, Labels: map[string]string{"app.kubernetes.io/component": component}},
+		Spec: corev1.PodSpec{
+			NodeName: n.Name, HostNetwork: true, ServiceAccountName: "herald-" + component,
+			Containers: []corev1.Container{{Name: component, Image: "herald-" + component}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		e.T.Fatal(err)
+	}
+	e.T.Cleanup(func() {
+		if err := pods.Delete(context.Background(), pod.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+			e.T.Error(err)
+		}
+	})
+	pod.Status = corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIP: n.Management.String(), PodIPs: []corev1.PodIP{{IP: n.Management.String()}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+	}
+	if _, err := pods.UpdateStatus(e.T.Context(), pod, metav1.UpdateOptions{}); err != nil {
+		e.T.Fatal(err)
+	}
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+)
+
+// A Chain says why something works or does not, link by link.
+type Chain struct {
+	SchemaVersion int       `json:"schemaVersion"`
+	Subject       string    `json:"subject"` // "Service shop/web", "node n1", "peer tor", "pool web", "address 192.0.2.9"
+	Summary       string    `json:"summary"`
+	Health        string    `json:"health"`             // fine, broken or unknown
+	Broken        string    `json:"broken,omitempty"`   // the first link that is
+	Problems      []Problem `json:"problems,omitempty"` // about the subject and what it depends on, the cause of others first
+	Links         []Link    `json:"links"`
+	Unasked       []Unasked `json:"unasked,omitempty"`
+}
+
+// Results of a Link.
+const (
+	LinkOK      = "ok"
+	LinkPart    = "part" // it works in part
+	LinkBroken  = "broken"
+	LinkNone    = "-" // nothing depends on it
+	LinkUnknown = "unknown"
+)
+
+// A Link is one condition of the whole.
+type Link struct {
+	Name    string   `json:"name"`
+	Result  string   `json:"result"`
+	Text    string   `json:"text"`
+	Details []string `json:"details,omitempty"`
+}
+
+// Healths of a Chain.
+const (
+	ChainFine    = "fine"
+	ChainBroken  = "broken"
+	ChainUnknown = "unknown"
+)
+
+// add adds a link.
+func (c *Chain) add(name, result, text string, details ...string) {
+	c.Links = append(c.Links, Link{Name: name, Result: result, Text: text, Details: details})
+}
+
+// Prefixes of the subjects of Why that are no Services.
+const (
+	SubjectNode = "node/"
+	SubjectPeer = "peer/"
+	SubjectPool = "pool/"
+)
+
+// Why explains a Service (NAMESPACE/NAME, or NAME if only one has it), an address, node/N,
+// peer/P or pool/P. Its error is that there is none of this name.
+func (t Topology) Why(subject string) (Chain, error) {
+	c := Chain{SchemaVersion: SchemaVersion, Links: []Link{}}
+	for prefix, explain := range map[string]func(*Chain, string) error{
+		SubjectNode: t.whyNode, SubjectPeer: t.whyPeer, SubjectPool: t.whyPool,
+	} {
+		// A namespace may have that name, too.
+		if name, ok := strings.CutPrefix(subject, prefix); ok {
+			if _, service := t.Service(subject); service {
+				continue
+			}
+			return t.conclude(c, explain(&c, name))
+		}
+	}
+	if a, err := netip.ParseAddr(subject); err == nil {
+		return t.conclude(c, t.whyAddress(&c, a.Unmap()))
+	}
+	return t.conclude(c, t.whyService(&c, subject))
+}
+
+// conclude completes a Chain.
+func (t Topology) conclude(c Chain, err error) (Chain, error) {
+	if err != nil {
+		return c, err
+	}
+	c.Unasked = t.Unasked
+	c.Problems = slices.Clone(c.Problems)
+	for i := range c.Problems {
+		if strings.HasPrefix(c.Problems[i].Next, whyCommand) {
+			c.Problems[i].Next = t.closer(c.Problems[i], c.Subject)
+		}
+	}
+	unknown := false
+	for _, l := range c.Links {
+		if l.Result == LinkBroken && c.Broken == "" {
+			c.Broken = l.Name
+		}
+		unknown = unknown || l.Result == LinkUnknown
+	}
+	errors := slices.ContainsFunc(c.Problems, func(p Problem) bool { return p.Severity == Error })
+	switch {
+	case c.Broken != "" || errors:
+		c.Health = ChainBroken
+	case unknown || t.unknown:
+		c.Health = ChainUnknown
+	default:
+		c.Health = ChainFine
+	}
+	return c, nil
+}
+
+// whyCommand begins the command that shows a Chain.
+const whyCommand = "heraldctl why "
+
+// closer returns the command to run about a Problem in the Chain of a subject: if that is
+// the same Chain, one that shows the object itself.
+func (t Topology) closer(p Problem, subject string) string {
+	_, name, _ := strings.Cut(subject, " ")
+	if !slices.ContainsFunc(p.Objects, func(o string) bool { return strings.HasSuffix(o, "/"+name) }) {
+		return p.Next
+	}
+	kind := kindOf(p.Objects[0])
+	switch kind {
+	case "Service":
+		namespace, short, _ := strings.Cut(name, "/")
+		return fmt.Sprintf("kubectl -n %s describe service %s", namespace, short)
+	case "Node":
+		return "kubectl describe node " + name
+	case config.KindPeer, config.KindPool:
+		return fmt.Sprintf("kubectl -n %s describe %s %s", t.Namespace, strings.ToLower(kind), name)
+	}
+	return fmt.Sprintf("kubectl -n %s describe configmap", t.Namespace)
+}
+
+// problemsOf returns the Problems about one of some objects.
+func (t Topology) problemsOf(objects ...string) (out []Problem) {
+	for _, p := range t.Problems {
+		if slices.ContainsFunc(objects, func(o string) bool { return slices.Contains(p.Objects, o) }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// whyAddress explains the Service that has an address, else the address.
+func (t Topology) whyAddress(c *Chain, a netip.Addr) error {
+	var users []string
+	for _, s := range t.Services {
+		if slices.ContainsFunc(s.Addresses, func(o Address) bool { return o.Addr == a }) {
+			users = append(users, s.Name)
+		}
+	}
+	if len(users) > 0 {
+		if err := t.whyService(c, users[0]); err != nil {
+			return err
+		}
+		c.Summary = fmt.Sprintf("%s belongs to %s: %s", a, cluster.List(users, ", "), c.Summary)
+		return nil
+	}
+	c.Subject, c.Summary = "address "+a.String(), "no Service has it"
+	for _, n := range t.Nodes {
+		if slices.Contains(n.Addrs, a) {
+			c.Summary = "it is the address of node " + n.Name
+			c.add("address", LinkNone, "it is no address of a Service")
+			return nil
+		}
+	}
+	for _, p := range t.Peers {
+		if p.Address == a.String() {
+			c.Summary = "it is the address of peer " + p.Name
+			c.add("address", LinkNone, "it is no address of a Service")
+			return nil
+		}
+	}
+	for _, p := range t.Pools {
+		if !slices.ContainsFunc(p.Addresses, func(text string) bool {
+			r, err := config.ParseRange(text)
+			return err == nil && r.Contains(a)
+		}) {
+			continue
+		}
+		c.add("pool", LinkOK, fmt.Sprintf("pool %s contains it: %s", p.Name, strings.Join(p.Addresses, ", ")))
+		c.add("Service", LinkNone, "no Service has it, so that no node announces it")
+		return nil
+	}
+	c.add("pool", LinkBroken, "no pool contains it")
+	c.Problems = []Problem{{
+		ID: "NotInPool", Severity: Error, Objects: []string{"address/" + a.String()}, Cause: "no Service has it, and no pool contains it",
+		Cure: "add it to an IPAddressPool, or look at an address of a Service", Next: "kubectl get services -A | grep LoadBalancer",
+	}}
+	return nil
+}
+
+// whyPool explains a pool.
+func (t Topology) whyPool(c *Chain, name string) error {
+	p, ok := t.Pool(name)
+	if !ok {
+		var names []string
+		for _, p := range t.Pools {
+			names = append(names, p.Name)
+		}
+		return missing("pool", name, names)
+	}
+	c.Subject, c.Summary = "pool "+name, counted(len(p.Clients), "Service has an address of it", "Services have an address of it")
+	c.Problems = t.problemsOf(config.KindPool+"/"+name, SubjectPool+name, configuration)
+	usage, result := []string{}, LinkNone
+	for _, is4 := range []bool{true, false} {
+		if u := p.Usage(is4); u != "" {
+			usage = append(usage, u+" in use")
+			if p.full(is4) && result != LinkOK {
+				result = LinkBroken
+			} else if !p.full(is4) {
+				result = LinkOK
+			}
+		}
+	}
+	text := strings.Join(usage, ", ")
+	if text == "" {
+		text = "it has no address that a Service can have"
+	}
+	c.add("addresses", result, text, p.Addresses...)
+	auto := "without an explicit request, too"
+	if !p.AutoAssign {
+		auto = "only to Services that ask for the pool or for an address of it"
+	}
+	c.add("assignment", LinkOK, "addresses are given "+auto)
+	if len(p.Advertisements) == 0 {
+		c.add("advertisement", LinkBroken, "no BGPAdvertisement and no L2Advertisement selects it")
+	} else {
+		c.add("advertisement", LinkOK, strings.Join(p.Advertisements, ", "))
+	}
+	var waiting []string
+	for _, s := range t.Services {
+		if s.State == StateNoAddress {
+			waiting = append(waiting, s.Name+": "+s.Assigned.Message)
+		}
+	}
+	if len(waiting) > 0 {
+		c.add("Services", LinkPart, counted(len(waiting), "has no address", "have no address"), firstOf(waiting)...)
+	} else {
+		c.add("Services", LinkOK, cluster.List(p.Clients, ", "))
+	}
+	return nil
+}
+
+// shownDetails is how many details a link has at most.
+const shownDetails = 20
+
+// firstOf returns all texts, or the first of many.
+func firstOf(all []string) []string {
+	if len(all) <= shownDetails {
+		return all
+	}
+	return append(slices.Clone(all[:shownDetails]), fmt.Sprintf("and %d more", len(all)-shownDetails))
+}
+
+// counted returns "1 Service", or "2 Services".
+func counted(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+// missing returns the error that there is nothing of a name.
+func missing(kind, name string, names []string) error {
+	if meant := config.Closest(name, names); meant != "" {
+		return fmt.Errorf("there is no %s %q; did you mean %q?", kind, name, meant)
+	}
+	return fmt.Errorf("there is no %s %q", kind, name)
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package topology
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
+)
+
+// bgpLinks are the sessions that a Service is announced over, and what was sent.
+func (t Topology) bgpLinks(c *Chain, s Service) {
+	var over []Verdict
+	for _, v := range s.Verdicts {
+		if v.Announce && v.Protocol == status.BGP {
+			over = append(over, v)
+		}
+	}
+	if len(over) == 0 {
+		return
+	}
+	up, wanted := 0, 0
+	var down, sent, unsent []string
+	for _, v := range over {
+		for _, node := range v.Nodes {
+			for _, peer := range v.Peers {
+				p, _ := t.Peer(peer)
+				for _, x := range p.Sessions {
+					if x.Node != node || !x.Wanted || x.From == FromRules {
+						continue
+					}
+					if wanted++; x.Up {
+						up++
+						continue
+					}
+					down = append(down, fmt.Sprintf("%s to %s is down%s: %s", node, peer, t.lasting(x.Since), cmp.Or(x.Message, x.State, "no reason is known")))
+				}
+			}
+		}
+		missing := slices.DeleteFunc(slices.Clone(v.Peers), func(p string) bool { return slices.Contains(v.Sent, p) })
+		nodes := cluster.List(v.Nodes, ", ")
+		if len(v.Sent) > 0 {
+			sent = append(sent, nodes+" to "+cluster.List(v.Sent, ", "))
+		}
+		if len(missing) > 0 {
+			unsent = append(unsent, nodes+" not to "+cluster.List(missing, ", "))
+		}
+	}
+	slices.Sort(down)
+	text := fmt.Sprintf("%d of %d are up", up, wanted)
+	switch {
+	case wanted == 0:
+		c.add("BGP sessions", LinkUnknown, "no agent has said whether they are up")
+	case up == 0:
+		c.add("BGP sessions", LinkBroken, text, firstOf(down)...)
+	case up < wanted:
+		c.add("BGP sessions", LinkPart, text, firstOf(down)...)
+	default:
+		c.add("BGP sessions", LinkOK, text)
+	}
+	slices.Sort(sent)
+	slices.Sort(unsent)
+	sent, unsent = slices.Compact(sent), slices.Compact(unsent)
+	switch {
+	case len(sent) == 0 && up > 0:
+		c.add("routes sent", LinkBroken, "none, though a session is up", firstOf(unsent)...)
+	case len(sent) == 0:
+		c.add("routes sent", LinkNone, "none")
+	case len(unsent) > 0:
+		c.add("routes sent", LinkPart, cluster.List(sent, "; "), firstOf(unsent)...)
+	default:
+		c.add("routes sent", LinkOK, cluster.List(sent, "; "))
+	}
+}
+
+// lasting returns " for 14m".
+func (t Topology) lasting(since time.Time) string {
+	if since.IsZero() || since.After(t.At) {
+		return ""
+	}
+	d := t.At.Sub(since)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf(" for %ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf(" for %dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf(" for %dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf(" for %dd", int(d.Hours())/24)
+}
+
+// layer2Links are the owner of each address, and whether it answers.
+func (t Topology) layer2Links(c *Chain, s Service) {
+	for _, a := range s.Addresses {
+		var owners, answering, unsure []string
+		any := false
+		for _, v := range s.Verdicts {
+			if v.Addr != a.Addr || v.Protocol != status.Layer2 {
+				continue
+			}
+			any = true
+			if v.Announce {
+				owners = append(owners, v.Nodes...)
+				if v.Confirmed {
+					answering = append(answering, v.Nodes...)
+				}
+			} else if v.Reason == status.MembersUnknown || v.Reason == status.Conflict || v.Reason == status.OtherLoadBalancer {
+				unsure = append(unsure, cluster.List(v.Nodes, ", ")+": "+string(v.Reason)+": "+v.Detail)
+			}
+		}
+		if !any {
+			continue
+		}
+		slices.Sort(owners)
+		slices.Sort(answering)
+		name := "layer 2 owner"
+		of := ""
+		if len(s.Addresses) > 1 {
+			of = " of " + a.Addr.String()
+		}
+		switch {
+		case len(owners) == 0 && len(unsure) > 0:
+			c.add(name, LinkBroken, "none"+of, firstOf(unsure)...)
+		case len(owners) == 0:
+			c.add(name, LinkNone, "none"+of)
+			continue
+		default:
+			c.add(name, LinkOK, cluster.List(owners, ", ")+of, unsure...)
+		}
+		switch {
+		case len(answering) > 0:
+			c.add("ARP and NDP", LinkOK, cluster.List(answering, ", ")+" answers for "+a.Addr.String())
+		case len(owners) > 0 && !s.Announced.True:
+			c.add("ARP and NDP", LinkBroken, "nobody was seen to answer for "+a.Addr.String())
+		case len(owners) > 0:
+			c.add("ARP and NDP", LinkUnknown, "it was not seen who answers for "+a.Addr.String())
+		}
+	}
+}
+
+// proxyLink is what the data planes of the nodes that announce a Service say.
+func (t Topology) proxyLink(c *Chain, s Service) {
+	var bad []string
+	asked := 0
+	for _, a := range s.Announcers {
+		n, _ := t.Node(a.Node)
+		if n.Agent.Asked {
+			asked++
+		}
+		if line := n.Name + ": " + n.Proxy; n.Proxy != "" && !slices.Contains(bad, line) {
+			bad = append(bad, line)
+		}
+	}
+	for _, v := range s.Verdicts {
+		if v.Reason == status.DataPlaneNotReady {
+			bad = append(bad, cluster.List(v.Nodes, ", ")+": "+v.Detail)
+		}
+	}
+	switch {
+	case len(bad) > 0:
+		c.add("data plane", LinkPart, "not ready everywhere", firstOf(bad)...)
+	case asked > 0:
+		c.add("data plane", LinkOK, "no node sees anything wrong with kube-proxy, or what replaces it")
+	default:
+		c.add("data plane", LinkNone, "no agent could be asked about kube-proxy")
+	}
+}
+
+// whyPeer explains a peer.
+func (t Topology) whyPeer(c *Chain, name string) error {
+	p, ok := t.Peer(name)
+	if !ok {
+		var names []string
+		for _, p := range t.Peers {
+			names = append(names, p.Name)
+		}
+		refused := t.problemsOf(config.KindPeer + "/" + name)
+		if len(refused) == 0 {
+			return missing("peer", name, names)
+		}
+		c.Subject, c.Summary, c.Problems = "peer "+name, "it is not in force", refused
+		c.add("configuration", LinkBroken, refused[0].Cause)
+		return nil
+	}
+	c.Subject, c.Summary = "peer "+name, fmt.Sprintf("%s, AS %s: %d of %d sessions up", p.Address, p.ASN, p.Up, p.Wanted)
+	c.Problems = t.problemsOf(config.KindPeer+"/"+name, SubjectPeer+name)
+	c.add("configuration", LinkOK, fmt.Sprintf("%s, AS %s", p.Address, p.ASN))
+	var lines, unwanted []string
+	sent, unknown := 0, 0
+	for _, s := range p.Sessions {
+		switch {
+		case !s.Wanted:
+			unwanted = append(unwanted, strings.TrimSuffix(s.Node+": "+string(s.Reason)+": "+s.Message, ": "))
+		case s.From == FromRules:
+			unknown++
+			lines = append(lines, s.Node+": not known")
+		case s.Up:
+			lines = append(lines, s.Node+": up"+t.lasting(s.Since)+bfdText(s))
+			sent += s.Sent
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %s%s: %s%s", s.Node, cmp.Or(s.State, "down"), t.lasting(s.Since), cmp.Or(s.Message, "no reason is known"), bfdText(s)))
+		}
+	}
+	switch {
+	case p.Wanted == 0:
+		c.add("nodes", LinkBroken, "none is to hold a session", firstOf(unwanted)...)
+		return nil
+	case len(unwanted) > 0:
+		c.add("nodes", LinkOK, fmt.Sprintf("%d are to hold a session", p.Wanted), firstOf(unwanted)...)
+	default:
+		c.add("nodes", LinkOK, fmt.Sprintf("%d are to hold a session", p.Wanted))
+	}
+	text := fmt.Sprintf("%d of %d are up", p.Up, p.Wanted)
+	switch {
+	case unknown == p.Wanted:
+		c.add("sessions", LinkUnknown, "no agent has said whether they are up", firstOf(lines)...)
+	case p.Up+unknown < p.Wanted && p.Up == 0:
+		c.add("sessions", LinkBroken, text, firstOf(lines)...)
+	case p.Up < p.Wanted:
+		c.add("sessions", LinkPart, text, firstOf(lines)...)
+	default:
+		c.add("sessions", LinkOK, text, firstOf(lines)...)
+	}
+	if slices.ContainsFunc(p.Sessions, func(s Session) bool { return s.From == FromAgent }) {
+		c.add("routes sent", LinkOK, fmt.Sprintf("%d in all", sent))
+	}
+	return nil
+}
+
+func bfdText(s Session) string {
+	if s.BFD == "" {
+		return ""
+	}
+	return ", BFD " + s.BFD
+}
+
+// whyNode explains a node.
+func (t Topology) whyNode(c *Chain, name string) error {
+	n, ok := t.Node(name)
+	if !ok {
+		var names []string
+		for _, n := range t.Nodes {
+			names = append(names, n.Name)
+		}
+		return missing("node", name, names)
+	}
+	c.Subject, c.Summary = "node "+name, "it announces "+counted(n.Services, "Service", "Services")
+	objects := []string{"Node/" + name}
+	switch {
+	case n.Refusal != "":
+		c.add("node", LinkPart, "it announces nothing: "+string(n.Refusal)+": "+cureOf(n.Refusal))
+	case n.Drain != "":
+		c.add("node", LinkPart, "it drains since "+n.Drain+": heraldctl undrain "+name+" ends that")
+	default:
+		c.add("node", LinkOK, "it may announce")
+	}
+	switch {
+	case !n.Agent.Running:
+		c.add("agent", LinkBroken, n.Agent.Absence)
+	case n.Agent.Asked:
+		c.add("agent", LinkOK, strings.TrimSpace(n.Agent.Pod+" "+n.Agent.Version))
+	default:
+		c.add("agent", LinkPart, "it runs, and was not asked")
+	}
+	link := func(name, wrong, right string) {
+		switch {
+		case wrong != "":
+			c.add(name, LinkBroken, wrong)
+		case n.Agent.Asked:
+			c.add(name, LinkOK, right)
+		default:
+			c.add(name, LinkNone, "not asked")
+		}
+	}
+	link("configuration", strings.Join(n.Errors, "; "), "in force")
+	link("FRR", n.FRR, "it runs the whole configuration")
+	link("layer 2", n.Layer2, "alive agents: "+cmp.Or(cluster.List(n.Members, ", "), "every node counts"))
+	var lines []string
+	up, wanted := 0, 0
+	for _, p := range t.Peers {
+		for _, s := range p.Sessions {
+			if s.Node != name || !s.Wanted || s.From == FromRules {
+				continue
+			}
+			if wanted++; s.Up {
+				up++
+				lines = append(lines, p.Name+": up"+t.lasting(s.Since))
+				continue
+			}
+			lines = append(lines, p.Name+": down"+t.lasting(s.Since)+": "+cmp.Or(s.Message, s.State, "no reason is known"))
+		}
+	}
+	for _, p := range t.Problems {
+		if slices.Contains(p.Nodes, name) {
+			objects = append(objects, p.Objects...)
+		}
+	}
+	text := fmt.Sprintf("%d of %d are up", up, wanted)
+	switch {
+	case wanted == 0:
+		c.add("BGP sessions", LinkNone, "none")
+	case up == 0:
+		c.add("BGP sessions", LinkBroken, text, firstOf(lines)...)
+	case up < wanted:
+		c.add("BGP sessions", LinkPart, text, firstOf(lines)...)
+	default:
+		c.add("BGP sessions", LinkOK, text, firstOf(lines)...)
+	}
+	if n.Proxy != "" {
+		c.add("data plane", LinkPart, n.Proxy)
+	}
+	c.add("Services", LinkOK, "it announces "+counted(n.Services, "Service", "Services"))
+	c.Problems = slices.DeleteFunc(t.problemsOf(objects...), func(p Problem) bool { return len(p.Nodes) > 0 && !slices.Contains(p.Nodes, name) })
+	return nil
+}
