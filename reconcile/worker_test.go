@@ -26,7 +26,7 @@ func TestWorker(t *testing.T) {
 		{"after quiet it is at once again", []time.Duration{0, 50 * ms}, 0, []time.Duration{0, 50 * ms}},
 		{"so are the next two", []time.Duration{0, ms, 2 * ms}, 0, []time.Duration{0, ms, 2 * ms}},
 		{"a burst is answered by one more pass", []time.Duration{0, ms, 2 * ms, 3 * ms, 4 * ms, 5 * ms}, 0, []time.Duration{0, ms, 2 * ms, 10 * ms}},
-		{"after some quiet there is room for another", []time.Duration{0, 0, ms, 2 * ms, 20 * ms, 21 * ms, 22 * ms, 23 * ms}, 0, []time.Duration{0, ms, 2 * ms, 20 * ms, 21 * ms, 30 * ms}},
+		{"after some quiet there is room for another", []time.Duration{0, ms, 2 * ms, 20 * ms, 21 * ms, 22 * ms, 23 * ms}, 0, []time.Duration{0, ms, 2 * ms, 20 * ms, 21 * ms, 30 * ms}},
 		{"those during a pass are answered when it ends", []time.Duration{0, 5 * ms, 30 * ms}, 40 * ms, []time.Duration{0, 40 * ms}},
 		{
 			"a steady stream is a pass every 10 ms",
