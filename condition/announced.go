@@ -84,7 +84,7 @@ type stale struct {
 	since   time.Time         // first seen not to be as it should be
 	want    cluster.Condition // what it should be; zero: none
 	changed time.Time         // when want became so
-	due     time.Time         // when it is to be written
+	due     time.Time         // when it is to be written; zero: now
 	writing bool              // it is being written
 	event   *cluster.Event    // that goes with the write; nil: none does
 }
@@ -163,6 +163,7 @@ func (j *Judge) rule(svc *cluster.Service, u *assign.Update, o Observed, class s
 		// A new array: that of package assign may have room, and is not this package's.
 		next.Events = append(slices.Clip(next.Events), *w.event)
 	}
+	w.due = time.Time{}
 	out.update, out.stale = &next, w
 	return out
 }

@@ -46,7 +46,7 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 	m.judge.begin(s.Config, now)
 	dirty, all := m.begin(plan, s, o, class)
 	for key, w := range m.judge.stale {
-		if !w.writing && !now.Before(w.due) {
+		if !w.due.IsZero() && !now.Before(w.due) {
 			dirty[key] = true
 		}
 	}
@@ -77,9 +77,7 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 		}
 	}
 	for _, w := range m.judge.stale {
-		if !w.writing {
-			plan.Next = wake.Earlier(plan.Next, w.due)
-		}
+		plan.Next = wake.Earlier(plan.Next, w.due)
 	}
 	plan.Updates = m.updates.Table()
 	return plan

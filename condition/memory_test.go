@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A history is what a controller sees from pass to pass: a random cluster, what nodes say,
@@ -26,6 +27,7 @@ type history struct {
 	objects map[cluster.Key][2]*cluster.Service // of the cluster, and the same with conditions
 	updates map[cluster.Key]assign.Update       // of the plan without the condition
 	o       condition.Observed
+	late    []assign.Update // that are written, and not seen yet
 }
 
 // services returns the Services with the conditions that were written.
@@ -101,20 +103,30 @@ func (h *history) observe(s cluster.Snapshot) {
 	}
 }
 
-// write carries out updates.
+// write carries out updates. Some are seen late, when the Plan is another.
 func (h *history) write(p assign.Plan) {
-	for _, u := range p.Updates {
-		if h.IntN(2) == 0 {
+	late := h.late
+	h.late = nil
+	for _, u := range append(late, p.Updates...) {
+		known, there := h.objects[u.Service.Key]
+		switch h.IntN(4) {
+		case 0, 1:
+			continue
+		case 2:
+			h.late = append(h.late, u)
 			continue
 		}
-		next := *u.Service
+		if !there {
+			continue
+		}
+		next := *known[1]
 		next.Conditions = slices.DeleteFunc(slices.Clone(next.Conditions), func(c cluster.Condition) bool {
 			return u.Unannounced || u.Announced != nil && c.Type == condition.TypeAnnounced
 		})
 		if u.Announced != nil {
 			next.Conditions = append(next.Conditions, *u.Announced)
 		}
-		h.objects[u.Service.Key] = [2]*cluster.Service{h.objects[u.Service.Key][0], &next}
+		h.objects[u.Service.Key] = [2]*cluster.Service{known[0], &next}
 	}
 }
 
@@ -165,6 +177,42 @@ func TestMemory(t *testing.T) {
 	}
 	if events < 300 {
 		t.Errorf("%d events: the histories are too simple", events)
+	}
+}
+
+// A condition that is outdated while it is being written, and is seen then, waits again for
+// the next one, and is replaced though nothing else happens.
+func TestMemoryWritesLate(t *testing.T) {
+	s, _ := announcetest.Layer2Cluster(t)
+	s.Services, s.Endpoints = nil, map[cluster.Key][]cluster.Endpoint{}
+	announcetest.AddService(&s, "web", false, []string{"192.0.2.1"}, "n1")
+	unwritten := s.Services[0]
+	unwritten.Conditions = []cluster.Condition{{Type: assign.ConditionAddressAssigned, True: true}}
+	var m condition.Memory
+	now := time.Unix(1_800_000_000, 0)
+	complete := func(announcers string, svc *cluster.Service, wait time.Duration) (out []string) {
+		now = now.Add(wait)
+		s.Services = []*cluster.Service{svc}
+		var words table.Editor[cluster.Key, string]
+		words.Set(svc.Key, announcers)
+		o := condition.Observed{Reported: true, Announcers: words.Table()}
+		for _, u := range m.Complete(assign.PlanTables{}, cluster.TablesOf(s), o, "", now).List().Updates {
+			out = append(out, u.Announced.Message)
+		}
+		return out
+	}
+	complete("n1", unwritten, 0)
+	first := complete("n1", unwritten, time.Minute)
+	complete("n2", unwritten, 0)
+	second := complete("n2", unwritten, time.Second)
+	written := *unwritten
+	written.Conditions = append(slices.Clone(written.Conditions), cluster.Condition{Type: condition.TypeAnnounced, True: true, Reason: status.Announced, Message: "n1"})
+	if now := complete("n2", &written, 0); len(now) > 0 {
+		t.Errorf("%q is written at once", now)
+	}
+	third := complete("n2", &written, time.Minute)
+	if diff := cmp.Diff([][]string{{"n1"}, {"n2"}, {"n2"}}, [][]string{first, second, third}); diff != "" {
+		t.Errorf("written (-want +got):\n%s", diff)
 	}
 }
 
