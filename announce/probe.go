@@ -31,7 +31,7 @@ func (f Fault) Compare(o Fault) int {
 	if c := f.Addr.Compare(o.Addr); c != 0 {
 		return c
 	}
-	return int(int64(f.Digest) - int64(o.Digest))
+	return cmp.Compare(f.Digest, o.Digest)
 }
 
 // Fault returns the fault of a probe that fails. It is part of the protocol between agents.

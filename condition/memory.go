@@ -106,11 +106,13 @@ func (m *Memory) begin(plan assign.PlanTables, s cluster.Tables, o Observed, cla
 	}
 	now := environment{s.Config, class}
 	all = now != m.environment
+	again := all
 	if !all && len(m.common) > 0 && !m.sameForAll(o) {
 		maps.Copy(dirty, m.common)
+		again = true
 	}
-	if len(m.common) == 0 {
-		clear(m.judge.nowhere)
+	if again || len(m.common) == 0 {
+		clear(m.judge.nowhere) // these decisions fill it again
 	}
 	m.environment, m.services, m.plan, m.observed = now, s.Services, plan.Updates, o
 	return dirty, all

@@ -69,6 +69,8 @@ func (w watch) want(q announce.Question, known bool, now time.Time) watch {
 	switch {
 	case !q.Here:
 		w.phase, w.why = absent, ""
+	case w.phase == trying && len(q.TCP) == 0:
+		w.phase, w.why = ready, "" // there is no port any more that proves something
 	case q.HealthPort == 0 && w.phase == absent && w.unsure(now):
 		w.phase, w.since, w.due, w.why = trying, now, now, notServed
 	case q.HealthPort == 0 && w.phase != trying:

@@ -120,6 +120,20 @@ func TestWatchNoPort(t *testing.T) {
 	}
 }
 
+// A Service that has no port to connect to any more, as after an edit, waits for nothing.
+func TestWatchLosesPorts(t *testing.T) {
+	now := time.Unix(0, 0).Add(time.Hour)
+	q := announce.Question{Here: true, TCP: []uint16{80}}
+	w := watch{}.want(q, false, now)
+	if w.phase != trying {
+		t.Fatalf("a new Service is in phase %d", w.phase)
+	}
+	q.TCP = nil
+	if w = w.want(q, true, now); w.phase != ready || w.waits() {
+		t.Errorf("without a port it is in phase %d", w.phase)
+	}
+}
+
 // A question that hangs is not repeated soon: it holds up others.
 func TestWatchHangs(t *testing.T) {
 	now := time.Unix(1000, 0)

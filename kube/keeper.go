@@ -210,13 +210,21 @@ func (k *keeper[K, W]) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// isLater reports whether other objects go before this one.
+// forget has nothing be wanted.
+func (k *keeper[K, W]) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.wanted, k.dirty = nil, map[K]bool{}
+}
+
+// isLater reports whether other objects go before this one: those whose writes did not
+// fail, and those that are wanted.
 func (k *keeper[K, W]) isLater(key K) bool {
 	if k.opts.Later == nil {
 		return false
 	}
 	w, ok := k.want(key)
-	return ok && k.opts.Later(w)
+	return !ok || k.opts.Later(w) || k.retry.NumRequeues(key) > 0
 }
 
 // want returns what is wanted of an object, and whether anything is.

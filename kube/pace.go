@@ -24,7 +24,7 @@ const (
 	// long a writer leaves one alone that has none.
 	promptly    = 10 * time.Millisecond
 	longestEase = time.Second
-	// writeShare bounds the time that writes take: one part in this many.
+	// writeShare bounds the time that the writes of one writer take: one part in this many.
 	writeShare = 5
 	// easyWriters is how many writes that nothing waits for run at a time.
 	easyWriters = 4
@@ -38,7 +38,8 @@ func yield(start time.Time) time.Duration {
 }
 
 // ease is yield for one of several writers that have much to write. There is no pause while
-// the API server answers promptly.
+// the API server answers promptly, and none above longestEase: a writer whose writes take
+// longer does little harm.
 func ease(start time.Time) time.Duration {
 	return min(longestEase, max(0, (writeShare-1)*(time.Since(start)-promptly)))
 }

@@ -97,7 +97,7 @@ func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 		client: client, component: component, log: log, poke: make(chan struct{}, 1),
 		waiting: map[eventID]*occurrence{},
 		filter: record.NewEventSourceObjectSpamFilter(
-			recorderMemory, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
+			recorderQueue, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
 		// What waits has been let through.
 		correlator: record.NewEventCorrelatorWithOptions(record.CorrelatorOptions{
 			LRUCacheSize: recorderMemory, BurstSize: math.MaxInt32, KeyFunc: similar, SpamKeyFunc: spamKey,

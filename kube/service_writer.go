@@ -71,6 +71,7 @@ func NewServiceWriter(opts ServiceWriterOptions) *ServiceWriter {
 // the Updates alone that differ from those of the last call.
 func (w *ServiceWriter) Set(updates table.Table[cluster.Key, *assign.Update]) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	before := w.wanted
 	w.wanted = updates
 	changes := map[cluster.Key]*assign.Update{}
@@ -94,7 +95,6 @@ func (w *ServiceWriter) Set(updates table.Table[cluster.Key, *assign.Update]) {
 		}
 		w.events[c.Key] = e
 	}
-	w.mu.Unlock()
 	w.keeper.Change(changes)
 }
 
@@ -105,6 +105,7 @@ func (w *ServiceWriter) Run(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wanted = table.Table[cluster.Key, *assign.Update]{}
+	w.keeper.forget() // a pass may have handed over what it decided after the keeper had ended
 	clear(w.events)
 	return err
 }

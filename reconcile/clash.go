@@ -16,6 +16,9 @@ import (
 // Service. The event about Herald's Service goes with its condition.
 func (c *Controller) reportClashes(t *term, services table.Table[cluster.Key, *cluster.Service], clashes []status.Clash) {
 	before := t.clashes
+	if len(clashes) == len(before) && (len(clashes) == 0 || &clashes[0] == &before[0]) {
+		return
+	}
 	t.clashes = clashes
 	for _, clash := range clashes {
 		if slices.Contains(before, clash) {

@@ -15,8 +15,7 @@ const (
 	passInterval = 10 * time.Millisecond
 	passBurst    = 3
 	// soon is how long WakeSoon waits: after an edit of the configuration a thousand
-	// agents report within seconds, and with 10,000 Services a pass takes as long as
-	// passInterval.
+	// agents report within seconds.
 	soon = 100 * time.Millisecond
 )
 
