@@ -267,6 +267,7 @@ func TestSidecarRolling(t *testing.T) {
 	e.Configure(e2e.BGPPools("- {name: p, protocol: bgp, addresses: [192.0.2.0/26]}"))
 	addr := e.Expose(controlplane.ServiceOptions{Name: "web"})[0]
 	e.Announced(e2e.Route(addr))
+	e.Connections() // the route may be there by some of the sessions alone
 	pace := minReady(t)
 	stop := e.Load(addr)
 	replace := func(what string, n *lab.Node, end func(), start func() error) {

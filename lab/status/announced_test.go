@@ -83,7 +83,7 @@ func TestResourcesServiceAnnounced(t *testing.T) {
 	}
 	r.Apply(ad + "{peers: [ebgp]}}")
 	r.Reported("late", "Announced", "bgp from n1, n2, n3 to ebgp")
-	r.Event("late", reconcile.EventAnnouncing, `announcing from node "n3" with protocol "bgp"`)
+	r.Event("late", "Announced", "announced: bgp from n1, n2, n3 to ebgp")
 
 	// The session goes down, and comes up again.
 	peer := e2e.DocumentOf(e2e.PeerResources, "ebgp")
