@@ -31,6 +31,7 @@ func TestSidecarDiskFull(t *testing.T) {
 	n := e.Nodes[0]
 	first := e.Expose(controlplane.ServiceOptions{Name: "first"})[0]
 	e.Announced(e2e.Route(first))
+	e.Connections() // another session may bring the route once more
 	conf := filepath.Join(n.FRR.EtcDir, contract.ConfFile)
 	has := func(a netip.Addr) error {
 		text, err := os.ReadFile(conf)
