@@ -51,6 +51,7 @@ const (
 type keeper[K comparable, W any] struct {
 	opts  keeperOptions[K, W]
 	poke  wake.Signal
+	hurry wake.Signal // the next round does not wait for Every
 	retry workqueue.TypedRateLimiter[K]
 
 	mu     sync.Mutex // guards the fields below
@@ -127,7 +128,7 @@ type attempt struct{ version, want string }
 
 func newKeeper[K comparable, W any](opts keeperOptions[K, W]) *keeper[K, W] {
 	return &keeper[K, W]{
-		opts: opts, poke: wake.New(), kept: map[K]kept{}, dirty: map[K]bool{}, later: map[K]time.Time{},
+		opts: opts, poke: wake.New(), hurry: wake.New(), kept: map[K]kept{}, dirty: map[K]bool{}, later: map[K]time.Time{},
 		retry: workqueue.NewTypedItemExponentialFailureRateLimiter[K](max(minRetry, opts.Every), maxRetry),
 	}
 }
@@ -162,6 +163,9 @@ func (k *keeper[K, W]) Wake() {
 // Update has a round find out what is wanted now, and look at what has changed. It does not
 // block.
 func (k *keeper[K, W]) Update() { k.poke.Set() }
+
+// Hurry has the next round begin at once, even if the last one has just ended.
+func (k *keeper[K, W]) Hurry() { k.hurry.Set() }
 
 // Changed has an object looked at, as it may have changed. It does not block.
 func (k *keeper[K, W]) Changed(key K) {
@@ -272,8 +276,11 @@ func (k *keeper[K, W]) rounds(ctx context.Context, q workqueue.TypedInterface[K]
 			k.complain(err)
 			k.poke.Set()
 		}
-		if !pause(ctx, k.opts.Every-k.opts.Settle) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-time.After(k.opts.Every - k.opts.Settle):
+		case <-k.hurry:
 		}
 	}
 }

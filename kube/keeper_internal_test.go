@@ -361,3 +361,36 @@ func TestKeeperRefused(t *testing.T) {
 		}
 	})
 }
+
+// A round that is urgent does not wait for the time between two rounds.
+func TestKeeperHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var rounds []time.Duration
+		k := newKeeper(keeperOptions[string, int]{
+			Contests: NewContests(ContestsOptions{Logger: slog.New(slog.DiscardHandler)}), Logger: slog.New(slog.DiscardHandler), Compare: strings.Compare, Every: time.Second,
+			Diff: func(string, *int, time.Time) (*request, time.Duration) {
+				rounds = append(rounds, time.Since(start))
+				return nil, 0
+			},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- k.Run(ctx) }()
+		for i, hurries := range []bool{false, false, true} {
+			k.Set(map[string]int{"a": i})
+			if hurries {
+				k.Hurry()
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if want := []time.Duration{0, 200 * time.Millisecond}; !slices.Equal(rounds, want) {
+			t.Errorf("rounds at %v, want %v", rounds, want)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/reconcile"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/wake"
 )
 
 func TestWantedStatus(t *testing.T) {
@@ -91,28 +92,30 @@ func TestStateStatus(t *testing.T) {
 }
 
 // A pass that sets an equal State starts no round: it would delay the next State by a
-// second.
+// second. Another source is not delayed.
 func TestStateWriterSetEqual(t *testing.T) {
 	w := NewStateWriter(StateWriterOptions{Node: "n1"})
-	poked := func() bool {
+	is := func(s wake.Signal) bool {
 		select {
-		case <-w.keeper.poke:
+		case <-s:
 			return true
 		default:
 			return false
 		}
 	}
 	for _, step := range []struct {
-		state reconcile.State
-		poked bool
+		state         reconcile.State
+		poked, urgent bool
 	}{
-		{reconcile.State{Known: true}, true},
-		{reconcile.State{Known: true}, false},
-		{reconcile.State{Known: true, Source: "resources"}, true},
-		{reconcile.State{Known: true, Source: "resources"}, false},
+		{reconcile.State{Known: true}, true, false},
+		{reconcile.State{Known: true}, false, false},
+		{reconcile.State{Known: true, Source: "resources"}, true, true},
+		{reconcile.State{Known: true, Source: "resources"}, false, false},
+		{reconcile.State{Known: true, Source: "resources", Notice: "there is a ConfigMap"}, true, false},
 	} {
-		if w.Set(step.state); poked() != step.poked {
-			t.Errorf("%+v: a round starts %v, want %v", step.state, !step.poked, step.poked)
+		w.Set(step.state)
+		if poked, urgent := is(w.keeper.poke), is(w.keeper.hurry); poked != step.poked || urgent != step.urgent {
+			t.Errorf("%+v: a round starts %v, at once %v, want %v and %v", step.state, poked, urgent, step.poked, step.urgent)
 		}
 	}
 }

@@ -75,14 +75,19 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 }
 
 // Set replaces the State. It does not wait for it to be written. An equal State starts
-// no round: the next round, a second later, may be urgent.
+// no round: the next round, a second later, may be urgent. Which source is in force is
+// written at once, since all processes go by it when another source appears.
 func (w *StateWriter) Set(state reconcile.State) {
 	w.mu.Lock()
 	same := w.last != nil && w.last.Equal(state)
+	urgent := w.last != nil && (w.last.Source != state.Source || w.last.InForce != state.InForce)
 	w.last = &state
 	w.mu.Unlock()
 	if !same {
 		w.keeper.Set(map[string]reconcile.State{w.name(): state})
+	}
+	if urgent {
+		w.keeper.Hurry()
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/heraldlb/herald/lab"
 	"github.com/heraldlb/herald/lab/controlplane"
 	"github.com/heraldlb/herald/lab/e2e"
+	"github.com/heraldlb/herald/source"
 )
 
 // The source that is in force stays so when the other one appears, empties or is
@@ -66,6 +67,7 @@ spec: {addresses: [10.248.0.0/24]}
 `)
 	r.DeleteConfigMap()
 	r.Accepted(config.KindPool, "q")
+	recorded(r, source.SourceResources)
 
 	// The same the other way round.
 	r.Configure(leftover)
@@ -80,6 +82,18 @@ spec: {addresses: [10.245.0.0/24]}
 	r.Accepted(config.KindPool, "new")
 	r.Accepted(config.KindPool, "q")
 	r.DeleteConfigMap()
+}
+
+// recorded waits until the leading controller has recorded which source is in force.
+func recorded(r *e2e.Resources, want source.Source) {
+	r.T.Helper()
+	r.Eventually("the record of the source", func(ctx context.Context) error {
+		s, err := componentStateOf(r, ctx, "controller")
+		if err == nil && s.Source != string(want) {
+			err = fmt.Errorf("%q is recorded", s.Source)
+		}
+		return err
+	})
 }
 
 // restartAll starts every controller and every agent again.

@@ -25,6 +25,7 @@ type componentState struct {
 	uid        types.UID
 	labels     map[string]string
 	Result     string
+	Source     string
 	Summary    string `json:"errorSummary"`
 	Conditions []metav1.Condition
 }
