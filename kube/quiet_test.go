@@ -265,25 +265,7 @@ func TestQuiet(t *testing.T) {
 			a.set("services", name, `{"type":"LoadBalancer","clusterIP":"10.96.0.1","ports":[{"port":80}]}`, 1)
 			a.slice(name)
 		}
-		client := func() *kube.Client {
-			c, err := kube.NewClient(config)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return c
-		}
-		log := slog.New(slog.NewTextHandler(t.Output(), nil))
-		ctx, stop := context.WithCancel(t.Context())
-		var g errgroup.Group
-		for _, task := range slices.Concat(controllerOf(client(), log, nil), agentOf(client(), log, nil)) {
-			g.Go(func() error { return task(ctx) })
-		}
-		defer func() {
-			stop()
-			if err := g.Wait(); err != nil {
-				t.Error(err)
-			}
-		}()
+		defer runBoth(t, config)()
 		after := func(d time.Duration) ([]string, int) {
 			time.Sleep(d)
 			synctest.Wait()
@@ -346,6 +328,30 @@ func (a *patientAPI) slice(service string) {
 		"addressType": "IPv4",
 		"endpoints":   []any{map[string]any{"addresses": []any{"10.244.1.1"}, "nodeName": "n1"}},
 	})
+}
+
+// runBoth runs a controller and the agent of n1 with an API server, until what it returns is
+// called.
+func runBoth(t *testing.T, config *rest.Config) (stop func()) {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	client := func() *kube.Client {
+		c, err := kube.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var g errgroup.Group
+	for _, task := range slices.Concat(controllerOf(client(), log, nil), agentOf(client(), log, nil)) {
+		g.Go(func() error { return task(ctx) })
+	}
+	return func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // controllerOf returns what a controller that leads runs.

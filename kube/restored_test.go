@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 
@@ -120,25 +118,7 @@ func testRestored(t *testing.T, later int) {
 		a.slice(name)
 		time.Sleep(5 * time.Second)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	client := func() *kube.Client {
-		c, err := kube.NewClient(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var g errgroup.Group
-	for _, task := range slices.Concat(controllerOf(client(), log, nil), agentOf(client(), log, nil)) {
-		g.Go(func() error { return task(ctx) })
-	}
-	defer func() {
-		stop()
-		if err := g.Wait(); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer runBoth(t, config)()
 
 	service("keep")
 	service("old")

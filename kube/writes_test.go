@@ -3,19 +3,13 @@
 package kube_test
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sync/errgroup"
-
-	"github.com/heraldlb/herald/kube"
 )
 
 // A new Service costs as many writes when it is one of many as it does alone: its address,
@@ -31,25 +25,7 @@ func TestNewServiceWrites(t *testing.T) {
 				a.set("ipaddresspools", "p", `{"addresses":["198.51.100.0/24"]}`, 1)
 				a.set("bgppeers", "tor", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.0.0.1"}`, 1)
 				a.set("bgpadvertisements", "ad", `{}`, 1)
-				log := slog.New(slog.NewTextHandler(t.Output(), nil))
-				client := func() *kube.Client {
-					c, err := kube.NewClient(config)
-					if err != nil {
-						t.Fatal(err)
-					}
-					return c
-				}
-				ctx, stop := context.WithCancel(t.Context())
-				var g errgroup.Group
-				for _, task := range slices.Concat(controllerOf(client(), log, nil), agentOf(client(), log, nil)) {
-					g.Go(func() error { return task(ctx) })
-				}
-				defer func() {
-					stop()
-					if err := g.Wait(); err != nil {
-						t.Error(err)
-					}
-				}()
+				defer runBoth(t, config)()
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				a.counts()

@@ -52,16 +52,7 @@ func (f *verifier) questions(s cluster.Tables, node string, opts announce.Option
 	for _, of := range got.All() {
 		all = append(all, of...)
 	}
-	want := announce.Questions(s.Snapshot(), node, opts)
-	for i, q := range want {
-		if !q.Equal(at(all, i)) {
-			return fmt.Sprintf("question: %+v is not %+v", at(all, i), q)
-		}
-	}
-	if len(all) != len(want) {
-		return fmt.Sprintf("%d questions, want %d", len(all), len(want))
-	}
-	return ""
+	return differing("question", all, announce.Questions(s.Snapshot(), node, opts), announce.Question.Equal)
 }
 
 // statuses compares what was seen to be announced with what it should be, and returns the
@@ -74,14 +65,19 @@ func (f *verifier) statuses(seen Seen, got ServiceStatuses) string {
 	for _, of := range got.All() {
 		all = append(all, of...)
 	}
-	want := seen.ServiceStatuses()
-	for i, s := range want {
-		if !s.Equal(at(all, i)) {
-			return fmt.Sprintf("status: %+v is not %+v", at(all, i), s)
+	return differing("status", all, seen.ServiceStatuses(), ServiceStatus.Equal)
+}
+
+// differing returns the first difference between two lists of what is called so; empty: there
+// is none.
+func differing[T any](what string, got, want []T, equal func(a, b T) bool) string {
+	for i, w := range want {
+		if !equal(w, at(got, i)) {
+			return fmt.Sprintf("%s: %+v is not %+v", what, at(got, i), w)
 		}
 	}
-	if len(all) != len(want) {
-		return fmt.Sprintf("%d statuses, want %d", len(all), len(want))
+	if len(got) != len(want) {
+		return fmt.Sprintf("%s: there are %d, want %d", what, len(got), len(want))
 	}
 	return ""
 }
