@@ -18,31 +18,12 @@ const (
 	resetWaitMax = 10 * time.Minute
 )
 
-// answerWait is how long a session may wait for the peer's OPEN until it is reset. It
-// doubles with each reset, up to answerWaitMax, in case the peer is only slow. bgpd itself
-// waits for the hold time, which may be minutes (RFC 4271, Section 8.2.2). If the peer has
-// lost the connection, as after its own reset behind a filter, it never answers.
-const (
-	answerWait    = 15 * time.Second
-	answerWaitMax = 4 * time.Minute
-)
-
-// openSent is bgpd's word for the state in which it waits for the peer's OPEN.
-const openSent = "OpenSent"
-
 // repairs mend sessions that bgpd leaves broken.
 type repairs struct {
 	opts   Options
 	resets map[status.PeerID]backoff // of sessions that were reset for their next hop, and were not seen with one since
-	opens  map[status.PeerID]opening // of sessions that waited for an OPEN, and have not come up since
+	silent frr.Unanswered
 	stuck  frr.Stuck
-}
-
-// An opening is a session that waits for the peer's OPEN, or has.
-type opening struct {
-	sent  int           // the OPENs that bgpd had sent
-	since time.Time     // of the first look that saw it wait; zero: it does not wait now
-	wait  time.Duration // it is reset this long after since
 }
 
 // A backoff says when a session may be reset again.
@@ -85,23 +66,9 @@ func (r *repairs) reset(ctx context.Context, all []frr.Session, now time.Time) {
 // answer resets each session whose peer does not answer the OPEN, so that bgpd opens
 // another connection.
 func (r *repairs) answer(ctx context.Context, all []frr.Session, now time.Time) {
-	opens := make(map[status.PeerID]opening)
-	for _, f := range all {
-		o, known := r.opens[f.Peer]
-		switch {
-		case f.Up || !known && f.State != openSent:
-			continue
-		case f.State != openSent:
-			o.since = time.Time{}
-		case o.since.IsZero() || o.sent != f.OpensSent:
-			o = opening{sent: f.OpensSent, since: now, wait: max(o.wait, answerWait)}
-		case now.Sub(o.since) >= o.wait:
-			o.since, o.wait = time.Time{}, min(2*o.wait, answerWaitMax)
-			r.renew(ctx, f.Peer, "the router does not answer the OPEN")
-		}
-		opens[f.Peer] = o
+	for _, peer := range r.silent.Next(all, now) {
+		r.renew(ctx, peer, "the router does not answer the OPEN")
 	}
-	r.opens = opens
 }
 
 // renew resets a session.

@@ -116,9 +116,6 @@ func TestBGPPeerOptions(t *testing.T) {
 	})
 }
 
-// unanswered is how long an agent waits for an OPEN before it resets the session.
-const unanswered = 15 * time.Second
-
 // soon is how long a session may take that was changed while it was down. bgpd would
 // wait for up to twice as long after the refusals that it has had by then.
 const soon = 8 * time.Second
@@ -263,7 +260,7 @@ func (o *optionsTest) up(ends []end, plain time.Duration) {
 	left := slices.Clone(ends)
 	slowest := map[bool]time.Duration{} // by whether there is BFD
 	stuck := make([]frr.Stuck, len(o.nodes))
-	opening := map[string]time.Time{} // since when a session waits for the OPEN
+	silent := make([]frr.Unanswered, len(o.nodes))
 	for {
 		var wrong []string
 		for i, n := range o.nodes {
@@ -276,18 +273,10 @@ func (o *optionsTest) up(ends []end, plain time.Duration) {
 					o.t.Error(err)
 				}
 			}
-			for _, f := range all { // likewise: GoBGP may leave an OPEN without an answer
-				id := n.Name + " " + f.Peer.String()
-				if f.State != "OpenSent" {
-					delete(opening, id)
-				} else if since, known := opening[id]; !known {
-					opening[id] = time.Now()
-				} else if time.Since(since) > unanswered {
-					delete(opening, id)
-					o.t.Logf("%s gets no answer to its OPEN: reset", id)
-					if _, err := n.FRR.Vtysh(ctx, conf.Clear(f.Peer.VRF)+" "+f.Peer.Name()); err != nil {
-						o.t.Error(err)
-					}
+			for _, p := range silent[i].Next(all, time.Now()) { // likewise: GoBGP may leave an OPEN without an answer
+				o.t.Logf("%s to %s gets no answer to its OPEN: reset", n.Name, p)
+				if _, err := n.FRR.Vtysh(ctx, conf.Clear(p.VRF)+" "+p.Name()); err != nil {
+					o.t.Error(err)
 				}
 			}
 			left = slices.DeleteFunc(left, func(e end) bool {
