@@ -119,7 +119,7 @@ func TestQuestionMemory(t *testing.T) {
 	}
 }
 
-// The same while agents stop, die and come back: few addresses are elected for anew.
+// The same while agents stop, die and come back: few addresses are elected for again.
 func TestLayer2MemoryTurnover(t *testing.T) {
 	owned, moved := 0, 0
 	for seed := range uint64(100) {

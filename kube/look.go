@@ -159,7 +159,7 @@ func (l *look) custom(ctx context.Context, name, namespace string) ([]*customRes
 	return all, err
 }
 
-// resources reads those of all namespaces if it may: outside of Herald's they do nothing.
+// resources reads those of all namespaces if it may: outside of Herald's namespace they do nothing.
 func (l *look) resources(ctx context.Context) error {
 	found := make([][]*customResource, len(config.ResourceKinds))
 	g, ctx := errgroup.WithContext(ctx)

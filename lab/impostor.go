@@ -97,7 +97,7 @@ type Impostor struct {
 }
 
 // Impersonate has the machine answer for addresses with a hardware address, which may be
-// another's, whoever asks of those that it is to fool. The caller closes it.
+// another's, to each host that it is to fool. The caller closes it.
 func (m *Machine) Impersonate(mac l2.MAC, fools func(asker l2.MAC) bool, addrs ...netip.Addr) (*Impostor, error) {
 	i := &Impostor{mac: mac, fools: fools, from: m.Addr6, addrs: map[netip.Addr]bool{}}
 	for _, a := range addrs {
@@ -186,7 +186,7 @@ func (i *Impostor) question(frame []byte) (f Forgery, ok bool) {
 	return f, i.addrs[f.Addr] && f.To != i.mac && i.fools(f.To)
 }
 
-// Pin has the machine reach an address at a hardware address, whoever claims it, until
+// Pin has the machine reach an address at a hardware address, even if others claim it, until
 // the function that it returns is called.
 func (m *Machine) Pin(addr netip.Addr, mac l2.MAC) (unpin func() error, err error) {
 	run := func(do ...string) error {

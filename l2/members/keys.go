@@ -230,7 +230,7 @@ func (l *List) chooseKey(now time.Time) {
 	k.use(choice)
 }
 
-// reviewKey chooses the key anew after something has changed, and from time to time. To
+// reviewKey chooses the key again after something has changed, and from time to time. To
 // choose is to look at each member, and an exchange of states has notices of all of them:
 // what is not urgent waits for a beat. The caller holds the mutex.
 func (l *List) reviewKey(now time.Time) {
