@@ -271,5 +271,6 @@ func (w *StateWriter) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.opts.Client.createCustom(ctx, kindState, w.opts.Namespace, body)
+	_, err = w.opts.Client.createCustom(ctx, w.manager(), kindState, w.opts.Namespace, body)
+	return err
 }
