@@ -82,11 +82,11 @@ type keeperOptions[K comparable, W any] struct {
 	There   func() []K    // optional: objects that are there, though they may not be wanted
 	Every   time.Duration // optional: the shortest time between two rounds
 	Settle  time.Duration // optional: how long a round waits for what changes at the same time
-	Workers int           // optional: how many requests run at a time; 0: one, with a pause after each
+	Workers int           // optional: how many requests run at a time, besides those of Later; 0: one, with a pause after each
 
-	// Later is optional. It returns true for what routes do not wait for. Such objects have
-	// workers of their own, who pause while the API server is busy, and who begin nothing
-	// while others wait.
+	// Later is optional. It returns true for what routes do not wait for. Such objects, and
+	// those whose writes failed, have workers of their own, who pause while the API server is
+	// busy, and who begin nothing while others wait.
 	Later func(wanted W) bool
 }
 

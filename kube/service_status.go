@@ -89,7 +89,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: w.compare,
 		Update: w.update, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
-		Workers: easyWriters, Later: func(serviceStatusWant) bool { return true },
+		Workers: 1, Later: func(serviceStatusWant) bool { return true },
 	})
 	return w
 }
