@@ -40,7 +40,8 @@ import (
 // its clients have to list all again.
 type patientAPI struct {
 	*api
-	keeps bool // no watch is refused
+	keeps bool          // no watch is refused
+	delay time.Duration // of what a write does
 
 	mu      sync.Mutex    // guards the fields below
 	cut     chan struct{} // closed to end all watches
@@ -137,6 +138,9 @@ func (a *patientAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	expired := !a.keeps && q.Get("watch") != "" && q.Get("sendInitialEvents") == "" && a.watches[id]%2 == 0
 	cut := a.cut
 	a.mu.Unlock()
+	if r.Method != http.MethodGet {
+		time.Sleep(a.delay)
+	}
 	switch {
 	case expired:
 		w.Header().Set("Content-Type", "application/json")
