@@ -3,12 +3,14 @@
 package kube_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/heraldlb/herald/kube"
@@ -25,7 +27,7 @@ func (a *api) pod(node string, ready bool) {
 	a.put("pods", "agent-"+node, map[string]any{
 		"metadata": map[string]any{"name": "agent-" + node, "namespace": "ns", "uid": "u-agent-" + node, "labels": map[string]any{"app.kubernetes.io/component": "agent"}},
 		"spec":     map[string]any{"nodeName": node},
-		"status":   map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": is}}},
+		"status":   map[string]any{"phase": "Running", "conditions": []any{map[string]any{"type": "Ready", "status": is}}},
 	})
 }
 
@@ -58,8 +60,8 @@ func TestLeftovers(t *testing.T) {
 	a.made(l2Plural, "l2-c", "n1", "db", 20)  // nobody has taken it over
 	a.made(l2Plural, "l2-d", "n1", "late", 20)
 	a.made(l2Plural, "l2-e", "n2", "late", 10) // it was there before
-	a.made(l2Plural, "l2-f", "n4", "old", 10)  // whose agent has no pod
-	a.made(l2Plural, "l2-g", "n3", "old", 20)
+	a.made(l2Plural, "l2-f", "n4", "old", 20)  // whose agent has no pod; nobody has taken it over
+	a.made(l2Plural, "l2-g", "n3", "old", 10)
 	a.made(bgpPlural, "bgp-a", "n1", "web", 10) // FRR goes on without the agent
 	a.made(bgpPlural, "bgp-b", "n2", "web", 20)
 	clean(t, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
@@ -137,4 +139,79 @@ func TestMisnamedStatus(t *testing.T) {
 	if got := a.told(bgpPlural); len(got) != 2 {
 		t.Errorf("there are %q", got)
 	}
+}
+
+// The leading controller deletes what is about nodes on which no agent has run for two
+// minutes, and no earlier: a pod that is replaced takes less. It deletes nothing about
+// nodes whose agents are alive, wherever these run.
+func TestAbandonedStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, config := newPatientAPI(l2Plural, bgpPlural, "nodes", "pods", "endpointslices")
+		a.keeps = true
+		c, err := kube.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := kube.NewAnnouncements(kube.AnnouncementsOptions{
+			Client: c, Namespace: "ns", Wake: func() {}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- all.Run(ctx) }()
+		defer func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		// left waits, and wants the objects of these nodes to be there.
+		left := func(d time.Duration, want ...string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			a.api.mu.Lock()
+			defer a.api.mu.Unlock()
+			var got []string
+			for _, plural := range []string{bgpPlural, l2Plural} {
+				for _, o := range a.objects[plural] {
+					got = append(got, o["status"].(map[string]any)["node"].(string))
+				}
+			}
+			slices.Sort(got)
+			if got = slices.Compact(got); !slices.Equal(got, want) {
+				t.Errorf("there is something about %q, want %q", got, want)
+			}
+		}
+		for _, node := range []string{"n1", "n2", "n3"} {
+			for i := range 5 {
+				a.made(bgpPlural, fmt.Sprintf("bgp-%s-%d", node, i), node, fmt.Sprint("web", i), 10)
+			}
+			a.made(l2Plural, "l2-"+node, node, node, 10)
+		}
+		left(time.Hour, "n1", "n2", "n3") // agents run, though not in pods
+		a.pod("n1", true)
+		a.pod("n2", true)
+		left(110*time.Second, "n1", "n2", "n3")
+		left(50*time.Second, "n1", "n2") // n3 has none
+		// The pod of n1 is replaced, that of n2 does not start again.
+		a.api.delete("pods", "agent-n1")
+		a.api.delete("pods", "agent-n2")
+		left(time.Hour, "n1", "n2") // no agent runs at all: that is no news about one of them
+		a.pod("n1", true)
+		left(100*time.Second, "n1", "n2")
+		a.api.delete("pods", "agent-n1")
+		a.pod("n3", true)
+		left(10*time.Second, "n1", "n2")
+		a.pod("n1", false)
+		left(time.Hour, "n1")
+		// One that writes is alive.
+		for i := range 3 {
+			a.made(bgpPlural, "bgp-n2", "n2", fmt.Sprint("web", i), 20)
+			left(100*time.Second, "n1", "n2")
+			a.made(l2Plural, "l2-n2", "n2", fmt.Sprint("web", i), 20)
+			left(100*time.Second, "n1", "n2")
+		}
+		left(3*time.Minute, "n1")
+	})
 }

@@ -51,7 +51,7 @@ func TestNewServiceWrites(t *testing.T) {
 				}
 				want := map[string]int{
 					"PATCH services/status": 2 * many, "POST events": 2 * many,
-					"POST " + bgpPlural: many, "PATCH " + bgpPlural + "/status": many,
+					"POST " + bgpPlural: many,
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)

@@ -203,7 +203,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 	}
 	if p.ServiceStatus {
 		opts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog,
+			Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon, Logger: statusLog,
 		})
 	}
 	return opts
