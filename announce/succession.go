@@ -52,6 +52,7 @@ type successor struct {
 	answered bool
 	sent     []Sent
 	faults   []Fault
+	unjudged bool // it may have other faults
 }
 
 // A successionKey is what the nodes that may announce an address depend on, but for
@@ -96,7 +97,7 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 		}
 		next := successor{name: other.Name, labels: other.Labels, sessions: sessions}
 		if m := members[other.Name]; m != nil && !m.Leaving && !x.unknown {
-			next.alive, next.answered, next.faults = true, m.Answered, m.Faults
+			next.alive, next.answered, next.faults, next.unjudged = true, m.Answered, m.Faults, m.Unjudged
 			if m.Answered {
 				next.sent = m.Sent
 			}
@@ -107,7 +108,7 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 }
 
 // of returns what is known of the nodes that take over an address of a Service: to a
-// peer if one is named, else to any. Nodes with one of these faults do not count.
+// peer if one is named, else to any. Nodes that may have one of these faults do not count.
 func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string, faults ...Fault) Succession {
 	h := x.heirs(pool.Ads(svc.Labels).With(newReach(endpoints, "").of(addr.Is4()).ready), addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}

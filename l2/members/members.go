@@ -223,7 +223,7 @@ func (l *List) members() []Member {
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
 		}
-		m.Faults = l.faults.of(name, epoch)
+		m.Faults, m.Judged = l.faults.of(name, epoch)
 		if a, ok := l.talk.answers[name]; ok && a.epoch == epoch {
 			m.Answered, m.Sent = true, a.list
 		}
@@ -254,12 +254,15 @@ func (l *List) departed() []Member {
 // forget drops the records of nodes that no message has mentioned for long. The caller
 // holds the mutex.
 func (l *List) forget(now time.Time) {
-	maps.DeleteFunc(l.records, func(name string, _ *record) bool {
-		_, alive := l.alive[name]
-		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	member := func(name string) bool { _, alive := l.alive[name]; return alive }
+	forgotten := func(name string) bool {
+		return !member(name) && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	}
+	maps.DeleteFunc(l.records, func(name string, _ *record) bool { return forgotten(name) })
+	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { return !member(name) })
+	l.faults.forget(forgotten, member)
+	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool {
+		return l.records[name] == nil && l.faults.records[name] == nil
 	})
-	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
-	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
-	l.faults.forget(func(name string) bool { return l.records[name] != nil })
 }

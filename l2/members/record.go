@@ -16,7 +16,7 @@ type item struct {
 	name string     // iface
 	mac  MAC        // station
 
-	digest uint32 // fault, with addr
+	digest uint32 // fault and open, with addr; whole: how many of these there are
 }
 
 type itemKind byte
@@ -26,8 +26,13 @@ const (
 	held                        // the node has announced addr
 	iface                       // the node has a suitable interface of that name
 	station                     // the node answers with that hardware address
-	fault                       // a probe of addr fails on the node; in a record of faults alone
+	fault                       // a probe of addr fails on the node; in a record of faults alone, as those below
+	open                        // a probe of addr has no verdict there yet
+	whole                       // the node has so many of them, and no others
 )
+
+// ofFaults reports whether items of the kind are in records of faults.
+func (k itemKind) ofFaults() bool { return k >= fault }
 
 // items returns s as a set.
 func (s State) items() map[item]bool {
@@ -155,6 +160,7 @@ func (r *record) state() State {
 
 func (r *record) statement() State {
 	var s State
+	said := map[uint32]bool{} // numbers of faults
 	for it, c := range r.items {
 		if c.gone {
 			continue
@@ -168,11 +174,14 @@ func (r *record) statement() State {
 			s.Interfaces = append(s.Interfaces, it.name)
 		case station:
 			s.MACs = append(s.MACs, it.mac)
-		case fault:
-			s.Faults = append(s.Faults, Fault{it.addr, it.digest})
+		case fault, open:
+			s.Faults = append(s.Faults, Fault{it.addr, it.digest, it.kind == open})
+		case whole:
+			said[it.digest] = true
 		}
 	}
 	slices.SortFunc(s.Held, netip.Addr.Compare)
+	s.Judged = said[uint32(len(s.Faults))] // else some are still on their way
 	slices.SortFunc(s.Faults, Fault.compare)
 	slices.Sort(s.Interfaces)
 	slices.SortFunc(s.MACs, func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
