@@ -194,6 +194,7 @@ func BenchmarkFaults(b *testing.B) {
 	b.Run("layer2", func(b *testing.B) {
 		var m announce.Layer2Memory
 		now, next := opts.Members, fewer
+		m.Next(tables, "node-0000", next, opts)
 		b.ReportAllocs()
 		for b.Loop() {
 			m.Next(tables, "node-0000", now, opts)
@@ -202,6 +203,7 @@ func BenchmarkFaults(b *testing.B) {
 	})
 	b.Run("bgp", func(b *testing.B) {
 		var m announce.BGPMemory
+		m.Next(tables, "node-0000", opts)
 		b.ReportAllocs()
 		for b.Loop() {
 			m.Next(tables, "node-0000", opts)
@@ -210,6 +212,7 @@ func BenchmarkFaults(b *testing.B) {
 	})
 	b.Run("bgp/unchanged", func(b *testing.B) {
 		var m announce.BGPMemory
+		m.Next(tables, "node-0000", opts)
 		b.ReportAllocs()
 		for b.Loop() {
 			m.Next(tables, "node-0000", opts)

@@ -168,11 +168,9 @@ func keptDetail(why string) string {
 // answered reports whether another node could announce an address by these advertisements,
 // is alive, and is known to have no such fault.
 func (x *succession) answered(ads *Ads, svc *cluster.Service, addr netip.Addr, endpoints []cluster.Endpoint, f Fault) bool {
-	nodes := x.heirs(ads, addr.Is4(), "").nodes
-	if svc.Local {
-		nodes = local(nodes, addr, endpoints)
-	}
-	return slices.ContainsFunc(nodes, func(n heir) bool { return n.alive && !n.mayHave(f) })
+	return slices.ContainsFunc(x.heirs(ads, addr.Is4(), "").nodes, func(n heir) bool {
+		return n.alive && !n.mayHave(f) && (!svc.Local || n.serves(addr, endpoints))
+	})
 }
 
 // mayHave reports whether the node has a fault, or it is not known that it has none.
@@ -182,11 +180,6 @@ func (n heir) mayHave(f Fault) bool {
 	}
 	_, has := slices.BinarySearchFunc(n.faults, f, Fault.Compare)
 	return has
-}
-
-// sound returns those nodes of a list that are known to have none of these faults.
-func sound(nodes []heir, faults []Fault) []heir {
-	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool { return slices.ContainsFunc(faults, n.mayHave) })
 }
 
 // A verdict is what probes make of an l2Class for one address of a Service.
