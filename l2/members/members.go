@@ -146,6 +146,10 @@ func (l *List) Publish(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Held, s.Interfaces, s.MACs = slices.Clone(s.Held), slices.Clone(s.Interfaces), slices.Clone(s.MACs)
+	if !slices.IsSortedFunc(s.Held, netip.Addr.Compare) {
+		slices.SortFunc(s.Held, netip.Addr.Compare)
+	}
+	s.Held = slices.Compact(s.Held)
 	l.wanted = s
 	if len(s.Held) == 0 {
 		l.masked = false
@@ -161,7 +165,7 @@ func (l *List) updateOwn() {
 		s.Held = nil
 	}
 	own := l.records[l.opts.Node]
-	changes := own.set(s.items())
+	changes := own.setState(s)
 	if len(changes) == 0 {
 		return
 	}

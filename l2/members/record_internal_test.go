@@ -180,7 +180,7 @@ func TestRecordsConverge(t *testing.T) {
 					s.Held = append(s.Held, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 				}
 			}
-			if changes := own.set(s.items()); changes != nil {
+			if changes := own.setState(s); changes != nil {
 				sent = append(sent, packets(recordMsg, "n", own.epoch, changes)...)
 			}
 			if r.IntN(4) == 0 {
@@ -197,6 +197,11 @@ func TestRecordsConverge(t *testing.T) {
 				t.Fatal(err)
 			}
 			got.merge(*m.record)
+			if r.IntN(2) == 0 {
+				if diff := cmp.Diff(got.statement(), got.state(), addrs); diff != "" {
+					t.Fatalf("seed %d: state after a message (-from scratch +remembered):\n%s", seed, diff)
+				}
+			}
 		}
 		for _, b := range sent[:r.IntN(len(sent))] {
 			hear(b)
