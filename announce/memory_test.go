@@ -20,7 +20,7 @@ import (
 
 // A BGPMemory decides as BGP does, whatever happened before.
 func TestBGPMemory(t *testing.T) {
-	announced, shared, conflicts, failed, kept := 0, 0, 0, 0, 0
+	announced, shared, conflicts, failed, kept, parted, resumed := 0, 0, 0, 0, 0, 0, 0
 	for seed := range uint64(60) {
 		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.BGPMemory
@@ -34,6 +34,7 @@ func TestBGPMemory(t *testing.T) {
 			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmp.AllowUnexported(config.Secret{})); diff != "" {
 				t.Fatalf("seed %d, step %d (-BGP +BGPMemory):\n%s", seed, step, diff)
 			}
+			parted += len(got.Parted)
 			by := map[netip.Prefix]int{}
 			for _, d := range got.Decisions {
 				if d.Announce {
@@ -41,6 +42,9 @@ func TestBGPMemory(t *testing.T) {
 				}
 				if d.Reason == status.ProbeFailed {
 					failed++
+				}
+				if strings.HasSuffix(d.Detail, "the agent before this one announced it") {
+					resumed++
 				}
 				if d.Announce && strings.HasPrefix(d.Detail, "the probe") {
 					kept++
@@ -55,8 +59,9 @@ func TestBGPMemory(t *testing.T) {
 			}
 		}
 	}
-	if announced < 500 || shared < 50 || conflicts < 5 || failed < 10 || kept < 10 {
-		t.Errorf("%d announcements, %d shared routes, %d conflicts, %d probes failed, %d on all nodes: the histories are too simple", announced, shared, conflicts, failed, kept)
+	if announced < 500 || shared < 50 || conflicts < 5 || failed < 10 || kept < 10 || parted < 10 || resumed < 5 {
+		t.Errorf("%d announcements, %d shared routes, %d conflicts, %d probes failed, %d on all nodes, %d parted, %d resumed: the histories are too simple",
+			announced, shared, conflicts, failed, kept, parted, resumed)
 	}
 }
 

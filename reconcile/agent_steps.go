@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -61,7 +62,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	}
 	a.readiness = readiness
 	a.wakeAt(v.next, now)
-	a.decisions, a.elections, a.passed = out.Decisions, d.layer2.Elections, true
+	a.decisions, a.elections, a.passed, a.resumes = out.Decisions, d.layer2.Elections, true, nil
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
 	r.Decide = func() []status.Decision { return announce.ListDecisions(out.Decisions) }
 	return func() ServiceStatuses {
@@ -86,7 +87,10 @@ func (a *Agent) look(s cluster.Tables, around Neighborhood, now time.Time) view 
 	v.opts.Members, v.opts.Drained, v.opts.Overdue = v.drain.members, v.drain.over, v.drain.overdue
 	v.opts.Damped = a.flaps.Damped(now)
 	if a.passed {
-		v.opts.Announces = a.memory.Announces
+		v.opts.Announces, v.opts.Sends = a.memory.Announces, a.memory.Sends
+	} else if len(a.resumes) > 0 {
+		v.opts.Resumes = func(route netip.Prefix) string { return a.resumes[route] }
+		v.again(now) // then it goes by what it does itself
 	}
 	v.again(v.drain.look)
 	v.again(a.node.until(now))

@@ -24,7 +24,8 @@ import (
 
 // A network is one that some nodes' agents are alive on.
 type network struct {
-	faults []announce.Fault
+	faults     []announce.Fault
+	toldFaults int
 	*scene
 	members []announce.Member
 	stale   bool
@@ -63,6 +64,7 @@ func (n *network) SetFaults(faults []announce.Fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = faults
+	n.toldFaults++
 }
 
 func (n *network) Alone(count int) {

@@ -243,7 +243,7 @@ func TestMetricsOfGossip(t *testing.T) {
 	status.NewBoard(status.BoardOptions{
 		Identity: status.Identity{Component: "herald-agent", Node: "n1"}, Registerer: metrics,
 		Live: func(r *status.Report) {
-			r.Layer2 = &status.Network{Gossip: &status.Gossip{LostByHeartbeats: 3, LostByProbes: 2, Returned: 1}}
+			r.Layer2 = &status.Network{Gossip: &status.Gossip{LostByHeartbeats: 3, LostByProbes: 2, Returned: 1, UntoldProbes: 7}}
 		},
 	})
 	const want = `
@@ -254,8 +254,11 @@ herald_members_lost_total{by="probes"} 2
 # HELP herald_members_returned_total Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.
 # TYPE herald_members_returned_total counter
 herald_members_returned_total 1
+# HELP herald_probes_untold Number of probes that are not answered on this node and that other agents are not told of, as there are too many.
+# TYPE herald_probes_untold gauge
+herald_probes_untold 7
 `
-	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "herald_members_lost_total", "herald_members_returned_total"); err != nil {
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "herald_members_lost_total", "herald_members_returned_total", "herald_probes_untold"); err != nil {
 		t.Error(err)
 	}
 }

@@ -117,6 +117,9 @@ var (
 	descProbeResults = prometheus.NewDesc("herald_probe_results_total",
 		"Number of probes: answered, failed, or with connections that may all have been led to other nodes.", []string{"result"}, nil)
 
+	descUntold = prometheus.NewDesc("herald_probes_untold",
+		"Number of probes that are not answered on this node and that other agents are not told of, as there are too many.", nil, nil)
+
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
 )
@@ -277,6 +280,7 @@ func (s sender) network(n Network) {
 		s.counter(descLost, n.Gossip.LostByHeartbeats, "heartbeats")
 		s.counter(descLost, n.Gossip.LostByProbes, "probes")
 		s.counter(descReturned, n.Gossip.Returned)
+		s.gauge(descUntold, float64(n.Gossip.UntoldProbes))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -144,6 +145,7 @@ type program struct {
 
 	state     *reconcile.AppliedState
 	applier   *frr.Applier
+	found     atomic.Pointer[reconcile.FoundRoutes] // that FRR had; nil: not known yet
 	peers     *frr.Poller
 	routes    *frr.Verifier
 	container *sidecar
@@ -183,6 +185,10 @@ func (p *program) drive(layer2 node.Options) {
 	})
 	p.applier = frr.New(frr.Options{
 		RunDir: p.frrDir, ConfPath: p.frrConf, Extras: p.extras, Changed: p.state.Changed, Logger: p.part("frr"),
+		Found: func(routes map[netip.Prefix]string) {
+			p.found.Store((*reconcile.FoundRoutes)(&routes))
+			p.worker.Wake()
+		},
 	})
 	p.peers = frr.NewPoller(p.frrDir)
 	p.routes = frr.NewVerifier(frr.VerifierOptions{
@@ -223,7 +229,7 @@ func (p *program) agent() reconcile.AgentOptions {
 	opts := reconcile.AgentOptions{
 		Node: p.node, Worker: p.worker, Logger: p.log,
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
-		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober,
+		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober, Found: p.foundRoutes,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
 		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
 		Verify:   p.verify,
@@ -235,6 +241,16 @@ func (p *program) agent() reconcile.AgentOptions {
 		opts.Statuses = p.statuses
 	}
 	return opts
+}
+
+// foundRoutes returns the routes that FRR had when the agent started, and whether they are
+// known.
+func (p *program) foundRoutes() (reconcile.FoundRoutes, bool) {
+	routes := p.found.Load()
+	if routes == nil {
+		return nil, false
+	}
+	return *routes, true
 }
 
 // tasks returns what runs, but for the agent.

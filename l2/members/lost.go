@@ -199,6 +199,7 @@ func (l *List) drop(name string) {
 	delete(l.alive, name)
 	l.keys.stale = true
 	delete(l.lives, name)
+	l.rationFaults()
 	switch {
 	case planned:
 		l.opts.Logger.Info("agent left", "node", name)

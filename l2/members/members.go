@@ -146,6 +146,10 @@ func (l *List) Publish(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Held, s.Interfaces, s.MACs = slices.Clone(s.Held), slices.Clone(s.Interfaces), slices.Clone(s.MACs)
+	if !slices.IsSortedFunc(s.Held, netip.Addr.Compare) {
+		slices.SortFunc(s.Held, netip.Addr.Compare)
+	}
+	s.Held = slices.Compact(s.Held)
 	l.wanted = s
 	if len(s.Held) == 0 {
 		l.masked = false
@@ -161,7 +165,7 @@ func (l *List) updateOwn() {
 		s.Held = nil
 	}
 	own := l.records[l.opts.Node]
-	changes := own.set(s.items())
+	changes := own.setState(s)
 	if len(changes) == 0 {
 		return
 	}
@@ -223,7 +227,7 @@ func (l *List) members() []Member {
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
 		}
-		m.Faults = l.faults.of(name, epoch)
+		m.Faults, m.Judged = l.faults.of(name, epoch)
 		if a, ok := l.talk.answers[name]; ok && a.epoch == epoch {
 			m.Answered, m.Sent = true, a.list
 		}
@@ -254,12 +258,15 @@ func (l *List) departed() []Member {
 // forget drops the records of nodes that no message has mentioned for long. The caller
 // holds the mutex.
 func (l *List) forget(now time.Time) {
-	maps.DeleteFunc(l.records, func(name string, _ *record) bool {
-		_, alive := l.alive[name]
-		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	member := func(name string) bool { _, alive := l.alive[name]; return alive }
+	forgotten := func(name string) bool {
+		return !member(name) && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	}
+	maps.DeleteFunc(l.records, func(name string, _ *record) bool { return forgotten(name) })
+	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { return !member(name) })
+	l.faults.forget(forgotten, member)
+	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool {
+		return l.records[name] == nil && l.faults.records[name] == nil
 	})
-	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
-	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
-	l.faults.forget(func(name string) bool { return l.records[name] != nil })
 }

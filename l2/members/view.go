@@ -13,17 +13,25 @@ type State struct {
 	Interfaces []string     // names of its suitable interfaces
 	MACs       []MAC        // hardware addresses of those
 	Held       []netip.Addr // announced: gratuitous packets were sent, or a request was answered
-	Faults     []Fault      // probes that fail on the node; see List.SetFaults
+	Faults     []Fault      // probes that are not answered on the node; see List.SetFaults
+	Judged     bool         // Faults has all of them; else what it lacks says nothing
 }
 
-// A Fault is a probe that fails on a node.
+// A Fault is a probe that is not answered on a node.
 type Fault struct {
-	Addr   netip.Addr // that is probed
-	Digest uint32     // of how
+	Addr    netip.Addr // that is probed
+	Digest  uint32     // of how
+	Unknown bool       // it has no verdict yet; else it fails
 }
 
 func (f Fault) compare(o Fault) int {
-	return cmp.Or(f.Addr.Compare(o.Addr), cmp.Compare(f.Digest, o.Digest))
+	switch c := cmp.Or(f.Addr.Compare(o.Addr), cmp.Compare(f.Digest, o.Digest)); {
+	case c != 0 || f.Unknown == o.Unknown:
+		return c
+	case o.Unknown:
+		return -1
+	}
+	return 1
 }
 
 // A MAC is an Ethernet address.

@@ -52,10 +52,11 @@ type Layer2 struct {
 	known     bool                // SetNodes was called
 	around    announce.Membership // of the view of that Generation; without Members: of none
 	aroundOf  uint64
-	friends   int        // what agents had learned when the announcer was told
-	held      bool       // other agents are not told of interfaces to answer on
-	departure *departure // nil: this agent does not stop
-	keyErr    error      // why the keys of gossip were not read again
+	met       map[string]acquaintance // the members of around
+	friends   int                     // what agents had learned when the announcer was told
+	held      bool                    // other agents are not told of interfaces to answer on
+	departure *departure              // nil: this agent does not stop
+	keyErr    error                   // why the keys of gossip were not read again
 }
 
 // New returns a Layer2. It starts nothing.
@@ -188,23 +189,15 @@ func (l *Layer2) Tell(sent []announce.Sent) {
 	if l.members == nil {
 		return
 	}
-	list := make([]members.Sent, len(sent))
-	for i, s := range sent {
-		list[i] = members.Sent(s)
-	}
-	l.members.SetSent(list)
+	l.members.SetSent(convert(sent, func(s announce.Sent) members.Sent { return members.Sent(s) }))
 }
 
-// SetFaults replaces the probes that fail on this node, for other agents.
+// SetFaults replaces the probes that are not answered on this node, for other agents. All others
+// are answered, or are not made.
 func (l *Layer2) SetFaults(faults []announce.Fault) {
-	if l.members == nil {
-		return
+	if l.members != nil {
+		l.members.SetFaults(convert(faults, func(f announce.Fault) members.Fault { return members.Fault(f) }))
 	}
-	list := make([]members.Fault, len(faults))
-	for i, f := range faults {
-		list[i] = members.Fault(f)
-	}
-	l.members.SetFaults(list)
 }
 
 // changed is called when the announcer's state has changed.
