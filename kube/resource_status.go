@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -36,6 +37,8 @@ type resourceStatus struct {
 	AssignedIPv6  *int64          `json:"assignedIPv6,omitempty"`
 	AvailableIPv4 *int64          `json:"availableIPv4,omitempty"`
 	AvailableIPv6 *int64          `json:"availableIPv6,omitempty"`
+	UsageIPv4     *string         `json:"usageIPv4,omitempty"`
+	UsageIPv6     *string         `json:"usageIPv6,omitempty"`
 
 	Sessions *peerSessions `json:"sessions,omitempty"`
 }
@@ -211,6 +214,8 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 		want.AssignedIPv6, want.AvailableIPv6 = counters(is.Pool.TotalV6, is.Pool.InUseV6)
 		changed = changed || !equalPtr(s.AssignedIPv4, want.AssignedIPv4) || !equalPtr(s.AvailableIPv4, want.AvailableIPv4) ||
 			!equalPtr(s.AssignedIPv6, want.AssignedIPv6) || !equalPtr(s.AvailableIPv6, want.AvailableIPv6)
+		want.UsageIPv4, want.UsageIPv6 = usage(is.Pool.TotalV4, is.Pool.InUseV4), usage(is.Pool.TotalV6, is.Pool.InUseV6)
+		changed = changed || !equalPtr(s.UsageIPv4, want.UsageIPv4) || !equalPtr(s.UsageIPv6, want.UsageIPv6)
 	}
 	return want, changed
 }
@@ -261,6 +266,16 @@ func counters(total *big.Int, inUse int) (assigned, available *int64) {
 		free = max(n.Int64(), 0)
 	}
 	return &a, &free
+}
+
+// usage returns the same as one text, for a printer column: "11/256". It is empty if the pool
+// has no addresses of the family.
+func usage(total *big.Int, inUse int) *string {
+	text := ""
+	if total != nil && total.Sign() > 0 {
+		text = fmt.Sprintf("%d/%s", inUse, status.Size(total))
+	}
+	return &text
 }
 
 func equalPtr[T comparable](a, b *T) bool {

@@ -29,12 +29,12 @@ func TestWantedStatus(t *testing.T) {
 		after   time.Duration // since the step before
 		want    string        // empty: nothing is to be written
 	}{
-		{"first", ok, pool, 0, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
+		{"first", ok, pool, 0, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
 		{"again", ok, pool, time.Hour, ""},
-		{"refused", bad, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"False","observedGeneration":3,"lastTransitionTime":"2026-05-01T14:00:00Z","reason":"Conflict","message":"overlaps"}],"inForce":"{\"spec\":{}}","assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
+		{"refused", bad, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"False","observedGeneration":3,"lastTransitionTime":"2026-05-01T14:00:00Z","reason":"Conflict","message":"overlaps"}],"inForce":"{\"spec\":{}}","assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
 		{"refused again", bad, pool, time.Hour, ""},
-		{"accepted", ok, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
-		{"one more address", ok, status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: big.NewInt(0), InUseV4: 4}, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":4,"assignedIPv6":0,"availableIPv4":252,"availableIPv6":0}`},
+		{"accepted", ok, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
+		{"one more address", ok, status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: big.NewInt(0), InUseV4: 4}, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":4,"assignedIPv6":0,"availableIPv4":252,"availableIPv6":0,"usageIPv4":"4/256","usageIPv6":""}`},
 	}
 	for _, s := range steps {
 		now = now.Add(s.after)
