@@ -27,6 +27,8 @@ const (
 	conditionProgrammed = "Programmed"
 	// conditionResolved says whether all that a resource refers to exists.
 	conditionResolved = "ResolvedRefs"
+	// conditionAdvertised says whether an advertisement selects a pool.
+	conditionAdvertised = "Advertised"
 )
 
 // A resourceStatus is the status of a resource as far as Herald writes it.
@@ -204,6 +206,7 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 	if p := is.Resolved; p != nil {
 		changed = want.set(conditionResolved, is.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
+	changed = want.setAdvertised(is, now) || changed
 	if len(is.InForce) > 0 {
 		text := string(is.InForce)
 		want.InForce = &text
@@ -218,6 +221,18 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 		changed = changed || !equalPtr(s.UsageIPv4, want.UsageIPv4) || !equalPtr(s.UsageIPv6, want.UsageIPv6)
 	}
 	return want, changed
+}
+
+// setAdvertised says whether an advertisement selects a pool whose newest version is in force,
+// and reports whether that was another one.
+func (s *resourceStatus) setAdvertised(is reconcile.ResourceStatus, now time.Time) bool {
+	switch {
+	case is.Kind != config.KindPool || !is.Accepted:
+		return false
+	case slices.Contains(is.Notes, config.NoteUnadvertised):
+		return s.set(conditionAdvertised, is.Generation, false, reconcile.EventUnadvertised, config.NoteUnadvertised, now)
+	}
+	return s.set(conditionAdvertised, is.Generation, true, conditionAdvertised, "an advertisement selects it", now)
 }
 
 // set sets a condition, and reports whether it was another one.
