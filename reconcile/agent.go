@@ -91,6 +91,7 @@ type Agent struct {
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
 	loggedUnknown    string // which of the Node's annotations have no meaning
+	loggedExcluded   bool   // the Node has announce.LabelExcludeNode
 	loggedRouterID   netip.Addr
 }
 

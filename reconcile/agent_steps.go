@@ -40,6 +40,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
+	a.warnExcluded(v.node)
 	d := a.decide(&v)
 	sent := a.sent
 	if a.verifier.on {
