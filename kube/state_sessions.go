@@ -4,6 +4,7 @@ package kube
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
@@ -55,7 +56,7 @@ func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 	for _, s := range sessions {
 		w := sessionStatus{Peer: s.Peer, State: sessionDown, Reason: string(s.Reason), Message: s.Message}
 		if len(w.Message) > maxSessionMessage {
-			w.Message = w.Message[:maxSessionMessage]
+			w.Message = strings.ToValidUTF8(w.Message[:maxSessionMessage], "") // not half a character
 		}
 		if s.Up {
 			w.State = sessionUp

@@ -36,7 +36,7 @@ func inputOf(services int, asked bool) topology.Input {
 		return config.Object{ID: config.ID{Kind: kind, Name: name}, UID: kind + name, Generation: 1, Spec: []byte(spec)}
 	}
 	in := topology.Input{
-		At: at, Namespace: "metallb-system", Refused: map[config.ID]string{},
+		At: at, Namespace: "metallb-system", Refused: map[config.ID]topology.Refusal{},
 		ConfigMap: source.Document{Source: "configmap metallb-system/config", Err: source.ErrNotFound},
 		Resources: []config.Object{
 			object(config.KindPool, "web", `{"addresses": ["10.32.0.0/12"]}`),
@@ -77,7 +77,7 @@ func inputOf(services int, asked bool) topology.Input {
 
 // reportOf returns the report of an agent that announces all Services.
 func reportOf(node string, services []*cluster.Service) *status.Report {
-	r := &status.Report{Identity: status.Identity{Component: "herald-agent", Version: "v1", Node: node}, Synced: true}
+	r := &status.Report{Identity: status.Identity{Component: "herald-agent", Version: "v1", Node: node}, Synced: true, Config: status.Config{Loaded: true}}
 	for _, name := range []string{"r1", "r2"} {
 		addr := map[string]string{"r1": "10.10.0.254", "r2": "10.10.0.253"}[name]
 		r.Peers = append(r.Peers, status.Peer{

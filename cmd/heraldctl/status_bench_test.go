@@ -29,7 +29,7 @@ func BenchmarkStatus(b *testing.B) {
 	reports := map[string]*status.Report{}
 	for n := 1; n <= 3; n++ {
 		r := &status.Report{}
-		if err := json.Unmarshal([]byte(`{"component": "herald-agent", "version": "v1", "synced": true,
+		if err := json.Unmarshal([]byte(`{"component": "herald-agent", "version": "v1", "synced": true, "config": {"loaded": true},
  "peers": [{"name": "tor", "address": "10.0.0.1", "asn": 64513, "wanted": true, "reason": "Configured", "session": {"state": "Established"}}]}`), r); err != nil {
 			b.Fatal(err)
 		}

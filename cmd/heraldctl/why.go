@@ -49,6 +49,7 @@ there is nothing of that name.`,
 			if err != nil {
 				return err
 			}
+			carryOn(cmd, c.Problems)
 			if err := job.output.write(cmd.OutOrStdout(), c, func(w io.Writer, wide bool) error { return printChain(w, c, wide) }); err != nil {
 				return err
 			}
