@@ -74,6 +74,9 @@ func (l *look) lease(ctx context.Context) (leaseSpec, error) {
 	if apierrors.IsNotFound(err) {
 		return leaseSpec{}, nil
 	}
+	if apierrors.IsForbidden(err) {
+		return leaseSpec{}, fmt.Errorf("the user may not get leases in namespace %s", l.opts.Namespace)
+	}
 	var lease struct{ Spec leaseSpec }
 	if err == nil {
 		err = json.Unmarshal(text, &lease)

@@ -33,7 +33,8 @@ func Build(in Input) Topology {
 	b.announced()
 	b.pools()
 	// Agents write into objects what they would answer.
-	b.t.unknown = slices.ContainsFunc(in.Unasked, func(u Unasked) bool { return slices.Contains(required, u.What) })
+	b.t.unknown = slices.ContainsFunc(required, in.unasked) ||
+		b.t.Config.Unread != "" && slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return !n.Agent.Asked })
 	b.problems()
 	slices.SortFunc(b.t.Unasked, func(x, y Unasked) int {
 		return cmp.Or(strings.Compare(x.What, y.What), strings.Compare(x.Error, y.Error))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
@@ -91,7 +92,7 @@ func (t Topology) conclude(c Chain, err error) (Chain, error) {
 	c.Unasked = t.Unasked
 	c.Problems = slices.Clone(c.Problems)
 	for i := range c.Problems {
-		if strings.HasPrefix(c.Problems[i].Next, whyCommand) {
+		if c.Problems[i].Next == whyOf(subjectOf(c)) {
 			c.Problems[i].Next = t.closer(c.Problems[i], c)
 		}
 	}
@@ -114,25 +115,32 @@ func (t Topology) conclude(c Chain, err error) (Chain, error) {
 	return c, nil
 }
 
-// closer returns the command to run about a Problem in the Chain of a subject: if that is
-// the same Chain, one that shows more, or mends it.
+// subjectOf returns what Why was asked about.
+func subjectOf(c Chain) string {
+	kind, name, _ := strings.Cut(c.Subject, " ")
+	if kind == "Service" || kind == "address" {
+		return name
+	}
+	return kind + "/" + name
+}
+
+// closer returns the command to run about a Problem in the Chain of its own subject: one
+// that shows more, or mends it.
 func (t Topology) closer(p Problem, c Chain) string {
 	_, name, _ := strings.Cut(c.Subject, " ")
-	if !slices.ContainsFunc(p.Objects, func(o string) bool { return strings.HasSuffix(o, "/"+name) }) {
-		return p.Next
-	}
 	kind := kindOf(p.Objects[0])
 	switch kind {
 	case "Service":
-		if p.ID == ProblemDegraded {
-			for _, o := range c.Problems {
-				if kindOf(o.Objects[0]) != kind && o.Next != "" {
-					return o.Next
-				}
+		for _, o := range c.Problems {
+			if kindOf(o.Objects[0]) != kind && o.Next != "" {
+				return o.Next
 			}
-			return "heraldctl sessions"
 		}
-		return ofService("get", name) + " -o yaml"
+		switch {
+		case p.ID == string(alloc.PoolExhausted) || p.ID == string(alloc.NoPool) || p.ID == string(alloc.FamilyUnavailable):
+			return kubectlIn(t.Namespace, "get %s", plural(config.KindPool))
+		}
+		return ofService("edit", name)
 	case "Node":
 		return kubectlIn(t.Namespace, "get configurationstates.%s speaker-%s -o yaml", config.ResourceGroup, quoted(name))
 	case config.KindPool:
@@ -161,13 +169,19 @@ func (t Topology) problemsOf(objects ...string) (out []Problem) {
 	return out
 }
 
+// stateWords are the States of Services in words.
+var stateWords = map[string]string{
+	StateAnnounced: "announced", StateDegraded: "announced, but not by all", StateNotAnnounced: "not announced",
+	StateNoAddress: "without an address", StateOther: "another load balancer's", StateUnknown: "not known",
+}
+
 // whyAddress explains the Service that has an address, else the address. Of several that
 // share it, it explains the first one that is not fine, and lists all.
 func (t Topology) whyAddress(c *Chain, a netip.Addr) error {
 	var users, states []string
 	for _, s := range t.Services {
 		if slices.ContainsFunc(s.Addresses, func(o Address) bool { return o.Addr == a }) {
-			users, states = append(users, s.Name), append(states, s.Name+": "+strings.ToLower(s.State))
+			users, states = append(users, s.Name), append(states, s.Name+": "+stateWords[s.State])
 		}
 	}
 	if len(users) > 0 {

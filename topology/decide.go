@@ -168,10 +168,10 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 		alive = b.s.Nodes
 	}
 	decisions := slices.Concat(desired.Decisions, announce.Layer2(b.s, n.Name, b.membership(alive), opts).Decisions)
-	may := map[string]bool{} // Services with an address that the rules have it announce
+	may := make(map[string]int, len(decisions)) // how many addresses of Services the rules have it announce
 	for _, d := range decisions {
 		if d.Announce || d.Reason == status.NotOwner {
-			may[d.Service+" "+string(d.Protocol)] = true
+			may[d.Service+" "+string(d.Protocol)]++
 		}
 	}
 	for _, d := range decisions {
@@ -179,10 +179,10 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 		seen, is := told[key]
 		from := FromRules
 		switch rule := d.Announce || d.Reason == status.NotOwner; {
-		case is && (rule || !may[key]):
+		case is && (rule || may[key] == 0):
 			from = FromObjects
 			d.Announce, d.Reason, d.Detail, d.Sent = true, status.Announced, "", seen.Peers
-			d.Confirmed = b.addressesOf(d.Service) == 1
+			d.Confirmed = may[key] == 1 || b.addressesOf(d.Service) == 1
 		case voters == nil && rule:
 			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: reasonNoAgent, Detail: n.Agent.Absence}
 			if n.Agent.Pod != "" {

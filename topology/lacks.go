@@ -30,6 +30,7 @@ func (b *builder) lacks(s *Service) {
 	var untold []string
 	for _, a := range s.Addresses {
 		switch known, is := b.announces(s, a); {
+		case !known && len(s.Addresses) == 1: // that the Service is announced is known from elsewhere
 		case !known:
 			untold = append(untold, a.Addr.String())
 		case !is:

@@ -60,6 +60,10 @@ func asnOf(number uint32, dynamic string) string {
 // session returns the session of a node with a peer.
 func (b *builder) session(n Node, p status.Peer) Session {
 	out := Session{Node: n.Name, From: FromRules, Wanted: p.Wanted}
+	if !n.Agent.Running && n.Agent.Pod == "" {
+		out.Wanted, out.Reason, out.Message = false, reasonNoAgent, n.Agent.Absence
+		return out
+	}
 	if !p.Wanted {
 		out.Reason, out.Message = p.Reason, p.Detail
 	}

@@ -27,6 +27,7 @@ func (b *builder) peerProblems() {
 				}
 				why := cmp.Or(s.Message, s.State, "no reason is known")
 				b.sessionProblem(p, object, Problem{ID: cmp.Or(string(s.Reason), "SessionDown"), Severity: severity, Cause: why}, s.Node)
+			case s.Reason == reasonNoAgent: // the node may not be meant to announce
 			case s.Reason == status.NodeNotSelected || s.Reason == status.NodeUnknown:
 				unwanted++
 			default:
@@ -57,21 +58,31 @@ func (b *builder) sessionProblem(peer Peer, object string, p Problem, node strin
 // cureVerbs begin what an agent's diagnosis says to do.
 var cureVerbs = []string{"check ", "correct ", "set ", "raise ", "enable ", "remove ", "make ", "look ", "change ", "configure ", "give ", "stop ", "start ", "add ", "lower ", "repair ", "reset "}
 
-// sessionCure splits a diagnosis into the cause and the cure. One without a cure has that of
-// its reason.
-func (b *builder) sessionCure(peer string, reason status.Reason, text string) (cause, cure string) {
-	cause, cure = text, cureOf(reason)
+// splitCure splits a diagnosis into the cause and the cure; empty: it has none.
+func splitCure(text string) (cause, cure string) {
 	for at, rest := 0, text; ; {
 		i := strings.Index(rest, ": ")
 		if i < 0 {
-			break
+			return text, ""
 		}
 		at, rest = at+i+2, rest[i+2:]
 		if slices.ContainsFunc(cureVerbs, func(verb string) bool { return strings.HasPrefix(rest, verb) }) {
-			cause, cure = text[:at-2], rest
-			break
+			return text[:at-2], rest
 		}
 	}
+}
+
+// withoutCure returns the cause in a diagnosis.
+func withoutCure(text string) string {
+	cause, _ := splitCure(text)
+	return cause
+}
+
+// sessionCure splits a diagnosis into the cause and the cure. One without a cure has that of
+// its reason.
+func (b *builder) sessionCure(peer string, reason status.Reason, text string) (cause, cure string) {
+	cause, cure = splitCure(text)
+	cure = cmp.Or(cure, cureOf(reason))
 	if reason == status.SessionPassword {
 		cure += b.passwordAt(peer)
 	}

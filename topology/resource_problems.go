@@ -84,7 +84,7 @@ func (b *builder) referenceProblems(v config.Verdict, edit string) {
 	for _, note := range v.Notes {
 		p := Problem{ID: ProblemUnlikely, Severity: Warning, Cause: note, Cure: "correct it, unless it is meant", Next: edit}
 		switch {
-		case slices.Contains(v.Missing, note) || slices.Contains(empty, note):
+		case slices.Contains(empty, note) || slices.ContainsFunc(v.Missing, func(m string) bool { return strings.HasPrefix(m, note) }):
 			continue
 		case v.Kind == config.KindPool && strings.HasPrefix(note, "no advertisement selects it"):
 			if b.unadvertised(v.Name) {

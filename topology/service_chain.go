@@ -225,6 +225,8 @@ func advertisementLink(c *Chain, s Service, unread string) {
 	slices.Sort(with)
 	with = slices.Compact(with)
 	switch {
+	case lacking == len(s.Addresses) && unread != "" && s.Announced.True:
+		c.add("advertisement", LinkNone, "not known, and the Service is announced: "+unread)
 	case lacking == len(s.Addresses) && unread != "":
 		c.add("advertisement", LinkUnknown, "not known: "+unread)
 	case lacking == len(s.Addresses) && s.Announced.True: // without a configuration nothing is known
@@ -309,6 +311,12 @@ func nodesLink(c *Chain, s Service) {
 		details = append(details, line)
 	}
 	switch {
+	case len(s.Verdicts) == 0 && len(s.Announcers) > 0:
+		nodes := map[string]bool{}
+		for _, a := range s.Announcers {
+			nodes[a.Node] = true
+		}
+		c.add("nodes", LinkOK, cluster.ListSet(nodes)+"; what others decide is not known")
 	case len(s.Verdicts) == 0:
 		c.add("nodes", LinkUnknown, "no node has said what it decides")
 	case len(announcing) == 0 && s.Announced.True:

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/heraldlb/herald/alloc"
-	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
@@ -113,8 +112,8 @@ func (b *builder) serviceProblems() {
 			if s.silent {
 				severity = Error
 			}
-			b.problem(Problem{ID: ProblemDegraded, Severity: severity, Cause: "announced, but not by all: " + cluster.List(s.Lacks, "; "),
-				Cure: "repair what is named, or wait while it is being set up", Next: next}, object)
+			cure, next := b.degradedCure(s)
+			b.problem(Problem{ID: ProblemDegraded, Severity: severity, Cause: "announced, but not by all: " + cluster.List(s.Lacks, "; "), Cure: cure, Next: next}, object)
 		}
 		b.ownerProblems(s, object)
 	}
@@ -127,7 +126,7 @@ func (b *builder) ownerProblems(s *Service, object string) {
 	for _, v := range s.Verdicts {
 		if v.Last {
 			b.problem(Problem{ID: string(status.NodeDraining), Severity: Warning, Cause: fmt.Sprintf("%s drains and keeps %s: no other node was seen to announce it", cluster.List(v.Nodes, ", "), v.Addr),
-				Cure: "have another node announce it, or undrain the node", Next: whyOf(s.Name)}, object)
+				Cure: "have another node announce it, or undrain the node", Next: whyOf(SubjectNode + v.Nodes[0])}, object)
 		}
 		// A node that hands an address over answers for it a moment longer.
 		if v.Protocol == status.Layer2 && v.Announce && v.Confirmed && v.Reason == status.Announced {
@@ -163,8 +162,11 @@ func (b *builder) addressCure(s *Service) string {
 // because says why a Service is not announced. Where the condition knows no obstacle, the
 // nodes' own decisions may.
 func (b *builder) because(s *Service) string {
-	if s.Announced.Reason != condition.ReasonNotAnnounced || strings.Contains(s.Announced.Message, ": ") {
+	switch {
+	case s.Announced.Reason != condition.ReasonNotAnnounced:
 		return s.Announced.Message
+	case strings.Contains(s.Announced.Message, ": "):
+		return withoutCure(s.Announced.Message) // the Problems of the peers have the cures
 	}
 	if !b.in.unasked(KindPods) && !slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return n.Agent.Running }) {
 		return "no agent runs on any node"
@@ -205,51 +207,4 @@ func (b *builder) announcedCure(s *Service) (cure, next string) {
 		return b.sessionsCure(s)
 	}
 	return "", next
-}
-
-// unlabel returns the command that lets nodes announce again.
-func (b *builder) unlabel() string {
-	var nodes []string
-	for _, n := range b.t.Nodes {
-		if n.Refusal == status.NodeExcluded {
-			nodes = append(nodes, quoted(n.Name))
-		}
-	}
-	if len(nodes) == 0 || len(nodes) > 5 {
-		return "kubectl get nodes -l " + announce.LabelExcludeNode
-	}
-	return "kubectl label nodes " + strings.Join(nodes, " ") + " " + announce.LabelExcludeNode + "-"
-}
-
-// sessionsCure returns what to do about a Service that could be announced and is not: of the
-// agents and sessions that it depends on, what is down.
-func (b *builder) sessionsCure(s *Service) (cure, next string) {
-	if !slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return n.Agent.Running }) {
-		return "have the agents' pods start", b.kubectl("describe pods %s", agentPods)
-	}
-	peers := map[string]bool{}
-	for _, v := range s.Verdicts {
-		for _, p := range v.Peers {
-			peers[p] = true
-		}
-	}
-	for _, p := range b.t.Peers {
-		if !peers[p.Name] {
-			continue
-		}
-		for _, x := range p.Sessions {
-			if x.Wanted && !x.Up && x.From != FromRules {
-				_, cure := b.sessionCure(p.Name, x.Reason, x.Message)
-				return "have the session with peer " + p.Name + " come up: " + cure, whyOf(SubjectPeer + p.Name)
-			}
-		}
-	}
-	for _, v := range s.Verdicts {
-		if v.Reason != status.Announced && v.Reason != status.NotOwner {
-			if known, ok := cures[v.Reason]; ok {
-				return known, whyOf(SubjectNode + v.Nodes[0])
-			}
-		}
-	}
-	return "look at the agents on the nodes that are to announce it", b.kubectl("logs %s -c agent --tail 50", agentPods)
 }

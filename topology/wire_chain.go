@@ -40,7 +40,7 @@ func (t Topology) bgpLinks(c *Chain, s Service) {
 						up++
 						continue
 					}
-					down = append(down, fmt.Sprintf("%s to %s is down%s: %s", node, peer, t.lasting(x.Since), cmp.Or(x.Message, x.State, "no reason is known")))
+					down = append(down, fmt.Sprintf("%s to %s is down%s: %s", node, peer, t.lasting(x.Since), cmp.Or(withoutCure(x.Message), x.State, "no reason is known")))
 				}
 			}
 		}
@@ -226,7 +226,7 @@ func (t Topology) whyPeer(c *Chain, name string) error {
 			lines = append(lines, s.Node+": up"+t.lasting(s.Since)+bfdText(s))
 			sent += s.Sent
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s%s: %s%s", s.Node, cmp.Or(s.State, "down"), t.lasting(s.Since), cmp.Or(s.Message, "no reason is known"), bfdText(s)))
+			lines = append(lines, fmt.Sprintf("%s: %s%s: %s%s", s.Node, cmp.Or(s.State, "down"), t.lasting(s.Since), cmp.Or(withoutCure(s.Message), "no reason is known"), bfdText(s)))
 		}
 	}
 	switch {
@@ -319,7 +319,7 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	switch members := cluster.List(n.Members, ", "); {
 	case len(n.Unseen) > 0:
 		c.add("gossip", LinkBroken, "it does not see the agents of "+cluster.List(n.Unseen, ", "), "it sees "+members)
-	case n.Layer2 != "" && len(t.problemsOf("Node/"+name)) == 0:
+	case n.Layer2 != "" && !slices.ContainsFunc(t.problemsOf("Node/"+name), func(p Problem) bool { return p.ID == ProblemLayer2 }):
 		c.add("gossip", LinkNone, n.Layer2+"; nothing is announced on layer 2")
 	default:
 		link("gossip", n.Layer2, "alive agents: "+cmp.Or(members, "every node counts"))
@@ -336,7 +336,7 @@ func (t Topology) whyNode(c *Chain, name string) error {
 				lines = append(lines, p.Name+": up"+t.lasting(s.Since))
 				continue
 			}
-			lines = append(lines, p.Name+": down"+t.lasting(s.Since)+": "+cmp.Or(s.Message, s.State, "no reason is known"))
+			lines = append(lines, p.Name+": down"+t.lasting(s.Since)+": "+cmp.Or(withoutCure(s.Message), s.State, "no reason is known"))
 		}
 	}
 	for _, p := range t.Problems {

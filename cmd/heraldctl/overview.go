@@ -137,7 +137,10 @@ func agentsText(t topology.Topology) string {
 	case len(sizes) > 1:
 		text += fmt.Sprintf("; gossip sees %d to %d members", sizes[0], sizes[len(sizes)-1])
 	}
-	if alone > 0 {
+	switch {
+	case alone == 1:
+		text += "; 1 node has none"
+	case alone > 1:
 		text += fmt.Sprintf("; %d nodes have none", alone)
 	}
 	for _, what := range slices.Sorted(maps.Keys(by)) {
@@ -228,7 +231,7 @@ func peersText(t topology.Topology) string {
 	}
 	text := fmt.Sprintf("%d, %d of %d sessions up", len(t.Peers), up, wanted)
 	switch {
-	case unknown == wanted:
+	case wanted == 0 && t.Lacks(topology.KindNodes), wanted > 0 && unknown == wanted:
 		text = fmt.Sprintf("%d, sessions %s", len(t.Peers), notKnown)
 	case unknown > 0:
 		text += fmt.Sprintf(", %d %s", unknown, notKnown)
