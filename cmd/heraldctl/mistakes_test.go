@@ -114,6 +114,28 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A number of agents below 0 is refused, and an API server that does not answer is not waited
+// for for ever.
+func TestLookLimits(t *testing.T) {
+	block := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-block }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(block) })
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"status", "--agents=-1", "--server", server.URL}, "--agents=-1: want 0 or more"},
+		{[]string{"status", "--request-timeout=50ms", "--server", server.URL}, "Client.Timeout"},
+		{[]string{"why", "shop/web", "--request-timeout=50ms", "--server", server.URL}, "Client.Timeout"},
+	} {
+		if code, stdout, stderr := runHere(t, "", c.args...); code != exitMisuse || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, %q, %q", c.args, code, stdout, stderr)
+		}
+	}
+}
+
 // lasted is how long something has lasted.
 var lasted = regexp.MustCompile(`for \d+d`)
 
