@@ -202,6 +202,12 @@ func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
 	return listOf[corev1.ConfigMapList](c, c.core, "configmaps", namespace)
 }
 
+// configMapNamed returns a ConfigMap.
+func (c *Client) configMapNamed(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	m := new(corev1.ConfigMap)
+	return m, c.core.Get().Namespace(namespace).Resource("configmaps").Name(name).Do(ctx).Into(m)
+}
+
 func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
 	return listOf[corev1.SecretList](c, c.core, "secrets", namespace)
 }

@@ -141,7 +141,7 @@ func agentPod(n *Node) string { return "herald-agent-" + n.Name }
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/component": "agent"},
+			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": "agent"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,

@@ -246,7 +246,7 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.0}]}}
 `,
 			stdout: `SERVICE  ADDRESSES  POOL  REASON
 d/typo   192.0.2.1  web   Assigned: 192.0.2.1 from pool web; metallb.universe.tf/allow-shared is no annotation of MetalLB or Herald; did you mean metallb.io/allow-shared-ip?
-d/pool   -          -     PoolUnknown: there is no pool spaer
+d/pool   -          -     PoolUnknown: there is no pool spaer; did you mean spare?
 d/nodes  10.0.0.1   -     Foreign: another load balancer wrote the status, which names 10.0.0.1 and no address of a pool; it is left alone; Herald assigns an address when the Service asks for one by metallb.io/loadBalancerIPs or metallb.io/address-pool, or when the status is emptied
 d/taken  192.0.2.2  web   Assigned: 192.0.2.2 from pool web
 d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x

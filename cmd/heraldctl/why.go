@@ -49,6 +49,7 @@ there is nothing of that name.`,
 			if err != nil {
 				return err
 			}
+			carryOn(cmd, c.Problems)
 			if err := job.output.write(cmd.OutOrStdout(), c, func(w io.Writer, wide bool) error { return printChain(w, c, wide) }); err != nil {
 				return err
 			}
@@ -105,7 +106,7 @@ func printChain(out io.Writer, c topology.Chain, wide bool) error {
 	}
 	for i, problem := range c.Problems {
 		if i == 3 && !wide {
-			p.line("  and %d more problems: -o wide lists them", len(c.Problems)-i)
+			p.line("  and %d more: -o wide lists them", len(c.Problems)-i)
 			break
 		}
 		p.problem(problem)
