@@ -80,6 +80,8 @@ var restricted = []struct {
 	{"k8s.io/api", []string{"kube", "lab", "cmd"}, "Kubernetes' types are decoded in kube alone"},
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
 	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
+	{"k8s.io/cli-runtime", []string{"cmd/heraldctl"}, "kubectl's flags bring all of Kubernetes' types: heraldctl alone carries them"},
+	{"sigs.k8s.io/kustomize", []string{"cmd/heraldctl"}, "kustomize is for heraldctl check -k alone"},
 	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{module + "schema", []string{"cmd/heraldctl", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{"os/exec", []string{"lab", "cmd/herald-lab", "frr/sidecar"}, "Herald runs no programs but FRR's, in FRR's container"},

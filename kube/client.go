@@ -49,21 +49,9 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	return configure(c, agent), nil
 }
 
-// NewUserConfig is NewConfig for users of kubectl: where kubeconfig is empty, it looks
-// where kubectl would.
-func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
-	return NewUserConfigWith(kubeconfig, nil, agent)
-}
-
-// NewUserConfigWith is NewUserConfig with what kubectl's flags say in place of the file;
-// nil: nothing.
-func NewUserConfigWith(kubeconfig string, overrides *clientcmd.ConfigOverrides, agent string) (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath, rules.WarnIfAllMissing = kubeconfig, false
-	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, fmt.Errorf("no kubeconfig at %s: name one with --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
-	}
+// NewUserConfig is NewConfig for users of kubectl, whose files and flags are in a loader.
+func NewUserConfig(loader clientcmd.ClientConfig, agent string) (*rest.Config, error) {
+	c, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}

@@ -31,6 +31,7 @@ func Build(in Input) Topology {
 	b.decide()
 	b.peers()
 	b.announced()
+	b.loads()
 	b.pools()
 	// Agents write into objects what they would answer.
 	b.t.unknown = slices.ContainsFunc(required, in.unasked) ||

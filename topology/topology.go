@@ -134,7 +134,8 @@ type Node struct {
 
 	ProxyAsked bool `json:"dataPlaneAsked,omitempty"` // the agent asks the data plane how it is
 
-	Services int `json:"services"` // that it announces
+	Services int  `json:"services"` // that it announces
+	Load     Load `json:"load"`
 }
 
 // An Agent is the agent of a node.
@@ -222,12 +223,16 @@ type Verdict struct {
 	Reason    status.Reason   `json:"reason"`
 	Detail    string          `json:"detail,omitempty"`
 	Peers     []string        `json:"peers,omitempty"`
-	Sent      []string        `json:"sent,omitempty"` // those of Peers that were sent a route
-	Last      bool            `json:"last,omitempty"` // the nodes drain and keep it: no other was seen to announce it
+	Sent      []string        `json:"sent,omitempty"`   // those of Peers that were sent a route
+	Last      bool            `json:"last,omitempty"`   // the nodes drain and keep it: no other was seen to announce it
+	Routes    []netip.Prefix  `json:"routes,omitempty"` // for the address
 }
 
 // Lacks reports whether objects of a kind could not be read.
 func (t Topology) Lacks(kind string) bool { return unasked(t.Unasked, kind) }
+
+// Incomplete reports whether so little could be read that something broken may be overlooked.
+func (t Topology) Incomplete() bool { return t.unknown }
 
 // Service returns a Service by namespace/name.
 func (t Topology) Service(name string) (Service, bool) {

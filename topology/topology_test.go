@@ -181,7 +181,7 @@ func TestRulesAreTheAgents(t *testing.T) {
 		for k := range o.Verdicts {
 			o.Verdicts[k].From = ""
 		}
-		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y }), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
 			t.Errorf("%s (-agents +rules):\n%s", s.Name, diff)
 		}
 		if s.State != topology.StateAnnounced || o.State != s.State {

@@ -200,9 +200,12 @@ func TestComplete(t *testing.T) {
 		{"a flag's node", "render --node ", "n1 n2 :4"},
 		{"a namespace", "check -n ", "metallb-system shop :4"},
 		{"a format", "check -o ", "text json github :4"},
-		{"another format", "diff -o ", "table json :4"},
+		{"another format", "diff -o ", "table wide json yaml :4"},
 		{"a source", "check --config-source ", "auto configmap resources :4"},
 		{"files", "check ", ":0"},
+		{"a context", "drain --context ", "c :4"},
+		{"a cluster", "status --cluster ", "c :4"},
+		{"a user", "status --user ", ":4"},
 	}
 	clusterOf(t, aCluster())
 	for _, tt := range tests {
