@@ -40,6 +40,7 @@ type Member struct {
 	Interfaces []string     // those it can answer on
 	Held       []netip.Addr // those it has announced
 	Faults     []Fault      // probes that fail there, in order
+	Lost       time.Time    // of those that departed: their last sign of life; zero: they said goodbye
 
 	Answered bool   // it has reported what it has sent
 	Sent     []Sent // that

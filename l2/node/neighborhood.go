@@ -52,7 +52,7 @@ func Membership(v members.View) announce.Membership {
 func membersOf(list []members.Member) []announce.Member {
 	out := make([]announce.Member, len(list))
 	for i, m := range list {
-		out[i] = announce.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
+		out[i] = announce.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Lost: m.Lost, Answered: m.Answered}
 		for _, s := range m.Sent {
 			out[i].Sent = append(out[i].Sent, announce.Sent(s))
 		}
