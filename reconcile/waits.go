@@ -103,7 +103,8 @@ func (in waitInput) state(key cluster.Key) waitState {
 	out.able = reason == "" || reason == condition.ReasonNotAnnounced
 	if in.observed.Reach != nil {
 		of, _ := in.observed.Reach.Endpoints.Get(key)
-		out.able = out.able && len(of) > 0
+		// The condition follows the endpoints a moment later.
+		out.able = len(of) > 0 && (out.able || reason == status.NoEndpoints)
 	}
 	return out
 }

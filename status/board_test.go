@@ -39,10 +39,11 @@ func controllerReport() status.Report {
 			{Name: "web", TotalV4: big.NewInt(11), TotalV6: big.NewInt(4), InUseV4: 11, InUseV6: 2, Services: 12,
 				ReservedV6: 1, RetainedV6: 1, Quota: []status.Share{{Namespace: "team-a", InUseV4: 3, InUseV6: 1, Limit: 5}}},
 		},
-		Unassigned: map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
-		Clashes:    []status.Clash{{Addr: netip.MustParseAddr("192.0.2.1"), Service: "ns/a", Other: "ns/b"}},
-		Contests:   []status.Contest{{Kind: "IPAddressPool", Name: "web", Writer: "controller", Undone: 5, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
-		Took:       2 * time.Millisecond,
+		Unassigned:  map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
+		Unannounced: map[status.Reason]int{"NoEndpoints": 2, "NotAnnounced": 1},
+		Clashes:     []status.Clash{{Addr: netip.MustParseAddr("192.0.2.1"), Service: "ns/a", Other: "ns/b"}},
+		Contests:    []status.Contest{{Kind: "IPAddressPool", Name: "web", Writer: "controller", Undone: 5, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
+		Took:        2 * time.Millisecond,
 	}
 }
 
