@@ -252,7 +252,7 @@ func TestMetricsOfGossip(t *testing.T) {
 # TYPE herald_members_lost_total counter
 herald_members_lost_total{by="heartbeats"} 3
 herald_members_lost_total{by="probes"} 2
-# HELP herald_members_returned_total Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.
+# HELP herald_members_returned_total Number of agents declared dead that were heard again without a restart: they were cut off, did not run, or were too slow.
 # TYPE herald_members_returned_total counter
 herald_members_returned_total 1
 `

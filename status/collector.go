@@ -82,7 +82,7 @@ var (
 	descRequests = prometheus.NewDesc("metallb_layer2_requests_received",
 		"Number of ARP requests and neighbor solicitations for the address.", []string{"ip"}, nil)
 	descReplies = prometheus.NewDesc("metallb_layer2_responses_sent",
-		"Number of answers to them.", []string{"ip"}, nil)
+		"Number of answers to ARP requests and neighbor solicitations for the address.", []string{"ip"}, nil)
 	descGratuitous = prometheus.NewDesc("metallb_layer2_gratuitous_sent",
 		"Number of packets about the address that nobody asked for.", []string{"ip"}, nil)
 	descPackets = prometheus.NewDesc("herald_layer2_packets_total",
@@ -96,7 +96,7 @@ var (
 	descMembers = prometheus.NewDesc("herald_members",
 		"Number of agents that this one holds to be alive, itself included.", nil, nil)
 	descDamped = prometheus.NewDesc("herald_members_damped",
-		"Number of those that came and went too often to own addresses for a while.", nil, nil)
+		"Number of agents that came and went too often to own addresses for a while.", nil, nil)
 	descMembersStale = prometheus.NewDesc("herald_members_stale",
 		"1 if this agent does not know who is alive, and announces nothing on layer 2.", nil, nil)
 
@@ -105,7 +105,7 @@ var (
 	descLost = prometheus.NewDesc("herald_members_lost_total",
 		"Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.", []string{"by"}, nil)
 	descReturned = prometheus.NewDesc("herald_members_returned_total",
-		"Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
+		"Number of agents declared dead that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
 		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
 
