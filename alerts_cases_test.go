@@ -36,7 +36,7 @@ var alertCases = []alertCase{
 	{
 		alert: "HeraldServicesUnassigned", bad: []string{`herald_services_unassigned{@c1,reason="PoolExhausted"} 3x60`},
 		labels: `namespace="metallb-system",reason="PoolExhausted"`, summary: "3 Services have no address: PoolExhausted.",
-		good: []string{`herald_services_unassigned{@c1,reason="PoolExhausted"} 3x3 stale`},
+		good: []string{`herald_services_unassigned{@c1,reason="PoolExhausted"} 3x3 stale`, `herald_services_unassigned{@c1,reason="Foreign"} 1x60`},
 	},
 	{
 		alert: "HeraldServicesUnannounced", bad: []string{`herald_services_unannounced{@c1,reason="NotAnnounced"} 3x60`},

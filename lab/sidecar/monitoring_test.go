@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 	"sigs.k8s.io/yaml"
 
 	"github.com/heraldlb/herald/frr/conf"
@@ -64,7 +65,6 @@ var quiet = map[string]string{
 	"HeraldSeveralLeaders":     "there is one controller",
 	"HeraldAgentAbsent":        "some agents are there",
 	"MetalLBConfigNotLoaded":   "each process has a configuration from its first report on",
-	"HeraldFRRRestarts":        "one restart is not many",
 }
 
 // absent says which metrics have no series in the lab.
@@ -90,7 +90,7 @@ func TestMonitoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Stop)
-	makeFaults(e, r)
+	makeFaults(e, r, p)
 	t.Logf("faults after %v", time.Since(began).Round(time.Second))
 
 	alerts := alertsOf(t, rules)
@@ -154,7 +154,7 @@ func TestMonitoring(t *testing.T) {
 }
 
 // makeFaults brings about what alerts are about.
-func makeFaults(e *e2e.Test, r *e2e.Resources) {
+func makeFaults(e *e2e.Test, r *e2e.Resources, p *lab.Prometheus) {
 	t := e.T
 	t.Helper()
 	r.Apply(faulty)
@@ -182,15 +182,22 @@ func makeFaults(e *e2e.Test, r *e2e.Resources) {
 	if r := extras(e, e.Nodes[0], "nonsense\n"); r.Applied {
 		t.Fatalf("raw configuration is accepted: %+v", r)
 	}
-	// The owner of an address dies, and bgpd on another node.
+	// The owner of an address dies, bgpd on another node, and bfdd there again and again.
 	owner := e.Owner(w, lan)
 	other := e.Nodes[owner.Number%len(e.Nodes)]
 	if err := e.Agent(owner).Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := other.Sidecar.Signal(conf.BGPD, 9); err != nil {
+	if err := other.Sidecar.Signal(conf.BGPD, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	began := time.Now()
+	e.Eventually("bfdd is down for long", func(ctx context.Context) error {
+		if other.Sidecar.PID(conf.BFDD) != 0 {
+			_ = other.Sidecar.Signal(conf.BFDD, unix.SIGKILL) // an error is that it has ended
+		}
+		return hasData(ctx, p, "metric", `herald_frr_process_up{daemon="bfdd"} == 0 and on (instance, daemon) herald_frr_process_restarts_total > 3`, began)
+	})
 	e.Eventually("another owner", func(ctx context.Context) error {
 		if now := e.Owner(w, lan); now == owner {
 			return fmt.Errorf("%s still answers", owner.Name)

@@ -31,7 +31,7 @@ clusters, told apart by the label cluster, does not mix them.
 {{- end }}
 
 {{- include "herald.alert" (dict "root" $r "of" $r.servicesUnassigned "alert" "HeraldServicesUnassigned" "for" "5m"
-  "expr" "sum by (cluster, namespace, reason) (herald_services_unassigned) > 0"
+  "expr" "sum by (cluster, namespace, reason) (herald_services_unassigned{reason!=\"Foreign\"}) > 0"
   "summary" "{{ $value }} Services have no address: {{ $labels.reason }}."
   "description" "{{ $value }} Services of type LoadBalancer have lacked the addresses that they ask for, for 5 minutes, with the reason {{ $labels.reason }}. heraldctl status names them; heraldctl why NAMESPACE/SERVICE says what to change.") }}
 
