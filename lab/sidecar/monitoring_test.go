@@ -135,6 +135,17 @@ func TestMonitoring(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// What has happened was measured.
+	e.Eventually("measures", func(ctx context.Context) error {
+		var errs []error
+		for _, count := range []string{
+			"service_assign_duration_seconds_count", "service_announce_duration_seconds_count", `announcement_confirm_duration_seconds_count{protocol="bgp"}`,
+			`announcement_confirm_duration_seconds_count{protocol="layer2"}`, "bgp_session_recovery_duration_seconds_count", "failover_duration_seconds_count",
+		} {
+			errs = append(errs, hasData(ctx, p, "measured", "sum(herald_"+count+") > 0", began))
+		}
+		return errors.Join(errs...)
+	})
 	all, err := p.Alerts(t.Context())
 	if err != nil {
 		t.Fatal(err)
