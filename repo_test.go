@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "table", "trace", "wake"},
 	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
-	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
+	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "status", "wake"},
 	"session":     {"cluster", "diagnosis", "frr", "frr/vty", "kernel", "status"},
 	"kube":        {"assign", "cluster", "condition", "config", "excerpt", "kube/object", "reconcile", "source", "status", "table", "topology", "trace", "wake"},
 	"kube/lease":  {},
@@ -89,7 +89,7 @@ var restricted = []struct {
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
 	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
 	{"github.com/mdlayher", []string{"l2", "lab"}, "ARP and neighbor discovery are layer 2's"},
-	{"github.com/prometheus/client_golang", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
+	{"github.com/prometheus", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
 }
 
 // pure lists packages whose code, tests aside, has no I/O, clock, environment

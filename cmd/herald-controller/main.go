@@ -142,6 +142,7 @@ type program struct {
 	watcher  *kube.Watcher
 	events   *kube.Recorder
 	contests *kube.Contests
+	timings  *status.Timings
 	board    *status.Board
 	log      *slog.Logger
 }
@@ -151,10 +152,12 @@ func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, 
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
+	p.timings = status.NewTimings(metrics, status.ControllerSpans)
 	p.board = status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
 		Live:       func(r *status.Report) { r.Contests = p.contests.List() },
+		Timings:    p.timings,
 	})
 	return p
 }
@@ -188,6 +191,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 
 		IgnoreExcludeLB: p.ignoreExclude,
 		Verify:          p.verify,
+		Took:            p.timings.Observe,
 	}
 	if documents.ConfigMap != nil {
 		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
