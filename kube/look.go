@@ -182,10 +182,8 @@ func (l *look) resources(ctx context.Context) error {
 				continue
 			}
 			l.in.Resources = append(l.in.Resources, objectOf(name, o))
-			var have resourceStatus
-			_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
-			if a := have.condition(conditionAccepted); a != nil && a.Status != string(metav1.ConditionTrue) && a.ObservedGeneration == o.Generation {
-				l.in.Refused[id] = a.Message
+			if why, is := refusal(o.Status, o.Generation); is {
+				l.in.Refused[id] = why
 			}
 		}
 	}
