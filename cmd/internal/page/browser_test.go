@@ -4,6 +4,7 @@ package page_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,7 @@ func TestBrowserHostile(t *testing.T) {
 		for i, text := range hostile {
 			in.Cluster.Nodes = append(in.Cluster.Nodes, &cluster.Node{Name: fmt.Sprintf("%s%d", text, i)})
 		}
+		slices.SortFunc(in.Cluster.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
 	})
 	b := open(t, browser, server.URL)
 	b.says("live, as of", `<img src=x onerror`)

@@ -29,6 +29,9 @@ const (
 // is switched, become one.
 const maxAlike = 20
 
+// various stands for values that differ among changes that became one.
+const various = "various"
+
 // A comparison collects the changes between two Topologies.
 type comparison struct {
 	at      time.Time
@@ -137,7 +140,7 @@ func (c *comparison) peer(old, now *topology.Peer) {
 			if !before.Up && !before.Since.IsZero() && after.Since.After(before.Since) {
 				x.Took = after.Since.Sub(before.Since).Seconds()
 			}
-		case before.Up && after.Wanted:
+		case x.After == sessionDown:
 			x.Bad, x.At = true, after.Since
 			x.Reason = cmp.Or(after.Message, string(after.Reason))
 		default:
@@ -146,6 +149,8 @@ func (c *comparison) peer(old, now *topology.Peer) {
 		c.add(x)
 	})
 }
+
+const sessionDown = "down"
 
 func sessionState(s topology.Session) string {
 	switch {
@@ -156,7 +161,7 @@ func sessionState(s topology.Session) string {
 	case s.From == topology.FromRules:
 		return "not known"
 	}
-	return "down"
+	return sessionDown
 }
 
 func (c *comparison) node(old, now *topology.Node) {
@@ -199,7 +204,7 @@ func (c *comparison) service(old, now *topology.Service) {
 	c.differ(kindService, now.Name, "addresses", addressesText(old), addressesText(now))
 	if old.State != now.State {
 		x := Change{Kind: kindService, Subject: now.Name, What: "state", Before: old.State, After: now.State}
-		x.Bad, x.Good = works(old.State) && !works(now.State), !works(old.State) && now.State == topology.StateAnnounced
+		x.Bad, x.Good = illness[now.State] > illness[old.State], illness[now.State] < illness[old.State]
 		if now.State != topology.StateAnnounced {
 			x.Reason = reasonOf(now)
 		}
@@ -211,11 +216,8 @@ func (c *comparison) service(old, now *topology.Service) {
 	}
 }
 
-// works reports whether a Service in a state is announced by all that should, or is not
-// Herald's.
-func works(state string) bool {
-	return state == topology.StateAnnounced || state == topology.StateOther
-}
+// illness says how bad the state of a Service is.
+var illness = map[string]int{topology.StateDegraded: 1, topology.StateNoAddress: 2, topology.StateNotAnnounced: 2}
 
 func stateText(s *topology.Service) string {
 	if text := addressesText(s); text != "" {
@@ -281,10 +283,10 @@ func merged(changes []Change) []Change {
 		}
 		m := &out[i]
 		if m.Before != c.Before {
-			m.Before = ""
+			m.Before = various
 		}
 		if m.After != c.After {
-			m.After = ""
+			m.After = various
 		}
 		if m.Reason != c.Reason {
 			m.Reason = ""

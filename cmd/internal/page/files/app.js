@@ -104,7 +104,7 @@ function drawBar(view) {
     h('nav', { class: 'tabs', 'aria-label': 'Views' }, tabs.map(([id, text, count]) => h('a', { href: '#/' + id, 'aria-current': id === current ? 'page' : null, 'data-key': 'tab:' + id }, text,
       t && h('span', { class: 'n' + (id === 'problems' && errors() ? ' bad' : '') }, count(t).toLocaleString('en'))))),
     h('div', { class: 'live', id: 'live' }, liveWords(), themeButton())),
-  banner());
+  ...[banner()].filter(Boolean));
   const spoken = state.link === 'lost' ? 'The connection is lost.' : t ? counted(t.problems.length, 'problem') : '';
   if (say.textContent !== spoken) say.textContent = spoken;
 }
@@ -150,7 +150,7 @@ function themeButton() {
 function problemsView() {
   const t = state.topology;
   const bad = errors();
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, sign(bad ? 'broken' : t.problems.length ? 'part' : 'ok'), h('h1', {}, t.problems.length ? counted(t.problems.length, 'problem') : 'No problem was found'),
       h('span', { class: 'more' }, bad ? counted(bad, 'error') + ', ' + counted(t.problems.length - bad, 'warning') : '')),
     h('section', { class: 'sheet' }, h('header', {}, h('h2', {}, 'Configuration'), h('span', { class: 'more' }, h('bdi', {}, t.config.source), t.config.version ? [', version ', h('bdi', {}, t.config.version)] : '')),

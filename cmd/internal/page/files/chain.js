@@ -16,7 +16,7 @@ export function chainOf(redraw, subject, line) {
   if (had.error) return h('section', { class: 'sheet' }, h('p', { class: 'empty' }, sign('unknown'), ' ', h('bdi', {}, had.error)));
   const c = had.chain;
   const problems = c.problems || [];
-  return h('div', {},
+  return h('div', { class: 'stack' },
     problems.length > 0 && h('section', { class: 'sheet' }, h('ul', {}, problems.slice(0, 6).map(p => problem(p))),
       problems.length > 6 && h('p', { class: 'after' }, 'and ' + (problems.length - 6) + ' more')),
     h('section', { class: 'sheet' },

@@ -3,7 +3,7 @@
 
 import { h, s, name } from './dom.js';
 import { state } from './store.js';
-import { sign, clock, span, counted, objectLink } from './words.js';
+import { sign, clock, span, counted, objectLink, wordOfState } from './words.js';
 import { filterTools, matches } from './lists.js';
 
 const kinds = [['service', 'Services'], ['session', 'sessions'], ['node', 'nodes'], ['pool', 'pools'], ['peer', 'routers'], ['controller', 'controllers'], ['configuration', 'configuration']];
@@ -23,7 +23,7 @@ export function changesView(redraw) {
     if (its !== day) days.push(h('li', { class: 'day' }, day = its));
     days.push(change(c));
   }
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, h('h1', {}, 'Changes'), h('span', { class: 'more' }, 'the last 256 that were seen while somebody looked at this page')),
     failovers(all),
     h('section', { class: 'sheet' }, tools.element,
@@ -33,7 +33,8 @@ export function changesView(redraw) {
 function change(c) {
   const kind = c.bad ? 'broken' : c.good ? 'ok' : 'none';
   const subject = !c.subject ? h('b', {}, c.kind) : objects[c.kind] && !c.count ? objectLink(objects[c.kind] + '/' + c.subject) : name(c.subject);
-  const to = c.before && c.after ? [h('bdi', {}, c.before), ' → ', h('bdi', {}, c.after)] : c.after ? h('bdi', {}, c.after) : c.before ? ['no longer ', h('bdi', {}, c.before)] : 'changed';
+  const word = x => h('bdi', {}, c.what === 'state' && wordOfState[x] || x);
+  const to = c.before && c.after ? [word(c.before), ' → ', word(c.after)] : c.after ? word(c.after) : c.before ? ['no longer ', word(c.before)] : 'changed';
   return h('li', { class: 'change' }, h('time', { datetime: c.at, title: clock(c.at, true) }, clock(c.at)),
     sign(kind, c.bad ? 'got worse' : c.good ? 'works again' : 'changed'),
     h('div', {}, subject, ' ', h('span', { class: 'faint' }, c.what === c.kind || c.what === 'Service' ? '' : c.what + ' '), to,

@@ -52,10 +52,34 @@ export function isolated(text) {
   return '\u2068' + text + '\u2069';
 }
 
-// clip shortens a text to so many characters.
-export function clip(text, most) {
-  const all = Array.from(text);
-  return all.length <= most ? text : all.slice(0, Math.max(1, most - 1)).join('') + '…';
+const pen = document.createElement('canvas').getContext('2d');
+const fitted = new Map();
+
+// fit shortens a text so that it is so many pixels wide at most, in a font of the page.
+export function fit(text, most, font) {
+  const key = Math.round(most) + font + text;
+  if (fitted.has(key)) return fitted.get(key);
+  if (fitted.size > 5000) fitted.clear();
+  pen.font = font + ' ' + getComputedStyle(document.documentElement).fontFamily;
+  let out = text;
+  if (pen.measureText(text).width > most) {
+    const all = Array.from(text.slice(0, 400));
+    let low = 0, high = all.length;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (pen.measureText(all.slice(0, middle).join('') + '…').width <= most) low = middle;
+      else high = middle - 1;
+    }
+    out = all.slice(0, low).join('') + '…';
+  }
+  fitted.set(key, out);
+  return out;
+}
+
+// widthOf is how wide a text is in a font of the page.
+export function widthOf(text, font) {
+  pen.font = font + ' ' + getComputedStyle(document.documentElement).fontFamily;
+  return pen.measureText(text.slice(0, 400)).width;
 }
 
 // link leads to another view.

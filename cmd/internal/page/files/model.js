@@ -27,7 +27,7 @@ function big(total) {
 }
 
 export function full(p) {
-  const is = (total, used) => total && Number(total) > 0 && Number(total) <= used;
+  const is = (total, used) => Number(total || 0) > 0 && Number(total) <= used;
   return is(p.totalIPv4, p.inUseIPv4 + (p.reservedIPv4 || 0) + (p.retainedIPv4 || 0)) ||
     is(p.totalIPv6, p.inUseIPv6 + (p.reservedIPv6 || 0) + (p.retainedIPv6 || 0));
 }
@@ -109,7 +109,7 @@ export function build(t) {
     g.members.push(svc.name);
     connect(m, svc, id);
   }
-  const byWorst = (a, b) => worst.indexOf(b.sign) - worst.indexOf(a.sign) || b.count - a.count || (a.id < b.id ? -1 : 1);
+  const byWorst = (a, b) => worst.indexOf(b.sign) - worst.indexOf(a.sign) || (a.pool < b.pool ? -1 : a.pool > b.pool ? 1 : b.count - a.count || (a.id < b.id ? -1 : 1));
   for (const g of [...groups.values()].sort(byWorst)) {
     g.sub = counted(g.count, 'Service') + (g.bad ? ', ' + g.bad + ' not as wanted' : '');
     g.extra = g.pool;
@@ -164,7 +164,7 @@ export function nodesOf(svc) {
   for (const v of svc.verdicts || []) {
     for (const node of v.nodes) {
       if (v.announce) note(node, v.confirmed ? 'confirmed' : 'wanted');
-      else if (faulty && !benign.has(v.reason)) note(node, 'refused');
+      else if (faulty && !benign.has(v.reason) && !(v.reason === 'AgentAbsent' && svc.state === 'Degraded')) note(node, 'refused');
     }
   }
   return out;

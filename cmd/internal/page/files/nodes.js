@@ -21,7 +21,7 @@ export function nodesView(redraw) {
   const all = t.nodes.map(n => ({ n, kind: nodeSign(t, n), sessions: sessionsOf(t, n.name).filter(x => x.session.wanted) }));
   const tools = filterTools('nodes', redraw, undefined, ['broken', 'part', 'ok'].map(id => ({ id, sign: id, word: words[id], count: all.filter(x => x.kind === id).length })));
   const rows = all.filter(x => (!tools.chip || x.kind === tools.chip) && matches(tools.text, x.n.name, ...(x.n.addresses || [])));
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, h('h1', {}, 'Nodes'), h('span', { class: 'more' }, counted(t.nodes.length, 'node'))),
     h('section', { class: 'sheet' }, tools.element,
       !t.nodes.length ? h('p', { class: 'empty' }, 'No node is known.') : !rows.length ? h('p', { class: 'empty' }, 'No node matches.') :
@@ -64,7 +64,7 @@ export function nodeView(redraw, id) {
   const t = state.topology;
   const n = t.nodes.find(x => x.name === id);
   const sessions = sessionsOf(t, id);
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, sign(n ? nodeSign(t, n) : 'unknown'), h('h1', {}, name(id)), n && h('span', { class: 'more' }, (n.addresses || []).map(a => [code(a), ' '])),
       n && h('span', { class: 'more' }, 'announces ', counted(n.services, 'Service'))),
     chainOf(redraw, 'node/' + id, 'heraldctl why node/' + id),

@@ -33,7 +33,7 @@ export function peersView(redraw) {
   };
   const shown = by.get(open);
   const [node, ...peer] = open.split(' ');
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, h('h1', {}, 'Routers'), h('span', { class: 'more' }, counted(t.peers.length, 'peer'), ', ', up + ' of ' + counted(wanted, 'session'), ' up')),
     !t.peers.length ? h('section', { class: 'sheet' }, h('p', { class: 'empty' }, 'No BGP peer is configured. Services are announced on layer 2 alone.')) :
       h('section', { class: 'sheet' },
@@ -59,7 +59,7 @@ export function peerView(redraw, id) {
   const t = state.topology;
   const p = t.peers.find(x => x.name === id);
   const kind = !p ? 'unknown' : p.wanted && p.up === p.wanted ? 'ok' : p.up ? 'part' : p.sessions.some(s => sessionSign(s) === 'broken') ? 'broken' : 'unknown';
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, sign(kind), h('h1', {}, name(id)), p && h('span', { class: 'more' }, code(p.address), ' AS ', p.asn, p.bfdProfile ? ', BFD profile ' + p.bfdProfile : '')),
     chainOf(redraw, 'peer/' + id, 'heraldctl why peer/' + id),
     p && p.sessions.length > 0 && h('section', { class: 'sheet' }, h('header', {}, h('h2', {}, 'Sessions')),

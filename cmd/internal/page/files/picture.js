@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The view of the topology: one picture, and what is to be known beside it.
 
-import { h, s, link, name, code, clip, isolated } from './dom.js';
+import { h, s, link, name, code, fit, widthOf, isolated } from './dom.js';
 import { state } from './store.js';
 import { build, kindOf, path, nodesOf } from './model.js';
 import { sign, signAt, problem, counted, since, wordOfState, signOfState, listed } from './words.js';
@@ -27,27 +27,28 @@ export function topologyView(redraw, width) {
     h('section', { class: 'sheet', 'aria-label': 'Topology' },
       m.boxes.size ? draw(t, m, Math.max(760, wide ? width - 390 : width), pick) : h('p', { class: 'empty' }, 'There is nothing to draw: no pool, no Service and no node is known.'),
       !t.services.length && m.boxes.size > 0 && h('p', { class: 'empty' }, 'No Service of type LoadBalancer exists.'),
-      legend()),
+      legend(), asOf(t)),
     h('aside', { class: 'sheet side', 'aria-label': chosen ? 'The chosen part' : 'Problems' }, chosen ? about(t, m, pick) : problems(t)));
 }
 
 function draw(t, m, width, pick) {
-  const dense = m.columns.some(c => c.length > 18);
-  const height = dense ? 34 : 46, gap = dense ? 8 : 14, top = 34, edgeRoom = 16;
-  const columns = [.19, .27, .17, .22].map(share => Math.round(share * (width - 32)));
+  const dense = m.columns.some(c => c.length > 12);
+  const height = dense ? 25 : 46, gap = dense ? 4 : 14, top = 34, edgeRoom = 16, spread = 120;
+  const columns = [.17, .25, .15, .215].map(share => Math.round(share * (width - 32)));
   const between = (width - 32 - columns.reduce((a, b) => a + b, 0)) / 3;
   const tall = Math.max(...m.columns.map(c => c.length), 4) * (height + gap) + top + edgeRoom;
   const at = new Map();
   m.columns.forEach((column, i) => {
     const x = 16 + columns.slice(0, i).reduce((a, b) => a + b, 0) + between * i;
-    const room = (tall - top - edgeRoom) / Math.max(column.length, 1);
+    const space = tall - top - edgeRoom, room = Math.min(space / Math.max(column.length, 1), spread);
+    const begin = top + (space - room * column.length) / 2;
     column.forEach((box, k) => at.set(box.id, {
-      x, y: top + room * k + (room - height) / 2, w: columns[i], h: height, column: i, row: k,
+      x, y: begin + room * k + (room - height) / 2, w: columns[i], h: height, column: i, row: k,
     }));
   });
   const on = chosen ? path(t, m, chosen) : null;
   const picture = s('svg', {
-    class: 'picture' + (on ? ' lit' : ''), viewBox: `0 0 ${width} ${tall}`, role: 'group',
+    class: 'picture' + (on ? ' lit' : '') + (m.edges.size > 80 ? ' many' : ''), viewBox: `0 0 ${width} ${tall}`, role: 'group',
     'aria-label': 'Pools, Services, nodes and routers. The arrow keys move, Enter shows one path alone, Escape shows all.',
   });
   headings.forEach((text, i) => {
@@ -55,7 +56,8 @@ function draw(t, m, width, pick) {
     picture.append(s('text', { class: 'column', x, y: 20 }, text + (m.columns[i].length ? '' : ': none')));
   });
   const edges = s('g', { 'aria-hidden': 'true' }), crosses = s('g', { 'aria-hidden': 'true' });
-  for (const e of m.edges.values()) {
+  const drawOrder = ['gives', 'unknown', 'confirmed', 'wanted', 'refused'];
+  for (const e of [...m.edges.values()].sort((a, b) => drawOrder.indexOf(kindOf(a)) - drawOrder.indexOf(kindOf(b)))) {
     const a = at.get(e.from), b = at.get(e.to), kind = kindOf(e);
     const lit = on && on.has(e.from) && on.has(e.to) ? ' on' : '';
     const x1 = a.x + a.w, y1 = a.y + a.h / 2, x2 = b.x, y2 = b.y + b.h / 2, bend = (x2 - x1) / 2;
@@ -74,7 +76,6 @@ function draw(t, m, width, pick) {
 }
 
 function drawBox(box, p, on, dense, pick) {
-  const letters = Math.floor((p.w - 40) / 7.1);
   const activate = () => {
     if (box.kind === 'more') location.hash = ['#/pools', '#/services', '#/nodes', '#/peers'][box.column];
     else pick(box.id);
@@ -89,14 +90,17 @@ function drawBox(box, p, on, dense, pick) {
   s('title', {}, box.title + '\n' + box.sub + (box.extra ? '\n' + box.extra : '')),
   s('rect', { width: p.w, height: p.h, rx: 5 }),
   signAt(box.sign, 10, p.h / 2 - 7, 14));
+  const inner = p.w - 42, bold = '600 13px', plain = '12px';
   if (dense) {
-    const room = Math.floor(letters * .58);
-    g.append(s('text', { class: 'title', x: 32, y: p.h / 2 + 4.5 }, isolated(clip(box.title, room))),
-      s('text', { class: 'sub', x: p.w - 10, y: p.h / 2 + 4.5, 'text-anchor': 'end' }, isolated(clip(box.sub, Math.max(4, letters - Math.min(room, box.title.length) - 2)))));
+    const title = fit(box.title, inner, bold);
+    const left = inner - widthOf(title, bold) - 10;
+    g.append(s('text', { class: 'title', x: 30, y: p.h / 2 + 4.5 }, isolated(title)));
+    if (left > 40) g.append(s('text', { class: 'sub', x: p.w - 10, y: p.h / 2 + 4.5, 'text-anchor': 'end' }, isolated(fit(box.sub, left, plain))));
   } else {
-    g.append(s('text', { class: 'title', x: 32, y: 19 }, isolated(clip(box.title, box.extra ? letters - box.extra.length - 1 : letters))),
-      s('text', { class: 'sub', x: 32, y: 36 }, isolated(clip(box.sub, Math.floor((p.w - 40) / 6.2)))));
-    if (box.extra) g.append(s('text', { class: 'sub', x: p.w - 10, y: 19, 'text-anchor': 'end' }, isolated(clip(box.extra, Math.floor(letters / 2)))));
+    const extra = box.extra ? fit(box.extra, inner / 2, plain) : '';
+    g.append(s('text', { class: 'title', x: 32, y: 19 }, isolated(fit(box.title, inner - (extra ? widthOf(extra, plain) + 8 : 0), bold))),
+      s('text', { class: 'sub', x: 32, y: 36 }, isolated(fit(box.sub, inner, plain))));
+    if (extra) g.append(s('text', { class: 'sub', x: p.w - 10, y: 19, 'text-anchor': 'end' }, isolated(extra)));
   }
   return g;
 }
@@ -133,6 +137,12 @@ function legend() {
     kind === 'refused' && s('g', { class: 'cross' }, s('circle', { cx: 18, cy: 6, r: 5 }), s('path', { d: 'M16 4l4 4m0 -4l-4 4' }))), text);
   return h('div', { class: 'legend' }, line('confirmed', 'confirmed'), line('wanted', 'wanted, not confirmed'), line('refused', 'refused or down'), line('unknown', 'not known'), line('gives', 'gives an address'),
     h('span', {}, h('kbd', {}, 'Enter'), 'one path', h('kbd', {}, 'Esc'), 'all'));
+}
+
+// asOf says what the picture does not know.
+function asOf(t) {
+  if (!(t.unasked || []).length) return null;
+  return h('p', { class: 'note pad asof' }, 'As of the resources. Not asked: ', h('bdi', {}, listed([...new Set(t.unasked.map(u => u.what))], 5)), ' (', link(['problems'], 'why'), ').');
 }
 
 function problems(t) {

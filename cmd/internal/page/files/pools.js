@@ -26,7 +26,7 @@ function meters(p) {
 
 export function poolsView(redraw) {
   const t = state.topology;
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, h('h1', {}, 'Pools'), h('span', { class: 'more' }, counted(t.pools.length, 'pool'))),
     h('section', { class: 'sheet' }, !t.pools.length ? h('p', { class: 'empty' }, t.config.loaded ? 'The configuration has no pool.' : 'There is no configuration.') :
       h('div', { class: 'scroll' }, h('table', { class: 'table' },
@@ -43,7 +43,7 @@ export function poolsView(redraw) {
 export function poolView(redraw, id) {
   const t = state.topology;
   const p = t.pools.find(x => x.name === id);
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, sign(!p ? 'unknown' : full(p) || !p.advertisements.length ? 'part' : 'ok'), h('h1', {}, name(id)), p && h('span', { class: 'more' }, usage(p), ' in use')),
     p && map(t, p, redraw),
     chainOf(redraw, 'pool/' + id, 'heraldctl why pool/' + id));
@@ -73,7 +73,7 @@ function map(t, p, redraw) {
   const ranges = p.addresses.map(range);
   const { shown, left } = blocks(ranges, marked, mostBlocks);
   const tools = filterTools('pool:' + p.name, redraw, undefined, []);
-  const rows = [...used.values()].filter(u => matches(tools.text, u.address, ...u.services.map(x => x.name)));
+  const rows = marked.map(a => used.get(a.bits + ' ' + a.n)).filter(Boolean).filter(u => matches(tools.text, u.address, ...u.services.map(x => x.name)));
   const kept = [...reserved].filter(([key]) => !used.has(key)).map(([key, service]) => ({ address: format(BigInt(key.split(' ')[1]), Number(key.split(' ')[0])), service })).filter(r => matches(tools.text, r.address, r.service));
   const show = address => {
     const input = document.querySelector('.tools input');
@@ -81,7 +81,7 @@ function map(t, p, redraw) {
     input.dispatchEvent(new Event('input'));
   };
   const held = (p.retainedIPv4 || 0) + (p.retainedIPv6 || 0);
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('section', { class: 'sheet' }, h('header', {}, h('h2', {}, 'Addresses'), h('span', { class: 'more' }, 'each square is an address; 16 in a row')),
       h('div', { class: 'pad maps' }, shown.map(b => blockMap(b, ranges, used, reserved, show))),
       left > 0n && h('p', { class: 'pad note' }, `and ${left.toLocaleString('en')} more blocks of 256 addresses, all of them free` + (shown.length >= mostBlocks && marked.length ? ' or not shown' : '')),
@@ -103,7 +103,7 @@ function spot(kind, x, y, size, title, on) {
     reserved: () => s('path', { class: 'spot-mark', d: `M${x} ${y + size}L${x + size} ${y}M${x} ${y + size / 2}L${x + size / 2} ${y}M${x + size / 2} ${y + size}L${x + size} ${y + size / 2}` }),
     broken: () => s('path', { class: 'spot-mark light', d: `M${x + 3} ${y + 3}L${x + size - 3} ${y + size - 3}M${x + size - 3} ${y + 3}L${x + 3} ${y + size - 3}` }),
   };
-  const square = s('rect', { class: 'spot ' + kind, x: x + .5, y: y + .5, width: size - 1, height: size - 1, on }, title && s('title', {}, title));
+  const square = s('rect', { class: 'spot ' + kind, x: x + 1, y: y + 1, width: size - 2.5, height: size - 2.5, rx: 1.5, on }, title && s('title', {}, title));
   return [square, marks[kind] && marks[kind]()];
 }
 

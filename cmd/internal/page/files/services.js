@@ -19,7 +19,7 @@ export function servicesView(redraw, start) {
   const rows = t.services.filter(svc => (!tools.chip || svc.state === tools.chip) &&
     matches(tools.text, svc.name, ...svc.addresses.flatMap(a => [a.address, a.pool || '']), svc.class || ''));
   rows.sort((a, b) => order.get(a.state) - order.get(b.state));
-  return h('div', {},
+  return h('div', { class: 'stack' },
     h('div', { class: 'head' }, h('h1', {}, 'Services'), h('span', { class: 'more' }, counted(t.services.length, 'Service'), ' of type LoadBalancer')),
     h('section', { class: 'sheet' },
       tools.element,
@@ -62,7 +62,7 @@ export function serviceView(redraw, id) {
     svc && h('span', { class: 'word ' + signOfState[svc.state] }, wordOfState[svc.state]),
     svc && h('span', { class: 'more' }, svc.addresses.map(a => [code(a.address), ' '])),
     svc && svc.created && h('span', { class: 'more' }, 'created ', since(svc.created), ' ago'));
-  return h('div', {}, head, chainOf(redraw, id, 'heraldctl why ' + id), svc && decisions(svc));
+  return h('div', { class: 'stack' }, head, chainOf(redraw, id, 'heraldctl why ' + id), svc && decisions(svc));
 }
 
 // decisions is what each node decides about a Service.

@@ -11,7 +11,8 @@ const docs = 'https://github.com/heraldlb/herald/blob/main/docs/';
 // are reasons, and in docs/service-status.md.
 export const troubleshooting = new Set([
   'NoConfiguration', 'ConfigRejected', 'ConfigAmbiguous', 'RefsUnresolved', 'Unlikely', 'OtherNamespace', 'NoController', 'NoLeader',
-  'AgentAbsent', 'PoolExhausted', 'UnknownAnnotation', 'Degraded', 'FRR', 'MembersUnknown', 'DataPlaneNotReady', 'NodeError',
+  'AgentAbsent', 'PoolExhausted', 'UnknownAnnotation', 'Degraded', 'FRR', 'MembersUnknown', 'DataPlaneNotReady', 'NodeError', 'NotInPool',
+  'NotLoadBalancer', 'SessionDown',
 ]);
 
 // docsOf leads to what explains a problem or a reason.
