@@ -36,11 +36,13 @@ const various = "various"
 type comparison struct {
 	at      time.Time
 	changes []Change
+	failing map[string]time.Time // Services, and since when
 }
 
-// compare returns the changes from one Topology to the next.
-func compare(old, now topology.Topology) []Change {
-	c := &comparison{at: now.At}
+// compare returns the changes from one Topology to the next. It keeps in failing which
+// Services do not work, and since when.
+func compare(old, now topology.Topology, failing map[string]time.Time) []Change {
+	c := &comparison{at: now.At, failing: failing}
 	c.config(old, now)
 	c.controllers(old, now)
 	each(old.Pools, now.Pools, func(p topology.Pool) string { return p.Name }, c.pool)
@@ -198,6 +200,7 @@ func (c *comparison) service(old, now *topology.Service) {
 		c.add(Change{Kind: kindService, Subject: now.Name, What: "Service", After: stateText(now)})
 		return
 	case now == nil:
+		delete(c.failing, old.Name)
 		c.add(Change{Kind: kindService, Subject: old.Name, What: "Service", Before: stateText(old), After: "gone"})
 		return
 	}
@@ -207,6 +210,14 @@ func (c *comparison) service(old, now *topology.Service) {
 		x.Bad, x.Good = illness[now.State] > illness[old.State], illness[now.State] < illness[old.State]
 		if now.State != topology.StateAnnounced {
 			x.Reason = reasonOf(now)
+		}
+		since, failed := c.failing[now.Name]
+		switch {
+		case illness[now.State] == 0 && failed:
+			x.Took = c.at.Sub(since).Seconds()
+			delete(c.failing, now.Name)
+		case illness[now.State] > 0 && !failed:
+			c.failing[now.Name] = c.at
 		}
 		c.add(x)
 	}
@@ -282,6 +293,7 @@ func merged(changes []Change) []Change {
 			continue
 		}
 		m := &out[i]
+		m.Took = max(m.Took, c.Took)
 		if m.Before != c.Before {
 			m.Before = various
 		}

@@ -60,9 +60,12 @@ func newEpoch() string { return rand.Text()[:8] }
 // id returns the ID of a change in this process.
 func (p *Page) id(seq int64) string { return p.epoch + "-" + strconv.FormatInt(seq, 10) }
 
-// seq returns the Seq in an ID, and whether it is of this process.
+// seq returns the Seq in an ID of this process, and whether it is one.
 func (p *Page) seq(id string) (int64, bool) {
 	epoch, text, _ := strings.Cut(id, "-")
 	seq, err := strconv.ParseInt(text, 10, 64)
-	return seq, err == nil && epoch == p.epoch
+	if err != nil || epoch != p.epoch {
+		return 0, false
+	}
+	return seq, true
 }

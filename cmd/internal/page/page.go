@@ -48,6 +48,8 @@ type Page struct {
 	epoch string        // of the IDs of changes: another one in each process
 	ask   chan struct{} // holds one element if run has something to do
 
+	failing map[string]time.Time // see compare; run's
+
 	mu        sync.Mutex // guards the fields below
 	shown     *view      // the newest; nil: nobody has looked for a while
 	err       error      // why there is none
@@ -61,7 +63,7 @@ type Page struct {
 
 // New returns a Page that makes nothing until it runs.
 func New(opts Options) *Page {
-	return &Page{opts: opts, epoch: newEpoch(), ask: make(chan struct{}, 1), made: make(chan struct{})}
+	return &Page{opts: opts, epoch: newEpoch(), ask: make(chan struct{}, 1), failing: map[string]time.Time{}, made: make(chan struct{})}
 }
 
 // Wake says that something may have changed. It does not block.
@@ -116,6 +118,7 @@ func (p *Page) due(now time.Time) bool {
 	defer p.mu.Unlock()
 	if p.listeners == 0 && !p.waiting && now.Sub(p.looked) >= forgetAfter {
 		p.shown = nil
+		clear(p.failing) // what is not looked at may work again
 	}
 	return p.waiting || p.listeners > 0 && (p.dirty || p.shown == nil || now.Sub(p.shown.made) >= maxAge)
 }
@@ -135,7 +138,7 @@ func (p *Page) make(now time.Time) {
 		if next.etag == last.etag {
 			next.topology.At, next.zipped = last.topology.At, last.zipped // since then it is so
 		} else {
-			changes = compare(last.topology, next.topology)
+			changes = compare(last.topology, next.topology, p.failing)
 		}
 	}
 

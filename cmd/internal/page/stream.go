@@ -40,7 +40,7 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	l := &listener{page: p, etag: "none"}
+	l := &listener{page: p}
 	l.seq, l.joined = p.seq(r.Header.Get("Last-Event-ID"))
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
@@ -121,7 +121,7 @@ func (l *listener) next() ([]byte, <-chan struct{}) {
 	case err != nil:
 		etag = ""
 		fallthrough
-	case etag != l.etag:
+	case etag != l.etag && etag != "":
 		l.etag = etag
 		text, _ := json.Marshal(map[string]string{"etag": etag}) // a text always can be
 		fmt.Fprintf(&b, "event: topology\nid: %s\ndata: %s\n\n", p.id(last), text)
