@@ -4,6 +4,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
@@ -27,9 +28,14 @@ func (c *connectionFlags) add(cmd *cobra.Command) {
 	clientcmd.BindOverrideFlags(&c.overrides, cmd.Flags(), names)
 }
 
+// config returns how to reach that API server.
+func (c *connectionFlags) config() (*rest.Config, error) {
+	return kube.NewUserConfigWith(c.kubeconfig, &c.overrides, "heraldctl/"+daemon.Version())
+}
+
 // client returns a client of that API server.
 func (c *connectionFlags) client() (*kube.Client, error) {
-	api, err := kube.NewUserConfigWith(c.kubeconfig, &c.overrides, "heraldctl/"+daemon.Version())
+	api, err := c.config()
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,7 @@ var otherNames = map[string][]string{
 	"sessions": {"peers", "peer", "neighbors", "bgp", "get"},
 	"status":   {"overview", "problems", "doctor", "top"},
 	"undrain":  {"uncordon"},
+	"web":      {"page", "ui", "dashboard", "browse", "open"},
 	"why":      {"explain", "inspect", "describe", "trace"},
 }
 
@@ -89,7 +90,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), whyCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), whyCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand(), webCommand())
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 		completeFlags(cmd)

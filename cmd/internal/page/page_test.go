@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -196,6 +197,29 @@ func BenchmarkTopology(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(size), "sent-bytes")
+			b.ReportMetric(held(b, in), "held-bytes")
 		})
 	}
+}
+
+// held returns how much memory a page holds while somebody looks.
+func held(b *testing.B, in topology.Input) float64 {
+	p := page.New(page.Options{Input: func(now time.Time) (topology.Input, bool) {
+		in.At = now
+		return in, true
+	}, Logger: slog.New(slog.DiscardHandler)})
+	ctx, stop := context.WithCancel(b.Context())
+	done := make(chan error)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	go func() { done <- p.Run(ctx) }()
+	get(p.API(), "/api/v1/topology", "Accept-Encoding", "gzip")
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	stop()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	return float64(after.HeapAlloc) - float64(before.HeapAlloc)
 }
