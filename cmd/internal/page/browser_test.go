@@ -105,6 +105,23 @@ func TestBrowserFaults(t *testing.T) {
 	b.picture("changes")
 }
 
+// The picture of docs/page.md.
+func TestBrowserPicture(t *testing.T) {
+	browser := chromium(t)
+	f, server := newFixture(t, 11)
+	f.change(func(in *topology.Input) {
+		peerDown(in, 1, "tor-b", status.SessionHoldTimer, "10.10.0.254 sent nothing for 9 s: the hold timer expired")
+		web := cluster.Key{Namespace: "shop", Name: "cart"}
+		delete(in.Cluster.Endpoints, web)
+		withdraw(in, func(a topology.Announcement) bool { return a.Service == web })
+	})
+	b := open(t, browser, server.URL)
+	b.run(chromedp.EmulateViewport(1400, 800))
+	b.says("live, as of", "NoEndpoints")
+	b.wait(`document.querySelectorAll('.cross').length > 1`)
+	b.picture("docs")
+}
+
 // The pool is switched while the page is open.
 func TestBrowserPoolSwitch(t *testing.T) {
 	browser := chromium(t)
