@@ -33,7 +33,7 @@ func PageOf(ctx context.Context, c *Client, namespace string) (PagePod, error) {
 	}
 	l := &look{client: c, opts: LookOptions{Namespace: namespace}, in: topology.Input{At: time.Now()}}
 	if err := l.leader(ctx); err != nil && !apierrors.IsForbidden(err) {
-		return PagePod{}, fmt.Errorf("Lease of the controllers in %s: %w", namespace, err)
+		return PagePod{}, fmt.Errorf("the Lease of the controllers in %s: %w", namespace, err)
 	}
 	var found []PagePod
 	for _, p := range list.(*corev1.PodList).Items {
