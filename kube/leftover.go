@@ -31,12 +31,13 @@ import (
 //     that one from being written.
 //
 // Nothing is known of agents that run elsewhere than in pods: as long as no pod of an agent
-// is seen, all nodes count as having one.
+// is seen, all nodes count as having one. On a node without a pod another load balancer may
+// run: its objects stay.
 type leftovers struct {
 	all    *Announcements // its mu guards the fields below
 	agents *mirror[string, agentPod]
 	taken  map[serviceStatusID]bool // the objects that are misnamed
-	count  map[string]int           // of the objects of each node
+	count  map[string]int           // of Herald's objects of each node
 	absent map[string]time.Time     // since when no agent has run on nodes that have objects
 	keeper *keeper[serviceStatusID, struct{}]
 }
@@ -88,14 +89,16 @@ func (l *leftovers) note(kind string, changes []change[announcement]) {
 	for _, c := range changes {
 		if c.old != nil {
 			delete(l.taken, serviceStatusID{kind, c.old.name})
+		}
+		if c.old != nil && c.old.own {
 			if l.count[c.old.Node]--; l.count[c.old.Node] == 0 {
 				delete(l.count, c.old.Node)
 			}
 		}
-		if c.now != nil {
-			if c.now.misnamed != "" {
-				l.taken[serviceStatusID{kind, c.now.name}] = true
-			}
+		if c.now != nil && c.now.misnamed != "" {
+			l.taken[serviceStatusID{kind, c.now.name}] = true
+		}
+		if c.now != nil && c.now.own {
 			l.count[c.now.Node]++
 			if _, absent := l.absent[c.now.Node]; absent {
 				l.absent[c.now.Node] = time.Now() // some agent lives that writes it
@@ -126,7 +129,7 @@ func (l *leftovers) track(now time.Time) {
 	}
 }
 
-// abandoned reports whether the objects of a node are deleted. The caller holds mu.
+// abandoned reports whether Herald's objects of a node are deleted. The caller holds mu.
 func (l *leftovers) abandoned(node string) bool {
 	since, absent := l.absent[node]
 	return absent && time.Since(since) >= abandonedAfter
@@ -145,14 +148,14 @@ func (l *leftovers) find() []serviceStatusID {
 		}
 		for _, k := range l.all.kinds {
 			for _, s := range k.list() {
-				if s.Node == node {
+				if s.own && s.Node == node {
 					out = append(out, serviceStatusID{k.name, s.name})
 				}
 			}
 		}
 	}
-	down := l.down()
-	if len(down) == 0 {
+	pods := l.ready()
+	if !l.someDown(pods) {
 		return out
 	}
 	for _, k := range l.all.kinds {
@@ -161,7 +164,7 @@ func (l *leftovers) find() []serviceStatusID {
 		}
 		for _, names := range k.names {
 			for _, name := range names {
-				if len(names) > 1 && l.left(k, *k.find(name), down) {
+				if len(names) > 1 && l.left(k, *k.find(name), pods) {
 					out = append(out, serviceStatusID{k.name, name})
 				}
 			}
@@ -176,7 +179,7 @@ func (l *leftovers) diff(id serviceStatusID, _ *struct{}, _ time.Time) (*request
 	defer l.all.mu.Unlock()
 	k := l.all.kinds[slices.IndexFunc(l.all.kinds, func(k announcedKind) bool { return k.name == id.kind })]
 	s := k.find(id.name)
-	if s == nil || !l.left(k, *s, l.down()) {
+	if s == nil || !l.left(k, *s, l.ready()) {
 		return nil, 0
 	}
 	misnamed := s.misnamed
@@ -193,32 +196,48 @@ func (l *leftovers) diff(id serviceStatusID, _ *struct{}, _ time.Time) (*request
 }
 
 // left reports whether an object is one to delete. The caller holds mu.
-func (l *leftovers) left(k announcedKind, s announcement, down map[string]bool) bool {
-	if s.misnamed != "" || l.abandoned(s.Node) {
+func (l *leftovers) left(k announcedKind, s announcement, pods map[string]bool) bool {
+	if s.misnamed != "" || s.own && l.abandoned(s.Node) {
 		return true
 	}
-	return k.name == kindL2Status && down[s.Node] && slices.ContainsFunc(k.names[s.Service], func(name string) bool {
+	return k.name == kindL2Status && isDown(s, pods) && slices.ContainsFunc(k.names[s.Service], func(name string) bool {
 		o := k.find(name)
-		return o.misnamed == "" && o.Node != s.Node && !down[o.Node] && o.made > s.made
+		return o.misnamed == "" && o.Node != s.Node && !isDown(*o, pods) && o.made > s.made
 	})
 }
 
-// down returns the nodes with objects that have no agent which may be ready. The caller
-// holds mu.
-func (l *leftovers) down() map[string]bool {
-	pods, out := l.agents.list(), map[string]bool{}
-	if len(pods) == 0 {
-		return out
-	}
-	for node := range l.count {
-		out[node] = true
-	}
-	for _, p := range pods {
-		if !p.down {
-			delete(out, p.node)
-		}
+// ready returns the nodes with a pod of an agent, and whether one of these may be ready. The
+// caller holds mu.
+func (l *leftovers) ready() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range l.agents.list() {
+		out[p.node] = out[p.node] || !p.down
 	}
 	return out
+}
+
+// someDown reports whether isDown may be true of some object. The caller holds mu.
+func (l *leftovers) someDown(pods map[string]bool) bool {
+	for _, ready := range pods {
+		if !ready {
+			return true
+		}
+	}
+	for node := range l.count {
+		if _, there := pods[node]; !there && len(pods) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isDown reports whether the agent that made an object is not ready, or gone.
+func isDown(s announcement, pods map[string]bool) bool {
+	ready, there := pods[s.Node]
+	if !there {
+		return s.own && len(pods) > 0
+	}
+	return !ready
 }
 
 // misnamed returns the node that an object is of, if its name is one that Herald gives

@@ -13,7 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // pod sets whether the pod of a node's agent is ready.
@@ -40,6 +43,16 @@ func (a *api) made(plural, name, node, service string, second int) {
 	a.put(plural, name, o)
 }
 
+// nameOf returns the name that Herald gives to the object about a Service on a node.
+func nameOf(plural, node, service string) string {
+	p := status.BGP
+	if plural == l2Plural {
+		p = status.Layer2
+	}
+	name, _ := kube.ObjectOf(reconcile.ServiceStatus{Service: cluster.Key{Namespace: "shop", Name: service}, Node: node, Protocol: p})
+	return name
+}
+
 // clean runs what the leading controller does about statuses.
 func clean(t *testing.T, c *kube.Client, log *slog.Logger) {
 	t.Helper()
@@ -60,8 +73,8 @@ func TestLeftovers(t *testing.T) {
 	a.made(l2Plural, "l2-c", "n1", "db", 20)  // nobody has taken it over
 	a.made(l2Plural, "l2-d", "n1", "late", 20)
 	a.made(l2Plural, "l2-e", "n2", "late", 10) // it was there before
-	a.made(l2Plural, "l2-f", "n4", "old", 20)  // whose agent has no pod; nobody has taken it over
-	a.made(l2Plural, "l2-g", "n3", "old", 10)
+	a.made(l2Plural, "l2-f", "n4", "old", 10)  // another load balancer's
+	a.made(l2Plural, "l2-g", "n3", "old", 20)
 	a.made(bgpPlural, "bgp-a", "n1", "web", 10) // FRR goes on without the agent
 	a.made(bgpPlural, "bgp-b", "n2", "web", 20)
 	clean(t, c, slog.New(slog.NewTextHandler(t.Output(), nil)))
@@ -92,6 +105,10 @@ func TestLeftovers(t *testing.T) {
 	written("delete l2-a")
 	a.pod("n2", true)
 	written("delete l2-a", "delete l2-a")
+	own := nameOf(l2Plural, "n5", "own")
+	a.made(l2Plural, own, "n5", "own", 10) // whose agent has no pod any more
+	a.made(l2Plural, "l2-h", "n3", "own", 20)
+	written("delete l2-a", "delete l2-a", "delete "+own)
 }
 
 // An object with the name that Herald gives to that of another node is deleted, and
@@ -179,17 +196,23 @@ func TestAbandonedStatus(t *testing.T) {
 				}
 			}
 			slices.Sort(got)
-			if got = slices.Compact(got); !slices.Equal(got, want) {
+			got = slices.DeleteFunc(slices.Compact(got), func(node string) bool { return node == "other" })
+			if len(a.objects[bgpPlural]["bgp-x7k2p"]) == 0 {
+				t.Fatal("what another load balancer has made is deleted")
+			}
+			if !slices.Equal(got, want) {
 				t.Errorf("there is something about %q, want %q", got, want)
 			}
 		}
+		own := func(plural, node, service string) { a.made(plural, nameOf(plural, node, service), node, service, 10) }
 		for _, node := range []string{"n1", "n2", "n3"} {
 			for i := range 5 {
-				a.made(bgpPlural, fmt.Sprintf("bgp-%s-%d", node, i), node, fmt.Sprint("web", i), 10)
+				own(bgpPlural, node, fmt.Sprint("web", i))
 			}
-			a.made(l2Plural, "l2-"+node, node, node, 10)
+			own(l2Plural, node, node)
 		}
-		left(time.Hour, "n1", "n2", "n3") // agents run, though not in pods
+		a.made(bgpPlural, "bgp-x7k2p", "other", "web0", 10) // of another load balancer's node
+		left(time.Hour, "n1", "n2", "n3")                   // agents run, though not in pods
 		a.pod("n1", true)
 		a.pod("n2", true)
 		left(110*time.Second, "n1", "n2", "n3")
@@ -207,9 +230,9 @@ func TestAbandonedStatus(t *testing.T) {
 		left(time.Hour, "n1")
 		// One that writes is alive.
 		for i := range 3 {
-			a.made(bgpPlural, "bgp-n2", "n2", fmt.Sprint("web", i), 20)
+			own(bgpPlural, "n2", fmt.Sprint("web", i))
 			left(100*time.Second, "n1", "n2")
-			a.made(l2Plural, "l2-n2", "n2", fmt.Sprint("web", i), 20)
+			own(l2Plural, "n2", fmt.Sprint("web", i))
 			left(100*time.Second, "n1", "n2")
 		}
 		left(3*time.Minute, "n1")

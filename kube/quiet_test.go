@@ -380,7 +380,7 @@ func controllerOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []f
 // agentOf returns what the agent of n1 runs, if all that it announces is heard.
 func agentOf(c *kube.Client, log *slog.Logger, contests *kube.Contests) []func(context.Context) error {
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Unconditional: true, Nodes: true, EndpointSlices: true})
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, NoConditions: true, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: "ns", Wake: worker.Wake, Logger: log})
 	state := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Node: "n1", Logger: log, Contests: contests})

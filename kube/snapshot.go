@@ -39,9 +39,9 @@ type WatcherOptions struct {
 	// Services may have the addresses of those that it lacks.
 	Certain bool
 
-	// Unconditional is optional: Services have no conditions, and the version of an older
+	// NoConditions is optional: Services have no conditions, and the version of an older
 	// state if nothing else has changed since.
-	Unconditional bool
+	NoConditions bool
 
 	// Which kinds to read besides Services. The others are empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
@@ -82,7 +82,7 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 		}
 	}
 	kind := services
-	if opts.Unconditional {
+	if opts.NoConditions {
 		kind = announcedServices
 	}
 	w.services = newMirror(kind, svc)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -342,5 +343,50 @@ func TestConfigMap(t *testing.T) {
 	}
 	if c.UID() != "u" {
 		t.Errorf("the UID is %q", c.UID())
+	}
+}
+
+// A condition that the controller writes is no news for an agent. An address is.
+func TestWatcherNoConditions(t *testing.T) {
+	t.Parallel()
+	for _, without := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			a, config := newPatientAPI("services")
+			a.keeps = true
+			c, err := kube.NewClient(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wakes atomic.Int64
+			w := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: func() { wakes.Add(1) }, NoConditions: without})
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- w.Run(ctx) }()
+			// set writes a status, and returns how often the loop is woken and how many
+			// conditions it sees.
+			set := func(status string) (woken int64, conditions int) {
+				before := wakes.Load()
+				a.set("services", "web", "{}", 1, `"status":`+status)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				s, _ := snapshotOf(w)
+				return wakes.Load() - before, len(s.Services[0].Conditions)
+			}
+			const address, condition = `"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}`, `"conditions":[{"type":"heraldlb.io/Announced","status":"True","reason":"Announced"}]`
+			if woken, _ := set("{}"); woken == 0 {
+				t.Error("a new Service wakes nobody")
+			}
+			if woken, _ := set("{" + address + "}"); woken == 0 {
+				t.Error("an address wakes nobody")
+			}
+			woken, conditions := set("{" + address + "," + condition + "}")
+			if woken > 0 == without || conditions > 0 == without {
+				t.Errorf("without conditions %v: a condition wakes %d times, and %d are seen", without, woken, conditions)
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -170,7 +170,7 @@ func (p *program) part(name string) *slog.Logger { return p.log.With("component"
 func (p *program) watch() (err error) {
 	// The controllers report it as an event: a thousand agents need not.
 	doubt := func(d kube.Doubt) { p.log.Warn("list in doubt", "reason", d.String()) }
-	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: p.client, Wake: p.worker.Wake, Doubt: doubt, Logger: p.log, Unconditional: true, Nodes: true, EndpointSlices: true})
+	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: p.client, Wake: p.worker.Wake, Doubt: doubt, Logger: p.log, NoConditions: true, Nodes: true, EndpointSlices: true})
 	p.documents, err = configsource.New(p.Flags, p.client, p.worker.Wake, doubt, p.part("configuration"))
 	p.events = kube.NewRecorder(p.client, name, p.part("events"))
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: p.client, Events: p.events, Logger: p.part("status")})

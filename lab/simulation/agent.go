@@ -63,7 +63,7 @@ func startAgent(api *API, i, life int, log *slog.Logger, members func(changed fu
 		return nil, err
 	}
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Unconditional: true, Nodes: true, EndpointSlices: true})
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, NoConditions: true, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "herald-agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: namespace, Wake: worker.Wake, Logger: log})
 	contests := kube.NewContests(kube.ContestsOptions{Client: c, Events: events, Logger: log})
