@@ -99,6 +99,7 @@ type announcer struct {
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
 	parted    map[netip.Addr][]Part
+	asked     []netip.Prefix // routes of which it matters who gets them now
 	kept      map[string]Succession
 	alone     int
 	decisions []status.Decision
@@ -187,7 +188,7 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 		d.Reason = reason
 		return
 	}
-	if svc.Local && a.opts.Announces != nil && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
+	if known := a.opts.Announces != nil || a.opts.Resumes != nil; svc.Local && known && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
 		d.Reason = status.EndpointsTerminating
 		return
 	}

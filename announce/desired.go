@@ -35,9 +35,9 @@ type Options struct {
 	// no other node was seen to announce, and Left stays empty.
 	Announces func(netip.Addr) bool
 
-	// Sends reports whether the node announces a route to a neighbor now. Optional: nil if
-	// that is not known. Then Parted stays empty.
-	Sends func(netip.Prefix, status.PeerID) bool
+	// Sends are the routes that the node announces now. They matter if Announces is set: a
+	// neighbor that gets one may go on to, see Parted.
+	Sends Networks
 
 	// Resumes returns the route-map by which FRR was found to announce a route when the agent
 	// started; empty: it did not. The agent before this one may have gone on with the route

@@ -32,6 +32,7 @@ type BGPMemory struct {
 	readiness Readiness
 
 	claims    map[cluster.Key][]claim
+	asks      routeAsks
 	consults  map[cluster.Key]*consult // of the Services that depend on more than their objects
 	routes    sharedRoutes
 	decisions table.Editor[cluster.Key, []status.Decision]
@@ -48,14 +49,13 @@ type bgpEnvironment struct {
 	kept   string
 	class  string
 
-	ignoreExclude, layer2, drained, leaving, disabled, announces, sends, resumes bool
+	ignoreExclude, layer2, drained, leaving, disabled, announces, resumes bool
 }
 
 // A consult is what a Service's decisions depend on beside objects of the cluster, and what
 // they have to say about the whole node.
 type consult struct {
 	asked  []answer // by Options.Announces
-	sends  []sends  // by Options.Sends
 	others bool     // what other nodes do
 
 	last, unseen []netip.Addr
@@ -71,17 +71,9 @@ type answer struct {
 	is   bool
 }
 
-// A sends is whether the node announced a route to a neighbor.
-type sends struct {
-	prefix netip.Prefix
-	to     status.PeerID
-	is     bool
-}
-
 // changed reports whether the node has begun or ended to announce what was asked about.
 func (c *consult) changed(opts Options) bool {
-	return slices.ContainsFunc(c.asked, func(a answer) bool { return opts.Announces(a.addr) != a.is }) ||
-		slices.ContainsFunc(c.sends, func(s sends) bool { return opts.Sends(s.prefix, s.to) != s.is })
+	return slices.ContainsFunc(c.asked, func(a answer) bool { return opts.Announces(a.addr) != a.is })
 }
 
 // Next decides what a node announces, see BGP.
@@ -103,7 +95,7 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 		config: s.Config, index: opts.Index, name: node, node: cluster.NodeOf(s.Nodes, node), gone: opts.Gone, addr: opts.Address,
 		kept: strings.Join(opts.Kept, " "), class: opts.Class, ignoreExclude: opts.IgnoreExcludeLB, layer2: opts.Layer2,
 		drained: opts.Drained, leaving: opts.Leaving, disabled: opts.Members.Disabled, announces: opts.Announces != nil,
-		sends: opts.Sends != nil, resumes: opts.Resumes != nil,
+		resumes: opts.Resumes != nil,
 	}
 	if m.announcer == nil || environment != m.environment {
 		m.reset(environment, s, node, opts)
@@ -121,6 +113,7 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 	m.readiness.differing(opts.Readiness, dirty)
 	others := a.drained != nil || !slices.Equal(m.nodes, s.Nodes) || !sameOthers(m.members, opts.Members)
 	m.nodes, m.members = s.Nodes, opts.Members
+	m.asks.differing(opts.Sends, dirty)
 	for key, c := range m.consults {
 		if others && c.others || c.changed(opts) {
 			dirty[key] = true
@@ -208,6 +201,7 @@ func (m *BGPMemory) decide(dirty map[cluster.Key]bool, opts Options) {
 			m.decisions.Delete(key)
 			delete(m.claims, key)
 			delete(m.consults, key)
+			m.asks.set(key, nil)
 			delete(dirty, key)
 			continue
 		}
@@ -246,8 +240,9 @@ func (m *BGPMemory) conclude(key cluster.Key, svc *cluster.Service, offers []off
 		a.decisions, a.prefixes = make([]status.Decision, 0, len(offers)), nil
 		a.conclude(svc, endpoints, offers, m.routes.adder())
 		now = a.decisions
+		m.asks.set(key, a.asked)
 	})
-	if c.others || len(c.asked)+len(c.sends) > 0 {
+	if c.others || len(c.asked) > 0 {
 		m.consults[key] = c
 	} else {
 		delete(m.consults, key)
@@ -266,13 +261,7 @@ func (m *BGPMemory) consulting(c *consult, opts Options, f func(*announcer)) {
 			return is
 		}
 	}
-	if opts.Sends != nil {
-		a.opts.Sends = func(prefix netip.Prefix, to status.PeerID) bool {
-			is := opts.Sends(prefix, to)
-			c.sends = append(c.sends, sends{prefix, to, is})
-			return is
-		}
-	}
+	a.asked = nil
 	f(a)
 	c.others = c.others || a.consulted
 	c.last, c.unseen, c.left, c.parted, c.kept, c.alone = a.last, a.unseen, a.left, a.parted, a.kept, a.alone

@@ -4,6 +4,7 @@ package announce_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,15 @@ func TestBGPMemory(t *testing.T) {
 			s := h.Snapshot()
 			h.Options.Members = h.Members
 			h.Options.Layer2 = seed%3 == 0
+			if step%3 == 0 { // as if all advertisements had applied before
+				before, c := s, *s.Config
+				c.BGPAdvertisements = slices.Clone(c.BGPAdvertisements)
+				for i := range c.BGPAdvertisements {
+					c.BGPAdvertisements[i].Probe, c.BGPAdvertisements[i].NodeSelectors = config.Probe{}, nil
+				}
+				before.Config = &c
+				h.Options.Sends = networksOf(announce.BGP(before, "n2", announce.Options{}).BGP)
+			}
 			want := announce.BGP(s, "n2", h.Options)
 			got := m.Next(cluster.TablesOf(s), "n2", h.Options).List()
 			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmp.AllowUnexported(config.Secret{})); diff != "" {

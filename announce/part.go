@@ -11,6 +11,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // A Part is a route that a node is not to send to a neighbor any more, though it goes on
@@ -43,14 +44,16 @@ func (a *announcer) leftOut(all, apply *Ads) *Ads {
 // more, while other nodes are: another advertisement remains, for other peers. faults are
 // those of the probes.
 func (a *announcer) part(o offer, d status.Decision, svc *cluster.Service, endpoints []cluster.Endpoint) {
-	if o.leftOut == nil || !d.Announce || a.opts.Sends == nil || a.opts.Members.Disabled {
+	if o.leftOut == nil || !d.Announce || a.opts.Announces == nil || a.opts.Members.Disabled {
 		return
 	}
 	is4 := d.Addr.Is4()
 	for _, r := range a.policies.everywhere().of(o.leftOut, is4).routes {
 		prefix := netip.PrefixFrom(d.Addr, r.bits).Masked()
+		a.asked = append(a.asked, prefix)
+		now, _ := a.opts.Sends.Get(prefix)
 		for _, at := range a.policies.classes.list[r.class].Attributes {
-			if a.policies.sends(o.policy, r.bits, at.Neighbor) || !a.opts.Sends(prefix, at.Neighbor) {
+			if a.policies.sends(o.policy, r.bits, at.Neighbor) || !Sends(now, at.Neighbor) {
 				continue
 			}
 			name := a.policies.name(at.Neighbor)
@@ -85,7 +88,7 @@ func (a *announcer) resume(o *offer, svc *cluster.Service, reach reach) {
 		if len(o.faults) == 0 {
 			return // no node is to announce what fails
 		}
-	case status.NodeNotSelected, status.NodeExcluded:
+	case status.NodeNotSelected, status.NodeExcluded, status.EndpointsTerminating:
 	default:
 		return
 	}
@@ -135,6 +138,48 @@ func (p policies) name(of status.PeerID) string {
 // hasNeighbor reports whether routes of a class are sent to a neighbor.
 func hasNeighbor(c *render.Class, n status.PeerID) bool {
 	return slices.ContainsFunc(c.Attributes, func(a render.Attributes) bool { return a.Neighbor == n })
+}
+
+// routeAsks are the Services whose decisions depend on who gets a route now.
+type routeAsks struct {
+	routes map[cluster.Key][]netip.Prefix
+	by     map[netip.Prefix]map[cluster.Key]bool
+	sends  Networks // when they were decided about
+}
+
+// differing adds the Services that a change of what is sent concerns to services.
+func (a *routeAsks) differing(now Networks, services map[cluster.Key]bool) {
+	for c := range table.Diff(a.sends, now, table.Same) {
+		for key := range a.by[c.Key] {
+			services[key] = true
+		}
+	}
+	a.sends = now
+}
+
+// set replaces the routes that a Service's decisions depend on.
+func (a *routeAsks) set(key cluster.Key, routes []netip.Prefix) {
+	before := a.routes[key]
+	if len(before)+len(routes) == 0 || slices.Equal(before, routes) {
+		return
+	}
+	if a.routes == nil {
+		a.routes, a.by = map[cluster.Key][]netip.Prefix{}, map[netip.Prefix]map[cluster.Key]bool{}
+	}
+	for _, r := range before {
+		if delete(a.by[r], key); len(a.by[r]) == 0 {
+			delete(a.by, r)
+		}
+	}
+	for _, r := range routes {
+		if a.by[r] == nil {
+			a.by[r] = map[cluster.Key]bool{}
+		}
+		a.by[r][key] = true
+	}
+	if a.routes[key] = routes; len(routes) == 0 {
+		delete(a.routes, key)
+	}
 }
 
 // Sends reports whether a class has a neighbor; nil has none.

@@ -10,7 +10,7 @@ import (
 	"github.com/heraldlb/herald/announce/announcetest"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/render"
-	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 )
 
 // twoPeers returns two nodes with two peers, an advertisement with a probe for the first one and
@@ -40,24 +40,37 @@ func twoPeers(t *testing.T) (options func() announce.Options, decide func(announ
 		}
 }
 
+// networksOf returns the routes of a configuration.
+func networksOf(c render.Config) announce.Networks {
+	return table.Of(func(yield func(netip.Prefix, *render.Class) bool) {
+		for _, n := range c.Networks {
+			if !yield(n.Prefix, &c.Classes[n.Class]) {
+				return
+			}
+		}
+	})
+}
+
 // A node takes note of the neighbors that are not to get a route any more only if they do now,
 // and another node is to send it to them.
 func TestParted(t *testing.T) {
 	options, decide := twoPeers(t)
 	opts := options()
 	opts.Announces = func(netip.Addr) bool { return true }
-	opts.Sends = func(netip.Prefix, status.PeerID) bool { return true }
+	both := options()
+	both.Readiness.Failing = nil
+	opts.Sends = networksOf(decide(both).BGP)
 	addr := netip.MustParseAddr("192.0.2.1")
 	d := decide(opts)
 	parts := d.Parted[addr]
 	if len(d.Parted) != 1 || len(parts) != 1 || parts[0].Peer == "two" || parts[0].Succession.Confirmed || !parts[0].Succession.Brief || len(d.Decisions[0].Peers) != 1 {
 		t.Errorf("parted %+v, %+v", d.Parted, d.Decisions)
 	}
-	opts.Sends = func(netip.Prefix, status.PeerID) bool { return false }
+	opts.Sends = networksOf(d.BGP)
 	if d := decide(opts); len(d.Parted) > 0 {
 		t.Errorf("of a route that the neighbor does not get: %+v", d.Parted)
 	}
-	opts.Sends = func(netip.Prefix, status.PeerID) bool { return true }
+	opts.Sends = networksOf(decide(both).BGP)
 	opts.Members.Disabled = true
 	if d := decide(opts); len(d.Parted) > 0 {
 		t.Errorf("without gossip: %+v", d.Parted)

@@ -11,6 +11,7 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -73,7 +74,7 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 	times.Drain = cmp.Or(bgp.Drain.Hold, times.Drain)
 	steps, next := m.switches.Step(Inputs(bgp, layer2, sent), now, times)
 	over := m.overdue(bgp, layer2, steps)
-	parted := m.partings.step(bgp.Parted, m.Sends, now, times)
+	parted := m.partings.step(bgp.Parted, func(r netip.Prefix) *render.Class { return announce.ClassOf(m.bgp, r) }, now, times)
 	out := Outcome{
 		BGP:       announce.KeepNeighborsOf(announce.KeepRoutes(bgp.BGP, m.bgp, over.routes), m.bgp, parted.neighbors),
 		Answers:   m.answer(layer2, steps, over.answers),
@@ -98,9 +99,15 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 // the newest Outcome.
 func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
 
-// Sends reports whether the node announces a route to a neighbor, by the newest Outcome.
-func (m *Memory) Sends(route netip.Prefix, to status.PeerID) bool {
-	return announce.Sends(announce.ClassOf(m.bgp, route), to)
+// Sends returns the routes that the node announces by the newest Outcome.
+func (m *Memory) Sends() announce.Networks {
+	return table.Of(func(yield func(netip.Prefix, *render.Class) bool) {
+		for _, n := range m.bgp.Networks {
+			if !yield(n.Prefix, &m.bgp.Classes[n.Class]) {
+				return
+			}
+		}
+	})
 }
 
 // leaves reports whether the node still announces a route that others take over.

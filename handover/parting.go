@@ -10,6 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/wake"
 )
@@ -39,9 +40,9 @@ type parted struct {
 	next      time.Time                        // step again then; zero: no need
 }
 
-// step decides which neighbors still get which routes. sends reports whether one got it after
-// the last step.
-func (p *partings) step(all map[netip.Addr][]announce.Part, sends func(netip.Prefix, status.PeerID) bool, now time.Time, t Times) parted {
+// step decides which neighbors still get which routes. sends returns how a route was announced
+// after the last step; nil: it was not.
+func (p *partings) step(all map[netip.Addr][]announce.Part, sends func(netip.Prefix) *render.Class, now time.Time, t Times) parted {
 	var out parted
 	if len(all)+len(*p) == 0 {
 		return out
@@ -65,7 +66,7 @@ func (p *partings) step(all map[netip.Addr][]announce.Part, sends func(netip.Pre
 	for _, id := range ids {
 		part := known[id]
 		var held Protocols
-		if sends(id.prefix, id.neighbor) {
+		if announce.Sends(sends(id.prefix), id.neighbor) {
 			held = ViaBGP
 		}
 		s := part.Succession

@@ -77,10 +77,13 @@ type TableMemory struct {
 // the newest outcome.
 func (m *TableMemory) Announces(addr netip.Addr) bool { return m.announced[addr] != 0 }
 
-// Sends reports whether the node announces a route to a neighbor, by the newest outcome.
-func (m *TableMemory) Sends(route netip.Prefix, to status.PeerID) bool {
+// Sends returns the routes that the node announces by the newest outcome.
+func (m *TableMemory) Sends() announce.Networks { return m.networks }
+
+// class returns how the node announces a route; nil: it does not.
+func (m *TableMemory) class(route netip.Prefix) *render.Class {
 	class, _ := m.networks.Get(route)
-	return announce.Sends(class, to)
+	return class
 }
 
 // Next decides what the node does now, see Memory.Next.
@@ -94,7 +97,7 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 	times.Drain = cmp.Or(bgp.Frame.Drain.Hold, times.Drain)
 	services, addrs := m.changes(bgp, layer2, gaps)
 	m.bgp, m.layer2, m.gaps, m.started = bgp, layer2, gaps, true
-	parted := m.partings.step(bgp.Frame.Parted, m.Sends, now, times)
+	parted := m.partings.step(bgp.Frame.Parted, m.class, now, times)
 	out := OutcomeTables{BGP: bgp.Frame.BGP, GivenUp: parted.givenUp, Next: parted.next}
 	if len(m.pending) == 0 {
 		m.pending = map[netip.Addr]bool{} // a map stays as large as it was once

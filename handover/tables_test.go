@@ -50,7 +50,7 @@ func TestTableMemory(t *testing.T) {
 			}
 			s, opts := h.Snapshot(), h.Options
 			opts.Members, opts.Layer2 = h.Members, true
-			opts.Announces, opts.Sends, opts.Resumes = flat.Announces, flat.Sends, nil
+			opts.Announces, opts.Sends, opts.Resumes = flat.Announces, flat.Sends(), nil
 			bgp, layer2 := announce.BGP(s, "n2", opts), announce.Layer2(s, "n2", h.Members, opts)
 			for _, d := range bgp.Decisions {
 				for _, r := range d.Routes {
@@ -59,7 +59,7 @@ func TestTableMemory(t *testing.T) {
 					}
 				}
 			}
-			opts.Announces, opts.Sends = memory.Announces, memory.Sends
+			opts.Announces, opts.Sends = memory.Announces, memory.Sends()
 			tables := cluster.TablesOf(s)
 			got := memory.Next(routes.Next(tables, "n2", opts), answers.Next(tables, "n2", h.Members, opts), gaps, sent, now).List()
 			want := flat.Next(bgp, layer2, gaps, sent, now)

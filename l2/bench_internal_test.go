@@ -12,6 +12,8 @@ import (
 	"github.com/mdlayher/arp"
 	"github.com/mdlayher/ndp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/heraldlb/herald/table"
 )
 
 // BenchmarkRespond decides and writes the answer to one request, with a
@@ -74,15 +76,20 @@ func BenchmarkSet(b *testing.B) {
 			var tasks errgroup.Group
 			e := newEngine(a, &tasks)
 			e.begun = time.Now()
-			var all []Announcement
+			var edit table.Editor[netip.Addr, *Announcement]
 			for i := range size {
-				all = append(all, Announcement{Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})})
+				addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+				edit.Set(addr, &Announcement{Addr: addr})
 			}
-			some := all[1:]
-			step := func(want []Announcement) {
-				a.Set(want)
-				e.in = a.take()
-				e.reconcile(time.Now())
+			all := edit.Table()
+			edit.Delete(netip.AddrFrom4([4]byte{10, 0, 0, 7}))
+			some := edit.Table()
+			step := func(want Wanted) {
+				a.SetWanted(want)
+				before := e.in
+				if e.in = a.take(); e.in.site != before.site || !e.amend(before.want, time.Now()) {
+					e.reconcile(time.Now())
+				}
 				a.publish(e.makeReport(a.last()))
 				e.changed = false
 			}

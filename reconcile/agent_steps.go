@@ -91,10 +91,13 @@ func (a *Agent) look(s cluster.Tables, around Neighborhood, now time.Time) view 
 	v.opts.Members, v.opts.Drained, v.opts.Overdue = v.drain.members, v.drain.over, v.drain.overdue
 	v.opts.Damped = a.flaps.Damped(now)
 	if a.passed {
-		v.opts.Announces, v.opts.Sends = a.memory.Announces, a.memory.Sends
-	} else if len(a.resumes) > 0 {
-		v.opts.Resumes = func(route netip.Prefix) string { return a.resumes[route] }
-		v.again(now) // then it goes by what it does itself
+		v.opts.Announces, v.opts.Sends = a.memory.Announces, a.memory.Sends()
+	} else if a.opts.Found != nil {
+		found := a.resumes
+		v.opts.Resumes = func(route netip.Prefix) string { return found[route] }
+		if len(found) > 0 {
+			v.again(now) // then it goes by what it does itself
+		}
 	}
 	v.again(v.drain.look)
 	v.again(a.node.until(now))

@@ -29,6 +29,7 @@ func TestAgentResumes(t *testing.T) {
 		ad     string
 		labels map[string]string
 		probes bool
+		local  bool // its own endpoint terminates
 		had    bool // FRR has the route
 		reason status.Reason
 	}{
@@ -37,6 +38,8 @@ func TestAgentResumes(t *testing.T) {
 		{name: "it is not selected", ad: `{"nodeSelectors":[{"matchLabels":{"rack":"b"}}]}`, had: true, reason: status.NodeNotSelected},
 		{name: "it is not selected, and the route has gone", ad: `{"nodeSelectors":[{"matchLabels":{"rack":"b"}}]}`, reason: status.NodeNotSelected},
 		{name: "it is excluded", ad: `{}`, labels: map[string]string{announce.LabelExcludeNode: ""}, had: true, reason: status.NodeExcluded},
+		{name: "its endpoints terminate", ad: `{}`, local: true, had: true, reason: status.EndpointsTerminating},
+		{name: "its endpoints terminate, and the route has gone", ad: `{}`, local: true, reason: status.EndpointsTerminating},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -53,6 +56,10 @@ func TestAgentResumes(t *testing.T) {
 				web := w.snapshot.Services[0]
 				web.Ports = port.NewSet(port.Port{Protocol: "TCP", Number: 80})
 				w.snapshot.Endpoints = map[cluster.Key][]cluster.Endpoint{web.Key: {{Node: "n2"}}}
+				if tt.local {
+					web.Local = true
+					w.snapshot.Endpoints[web.Key] = []cluster.Endpoint{{Node: "n1", Terminating: true}, {Node: "n2"}}
+				}
 				if tt.probes {
 					id := announce.ProbeID{ServiceAddr: announce.ServiceAddr{Service: web.String(), Addr: addr}, Probe: probe}
 					w.probes = &prober{scene: w, readiness: announce.Readiness{Settled: true, Failing: map[announce.ProbeID]string{id: "refused"}}}

@@ -348,9 +348,9 @@ func (h *History) options() {
 			}
 		}
 	case 4:
-		h.Options.Announces, h.Options.Sends, h.Options.Resumes = nil, nil, nil
+		h.Options.Announces, h.Options.Resumes = nil, nil
 		if h.often(75) {
-			h.Options.Announces, h.Options.Sends = h.announces, h.sends
+			h.Options.Announces = h.announces
 		} else {
 			h.Options.Resumes = func(netip.Prefix) string { return "class" }
 		}
@@ -364,11 +364,6 @@ func (h *History) options() {
 }
 
 func (h *History) announces(a netip.Addr) bool { return h.Announced[a] }
-
-// sends reports whether the node announces a route to a neighbor: half of the routes to each.
-func (h *History) sends(route netip.Prefix, to status.PeerID) bool {
-	return h.Announced[route.Addr()] != ((route.Addr().As16()[15]+to.Address.As4()[3])%2 == 1)
-}
 
 // Step changes something, mostly one thing.
 func (h *History) Step() {
