@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,7 +137,7 @@ func (c *sessionCount) sum() PeerSessions {
 	p.Message = fmt.Sprintf("%d of %d sessions are up", p.Up, p.Wanted)
 	var errs []string
 	for _, reason := range slices.Sorted(maps.Keys(c.failed)) {
-		errs = append(errs, fmt.Sprintf("%s on %s", reason, List(c.failed[reason], ", ")))
+		errs = append(errs, fmt.Sprintf("%s on %s", cmp.Or(reason, "Down"), List(c.failed[reason], ", ")))
 		p.Reason = reason
 	}
 	p.Errors = List(errs, "; ")

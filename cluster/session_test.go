@@ -42,6 +42,7 @@ func TestPeerSessions(t *testing.T) {
 			status.SessionPeerAS, "0 of 2 sessions are up; n1: why BadPeerAS; n2: why BadPeerAS", "BadPeerAS on n1, n2"},
 		{"for several reasons", cluster.NodeSessions{"n1": {down("tor", status.SessionPeerAS)}, "n2": {down("tor", status.SessionBFD)}, "n3": {down("tor", status.SessionPeerAS)}}, true, false, "0/3",
 			cluster.ReasonSessionsDown, "0 of 3 sessions are up; n1: why BadPeerAS; n2: why BFDDown; n3: why BadPeerAS", "BFDDown on n2; BadPeerAS on n1, n3"},
+		{"for a reason that the agent does not say", cluster.NodeSessions{"n1": {{Peer: "tor"}}}, true, false, "0/1", "", "0 of 1 sessions are up; n1: ", "Down on n1"},
 		{"many", many, true, false, "0/9", status.SessionNoAnswer,
 			"0 of 9 sessions are up; n0: why NoAnswer; n1: why NoAnswer; n2: why NoAnswer; n3: why NoAnswer; n4: why NoAnswer and 4 more", "NoAnswer on n0, n1, n2, n3, n4 and 4 more"},
 	}

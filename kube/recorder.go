@@ -29,14 +29,13 @@ import (
 // are about. It is best effort: it never makes its caller wait, and what the API
 // server does not take is gone. What comes again is one event that is counted.
 //
-// The correlation of client-go's tools/record counts and combines events, and not
-// tools/events: kubectl describe sorts events by a time that those of tools/events lack, and
-// they have neither the limit nor the combination of similar ones.
+// The correlation of client-go's tools/record counts and combines events, as in MetalLB.
+// Events of tools/events have neither a limit nor a combination of similar ones, and lack the
+// time by which kubectl describe sorts.
 //
-// It bounds events about one object: after eventBurst for one
-// reason there is one in eventEvery, and those that differ in their message alone are
-// combined. What is too much is dropped before it waits, so that a flood about one
-// object delays no other's events.
+// Events about one object are bounded: after eventBurst for one reason there is one in
+// eventEvery, and those that differ in their message alone are combined. What is too much is
+// dropped before it waits, so that a flood about one object delays no other's events.
 type Recorder struct {
 	client    *Client
 	component string

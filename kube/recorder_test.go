@@ -182,9 +182,10 @@ func TestRecorderFlood(t *testing.T) {
 	}
 	eventually(t, "the last events", func() bool {
 		got = append(got, a.newEvents()...)
-		return slices.Contains(got, last) && about("Node/n1") == peers && about("!Service/loud") == 10
+		return slices.Contains(got, last) && about("Node/n1") == peers && about("!Service/loud") == 10 && about("Service/loud") == 1
 	})
-	if !slices.Contains(got, "Service/web Announced: first") || !slices.Contains(got, "Service/loud Announced: for another reason") {
+	// Objects take turns.
+	if slices.Index(got, last) > 2*len(got)/3 || !slices.Contains(got, "Service/web Announced: first") || !slices.Contains(got, "Service/loud Announced: for another reason") {
 		t.Errorf("the events are %q", got)
 	}
 	combined := 0

@@ -15,7 +15,8 @@ const (
 	// maxSessions is how many sessions a ConfigurationState lists; those that are
 	// down come first.
 	maxSessions = 100
-	// maxSessionMessage is how many bytes of message each has.
+	// maxSessionReason and maxSessionMessage are how many bytes of each it has.
+	maxSessionReason  = 80
 	maxSessionMessage = 512
 )
 
@@ -61,7 +62,10 @@ func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 
 // sessionStatusOf returns a session as it is written.
 func sessionStatusOf(s cluster.SessionState) sessionStatus {
-	w := sessionStatus{Peer: s.Peer, State: sessionDown, Reason: string(s.Reason), Message: excerpt.Within(s.Message, maxSessionMessage)}
+	w := sessionStatus{
+		Peer: s.Peer, State: sessionDown,
+		Reason: excerpt.Within(string(s.Reason), maxSessionReason), Message: excerpt.Within(s.Message, maxSessionMessage),
+	}
 	if s.Up {
 		w.State = sessionUp
 	}
