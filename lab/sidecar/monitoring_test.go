@@ -229,7 +229,9 @@ func makeFaults(e *e2e.Test, r *e2e.Resources, p *lab.Prometheus) {
 	if err := e.Controllers[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // two scrapes
+	e.Eventually("what is gone is missed", func(ctx context.Context) error {
+		return errors.Join(hasData(ctx, p, "metric", "absent(herald_leading)", began), hasData(ctx, p, "metric", `up{container="agent"} == 0`, began))
+	})
 	// The agent starts, and hears no other for a while.
 	const cut = "table netdev cut { chain in { type filter hook ingress device eth0 priority 0; udp dport 7946 drop; tcp dport 7946 drop; tcp sport 7946 drop; }; }"
 	if _, err := owner.Run(t.Context(), "nft", cut); err != nil {
