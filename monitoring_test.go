@@ -159,3 +159,36 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// TestMonitorsNameNodes wants the series of agents and FRR to have the label that alerts and
+// dashboards use.
+func TestMonitorsNameNodes(t *testing.T) {
+	m := readManifests(t, "deploy/monitoring/operator/podmonitors.yaml")
+	type endpoint struct {
+		Port        string
+		Relabelings []struct {
+			SourceLabels []string
+			TargetLabel  string
+		}
+	}
+	type monitor struct {
+		APIVersion, Kind string
+		Metadata         any
+		Spec             struct {
+			Selector, NamespaceSelector any
+			PodMetricsEndpoints         []endpoint
+		}
+	}
+	if ports := object[monitor](t, m, "PodMonitor/herald-controller").Spec.PodMetricsEndpoints; len(ports) != 1 || len(ports[0].Relabelings) > 0 {
+		t.Errorf("the controllers' monitor is %+v", ports)
+	}
+	ports := object[monitor](t, m, "PodMonitor/herald-agent").Spec.PodMetricsEndpoints
+	if len(ports) != 2 {
+		t.Fatalf("the agents' monitor is %+v", ports)
+	}
+	for _, p := range ports {
+		if len(p.Relabelings) != 1 || p.Relabelings[0].TargetLabel != "node" || !slices.Equal(p.Relabelings[0].SourceLabels, []string{"__meta_kubernetes_pod_node_name"}) {
+			t.Errorf("port %s has the relabelings %+v", p.Port, p.Relabelings)
+		}
+	}
+}

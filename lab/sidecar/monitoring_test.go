@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,13 +229,30 @@ func makeFaults(e *e2e.Test, r *e2e.Resources, p *lab.Prometheus) {
 	if err := e.Controllers[0].Kill(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * time.Second) // two scrapes
+	e.Eventually("what is gone is missed", func(ctx context.Context) error {
+		return errors.Join(hasData(ctx, p, "metric", "absent(herald_leading)", began), hasData(ctx, p, "metric", `up{container="agent"} == 0`, began))
+	})
+	// The agent starts, and hears no other for a while.
+	const cut = "table netdev cut { chain in { type filter hook ingress device eth0 priority 0; udp dport 7946 drop; tcp dport 7946 drop; tcp sport 7946 drop; }; }"
+	if _, err := owner.Run(t.Context(), "nft", cut); err != nil {
+		t.Fatal(err)
+	}
+	mend := sync.OnceFunc(func() {
+		if _, err := owner.Run(context.Background(), "nft", "delete table netdev cut"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(mend)
 	var g errgroup.Group
 	g.Go(e.Controllers[0].Start)
 	g.Go(e.Agent(owner).Start)
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	e.Eventually("an agent that is cut off", func(ctx context.Context) error {
+		return errors.Join(hasData(ctx, p, "metric", "herald_members_stale == 1", began), hasData(ctx, p, "metric", "herald_members == 1", began))
+	})
+	mend()
 	// The newest configuration is refused.
 	r.Apply(`{apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: wrong}, spec: {addresses: [192.0.2.0/27]}}`)
 }
