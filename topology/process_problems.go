@@ -216,7 +216,7 @@ func (b *builder) gossipProblems() {
 	}
 	slices.Sort(who)
 	p := Problem{ID: ProblemGossip, Severity: Error, Cause: "agents that run do not see each other: " + cluster.List(who, "; "),
-		Cure: "look at the network of these nodes: " + b.gossipCure()}
+		Cure: b.gossipCure()}
 	if !b.onLayer2() {
 		p.Severity = Warning
 	}
@@ -231,7 +231,7 @@ func (b *builder) gossipProblems() {
 }
 
 func (b *builder) gossipCure() string {
-	return "open port " + cmp.Or(b.in.GossipPort, "7946") + ", UDP and TCP, between the nodes"
+	return "check the links and VLANs of the nodes, and that port " + cmp.Or(b.in.GossipPort, "7946") + ", UDP and TCP, is open between them"
 }
 
 // refused reports whether an error of a node begins with the ID of a resource that is
