@@ -312,7 +312,11 @@ func (t Topology) whyNode(c *Chain, name string) error {
 			c.add(name, LinkNone, "not asked")
 		}
 	}
-	link("configuration", strings.Join(n.Errors, "; "), "in force")
+	if n.Behind && len(n.Errors) == 0 {
+		c.add("configuration", LinkPart, "another version than on most nodes: "+n.Version)
+	} else {
+		link("configuration", cluster.List(n.Errors, "; "), "in force")
+	}
 	if n.Applying {
 		c.add("FRR", LinkPart, "it takes in a configuration")
 	} else {
