@@ -88,7 +88,8 @@ func (b *builder) addReport(n *Node, r status.Report) {
 	n.Agent.Version = r.Version
 	n.Version = r.Config.Version
 	newest := b.in.ConfigMap.Version
-	switch c := r.Config; {
+	c := r.Config
+	switch {
 	case !r.Synced:
 		n.Agent.Trouble = "it has not read everything from the API server yet"
 	case r.Error != "":
@@ -104,19 +105,23 @@ func (b *builder) addReport(n *Node, r status.Report) {
 	if r.Drain != nil && r.Drain.Error != "" && !slices.Contains(n.Errors, r.Drain.Error) {
 		n.Errors = append(n.Errors, r.Drain.Error)
 	}
+	n.ProxyAsked = r.DataPlane != nil
+	if d := r.DataPlane; d != nil && !d.Healthy && d.Detail != "" {
+		n.Proxy = d.Detail
+	}
+	if !c.Loaded {
+		return // an agent begins its work with its first configuration
+	}
 	b.addFRR(n, r.FRR)
-	if l := r.Layer2; l != nil {
-		if l.Stale {
-			n.Layer2 = "which agents are alive is not known"
-		}
+	switch l := r.Layer2; {
+	case l == nil:
+	case l.Stale:
+		n.Layer2 = "which agents are alive is not known"
+	default:
 		for _, m := range l.Members {
 			n.Members = append(n.Members, m.Node)
 		}
 		slices.Sort(n.Members)
-	}
-	n.ProxyAsked = r.DataPlane != nil
-	if d := r.DataPlane; d != nil && !d.Healthy && d.Detail != "" {
-		n.Proxy = d.Detail
 	}
 }
 

@@ -166,7 +166,7 @@ func (b *builder) reportProblems(n Node, r status.Report) {
 		b.problem(Problem{ID: ProblemContest, Severity: Warning, Cause: fmt.Sprintf("another writer%s keeps changing the status of %s %s", by, c.Kind, c.Name),
 			Cure: "find what else writes it, and stop that", Next: b.logs(n, "agent")}, object)
 	}
-	if r.Layer2 == nil {
+	if r.Layer2 == nil || !r.Config.Loaded {
 		return
 	}
 	for _, a := range r.Layer2.Addresses {

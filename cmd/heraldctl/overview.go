@@ -166,6 +166,8 @@ func frrText(t topology.Topology) string {
 	}
 	var text string
 	switch {
+	case absent(t.Config) == "none" && !t.Config.Loaded:
+		return "there is no configuration to run"
 	case asked == 0 && len(bad) == 0:
 		return notKnown + ": no agent was asked"
 	case asked == 0:
