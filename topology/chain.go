@@ -142,6 +142,9 @@ func (t Topology) closer(p Problem, c Chain) string {
 		}
 		return ofService("edit", name)
 	case "Node":
+		if p.ID == ProblemGossip {
+			return kubectlIn(t.Namespace, "logs %s -c agent --tail 50", agentPods)
+		}
 		return kubectlIn(t.Namespace, "get configurationstates.%s speaker-%s -o yaml", config.ResourceGroup, quoted(name))
 	case config.KindPool:
 		return kubectlIn(t.Namespace, "edit %s %s", plural(kind), quoted(name))

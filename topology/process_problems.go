@@ -5,6 +5,7 @@ package topology
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -185,30 +186,52 @@ func (b *builder) onLayer2() bool {
 }
 
 // gossipProblems are that agents do not see each other. On layer 2 two nodes may then answer
-// for an address.
+// for an address. They are about the nodes that most others do not see.
 func (b *builder) gossipProblems() {
-	var who []string
+	by := map[string][]string{} // by the nodes that are not seen, who does not see them
+	lost := map[string]int{}
+	asked := 0
 	for _, n := range b.t.Nodes {
+		if len(n.Members) > 0 {
+			asked++
+		}
 		if len(n.Unseen) > 0 {
-			who = append(who, n.Name+" does not see "+cluster.List(n.Unseen, ", "))
+			what := cluster.List(n.Unseen, ", ")
+			by[what] = append(by[what], n.Name)
+		}
+		for _, o := range n.Unseen {
+			lost[o]++
 		}
 	}
-	if len(who) == 0 {
+	if len(by) == 0 {
 		return
 	}
-	p := Problem{ID: ProblemGossip, Severity: Error, Cause: "agents that run do not see each other: " + cluster.List(who, "; "), Cure: b.gossipCure(), Next: b.kubectl("logs %s -c agent --tail 50", agentPods)}
+	var who []string
+	for what, nodes := range by {
+		do := "does"
+		if len(nodes) > 1 {
+			do = "do"
+		}
+		who = append(who, fmt.Sprintf("%s %s not see %s", cluster.List(nodes, ", "), do, what))
+	}
+	slices.Sort(who)
+	p := Problem{ID: ProblemGossip, Severity: Error, Cause: "agents that run do not see each other: " + cluster.List(who, "; "),
+		Cure: b.gossipCure()}
 	if !b.onLayer2() {
 		p.Severity = Warning
 	}
-	for _, n := range b.t.Nodes {
-		if len(n.Unseen) > 0 {
-			b.problem(p, "Node/"+n.Name)
-		}
+	apart := slices.DeleteFunc(slices.Sorted(maps.Keys(lost)), func(n string) bool { return 2*lost[n] <= asked-1 })
+	if len(apart) == 0 {
+		apart = slices.Sorted(maps.Keys(lost))
+	}
+	p.Next = whyOf(SubjectNode + apart[0])
+	for _, n := range apart {
+		b.problem(p, "Node/"+n)
 	}
 }
 
 func (b *builder) gossipCure() string {
-	return "open port " + cmp.Or(b.in.GossipPort, "7946") + ", UDP and TCP, between the nodes"
+	return "check the links and VLANs of the nodes, and that port " + cmp.Or(b.in.GossipPort, "7946") + ", UDP and TCP, is open between them"
 }
 
 // refused reports whether an error of a node begins with the ID of a resource that is

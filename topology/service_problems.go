@@ -137,7 +137,7 @@ func (b *builder) ownerProblems(s *Service, object string) {
 		if nodes := owners[a.Addr]; len(nodes) > 1 {
 			slices.Sort(nodes)
 			b.problem(Problem{ID: ProblemSplitBrain, Severity: Error, Cause: fmt.Sprintf("%s all answer for %s on layer 2: clients reach one or the other", cluster.List(nodes, ", "), a.Addr),
-				Cure: b.gossipCure() + "; then look whether their agents see each other", Next: whyOf(SubjectNode + nodes[0])}, object)
+				Cure: b.gossipCure(), Next: whyOf(SubjectNode + nodes[0])}, object)
 		}
 	}
 }

@@ -154,8 +154,10 @@ func (t Topology) layer2Links(c *Chain, s Service) {
 			c.add(name, LinkOK, cluster.List(owners, ", ")+of, unsure...)
 		}
 		switch {
-		case len(answering) > 0:
-			c.add("ARP and NDP", LinkOK, cluster.List(answering, ", ")+" answers for "+a.Addr.String())
+		case len(answering) == 1:
+			c.add("ARP and NDP", LinkOK, answering[0]+" answers for "+a.Addr.String())
+		case len(answering) > 1:
+			c.add("ARP and NDP", LinkPart, cluster.List(answering, ", ")+" answer for "+a.Addr.String())
 		case partly:
 			c.add("ARP and NDP", LinkUnknown, "not known: an object says of the Service that a node answers, not for which address")
 		case !s.Announced.True && t.told(s):
@@ -319,6 +321,8 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	switch members := cluster.List(n.Members, ", "); {
 	case len(n.Unseen) > 0:
 		c.add("gossip", LinkBroken, "it does not see the agents of "+cluster.List(n.Unseen, ", "), "it sees "+members)
+	case slices.ContainsFunc(t.Nodes, func(o Node) bool { return slices.Contains(o.Unseen, name) }):
+		c.add("gossip", LinkBroken, "others do not see its agent", "it sees "+members)
 	case n.Layer2 != "" && !slices.ContainsFunc(t.problemsOf("Node/"+name), func(p Problem) bool { return p.ID == ProblemLayer2 }):
 		c.add("gossip", LinkNone, n.Layer2+"; nothing is announced on layer 2")
 	default:
