@@ -4,6 +4,7 @@ package topology
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,6 +40,7 @@ func (b *builder) nodes() {
 		b.t.Nodes = append(b.t.Nodes, b.node(name))
 	}
 	slices.SortFunc(b.t.Nodes, func(x, y Node) int { return strings.Compare(x.Name, y.Name) })
+	b.versions()
 	b.gossip()
 }
 
@@ -56,7 +58,7 @@ func (b *builder) node(name string) Node {
 		out.Refusal = status.NodeUnknown
 	}
 	if s, ok := b.states[name]; ok {
-		out.Errors, out.Lacking, out.FRR = append(out.Errors, s.Errors...), s.Lacking, s.Failure
+		out.Errors, out.Lacking, out.FRR, out.Version = append(out.Errors, s.Errors...), s.Lacking, s.Failure, s.Version
 	}
 	a, there := b.agents[name]
 	switch {
@@ -84,8 +86,10 @@ func (b *builder) answers() bool {
 // addReport adds what the agent says of its node.
 func (b *builder) addReport(n *Node, r status.Report) {
 	n.Agent.Version = r.Version
+	n.Version = r.Config.Version
 	newest := b.in.ConfigMap.Version
-	switch c := r.Config; {
+	c := r.Config
+	switch {
 	case !r.Synced:
 		n.Agent.Trouble = "it has not read everything from the API server yet"
 	case r.Error != "":
@@ -101,19 +105,23 @@ func (b *builder) addReport(n *Node, r status.Report) {
 	if r.Drain != nil && r.Drain.Error != "" && !slices.Contains(n.Errors, r.Drain.Error) {
 		n.Errors = append(n.Errors, r.Drain.Error)
 	}
+	n.ProxyAsked = r.DataPlane != nil
+	if d := r.DataPlane; d != nil && !d.Healthy && d.Detail != "" {
+		n.Proxy = d.Detail
+	}
+	if !c.Loaded {
+		return // an agent begins its work with its first configuration
+	}
 	b.addFRR(n, r.FRR)
-	if l := r.Layer2; l != nil {
-		if l.Stale {
-			n.Layer2 = "which agents are alive is not known"
-		}
+	switch l := r.Layer2; {
+	case l == nil:
+	case l.Stale:
+		n.Layer2 = "which agents are alive is not known"
+	default:
 		for _, m := range l.Members {
 			n.Members = append(n.Members, m.Node)
 		}
 		slices.Sort(n.Members)
-	}
-	n.ProxyAsked = r.DataPlane != nil
-	if d := r.DataPlane; d != nil && !d.Healthy && d.Detail != "" {
-		n.Proxy = d.Detail
 	}
 }
 
@@ -140,6 +148,26 @@ func (b *builder) addFRR(n *Node, f *status.FRR) {
 		n.FRR = ""
 	default:
 		n.Applying = n.FRR == ""
+	}
+}
+
+// versions finds the nodes that have another version of the configuration than most.
+func (b *builder) versions() {
+	count := map[string]int{}
+	for _, n := range b.t.Nodes {
+		if n.Agent.Running && n.Version != "" {
+			count[n.Version]++
+		}
+	}
+	most := ""
+	for _, v := range slices.Sorted(maps.Keys(count)) {
+		if count[v] > count[most] {
+			most = v
+		}
+	}
+	for i := range b.t.Nodes {
+		n := &b.t.Nodes[i]
+		n.Behind = n.Agent.Running && n.Version != "" && n.Version != most && 2*count[most] > len(b.t.Nodes)
 	}
 }
 

@@ -85,7 +85,12 @@ func (b *builder) configProblems() {
 	switch {
 	case c.Unread != "":
 	case !c.Loaded && errors.Is(b.loaded.Err, source.ErrNotFound):
-		b.problem(Problem{ID: ProblemNoConfiguration, Severity: Error, Cause: "there is none: " + c.Error, Next: "heraldctl check -f FILE && kubectl apply -f FILE"}, configuration)
+		p := Problem{ID: ProblemNoConfiguration, Severity: Error, Cause: "there is none: " + c.Error, Next: "heraldctl check -f FILE && kubectl apply -f FILE"}
+		if len(b.in.Similar) > 0 {
+			p.Cure = fmt.Sprintf("set --config=%s for controller and agents, or create a ConfigMap %s with the same text", b.in.Similar[0], b.configMap())
+			p.Next = b.kubectl("get configmap %s -o yaml", quoted(b.in.Similar[0]))
+		}
+		b.problem(p, configuration)
 	case c.Error != "" && b.loaded.Document.Resources == nil:
 		b.problem(Problem{ID: ProblemConfigRejected, Severity: Error, Cause: c.Error, Cure: "correct what the message names; " + b.instead(), Next: edit}, configuration)
 	}

@@ -123,6 +123,10 @@ func (b *builder) nodeProblems() {
 				b.problem(Problem{ID: ProblemNodeError, Severity: Error, Cause: e, Cure: "change what the message names, or select other nodes", Next: whyOf(SubjectNode + n.Name)}, object)
 			}
 		}
+		if n.Behind {
+			b.problem(Problem{ID: ProblemProgrammed, Severity: Warning, Cause: "it has another version of the configuration than most nodes: " + n.Version,
+				Cure: "wait some seconds after an edit; then look at its agent's log, whether it reaches the API server", Next: b.logs(n, "agent")}, object)
+		}
 		switch {
 		case n.FRR != "":
 			b.problem(Problem{ID: ProblemFRR, Severity: Error, Cause: n.FRR, Cure: "look at the log of the FRR container", Next: b.logs(n, "frr")}, object)
@@ -162,7 +166,7 @@ func (b *builder) reportProblems(n Node, r status.Report) {
 		b.problem(Problem{ID: ProblemContest, Severity: Warning, Cause: fmt.Sprintf("another writer%s keeps changing the status of %s %s", by, c.Kind, c.Name),
 			Cure: "find what else writes it, and stop that", Next: b.logs(n, "agent")}, object)
 	}
-	if r.Layer2 == nil {
+	if r.Layer2 == nil || !r.Config.Loaded {
 		return
 	}
 	for _, a := range r.Layer2.Addresses {

@@ -121,9 +121,11 @@ type Node struct {
 	Name     string        `json:"name"`
 	Addrs    []netip.Addr  `json:"addresses,omitempty"`
 	Agent    Agent         `json:"agent"`
-	Refusal  status.Reason `json:"refusal,omitempty"` // why it announces nothing at all
-	Drain    string        `json:"drain,omitempty"`   // the annotation that drains it
-	Errors   []string      `json:"errors,omitempty"`  // what of the configuration is not in force on it
+	Refusal  status.Reason `json:"refusal,omitempty"`       // why it announces nothing at all
+	Drain    string        `json:"drain,omitempty"`         // the annotation that drains it
+	Version  string        `json:"configuration,omitempty"` // version of the configuration in force on it, as far as its agent says
+	Behind   bool          `json:"behind,omitempty"`        // most nodes have another one
+	Errors   []string      `json:"errors,omitempty"`        // what of the configuration is not in force on it
 	Lacking  []string      `json:"lackingInterfaces,omitempty"`
 	FRR      string        `json:"frr,omitempty"`         // why FRR does not run what it should
 	Applying bool          `json:"frrApplying,omitempty"` // FRR takes in a configuration at this moment

@@ -312,13 +312,25 @@ func (t Topology) whyNode(c *Chain, name string) error {
 			c.add(name, LinkNone, "not asked")
 		}
 	}
-	link("configuration", strings.Join(n.Errors, "; "), "in force")
-	if n.Applying {
+	none := !t.Config.Loaded && !t.Config.Refused && t.Config.Unread == ""
+	if none {
+		c.add("configuration", LinkBroken, "there is none")
+		objects = append(objects, configuration)
+	} else if n.Behind && len(n.Errors) == 0 {
+		c.add("configuration", LinkPart, "another version than on most nodes: "+n.Version)
+	} else {
+		link("configuration", cluster.List(n.Errors, "; "), "in force")
+	}
+	if none {
+		c.add("FRR", LinkNone, "it waits for the first configuration")
+	} else if n.Applying {
 		c.add("FRR", LinkPart, "it takes in a configuration")
 	} else {
 		link("FRR", n.FRR, "it runs the whole configuration")
 	}
 	switch members := cluster.List(n.Members, ", "); {
+	case none:
+		c.add("gossip", LinkNone, "it waits for the first configuration")
 	case len(n.Unseen) > 0:
 		c.add("gossip", LinkBroken, "it does not see the agents of "+cluster.List(n.Unseen, ", "), "it sees "+members)
 	case slices.ContainsFunc(t.Nodes, func(o Node) bool { return slices.Contains(o.Unseen, name) }):

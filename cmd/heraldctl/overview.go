@@ -68,7 +68,7 @@ func configurationText(t topology.Topology) string {
 	asked, good := 0, 0
 	for _, n := range t.Nodes {
 		if n.Agent.Asked {
-			if asked++; n.Agent.Trouble == "" && len(n.Errors) == 0 {
+			if asked++; n.Agent.Trouble == "" && len(n.Errors) == 0 && !n.Behind {
 				good++
 			}
 		}
@@ -166,6 +166,8 @@ func frrText(t topology.Topology) string {
 	}
 	var text string
 	switch {
+	case absent(t.Config) == "none" && !t.Config.Loaded:
+		return "there is no configuration to run"
 	case asked == 0 && len(bad) == 0:
 		return notKnown + ": no agent was asked"
 	case asked == 0:
