@@ -157,6 +157,33 @@ func TestManifestsSecrets(t *testing.T) {
 	}
 }
 
+// TestManifestsViewer wants herald-viewer to read, and no Secret: the one thing that it creates
+// is a token that may read metrics and status. What it reads outside of Herald's namespace
+// holds no passwords.
+func TestManifestsViewer(t *testing.T) {
+	for _, file := range []string{"deploy/herald.yaml", "deploy/herald-l2.yaml", "deploy/base/herald.yaml"} {
+		m := readManifests(t, file)
+		everywhere, inHerald := object[rbacv1.ClusterRole](t, m, "ClusterRole/herald-viewer"), object[rbacv1.Role](t, m, "Role/herald-viewer")
+		if inHerald.Namespace != "metallb-system" {
+			t.Errorf("%s: the Role is in %q", file, inHerald.Namespace)
+		}
+		for _, rule := range slices.Concat(everywhere.Rules, inHerald.Rules) {
+			switch what := strings.Join(rule.Resources, ","); {
+			case what == "serviceaccounts/token" && slices.Equal(rule.ResourceNames, []string{"herald-metrics-reader"}) && slices.Equal(rule.Verbs, []string{"create"}):
+			case what == "configmaps" && slices.Equal(rule.ResourceNames, []string{"config"}) && slices.Equal(rule.Verbs, []string{"get"}):
+			case strings.Contains(what, "secrets") || strings.Contains(what, "configmaps") || strings.Contains(what, "*") || strings.Contains(what, "serviceaccounts"),
+				len(rule.Verbs) != 1 || rule.Verbs[0] != "list" && rule.Verbs[0] != "get":
+				t.Errorf("%s: herald-viewer has %+v", file, rule)
+			}
+		}
+		for _, rule := range everywhere.Rules {
+			if slices.ContainsFunc(rule.Resources, func(r string) bool { return strings.HasPrefix(r, "pods") }) {
+				t.Errorf("%s: herald-viewer may ask pods of every namespace: %+v", file, rule)
+			}
+		}
+	}
+}
+
 // TestManifestsToken wants the agent alone of its pod to have a token, and every folder
 // of the pod to have a size limit.
 func TestManifestsToken(t *testing.T) {

@@ -77,6 +77,9 @@ func (j checkJob) run(cmd *cobra.Command) error {
 		return errOneStdin
 	}
 	l, err := load(cmd, j.source)
+	if j.cluster && err == nil {
+		l.findings = append(l.findings, j.overlaps(cmd, l)...)
+	}
 	if failed := j.format.write(cmd.OutOrStdout(), cmd.ErrOrStderr(), l.findings); failed != nil {
 		return failed
 	}

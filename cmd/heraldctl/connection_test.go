@@ -250,7 +250,8 @@ func TestAdvice(t *testing.T) {
 		err     error
 		want    string
 	}{
-		{"sessions", forbidden, "; the ClusterRole and the Role herald-viewer allow it: docs/heraldctl.md#rights"},
+		{"sessions", forbidden, "; the Role herald-viewer allows it: docs/heraldctl.md#rights. Without it, get peers shows what agents write into objects"},
+		{"get", forbidden, "; the ClusterRole and the Role herald-viewer allow it: docs/heraldctl.md#rights"},
 		{"status", errors.New(`read Services: services is forbidden: User "x" cannot list`), "; the ClusterRole and the Role herald-viewer allow it: docs/heraldctl.md#rights"},
 		{"drain", forbidden, "; drain and undrain need get and patch of nodes, and with --wait the rights of herald-viewer: docs/heraldctl.md#rights"},
 		{"drain", os.ErrDeadlineExceeded, "; --request-timeout sets how long to wait"},

@@ -75,6 +75,8 @@ func advice(cmd *cobra.Command, err error) string {
 	switch changes := cmd.Name() == "drain" || cmd.Name() == "undrain"; {
 	case forbidden && changes:
 		return "; drain and undrain need get and patch of nodes, and with --wait the rights of herald-viewer: docs/heraldctl.md#rights"
+	case forbidden && cmd.Name() == "sessions":
+		return "; the Role herald-viewer allows it: docs/heraldctl.md#rights. Without it, get peers shows what agents write into objects"
 	case forbidden:
 		return "; the ClusterRole and the Role herald-viewer allow it: docs/heraldctl.md#rights"
 	case errors.As(err, &timeout) && timeout.Timeout():
