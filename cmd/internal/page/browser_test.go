@@ -101,7 +101,13 @@ func TestBrowserFaults(t *testing.T) {
 	b.says("the hold timer expired")
 	b.picture("peers-down")
 	b.visit("changes")
-	b.says("tor-b", "Failovers")
+	b.says("tor-b", "Failovers", "Nothing has failed and recovered")
+	f.change(func(in *topology.Input) {
+		states := slices.Clone(in.States)
+		states[1].Sessions = []cluster.SessionState{{Peer: "tor-a", Up: true, Since: time.Now()}, {Peer: "tor-b", Up: true, Since: time.Now()}}
+		in.States = states
+	})
+	b.says("down → up after 14 min", "the longest took 14 min")
 	b.picture("changes")
 }
 
