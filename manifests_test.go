@@ -9,9 +9,7 @@ import (
 	"errors"
 	"io"
 	"os"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -301,45 +299,6 @@ func TestValuesSchema(t *testing.T) {
 	for name := range values {
 		if _, ok := schema.Properties[name]; !ok {
 			t.Errorf("the schema does not know %s", name)
-		}
-	}
-}
-
-// TestAlertMetrics wants alerts to be about metrics that Herald has.
-func TestAlertMetrics(t *testing.T) {
-	rules, err := os.ReadFile("deploy/helm/herald/templates/prometheusrule.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var code []byte
-	for _, dir := range []string{"status", "frr/sidecar"} {
-		for name := range packages(t)[dir] {
-			if strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			code = append(code, text...)
-		}
-	}
-	seen := map[string]bool{}
-	for line := range strings.Lines(string(rules)) {
-		expr, ok := strings.CutPrefix(strings.TrimSpace(line), "expr: ")
-		if !ok {
-			continue
-		}
-		for _, metric := range regexp.MustCompile(`\b(metallb|herald)_[a-z0-9_]+`).FindAllString(expr, -1) {
-			seen[metric] = true
-			if !bytes.Contains(code, []byte(strconv.Quote(metric))) {
-				t.Errorf("an alert is about %s, which is no metric", metric)
-			}
-		}
-	}
-	for _, metric := range []string{"metallb_bgp_session_up", "herald_frr_withdrawn", "herald_frr_process_up"} {
-		if !seen[metric] {
-			t.Errorf("no alert is about %s", metric)
 		}
 	}
 }

@@ -33,6 +33,7 @@ type Topology struct {
 	Peers         []Peer       `json:"peers"`
 	Services      []Service    `json:"services"` // of type LoadBalancer
 	Problems      []Problem    `json:"problems"` // the worst first
+	Overall       string       `json:"health"`   // Health in a word: ChainFine, ChainBroken or ChainUnknown
 
 	others  map[cluster.Key]bool // Services of other types
 	silent  bool                 // nobody writes into objects what is announced
@@ -71,6 +72,14 @@ type Pool struct {
 	AutoAssign     bool     `json:"autoAssign"`     // without an explicit request
 	Advertisements []string `json:"advertisements"` // that select it, as KIND/NAME
 	Clients        []string `json:"clients"`        // Services that have an address of it, as namespace/name
+
+	Reservations []Reservation `json:"reservations,omitempty"` // by address
+}
+
+// A Reservation keeps an address of a pool for a Service.
+type Reservation struct {
+	Addr    netip.Addr `json:"address"`
+	Service string     `json:"service"` // as namespace/name
 }
 
 // full reports for a family whether a pool has no free address. A pool without addresses of

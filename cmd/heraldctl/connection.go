@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/heraldlb/herald/cmd/internal/daemon"
@@ -44,8 +45,8 @@ func addConnection(root *cobra.Command) *connection {
 	return c
 }
 
-// client returns a client of that API server.
-func (c *connection) client() (*kube.Client, error) {
+// config returns how to reach that API server.
+func (c *connection) config() (*rest.Config, error) {
 	loader := c.kubectl.ToRawKubeConfigLoader()
 	access := loader.ConfigAccess()
 	if rules, ok := access.(*clientcmd.ClientConfigLoadingRules); ok {
@@ -56,7 +57,12 @@ func (c *connection) client() (*kube.Client, error) {
 	if err == nil && len(raw.Clusters) == 0 && *c.kubectl.APIServer == "" && os.Getenv("KUBERNETES_SERVICE_HOST") == "" {
 		return nil, fmt.Errorf("no kubeconfig at %s: name one with --kubeconfig or KUBECONFIG", strings.Join(access.GetLoadingPrecedence(), ", "))
 	}
-	api, err := kube.NewUserConfig(loader, "heraldctl/"+daemon.Version())
+	return kube.NewUserConfig(loader, "heraldctl/"+daemon.Version())
+}
+
+// client returns a client of that API server.
+func (c *connection) client() (*kube.Client, error) {
+	api, err := c.config()
 	if err != nil {
 		return nil, err
 	}

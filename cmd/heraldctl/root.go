@@ -98,6 +98,7 @@ var otherNames = map[string][]string{
 	"status":   {"overview", "problems", "doctor", "health"},
 	"top":      {"watch", "monitor"},
 	"undrain":  {"uncordon"},
+	"web":      {"page", "ui", "dashboard", "browse", "open"},
 	"why":      {"explain", "inspect", "describe", "trace"},
 }
 
@@ -116,7 +117,7 @@ func rootCommand(name string) *cobra.Command {
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	c := addConnection(root)
 	root.AddCommand(checkCommand(c), convertCommand(c), renderCommand(c), allocateCommand(c), diffCommand(c), statusCommand(c), whyCommand(c),
-		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand())
+		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand(), webCommand(c))
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 	}
