@@ -34,6 +34,7 @@ type View struct {
 	Namespace     string                       // required
 	Class         string                       // of the Services that Herald handles
 	IgnoreExclude bool                         // announce.LabelExcludeNode has no meaning
+	Protect       bool                         // --protect-addresses
 	Pod           string                       // required: of this controller
 	Leader        func() string                // required: the pod that leads, as far as this one knows
 	Watcher       *Watcher                     // required
@@ -53,7 +54,7 @@ func (v View) Input(now time.Time) (in topology.Input, read bool) {
 		return in, false
 	}
 	in = topology.Input{
-		At: now, Namespace: v.Namespace, Class: v.Class, IgnoreExclude: v.IgnoreExclude, Refused: map[config.ID]string{},
+		At: now, Namespace: v.Namespace, Class: v.Class, IgnoreExclude: v.IgnoreExclude, Protect: v.Protect, Silent: v.Announced == nil,
 		Unasked: []topology.Unasked{{What: unaskedReports, Error: whyNoReports}},
 	}
 	if !v.configuration(&in) {
@@ -102,7 +103,8 @@ func (v View) configuration(in *topology.Input) bool {
 	if doc.Resources != nil {
 		in.Resources = doc.Resources.Objects
 	}
-	in.Refused = v.Resources.refused()
+	refused := v.Resources.refusals()
+	in.Refused, in.Unprogrammed = refused.accepted, refused.programmed
 	// With one configuration nobody needs to know which one is in force.
 	if v.Recorded != nil && in.ConfigMap.Err == nil && len(in.Resources) > 0 {
 		in.Recorded, _ = v.Recorded()
@@ -110,31 +112,40 @@ func (v View) configuration(in *topology.Input) bool {
 	return true
 }
 
-// refused returns why the leading controller does not accept the newest version of a
-// resource.
-func (r *Resources) refused() map[config.ID]string {
+// refusals returns what the leading controller says against the newest versions of resources.
+func (r *Resources) refusals() refusals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := map[config.ID]string{}
+	out := newRefusals()
 	for name, kind := range r.kinds {
 		for _, o := range kind.list() {
-			if why, is := refusal(o.status, o.Generation); is {
-				out[config.ID{Kind: name, Name: o.Name}] = why
-			}
+			out.add(config.ID{Kind: name, Name: o.Name}, o.status, o.Generation)
 		}
 	}
 	return out
 }
 
-// refusal returns why a resource's status says that its newest version is not accepted.
-func refusal(text json.RawMessage, generation int64) (why string, is bool) {
+// refusals have what statuses of resources say against their newest versions.
+type refusals struct {
+	accepted, programmed map[config.ID]topology.Refusal
+}
+
+func newRefusals() refusals {
+	return refusals{accepted: map[config.ID]topology.Refusal{}, programmed: map[config.ID]topology.Refusal{}}
+}
+
+// add adds what the status of a resource says against its newest version.
+func (r refusals) add(id config.ID, text json.RawMessage, generation int64) {
 	var have resourceStatus
 	_ = json.Unmarshal(text, &have) // what is no status says nothing
-	a := have.condition(conditionAccepted)
-	if a == nil || a.Status == string(metav1.ConditionTrue) || a.ObservedGeneration != generation {
-		return "", false
+	for kind, to := range map[string]map[config.ID]topology.Refusal{conditionAccepted: r.accepted, conditionProgrammed: r.programmed} {
+		c := have.condition(kind)
+		if c == nil || c.Status == string(metav1.ConditionTrue) || c.ObservedGeneration != generation {
+			continue
+		}
+		since, _ := time.Parse(time.RFC3339, c.LastTransitionTime) // without, it is not known
+		to[id] = topology.Refusal{Reason: c.Reason, Message: c.Message, Since: since}
 	}
-	return a.Message, true
 }
 
 // agents adds what the agents write into objects, and Nodes and endpoints. The leading

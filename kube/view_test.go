@@ -69,8 +69,8 @@ func TestView(t *testing.T) {
 	leader.Store(new("c2"))
 	shows("the standby", "c1 false, c2 true; ns/web [192.0.2.1]; it overlaps", func(in topology.Input) string {
 		var why string
-		for _, text := range in.Refused {
-			why = fmt.Sprint(text)
+		for _, refused := range in.Refused {
+			why = refused.Message
 		}
 		return fmt.Sprintf("%s %v, %s %v; %s %v; %s", in.Controllers[0].Pod, in.Controllers[0].Leading, in.Controllers[1].Pod, in.Controllers[1].Leading,
 			in.Cluster.Services[0], in.Cluster.Services[0].Ingress, why)

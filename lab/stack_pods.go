@@ -148,7 +148,7 @@ func agentPod(n *Node) string { return "herald-agent-" + n.Name }
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/component": "agent"},
+			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": "agent"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,
@@ -157,8 +157,14 @@ func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	for _, c := range s.pods.Agent.Containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Ports: c.Ports})
 	}
-	if _, err := s.Cluster.Client().CoreV1().Pods(HeraldNamespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+	pods := s.Cluster.Client().CoreV1().Pods(HeraldNamespace)
+	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
 		return fmt.Errorf("create the pod of the agent on %s: %w", n.Name, err)
+	}
+	pod.Status.Phase = corev1.PodRunning // there is no kubelet to say so
+	if _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("start the pod of the agent on %s: %w", n.Name, err)
 	}
 	return nil
 }

@@ -152,6 +152,7 @@ type program struct {
 	watcher  *kube.Watcher
 	events   *kube.Recorder
 	contests *kube.Contests
+	timings  *status.Timings
 	board    *status.Board
 	page     *page.Page
 	log      *slog.Logger
@@ -165,10 +166,12 @@ func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, 
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
+	p.timings = status.NewTimings(metrics, status.ControllerSpans)
 	p.board = status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version()},
 		Registerer: metrics,
 		Live:       func(r *status.Report) { r.Contests = p.contests.List() },
+		Timings:    p.timings,
 	})
 	return p
 }
@@ -202,6 +205,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 
 		IgnoreExcludeLB: p.ignoreExclude,
 		Verify:          p.verify,
+		Took:            p.timings.Observe,
 	}
 	if documents.ConfigMap != nil {
 		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
@@ -218,7 +222,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 	}
 	if p.ServiceStatus {
 		p.announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog,
+			Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon, Logger: statusLog,
 		})
 		opts.Announced = p.announced
 	}

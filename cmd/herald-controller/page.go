@@ -26,7 +26,7 @@ const (
 // view returns what this controller knows of a whole Herald.
 func (p *program) view(documents *configsource.Source, election *lease.Election) kube.View {
 	return kube.View{
-		Namespace: p.Namespace, Class: p.Class, IgnoreExclude: p.ignoreExclude, Pod: p.pod,
+		Namespace: p.Namespace, Class: p.Class, IgnoreExclude: p.ignoreExclude, Protect: documents.Protect != nil, Pod: p.pod,
 		Leader: func() string {
 			id := election.Leader()
 			if i := strings.LastIndex(id, "_"); i > 0 {

@@ -24,15 +24,14 @@ const reforwardAfter = 2 * time.Second
 
 // A webJob has the flags of web.
 type webJob struct {
-	connection connectionFlags
-	namespace  string
+	connection *connection
 	port       int
 	noBrowser  bool
 	open       func(ctx context.Context, url string) error // opens a browser
 }
 
-func webCommand() *cobra.Command {
-	job := webJob{open: openBrowser}
+func webCommand(c *connection) *cobra.Command {
+	job := webJob{connection: c, open: openBrowser}
 	cmd := &cobra.Command{
 		Use:   "web",
 		Short: "Open the web page that shows what works and why not",
@@ -55,8 +54,6 @@ Exit status: 0 if it was interrupted; 2 if no page could be reached.`,
 			return job.run(ctx, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	job.connection.add(cmd)
-	cmd.Flags().StringVarP(&job.namespace, "namespace", "n", heraldNamespace, "`namespace` that Herald runs in")
 	cmd.Flags().IntVarP(&job.port, "port", "p", 0, "port of this machine; 0: 7474, or any other one if that is taken")
 	cmd.Flags().BoolVar(&job.noBrowser, "no-browser", false, "open no browser")
 	return cmd
@@ -114,7 +111,7 @@ func (j *webJob) forward(ctx context.Context, port int, ready func(pod kube.Page
 	if err != nil {
 		return err
 	}
-	pod, err := kube.PageOf(ctx, client, j.namespace)
+	pod, err := kube.PageOf(ctx, client, j.connection.namespace)
 	if err != nil {
 		return err
 	}
@@ -122,7 +119,7 @@ func (j *webJob) forward(ctx context.Context, port int, ready func(pod kube.Page
 	if err != nil {
 		return err
 	}
-	return forwardPort(ctx, api, j.namespace, pod.Name, port, remote, func(port int) {
+	return forwardPort(ctx, api, j.connection.namespace, pod.Name, port, remote, func(port int) {
 		ready(pod, fmt.Sprintf("%s://localhost:%d/", scheme, port))
 	})
 }

@@ -20,6 +20,8 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 	"k8s.io/streaming/pkg/httpstream/spdy"
 
+	"github.com/spf13/cobra"
+
 	"github.com/heraldlb/herald/kube"
 )
 
@@ -120,7 +122,7 @@ func TestWeb(t *testing.T) {
 	t.Setenv("KUBECONFIG", "kubeconfig")
 
 	urls := make(chan string, 1)
-	job := &webJob{namespace: "metallb-system", open: func(_ context.Context, url string) error {
+	job := &webJob{connection: addConnection(&cobra.Command{}), open: func(_ context.Context, url string) error {
 		urls <- url
 		return nil
 	}}

@@ -82,7 +82,7 @@ var namespaces = []string{"shop", "media", "infra", "platform"}
 func inputOf(services int) topology.Input {
 	began := time.Now().Add(-50 * time.Hour).Truncate(time.Second)
 	in := topology.Input{
-		Namespace: "metallb-system", Refused: map[config.ID]string{},
+		Namespace: "metallb-system", Refused: map[config.ID]topology.Refusal{},
 		ConfigMap: source.Document{Source: "configmap metallb-system/config", Err: source.ErrNotFound},
 		Resources: []config.Object{
 			object(config.KindPool, "web", `{"addresses": ["203.0.113.0/24"], "autoAssign": true}`),
