@@ -41,6 +41,7 @@ type Member struct {
 	Held       []netip.Addr // those it has announced
 	Faults     []Fault      // probes that are not answered there, in order
 	Unjudged   bool         // Faults has not all of them: what it lacks says nothing
+	Lost       time.Time    // of those that departed: their last sign of life; zero: they said goodbye
 
 	Answered bool   // it has reported what it has sent
 	Sent     []Sent // that

@@ -46,6 +46,7 @@ type AgentOptions struct {
 	State      StateWriter                           // optional: receives whether everything is in force here
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
+	Took       Took                                  // optional: receives how long announcements take
 	Verify     bool                                  // optional: all decisions are made from scratch in each pass, and compared with the remembered ones
 }
 
@@ -87,10 +88,12 @@ type Agent struct {
 	waived     map[announce.ServiceAddr]bool // that were told about
 	disputes   map[dispute]bool              // that were told about, and are not settled
 	resumes    FoundRoutes                   // before the first pass
+	waits      announcementWaits
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
 	loggedUnknown    string // which of the Node's annotations have no meaning
+	loggedExcluded   bool   // the Node has announce.LabelExcludeNode
 	loggedRouterID   netip.Addr
 }
 

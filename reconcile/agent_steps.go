@@ -40,6 +40,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
+	a.warnExcluded(v.node)
 	d := a.decide(&v)
 	sent := a.sent
 	if a.verifier.on {
@@ -53,6 +54,9 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	out.Decisions = noteConflicts(out.Decisions, a.decisions, around.Conflicts)
 	a.damp(&v, out.Decisions)
 	r.Error = a.handOver(&v, d, out)
+	if a.opts.Took != nil {
+		a.waits.next(announced{networks: a.applied.given, sent: a.opts.Routers.AllSent(), answers: out.Answers, answered: around.Answered}, around.Membership, now, a.opts.Took)
+	}
 	if a.opts.Events != nil && a.passed {
 		v.again(a.sendEvents(s, out.Decisions, around, now))
 		a.warnNoInterface(s, d.layer2)

@@ -77,6 +77,7 @@ type List struct {
 	watched    map[string]*watched
 	lives      map[string]*life       // of members with heartbeats
 	doomed     map[string]*time.Timer // members that memberlist has declared dead a moment ago
+	silent     map[string]time.Time   // of records whose node was lost: its last sign of life that is known
 	excused    time.Time              // no node is missed before
 	losses     Losses
 	doubts     int // times that the view became stale
@@ -123,6 +124,7 @@ func New(opts Options) *List {
 		watched:    map[string]*watched{},
 		lives:      map[string]*life{},
 		doomed:     map[string]*time.Timer{},
+		silent:     map[string]time.Time{},
 
 		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(), watchWake: wake.New(),
 	}
@@ -248,7 +250,7 @@ func (l *List) departed() []Member {
 	var out []Member
 	for name, r := range l.records {
 		if _, alive := l.alive[name]; (!alive || l.isLost(name)) && name != l.opts.Node {
-			out = append(out, Member{Name: name, State: r.state()})
+			out = append(out, Member{Name: name, State: r.state(), Lost: l.silent[name]})
 		}
 	}
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
@@ -268,5 +270,6 @@ func (l *List) forget(now time.Time) {
 	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool {
 		return l.records[name] == nil && l.faults.records[name] == nil
 	})
+	maps.DeleteFunc(l.silent, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
 }

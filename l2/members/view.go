@@ -5,6 +5,7 @@ package members
 import (
 	"cmp"
 	"net/netip"
+	"time"
 )
 
 // A State is what a node publishes about itself.
@@ -52,6 +53,8 @@ type Member struct {
 	Name   string
 	Damped bool // it flaps, and owns no address for a while
 	State       // its slices are sorted
+
+	Lost time.Time // of those that departed: their last sign of life; zero: they said goodbye
 
 	Answered bool   // this node asks, and the member has answered
 	Sent     []Sent // its answer; read-only

@@ -74,7 +74,7 @@ func membershipOf(v members.View, before map[string]acquaintance) (announce.Memb
 // next returns a member as decisions know it.
 func (a acquaintance) next(m members.Member) announce.Member {
 	out := announce.Member{
-		Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Unjudged: !m.Judged,
+		Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Lost: m.Lost, Unjudged: !m.Judged,
 		Answered: m.Answered, Faults: a.is.Faults, Sent: a.is.Sent,
 	}
 	if !sameSlice(a.of.Faults, m.Faults) {

@@ -155,3 +155,12 @@ func TestNeighborhood(t *testing.T) {
 		}
 	}
 }
+
+// When a node gave its last sign of life is known to who takes over its addresses.
+func TestMembershipLost(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := Membership(members.View{Departed: []members.Member{{Name: "n2", Lost: at}}})
+	if diff := cmp.Diff([]announce.Member{{Node: "n2", Lost: at}}, m.Departed); diff != "" {
+		t.Errorf("departed (-want +got):\n%s", diff)
+	}
+}
