@@ -3,6 +3,7 @@
 package frr
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -166,12 +167,15 @@ func DecodeAdvertisedTo(text []byte, vrf string, prefix netip.Prefix) ([]status.
 }
 
 // DecodeAdvertised reads the output of bgpd for "show bgp FAMILY unicast neighbors
-// PEER advertised-routes json".
+// PEER advertised-routes json". A peer without the family has no routes.
 func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 	var raw struct {
 		Routes map[netip.Prefix]struct{} `json:"advertisedRoutes"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
+		if isWarning(text) {
+			return nil, nil
+		}
 		return nil, err
 	}
 	prefixes := make(map[netip.Prefix]bool, len(raw.Routes))
@@ -181,6 +185,18 @@ func DecodeAdvertised(text []byte) (map[netip.Prefix]bool, error) {
 		}
 	}
 	return prefixes, nil
+}
+
+// isWarning reports whether bgpd has nothing but a warning to say. FRR 10 puts a second
+// pair of braces around one, which is no JSON.
+func isWarning(text []byte) bool {
+	text = bytes.TrimSpace(text)
+	inner, opens := bytes.CutPrefix(text, []byte("{"))
+	inner, closes := bytes.CutSuffix(inner, []byte("}"))
+	var raw struct {
+		Warning string `json:"warning"`
+	}
+	return opens && closes && json.Unmarshal(inner, &raw) == nil && raw.Warning != ""
 }
 
 // DecodeBFD reads the output of bfdd for "show bfd peers json". bfdd has an

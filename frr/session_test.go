@@ -192,6 +192,24 @@ func TestAdvertised(t *testing.T) {
 	}
 }
 
+// FRR 10.3 puts the warning that a peer lacks a family into braces of its own. Other texts
+// that are no JSON are errors.
+func TestAdvertisedWarning(t *testing.T) {
+	for text, fails := range map[string]bool{
+		"{\n{ \"warning\": \"No such neighbor or address family\" }\n}\n": false,
+		"{\n{ \"warning\": \"\" }\n}\n":                                   true,
+		"{\n{ \"advertisedRoutes\": {} }\n}\n":                            true,
+		"% Unknown command":                                               true,
+		"":                                                                true,
+		"{":                                                               true,
+	} {
+		got, err := frr.DecodeAdvertised([]byte(text))
+		if len(got) != 0 || (err != nil) != fails {
+			t.Errorf("%q: %v, %v; fails: want %v", text, got, err, fails)
+		}
+	}
+}
+
 func TestAdvertisedToIgnoresCoveringPrefix(t *testing.T) {
 	answer := []byte(`{"prefix":"192.0.2.0/24","advertisedTo":{"10.10.0.254":{}}}`)
 	got, err := frr.DecodeAdvertisedTo(answer, "", netip.MustParsePrefix("192.0.2.1/32"))

@@ -28,8 +28,8 @@ func (p pace) renew() time.Duration { return time.Duration(p) * 4 * time.Second 
 func (p pace) lease() time.Duration { return time.Duration(p) * 6 * time.Second }
 
 // calmAnswers is how many answers in a row are fast enough for a faster pace before it is
-// taken: some 30 s. An API server with too much to do gives fast answers in between.
-const calmAnswers = 30
+// taken: some 20 s. An API server with too much to do gives fast answers in between.
+const calmAnswers = 20
 
 // after returns the pace after one request, if calm answers before it were fast enough for a
 // faster one, and how many are now. The pace grows at once, and falls by one.

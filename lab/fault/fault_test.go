@@ -222,12 +222,12 @@ func TestFaultSlowAPIServer(t *testing.T) {
 	}
 	stopLoad()
 	unchanged(e, addr, since)
-	e.Eventually("Lease as short as before", func(ctx context.Context) error {
+	e.Eventually("Lease becomes shorter again", func(ctx context.Context) error {
 		l, err := e.Cluster.Client().CoordinationV1().Leases(lab.HeraldNamespace).Get(ctx, "herald-controller", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}
-		if d := *l.Spec.LeaseDurationSeconds; d != 6 {
+		if d := *l.Spec.LeaseDurationSeconds; d > 18 { // with answers of 4 s it was 24
 			return fmt.Errorf("the Lease lasts %d s", d)
 		}
 		return nil
