@@ -5,7 +5,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +168,7 @@ func (l *look) resources(ctx context.Context) error {
 		})
 	}
 	_ = g.Wait() // no function of the group fails
+	refused := refusals{accepted: l.in.Refused, programmed: l.in.Unprogrammed}
 	for i, name := range config.ResourceKinds {
 		if failed[i] != nil {
 			l.unasked(topology.ResourcesOf(name), failed[i])
@@ -180,14 +180,7 @@ func (l *look) resources(ctx context.Context) error {
 				continue
 			}
 			l.in.Resources = append(l.in.Resources, objectOf(name, o))
-			var have resourceStatus
-			_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
-			for kind, to := range map[string]map[config.ID]topology.Refusal{conditionAccepted: l.in.Refused, conditionProgrammed: l.in.Unprogrammed} {
-				if c := have.condition(kind); c != nil && c.Status != string(metav1.ConditionTrue) && c.ObservedGeneration == o.Generation {
-					since, _ := time.Parse(time.RFC3339, c.LastTransitionTime) // without, it is not known
-					to[id] = topology.Refusal{Reason: c.Reason, Message: c.Message, Since: since}
-				}
-			}
+			refused.add(id, o.Status, o.Generation)
 		}
 	}
 	return nil

@@ -64,6 +64,7 @@ type ControllerOptions struct {
 	Announced    Announcements                         // optional: what nodes announce; nil: the condition Announced follows from the configuration alone
 	Assign       assign.Options                        // optional; Now is set for each pass
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
+	Took         Took                                  // optional: receives how long Services wait
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
 	Verify          bool // optional: all decisions are made from scratch in each pass, too, and compared with the remembered ones
@@ -128,7 +129,7 @@ type term struct {
 	assigned   *assign.Memory
 	announced  condition.Memory
 	verifier   planVerifier
-	unassigned unassigned
+	unassigned lacking
 	event      cluster.Event // the newest about the configuration; zero: it is all right
 	overlaps   overlaps
 	fleet      Fleet
@@ -136,11 +137,15 @@ type term struct {
 	timer      *time.Timer
 	clashes    []status.Clash // of the last pass
 
+	unannounced lacking
+	waits       serviceWaits
+
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
 
 func (c *Controller) newTerm() *term {
 	t := &term{assigned: assign.NewMemory(), announced: condition.Memory{IgnoreExclude: c.opts.IgnoreExcludeLB}}
+	t.unassigned.reason, t.unannounced.reason = unassigned, unannounced
 	if c.opts.Verify {
 		t.verifier = newPlanVerifier(c.opts.IgnoreExcludeLB)
 	}
@@ -176,6 +181,7 @@ func (c *Controller) pass(t *term) {
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
 		r.Unassigned = t.unassigned.next(s.Services, plan.Updates)
+		r.Unannounced = t.unannounced.next(s.Services, plan.Updates)
 	}
 	r.Took = time.Since(start)
 	trace.Line(c.opts.Logger, trace.Pass, slog.Duration("took", r.Took))

@@ -44,6 +44,7 @@ type Options struct {
 	Event   func(cluster.Event)                                // required: called with each event about the node
 	Publish func([]cluster.SessionState)                       // required: called when the states to publish have changed
 	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
+	Took    func(peer string, d time.Duration)                 // optional: called with how long a session was down that is up again
 	Logger  *slog.Logger                                       // required
 
 	see  func(down bool) sight  // tests: instead of the kernel
@@ -72,7 +73,11 @@ func New(opts Options) *Monitor {
 	if opts.Hurry == nil {
 		opts.Hurry = func() bool { return false }
 	}
-	return &Monitor{opts: opts, history: newHistory(time.Now()), traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
+	m := &Monitor{opts: opts, history: newHistory(time.Now()), traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
+	if opts.Took != nil {
+		m.history.took = opts.Took
+	}
+	return m
 }
 
 // Run looks at the sessions until the context is canceled.

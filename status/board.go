@@ -27,6 +27,7 @@ type BoardOptions struct {
 	Registerer prometheus.Registerer // required
 	Live       func(*Report)         // optional: adds what changes between two passes, at every read
 	FRR        func() *FRR           // optional: the state of FRR
+	Timings    *Timings              // optional: what the report shows of them
 }
 
 // NewBoard returns a Board whose Report is empty, and registers its metrics.
@@ -86,6 +87,9 @@ func (b *Board) Report() Report {
 	}
 	if b.opts.FRR != nil {
 		r.FRR = b.opts.FRR()
+	}
+	if b.opts.Timings != nil {
+		r.Timings = b.opts.Timings.List()
 	}
 	if b.opts.Live != nil {
 		b.opts.Live(&r)

@@ -29,6 +29,9 @@ type Report struct {
 	Probes     *Probes           `json:"probes,omitempty"`    // agent; nil: nothing is probed
 	Drain      *Drain            `json:"drain,omitempty"`     // agent; nil: the node does not drain
 	Took       time.Duration     `json:"-"`                   // the last pass
+
+	Unannounced map[Reason]int `json:"unannounced,omitempty"` // controller: Services with addresses that no node announces
+	Timings     []Timing       `json:"timings,omitempty"`     // how long what users wait for takes
 }
 
 // An Identity says which process a Report is from.

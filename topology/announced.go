@@ -30,8 +30,10 @@ func (b *builder) announced() {
 		} else if c := services[0].Condition(condition.TypeAnnounced); c != nil && !b.in.Silent {
 			s.Announced = judgementOf(*c)
 		}
-		if !s.Announced.True && len(s.Announcers) > 0 { // without a configuration nothing is judged
-			s.Announced = Judgement{True: true, Reason: status.Announced, Message: announcersText(s.Announcers)}
+		if !s.Announced.True { // without a configuration nothing is judged
+			if text := announcersText(s.Announcers); text != "" {
+				s.Announced = Judgement{True: true, Reason: status.Announced, Message: text}
+			}
 		}
 		s.State = b.stateOf(s)
 		if s.State == StateAnnounced {
@@ -69,7 +71,9 @@ func (b *builder) observed() condition.Observed {
 			text = announcersText(all)
 			texts[string(key)] = text
 		}
-		announcers.Set(b.keys[i], text)
+		if text != "" {
+			announcers.Set(b.keys[i], text)
+		}
 	}
 	o.Announcers = announcers.Table()
 	if !b.in.unasked(KindNodes) && !b.in.unasked(KindEndpointSlices) {

@@ -31,11 +31,13 @@ func Build(in Input) Topology {
 	b.decide()
 	b.peers()
 	b.announced()
+	b.loads()
 	b.pools()
 	// Agents write into objects what they would answer.
 	b.t.unknown = slices.ContainsFunc(required, in.unasked) ||
 		b.t.Config.Unread != "" && slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return !n.Agent.Asked })
 	b.problems()
+	b.t.Overall = map[Health]string{Fine: ChainFine, Broken: ChainBroken, Untold: ChainUnknown}[b.t.Health()]
 	slices.SortFunc(b.t.Unasked, func(x, y Unasked) int {
 		return cmp.Or(strings.Compare(x.What, y.What), strings.Compare(x.Error, y.Error))
 	})
@@ -176,6 +178,10 @@ func (b *builder) pools() {
 		for _, r := range p.Addresses {
 			out.Addresses = append(out.Addresses, r.String())
 		}
+		for _, r := range p.Reservations {
+			out.Reservations = append(out.Reservations, Reservation{Addr: r.Addr, Service: r.Namespace + "/" + r.Service})
+		}
+		slices.SortStableFunc(out.Reservations, func(x, y Reservation) int { return x.Addr.Compare(y.Addr) })
 		for _, ad := range b.s.Config.BGPAdvertisements {
 			if ad.AppliesToPool(p) {
 				out.Advertisements = append(out.Advertisements, config.KindBGPAdvertisement+"/"+ad.Name)

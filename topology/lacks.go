@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -77,31 +78,17 @@ func without(names, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return slices.Contains(others, n) })
 }
 
-// announcersText says which nodes announce a Service.
+// announcersText says which nodes announce a Service, as the condition does.
 func announcersText(all []Announcer) string {
-	var parts []string
-	for _, p := range []struct {
-		protocol status.Protocol
-		to       string
-	}{{status.BGP, " to "}, {status.Layer2, " on "}} {
-		nodes, ends := map[string]bool{}, map[string]bool{}
+	return condition.AnnouncersText(func(yield func(condition.Announcer) bool) {
 		for _, a := range all {
-			if a.Protocol != p.protocol {
-				continue
+			ends := a.Peers
+			if a.Protocol == status.Layer2 {
+				ends = a.Interfaces
 			}
-			nodes[a.Node] = true
-			for _, name := range slices.Concat(a.Peers, a.Interfaces) {
-				ends[name] = true
+			if !yield(condition.Announcer{Node: a.Node, Protocol: a.Protocol, Ends: ends}) {
+				return
 			}
 		}
-		if len(nodes) == 0 {
-			continue
-		}
-		text := string(p.protocol) + " from " + cluster.ListSet(nodes)
-		if len(ends) > 0 {
-			text += p.to + cluster.ListSet(ends)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
+	})
 }

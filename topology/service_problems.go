@@ -65,11 +65,7 @@ func (p Pool) Usage(is4 bool) string {
 	if total == nil || total.Sign() == 0 {
 		return ""
 	}
-	of := total.String()
-	if n := total.BitLen() - 1; n > 20 && total.TrailingZeroBits() == uint(n) {
-		of = fmt.Sprintf("2^%d", n)
-	}
-	text := fmt.Sprintf("%d of %s", used, of)
+	text := fmt.Sprintf("%d of %s", used, status.Size(total))
 	if reserved > 0 {
 		text += fmt.Sprintf(", %d reserved", reserved)
 	}

@@ -33,6 +33,7 @@ type Topology struct {
 	Peers         []Peer       `json:"peers"`
 	Services      []Service    `json:"services"` // of type LoadBalancer
 	Problems      []Problem    `json:"problems"` // the worst first
+	Overall       string       `json:"health"`   // Health in a word: ChainFine, ChainBroken or ChainUnknown
 
 	others  map[cluster.Key]bool // Services of other types
 	silent  bool                 // nobody writes into objects what is announced
@@ -71,6 +72,14 @@ type Pool struct {
 	AutoAssign     bool     `json:"autoAssign"`     // without an explicit request
 	Advertisements []string `json:"advertisements"` // that select it, as KIND/NAME
 	Clients        []string `json:"clients"`        // Services that have an address of it, as namespace/name
+
+	Reservations []Reservation `json:"reservations,omitempty"` // by address
+}
+
+// A Reservation keeps an address of a pool for a Service.
+type Reservation struct {
+	Addr    netip.Addr `json:"address"`
+	Service string     `json:"service"` // as namespace/name
 }
 
 // full reports for a family whether a pool has no free address. A pool without addresses of
@@ -137,7 +146,8 @@ type Node struct {
 
 	ProxyAsked bool `json:"dataPlaneAsked,omitempty"` // the agent asks the data plane how it is
 
-	Services int `json:"services"` // that it announces
+	Services int  `json:"services"` // that it announces
+	Load     Load `json:"load"`
 }
 
 // An Agent is the agent of a node.
@@ -225,12 +235,16 @@ type Verdict struct {
 	Reason    status.Reason   `json:"reason"`
 	Detail    string          `json:"detail,omitempty"`
 	Peers     []string        `json:"peers,omitempty"`
-	Sent      []string        `json:"sent,omitempty"` // those of Peers that were sent a route
-	Last      bool            `json:"last,omitempty"` // the nodes drain and keep it: no other was seen to announce it
+	Sent      []string        `json:"sent,omitempty"`   // those of Peers that were sent a route
+	Last      bool            `json:"last,omitempty"`   // the nodes drain and keep it: no other was seen to announce it
+	Routes    []netip.Prefix  `json:"routes,omitempty"` // for the address
 }
 
 // Lacks reports whether objects of a kind could not be read.
 func (t Topology) Lacks(kind string) bool { return unasked(t.Unasked, kind) }
+
+// Incomplete reports whether so little could be read that something broken may be overlooked.
+func (t Topology) Incomplete() bool { return t.unknown }
 
 // Service returns a Service by namespace/name.
 func (t Topology) Service(name string) (Service, bool) {

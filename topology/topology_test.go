@@ -104,6 +104,28 @@ func text(t *testing.T, x topology.Topology) string {
 	return string(b)
 }
 
+// A node whose status names no peer has sent the route to none: it announces nothing, as in the
+// condition that the controller writes.
+func TestAnnouncedToNobody(t *testing.T) {
+	in := inputOf(1, false)
+	for i := range in.Announced {
+		if in.Announced[i].Peers = nil; i == 1 {
+			in.Announced[i].Peers = []string{"r2"}
+		}
+	}
+	if s := topology.Build(in).Services[0]; !s.Announced.True || s.Announced.Message != "bgp from n2 to r2" {
+		t.Errorf("one node: %+v", s.Announced)
+	}
+	in.Announced[1].Peers = nil
+	if s := topology.Build(in).Services[0]; s.Announced.True {
+		t.Errorf("none: %+v", s.Announced)
+	}
+	in.Resources, in.ConfigMap = nil, source.Document{} // nothing is judged
+	if s := topology.Build(in).Services[0]; s.Announced.True {
+		t.Errorf("none, without a configuration: %+v", s.Announced)
+	}
+}
+
 // The same cluster is the same Topology, in whichever order it was read, and a Topology is
 // the same after a way through JSON.
 func TestBuildIsDeterministic(t *testing.T) {
@@ -159,7 +181,7 @@ func TestRulesAreTheAgents(t *testing.T) {
 		for k := range o.Verdicts {
 			o.Verdicts[k].From = ""
 		}
-		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y }), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
 			t.Errorf("%s (-agents +rules):\n%s", s.Name, diff)
 		}
 		if s.State != topology.StateAnnounced || o.State != s.State {

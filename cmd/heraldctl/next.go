@@ -15,11 +15,12 @@ import (
 // carriedFlags are the flags that say which cluster is asked, and as whom. Kubectl has them,
 // too. A token is not among them: it would be on a screen.
 var carriedFlags = []string{
-	"kubeconfig", "context", "cluster", "user", "server", "as", "as-group", "as-uid", "certificate-authority",
-	"client-certificate", "client-key", "insecure-skip-tls-verify", "tls-server-name",
+	"kubeconfig", "context", "cluster", "user", "server", "as", "as-group", "as-uid", "as-user-extra", "certificate-authority",
+	"client-certificate", "client-key", "insecure-skip-tls-verify", "tls-server-name", "proxy-url", "disable-compression", "request-timeout",
 }
 
-// carryOn makes the commands of problems ask the cluster that this command has asked.
+// carryOn makes the commands of problems ask the cluster that this command has asked. They call
+// the program as the user does.
 func carryOn(cmd *cobra.Command, problems []topology.Problem) {
 	for i := range problems {
 		problems[i].Next = carried(cmd, problems[i].Next)
@@ -36,12 +37,12 @@ func carried(cmd *cobra.Command, line string) string {
 		case words[0] == "kubectl":
 			flags := given(cmd, carriedFlags, func(string) bool { return true })
 			parts[i] = strings.Join(append(append([]string{"kubectl"}, flags...), strings.TrimPrefix(part, "kubectl ")), " ")
-		case words[0] == "heraldctl" && len(words) > 1:
+		case words[0] == ownName && len(words) > 1:
 			verb, _, err := cmd.Root().Find(words[1:2])
 			if err != nil {
 				continue
 			}
-			takes := func(name string) bool { return verb.Flags().Lookup(name) != nil }
+			takes := func(name string) bool { return verb.Flag(name) != nil }
 			names := slices.Clone(carriedFlags)
 			for _, f := range lookFlags {
 				names = append(names, f.name)
@@ -49,7 +50,8 @@ func carried(cmd *cobra.Command, line string) string {
 			if !slices.Contains(words, "-n") {
 				names = append(names, "namespace")
 			}
-			parts[i] = strings.Join(append([]string{part}, given(cmd, names, takes)...), " ")
+			line := cmd.Root().DisplayName() + strings.TrimPrefix(part, ownName)
+			parts[i] = strings.Join(append([]string{line}, given(cmd, names, takes)...), " ")
 		}
 	}
 	return strings.Join(parts, " && ")

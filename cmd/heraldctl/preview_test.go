@@ -265,7 +265,7 @@ d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
 		{name: "both from standard input", args: "allocate -f - --services -", code: 2,
 			stderr: "heraldctl: the configuration and the Services cannot both be on standard input\n"},
 		{name: "no such format", args: "allocate -f config.yaml --services services.yaml -o xml", code: 2,
-			stderr: "heraldctl: invalid argument \"xml\" for \"-o, --output\" flag: want json or table\n"},
+			stderr: "heraldctl: invalid argument \"xml\" for \"-o, --output\" flag: want table, wide, json or yaml\n"},
 		{
 			name: "diff", args: "diff -f new.yaml --from config.yaml --services services.yaml", code: 1,
 			stdout: `CHANGE  SERVICE     FROM                   TO           POOL  WHY

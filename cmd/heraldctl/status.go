@@ -27,8 +27,7 @@ const lookWithin = 30 * time.Second
 
 // A lookJob has the flags of commands that look at a whole Herald.
 type lookJob struct {
-	connection connectionFlags
-	namespace  string
+	connection *connection
 	output     viewFormat
 	agents     int
 }
@@ -44,11 +43,14 @@ var lookFlags = []struct{ name, usage string }{
 
 func (j *lookJob) addFlags(cmd *cobra.Command) {
 	j.output = viewTable
-	j.connection.add(cmd)
+	cmd.Flags().VarP(&j.output, "output", "o", "table, wide, json or yaml")
+	j.addLookFlags(cmd)
+}
+
+// addLookFlags adds the flags about what is looked at.
+func (j *lookJob) addLookFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&j.namespace, "namespace", "n", heraldNamespace, "`namespace` that Herald runs in")
 	flags.IntVar(&j.agents, "agents", 50, "ask so many agents at most; 0: none")
-	flags.VarP(&j.output, "output", "o", "table, wide, json or yaml")
 	for _, f := range lookFlags {
 		flags.String(f.name, "", f.usage+", like the daemons' flag; without it, what the arguments of Herald's pods say")
 	}
@@ -63,7 +65,7 @@ func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, erro
 	if err != nil {
 		return topology.Topology{}, err
 	}
-	opts := kube.LookOptions{Namespace: j.namespace, Flags: map[string]string{}, Agents: j.agents, About: node}
+	opts := kube.LookOptions{Namespace: j.connection.namespace, Flags: map[string]string{}, Agents: j.agents, About: node}
 	for _, f := range lookFlags {
 		if cmd.Flags().Changed(f.name) {
 			opts.Flags[f.name] = cmd.Flags().Lookup(f.name).Value.String()
@@ -90,8 +92,8 @@ func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, erro
 	return t, nil
 }
 
-func statusCommand() *cobra.Command {
-	var job lookJob
+func statusCommand(of *connection) *cobra.Command {
+	job := lookJob{connection: of}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether everything works, and if not, what is broken and how to mend it",

@@ -104,6 +104,8 @@ func TestResourcesWhy(t *testing.T) {
 	says(r, 0, []string{"layer 2 owner ok " + owner, owner + " answers for 10.10.0.120"}, "why", lan)
 	says(r, 0, []string{"layer 2 owner ok " + owner, "NOT ASKED"}, "why", lan, as)
 
+	shippedRolesSuffice(r, web, lan, "ebgp")
+
 	_, text := r.Heraldctl("status", "-o", "json")
 	var is topology.Topology
 	if err := json.Unmarshal([]byte(text), &is); err != nil {
