@@ -100,7 +100,8 @@ func (b *builder) addReport(n *Node, r status.Report) {
 	case c.Source == b.in.ConfigMap.Source && b.loaded.Source() == source.SourceConfigMap && c.Newest != "" && newest != "" && c.Newest != newest:
 		n.Agent.Trouble = fmt.Sprintf("it has read version %s of the configuration, and the newest is %s", c.Newest, newest)
 	}
-	if e := r.Config.Error; e != "" && e != b.t.Config.Error {
+	// What is refused here is refused there, too, maybe in the words of a moment ago.
+	if e := r.Config.Error; e != "" && b.t.Config.Error == "" && b.t.Config.Loaded {
 		n.Errors = append(n.Errors, e)
 	}
 	if d := r.Drain; d != nil && n.Drain != "" {

@@ -270,6 +270,17 @@ func bfdText(s Session) string {
 	return ", BFD " + s.BFD
 }
 
+// NodeErrors returns what of the configuration is not in force on a node, but for what is
+// refused on all of them.
+func (t Topology) NodeErrors(n Node) (out []string) {
+	for _, p := range t.problemsOf("Node/" + n.Name) {
+		if p.ID == ProblemNodeError {
+			out = append(out, p.Cause)
+		}
+	}
+	return out
+}
+
 // whyNode explains a node.
 func (t Topology) whyNode(c *Chain, name string) error {
 	n, ok := t.Node(name)
@@ -320,10 +331,12 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	if none {
 		c.add("configuration", LinkBroken, "there is none")
 		objects = append(objects, configuration)
-	} else if n.Behind && len(n.Errors) == 0 {
+	} else if errors := t.NodeErrors(n); len(errors) == 0 && len(n.Errors) > 0 {
+		c.add("configuration", LinkOK, "in force, but for what is refused everywhere", firstOf(n.Errors)...)
+	} else if n.Behind && len(errors) == 0 {
 		c.add("configuration", LinkPart, "another version than on most nodes: "+n.Version)
 	} else {
-		link("configuration", cluster.List(n.Errors, "; "), "in force")
+		link("configuration", cluster.List(errors, "; "), "in force")
 	}
 	if none {
 		c.add("FRR", LinkNone, "it waits for the first configuration")

@@ -68,7 +68,7 @@ func configurationText(t topology.Topology) string {
 	asked, good := 0, 0
 	for _, n := range t.Nodes {
 		if n.Agent.Asked {
-			if asked++; n.Agent.Trouble == "" && len(n.Errors) == 0 && !n.Behind {
+			if asked++; n.Agent.Trouble == "" && len(t.NodeErrors(n)) == 0 && !n.Behind {
 				good++
 			}
 		}
