@@ -215,8 +215,11 @@ func (a *Announcements) view(in *topology.Input, tables *cluster.Tables, unasked
 	}
 	for _, p := range a.left.agents.list() {
 		pod := topology.AgentPod{Node: p.node, Pod: p.name}
-		if p.down {
-			pod.Absence = "the pod is not ready"
+		switch {
+		case p.down && !p.running:
+			pod.Absence = "the pod does not run"
+		case p.down:
+			pod.Unready = "not ready"
 		}
 		in.Agents = append(in.Agents, pod)
 	}

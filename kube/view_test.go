@@ -79,11 +79,11 @@ func TestView(t *testing.T) {
 	run(t, agents.Run)
 	run(t, announced.Run)
 	shows("the leader", "reports of the agents", unasked)
-	shows("what the leader knows", "c1; nodes 2; n1 bgp to [tor]; session tor true; n1 , n2 the pod is not ready", func(in topology.Input) string {
+	shows("what the leader knows", "c1; nodes 2; n1 bgp to [tor]; session tor true; n1 , n2 not ready", func(in topology.Input) string {
 		if len(in.Announced) != 1 || len(in.States) != 1 || len(in.Agents) != 2 {
 			return fmt.Sprintf("%+v", in)
 		}
 		return fmt.Sprintf("%s; nodes %d; %s %s to %v; session %s %v; %s %s, %s %s", in.Controllers[0].Pod, len(in.Cluster.Nodes), in.Announced[0].Node, in.Announced[0].Protocol,
-			in.Announced[0].Peers, in.States[0].Sessions[0].Peer, in.States[0].Sessions[0].Up, in.Agents[0].Node, in.Agents[0].Absence, in.Agents[1].Node, in.Agents[1].Absence)
+			in.Announced[0].Peers, in.States[0].Sessions[0].Peer, in.States[0].Sessions[0].Up, in.Agents[0].Node, in.Agents[0].Absence+in.Agents[0].Unready, in.Agents[1].Node, in.Agents[1].Absence+in.Agents[1].Unready)
 	})
 }

@@ -10,9 +10,9 @@ const docs = 'https://github.com/heraldlb/herald/blob/main/docs/';
 // troubleshooting are the IDs of problems that docs/troubleshooting.md explains. The others
 // are reasons, and in docs/service-status.md.
 export const troubleshooting = new Set([
-  'NoConfiguration', 'ConfigRejected', 'ConfigAmbiguous', 'RefsUnresolved', 'Unlikely', 'OtherNamespace', 'NoController', 'NoLeader',
-  'AgentAbsent', 'PoolExhausted', 'UnknownAnnotation', 'Degraded', 'FRR', 'MembersUnknown', 'DataPlaneNotReady', 'NodeError', 'NotInPool',
-  'NotLoadBalancer', 'SessionDown',
+  'AgentAbsent', 'AgentNotReady', 'ConfigAmbiguous', 'ConfigRejected', 'DataPlaneNotReady', 'Degraded', 'FRR', 'GossipCut',
+  'MembersUnknown', 'NoConfiguration', 'NoController', 'NoLeader', 'NodeError', 'NotInPool', 'NotLoadBalancer', 'NotProgrammed',
+  'OtherNamespace', 'PoolExhausted', 'RefsUnresolved', 'SessionDown', 'SplitBrain', 'StatusContested', 'UnknownAnnotation', 'Unlikely',
 ]);
 
 // docsOf leads to what explains a problem or a reason.
