@@ -132,19 +132,25 @@ func TestMonitoring(t *testing.T) {
 		return errors.Join(errs...)
 	})
 	exprs = slices.AppendSeq(exprs, maps.Values(panels))
-	for _, name := range metricsIn(exprs) {
-		if absent[name] != "" {
-			continue
+	e.Eventually("every metric", func(ctx context.Context) error {
+		var errs []error
+		for _, name := range metricsIn(exprs) {
+			if absent[name] == "" {
+				errs = append(errs, hasData(ctx, p, "metric", name, began))
+			}
 		}
-		if err := hasData(t.Context(), p, "metric", name, began); err != nil {
-			t.Error(err)
+		return errors.Join(errs...)
+	})
+	e.Eventually("names of frr-k8s", func(ctx context.Context) error {
+		var errs []error
+		for _, expr := range []string{
+			`frrk8s_bgp_session_up{node="n1", peer="10.10.0.254"} == 1`, `frrk8s_bgp_session_up{node="n1", peer="fd00:10:10::254"} == 1`,
+			`frrk8s_bfd_session_up{node="n1", peer="10.10.0.99"} == 0`, `frrk8s_k8s_client_config_loaded_bool{node="n1"} == 1`,
+		} {
+			errs = append(errs, hasData(ctx, p, "recorded", expr, began))
 		}
-	}
-	for _, expr := range []string{`frrk8s_bgp_session_up{node="n1", peer="10.10.0.254"} == 1`, `frrk8s_bgp_session_up{node="n1", peer="fd00:10:10::254"} == 1`, `frrk8s_bfd_session_up{node="n1", peer="10.10.0.99"} == 0`, `frrk8s_k8s_client_config_loaded_bool{node="n1"} == 1`} {
-		if err := hasData(t.Context(), p, "recorded", expr, began); err != nil {
-			t.Error(err)
-		}
-	}
+		return errors.Join(errs...)
+	})
 	// What has happened was measured.
 	e.Eventually("measures", func(ctx context.Context) error {
 		var errs []error
@@ -156,14 +162,15 @@ func TestMonitoring(t *testing.T) {
 		}
 		return errors.Join(errs...)
 	})
-	all, err := p.Alerts(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var all []lab.Alert
 	const want = "n2: the BGP session with dead (10.10.0.99:179) is down."
-	if !slices.ContainsFunc(all, func(a lab.Alert) bool { return a.Annotations["summary"] == want }) {
-		t.Errorf("no alert says %q among %v", want, all)
-	}
+	e.Eventually("an alert with node and peer", func(ctx context.Context) (err error) {
+		all, err = p.Alerts(ctx)
+		if err == nil && !slices.ContainsFunc(all, func(a lab.Alert) bool { return a.Annotations["summary"] == want }) {
+			err = fmt.Errorf("none says %q among %v", want, all)
+		}
+		return err
+	})
 	for _, a := range all {
 		for name, text := range a.Annotations {
 			if text == "" || strings.Contains(text, "<error") || strings.Contains(text, "<no value>") {
