@@ -134,6 +134,7 @@ type Client struct {
 
 	reader   atomic.Pointer[readerToken] // for agents whose status needs one
 	restored atomic.Uint64               // how often a list was older than what was known
+	hearings hearings
 }
 
 // restores returns how often etcd was found restored to an older state, once for each kind.
@@ -279,6 +280,9 @@ func (r resource[L]) labelled(selector string) resource[L] {
 	r.labels = selector
 	return r
 }
+
+// kind returns the name of the kind, as RBAC has it.
+func (r resource[L]) kind() string { return r.name }
 
 // list returns the objects that there are, for a mirror.
 func (r resource[L]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {

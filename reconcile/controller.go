@@ -64,6 +64,7 @@ type ControllerOptions struct {
 	Announced    Announcements                         // optional: what nodes announce; nil: the condition Announced follows from the configuration alone
 	Assign       assign.Options                        // optional; Now is set for each pass
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
+	Journal      *status.Journal                       // optional: receives what changes
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
 	Verify          bool // optional: all decisions are made from scratch in each pass, too, and compared with the remembered ones
@@ -72,8 +73,9 @@ type ControllerOptions struct {
 // A Controller gives Services their addresses. Lead and Follow must not run at
 // the same time.
 type Controller struct {
-	opts   ControllerOptions
-	loader source.Loader
+	opts    ControllerOptions
+	loader  source.Loader
+	journal serviceJournal
 }
 
 // NewController returns a Controller that does nothing until it leads or
@@ -176,7 +178,10 @@ func (c *Controller) pass(t *term) {
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
 		r.Unassigned = t.unassigned.next(s.Services, plan.Updates)
+	} else {
+		r.Survey = c.survey(s, start)
 	}
+	c.journal.next(c.opts.Journal, s.Services, c.opts.Assign.Class, start)
 	r.Took = time.Since(start)
 	trace.Line(c.opts.Logger, trace.Pass, slog.Duration("took", r.Took))
 	c.opts.Reporter.Set(r)

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -113,6 +115,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	p.leads.Store(election)
+	levels := o.LogLevels(log, p.journal)
 	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
 	server, err := web.New(web.Options{
 		Flags: o.web, Address: o.HTTPAddress(), Handler: status.NewHandler(p.board, metrics),
@@ -123,6 +127,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 	return daemon.Run(ctx, append(server.Tasks(),
 		profiles,
+		levels,
 		daemon.Task{Name: "watcher", Run: p.watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "events", Run: p.events.Run},
@@ -143,18 +148,33 @@ type program struct {
 	events   *kube.Recorder
 	contests *kube.Contests
 	board    *status.Board
+	journal  *status.Journal
+	leads    atomic.Pointer[lease.Election] // nil: not made yet
 	log      *slog.Logger
 }
 
+// leader returns the pod that leads; empty: it is not known.
+func (p *program) leader() string {
+	e := p.leads.Load()
+	if e == nil {
+		return ""
+	}
+	pod, _, _ := strings.Cut(e.Leader(), "_") // the rest says which process
+	return pod
+}
+
 func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, log *slog.Logger) *program {
-	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker()}
+	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker(), journal: &status.Journal{}}
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
 	p.board = status.NewBoard(status.BoardOptions{
-		Identity:   status.Identity{Component: name, Version: daemon.Version()},
+		Identity:   status.Identity{Component: name, Version: daemon.Version(), Pod: o.pod, Started: time.Now().Round(0)},
 		Registerer: metrics,
-		Live:       func(r *status.Report) { r.Contests = p.contests.List() },
+		Journal:    p.journal,
+		Live:       func(r *status.Report) { r.Contests, r.Leader = p.contests.List(), p.leader() },
+		Watches:    client.Watches,
+		LogLevel:   p.Level,
 	})
 	return p
 }
@@ -173,6 +193,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 		Cluster:   p.watcher,
 		Documents: documents,
 		Protect:   documents.Protect,
+		Journal:   p.journal,
 		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
 			Client:  p.client,
 			Events:  p.events,

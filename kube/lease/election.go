@@ -53,6 +53,10 @@ func New(opts Options) *Election {
 	}, opts.Logger)}
 }
 
+// Leader returns the Identity of the process that leads, as far as is known; empty: none is.
+// Any goroutine may call it.
+func (e *Election) Leader() string { return e.lock.leader() }
+
 // Run calls lead each time that this process becomes the leader, and cancels its
 // context as soon as it no longer is; in between it calls follow, never at the
 // same time. When ctx is canceled, the Lease is given up, but only after lead

@@ -186,6 +186,11 @@ func (d delegate) receive(b []byte) (bool, error) {
 		return d.hears(m, time.Now()), nil
 	case m.kind == lostMsg:
 		return d.misses(m, time.Now()), nil
+	case m.kind == versionMsg:
+		if m.node != d.opts.Node {
+			d.versions.learn(m)
+		}
+		return false, nil // exchanges of states pass it on
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -304,8 +309,12 @@ func (d delegate) LocalState(bool) []byte {
 	d.forget(now)
 	b := appendList(nil, message{node: d.opts.Node, record: d.records[d.opts.Node]})
 	b = d.faults.appendTo(b, d.opts.Node)
+	if v := d.ownVersion(); v != nil {
+		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
+	}
 	for node := range d.alive {
 		b = d.faults.appendTo(b, node)
+		b = d.versions.appendTo(b, node)
 		if r := d.records[node]; r != nil {
 			b = appendList(b, message{node: node, record: r})
 		}

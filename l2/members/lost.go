@@ -19,6 +19,7 @@ type life struct {
 
 	missed uint64    // the last one that was heard when it was lost
 	since  time.Time // then
+	found  time.Time // when it was heard again; zero: it was not lost
 }
 
 // Losses count agents that did not say goodbye.
@@ -126,7 +127,7 @@ func (l *List) lose(name string, heard uint64, now time.Time) {
 // find records that a lost member is alive after all. The caller holds the mutex.
 func (l *List) find(name string, now time.Time) {
 	f := l.life(name)
-	f.lost = false
+	f.lost, f.found = false, now
 	l.returns(name, f.epoch, now)
 	l.invalidate()
 	l.opts.Logger.Info("agent is heard again", "node", name)
