@@ -27,7 +27,7 @@ type daemon struct {
 	log   *slog.Logger
 	extra func() []byte // configuration that somebody else added; nil means none
 	life  *life
-	token token         // its holder owns the fields below
+	token token // its holder owns the fields below
 
 	conn    *vty.Conn
 	runs    *wanted         // what the daemon runs; nil if it was read, or is unknown

@@ -34,8 +34,9 @@ type notebook struct {
 // A turn is what many changes have in common.
 type turn struct{ before, after string }
 
-// note adds a change. The subject and the cause are made for those alone that are shown.
-func (n *notebook) note(before, after string, say func() (subject, cause string)) {
+// note adds a change of what was as before since a time; zero: that is not known. The subject
+// and the cause are made for those alone that are shown.
+func (n *notebook) note(before, after string, since time.Time, say func() (subject, cause string)) {
 	if before == after {
 		return
 	}
@@ -47,7 +48,11 @@ func (n *notebook) note(before, after string, say func() (subject, cause string)
 		return
 	}
 	subject, cause := say()
-	n.all = append(n.all, status.Change{At: n.at, Kind: n.kind, Subject: subject, Before: before, After: after, Cause: cause})
+	c := status.Change{At: n.at.Round(0), Kind: n.kind, Subject: subject, Before: before, After: after, Cause: cause}
+	if !since.IsZero() {
+		c.Lasted = status.SecondsOf(n.at.Sub(since))
+	}
+	n.all = append(n.all, c)
 }
 
 // changes returns what was noted.
@@ -57,7 +62,7 @@ func (n *notebook) changes() []status.Change {
 	})
 	for _, t := range turns {
 		n.all = append(n.all, status.Change{
-			At: n.at, Kind: n.kind, Subject: fmt.Sprintf("%d more", n.more[t]), Before: t.before, After: t.after,
+			At: n.at.Round(0), Kind: n.kind, Subject: fmt.Sprintf("%d more", n.more[t]), Before: t.before, After: t.after,
 			Cause: "changed at the same time",
 		})
 	}
@@ -78,16 +83,17 @@ func (a *Agent) noteDecisions(s cluster.Tables, is announce.Decisions, now time.
 		if c.After != nil {
 			after = *c.After
 		}
+		since := a.tenures.since(c.Key)
 		for _, d := range after {
-			was := ""
+			was, then := "", time.Time{}
 			if i := indexOf(before, d); i >= 0 {
-				was = wordOf(before[i])
+				was, then = wordOf(before[i]), since(i)
 			}
-			n.note(was, wordOf(d), func() (string, string) { return subjectOf(d), d.Detail })
+			n.note(was, wordOf(d), then, func() (string, string) { return subjectOf(d), d.Detail })
 		}
-		for _, d := range before {
+		for i, d := range before {
 			if indexOf(after, d) < 0 {
-				n.note(wordOf(d), "", func() (string, string) { return subjectOf(d), missing(s, c.Key) })
+				n.note(wordOf(d), "", since(i), func() (string, string) { return subjectOf(d), missing(s, c.Key) })
 			}
 		}
 	}
@@ -155,7 +161,7 @@ func (a *Agent) noteMembers(m announce.Membership, now time.Time) {
 		if order >= 0 {
 			name, after, is = is[0].Node, lifeOf(is[0]), is[1:]
 		}
-		n.note(before, after, func() (string, string) { return name, lossOf(before, after) })
+		n.note(before, after, time.Time{}, func() (string, string) { return name, lossOf(before, after) })
 	}
 	a.opts.Journal.Add(n.changes()...)
 }
@@ -208,7 +214,7 @@ func (j *serviceJournal) next(to *status.Journal, services table.Table[cluster.K
 			if !concerns(was, class) && !concerns(is, class) {
 				continue
 			}
-			addresses.note(ingressOf(was), ingressOf(is), func() (string, string) {
+			addresses.note(ingressOf(was), ingressOf(is), time.Time{}, func() (string, string) {
 				if is == nil {
 					return c.Key.String(), "the Service was deleted"
 				}
@@ -218,7 +224,7 @@ func (j *serviceJournal) next(to *status.Journal, services table.Table[cluster.K
 				continue
 			}
 			for _, typ := range []string{assign.ConditionAddressAssigned, condition.TypeAnnounced} {
-				conditions.note(reasonOf(was, typ), reasonOf(is, typ), func() (string, string) {
+				conditions.note(reasonOf(was, typ), reasonOf(is, typ), time.Time{}, func() (string, string) {
 					return c.Key.String() + " " + strings.TrimPrefix(typ, cluster.OwnPrefix), messageOf(is, typ)
 				})
 			}

@@ -73,7 +73,11 @@ func TestTenure(t *testing.T) {
 // told returns the changes as lines, the newest last.
 func told(j *status.Journal) (out []string) {
 	for _, c := range j.List() {
-		out = append([]string{fmt.Sprintf("%s %s: %s -> %s (%s)", c.Kind, c.Subject, c.Before, c.After, c.Cause)}, out...)
+		after := ""
+		if c.Lasted > 0 {
+			after = fmt.Sprintf(" after %v", c.Lasted)
+		}
+		out = append([]string{fmt.Sprintf("%s %s: %s -> %s%s (%s)", c.Kind, c.Subject, c.Before, c.After, after, c.Cause)}, out...)
 	}
 	return out
 }
@@ -85,21 +89,22 @@ func TestNoteDecisions(t *testing.T) {
 	})}
 	j := &status.Journal{}
 	a := &Agent{opts: AgentOptions{Journal: j}}
-	for _, text := range []string{
+	for i, text := range []string{
 		"a=Announced b=NoEndpoints,Announced", // the agent starts: that is no change
 		"a=Switching b=Announced",
 		"c=NoPeers",
 	} {
-		is := decided(t, text)
-		a.noteDecisions(s, is, time.Now())
+		is, now := decided(t, text), time.Unix(int64(10*i), 0)
+		a.noteDecisions(s, is, now)
+		a.tenures.next(a.decisions, is, now)
 		a.decisions, a.passed = is, true
 	}
 	want := []string{
-		"announcement ns/a 192.0.2.0 bgp: Announced -> Announced, Switching (of Switching)",
-		"announcement ns/b 192.0.2.0 bgp: NoEndpoints -> Announced (of Announced)",
-		"announcement ns/b 192.0.2.1 bgp: Announced ->  (the Service does not have the address any more)",
-		"announcement ns/a 192.0.2.0 bgp: Announced, Switching ->  (the Service was deleted)",
-		"announcement ns/b 192.0.2.0 bgp: Announced ->  (the Service does not have the address any more)",
+		"announcement ns/a 192.0.2.0 bgp: Announced -> Announced, Switching after 10 (of Switching)",
+		"announcement ns/b 192.0.2.0 bgp: NoEndpoints -> Announced after 10 (of Announced)",
+		"announcement ns/b 192.0.2.1 bgp: Announced ->  after 10 (the Service does not have the address any more)",
+		"announcement ns/a 192.0.2.0 bgp: Announced, Switching ->  after 10 (the Service was deleted)",
+		"announcement ns/b 192.0.2.0 bgp: Announced ->  after 10 (the Service does not have the address any more)",
 		"announcement ns/c 192.0.2.0 bgp:  -> NoPeers (of NoPeers)",
 	}
 	if diff := cmp.Diff(want, told(j)); diff != "" {

@@ -47,6 +47,18 @@ func (m *tenureMemory) next(was, is announce.Decisions, now time.Time) tenures {
 	return m.all.Table()
 }
 
+// since returns a function that returns since when decision i about a Service is as it is;
+// zero: it is not known.
+func (m *tenureMemory) since(key cluster.Key) func(i int) time.Time {
+	known, ok := m.all.Get(key)
+	return func(i int) time.Time {
+		if !ok {
+			return time.Time{}
+		}
+		return known.of(i)
+	}
+}
+
 // follow returns the tenure of decisions that have changed; fresh is that of new ones.
 func (m *tenureMemory) follow(c table.Change[cluster.Key, []status.Decision], fresh *tenure) *tenure {
 	known, ok := m.all.Get(c.Key)

@@ -131,11 +131,12 @@ type change struct {
 	warning bool
 	text    string // follows "BGP session with NAME "
 	cause   string
+	lasted  time.Duration // how long it was as before; 0: not known
 }
 
 // entry returns the change for a journal.
 func (c change) entry(at time.Time, name string, was status.Session, is sighting) status.Change {
-	out := status.Change{At: at.Round(0), Kind: status.ChangeSession, Subject: name, Before: string(was.State), After: string(is.State), Cause: c.cause}
+	out := status.Change{At: at.Round(0), Kind: status.ChangeSession, Subject: name, Before: string(was.State), After: string(is.State), Cause: c.cause, Lasted: status.SecondsOf(c.lasted)}
 	switch {
 	case c.reason == eventBFDDown:
 		out.Kind, out.Before, out.After = status.ChangeBFD, was.BFD, is.BFD
@@ -189,14 +190,14 @@ func (r *record) next(s sighting) change {
 	case restarts:
 		r.unguarded = unguarded{}
 		why := cmp.Or(s.LastError, "FRR has restarted")
-		return change{eventDown, true, fmt.Sprintf("was down and is up again, after %s: %s", age(s.Since.Sub(was.Since)), why), why}
+		return change{eventDown, true, fmt.Sprintf("was down and is up again, after %s: %s", age(s.Since.Sub(was.Since)), why), why, s.Since.Sub(was.Since)}
 	case goesDown:
 		r.unguarded, r.outage = unguarded{}, outage{since: s.at}
 		return change{eventDown, s.there || s.wanted || !s.answered,
-			fmt.Sprintf("is down after %s: %s", age(s.at.Sub(was.Since)), s.end()), s.end()}
+			fmt.Sprintf("is down after %s: %s", age(s.at.Sub(was.Since)), s.end()), s.end(), s.at.Sub(was.Since)}
 	case flickers:
 		why := cmp.Or(s.LastError, string(s.State))
-		return change{eventDown, true, "was up for a moment, and is down: " + why, why}
+		return change{eventDown, true, "was up for a moment, and is down: " + why, why, 0}
 	}
 	return r.staysDown(s)
 }
@@ -209,9 +210,9 @@ func (r *record) comesUp(s sighting) change {
 	case s.first && s.old:
 		return change{}
 	case s.first || took < time.Second:
-		return change{eventUp, false, "is up", ""}
+		return change{eventUp, false, "is up", "", 0}
 	}
-	return change{eventUp, false, "is up after " + age(took), "it was down for " + age(took)}
+	return change{eventUp, false, "is up after " + age(took), "", took}
 }
 
 // staysUp reports a BFD session that is down while BGP is up. Either BGP does not
@@ -223,13 +224,13 @@ func (r *record) staysUp(was status.Session, s sighting) change {
 		r.unguarded = unguarded{}
 	case was.BFD == "up":
 		r.unguarded = unguarded{s.at, true}
-		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", s.BFD, diagnostic), diagnostic}
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", s.BFD, diagnostic), diagnostic, 0}
 	case r.unguarded.since.IsZero():
 		r.unguarded.since = s.at
 	case !r.unguarded.reported && s.at.Sub(r.unguarded.since) >= failAfter:
 		r.unguarded.reported = true
 		const cure = "enable BFD for this neighbor on the router, with single or multiple hops as here"
-		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: %s", s.BFD, age(s.at.Sub(r.unguarded.since)), cure), cure}
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: %s", s.BFD, age(s.at.Sub(r.unguarded.since)), cure), cure, 0}
 	}
 	return change{}
 }
@@ -246,7 +247,7 @@ func (r *record) staysDown(s sighting) change {
 		return change{}
 	}
 	r.outage.reported = append(r.outage.reported, reason)
-	return change{eventFail, true, fmt.Sprintf("is not up after %s: %s", age(down), why), why}
+	return change{eventFail, true, fmt.Sprintf("is not up after %s: %s", age(down), why), why, 0}
 }
 
 // why returns the best explanation of a session that is down.
@@ -278,9 +279,9 @@ func (r *record) limit(s sighting, name string, c change) []cluster.Event {
 		return nil
 	}
 	if c == (change{}) {
-		c = change{eventDown, true, "is down: " + cmp.Or(s.why(), "FRR does not have it"), ""}
+		c = change{eventDown, true, "is down: " + cmp.Or(s.why(), "FRR does not have it"), "", 0}
 		if s.Up() {
-			c = change{eventUp, false, "is up", ""}
+			c = change{eventUp, false, "is up", "", 0}
 		}
 	}
 	if r.held > 0 {

@@ -20,11 +20,19 @@ type Change struct {
 	After   string     `json:"after,omitempty"`  // empty: it is not there any more
 	Cause   string     `json:"cause,omitempty"`  // empty: not known, or clear from the rest
 
+	Lasted Seconds `json:"lastedSeconds,omitempty"` // how long it was as before; missing: not known
+
 	// The same change again and again, as of a session that flaps, is one Change: how often it
 	// has come, and when first.
 	Times int       `json:"times,omitempty"`
 	First time.Time `json:"first,omitzero"`
 }
+
+// Seconds are a time that has passed, to the millisecond.
+type Seconds float64
+
+// SecondsOf returns a time that has passed; none if it has not.
+func SecondsOf(d time.Duration) Seconds { return Seconds(max(d, 0).Round(time.Millisecond).Seconds()) }
 
 // A ChangeKind is what a Change is about.
 type ChangeKind string

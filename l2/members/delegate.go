@@ -187,9 +187,7 @@ func (d delegate) receive(b []byte) (bool, error) {
 	case m.kind == lostMsg:
 		return d.misses(m, time.Now()), nil
 	case m.kind == versionMsg:
-		if m.node != d.opts.Node {
-			d.versions.learn(m)
-		}
+		d.learnVersion(m)
 		return false, nil // exchanges of states pass it on
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)

@@ -60,10 +60,13 @@ func (v versions) of(node string, epoch uint64) string {
 	return ""
 }
 
-// learn takes in what is said of a node's process. Of an older one than is known it is no news.
-func (v versions) learn(m message) {
-	if known := v[m.node]; m.epoch >= known.epoch && len(m.version) <= maxVersion {
-		v[m.node] = version{m.epoch, m.version}
+// learnVersion takes in what is said of the process of a member, or of one that may become one.
+// Of the member's present process nothing else counts. The caller holds the mutex.
+func (l *List) learnVersion(m message) {
+	p, alive := l.alive[m.node]
+	settled := alive && l.versions[m.node].epoch == p.epoch && m.epoch != p.epoch
+	if m.node != l.opts.Node && !settled && len(m.version) <= maxVersion {
+		l.versions[m.node] = version{m.epoch, m.version}
 	}
 }
 
