@@ -31,6 +31,7 @@ func Build(in Input) Topology {
 	b.services()
 	b.nodes()
 	b.decide()
+	b.history()
 	b.peers()
 	b.announced()
 	b.pools()

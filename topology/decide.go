@@ -78,7 +78,10 @@ func (b *builder) node(name string) Node {
 
 // addReport adds what the agent says of its node.
 func (n *Node) addReport(r status.Report) {
-	n.Agent.Version = r.Version
+	n.Agent.Version, n.Agent.Started, n.Agent.Clock, n.Watches = r.Version, r.Started, r.Now, r.Watches
+	if r.FRR != nil {
+		n.FRRVersion, n.Daemons = r.FRR.Version, r.FRR.Processes
+	}
 	switch f := r.FRR; {
 	case f == nil:
 	case f.Error != "":
@@ -272,12 +275,15 @@ func (b *builder) add(node, from string, d status.Decision) {
 		if v.Addr == d.Addr && v.Protocol == d.Protocol && v.From == from && v.Announce == d.Announce && v.Confirmed == d.Confirmed &&
 			v.Reason == d.Reason && v.Detail == d.Detail && slices.Equal(v.Peers, d.Peers) && slices.Equal(v.Sent, d.Sent) {
 			v.Nodes = append(v.Nodes, node)
+			if d.Since.After(v.Since) {
+				v.Since = d.Since
+			}
 			return
 		}
 	}
 	s.Verdicts = append(s.Verdicts, Verdict{
 		Addr: d.Addr, Protocol: d.Protocol, Nodes: []string{node}, From: from, Announce: d.Announce, Confirmed: d.Confirmed,
-		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent,
+		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent, Since: d.Since,
 	})
 }
 

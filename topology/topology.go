@@ -31,8 +31,9 @@ type Topology struct {
 	Nodes         []Node       `json:"nodes"`
 	Pools         []Pool       `json:"pools"`
 	Peers         []Peer       `json:"peers"`
-	Services      []Service    `json:"services"` // of type LoadBalancer
-	Problems      []Problem    `json:"problems"` // the worst first
+	Services      []Service    `json:"services"`          // of type LoadBalancer
+	Problems      []Problem    `json:"problems"`          // the worst first
+	Changes       []Change     `json:"changes,omitempty"` // that the agents saw, the newest first; not more than 256
 
 	others  map[cluster.Key]bool // Services of other types
 	strays  []Stray
@@ -113,6 +114,8 @@ type Session struct {
 	Reason  status.Reason `json:"reason,omitempty"`  // why it is not wanted, or not up
 	Message string        `json:"message,omitempty"` // the same in words, with the cure
 	Last    string        `json:"lastError,omitempty"`
+
+	Details *status.SessionDetails `json:"details,omitempty"` // by an agent; missing: FRR does not have the session
 }
 
 // A Node is a Node of the cluster, with its agent.
@@ -129,6 +132,11 @@ type Node struct {
 	Members  []string      `json:"members,omitempty"`
 	Proxy    string        `json:"dataPlane,omitempty"` // why the data plane is not known to be healthy
 	Services int           `json:"services"`            // that it announces
+
+	// By the agent.
+	FRRVersion string                    `json:"frrVersion,omitempty"`
+	Daemons    map[string]status.Process `json:"daemons,omitempty"`   // of FRR
+	Watches    []status.Watch            `json:"apiServer,omitempty"` // when it last heard of each kind
 }
 
 // An Agent is the agent of a node.
@@ -138,6 +146,9 @@ type Agent struct {
 	Absence string `json:"absence,omitempty"` // why it does not run
 	Asked   bool   `json:"asked"`             // it has answered
 	Version string `json:"version,omitempty"`
+
+	Started time.Time `json:"started,omitzero"` // by the node's clock
+	Clock   time.Time `json:"clock,omitzero"`   // of the node, when it answered
 }
 
 // States of a Service.
@@ -213,6 +224,7 @@ type Verdict struct {
 	Detail    string          `json:"detail,omitempty"`
 	Peers     []string        `json:"peers,omitempty"`
 	Sent      []string        `json:"sent,omitempty"` // those of Peers that were sent a route
+	Since     time.Time       `json:"since,omitzero"` // since when all these nodes decide so; missing: not known
 }
 
 // Lacks reports whether objects of a kind could not be read.
