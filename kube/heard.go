@@ -43,7 +43,7 @@ func (h *hearing) missing() {
 func (h *hearing) watch() status.Watch {
 	at := func(n int64) (t time.Time) {
 		if n != 0 {
-			t = time.Unix(0, n)
+			t = time.Unix(0, n).UTC()
 		}
 		return t
 	}

@@ -100,7 +100,7 @@ func (b *Board) Full() Report {
 	if b.opts.LogLevel != nil {
 		r.LogLevel = b.opts.LogLevel()
 	}
-	r.Now = time.Now()
+	r.Now = time.Now().UTC()
 	return r
 }
 

@@ -61,6 +61,9 @@ func (f *Flags) LogLevels(log *slog.Logger, journal *status.Journal) Task {
 	}}
 }
 
+// names are those of the signals.
+var names = map[os.Signal]string{signalDebug: "SIGUSR1", signalReset: "SIGUSR2"}
+
 // setLevel changes the level as a signal says. The message is logged at either level.
 func (f *Flags) setLevel(s os.Signal, log *slog.Logger, journal *status.Journal) {
 	before, after := f.Level(), f.LogLevel
@@ -71,9 +74,9 @@ func (f *Flags) setLevel(s os.Signal, log *slog.Logger, journal *status.Journal)
 		return
 	}
 	f.level.Set(min(levels[before], levels[after]))
-	log.Warn("log level changed", "before", before, "after", after, "signal", s.String())
+	log.Warn("log level changed", "before", before, "after", after)
 	f.level.Set(levels[after])
-	journal.Add(status.Change{At: time.Now().Round(0), Kind: status.ChangeLogLevel, Subject: "log level", Before: before, After: after, Cause: "signal " + s.String()})
+	journal.Add(status.Change{At: time.Now().Round(0), Kind: status.ChangeLogLevel, Subject: "log level", Before: before, After: after, Cause: names[s]})
 }
 
 // addLevelCommand adds to a daemon's command one that changes the log level of the daemon
