@@ -92,11 +92,11 @@ func NewVerifier(opts VerifierOptions) *Verifier {
 
 // Expect replaces the routes to look at, which are the keys. It does not block.
 func (v *Verifier) Expect(routes table.Table[netip.Prefix, string]) {
-	same := true
+	more := false
 	v.mu.Lock()
 	for c := range table.Diff(v.routes, routes, func(string, string) bool { return true }) {
-		same = false
 		if c.After != nil {
+			more = true
 			v.unsent[c.Key] = true
 			continue
 		}
@@ -106,7 +106,7 @@ func (v *Verifier) Expect(routes table.Table[netip.Prefix, string]) {
 	}
 	v.routes = routes
 	v.mu.Unlock()
-	if !same {
+	if more {
 		v.wake.Set()
 	}
 }
@@ -167,27 +167,41 @@ func (v *Verifier) Run(ctx context.Context) error {
 			looks = 0
 		case <-timer.C:
 		}
-		routes, all := v.due()
-		err := v.look(ctx, routes, all)
-		if err != nil && ctx.Err() == nil {
-			v.opts.Logger.Debug("routes not looked at", "err", err)
+		routes, all := v.due(time.Now())
+		if len(routes) > 0 || all {
+			err := v.look(ctx, routes, all)
+			if err != nil && ctx.Err() == nil {
+				v.opts.Logger.Debug("routes not looked at", "err", err)
+			}
 		}
-		if _, all := v.due(); all && err == nil {
+		again := v.quiet(time.Now())
+		if again > 0 {
 			looks = 0
-			timer.Reset(idleLook)
-			continue
+		} else {
+			again = min(firstLook<<min(looks, 10), lastLook)
+			looks++
 		}
-		timer.Reset(min(firstLook<<min(looks, 10), lastLook))
-		looks++
+		timer.Reset(again)
 	}
 }
 
-// due returns the routes to look at: those that have not been sent and those to
-// recheck, or all if there are none of these or Look asked for it.
-func (v *Verifier) due() (routes []netip.Prefix, all bool) {
+// quiet returns how long there is nothing to look at, unless something changes.
+func (v *Verifier) quiet(now time.Time) time.Duration {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.unsent)+len(v.young) == 0 || v.asked {
+	if len(v.unsent)+len(v.young) > 0 || v.asked {
+		return 0
+	}
+	return v.looked.Add(idleLook).Sub(now)
+}
+
+// due returns the routes to look at: those that have not been sent and those to
+// recheck, or all if Look asked for it or the last look at all was long ago. With many
+// routes, FRR takes a while to answer a look at all, and sends nothing meanwhile.
+func (v *Verifier) due(now time.Time) (routes []netip.Prefix, all bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.asked || now.Sub(v.looked) >= idleLook {
 		for r := range v.routes.All() {
 			routes = append(routes, r)
 		}

@@ -240,6 +240,22 @@ func TestVerifierOfMany(t *testing.T) {
 		if single, whole := r.asked(); whole > 140 || single > 60 {
 			t.Errorf("%d and %d questions in an hour", whole, single)
 		}
+		_, before := r.asked()
+		for n := range 100 { // routes go, and one that FRR has not sent yet comes and goes
+			v.Expect(routes(all[n+1:]...))
+			<-time.After(100 * time.Millisecond)
+			v.Expect(routes(append(all[n+1:len(all):len(all)], netip.PrefixFrom(addr, 32))...))
+			<-time.After(10 * time.Millisecond)
+		}
+		if _, whole := r.asked(); whole-before > 1 {
+			t.Errorf("%d questions about all routes while 100 are withdrawn in 11 s", whole-before)
+		}
+		r.change(func() { delete(r.sent[a], all[500]) })
+		<-time.After(time.Minute)
+		synctest.Wait()
+		if v.Sent(all[500]) {
+			t.Error("a route that FRR has dropped counts as sent while another one is never sent")
+		}
 	})
 }
 

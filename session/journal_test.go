@@ -64,7 +64,7 @@ func TestMonitorJournal(t *testing.T) {
 			{"FRR is back", 204, session("Active", "", 0), 200, -1, true},
 			{"up once more", 210, session("Established", "", 0), -1, -1, true},
 		} {
-			time.Sleep(at(step.second).Sub(time.Now()))
+			time.Sleep(time.Until(at(step.second)))
 			source.answers = [][]frr.Session{step.seen}
 			m.look(t.Context())
 			got := m.In([]status.Peer{peer})[0].Session

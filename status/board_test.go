@@ -217,6 +217,25 @@ func TestMetricsOfSessions(t *testing.T) {
 	}
 }
 
+// What is made for /status alone is not in the metrics: pools of a controller that follows
+// would count twice in sums.
+func TestSurvey(t *testing.T) {
+	b, metrics := newBoard("", nil)
+	surveys := 0
+	b.Set(status.Report{Synced: true, Survey: func(r *status.Report) {
+		surveys++
+		r.Pools = []status.Pool{{Name: "web", TotalV4: big.NewInt(11), TotalV6: new(big.Int), InUseV4: 3}}
+	}})
+	if _, page := get(t, b, metrics, "/metrics"); strings.Contains(page, "metallb_allocator") || surveys > 0 {
+		t.Errorf("metrics of a follower, after %d surveys, have pools:\n%s", surveys, page)
+	}
+	for range 2 {
+		if _, page := get(t, b, metrics, "/status"); !strings.Contains(page, `"inUseIPv4": 3`) {
+			t.Errorf("the status of a follower has no pools:\n%s", page)
+		}
+	}
+}
+
 func TestReady(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -20,6 +20,7 @@ type lock struct {
 
 	mu      sync.Mutex // guards the fields below
 	now     pace
+	calm    int // answers in a row that were fast enough for a faster pace
 	history history
 	until   time.Time   // this process may lead until then
 	expired func()      // called then; nil: this process does not lead
@@ -107,7 +108,7 @@ func (l *lock) request(ctx context.Context, p pace, f func(context.Context) erro
 	}
 	l.mu.Lock()
 	was := l.now
-	l.now = was.after(took, late)
+	l.now, l.calm = was.after(took, late, l.calm)
 	now := l.now
 	l.mu.Unlock()
 	switch {

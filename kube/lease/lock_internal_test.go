@@ -33,7 +33,7 @@ func TestLostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &lossy{}
 		l := newLock(server, slog.New(slog.DiscardHandler))
-		l.now = 3
+		l.now, l.calm = 3, calmAnswers-1
 		start := time.Now()
 		ended := make(chan time.Duration, 1)
 		update := func(lost bool, duration int) {
@@ -62,20 +62,24 @@ func TestPace(t *testing.T) {
 		is   pace
 		took time.Duration
 		late bool
+		calm int
 		want pace
+		then int
 	}{
-		{1, 10 * time.Millisecond, false, 1},
-		{1, 1100 * time.Millisecond, false, 2},
-		{1, 2 * time.Second, true, 2},
-		{2, 4 * time.Second, true, 4},
-		{4, 8 * time.Second, true, 6},
-		{4, 5 * time.Second, false, 5},
-		{6, 10 * time.Second, false, 6},
-		{6, 10 * time.Millisecond, false, 5},
-		{2, 10 * time.Millisecond, false, 1},
+		{1, 1100 * time.Millisecond, false, 5, 2, 0},
+		{1, 2 * time.Second, true, 5, 2, 0},
+		{2, 4 * time.Second, true, 5, 4, 0},
+		{4, 8 * time.Second, true, 5, 6, 0},
+		{4, 5 * time.Second, false, 5, 5, 0},
+		{4, 4 * time.Second, false, 5, 4, 0},
+		{6, 10 * time.Second, false, 5, 6, 0},
+		{6, 10 * time.Millisecond, false, 5, 6, 6},
+		{6, 10 * time.Millisecond, false, calmAnswers - 1, 5, 0},
+		{2, 10 * time.Millisecond, false, calmAnswers - 1, 1, 0},
+		{2, 1100 * time.Millisecond, false, calmAnswers - 1, 2, 0},
 	} {
-		if got := c.is.after(c.took, c.late); got != c.want {
-			t.Errorf("pace %d after an answer in %v (late: %v) is %d, want %d", c.is, c.took, c.late, got, c.want)
+		if got, then := c.is.after(c.took, c.late, c.calm); got != c.want || then != c.then {
+			t.Errorf("pace %d after an answer in %v (late: %v) and %d calm ones is %d with %d, want %d with %d", c.is, c.took, c.late, c.calm, got, then, c.want, c.then)
 		}
 	}
 }

@@ -27,12 +27,23 @@ func (p pace) renew() time.Duration { return time.Duration(p) * 4 * time.Second 
 // longer than renew, so that a leader has stopped when another one starts.
 func (p pace) lease() time.Duration { return time.Duration(p) * 6 * time.Second }
 
-// after returns the pace after one request. It grows at once, and falls by one for each
-// fast answer.
-func (p pace) after(took time.Duration, late bool) pace {
+// calmAnswers is how many answers in a row are fast enough for a faster pace before it is
+// taken: some 30 s. An API server with too much to do gives fast answers in between.
+const calmAnswers = 30
+
+// after returns the pace after one request, if calm answers before it were fast enough for a
+// faster one, and how many are now. The pace grows at once, and falls by one.
+func (p pace) after(took time.Duration, late bool, calm int) (next pace, stillCalm int) {
 	needed := pace((took + time.Second - 1) / time.Second)
 	if late {
 		needed = 2 * p
 	}
-	return min(max(needed, p-1, fastest), slowest)
+	switch {
+	case needed >= p:
+		return min(needed, slowest), 0
+	case calm+1 < calmAnswers:
+		return p, calm + 1
+	default:
+		return max(p-1, fastest), 0
+	}
 }

@@ -178,7 +178,7 @@ func TestServerBecomesSlow(t *testing.T) {
 			t.Errorf("with a slow server %d lead, in term %d", e.leaders.Load(), e.terms.Load())
 		}
 		delay.Store(0)
-		time.Sleep(30 * time.Second)
+		time.Sleep(4 * time.Minute)
 		start := time.Now()
 		delay.Store(int64(time.Hour))
 		for e.leaders.Load() == 1 {
@@ -188,6 +188,26 @@ func TestServerBecomesSlow(t *testing.T) {
 			t.Errorf("led %v without renewing the Lease", led)
 		}
 		delay.Store(0)
+		stop()
+	})
+}
+
+// An API server that is slow now and then, and fast in between, costs the leader one term
+// and not one each time.
+func TestServerSlowAtTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var answers atomic.Int64
+		var e slowElection
+		stop := e.run(t, func(int) (effect, answer time.Duration) {
+			if answers.Add(1)%16 < 2 { // two in a row
+				return 0, 3 * time.Second
+			}
+			return 0, 50 * time.Millisecond
+		}, 1)
+		time.Sleep(10 * time.Minute)
+		if e.leaders.Load() != 1 || e.terms.Load() > 2 {
+			t.Errorf("%d lead after 10 minutes, in term %d", e.leaders.Load(), e.terms.Load())
+		}
 		stop()
 	})
 }
