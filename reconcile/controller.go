@@ -137,6 +137,7 @@ type term struct {
 	resources  ResourceJudge
 	timer      *time.Timer
 	clashes    []status.Clash // of the last pass
+	journal    fleetJournal
 
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }

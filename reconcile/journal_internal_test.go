@@ -163,6 +163,42 @@ func TestNoteMembers(t *testing.T) {
 	}
 }
 
+// The leading controller knows of the sessions of all nodes by what agents write.
+func TestFleetJournal(t *testing.T) {
+	at := func(second int) time.Time { return time.Unix(int64(second), 0) }
+	state := func(node, failure string, sessions ...cluster.SessionState) AgentState {
+		return AgentState{Node: node, State: State{Failure: failure, Sessions: sessions}}
+	}
+	up := func(peer string, since int) cluster.SessionState {
+		return cluster.SessionState{Peer: peer, Up: true, Since: at(since)}
+	}
+	down := func(peer string, since int, reason, message string) cluster.SessionState {
+		return cluster.SessionState{Peer: peer, Since: at(since), Reason: status.Reason(reason), Message: message}
+	}
+	same := []AgentState{state("n1", "", up("tor-a", 5), up("tor-b", 5)), state("n3", "", up("tor-a", 5))}
+	j := &status.Journal{}
+	var f fleetJournal
+	for i, states := range [][]AgentState{
+		{},
+		same, same,
+		{state("n1", "", down("tor-a", 25, "HoldTimerExpired", "hold timer"), up("tor-b", 5)), state("n2", "x", down("tor-a", 1, "NoAnswer", "")), state("n3", "FRR does not answer: bgpd", up("tor-a", 5))},
+		{state("n1", "", down("tor-a", 25, "NoAnswer", "no answer"), up("tor-b", 5), up("tor-c", 40)), state("n3", "", up("tor-a", 5))},
+		{state("n1", "", up("tor-a", 55), up("tor-b", 5))},
+	} {
+		f.next(j, states, at(1000*i))
+	}
+	want := []string{
+		"session n1 tor-a: Established -> HoldTimerExpired after 20 (hold timer)",
+		"frr n3 configuration: applied -> not applied (FRR does not answer: bgpd)",
+		"session n1 tor-a: HoldTimerExpired -> NoAnswer (no answer)",
+		"frr n3 configuration: not applied -> applied ()",
+		"session n1 tor-a: NoAnswer -> Established after 30 ()",
+	}
+	if diff := cmp.Diff(want, told(j)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
 // A controller, whether it leads or follows, knows what becomes of Services.
 func TestServiceJournal(t *testing.T) {
 	service := func(name string, ingress []string, conditions ...cluster.Condition) *cluster.Service {

@@ -40,12 +40,12 @@ type ChangeKind string
 // The kinds of changes.
 const (
 	ChangeAnnouncement  ChangeKind = "announcement"  // agent: whether it announces an address, and the reason
-	ChangeSession       ChangeKind = "session"       // agent: the state of a BGP session
+	ChangeSession       ChangeKind = "session"       // the state of a BGP session; of the leading controller: of any node
 	ChangeBFD           ChangeKind = "bfd"           // agent: the state of the BFD session that guards a BGP session
 	ChangeMember        ChangeKind = "member"        // agent: whether gossip has another agent as alive
 	ChangeDataPlane     ChangeKind = "dataPlane"     // agent: whether the node's data plane is healthy
 	ChangeDrain         ChangeKind = "drain"         // agent: whether the node drains
-	ChangeFRR           ChangeKind = "frr"           // agent: whether FRR runs the wanted configuration
+	ChangeFRR           ChangeKind = "frr"           // whether FRR runs the wanted configuration; of the leading controller: on any node
 	ChangeConfiguration ChangeKind = "configuration" // which configuration is in force, and whether the newest is
 	ChangeFailure       ChangeKind = "failure"       // what keeps the process from its work
 	ChangeLeading       ChangeKind = "leading"       // controller: whether it assigns addresses
