@@ -188,7 +188,7 @@ func (d delegate) receive(b []byte) (bool, error) {
 		return d.misses(m, time.Now()), nil
 	case m.kind == versionMsg:
 		d.learnVersion(m)
-		return false, nil // exchanges of states pass it on
+		return false, nil // each agent says it to each other one
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -312,7 +312,6 @@ func (d delegate) LocalState(bool) []byte {
 	}
 	for node := range d.alive {
 		b = d.faults.appendTo(b, node)
-		b = d.versions.appendTo(b, node)
 		if r := d.records[node]; r != nil {
 			b = appendList(b, message{node: node, record: r})
 		}

@@ -70,15 +70,6 @@ func (l *List) learnVersion(m message) {
 	}
 }
 
-// appendTo adds what is known of a node's process to a list of messages.
-func (v versions) appendTo(b []byte, node string) []byte {
-	known, ok := v[node]
-	if !ok {
-		return b
-	}
-	return appendList(b, message{node: node, kind: versionMsg, epoch: known.epoch, version: known.name})
-}
-
 // ownVersion returns the message with the version of this agent; nil: it has none. The caller
 // holds the mutex.
 func (l *List) ownVersion() []byte {
