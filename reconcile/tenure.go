@@ -36,7 +36,7 @@ type tenureMemory struct {
 
 // next takes in the decisions that follow others.
 func (m *tenureMemory) next(was, is announce.Decisions, now time.Time) tenures {
-	fresh := &tenure{since: []time.Time{now}}
+	fresh := &tenure{since: []time.Time{now.UTC().Truncate(time.Millisecond)}} // more digits make the report longer
 	for c := range table.Diff(was, is, announce.SameList) {
 		if c.After == nil {
 			m.all.Delete(c.Key)
