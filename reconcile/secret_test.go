@@ -53,7 +53,9 @@ func TestReportShowsNoPassword(t *testing.T) {
 		go func() { done <- a.Run(ctx) }()
 		handler := status.NewHandler(board, registry)
 		for i, text := range texts {
-			w.change(func() { w.doc = &source.Document{Source: "configmap x", Version: string(rune('a' + i)), Text: []byte(text)} })
+			w.change(func() {
+				w.doc = &source.Document{Source: "configmap x", Version: string(rune('a' + i)), Text: []byte(text)}
+			})
 			for _, path := range []string{"/status", "/metrics"} {
 				page := httptest.NewRecorder()
 				handler.ServeHTTP(page, httptest.NewRequest("GET", path, nil))
