@@ -117,6 +117,7 @@ manifests: ## generate what is generated in deploy/; read the diff before commit
 .PHONY: golden
 golden: ## rewrite golden files; read the diff before committing it
 	@go test ./config ./assign ./reconcile ./render ./status ./cmd/... -update
+	@go test . -run MetricsDocumented -update
 
 # Inputs that failed are in testdata/fuzz of the package, and every test runs them. New
 # inputs that reach new code are kept in Go's build cache: go clean -fuzzcache drops them.

@@ -59,7 +59,7 @@ var imports = map[string][]string{
 	"frr":         {"frr/conf", "frr/contract", "frr/vty", "status", "table", "trace", "wake"},
 	"frr/extras":  {"frr/conf", "frr/contract", "frr/vty", "status", "wake"},
 	"frr/frrtest": {},
-	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "wake"},
+	"frr/sidecar": {"frr/conf", "frr/contract", "frr/vty", "frr", "status", "wake"},
 	"session":     {"cluster", "diagnosis", "frr", "frr/vty", "kernel", "status"},
 	"kube":        {"assign", "cluster", "condition", "config", "excerpt", "kube/object", "reconcile", "source", "status", "table", "topology", "trace", "wake"},
 	"kube/lease":  {},
@@ -80,14 +80,17 @@ var restricted = []struct {
 	{"k8s.io/api", []string{"kube", "lab", "cmd"}, "Kubernetes' types are decoded in kube alone"},
 	{"k8s.io/client-go", []string{"kube", "lab", "cmd"}, "the API server is reached through kube alone"},
 	{"k8s.io/apiextensions-apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
+	{"k8s.io/cli-runtime", []string{"cmd/heraldctl"}, "kubectl's flags bring all of Kubernetes' types: heraldctl alone carries them"},
+	{"sigs.k8s.io/kustomize", []string{"cmd/heraldctl"}, "kustomize is for heraldctl check -k alone"},
 	{"k8s.io/apiserver", []string{"schema", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
 	{module + "schema", []string{"cmd/heraldctl", "lab"}, "the API server's validators are large: heraldctl alone carries them"},
-	{"os/exec", []string{"lab", "cmd/herald-lab", "frr/sidecar"}, "Herald runs no programs but FRR's, in FRR's container"},
+	{"os/exec", []string{"lab", "cmd/herald-lab", "cmd/heraldctl", "frr/sidecar"}, "Herald runs no programs but FRR's, in FRR's container; heraldctl opens a browser"},
+	{"github.com/chromedp", []string{"cmd/internal/page"}, "a browser is driven by the page's tests alone"},
 	{"github.com/osrg/gobgp", []string{"lab"}, "Herald's BGP is FRR's"},
 	{"github.com/vishvananda/netlink", []string{"l2", "lab"}, "links are layer 2's"},
 	{"github.com/hashicorp/memberlist", []string{"l2/members"}, "who is alive is asked there alone"},
 	{"github.com/mdlayher", []string{"l2", "lab"}, "ARP and neighbor discovery are layer 2's"},
-	{"github.com/prometheus/client_golang", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
+	{"github.com/prometheus", []string{"status", "frr/sidecar", "cmd"}, "metrics are a view of the status"},
 }
 
 // pure lists packages whose code, tests aside, has no I/O, clock, environment

@@ -157,3 +157,65 @@ func BenchmarkLayer2Turnover(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkFaults measures what is decided again when one probe more or less fails on another
+// node, of 1,000 nodes on each of which 64 of 10,000 fail, and a tenth of all on this one.
+func BenchmarkFaults(b *testing.B) {
+	const services, nodes, faults = 10_000, 1000, 64
+	s := bigCluster(b, services)
+	probe := config.Probe{Protocol: config.ProbeTCP}
+	s.Config.BGPAdvertisements[0].Probe = probe
+	s.Config.L2Advertisements = []config.L2Advertisement{{Name: "all", Scope: config.Scope{Probe: probe}}}
+	s.Nodes = nil
+	var all []announce.Fault
+	opts := announce.Options{Layer2: true, Announces: func(netip.Addr) bool { return true }}
+	opts.Readiness.Failing = map[announce.ProbeID]string{}
+	for i, svc := range s.Services {
+		id := announce.ProbeID{ServiceAddr: announce.ServiceAddr{Service: svc.String(), Addr: netip.MustParseAddr(svc.Ingress[0])}, Probe: probe}
+		if all = append(all, id.Fault()); i%10 == 0 {
+			opts.Readiness.Failing[id] = "refused"
+		}
+	}
+	slices.SortFunc(all, announce.Fault.Compare)
+	for i := range nodes {
+		name := fmt.Sprintf("node-%04d", i)
+		s.Nodes = append(s.Nodes, &cluster.Node{Name: name})
+		m := announce.Member{Node: name, Interfaces: []string{"eth0"}}
+		for j := range faults {
+			m.Faults = append(m.Faults, all[(i+j*(services/faults))%services])
+		}
+		slices.SortFunc(m.Faults, announce.Fault.Compare)
+		opts.Members.Members = append(opts.Members.Members, m)
+	}
+	fewer := opts.Members
+	fewer.Members = slices.Clone(fewer.Members)
+	fewer.Members[7].Faults = slices.Clone(fewer.Members[7].Faults[1:])
+	tables := cluster.TablesOf(s)
+	b.Run("layer2", func(b *testing.B) {
+		var m announce.Layer2Memory
+		now, next := opts.Members, fewer
+		m.Next(tables, "node-0000", next, opts)
+		b.ReportAllocs()
+		for b.Loop() {
+			m.Next(tables, "node-0000", now, opts)
+			now, next = next, now
+		}
+	})
+	b.Run("bgp", func(b *testing.B) {
+		var m announce.BGPMemory
+		m.Next(tables, "node-0000", opts)
+		b.ReportAllocs()
+		for b.Loop() {
+			m.Next(tables, "node-0000", opts)
+			opts.Members, fewer = fewer, opts.Members
+		}
+	})
+	b.Run("bgp/unchanged", func(b *testing.B) {
+		var m announce.BGPMemory
+		m.Next(tables, "node-0000", opts)
+		b.ReportAllocs()
+		for b.Loop() {
+			m.Next(tables, "node-0000", opts)
+		}
+	})
+}

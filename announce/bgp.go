@@ -35,7 +35,7 @@ func BGP(s cluster.Snapshot, node string, opts Options) Desired {
 		}
 	}
 	d.Decisions, d.Last, d.Unseen = a.decisions, a.last, a.unseen
-	d.Left, d.Kept, d.Alone = a.left, a.kept, a.alone
+	d.Left, d.Parted, d.Kept, d.Alone = a.left, a.parted, a.kept, a.alone
 	d.BGP.Classes, d.BGP.Networks = routes.render()
 	return d
 }
@@ -98,6 +98,8 @@ type announcer struct {
 	last      []netip.Addr // this node drains, and no other was seen to announce them
 	unseen    []netip.Addr // likewise, but this one does not announce it either
 	left      map[netip.Addr]Succession
+	parted    map[netip.Addr][]Part
+	asked     []netip.Prefix // routes of which it matters who gets them now
 	kept      map[string]Succession
 	alone     int
 	decisions []status.Decision
@@ -111,7 +113,8 @@ type offer struct {
 	pool     *Pool // nil: the decision is complete
 	policy   policy
 	open     bool    // the address is announced as policy says, unless other Services conflict
-	faults   []Fault // of probes that fail here, and answer on other nodes
+	faults   []Fault // of probes that fail here, and are answered on other nodes
+	leftOut  *Ads    // advertisements that do not apply here, but to other nodes; nil: none
 }
 
 // concerns reports whether the agents announce a Service.
@@ -143,6 +146,7 @@ func (a *announcer) offers(svc *cluster.Service, endpoints []cluster.Endpoint) [
 			}
 			if o.pool != nil && len(o.pool.BGP) > 0 {
 				a.overBGP(&o, svc, reach, endpoints)
+				a.resume(&o, svc, reach)
 			}
 			out = append(out, o)
 		}
@@ -163,7 +167,8 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 	d.Protocol = status.BGP
 	is4 := d.Addr.Is4()
 	ads := o.pool.Ads(svc.Labels)
-	proof := a.prove(ads.With(reach.of(is4).ready), svc, d.Addr, endpoints)
+	enough := ads.With(reach.of(is4).ready)
+	proof := a.prove(enough, svc, d.Addr, endpoints)
 	o.policy, o.faults = a.policies.of(proof.ads, is4), proof.faults
 	if proof.why != "" && (o.policy.reason == status.NoAdvertisement || o.policy.reason == status.NodeNotSelected) {
 		if d.Reason = cmp.Or(a.refused, reach.refusal(is4, svc.Local)); d.Reason == "" {
@@ -183,7 +188,7 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 		d.Reason = reason
 		return
 	}
-	if svc.Local && a.opts.Announces != nil && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
+	if known := a.opts.Announces != nil || a.opts.Resumes != nil; svc.Local && known && reach.terminating(is4) && a.succession().of(svc, o.pool, d.Addr, endpoints, "").Able {
 		d.Reason = status.EndpointsTerminating
 		return
 	}
@@ -204,6 +209,9 @@ func (a *announcer) overBGP(o *offer, svc *cluster.Service, reach reach, endpoin
 	}
 	if d.Detail == "" {
 		d.Detail = cmp.Or(proof.why, proof.kept)
+	}
+	if o.policy.partly || len(o.faults) > 0 {
+		o.leftOut = a.leftOut(enough, proof.ads)
 	}
 	o.open = true
 }
@@ -249,6 +257,7 @@ func (a *announcer) address(o offer, svc *cluster.Service, reach reach, endpoint
 			a.announce(&d, svc, o.policy, add)
 		}
 		a.leave(d, svc, pool, reach, endpoints, o.faults)
+		a.part(o, d, svc, endpoints)
 		a.keep(d, svc, pool, endpoints)
 		if a.opts.Leaving && d.Announce {
 			if s := a.succession().of(svc, pool, d.Addr, endpoints, ""); s.Able && !s.Confirmed {

@@ -35,6 +35,15 @@ type Options struct {
 	// no other node was seen to announce, and Left stays empty.
 	Announces func(netip.Addr) bool
 
+	// Sends are the routes that the node announces now. They matter if Announces is set: a
+	// neighbor that gets one may go on to, see Parted.
+	Sends Networks
+
+	// Resumes returns the route-map by which FRR was found to announce a route when the agent
+	// started; empty: it did not. The agent before this one may have gone on with the route
+	// until another node sends it. Optional: nil but for the first decisions.
+	Resumes func(netip.Prefix) string
+
 	// Leaving: the agent is stopping, and FRR may stop with it.
 	Leaving bool
 
@@ -95,6 +104,10 @@ type Desired struct {
 	// Left are the addresses that other nodes are to announce over BGP in place of this one,
 	// which still announces them.
 	Left map[netip.Addr]Succession
+
+	// Parted are the neighbors that other nodes are to send a route of an address in place of
+	// this one, which goes on announcing the address to others.
+	Parted map[netip.Addr][]Part
 
 	// Kept has an entry for each kept peer that this node sends a route. Its Confirmed is
 	// whether other nodes were seen to have sent that peer all these routes.

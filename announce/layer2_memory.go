@@ -199,22 +199,31 @@ func (m *Layer2Memory) gossip(now Membership, addrs map[netip.Addr]bool) {
 
 // faults takes in which probes fail where, and adds the Services that this concerns to dirty.
 func (m *Layer2Memory) faults(now Membership, dirty map[cluster.Key]bool) {
-	same := true
-	for before, member := range pairs(m.members.Members, now.Members) {
-		if before.Node == member.Node && slices.Equal(before.Faults, member.Faults) {
-			continue
-		}
-		same = false
-		for _, list := range [][]Fault{before.Faults, member.Faults} {
-			for _, f := range list {
-				for _, key := range m.users[f.Addr] {
-					dirty[key] = true
-				}
-			}
-		}
+	if now.Disabled {
+		return
 	}
-	if !same && !now.Disabled {
-		m.election.faulty = faultyNodes(now.Members, m.election.index)
+	el, same := m.election, true
+	for before, member := range pairs(m.members.Members, now.Members) {
+		same = same && before.Unjudged == member.Unjudged
+		i, known := el.index[cmp.Or(member.Node, before.Node)]
+		differingFaults(before.Faults, member.Faults, func(f Fault, is bool) {
+			if !known {
+				return
+			}
+			el.setFault(f, i, is)
+			for _, key := range m.users[f.Addr] {
+				dirty[key] = true
+			}
+		})
+	}
+	if same {
+		return
+	}
+	el.unjudged = unjudged(now.Members, el.index)
+	for key, claims := range m.claims {
+		if slices.ContainsFunc(claims, func(c layer2Claim) bool { return c.probed }) {
+			dirty[key] = true
+		}
 	}
 }
 

@@ -39,7 +39,9 @@ type Member struct {
 	Damped     bool         // it has been flapping
 	Interfaces []string     // those it can answer on
 	Held       []netip.Addr // those it has announced
-	Faults     []Fault      // probes that fail there, in order
+	Faults     []Fault      // probes that are not answered there, in order
+	Unjudged   bool         // Faults has not all of them: what it lacks says nothing
+	Lost       time.Time    // of those that departed: their last sign of life; zero: they said goodbye
 
 	Answered bool   // it has reported what it has sent
 	Sent     []Sent // that
@@ -58,7 +60,8 @@ type electorate struct {
 	held      map[netip.Addr][]string
 	departed  map[netip.Addr]bool // held by members that are not alive any more
 	lanClaims map[netip.Addr][]Claim
-	faulty    map[Fault]nodeSet // where a probe fails
+	faulty    map[Fault]nodeSet // where a probe is not answered
+	unjudged  nodeSet           // where any other may not be
 }
 
 func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Options) electorate {
@@ -72,6 +75,7 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 		held:      map[netip.Addr][]string{},
 		departed:  map[netip.Addr]bool{},
 		lanClaims: m.Claims,
+		unjudged:  newNodeSet(len(nodes)),
 	}
 	for i, n := range nodes {
 		e.hashes[i] = hashText([]byte(n.Name))
@@ -96,7 +100,7 @@ func newElectorate(nodes []*cluster.Node, self string, m Membership, opts Option
 		}
 	}
 	if !m.Disabled {
-		e.faulty = faultyNodes(m.Members, e.index)
+		e.blame(m.Members)
 	}
 	return e
 }

@@ -26,10 +26,13 @@ type BGPMemory struct {
 
 	services  table.Table[cluster.Key, *cluster.Service]
 	endpoints table.Table[cluster.Key, []cluster.Endpoint]
+	nodes     []*cluster.Node
+	members   Membership
 	damped    map[Announcement]bool
 	readiness Readiness
 
 	claims    map[cluster.Key][]claim
+	asks      routeAsks
 	consults  map[cluster.Key]*consult // of the Services that depend on more than their objects
 	routes    sharedRoutes
 	decisions table.Editor[cluster.Key, []status.Decision]
@@ -46,7 +49,7 @@ type bgpEnvironment struct {
 	kept   string
 	class  string
 
-	ignoreExclude, layer2, drained, leaving, disabled, announces bool
+	ignoreExclude, layer2, drained, leaving, disabled, announces, resumes bool
 }
 
 // A consult is what a Service's decisions depend on beside objects of the cluster, and what
@@ -57,6 +60,7 @@ type consult struct {
 
 	last, unseen []netip.Addr
 	left         map[netip.Addr]Succession
+	parted       map[netip.Addr][]Part
 	kept         map[string]Succession
 	alone        int
 }
@@ -67,9 +71,9 @@ type answer struct {
 	is   bool
 }
 
-// changed reports whether the decisions have to be made again.
-func (c *consult) changed(announces func(netip.Addr) bool) bool {
-	return c.others || slices.ContainsFunc(c.asked, func(a answer) bool { return announces(a.addr) != a.is })
+// changed reports whether the node has begun or ended to announce what was asked about.
+func (c *consult) changed(opts Options) bool {
+	return slices.ContainsFunc(c.asked, func(a answer) bool { return opts.Announces(a.addr) != a.is })
 }
 
 // Next decides what a node announces, see BGP.
@@ -81,7 +85,7 @@ func (m *BGPMemory) Next(s cluster.Tables, node string, opts Options) DesiredTab
 	opts.Index = cmp.Or(opts.Index, m.environment.index).Of(s.Config)
 	dirty := m.begin(s, node, opts)
 	m.services, m.endpoints, m.damped, m.readiness = s.Services, s.Endpoints, opts.Damped, opts.Readiness
-	m.decide(dirty, opts.Announces)
+	m.decide(dirty, opts)
 	return m.result()
 }
 
@@ -91,6 +95,7 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 		config: s.Config, index: opts.Index, name: node, node: cluster.NodeOf(s.Nodes, node), gone: opts.Gone, addr: opts.Address,
 		kept: strings.Join(opts.Kept, " "), class: opts.Class, ignoreExclude: opts.IgnoreExcludeLB, layer2: opts.Layer2,
 		drained: opts.Drained, leaving: opts.Leaving, disabled: opts.Members.Disabled, announces: opts.Announces != nil,
+		resumes: opts.Resumes != nil,
 	}
 	if m.announcer == nil || environment != m.environment {
 		m.reset(environment, s, node, opts)
@@ -106,12 +111,22 @@ func (m *BGPMemory) begin(s cluster.Tables, node string, opts Options) map[clust
 	}
 	differing(m.damped, opts.Damped, func(id Announcement) { dirty[cluster.ParseKey(id.Service)] = true })
 	m.readiness.differing(opts.Readiness, dirty)
+	others := a.drained != nil || !slices.Equal(m.nodes, s.Nodes) || !sameOthers(m.members, opts.Members)
+	m.nodes, m.members = s.Nodes, opts.Members
+	m.asks.differing(opts.Sends, dirty)
 	for key, c := range m.consults {
-		if c.changed(opts.Announces) {
+		if others && c.others || c.changed(opts) {
 			dirty[key] = true
 		}
 	}
 	return dirty
+}
+
+// sameOthers reports, at once, whether two Memberships are known to say the same of other
+// nodes.
+func sameOthers(a, b Membership) bool {
+	return a.Disabled == b.Disabled && a.Stale == b.Stale && len(a.Members) == len(b.Members) &&
+		(len(a.Members) == 0 || &a.Members[0] == &b.Members[0])
 }
 
 // differing calls f for each key of which two maps have different values.
@@ -138,6 +153,12 @@ func sameMap[K comparable, V any](a, b map[K]V) bool {
 
 // SameWaived reports, at once, whether two Readinesses are known to waive the same.
 func (r Readiness) SameWaived(o Readiness) bool { return sameMap(r.Waived, o.Waived) }
+
+// SameFaults reports, at once, whether two Readinesses are known to have the same Faults, if
+// the node announces the same.
+func (r Readiness) SameFaults(o Readiness) bool {
+	return sameMap(r.Failing, o.Failing) && sameMap(r.Unknown, o.Unknown) && sameMap(r.Waits, o.Waits)
+}
 
 // differing adds the Services that two Readinesses say different things of to services.
 func (r Readiness) differing(o Readiness, services map[cluster.Key]bool) {
@@ -170,7 +191,7 @@ func (m *BGPMemory) reset(environment bgpEnvironment, s cluster.Tables, node str
 }
 
 // decide decides about Services, and about those that share routes with them.
-func (m *BGPMemory) decide(dirty map[cluster.Key]bool, announces func(netip.Addr) bool) {
+func (m *BGPMemory) decide(dirty map[cluster.Key]bool, opts Options) {
 	offers := make(map[cluster.Key][]offer, len(dirty))
 	consults := map[cluster.Key]*consult{}
 	for key := range dirty {
@@ -180,11 +201,12 @@ func (m *BGPMemory) decide(dirty map[cluster.Key]bool, announces func(netip.Addr
 			m.decisions.Delete(key)
 			delete(m.claims, key)
 			delete(m.consults, key)
+			m.asks.set(key, nil)
 			delete(dirty, key)
 			continue
 		}
 		consults[key] = &consult{}
-		offers[key] = m.offer(key, svc, consults[key], announces)
+		offers[key] = m.offer(key, svc, consults[key], opts)
 		now := claimsOf(offers[key])
 		m.routes.replace(key, m.claims[key], now)
 		if m.claims[key] = now; now == nil {
@@ -197,27 +219,28 @@ func (m *BGPMemory) decide(dirty map[cluster.Key]bool, announces func(netip.Addr
 		c, known := consults[key]
 		if !known {
 			c = &consult{}
-			offers[key] = m.offer(key, svc, c, announces)
+			offers[key] = m.offer(key, svc, c, opts)
 		}
-		m.conclude(key, svc, offers[key], c, announces)
+		m.conclude(key, svc, offers[key], c, opts)
 	}
 }
 
 // offer returns the offers of a Service, and notes what they depend on.
-func (m *BGPMemory) offer(key cluster.Key, svc *cluster.Service, c *consult, announces func(netip.Addr) bool) (out []offer) {
+func (m *BGPMemory) offer(key cluster.Key, svc *cluster.Service, c *consult, opts Options) (out []offer) {
 	endpoints, _ := m.endpoints.Get(key)
-	m.consulting(c, announces, func(a *announcer) { out = a.offers(svc, endpoints) })
+	m.consulting(c, opts, func(a *announcer) { out = a.offers(svc, endpoints) })
 	return out
 }
 
 // conclude decides about a Service.
-func (m *BGPMemory) conclude(key cluster.Key, svc *cluster.Service, offers []offer, c *consult, announces func(netip.Addr) bool) {
+func (m *BGPMemory) conclude(key cluster.Key, svc *cluster.Service, offers []offer, c *consult, opts Options) {
 	endpoints, _ := m.endpoints.Get(key)
 	var now []status.Decision
-	m.consulting(c, announces, func(a *announcer) {
+	m.consulting(c, opts, func(a *announcer) {
 		a.decisions, a.prefixes = make([]status.Decision, 0, len(offers)), nil
 		a.conclude(svc, endpoints, offers, m.routes.adder())
 		now = a.decisions
+		m.asks.set(key, a.asked)
 	})
 	if c.others || len(c.asked) > 0 {
 		m.consults[key] = c
@@ -228,19 +251,20 @@ func (m *BGPMemory) conclude(key cluster.Key, svc *cluster.Service, offers []off
 }
 
 // consulting runs f with the announcer, and adds what that depends on to c.
-func (m *BGPMemory) consulting(c *consult, announces func(netip.Addr) bool, f func(*announcer)) {
+func (m *BGPMemory) consulting(c *consult, opts Options, f func(*announcer)) {
 	a := m.announcer
-	a.consulted, a.last, a.unseen, a.left, a.kept, a.alone = false, c.last, c.unseen, c.left, c.kept, c.alone
-	if announces != nil {
+	a.consulted, a.last, a.unseen, a.left, a.parted, a.kept, a.alone = false, c.last, c.unseen, c.left, c.parted, c.kept, c.alone
+	if opts.Announces != nil {
 		a.opts.Announces = func(addr netip.Addr) bool {
-			is := announces(addr)
+			is := opts.Announces(addr)
 			c.asked = append(c.asked, answer{addr, is})
 			return is
 		}
 	}
+	a.asked = nil
 	f(a)
 	c.others = c.others || a.consulted
-	c.last, c.unseen, c.left, c.kept, c.alone = a.last, a.unseen, a.left, a.kept, a.alone
+	c.last, c.unseen, c.left, c.parted, c.kept, c.alone = a.last, a.unseen, a.left, a.parted, a.kept, a.alone
 }
 
 // claimsOf returns the routes that offers want.
@@ -273,6 +297,12 @@ func (m *BGPMemory) result() DesiredTables {
 				d.Left = map[netip.Addr]Succession{}
 			}
 			d.Left[addr] = s
+		}
+		for addr, parts := range c.parted {
+			if d.Parted == nil {
+				d.Parted = map[netip.Addr][]Part{}
+			}
+			d.Parted[addr] = append(d.Parted[addr], parts...)
 		}
 		for peer, s := range c.kept {
 			if d.Kept == nil {

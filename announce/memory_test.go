@@ -4,6 +4,7 @@ package announce_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +21,7 @@ import (
 
 // A BGPMemory decides as BGP does, whatever happened before.
 func TestBGPMemory(t *testing.T) {
-	announced, shared, conflicts, failed, kept := 0, 0, 0, 0, 0
+	announced, shared, conflicts, failed, kept, parted, resumed := 0, 0, 0, 0, 0, 0, 0
 	for seed := range uint64(60) {
 		h := announcetest.NewHistory(t, seed, seed%2 == 0)
 		var m announce.BGPMemory
@@ -29,11 +30,21 @@ func TestBGPMemory(t *testing.T) {
 			s := h.Snapshot()
 			h.Options.Members = h.Members
 			h.Options.Layer2 = seed%3 == 0
+			if step%3 == 0 { // as if all advertisements had applied before
+				before, c := s, *s.Config
+				c.BGPAdvertisements = slices.Clone(c.BGPAdvertisements)
+				for i := range c.BGPAdvertisements {
+					c.BGPAdvertisements[i].Probe, c.BGPAdvertisements[i].NodeSelectors = config.Probe{}, nil
+				}
+				before.Config = &c
+				h.Options.Sends = networksOf(announce.BGP(before, "n2", announce.Options{}).BGP)
+			}
 			want := announce.BGP(s, "n2", h.Options)
 			got := m.Next(cluster.TablesOf(s), "n2", h.Options).List()
 			if diff := cmp.Diff(want, got, clustertest.Values, cmpopts.EquateEmpty(), cmp.AllowUnexported(config.Secret{})); diff != "" {
 				t.Fatalf("seed %d, step %d (-BGP +BGPMemory):\n%s", seed, step, diff)
 			}
+			parted += len(got.Parted)
 			by := map[netip.Prefix]int{}
 			for _, d := range got.Decisions {
 				if d.Announce {
@@ -41,6 +52,9 @@ func TestBGPMemory(t *testing.T) {
 				}
 				if d.Reason == status.ProbeFailed {
 					failed++
+				}
+				if strings.HasSuffix(d.Detail, "the agent before this one announced it") {
+					resumed++
 				}
 				if d.Announce && strings.HasPrefix(d.Detail, "the probe") {
 					kept++
@@ -55,8 +69,9 @@ func TestBGPMemory(t *testing.T) {
 			}
 		}
 	}
-	if announced < 500 || shared < 50 || conflicts < 5 || failed < 10 || kept < 10 {
-		t.Errorf("%d announcements, %d shared routes, %d conflicts, %d probes failed, %d on all nodes: the histories are too simple", announced, shared, conflicts, failed, kept)
+	if announced < 500 || shared < 50 || conflicts < 5 || failed < 10 || kept < 10 || parted < 10 || resumed < 5 {
+		t.Errorf("%d announcements, %d shared routes, %d conflicts, %d probes failed, %d on all nodes, %d parted, %d resumed: the histories are too simple",
+			announced, shared, conflicts, failed, kept, parted, resumed)
 	}
 }
 

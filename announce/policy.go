@@ -20,6 +20,7 @@ type policy struct {
 	detail string
 	routes []policyRoute // none: no peer of theirs runs here
 	peers  []string      // that get one of the routes: names, sorted
+	partly bool          // some advertisements do not apply to this node
 }
 
 // A policyRoute is the route that an address is part of.
@@ -36,6 +37,9 @@ type policies struct {
 	classes  *classes
 	made     map[*Ads][2]policy // of IPv4 and IPv6
 	shutdown bool               // the node drains: all its routes carry graceful shutdown
+	all      bool               // advertisements apply to the node whatever nodes they select
+
+	unselected *policies // the same with all; nil: not needed yet
 }
 
 // of returns the policy that these advertisements make of an address of a family.
@@ -55,13 +59,14 @@ func (p policies) newPolicy(ads []*config.BGPAdvertisement, is4 bool) policy {
 	if len(ads) == 0 {
 		return policy{reason: status.NoAdvertisement}
 	}
+	there := len(ads)
 	ads = slices.DeleteFunc(slices.Clone(ads), func(ad *config.BGPAdvertisement) bool {
-		return !ad.AppliesToNode(p.node.Labels)
+		return !p.all && !ad.AppliesToNode(p.node.Labels)
 	})
 	if len(ads) == 0 {
 		return policy{reason: status.NodeNotSelected}
 	}
-	var out policy
+	out := policy{partly: len(ads) < there}
 	byBits := map[int]render.Class{}
 	for _, ad := range ads {
 		bits := cmp.Or(ad.AggregationLengthV6, 128)

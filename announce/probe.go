@@ -20,13 +20,14 @@ type ProbeID struct {
 	Probe config.Probe
 }
 
-// A Fault is a probe that fails on a node, as agents tell each other.
+// A Fault is a probe that is not answered on a node, as agents tell each other.
 type Fault struct {
-	Addr   netip.Addr
-	Digest uint32 // of the Service, and of what its address is asked
+	Addr    netip.Addr
+	Digest  uint32 // of the Service, and of what its address is asked
+	Unknown bool   // it has no verdict yet; else it fails
 }
 
-// Compare orders faults by address.
+// Compare orders faults by address. Of one probe they are equal.
 func (f Fault) Compare(o Fault) int {
 	if c := f.Addr.Compare(o.Addr); c != 0 {
 		return c
@@ -34,7 +35,8 @@ func (f Fault) Compare(o Fault) int {
 	return cmp.Compare(f.Digest, o.Digest)
 }
 
-// Fault returns the fault of a probe that fails. It is part of the protocol between agents.
+// Fault returns the fault of a probe that fails. Its Digest is part of the protocol between
+// agents.
 func (id ProbeID) Fault() Fault {
 	h := fnv.New32a()
 	p := id.Probe
@@ -42,17 +44,30 @@ func (id ProbeID) Fault() Fault {
 		h.Write([]byte(text))
 		h.Write([]byte{0})
 	}
-	return Fault{id.Addr, h.Sum32()}
+	return Fault{Addr: id.Addr, Digest: h.Sum32()}
 }
 
-// Faults returns the faults of the node, in order.
-func (r Readiness) Faults() []Fault {
-	out := make([]Fault, 0, len(r.Failing))
+// Faults returns the faults of the node, in order. A probe without a verdict is none while its
+// address waits for it: the node does not announce it then, unless it did before.
+func (r Readiness) Faults(announces func(netip.Addr) bool) []Fault {
+	out := make([]Fault, 0, len(r.Failing)+len(r.Unknown))
 	for id := range r.Failing {
 		out = append(out, id.Fault())
 	}
-	slices.SortFunc(out, Fault.Compare)
-	return slices.Compact(out)
+	for id := range r.Unknown {
+		if _, waits := r.Waits[id.ServiceAddr]; !waits || announces(id.Addr) {
+			f := id.Fault()
+			f.Unknown = true
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b Fault) int {
+		if c := a.Compare(b); c != 0 || a.Unknown == b.Unknown {
+			return c
+		}
+		return cmp.Compare(bit(a.Unknown), bit(b.Unknown)) // what fails is first
+	})
+	return slices.CompactFunc(out, func(a, b Fault) bool { return a.Compare(b) == 0 })
 }
 
 // probed reports whether the advertisements have probes.
@@ -151,24 +166,20 @@ func keptDetail(why string) string {
 }
 
 // answered reports whether another node could announce an address by these advertisements,
-// is alive, and has no such fault.
+// is alive, and is known to have no such fault.
 func (x *succession) answered(ads *Ads, svc *cluster.Service, addr netip.Addr, endpoints []cluster.Endpoint, f Fault) bool {
-	nodes := x.heirs(ads, addr.Is4(), "").nodes
-	if svc.Local {
-		nodes = local(nodes, addr, endpoints)
-	}
-	return slices.ContainsFunc(nodes, func(n heir) bool { return n.alive && !n.hasFault(f) })
+	return slices.ContainsFunc(x.heirs(ads, addr.Is4(), "").nodes, func(n heir) bool {
+		return n.alive && !n.mayHave(f) && (!svc.Local || n.serves(addr, endpoints))
+	})
 }
 
-// hasFault reports whether a probe is known to fail on the node.
-func (n heir) hasFault(f Fault) bool {
+// mayHave reports whether the node has a fault, or it is not known that it has none.
+func (n heir) mayHave(f Fault) bool {
+	if n.unjudged {
+		return true
+	}
 	_, has := slices.BinarySearchFunc(n.faults, f, Fault.Compare)
 	return has
-}
-
-// sound returns those nodes of a list that have none of these faults.
-func sound(nodes []heir, faults []Fault) []heir {
-	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool { return slices.ContainsFunc(faults, n.hasFault) })
 }
 
 // A verdict is what probes make of an l2Class for one address of a Service.
@@ -178,12 +189,15 @@ type verdict struct {
 	kept string // a probe fails here, but on all nodes
 }
 
-// judge leaves out of a class the nodes on which the probes of their advertisements fail, by
-// what agents tell each other. usable are the nodes that have the endpoints that they need;
-// nil: all have. Without gossip no node knows of another, and probes have no meaning.
+// judge leaves out of a class the nodes on which the probes of their advertisements are not
+// answered, by what agents tell each other, if one is left. If none is, an advertisement that
+// withdraws leaves out those on which its probe fails, and any other leaves out none: a node
+// without a verdict is neither preferred nor left out. usable are the nodes that have the
+// endpoints that they need; nil: all have. Without gossip no node knows of another, and
+// probes have no meaning.
 func (el *layer2Election) judge(ads *Ads, svc *cluster.Service, addr netip.Addr, usable nodeSet) verdict {
 	whole := el.class(ads)
-	if !ads.probed() || len(el.faulty) == 0 {
+	if !ads.probed() || len(el.faulty) == 0 && el.unjudged.empty() {
 		return verdict{l2Class: whole}
 	}
 	out := verdict{l2Class: &l2Class{
@@ -192,16 +206,23 @@ func (el *layer2Election) judge(ads *Ads, svc *cluster.Service, addr netip.Addr,
 	for _, ad := range ads.Layer2 {
 		one := el.class(ads.onlyLayer2(func(other *config.L2Advertisement) bool { return other == ad }))
 		selected, eligible := one.selected, one.eligible
-		id := ProbeID{ServiceAddr{svc.String(), addr}, ad.Probe}
-		if faulty := el.faulty[id.Fault()]; faulty != nil && !ad.Probe.IsZero() {
+		if !ad.Probe.IsZero() {
+			id := ProbeID{ServiceAddr{svc.String(), addr}, ad.Probe}
+			fails, open := el.faultsOf(id.Fault())
 			why := cmp.Or(el.opts.Readiness.Failing[id], "it did a moment ago")
-			fails := el.self >= 0 && faulty.has(el.self) && one.selected.has(el.self)
-			if ad.Probe.Withdraw || el.anyAlive(eligible.minus(faulty), usable) {
-				selected, eligible = selected.minus(faulty), eligible.minus(faulty)
-				if fails {
+			here := el.self >= 0 && fails.has(el.self) && selected.has(el.self)
+			leave := fails.or(open)
+			others := el.anyAlive(eligible.minus(leave), usable)
+			if !others {
+				leave = fails
+			}
+			switch {
+			case others || ad.Probe.Withdraw:
+				selected, eligible = selected.minus(leave), eligible.minus(leave)
+				if here {
 					out.why = probeDetail(ad.Name, why)
 				}
-			} else if fails {
+			case here:
 				out.kept = keptDetail(why)
 			}
 		}
@@ -225,25 +246,84 @@ func (el *layer2Election) anyAlive(set, usable nodeSet) bool {
 	return !set.and(el.tiers[len(el.tiers)-1]).empty()
 }
 
-// faultyNodes returns the nodes of members by their faults.
-func faultyNodes(members []Member, index map[string]int) map[Fault]nodeSet {
-	var out map[Fault]nodeSet
+// faultsOf returns the nodes on which a probe fails, and those on which it has no verdict.
+func (e *electorate) faultsOf(f Fault) (fails, open nodeSet) {
+	none := newNodeSet(len(e.nodes))
+	if fails = e.faulty[f]; fails == nil {
+		fails = none
+	}
+	f.Unknown = true
+	if open = e.faulty[f]; open == nil {
+		return fails, e.unjudged.minus(fails)
+	}
+	return fails, e.unjudged.or(open).minus(fails)
+}
+
+// blame takes in the faults of members.
+func (e *electorate) blame(members []Member) {
+	e.faulty, e.unjudged = map[Fault]nodeSet{}, unjudged(members, e.index)
 	for _, m := range members {
-		i, known := index[m.Node]
-		if !known {
-			continue
+		if i, known := e.index[m.Node]; known {
+			for _, f := range m.Faults {
+				e.setFault(f, i, true)
+			}
 		}
-		for _, f := range m.Faults {
-			if out == nil {
-				out = map[Fault]nodeSet{}
-			}
-			if out[f] == nil {
-				out[f] = newNodeSet(len(index))
-			}
-			out[f].add(i)
+	}
+}
+
+// setFault takes in whether a node has a fault.
+func (e *electorate) setFault(f Fault, node int, is bool) {
+	of := e.faulty[f]
+	switch {
+	case is && of == nil:
+		of = newNodeSet(len(e.nodes))
+		e.faulty[f] = of
+		of.add(node)
+	case is:
+		of.add(node)
+	case of != nil:
+		if of.remove(node); of.empty() {
+			delete(e.faulty, f)
+		}
+	}
+}
+
+// unjudged returns the members whose other probes may have no verdict.
+func unjudged(members []Member, index map[string]int) nodeSet {
+	out := newNodeSet(len(index))
+	for _, m := range members {
+		if i, known := index[m.Node]; known && m.Unjudged {
+			out.add(i)
 		}
 	}
 	return out
+}
+
+// differingFaults calls f for each fault that is in one of two lists alone, both in order, and
+// whether it is in the second.
+func differingFaults(before, now []Fault, f func(fault Fault, is bool)) {
+	if len(before) == len(now) && (len(now) == 0 || &before[0] == &now[0]) {
+		return
+	}
+	for len(before)+len(now) > 0 {
+		switch {
+		case len(before) == 0:
+			f(now[0], true)
+			now = now[1:]
+		case len(now) == 0 || before[0].Compare(now[0]) < 0:
+			f(before[0], false)
+			before = before[1:]
+		case before[0].Compare(now[0]) > 0:
+			f(now[0], true)
+			now = now[1:]
+		default:
+			if before[0] != now[0] {
+				f(before[0], false)
+				f(now[0], true)
+			}
+			before, now = before[1:], now[1:]
+		}
+	}
 }
 
 // probeRefusal completes the decision of a claim about an address that this node may not

@@ -38,6 +38,9 @@ func TestProbeBGP(t *testing.T) {
 		{name: "it fails, and the other was seen", failing: true, sent: true, want: status.ProbeFailed, detail: fails, left: true},
 		{name: "it fails on both", failing: true, other: fault, want: status.Announced, detail: alone},
 		{name: "the other stops", failing: true, other: func(m *announce.Member) { m.Leaving = true }, want: status.Announced, detail: alone},
+		{name: "it fails, and has no verdict on the other", failing: true, other: open, want: status.Announced, detail: alone},
+		{name: "it fails, and the other has just started", failing: true, sent: true, other: unjudged, want: status.Announced, detail: alone},
+		{name: "it fails, is to be withdrawn, and the other has just started", failing: true, withdraw: true, other: unjudged, want: status.ProbeFailed, detail: fails},
 		{name: "it fails, and is to be withdrawn", failing: true, withdraw: true, want: status.ProbeFailed, detail: fails},
 		{name: "it fails on both, and is to be withdrawn", failing: true, withdraw: true, other: fault, want: status.ProbeFailed, detail: fails},
 	}
@@ -62,7 +65,7 @@ func TestProbeBGP(t *testing.T) {
 					tt.other(&m.Members[i])
 				}
 				for j := range m.Members[i].Faults {
-					m.Members[i].Faults[j] = id.Fault()
+					m.Members[i].Faults[j] = announce.Fault{Addr: addr, Digest: id.Fault().Digest, Unknown: m.Members[i].Faults[j].Unknown}
 				}
 			}
 			opts := announce.Options{Members: m, Announces: func(netip.Addr) bool { return true }}
@@ -85,6 +88,10 @@ func TestProbeBGP(t *testing.T) {
 // fault is for a probe that fails on a member; which one is filled in.
 func fault(m *announce.Member) { m.Faults = []announce.Fault{{}} }
 
+// open is for a probe that has no verdict yet, and unjudged for a member that has none at all.
+func open(m *announce.Member)     { m.Faults = []announce.Fault{{Unknown: true}} }
+func unjudged(m *announce.Member) { m.Unjudged = true }
+
 // On layer 2 all agents elect an owner among the nodes on which the probe does not fail, by
 // what agents tell each other. If it fails on all, it counts on none, unless the rules say
 // that nobody answers then.
@@ -97,6 +104,8 @@ func TestProbeLayer2(t *testing.T) {
 		withdraw bool
 		disabled bool
 		fails    []string // on these nodes
+		open     []string // no verdict on these
+		started  []string // these have just started, and have no verdict at all
 		want     string   // the owner
 	}{
 		{name: "it answers", want: "n1"},
@@ -106,6 +115,13 @@ func TestProbeLayer2(t *testing.T) {
 		{name: "it fails on all that have endpoints", local: true, fails: []string{"n1", "n2"}, want: "n1"},
 		{name: "it fails on one that has endpoints", local: true, fails: []string{"n1"}, want: "n2"},
 		{name: "it fails on all, and is to be withdrawn", withdraw: true, fails: []string{"n1", "n2", "n3"}},
+		{name: "no verdict on the owner", open: []string{"n1"}, want: "n3"},
+		{name: "the owner was restarted", started: []string{"n1"}, want: "n3"},
+		{name: "it fails on the owner, and the next was restarted", fails: []string{"n1"}, started: []string{"n3"}, want: "n2"},
+		{name: "it fails on the owner, and no other has a verdict", fails: []string{"n1"}, open: []string{"n2"}, started: []string{"n3"}, want: "n1"},
+		{name: "all have just started", started: []string{"n1", "n2", "n3"}, want: "n1"},
+		{name: "all have just started, and it is to be withdrawn", withdraw: true, started: []string{"n1", "n2", "n3"}, want: "n1"},
+		{name: "it fails on the owner, is to be withdrawn, and no other has a verdict", withdraw: true, fails: []string{"n1"}, started: []string{"n2", "n3"}, want: "n3"},
 		{name: "it fails, and there is no gossip", disabled: true, fails: []string{"n1"}, want: "n1"},
 	}
 	for _, tt := range tests {
@@ -121,6 +137,10 @@ func TestProbeLayer2(t *testing.T) {
 				if slices.Contains(tt.fails, m.Members[i].Node) {
 					m.Members[i].Faults = []announce.Fault{id.Fault()}
 				}
+				if slices.Contains(tt.open, m.Members[i].Node) {
+					m.Members[i].Faults = []announce.Fault{{Addr: id.Addr, Digest: id.Fault().Digest, Unknown: true}}
+				}
+				m.Members[i].Unjudged = slices.Contains(tt.started, m.Members[i].Node)
 			}
 			for _, n := range s.Nodes {
 				fails := slices.Contains(tt.fails, n.Name)

@@ -12,13 +12,14 @@ type Readiness struct {
 	Waits   map[ServiceAddr]string // addresses that the data plane does not serve yet, or whose probe has no answer yet, and why they wait
 	Waived  map[ServiceAddr]string // addresses that waited long enough, and what was not seen
 	Failing map[ProbeID]string     // probes that fail, and why
+	Unknown map[ProbeID]string     // probes without a verdict yet, and why
 }
 
 // With returns what both say.
 func (r Readiness) With(o Readiness) Readiness {
 	return Readiness{
 		Settled: r.Settled && o.Settled, Waits: union(r.Waits, o.Waits),
-		Waived: union(r.Waived, o.Waived), Failing: union(r.Failing, o.Failing),
+		Waived: union(r.Waived, o.Waived), Failing: union(r.Failing, o.Failing), Unknown: union(r.Unknown, o.Unknown),
 	}
 }
 

@@ -52,6 +52,7 @@ type successor struct {
 	answered bool
 	sent     []Sent
 	faults   []Fault
+	unjudged bool // it may have other faults
 }
 
 // A successionKey is what the nodes that may announce an address depend on, but for
@@ -96,7 +97,7 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 		}
 		next := successor{name: other.Name, labels: other.Labels, sessions: sessions}
 		if m := members[other.Name]; m != nil && !m.Leaving && !x.unknown {
-			next.alive, next.answered, next.faults = true, m.Answered, m.Faults
+			next.alive, next.answered, next.faults, next.unjudged = true, m.Answered, m.Faults, m.Unjudged
 			if m.Answered {
 				next.sent = m.Sent
 			}
@@ -107,21 +108,19 @@ func newSuccession(cfg *config.Config, nodes []*cluster.Node, n cluster.Node, op
 }
 
 // of returns what is known of the nodes that take over an address of a Service: to a
-// peer if one is named, else to any. Nodes with one of these faults do not count.
+// peer if one is named, else to any. Nodes that may have one of these faults do not count.
 func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpoints []cluster.Endpoint, peer string, faults ...Fault) Succession {
 	h := x.heirs(pool.Ads(svc.Labels).With(newReach(endpoints, "").of(addr.Is4()).ready), addr.Is4(), peer)
 	out := Succession{Due: len(h.nodes) > 0, Able: h.able}
-	nodes, seen := h.nodes, h.seen
-	if len(faults) > 0 {
-		nodes, seen = sound(nodes, faults), sound(seen, faults)
-	}
-	if svc.Local {
-		nodes, seen = local(nodes, addr, endpoints), local(seen, addr, endpoints)
-	}
+	suits := func(heir) bool { return true }
 	if svc.Local || len(faults) > 0 {
-		out.Due, out.Able = len(nodes) > 0, slices.ContainsFunc(nodes, func(n heir) bool { return n.alive })
+		suits = func(n heir) bool {
+			return (!svc.Local || n.serves(addr, endpoints)) && !slices.ContainsFunc(faults, n.mayHave)
+		}
+		out.Due = slices.ContainsFunc(h.nodes, suits)
+		out.Able = slices.ContainsFunc(h.nodes, func(n heir) bool { return n.alive && suits(n) })
 	}
-	if slices.ContainsFunc(seen, func(n heir) bool { return n.hasSent(addr) }) {
+	if slices.ContainsFunc(h.seen, func(n heir) bool { return n.hasSent(addr) && suits(n) }) {
 		out.Confirmed = true
 		return out
 	}
@@ -131,23 +130,20 @@ func (x *succession) of(svc *cluster.Service, pool *Pool, addr netip.Addr, endpo
 	case !out.Able:
 		out.Detail = noOther
 	case svc.Local, len(faults) > 0:
-		out.Detail = unseen(nodes)
+		out.Detail = unseen(h.nodes, suits)
 	default:
 		if h.detail == "" {
-			h.detail = unseen(nodes)
+			h.detail = unseen(h.nodes, suits)
 		}
 		out.Detail = h.detail
 	}
 	return out
 }
 
-// local returns those nodes that have endpoints for an address, and of these those with
-// ready ones, if there are any.
-func local(nodes []heir, addr netip.Addr, endpoints []cluster.Endpoint) []heir {
-	return slices.DeleteFunc(slices.Clone(nodes), func(n heir) bool {
-		r := newReach(endpoints, n.name)
-		return r.refusal(addr.Is4(), true) != "" || r.terminating(addr.Is4())
-	})
+// serves reports whether a node has endpoints for an address: ready ones, if any node has.
+func (n heir) serves(addr netip.Addr, endpoints []cluster.Endpoint) bool {
+	r := newReach(endpoints, n.name)
+	return r.refusal(addr.Is4(), true) == "" && !r.terminating(addr.Is4())
 }
 
 // leave records who takes over an address that this node announces, could still serve,
@@ -255,25 +251,25 @@ const (
 	aliveUnknown = "which other nodes are alive is not known"
 )
 
-// unseen returns why none of those nodes of a list that are alive was seen to announce an
-// address.
-func unseen(nodes []heir) string {
-	var silent, idle, late []string
+// unseen returns why none of those nodes of a list that are alive, and that suit, was seen to
+// announce an address.
+func unseen(nodes []heir, suits func(heir) bool) string {
+	var silent, idle, late names
 	for _, n := range nodes {
 		switch {
-		case !n.alive:
+		case !n.alive || !suits(n):
 		case !n.answered:
-			silent = append(silent, n.name)
+			silent.add(n.name)
 		case len(n.sent) == 0:
-			idle = append(idle, n.name)
+			idle.add(n.name)
 		default:
-			late = append(late, n.name)
+			late.add(n.name)
 		}
 	}
 	var parts []string
-	say := func(text string, names []string) {
-		if len(names) > 0 {
-			parts = append(parts, text+some(names))
+	say := func(text string, n names) {
+		if len(n.first) > 0 {
+			parts = append(parts, text+n.String())
 		}
 	}
 	say("no other node's session that carries it is up: ", idle)
@@ -282,13 +278,28 @@ func unseen(nodes []heir) string {
 	return strings.Join(parts, "; ")
 }
 
-// some returns the first names of a list, and how many more there are.
-func some(names []string) string {
+// names are the first of some names, and how many more there are.
+type names struct {
+	first []string
+	more  int
+}
+
+func (n *names) add(name string) {
 	const most = 3
-	if len(names) <= most {
-		return strings.Join(names, ", ")
+	if len(n.first) < most {
+		n.first = append(n.first, name)
+	} else {
+		n.more++
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// String returns the first names, and how many more there are.
+func (n names) String() string {
+	text := strings.Join(n.first, ", ")
+	if n.more > 0 {
+		text += fmt.Sprintf(" and %d more", n.more)
+	}
+	return text
 }
 
 // LeftWhy is the detail of a decision to keep a route that the node is not to announce.

@@ -41,7 +41,7 @@ type TargetMemory struct {
 // advertisements with a probe that select it. Which node is elected on layer 2 does not
 // matter: another one is to know whether it could follow.
 func (m *TargetMemory) Next(s cluster.Tables, node string, opts Options) Targets {
-	if s.Config == nil || !anyProbe(s.Config) {
+	if s.Config == nil || !Probed(s.Config) {
 		*m = TargetMemory{}
 		return Targets{}
 	}
@@ -84,8 +84,8 @@ func (m *TargetMemory) look(key cluster.Key, s cluster.Tables) {
 	}
 }
 
-// anyProbe reports whether some advertisement has a probe.
-func anyProbe(cfg *config.Config) bool {
+// Probed reports whether some advertisement has a probe.
+func Probed(cfg *config.Config) bool {
 	return slices.ContainsFunc(cfg.BGPAdvertisements, func(ad config.BGPAdvertisement) bool { return !ad.Probe.IsZero() }) ||
 		slices.ContainsFunc(cfg.L2Advertisements, func(ad config.L2Advertisement) bool { return !ad.Probe.IsZero() })
 }

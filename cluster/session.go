@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +45,23 @@ type PeerSessions struct {
 	Wanted, Up int
 	Reason     status.Reason
 	Message    string
+	Errors     string        // why sessions are down, in one word each, and on which nodes; empty: all are up
+	Nodes      []NodeSession // by node, those that are down first; at most maxNodeSessions
+}
+
+// A NodeSession is the session of a node with a peer.
+type NodeSession struct {
+	Node string
+	SessionState
+}
+
+// maxNodeSessions bounds PeerSessions.Nodes, however many nodes there are.
+const maxNodeSessions = 50
+
+// Equal reports whether both are the same.
+func (p PeerSessions) Equal(o PeerSessions) bool {
+	return p.Wanted == o.Wanted && p.Up == o.Up && p.Reason == o.Reason && p.Message == o.Message && p.Errors == o.Errors &&
+		slices.EqualFunc(p.Nodes, o.Nodes, func(a, b NodeSession) bool { return a.Node == b.Node && a.SessionState.Equal(b.SessionState) })
 }
 
 // AllUp reports whether there are sessions, and all are up.
@@ -54,7 +72,7 @@ func (p PeerSessions) Settled() bool { return p.Reason != status.SessionConnecti
 
 // NoSessions is the PeerSessions of a peer that no node has a session with.
 var NoSessions = PeerSessions{
-	Reason: ReasonNoSession, Message: "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there",
+	Reason: ReasonNoSession, Errors: string(ReasonNoSession), Message: "no node holds a session: its nodeSelectors match no node with an agent, or it is refused there",
 }
 
 // Of returns the sessions with a peer, and whether any agent reports sessions.
@@ -72,33 +90,65 @@ func (n NodeSessions) ByPeer() map[string]PeerSessions {
 	if len(n) == 0 {
 		return nil
 	}
-	out, down := map[string]PeerSessions{}, map[string][]string{}
+	counts := map[string]*sessionCount{}
 	for _, node := range slices.Sorted(maps.Keys(n)) {
 		for _, s := range n[node] {
-			p := out[s.Peer]
-			p.Wanted++
-			switch {
-			case s.Up:
-				p.Up++
-			case p.Reason == "":
-				p.Reason = s.Reason
-			case p.Reason != s.Reason:
-				p.Reason = ReasonSessionsDown
+			c := counts[s.Peer]
+			if c == nil {
+				c = &sessionCount{failed: map[status.Reason][]string{}}
+				counts[s.Peer] = c
 			}
-			if !s.Up {
-				down[s.Peer] = append(down[s.Peer], node+": "+s.Message)
-			}
-			out[s.Peer] = p
+			c.add(NodeSession{node, s})
 		}
 	}
-	for peer, p := range out {
-		p.Message = fmt.Sprintf("%d of %d sessions are up", p.Up, p.Wanted)
-		if len(down[peer]) == 0 {
-			p.Reason = ReasonSessionsUp
-		} else {
-			p.Message += "; " + List(down[peer], "; ")
-		}
-		out[peer] = p
+	out := make(map[string]PeerSessions, len(counts))
+	for peer, c := range counts {
+		out[peer] = c.sum()
 	}
 	return out
+}
+
+// A sessionCount counts the sessions with one peer.
+type sessionCount struct {
+	wanted   int
+	up, down []NodeSession              // at most maxNodeSessions of each
+	failed   map[status.Reason][]string // nodes by the reason why their session is down
+	messages []string                   // of those that are down
+}
+
+// add counts a session. They come in the order of the nodes.
+func (c *sessionCount) add(s NodeSession) {
+	c.wanted++
+	list := &c.up
+	if !s.Up {
+		list = &c.down
+		c.failed[s.Reason] = append(c.failed[s.Reason], s.Node)
+		c.messages = append(c.messages, s.Node+": "+s.Message)
+	}
+	if len(*list) < maxNodeSessions {
+		*list = append(*list, s)
+	}
+}
+
+// sum returns what was counted.
+func (c *sessionCount) sum() PeerSessions {
+	p := PeerSessions{Wanted: c.wanted, Up: c.wanted - len(c.messages), Nodes: append(c.down, c.up...)}
+	p.Nodes = p.Nodes[:min(len(p.Nodes), maxNodeSessions)]
+	p.Message = fmt.Sprintf("%d of %d sessions are up", p.Up, p.Wanted)
+	var errs []string
+	for _, reason := range slices.Sorted(maps.Keys(c.failed)) {
+		errs = append(errs, fmt.Sprintf("%s on %s", cmp.Or(reason, "Down"), List(c.failed[reason], ", ")))
+		p.Reason = reason
+	}
+	p.Errors = List(errs, "; ")
+	switch len(c.failed) {
+	case 0:
+		p.Reason = ReasonSessionsUp
+		return p
+	case 1:
+	default:
+		p.Reason = ReasonSessionsDown
+	}
+	p.Message += "; " + List(c.messages, "; ")
+	return p
 }

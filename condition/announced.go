@@ -40,7 +40,13 @@ const (
 	// node after another.
 	refine     = 2 * time.Second
 	refineMost = 10 * time.Second
+	// patience is how long a Service that no node announces, for no known reason, waits at most
+	// while nodes report other Services: after a burst theirs come one after another.
+	patience = 30 * time.Second
 )
+
+// unexplained is the message of ReasonNotAnnounced where nothing is known.
+const unexplained = "no node announces it"
 
 // Observed is what nodes were seen to announce. It is immutable.
 type Observed struct {
@@ -68,6 +74,9 @@ type Judge struct {
 	stale map[cluster.Key]stale // Services whose condition is not as it should be
 	limit eventLimit            // of the events about changes of the condition
 
+	announcers table.Table[cluster.Key, string] // in the last pass
+	heard      time.Time                        // when they last changed
+
 	config *config.Config  // in force
 	index  *announce.Index // of config; nil: there was none yet
 
@@ -85,6 +94,8 @@ type stale struct {
 	want    cluster.Condition // what it should be; zero: none
 	changed time.Time         // when want became so
 	due     time.Time         // when it is to be written; zero: now
+	held    time.Time         // not to be written before: nodes are reporting others; zero: they are not
+	busy    bool              // they were when the first reported this one
 	writing bool              // it is being written
 	event   *cluster.Event    // that goes with the write; nil: none does
 }
@@ -94,7 +105,7 @@ func (j *Judge) Complete(plan assign.Plan, s cluster.Snapshot, o Observed, class
 	if s.Config == nil {
 		return plan
 	}
-	j.begin(s.Config, now)
+	j.begin(s.Config, o, now)
 	updates, rest := make([]assign.Update, 0, len(plan.Updates)), plan.Updates
 	left := make(map[cluster.Key]stale)
 	for _, svc := range s.Services {
@@ -148,6 +159,13 @@ func (j *Judge) rule(svc *cluster.Service, u *assign.Update, o Observed, class s
 	}
 	w := j.wait(svc.Key, want, now)
 	w.due, out.waits = w.dueFor(have, want), true
+	if !w.writing && w.due.Before(w.held) {
+		w.due = w.held
+	}
+	if !now.Before(w.due) && j.mayFollow(w, have, now) {
+		w.held = now.Add(doubt)
+		w.due = w.held
+	}
 	if now.Before(w.due) {
 		out.stale, out.due = w, w.due
 		return out
@@ -175,7 +193,7 @@ func (j *Judge) Now(s cluster.Snapshot, o Observed, class string) map[cluster.Ke
 	if s.Config == nil {
 		return out
 	}
-	j.begin(s.Config, time.Time{})
+	j.begin(s.Config, o, time.Time{})
 	for _, svc := range s.Services {
 		if !svc.LoadBalancer || svc.Class != class {
 			continue
@@ -188,7 +206,12 @@ func (j *Judge) Now(s cluster.Snapshot, o Observed, class string) map[cluster.Ke
 }
 
 // begin prepares a pass.
-func (j *Judge) begin(c *config.Config, now time.Time) {
+func (j *Judge) begin(c *config.Config, o Observed, now time.Time) {
+	for range table.Diff(j.announcers, o.Announcers, table.Same) {
+		j.heard = now
+		break
+	}
+	j.announcers = o.Announcers
 	j.config, j.index = c, j.index.Of(c)
 	j.down, j.lacks = map[string]string{}, map[*announce.Ads]lack{}
 	j.limit.sweep(now)
@@ -218,8 +241,10 @@ func (j *Judge) wait(svc cluster.Key, want *cluster.Condition, now time.Time) st
 	switch {
 	case ok && old.want == next.want:
 		return old
+	case ok && !old.held.IsZero():
+		next.busy = true
 	case ok && !old.writing:
-		next.since = old.since
+		next.since, next.busy = old.since, old.busy
 	}
 	return next
 }
@@ -236,7 +261,7 @@ func (w stale) dueFor(have, want *cluster.Condition) time.Time {
 	case want.True && have != nil && have.True:
 		return wake.Earlier(w.changed.Add(refine), w.since.Add(refineMost))
 	case want.True:
-		if soon := w.changed.Add(settle); soon.Before(late) {
+		if soon := w.changed.Add(settle); soon.Before(late) && !w.busy {
 			return soon
 		}
 		return late
@@ -244,6 +269,13 @@ func (w stale) dueFor(have, want *cluster.Condition) time.Time {
 		return late
 	}
 	return w.since
+}
+
+// mayFollow reports whether nodes may be about to report a Service that was not announced:
+// they have just reported others.
+func (j *Judge) mayFollow(w stale, have *cluster.Condition, now time.Time) bool {
+	return w.want.Reason == ReasonNotAnnounced && w.want.Message == unexplained && !w.writing && (have == nil || !have.True) &&
+		now.Sub(j.heard) < doubt && now.Sub(w.since) < patience
 }
 
 // verdict returns the condition that a Service with these addresses should have; nil if
@@ -277,5 +309,5 @@ func (j *Judge) verdict(svc *cluster.Service, addrs []netip.Addr, o Observed) *c
 	if why := j.unconnected(svc, addrs, o); why != "" {
 		return not(ReasonNotAnnounced, why)
 	}
-	return not(ReasonNotAnnounced, "no node announces it")
+	return not(ReasonNotAnnounced, unexplained)
 }

@@ -43,7 +43,7 @@ func (m *Memory) Complete(plan assign.PlanTables, s cluster.Tables, o Observed, 
 		return plan
 	}
 	m.judge.IgnoreExclude = m.IgnoreExclude
-	m.judge.begin(s.Config, now)
+	m.judge.begin(s.Config, o, now)
 	dirty, all := m.begin(plan, s, o, class)
 	for key, w := range m.judge.stale {
 		if !w.due.IsZero() && !now.Before(w.due) {

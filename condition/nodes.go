@@ -160,7 +160,7 @@ func forbiddenLack(forbidden map[status.Reason][]string, selected, all int) lack
 			texts = append(texts, f.text+cluster.List(nodes, ", "))
 		}
 	}
-	out.text = fmt.Sprintf("no node may announce it, of %d nodes %d are selected: %s", all, selected, strings.Join(texts, "; "))
+	out.text = fmt.Sprintf("none of the %d nodes that are selected (of %d) may announce it: %s", selected, all, strings.Join(texts, "; "))
 	return out
 }
 

@@ -111,7 +111,7 @@ var rootMembers = []string{"apiVersion", "kind", "metadata", "spec", "status"}
 // resource adds a custom resource.
 func (f *manifestFile) resource(o *manifest.Object) {
 	if !f.inPlace(o) {
-		severity := manifest.Note
+		severity := manifest.Warning // what is applied there does nothing
 		if f.anywhere {
 			severity = manifest.Error // there is no telling which is meant
 		}

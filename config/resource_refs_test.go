@@ -38,7 +38,7 @@ func TestReferences(t *testing.T) {
 		{name: "all that is named is there", kind: config.KindBGPAdvertisement,
 			spec: `{"ipAddressPools":["web"],"peers":["tor"],"communities":["blue","no-export","64512:2"]}`},
 		{name: "unknown names", kind: config.KindBGPAdvertisement, spec: `{"ipAddressPools":["web","wbe"],"peers":["tro","x"],"communities":["green"]}`,
-			missing: `there is no pool "wbe"; there is no peer "tro"; there is no peer "x"; invalid community format: green: no Community defines it; want ASN:VALUE, large:A:B:C, or such a name`},
+			missing: `there is no pool "wbe", did you mean "web"?; there is no peer "tro", did you mean "tor"?; there is no peer "x"; invalid community format: green: no Community defines it; want ASN:VALUE, large:A:B:C, or such a name`},
 		{name: "nearly a name", kind: config.KindBGPAdvertisement, spec: `{"peers":["tors"]}`, missing: `there is no peer "tors", did you mean "tor"?`},
 		{name: "a refused pool", kind: config.KindL2Advertisement, spec: `{"ipAddressPools":["bad"]}`,
 			missing: `pool "bad" is refused, and no version of it is in force`},

@@ -44,9 +44,12 @@ func odd(r rune) bool {
 
 // Message returns s as one message: of at most MaxMessage bytes, with line breaks and
 // without other characters that do not print. It makes no garbage if s is one already.
-func Message(s string) string {
-	if len(s) > MaxMessage {
-		s = cut(s, MaxMessage-len(more))
+func Message(s string) string { return Within(s, MaxMessage) }
+
+// Within returns s as one message of at most limit bytes.
+func Within(s string, limit int) string {
+	if len(s) > limit {
+		s = cut(s, limit-len(more))
 	}
 	if utf8.ValidString(s) && strings.IndexFunc(s, unprintable) < 0 {
 		return s

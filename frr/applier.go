@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,6 +27,11 @@ type Options struct {
 	Extras   func() []byte // optional: configuration that somebody else added; its lines stay
 	Changed  func()        // optional: called after State has changed, with no lock held; it must not block
 	Logger   *slog.Logger  // optional: nil discards
+
+	// Found is called once, before anything is applied, with the routes that bgpd announces and
+	// the route-map of each: those of a process before this one. They are none if bgpd does not
+	// answer. Optional.
+	Found func(map[netip.Prefix]string)
 }
 
 // A State is how far the wanted configuration is in force.

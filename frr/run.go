@@ -98,6 +98,7 @@ func (a *Applier) work(ctx context.Context, w *worker) {
 	defer check.Stop()
 	defer probe.Stop()
 
+	a.find(ctx, w)
 	failures := 0
 	warned := false
 	unverified := false // a check is due for a change, not only for drift

@@ -11,6 +11,8 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/render"
 	"github.com/heraldlb/herald/status"
+	"github.com/heraldlb/herald/table"
+	"github.com/heraldlb/herald/wake"
 )
 
 // An Answer is an address that a node is to answer for on layer 2.
@@ -42,6 +44,7 @@ type Memory struct {
 	Times Times // zero: DefaultTimes
 
 	switches  Switches
+	partings  partings
 	bgp       render.Config
 	answers   []Answer
 	decisions []status.Decision
@@ -71,12 +74,14 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 	times.Drain = cmp.Or(bgp.Drain.Hold, times.Drain)
 	steps, next := m.switches.Step(Inputs(bgp, layer2, sent), now, times)
 	over := m.overdue(bgp, layer2, steps)
+	parted := m.partings.step(bgp.Parted, func(r netip.Prefix) *render.Class { return announce.ClassOf(m.bgp, r) }, now, times)
 	out := Outcome{
-		BGP:       announce.KeepRoutes(bgp.BGP, m.bgp, over.routes),
+		BGP:       announce.KeepNeighborsOf(announce.KeepRoutes(bgp.BGP, m.bgp, over.routes), m.bgp, parted.neighbors),
 		Answers:   m.answer(layer2, steps, over.answers),
-		Decisions: decisionsOf(announce.MergeDecisions(bgp.Decisions, layer2.Decisions), m.decisions, steps, over, bgp.Left),
-		Next:      next,
-		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(bgp.Kept) > 0,
+		Decisions: parted.note(decisionsOf(announce.MergeDecisions(bgp.Decisions, layer2.Decisions), m.decisions, steps, over, bgp.Left)),
+		Next:      wake.Earlier(next, parted.next),
+		Ask:       !bgp.Drain.IsZero() || m.leaves(bgp) || len(parted.parts) > 0 || len(bgp.Kept) > 0,
+		GivenUp:   parted.givenUp,
 	}
 	for addr, step := range steps {
 		if step.GivenUp != 0 {
@@ -84,6 +89,7 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 		}
 	}
 	slices.SortFunc(out.GivenUp, netip.Addr.Compare)
+	out.GivenUp = slices.Compact(out.GivenUp)
 	noteInterfaces(out.Decisions, out.Answers)
 	m.bgp, m.answers, m.decisions = out.BGP, out.Answers, out.Decisions
 	return out
@@ -92,6 +98,17 @@ func (m *Memory) Next(bgp announce.Desired, layer2 announce.DesiredLayer2, gaps 
 // Announces reports whether the node announces an address, over any protocol, by
 // the newest Outcome.
 func (m *Memory) Announces(addr netip.Addr) bool { return m.switches.announces(addr) }
+
+// Sends returns the routes that the node announces by the newest Outcome.
+func (m *Memory) Sends() announce.Networks {
+	return table.Of(func(yield func(netip.Prefix, *render.Class) bool) {
+		for _, n := range m.bgp.Networks {
+			if !yield(n.Prefix, &m.bgp.Classes[n.Class]) {
+				return
+			}
+		}
+	})
+}
 
 // leaves reports whether the node still announces a route that others take over.
 func (m *Memory) leaves(bgp announce.Desired) bool {

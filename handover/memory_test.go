@@ -35,7 +35,7 @@ type switching struct {
 // next decides on n1 and says what it does about the address.
 func (x *switching) next(t *testing.T) (handover.Outcome, string) {
 	t.Helper()
-	opts := announce.Options{Layer2: true, Members: x.m, Drained: true, Announces: x.memory.Announces, Readiness: announce.Readiness{Failing: x.failing}}
+	opts := announce.Options{Layer2: true, Members: x.m, Drained: true, Announces: x.memory.Announces, Sends: x.memory.Sends(), Readiness: announce.Readiness{Failing: x.failing}}
 	bgp := announce.BGP(x.s, "n1", opts)
 	layer2 := announce.Layer2(x.s, "n1", x.m, opts)
 	out := x.memory.Next(bgp, layer2, x.gaps, func([]netip.Prefix) bool { return x.sent }, x.now)

@@ -66,6 +66,8 @@ type TableMemory struct {
 	outputs   map[netip.Addr]Output    // of over
 	over      map[netip.Addr]Protocols // announced, though the newest decisions do not say so
 	rounds    map[netip.Addr]round
+	partings  partings
+	parted    parted
 	networks  announce.Networks
 	answers   table.Editor[netip.Addr, *Answer]
 	decisions table.Editor[cluster.Key, []status.Decision]
@@ -74,6 +76,15 @@ type TableMemory struct {
 // Announces reports whether the node announces an address, over any protocol, by
 // the newest outcome.
 func (m *TableMemory) Announces(addr netip.Addr) bool { return m.announced[addr] != 0 }
+
+// Sends returns the routes that the node announces by the newest outcome.
+func (m *TableMemory) Sends() announce.Networks { return m.networks }
+
+// class returns how the node announces a route; nil: it does not.
+func (m *TableMemory) class(route netip.Prefix) *render.Class {
+	class, _ := m.networks.Get(route)
+	return class
+}
 
 // Next decides what the node does now, see Memory.Next.
 func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tables, gaps int, sent func([]netip.Prefix) bool, now time.Time) OutcomeTables {
@@ -86,7 +97,8 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 	times.Drain = cmp.Or(bgp.Frame.Drain.Hold, times.Drain)
 	services, addrs := m.changes(bgp, layer2, gaps)
 	m.bgp, m.layer2, m.gaps, m.started = bgp, layer2, gaps, true
-	out := OutcomeTables{BGP: bgp.Frame.BGP}
+	parted := m.partings.step(bgp.Frame.Parted, m.class, now, times)
+	out := OutcomeTables{BGP: bgp.Frame.BGP, GivenUp: parted.givenUp, Next: parted.next}
 	if len(m.pending) == 0 {
 		m.pending = map[netip.Addr]bool{} // a map stays as large as it was once
 	}
@@ -101,6 +113,9 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 		}
 	}
 	slices.SortFunc(out.GivenUp, netip.Addr.Compare)
+	out.GivenUp = slices.Compact(out.GivenUp)
+	m.partServices(m.parted, parted, services)
+	m.parted = parted
 	var routes []netip.Addr
 	for addr, over := range m.over {
 		if over.Has(ViaBGP) {
@@ -108,12 +123,13 @@ func (m *TableMemory) Next(bgp announce.DesiredTables, layer2 announce.Layer2Tab
 		}
 	}
 	slices.SortFunc(routes, netip.Addr.Compare)
-	m.networks = announce.KeepNetworks(bgp.Networks, m.networks, bgp.Frame.BGP.Neighbors, routes)
+	kept := announce.KeepNetworks(bgp.Networks, m.networks, bgp.Frame.BGP.Neighbors, routes)
+	m.networks = announce.KeepNeighbors(kept, m.networks, parted.neighbors)
 	for key := range services {
 		m.decide(key)
 	}
 	out.Networks, out.Answers, out.Decisions = m.networks, m.answers.Table(), m.decisions.Table()
-	out.Ask = !bgp.Frame.Drain.IsZero() || m.leaves() || len(bgp.Frame.Kept) > 0
+	out.Ask = !bgp.Frame.Drain.IsZero() || m.leaves() || len(parted.parts) > 0 || len(bgp.Frame.Kept) > 0
 	return out
 }
 
@@ -326,6 +342,7 @@ func (m *TableMemory) decide(key cluster.Key) {
 		}
 		all = out
 	}
+	all = m.parted.note(all)
 	restricted := func(d status.Decision) []string {
 		if !d.Announce || d.Protocol != status.Layer2 {
 			return nil

@@ -5,6 +5,7 @@ package handover_test
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 // A TableMemory does as a Memory does, whatever happened before, when all that is decided
 // is remembered.
 func TestTableMemory(t *testing.T) {
-	over, givenUp, quiet, standby := 0, 0, 0, 0
+	over, givenUp, quiet, standby, parted := 0, 0, 0, 0, 0
 	for seed := range uint64(50) {
 		h := announcetest.NewHistory(t, seed, seed%4 == 0)
 		var flat handover.Memory
@@ -49,7 +50,7 @@ func TestTableMemory(t *testing.T) {
 			}
 			s, opts := h.Snapshot(), h.Options
 			opts.Members, opts.Layer2 = h.Members, true
-			opts.Announces = flat.Announces
+			opts.Announces, opts.Sends, opts.Resumes = flat.Announces, flat.Sends(), nil
 			bgp, layer2 := announce.BGP(s, "n2", opts), announce.Layer2(s, "n2", h.Members, opts)
 			for _, d := range bgp.Decisions {
 				for _, r := range d.Routes {
@@ -58,7 +59,7 @@ func TestTableMemory(t *testing.T) {
 					}
 				}
 			}
-			opts.Announces = memory.Announces
+			opts.Announces, opts.Sends = memory.Announces, memory.Sends()
 			tables := cluster.TablesOf(s)
 			got := memory.Next(routes.Next(tables, "n2", opts), answers.Next(tables, "n2", h.Members, opts), gaps, sent, now).List()
 			want := flat.Next(bgp, layer2, gaps, sent, now)
@@ -68,6 +69,9 @@ func TestTableMemory(t *testing.T) {
 			for _, d := range got.Decisions {
 				if d.Reason == status.Switching || d.Reason == status.HandingOver {
 					over++
+				}
+				if strings.Contains(d.Detail, "gets the route until") {
+					parted++
 				}
 			}
 			givenUp += len(got.GivenUp)
@@ -81,7 +85,7 @@ func TestTableMemory(t *testing.T) {
 			}
 		}
 	}
-	if over < 100 || givenUp < 5 || quiet < 30 || standby == 0 {
-		t.Errorf("%d in overtime, %d given up, %d quiet, %d standby: the histories are too simple", over, givenUp, quiet, standby)
+	if over < 100 || givenUp < 5 || quiet < 30 || standby == 0 || parted < 10 {
+		t.Errorf("%d in overtime, %d given up, %d quiet, %d standby, %d to some peers: the histories are too simple", over, givenUp, quiet, standby, parted)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // agentSelector selects the agents' pods, as the manifests label them.
-const agentSelector = "app.kubernetes.io/component=agent"
+const agentSelector = labelPodComponent + "=agent"
 
 // An Agent is where the agent of a node serves its Report.
 type Agent struct {
@@ -70,18 +70,37 @@ func (c *Client) AbsentAgents(ctx context.Context, namespace string) ([]string, 
 	return out, nil
 }
 
-func running(p corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil
+// labelPodComponent is the label of a pod that says whether it is a controller or an agent. The
+// container with the program has the same name.
+const labelPodComponent = "app.kubernetes.io/component"
+
+// mainContainer returns the container of a pod that has the component's program; nil if it
+// cannot be told which that is.
+func mainContainer(p corev1.Pod) *corev1.Container {
+	all := p.Spec.Containers
+	if i := slices.IndexFunc(all, func(c corev1.Container) bool { return c.Name != "" && c.Name == p.Labels[labelPodComponent] }); i >= 0 {
+		return &all[i]
+	}
+	if len(all) == 1 {
+		return &all[0]
+	}
+	return nil
 }
 
-// absence returns why a pod does not run, in the kubelet's or the scheduler's words.
+func running(p corev1.Pod) bool { return absence(p) == "" }
+
+// absence returns why the program of a pod does not run, in the kubelet's or the scheduler's
+// words; empty if it does, as far as is known.
 func absence(p corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return "Terminating"
 	}
+	if p.Status.Phase == corev1.PodRunning {
+		return stopped(p)
+	}
 	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if w := s.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" {
-			return strings.TrimSuffix(fmt.Sprintf("%s of container %s: %s", w.Reason, s.Name, w.Message), ": ")
+		if text := waiting(s); text != "" {
+			return text
 		}
 	}
 	for _, c := range p.Status.Conditions {
@@ -90,6 +109,56 @@ func absence(p corev1.Pod) string {
 		}
 	}
 	return cmp.Or(p.Status.Reason, string(p.Status.Phase), "Pending")
+}
+
+// stopped returns why the program of a pod that runs does not run itself: it crashes, or the
+// kubelet of its node does not report any more. The control plane then makes the pod unready
+// and leaves the rest as the kubelet wrote it last.
+func stopped(p corev1.Pod) string {
+	main := mainContainer(p)
+	if main == nil {
+		return ""
+	}
+	i := slices.IndexFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == main.Name })
+	if i < 0 {
+		return ""
+	}
+	s := p.Status.ContainerStatuses[i]
+	switch t := s.State.Terminated; {
+	case s.State.Waiting != nil:
+		return waiting(s)
+	case t != nil:
+		return fmt.Sprintf("container %s has ended: %s, exit code %d", s.Name, cmp.Or(t.Reason, "no reason is known"), t.ExitCode)
+	}
+	if agentPodOf(&p).down && !slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return !s.Ready }) {
+		return "the kubelet of its node does not report: the node is off, or cut off"
+	}
+	return ""
+}
+
+// unready returns why a pod that runs is not ready; empty if it is.
+func unready(p corev1.Pod) string {
+	if !agentPodOf(&p).down {
+		return ""
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		switch {
+		case s.State.Waiting != nil:
+			return waiting(s)
+		case !s.Ready:
+			return "container " + s.Name + " is not ready"
+		}
+	}
+	return "not ready"
+}
+
+// waiting returns why a container waits; empty if it only waits for others.
+func waiting(s corev1.ContainerStatus) string {
+	w := s.State.Waiting
+	if w == nil || w.Reason == "" || w.Reason == "PodInitializing" {
+		return ""
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%s of container %s: %s", w.Reason, s.Name, w.Message), ": ")
 }
 
 // metricsPort returns the port where an agent's pod serves metrics and its Report.

@@ -67,8 +67,20 @@ func TestAgents(t *testing.T) {
 	unscheduled := pod("c", "", corev1.PodPending, 0)
 	unscheduled.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no port"}}
 	list.Items = append(list.Items, pulling, unscheduled)
+	// The kubelet leaves a pod in phase Running whose container crashes, and whose node is off.
+	crashing, off := pod("d", "n4", corev1.PodRunning, 0), pod("e", "n5", corev1.PodRunning, 0)
+	fine := pod("f", "n6", corev1.PodRunning, 0)
+	for _, p := range []*corev1.Pod{&crashing, &off, &fine} {
+		p.Labels = map[string]string{"app.kubernetes.io/component": "agent"}
+		p.Spec.Containers = []corev1.Container{{Name: "frr"}, {Name: "agent"}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse}}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "frr", Ready: true}, {Name: "agent", Ready: true}}
+	}
+	crashing.Status.ContainerStatuses[1] = corev1.ContainerStatus{Name: "agent", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 5m"}}}
+	fine.Status.ContainerStatuses[0] = corev1.ContainerStatus{Name: "frr", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}
+	list.Items = append(list.Items, crashing, off, fine)
 	absent, err := c.AbsentAgents(t.Context(), "ours")
-	if want := "n1: Failed; n1: Terminating; n2: ErrImagePull of container frr: not found; no node: Unschedulable: no port"; err != nil || strings.Join(absent, "; ") != want {
+	if want := "n1: Failed; n1: Terminating; n2: ErrImagePull of container frr: not found; n4: CrashLoopBackOff of container agent: back-off 5m; n5: the kubelet of its node does not report: the node is off, or cut off; no node: Unschedulable: no port"; err != nil || strings.Join(absent, "; ") != want {
 		t.Errorf("agents that do not run are %q, %v, want %q", absent, err, want)
 	}
 	if _, err := c.AbsentAgents(t.Context(), "theirs"); err == nil || !strings.HasPrefix(err.Error(), "agents in theirs: ") {

@@ -98,7 +98,7 @@ func TestStalledConnection(t *testing.T) {
 	is := func(what string, want ...string) {
 		t.Helper()
 		eventually(t, what, func() bool {
-			all, _ := w.Snapshot()
+			all, _ := snapshotOf(w)
 			return slices.Equal(serviceNames(all), want)
 		})
 	}

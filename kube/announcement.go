@@ -54,6 +54,7 @@ type announcement struct {
 	reconcile.ServiceStatus
 	made     int64  // on layer 2: when the object was made, in Unix seconds
 	misnamed string // see misnamed
+	own      bool   // its name is one that Herald gives
 }
 
 var _ reconcile.Announcements = (*Announcements)(nil)
@@ -114,7 +115,7 @@ func announcementOf(protocol status.Protocol, kind string, o *customResource) an
 	for i, peer := range have.Peers {
 		have.Peers[i] = unique.Make(peer).Value()
 	}
-	out := announcement{name: o.Name, misnamed: misnamed(kind, o, have), ServiceStatus: reconcile.ServiceStatus{
+	out := announcement{name: o.Name, misnamed: misnamed(kind, o, have), own: isObjectName(o.Name), ServiceStatus: reconcile.ServiceStatus{
 		Service: cluster.Key{Namespace: have.ServiceNamespace, Name: have.ServiceName},
 		Node:    have.Node, Protocol: protocol, Peers: have.Peers,
 	}}

@@ -49,21 +49,9 @@ func NewConfig(kubeconfig, agent string) (*rest.Config, error) {
 	return configure(c, agent), nil
 }
 
-// NewUserConfig is NewConfig for users of kubectl: where kubeconfig is empty, it looks
-// where kubectl would.
-func NewUserConfig(kubeconfig, agent string) (*rest.Config, error) {
-	return NewUserConfigWith(kubeconfig, nil, agent)
-}
-
-// NewUserConfigWith is NewUserConfig with what kubectl's flags say in place of the file;
-// nil: nothing.
-func NewUserConfigWith(kubeconfig string, overrides *clientcmd.ConfigOverrides, agent string) (*rest.Config, error) {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath, rules.WarnIfAllMissing = kubeconfig, false
-	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, fmt.Errorf("no kubeconfig at %s: name one with --kubeconfig or KUBECONFIG", strings.Join(rules.GetLoadingPrecedence(), ", "))
-	}
+// NewUserConfig is NewConfig for users of kubectl, whose files and flags are in a loader.
+func NewUserConfig(loader clientcmd.ClientConfig, agent string) (*rest.Config, error) {
+	c, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
 	}
@@ -133,16 +121,8 @@ type Client struct {
 	parameters      runtime.ParameterCodec
 
 	reader   atomic.Pointer[readerToken] // for agents whose status needs one
-	restored atomic.Uint64               // how often a list was older than what was known
 	hearings hearings
-}
-
-// restores returns how often etcd was found restored to an older state, once for each kind.
-func (c *Client) restores() uint64 {
-	if c == nil {
-		return 0
-	}
-	return c.restored.Load()
+	restored restoreLog // lists that were older than what was known
 }
 
 // NewClient returns a Client for what NewConfig made.
@@ -211,6 +191,12 @@ func (c *Client) configMaps(namespace string) resource[*corev1.ConfigMapList] {
 	return listOf[corev1.ConfigMapList](c, c.core, "configmaps", namespace)
 }
 
+// configMapNamed returns a ConfigMap.
+func (c *Client) configMapNamed(ctx context.Context, namespace, name string) (*corev1.ConfigMap, error) {
+	m := new(corev1.ConfigMap)
+	return m, c.core.Get().Namespace(namespace).Resource("configmaps").Name(name).Do(ctx).Into(m)
+}
+
 func (c *Client) secrets(namespace string) resource[*corev1.SecretList] {
 	return listOf[corev1.SecretList](c, c.core, "secrets", namespace)
 }
@@ -221,13 +207,6 @@ func (c *Client) pods(namespace string) resource[*corev1.PodList] {
 
 func (c *Client) endpointSlices() resource[*discoveryv1.EndpointSliceList] {
 	return listOf[discoveryv1.EndpointSliceList](c, c.discovery, "endpointslices", "")
-}
-
-// podUID returns the UID of a pod.
-func (c *Client) podUID(ctx context.Context, namespace, name string) (types.UID, error) {
-	var pod corev1.Pod
-	err := c.core.Get().Namespace(namespace).Resource("pods").Name(name).Do(ctx).Into(&pod)
-	return pod.UID, err
 }
 
 // createEvent writes an event.
@@ -243,11 +222,12 @@ func (c *Client) patchEvent(ctx context.Context, namespace, name string, patch [
 }
 
 // patchServiceStatus applies a strategic merge patch to the status subresource of a
-// Service, and returns the patched Service.
+// Service, and returns the patched Service. What is written has no unknown fields, and the
+// API server need not look for any.
 func (c *Client) patchServiceStatus(ctx context.Context, namespace, name string, patch []byte) (*corev1.Service, error) {
 	svc := new(corev1.Service)
 	return svc, c.core.Patch(types.StrategicMergePatchType).Namespace(namespace).Resource("services").Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, c.parameters).Body(patch).Do(ctx).Into(svc)
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager, FieldValidation: metav1.FieldValidationIgnore}, c.parameters).Body(patch).Do(ctx).Into(svc)
 }
 
 // A resource is all objects of one kind, in one namespace or in all.

@@ -99,17 +99,19 @@ func (c *Client) customResources(kind, namespace string) resource[*customResourc
 // patchCustomStatus applies a merge patch to the status subresource of a custom
 // resource, and returns the patched resource.
 func (c *Client) patchCustomStatus(ctx context.Context, manager, kind, namespace, name string, patch []byte) (*customResource, error) {
-	k := customKinds[kind]
-	o := new(customResource)
-	return o, c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).SubResource("status").
-		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Into(o)
+	return c.patchCustomPart(ctx, manager, kind, namespace, name, patch, "status")
 }
 
-// patchCustom applies a merge patch to a custom resource.
-func (c *Client) patchCustom(ctx context.Context, manager, kind, namespace, name string, patch []byte) error {
+// patchCustom applies a merge patch to a custom resource, and returns the patched resource.
+func (c *Client) patchCustom(ctx context.Context, manager, kind, namespace, name string, patch []byte) (*customResource, error) {
+	return c.patchCustomPart(ctx, manager, kind, namespace, name, patch)
+}
+
+func (c *Client) patchCustomPart(ctx context.Context, manager, kind, namespace, name string, patch []byte, subresources ...string) (*customResource, error) {
 	k := customKinds[kind]
-	return c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).
-		VersionedParams(&metav1.PatchOptions{FieldManager: manager}, c.parameters).Body(patch).Do(ctx).Error()
+	o := new(customResource)
+	return o, c.custom[k.version].Patch(types.MergePatchType).Namespace(namespace).Resource(k.plural).Name(name).SubResource(subresources...).
+		VersionedParams(&metav1.PatchOptions{FieldManager: manager, FieldValidation: metav1.FieldValidationIgnore}, c.parameters).Body(patch).Do(ctx).Into(o)
 }
 
 // deleteCustom deletes a custom resource.
@@ -118,8 +120,10 @@ func (c *Client) deleteCustom(ctx context.Context, kind, namespace, name string)
 	return c.custom[k.version].Delete().Namespace(namespace).Resource(k.plural).Name(name).Do(ctx).Error()
 }
 
-// createCustom creates a custom resource.
-func (c *Client) createCustom(ctx context.Context, kind, namespace string, body []byte) error {
+// createCustom creates a custom resource, and returns what was stored.
+func (c *Client) createCustom(ctx context.Context, manager, kind, namespace string, body []byte) (*customResource, error) {
 	k := customKinds[kind]
-	return c.custom[k.version].Post().Namespace(namespace).Resource(k.plural).Body(body).Do(ctx).Error()
+	o := new(customResource)
+	return o, c.custom[k.version].Post().Namespace(namespace).Resource(k.plural).
+		VersionedParams(&metav1.CreateOptions{FieldManager: manager, FieldValidation: metav1.FieldValidationIgnore}, c.parameters).Body(body).Do(ctx).Into(o)
 }

@@ -77,7 +77,7 @@ func TestWatcherDoubt(t *testing.T) {
 	doubts := make(chan kube.Doubt, 100)
 	w := kube.NewWatcher(kube.WatcherOptions{Client: newClient(t, f.Clientset), Wake: func() {}, Doubt: func(d kube.Doubt) { doubts <- d }})
 	run(t, w.Run)
-	names := func() []string { s, _ := w.Snapshot(); return serviceNames(s) }
+	names := func() []string { s, _ := snapshotOf(w); return serviceNames(s) }
 	is := func(what string, want ...string) {
 		t.Helper()
 		eventually(t, what, func() bool { return slices.Equal(names(), want) })

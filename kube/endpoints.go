@@ -3,7 +3,6 @@
 package kube
 
 import (
-	"maps"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,8 +53,6 @@ type endpoints struct {
 	*mirror[cluster.Key, endpointSlice]
 	names  index[cluster.Key]                            // of the slices of each Service
 	merged table.Editor[cluster.Key, []cluster.Endpoint] // usable endpoints by Service, of those that have some
-	listed map[cluster.Key][]cluster.Endpoint            // what byService returned; somebody may be reading it
-	of     table.Table[cluster.Key, []cluster.Endpoint]  // what that was made of
 }
 
 // newEndpoints returns endpoints that know nothing. A change of a slice is news only if
@@ -106,25 +103,4 @@ func (e *endpoints) merge(service cluster.Key) bool {
 		e.merged.Set(service, usable)
 	}
 	return true
-}
-
-// byService returns the usable endpoints of every Service that has one.
-func (e *endpoints) byService() map[cluster.Key][]cluster.Endpoint {
-	now := e.merged.Table()
-	var next map[cluster.Key][]cluster.Endpoint
-	for c := range table.Diff(e.of, now, slices.Equal[[]cluster.Endpoint]) {
-		if next == nil {
-			next = make(map[cluster.Key][]cluster.Endpoint, now.Len())
-			maps.Copy(next, e.listed)
-		}
-		if c.After == nil {
-			delete(next, c.Key)
-		} else {
-			next[c.Key] = *c.After
-		}
-	}
-	if e.of = now; next != nil {
-		e.listed = next
-	}
-	return e.listed
 }

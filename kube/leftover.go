@@ -24,26 +24,40 @@ import (
 //   - A ServiceL2Status of a node whose agent is not ready, once another node has made
 //     one about the Service after it. An agent that lives makes its own again, which is
 //     then the later one and stays.
+//   - An object of a node on which no agent has run for abandonedAfter, such as a node that
+//     was deleted, or that the DaemonSet selects no more. The agents' pods do not own the
+//     objects: a restart of an agent changes none.
 //   - An object that has the name of another node's or Service's object. It would keep
 //     that one from being written.
+//
+// Nothing is known of agents that run elsewhere than in pods: as long as no pod of an agent
+// is seen, all nodes count as having one. On a node without a pod another load balancer may
+// run: its objects stay.
 type leftovers struct {
-	all    *Announcements // its mu guards agents and taken
+	all    *Announcements // its mu guards the fields below
 	agents *mirror[string, agentPod]
 	taken  map[serviceStatusID]bool // the objects that are misnamed
+	count  map[string]int           // of Herald's objects of each node
+	absent map[string]time.Time     // since when no agent has run on nodes that have objects
 	keeper *keeper[serviceStatusID, struct{}]
 }
+
+// abandonedAfter is how long no agent may run on a node until its objects are deleted. A
+// pod is replaced in less, and routers keep the routes of an agent that restarts as long.
+const abandonedAfter = 2 * time.Minute
 
 // An agentPod is what Herald reads of the pod of an agent.
 type agentPod struct {
 	name, node string
 	down       bool // the kubelet, or the API server for a lost node, says that it is not ready
+	running    bool // its containers were started and have not ended, as far as is known
 }
 
 func newLeftovers(a *Announcements) *leftovers {
-	l := &leftovers{all: a, taken: map[serviceStatusID]bool{}}
+	l := &leftovers{all: a, taken: map[serviceStatusID]bool{}, count: map[string]int{}, absent: map[string]time.Time{}}
 	l.keeper = newKeeper(keeperOptions[serviceStatusID, struct{}]{
-		Contests: NewContests(ContestsOptions{Client: a.opts.Client, Logger: a.opts.Logger}),
-		Logger:   a.opts.Logger, Failed: "service status of another node not deleted", Compare: serviceStatusID.compare,
+		Client: a.opts.Client, Contests: NewContests(ContestsOptions{Client: a.opts.Client, Logger: a.opts.Logger}),
+		Logger: a.opts.Logger, Failed: "service status of another node not deleted", Compare: serviceStatusID.compare,
 		There: l.find, Diff: l.diff, Every: statusRound,
 	})
 	var once sync.Once
@@ -55,7 +69,10 @@ func newLeftovers(a *Announcements) *leftovers {
 		row:     agentPodOf,
 		key:     func(p agentPod) string { return p.name },
 		compare: strings.Compare,
-	}, mirrorOptions[agentPod]{mu: &a.mu, wake: l.keeper.Wake, absent: func(err error) {
+	}, mirrorOptions[agentPod]{mu: &a.mu, wake: l.keeper.Wake, news: func([]change[agentPod]) bool {
+		l.track(time.Now())
+		return true
+	}, absent: func(err error) {
 		once.Do(func() { a.opts.Logger.Info("service status of dead nodes not deleted", "reason", "Pod", "err", err) })
 	}})
 	return l
@@ -64,30 +81,81 @@ func newLeftovers(a *Announcements) *leftovers {
 // agentPodOf returns the row of a pod.
 func agentPodOf(p *corev1.Pod) agentPod {
 	i := slices.IndexFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-	return agentPod{p.Name, p.Spec.NodeName, i >= 0 && p.Status.Conditions[i].Status != corev1.ConditionTrue}
+	return agentPod{p.Name, p.Spec.NodeName, i >= 0 && p.Status.Conditions[i].Status != corev1.ConditionTrue, p.Status.Phase == corev1.PodRunning}
 }
 
 // note takes in what became of objects of a kind. The caller holds mu.
 func (l *leftovers) note(kind string, changes []change[announcement]) {
 	for _, c := range changes {
-		if c.old != nil && c.old.misnamed != "" {
+		if c.old != nil {
 			delete(l.taken, serviceStatusID{kind, c.old.name})
+		}
+		if c.old != nil && c.old.own {
+			if l.count[c.old.Node]--; l.count[c.old.Node] == 0 {
+				delete(l.count, c.old.Node)
+			}
 		}
 		if c.now != nil && c.now.misnamed != "" {
 			l.taken[serviceStatusID{kind, c.now.name}] = true
+		}
+		if c.now != nil && c.now.own {
+			l.count[c.now.Node]++
+			if _, absent := l.absent[c.now.Node]; absent {
+				l.absent[c.now.Node] = time.Now() // some agent lives that writes it
+			}
 		}
 	}
 	l.keeper.Wake()
 }
 
-// find returns the objects to delete. It looks at those alone of which a Service has more
-// than one: the others may be very many.
+// track takes down since when no agent has run on nodes. The caller holds mu.
+func (l *leftovers) track(now time.Time) {
+	running := map[string]bool{}
+	for _, p := range l.agents.list() {
+		if p.running {
+			running[p.node] = true
+		}
+	}
+	maps.DeleteFunc(l.absent, func(node string, _ time.Time) bool {
+		return running[node] || len(running) == 0 || l.count[node] == 0
+	})
+	if len(running) == 0 {
+		return
+	}
+	for node := range l.count {
+		if _, known := l.absent[node]; !known && !running[node] {
+			l.absent[node] = now
+		}
+	}
+}
+
+// abandoned reports whether Herald's objects of a node are deleted. The caller holds mu.
+func (l *leftovers) abandoned(node string) bool {
+	since, absent := l.absent[node]
+	return absent && time.Since(since) >= abandonedAfter
+}
+
+// find returns the objects to delete. As long as all nodes have agents, it looks at those
+// alone of which a Service has more than one: the others may be very many.
 func (l *leftovers) find() []serviceStatusID {
 	l.all.mu.Lock()
 	defer l.all.mu.Unlock()
 	out := slices.Collect(maps.Keys(l.taken))
-	down := l.down()
-	if len(down) == 0 {
+	l.track(time.Now())
+	for node := range l.absent {
+		if !l.abandoned(node) {
+			continue
+		}
+		for _, k := range l.all.kinds {
+			for _, s := range k.list() {
+				if s.own && s.Node == node {
+					out = append(out, serviceStatusID{k.name, s.name})
+				}
+			}
+		}
+	}
+	pods := l.ready()
+	if !l.someDown(pods) {
 		return out
 	}
 	for _, k := range l.all.kinds {
@@ -96,7 +164,7 @@ func (l *leftovers) find() []serviceStatusID {
 		}
 		for _, names := range k.names {
 			for _, name := range names {
-				if len(names) > 1 && l.left(k, *k.find(name), down) {
+				if len(names) > 1 && l.left(k, *k.find(name), pods) {
 					out = append(out, serviceStatusID{k.name, name})
 				}
 			}
@@ -111,7 +179,7 @@ func (l *leftovers) diff(id serviceStatusID, _ *struct{}, _ time.Time) (*request
 	defer l.all.mu.Unlock()
 	k := l.all.kinds[slices.IndexFunc(l.all.kinds, func(k announcedKind) bool { return k.name == id.kind })]
 	s := k.find(id.name)
-	if s == nil || !l.left(k, *s, l.down()) {
+	if s == nil || !l.left(k, *s, l.ready()) {
 		return nil, 0
 	}
 	misnamed := s.misnamed
@@ -128,30 +196,48 @@ func (l *leftovers) diff(id serviceStatusID, _ *struct{}, _ time.Time) (*request
 }
 
 // left reports whether an object is one to delete. The caller holds mu.
-func (l *leftovers) left(k announcedKind, s announcement, down map[string]bool) bool {
-	if s.misnamed != "" {
+func (l *leftovers) left(k announcedKind, s announcement, pods map[string]bool) bool {
+	if s.misnamed != "" || s.own && l.abandoned(s.Node) {
 		return true
 	}
-	return k.name == kindL2Status && down[s.Node] && slices.ContainsFunc(k.names[s.Service], func(name string) bool {
+	return k.name == kindL2Status && isDown(s, pods) && slices.ContainsFunc(k.names[s.Service], func(name string) bool {
 		o := k.find(name)
-		return o.misnamed == "" && o.Node != s.Node && !down[o.Node] && o.made > s.made
+		return o.misnamed == "" && o.Node != s.Node && !isDown(*o, pods) && o.made > s.made
 	})
 }
 
-// down returns the nodes all of whose agents are not ready. The caller holds mu.
-func (l *leftovers) down() map[string]bool {
+// ready returns the nodes with a pod of an agent, and whether one of these may be ready. The
+// caller holds mu.
+func (l *leftovers) ready() map[string]bool {
 	out := map[string]bool{}
 	for _, p := range l.agents.list() {
-		if p.down {
-			out[p.node] = true
-		}
-	}
-	for _, p := range l.agents.list() {
-		if !p.down {
-			delete(out, p.node)
-		}
+		out[p.node] = out[p.node] || !p.down
 	}
 	return out
+}
+
+// someDown reports whether isDown may be true of some object. The caller holds mu.
+func (l *leftovers) someDown(pods map[string]bool) bool {
+	for _, ready := range pods {
+		if !ready {
+			return true
+		}
+	}
+	for node := range l.count {
+		if _, there := pods[node]; !there && len(pods) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isDown reports whether the agent that made an object is not ready, or gone.
+func isDown(s announcement, pods map[string]bool) bool {
+	ready, there := pods[s.Node]
+	if !there {
+		return s.own && len(pods) > 0
+	}
+	return !ready
 }
 
 // misnamed returns the node that an object is of, if its name is one that Herald gives

@@ -3,15 +3,20 @@
 package kube_test
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/kube"
+	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 // pod sets whether the pod of a node's agent is ready.
@@ -25,7 +30,7 @@ func (a *api) pod(node string, ready bool) {
 	a.put("pods", "agent-"+node, map[string]any{
 		"metadata": map[string]any{"name": "agent-" + node, "namespace": "ns", "uid": "u-agent-" + node, "labels": map[string]any{"app.kubernetes.io/component": "agent"}},
 		"spec":     map[string]any{"nodeName": node},
-		"status":   map[string]any{"conditions": []any{map[string]any{"type": "Ready", "status": is}}},
+		"status":   map[string]any{"phase": "Running", "conditions": []any{map[string]any{"type": "Ready", "status": is}}},
 	})
 }
 
@@ -36,6 +41,16 @@ func (a *api) made(plural, name, node, service string, second int) {
 	o := statusObject(name, node, service)
 	o["metadata"].(map[string]any)["creationTimestamp"] = time.Unix(int64(second), 0).UTC().Format(time.RFC3339)
 	a.put(plural, name, o)
+}
+
+// nameOf returns the name that Herald gives to the object about a Service on a node.
+func nameOf(plural, node, service string) string {
+	p := status.BGP
+	if plural == l2Plural {
+		p = status.Layer2
+	}
+	name, _ := kube.ObjectOf(reconcile.ServiceStatus{Service: cluster.Key{Namespace: "shop", Name: service}, Node: node, Protocol: p})
+	return name
 }
 
 // clean runs what the leading controller does about statuses.
@@ -58,7 +73,7 @@ func TestLeftovers(t *testing.T) {
 	a.made(l2Plural, "l2-c", "n1", "db", 20)  // nobody has taken it over
 	a.made(l2Plural, "l2-d", "n1", "late", 20)
 	a.made(l2Plural, "l2-e", "n2", "late", 10) // it was there before
-	a.made(l2Plural, "l2-f", "n4", "old", 10)  // whose agent has no pod
+	a.made(l2Plural, "l2-f", "n4", "old", 10)  // another load balancer's
 	a.made(l2Plural, "l2-g", "n3", "old", 20)
 	a.made(bgpPlural, "bgp-a", "n1", "web", 10) // FRR goes on without the agent
 	a.made(bgpPlural, "bgp-b", "n2", "web", 20)
@@ -90,6 +105,10 @@ func TestLeftovers(t *testing.T) {
 	written("delete l2-a")
 	a.pod("n2", true)
 	written("delete l2-a", "delete l2-a")
+	own := nameOf(l2Plural, "n5", "own")
+	a.made(l2Plural, own, "n5", "own", 10) // whose agent has no pod any more
+	a.made(l2Plural, "l2-h", "n3", "own", 20)
+	written("delete l2-a", "delete l2-a", "delete "+own)
 }
 
 // An object with the name that Herald gives to that of another node is deleted, and
@@ -137,4 +156,85 @@ func TestMisnamedStatus(t *testing.T) {
 	if got := a.told(bgpPlural); len(got) != 2 {
 		t.Errorf("there are %q", got)
 	}
+}
+
+// The leading controller deletes what is about nodes on which no agent has run for two
+// minutes, and no earlier: a pod that is replaced takes less. It deletes nothing about
+// nodes whose agents are alive, wherever these run.
+func TestAbandonedStatus(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, config := newPatientAPI(l2Plural, bgpPlural, "nodes", "pods", "endpointslices")
+		a.keeps = true
+		c, err := kube.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := kube.NewAnnouncements(kube.AnnouncementsOptions{
+			Client: c, Namespace: "ns", Wake: func() {}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- all.Run(ctx) }()
+		defer func() {
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}()
+		// left waits, and wants the objects of these nodes to be there.
+		left := func(d time.Duration, want ...string) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			a.api.mu.Lock()
+			defer a.api.mu.Unlock()
+			var got []string
+			for _, plural := range []string{bgpPlural, l2Plural} {
+				for _, o := range a.objects[plural] {
+					got = append(got, o["status"].(map[string]any)["node"].(string))
+				}
+			}
+			slices.Sort(got)
+			got = slices.DeleteFunc(slices.Compact(got), func(node string) bool { return node == "other" })
+			if len(a.objects[bgpPlural]["bgp-x7k2p"]) == 0 {
+				t.Fatal("what another load balancer has made is deleted")
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("there is something about %q, want %q", got, want)
+			}
+		}
+		own := func(plural, node, service string) { a.made(plural, nameOf(plural, node, service), node, service, 10) }
+		for _, node := range []string{"n1", "n2", "n3"} {
+			for i := range 5 {
+				own(bgpPlural, node, fmt.Sprint("web", i))
+			}
+			own(l2Plural, node, node)
+		}
+		a.made(bgpPlural, "bgp-x7k2p", "other", "web0", 10) // of another load balancer's node
+		left(time.Hour, "n1", "n2", "n3")                   // agents run, though not in pods
+		a.pod("n1", true)
+		a.pod("n2", true)
+		left(110*time.Second, "n1", "n2", "n3")
+		left(50*time.Second, "n1", "n2") // n3 has none
+		// The pod of n1 is replaced, that of n2 does not start again.
+		a.api.delete("pods", "agent-n1")
+		a.api.delete("pods", "agent-n2")
+		left(time.Hour, "n1", "n2") // no agent runs at all: that is no news about one of them
+		a.pod("n1", true)
+		left(100*time.Second, "n1", "n2")
+		a.api.delete("pods", "agent-n1")
+		a.pod("n3", true)
+		left(10*time.Second, "n1", "n2")
+		a.pod("n1", false)
+		left(time.Hour, "n1")
+		// One that writes is alive.
+		for i := range 3 {
+			own(bgpPlural, "n2", fmt.Sprint("web", i))
+			left(100*time.Second, "n1", "n2")
+			own(l2Plural, "n2", fmt.Sprint("web", i))
+			left(100*time.Second, "n1", "n2")
+		}
+		left(3*time.Minute, "n1")
+	})
 }

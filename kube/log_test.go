@@ -63,7 +63,6 @@ func TestConfigWithoutAdvice(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	for name, f := range map[string]func() error{
 		"a daemon": func() error { _, err := kube.NewConfig("", "test"); return err },
-		"a user's": func() error { _, err := kube.NewUserConfig("", "test"); return err },
 	} {
 		err := f()
 		if err == nil || !strings.Contains(err.Error(), "--kubeconfig") || strings.Contains(err.Error(), "master") {

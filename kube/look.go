@@ -5,8 +5,6 @@ package kube
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -24,16 +22,8 @@ import (
 	"github.com/heraldlb/herald/topology"
 )
 
-const (
-	// lookPatience is how long Look waits for all agents together.
-	lookPatience = 5 * time.Second
-	// lookAtOnce is how many agents it asks at once.
-	lookAtOnce = 16
-	// controllerLease is the Lease of the controllers.
-	controllerLease = "herald-controller"
-	// processSelector selects the pods of Herald, as the manifests label them.
-	processSelector = "app.kubernetes.io/component in (agent,controller)"
-)
+// maxNamedNodes is how many nodes a label selector names at most.
+const maxNamedNodes = 20
 
 // LookOptions say where a Herald is.
 type LookOptions struct {
@@ -47,44 +37,48 @@ type LookOptions struct {
 // agents. It reads no Secret. What cannot be read is in Unasked of the result.
 func Look(ctx context.Context, c *Client, opts LookOptions) topology.Input {
 	l := &look{client: c, opts: opts, in: topology.Input{
-		At: time.Now(), Namespace: opts.Namespace, About: opts.About, Refused: map[config.ID]string{},
+		At: time.Now(), Namespace: opts.Namespace, About: opts.About,
+		Refused: map[config.ID]topology.Refusal{}, Unprogrammed: map[config.ID]topology.Refusal{},
 		Cluster: cluster.Snapshot{Namespaces: map[string]map[string]string{}, Endpoints: map[cluster.Key][]cluster.Endpoint{}},
 	}}
-	var maps corev1.ConfigMapList
-	var g errgroup.Group
-	for what, read := range map[string]func(context.Context) error{
+	l.all(ctx, map[string]func(context.Context) error{
 		topology.KindServices:       l.services,
 		topology.KindNamespaces:     l.namespaces,
 		topology.KindNodes:          l.nodes,
 		topology.KindEndpointSlices: l.endpoints,
 		topology.KindResources:      l.resources,
-		topology.KindConfigMaps: func(ctx context.Context) error {
-			all, err := c.configMaps(opts.Namespace).List(ctx, metav1.ListOptions{})
-			if err == nil {
-				maps = *all
-			}
-			return err
-		},
-		topology.KindStates:   l.states,
-		topology.KindStatuses: l.statuses,
-		topology.KindPods:     l.processes,
-		topology.KindLease:    l.leader,
-	} {
+		topology.KindStates:         l.states,
+		topology.KindPods:           l.processes,
+		topology.KindLease:          l.leader,
+	})
+	l.in.Class, l.in.Source, l.in.File = l.flag("lb-class"), l.flag("config-source"), l.flag("config-file")
+	l.in.IgnoreExclude, l.in.Protect = l.flag("ignore-exclude-lb") == "true", l.flag("protect-addresses") == "true"
+	l.in.Silent, l.in.GossipPort = l.flag("service-status") == "false", l.flag("ml-bindport")
+	// What agents that have answered would write is not read.
+	l.all(ctx, map[string]func(context.Context) error{
+		topology.KindConfigMaps: l.configMap,
+		topology.KindStatuses:   l.statuses,
+	})
+	for i := range l.in.Controllers {
+		l.in.Controllers[i].Leading = l.in.Controllers[i].Pod == l.in.Leader
+	}
+	return l.in
+}
+
+// all reads kinds at the same time. It notes those that it could not read.
+func (l *look) all(ctx context.Context, kinds map[string]func(context.Context) error) {
+	var g errgroup.Group
+	for what, read := range kinds {
 		g.Go(func() error {
-			if err := read(ctx); err != nil {
+			if err := read(ctx); ctx.Err() != nil && err != nil {
+				l.unasked(what, context.Cause(ctx))
+			} else if err != nil {
 				l.unasked(what, err)
 			}
 			return nil
 		})
 	}
 	_ = g.Wait() // no function of the group fails
-	for i := range l.in.Controllers {
-		l.in.Controllers[i].Leading = l.in.Controllers[i].Pod == l.in.Leader
-	}
-	l.in.Class, l.in.Source = l.flag("lb-class"), l.flag("config-source")
-	l.in.IgnoreExclude = l.flag("ignore-exclude-lb") == "true"
-	l.configMap(maps)
-	return l.in
 }
 
 // A look is one call of Look.
@@ -159,22 +153,26 @@ func (l *look) custom(ctx context.Context, name, namespace string) ([]*customRes
 	return all, err
 }
 
-// resources reads those of all namespaces if it may: outside of Herald's namespace they do nothing.
+// resources reads those of all namespaces if it may: outside of Herald's namespace they do
+// nothing. A kind that it cannot read leaves the others.
 func (l *look) resources(ctx context.Context) error {
 	found := make([][]*customResource, len(config.ResourceKinds))
-	g, ctx := errgroup.WithContext(ctx)
+	failed := make([]error, len(config.ResourceKinds))
+	var g errgroup.Group
 	for i, name := range config.ResourceKinds {
-		g.Go(func() (err error) {
-			if found[i], err = l.custom(ctx, name, ""); apierrors.IsForbidden(err) {
-				found[i], err = l.custom(ctx, name, l.opts.Namespace)
+		g.Go(func() error {
+			if found[i], failed[i] = l.custom(ctx, name, ""); apierrors.IsForbidden(failed[i]) {
+				found[i], failed[i] = l.custom(ctx, name, l.opts.Namespace)
 			}
-			return err
+			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	_ = g.Wait() // no function of the group fails
+	refused := refusals{accepted: l.in.Refused, programmed: l.in.Unprogrammed}
 	for i, name := range config.ResourceKinds {
+		if failed[i] != nil {
+			l.unasked(topology.ResourcesOf(name), failed[i])
+		}
 		for _, o := range found[i] {
 			id := config.ID{Kind: name, Name: o.Name}
 			if o.Namespace != l.opts.Namespace {
@@ -182,21 +180,29 @@ func (l *look) resources(ctx context.Context) error {
 				continue
 			}
 			l.in.Resources = append(l.in.Resources, objectOf(name, o))
-			var have resourceStatus
-			_ = json.Unmarshal(o.Status, &have) // what is no status says nothing
-			if a := have.condition(conditionAccepted); a != nil && a.Status != string(metav1.ConditionTrue) && a.ObservedGeneration == o.Generation {
-				l.in.Refused[id] = a.Message
-			}
+			refused.add(id, o.Status, o.Generation)
 		}
 	}
 	return nil
 }
 
-// configMap adds the ConfigMap that Herald reads, and the names of similar ones.
-func (l *look) configMap(all corev1.ConfigMapList) {
+// configMap adds the ConfigMap that Herald reads, and the names of similar ones. Users that
+// may read that one alone do not see the others.
+func (l *look) configMap(ctx context.Context) error {
 	name := cmp.Or(l.flag("config"), "config")
 	reader := &ConfigMap{opts: ConfigMapOptions{Namespace: l.opts.Namespace, Name: name, Key: configKey}}
 	l.in.ConfigMap = reader.document(nil)
+	all, err := l.client.configMaps(l.opts.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		one, single := l.client.configMapNamed(ctx, l.opts.Namespace, name)
+		switch {
+		case apierrors.IsNotFound(single):
+			return nil
+		case single != nil:
+			return err
+		}
+		all = &corev1.ConfigMapList{Items: []corev1.ConfigMap{*one}}
+	}
 	for i := range all.Items {
 		m := &all.Items[i]
 		switch {
@@ -207,6 +213,7 @@ func (l *look) configMap(all corev1.ConfigMapList) {
 		}
 	}
 	slices.Sort(l.in.Similar)
+	return nil
 }
 
 func (l *look) states(ctx context.Context) error {
@@ -217,21 +224,41 @@ func (l *look) states(ctx context.Context) error {
 			continue
 		}
 		if s := agentStateOf(o); s.Node != "" {
-			l.in.States = append(l.in.States, topology.AgentState{Node: s.Node, Errors: s.Errors, Failure: s.Failure, Lacking: s.Lacking, Sessions: s.Sessions})
+			l.in.States = append(l.in.States, topology.AgentState{
+				Node: s.Node, Errors: s.Errors, Failure: s.Failure, Lacking: s.Lacking, Sessions: s.Sessions, Version: s.Version,
+			})
 		}
 	}
 	return err
 }
 
+// statuses reads what agents say that they announce, but for those that were asked.
 func (l *look) statuses(ctx context.Context) error {
+	nodes, known := l.unanswered()
+	if known && len(nodes) == 0 {
+		return nil
+	}
+	selector := ""
+	if known && len(nodes) <= maxNamedNodes {
+		for i := range nodes {
+			nodes[i] = labelValue(nodes[i])
+		}
+		selector = labelNode + " in (" + strings.Join(nodes, ",") + ")"
+	}
+	found := map[status.Protocol][]*customResource{}
 	for _, protocol := range []status.Protocol{status.BGP, status.Layer2} {
 		name := serviceStatusKinds[protocol]
-		all, err := l.custom(ctx, name, l.opts.Namespace)
-		if err != nil {
+		of := rawKind(name, l.opts.Namespace)
+		of.from = func(c *Client) lister { return c.customResources(name, l.opts.Namespace).labelled(selector) }
+		all, err := of.read(ctx, l.client)
+		if err != nil && !apierrors.IsNotFound(err) {
 			return err
 		}
+		found[protocol] = all
+	}
+	for protocol, all := range found {
 		for _, o := range all {
-			s := announcementOf(protocol, name, o)
+			s := announcementOf(protocol, serviceStatusKinds[protocol], o)
 			if s.Node == "" || s.misnamed != "" {
 				continue
 			}
@@ -243,127 +270,18 @@ func (l *look) statuses(ctx context.Context) error {
 	return nil
 }
 
-// leader reads which pod leads. A Lease that was not renewed for long has no leader.
-func (l *look) leader(ctx context.Context) error {
-	text, err := l.client.custom[customVersions[0]].Get().
-		AbsPath(fmt.Sprintf("/apis/coordination.k8s.io/v1/namespaces/%s/leases/%s", l.opts.Namespace, controllerLease)).DoRaw(ctx)
-	if apierrors.IsNotFound(err) {
-		return nil
+// unanswered returns the nodes whose agents run and have not answered, and whether it is
+// known which agents there are.
+func (l *look) unanswered() (nodes []string, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.ContainsFunc(l.in.Unasked, func(u topology.Unasked) bool { return u.What == topology.KindPods }) {
+		return nil, false
 	}
-	var lease struct {
-		Spec struct {
-			HolderIdentity       string
-			LeaseDurationSeconds int
-			RenewTime            time.Time
+	for _, a := range l.in.Agents {
+		if a.Node != "" && a.Absence == "" && a.Report == nil && !slices.Contains(nodes, a.Node) {
+			nodes = append(nodes, a.Node)
 		}
 	}
-	if err == nil {
-		err = json.Unmarshal(text, &lease)
-	}
-	if err != nil {
-		return err
-	}
-	if old := l.in.At.Sub(lease.Spec.RenewTime); old > 2*time.Duration(lease.Spec.LeaseDurationSeconds)*time.Second {
-		return nil
-	}
-	if i := strings.LastIndex(lease.Spec.HolderIdentity, "_"); i > 0 {
-		l.in.Leader = lease.Spec.HolderIdentity[:i]
-	}
-	return nil
-}
-
-// processes reads the pods of Herald, and asks the agents.
-func (l *look) processes(ctx context.Context) error {
-	pods, err := l.client.pods(l.opts.Namespace).labelled(processSelector).list(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	l.flags = map[string]string{}
-	var agents []Agent // that run; those of others have no pod
-	for _, p := range pods.(*corev1.PodList).Items {
-		addFlags(l.flags, p)
-		why := ""
-		if !running(p) {
-			why = absence(p)
-		}
-		if p.Labels["app.kubernetes.io/component"] == "controller" {
-			l.in.Controllers = append(l.in.Controllers, topology.Controller{Pod: p.Name, Ready: why == "" && !agentPodOf(&p).down, Absence: why})
-			continue
-		}
-		l.in.Agents = append(l.in.Agents, topology.AgentPod{Node: p.Spec.NodeName, Pod: p.Name, Absence: why})
-		agents = append(agents, Agent{Node: p.Spec.NodeName, namespace: l.opts.Namespace, pod: p.Name, port: metricsPort(p)})
-	}
-	l.ask(ctx, agents)
-	slices.SortFunc(l.in.Controllers, func(a, b topology.Controller) int { return strings.Compare(a.Pod, b.Pod) })
-	slices.SortFunc(l.in.Agents, func(a, b topology.AgentPod) int {
-		return cmp.Or(strings.Compare(a.Node, b.Node), strings.Compare(a.Pod, b.Pod))
-	})
-	return nil
-}
-
-// ask asks the agents that run.
-func (l *look) ask(ctx context.Context, agents []Agent) {
-	ctx, cancel := context.WithTimeoutCause(ctx, lookPatience, fmt.Errorf("no answer within %v", lookPatience))
-	defer cancel()
-	var order []int // the agent that matters first, then by node
-	for i := range agents {
-		if l.in.Agents[i].Absence == "" {
-			order = append(order, i)
-		}
-	}
-	slices.SortFunc(order, func(i, j int) int {
-		later := func(i int) int {
-			if agents[i].Node == l.opts.About {
-				return 0
-			}
-			return 1
-		}
-		return cmp.Or(later(i)-later(j), strings.Compare(agents[i].Node, agents[j].Node))
-	})
-	if left := len(order) - l.opts.Agents; left > 0 {
-		l.unasked(fmt.Sprintf("agents of %d nodes", left), fmt.Errorf("%d are asked at most", l.opts.Agents))
-		order = order[:l.opts.Agents]
-	}
-	var g errgroup.Group
-	g.SetLimit(lookAtOnce)
-	for _, i := range order {
-		a := agents[i]
-		g.Go(func() error {
-			r, err := l.client.Report(ctx, a)
-			switch {
-			case err != nil && ctx.Err() != nil:
-				l.unasked("agent of "+a.Node, context.Cause(ctx))
-			case apierrors.IsForbidden(err):
-				l.unasked("agent of "+a.Node, fmt.Errorf("the user may not get pods/proxy in namespace %s", l.opts.Namespace))
-			case err != nil:
-				l.unasked("agent of "+a.Node, fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "agent of "+a.Node+": ")))
-			default:
-				l.in.Agents[i].Report = &r
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // no function of the group fails
-}
-
-// addFlags adds the flags in the arguments of a pod's containers.
-func addFlags(to map[string]string, p corev1.Pod) {
-	for _, c := range p.Spec.Containers {
-		args := slices.Concat(c.Command, c.Args)
-		for i, arg := range args {
-			name, ok := strings.CutPrefix(arg, "--")
-			if !ok {
-				continue
-			}
-			name, value, given := strings.Cut(name, "=")
-			switch {
-			case given:
-			case i+1 < len(args) && !strings.HasPrefix(args[i+1], "-"):
-				value = args[i+1]
-			default:
-				value = "true"
-			}
-			to[name] = value
-		}
-	}
+	return nodes, true
 }

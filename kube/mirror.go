@@ -176,7 +176,7 @@ func (m *mirror[K, V]) Replace(objs []any, version string) (err error) {
 	m.change(func() (matters bool) {
 		restored := m.client != nil && older(version, m.version)
 		if restored {
-			m.client.restored.Add(1)
+			m.client.restored.add()
 			if m.opts.restored != nil {
 				m.opts.restored()
 			}

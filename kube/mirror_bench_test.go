@@ -64,7 +64,7 @@ func benchFill(b *testing.B) (w *Watcher, services, slices cache.ReflectorStore)
 	if err := slices.Replace(of, ""); err != nil {
 		b.Fatal(err)
 	}
-	if s, read := w.Snapshot(); !read || len(s.Services) != manyServices || len(s.Endpoints) != manyServices {
+	if s, read := w.Tables(); !read || s.Services.Len() != manyServices || s.Endpoints.Len() != manyServices {
 		b.Fatal("not all was read")
 	}
 	return w, services, slices

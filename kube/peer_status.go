@@ -4,9 +4,11 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
 )
 
@@ -24,8 +26,28 @@ type peerSessions struct {
 	Wanted int `json:"wanted"`
 	Up     int `json:"up"`
 
-	// Summary is UP/WANTED: a printer column shows one field.
-	Summary string `json:"summary"`
+	// Printer columns show one field each: UP/WANTED, and why sessions are down, in short.
+	Summary   string `json:"summary"`
+	LastError string `json:"lastError"`
+
+	Nodes []nodeSession `json:"nodes"`
+}
+
+// A nodeSession is the session of a node with a peer.
+type nodeSession struct {
+	Node string `json:"node"`
+
+	State   string `json:"state"`
+	Since   string `json:"since,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+func (p *peerSessions) equal(o *peerSessions) bool {
+	if p == nil || o == nil {
+		return p == o
+	}
+	return p.Wanted == o.Wanted && p.Up == o.Up && p.Summary == o.Summary && p.LastError == o.LastError && slices.Equal(p.Nodes, o.Nodes)
 }
 
 // setSessions sets the sessions with a peer, and reports whether they were others.
@@ -34,9 +56,13 @@ func (s *resourceStatus) setSessions(have resourceStatus, is reconcile.ResourceS
 	if p == nil {
 		return false
 	}
-	s.Sessions = &peerSessions{p.Wanted, p.Up, fmt.Sprintf("%d/%d", p.Up, p.Wanted)}
+	s.Sessions = &peerSessions{Wanted: p.Wanted, Up: p.Up, Summary: fmt.Sprintf("%d/%d", p.Up, p.Wanted), LastError: excerpt.Message(p.Errors), Nodes: []nodeSession{}}
+	for _, n := range p.Nodes {
+		w := sessionStatusOf(n.SessionState)
+		s.Sessions.Nodes = append(s.Sessions.Nodes, nodeSession{Node: n.Node, State: w.State, Since: w.Since, Reason: w.Reason, Message: w.Message})
+	}
 	changed := s.set(conditionSessionsUp, is.Generation, p.AllUp(), string(p.Reason), p.Message, now)
-	return changed || !equalPtr(have.Sessions, s.Sessions)
+	return changed || !have.Sessions.equal(s.Sessions)
 }
 
 // sessionEvents returns an event where sessions with a peer do not come up, do so for

@@ -21,12 +21,12 @@ import (
 // holds has the agent of a node say how its session with a peer stands: up if there
 // is no reason.
 func (a *api) holds(node, peer, reason string) {
-	state := "Up"
+	state, message := "Up", ""
 	if reason != "" {
-		state = "Down"
+		state, message = "Down", "why "+reason
 	}
 	a.set("configurationstates", "speaker-"+node, "", 1, fmt.Sprintf(
-		`"status":{"result":"Valid","configuration":"1","sessions":[{"peer":%q,"state":%q,"reason":%q,"message":"why %s"}]}`, peer, state, reason, reason))
+		`"status":{"result":"Valid","configuration":"1","sessions":[{"peer":%q,"state":%q,"reason":%q,"message":%q}]}`, peer, state, reason, message))
 }
 
 // peer returns what the status of a BGPPeer says of its sessions, in short.
@@ -84,8 +84,19 @@ func TestPeerSessions(t *testing.T) {
 	a.holds("n1", "tor", "")
 	a.holds("n2", "tor", "WrongPassword")
 	is("one is up", "1 of 2, 1/2 False WrongPassword 1 of 2 sessions are up; n2: why WrongPassword")
+	shows := func(want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if got := a.status("bgppeers", "tor"); !strings.Contains(got, w) {
+				t.Errorf("the status is %s, want in it %s", got, w)
+			}
+		}
+	}
+	shows(`"lastError":"WrongPassword on n2"`,
+		`"nodes":[{"message":"why WrongPassword","node":"n2","reason":"WrongPassword","state":"Down"},{"node":"n1","state":"Up"}]`)
 	a.holds("n2", "tor", "")
 	is("both are", "2 of 2, 2/2 True Established 2 of 2 sessions are up")
+	shows(`"lastError":""`, `"nodes":[{"node":"n1","state":"Up"},{"node":"n2","state":"Up"}]`)
 	a.holds("n1", "tor", "Connecting")
 	is("one has gone down just now", "1 of 2, 1/2 False Connecting 1 of 2 sessions are up; n1: why Connecting")
 	if got := a.newWrites(); len(got) > 5 {
@@ -97,6 +108,7 @@ func TestPeerSessions(t *testing.T) {
 	a.holds("n1", "other", "")
 	a.holds("n2", "other", "")
 	is("no node holds one", "0 of 0, 0/0 False NodeNotSelected no node holds a session: its nodeSelectors match no node with an agent, or it is refused there")
+	shows(`"lastError":"NodeNotSelected"`, `"nodes":[]`)
 }
 
 // An API server whose definitions lack the fields gets one write for each change,

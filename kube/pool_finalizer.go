@@ -39,7 +39,7 @@ func (w *ResourceStatusWriter) guard(o observed, want reconcile.ResourceStatus) 
 		if err != nil {
 			return result{}, err
 		}
-		err = w.opts.Client.patchCustom(ctx, fieldManager, want.Kind, w.opts.Resources.opts.Namespace, want.Name, patch)
+		_, err = w.opts.Client.patchCustom(ctx, fieldManager, want.Kind, w.opts.Resources.opts.Namespace, want.Name, patch)
 		if err != nil {
 			return result{}, fmt.Errorf("%s: finalizer %s: %w", want.ID, guardFinalizer, err)
 		}

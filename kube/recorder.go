@@ -5,10 +5,8 @@ package kube
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
 	"log/slog"
 	"math"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -31,40 +29,31 @@ import (
 // are about. It is best effort: it never makes its caller wait, and what the API
 // server does not take is gone. What comes again is one event that is counted.
 //
-// client-go's correlation bounds events about one object: after eventBurst for one
-// reason there is one in eventEvery, and those that differ in their message alone are
-// combined. What is too much is dropped before it waits, so that a flood about one
-// object delays no other's events.
+// The correlation of client-go's tools/record counts and combines events, as in MetalLB.
+// Events of tools/events have neither a limit nor a combination of similar ones, and lack the
+// time by which kubectl describe sorts.
+//
+// Events about one object are bounded: after eventBurst for one reason there is one in
+// eventEvery, and those that differ in their message alone are combined. What is too much is
+// dropped before it waits, so that a flood about one object delays no other's events.
 type Recorder struct {
 	client    *Client
 	component string
 	log       *slog.Logger
 	number    atomic.Uint64 // of events so far
-	poke      chan struct{} // has room for one value: something waits
+	poke      chan struct{} // has room for one value: an event may be taken
+	queue     *eventQueue
 
-	mu      sync.Mutex // guards the fields below
-	waiting map[eventID]*occurrence
-	order   []eventID // of waiting, the oldest first; an entry whose turn does not match is void
-	turn    uint64
-	lost    int // since nothing waited
-
+	mu     sync.Mutex                          // guards filter
 	filter *record.EventSourceObjectSpamFilter // of what may wait
 
 	correlator *record.EventCorrelator // safe for concurrent use
 }
 
-// recorderQueue is how many events may wait. A change of ten thousand Services
-// makes ten thousand.
-const recorderQueue = 16384
-
 // recorderMemory is of how many objects' events client-go's correlation knows. An event
 // that comes again after so many others is another one, not one that is counted. Each
 // entry takes about 2 kB: more would be most of the memory of an agent.
 const recorderMemory = 1024
-
-// recorderSlack is how many void entries Recorder.order may have besides as many
-// as it has others.
-const recorderSlack = 1024
 
 const (
 	// eventBurst is how many events about an object may follow each other, for one
@@ -75,27 +64,10 @@ const (
 	eventEvery = time.Minute
 )
 
-// An eventID tells events apart: those of one ID are one event that is counted.
-type eventID struct {
-	about           corev1.ObjectReference
-	warning         bool
-	reason, message string
-	turn            uint64 // in Recorder.order alone
-}
-
-// An occurrence is an event that waits.
-type occurrence struct {
-	about corev1.ObjectReference // with the newest version
-	at    metav1.Time            // the last time
-	count int32
-	turn  uint64
-}
-
 // NewRecorder returns a Recorder whose events come from the named component.
 func NewRecorder(client *Client, component string, log *slog.Logger) *Recorder {
 	return &Recorder{
-		client: client, component: component, log: log, poke: make(chan struct{}, 1),
-		waiting: map[eventID]*occurrence{},
+		client: client, component: component, log: log, poke: make(chan struct{}, 1), queue: newEventQueue(),
 		filter: record.NewEventSourceObjectSpamFilter(
 			recorderQueue, eventBurst, float32(1/eventEvery.Seconds()), clock.RealClock{}, spamKey),
 		// What waits has been let through.
@@ -144,135 +116,58 @@ func (r *Recorder) Resource(namespace string, v config.Verdict, e cluster.Event)
 
 // add has an event wait for its turn.
 func (r *Recorder) add(about corev1.ObjectReference, e cluster.Event) {
-	now := metav1.Now()
 	id := eventID{about: about, warning: e.Warning, reason: e.Reason, message: excerpt.Message(e.Message)}
 	id.about.ResourceVersion = ""
-	r.mu.Lock()
 	if !r.allow(id) {
-		r.mu.Unlock()
 		return
 	}
-	r.turn++
-	o := r.waiting[id]
-	if o == nil {
-		o = &occurrence{}
-		r.waiting[id] = o
-	}
-	// The newest event about an object is written last.
-	o.about, o.at, o.count, o.turn = about, now, o.count+1, r.turn
-	id.turn = r.turn
-	r.order = append(r.order, id)
-	if len(r.order) > 2*len(r.waiting)+recorderSlack {
-		r.order = slices.DeleteFunc(r.order, r.void)
-	}
-	if len(r.waiting) > recorderQueue {
-		if _, _, ok := r.takeLocked(); ok {
-			r.lost++
-		}
-	}
-	first := r.lost == 1
-	r.mu.Unlock()
-	if first {
+	if lossy := r.queue.add(id, about, metav1.Now()); lossy {
 		r.log.Warn("events lost", "reason", "too many are waiting", "max", recorderQueue)
 	}
-	select {
-	case r.poke <- struct{}{}:
-	default:
-	}
-}
-
-// take returns the event that has waited longest.
-func (r *Recorder) take() (eventID, occurrence, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.takeLocked()
-}
-
-// void reports whether an entry of order is none any more: its event has come again.
-func (r *Recorder) void(id eventID) bool {
-	turn := id.turn
-	id.turn = 0
-	o := r.waiting[id]
-	return o == nil || o.turn != turn
-}
-
-func (r *Recorder) takeLocked() (eventID, occurrence, bool) {
-	for len(r.order) > 0 {
-		id := r.order[0]
-		void := r.void(id)
-		r.order = r.order[1:]
-		if void {
-			continue
-		}
-		id.turn = 0
-		o := r.waiting[id]
-		delete(r.waiting, id)
-		return id, *o, true
-	}
-	r.lost = 0
-	return eventID{}, occurrence{}, false
+	r.wake()
 }
 
 // Run writes events until the context is canceled. Those about one object are written one
 // after the other.
 func (r *Recorder) Run(ctx context.Context) error {
 	var g errgroup.Group
-	var lanes [easyWriters]chan dueEvent
-	for i := range lanes {
-		lanes[i] = make(chan dueEvent, 1)
+	for range easyWriters {
 		g.Go(func() error {
-			r.writeAll(ctx, lanes[i])
+			r.writeAll(ctx)
 			return nil
 		})
 	}
-	g.Go(func() error {
-		r.hand(ctx, lanes[:])
-		return nil
-	})
 	return g.Wait()
 }
 
-// A dueEvent is to be written.
-type dueEvent struct {
-	id eventID
-	o  occurrence
-}
-
-// hand gives events to writers until the context is canceled, those about one object to the
-// same.
-func (r *Recorder) hand(ctx context.Context, lanes []chan dueEvent) {
-	seed := maphash.MakeSeed()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.poke:
-		}
-		for {
-			id, o, ok := r.take()
-			if !ok {
-				break
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case lanes[maphash.Comparable(seed, id.about)%uint64(len(lanes))] <- dueEvent{id, o}:
-			}
-		}
+// wake has a writer look for an event.
+func (r *Recorder) wake() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
 	}
 }
 
 // writeAll writes events until the context is canceled.
-func (r *Recorder) writeAll(ctx context.Context, lane chan dueEvent) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-lane:
-			start := time.Now()
-			r.write(ctx, e.id, e.o)
-			pause(ctx, ease(start))
+func (r *Recorder) writeAll(ctx context.Context) {
+	for ctx.Err() == nil {
+		o, more := r.queue.take()
+		if o == nil {
+			select {
+			case <-ctx.Done():
+			case <-r.poke:
+			}
+			continue
 		}
+		if more {
+			r.wake() // another writer
+		}
+		start := time.Now()
+		r.write(ctx, o.id, *o)
+		if r.queue.done(o) {
+			r.wake()
+		}
+		pause(ctx, ease(start))
 	}
 }
 
@@ -331,6 +226,8 @@ func (r *Recorder) correlate(event *corev1.Event, times int32) (*corev1.Event, [
 // reason.
 func (r *Recorder) allow(id eventID) bool {
 	key := corev1.Event{InvolvedObject: id.about, Type: typeOf(id.warning), Reason: id.reason, Message: id.message}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return !r.filter.Filter(&key)
 }
 

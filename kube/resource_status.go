@@ -17,6 +17,7 @@ import (
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/status"
 )
 
 const (
@@ -26,6 +27,8 @@ const (
 	conditionProgrammed = "Programmed"
 	// conditionResolved says whether all that a resource refers to exists.
 	conditionResolved = "ResolvedRefs"
+	// conditionAdvertised says whether an advertisement selects a pool.
+	conditionAdvertised = "Advertised"
 )
 
 // A resourceStatus is the status of a resource as far as Herald writes it.
@@ -36,6 +39,8 @@ type resourceStatus struct {
 	AssignedIPv6  *int64          `json:"assignedIPv6,omitempty"`
 	AvailableIPv4 *int64          `json:"availableIPv4,omitempty"`
 	AvailableIPv6 *int64          `json:"availableIPv6,omitempty"`
+	UsageIPv4     *string         `json:"usageIPv4,omitempty"`
+	UsageIPv6     *string         `json:"usageIPv6,omitempty"`
 
 	Sessions *peerSessions `json:"sessions,omitempty"`
 }
@@ -201,6 +206,7 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 	if p := is.Resolved; p != nil {
 		changed = want.set(conditionResolved, is.Generation, p.True, p.Reason, p.Message, now) || changed
 	}
+	changed = want.setAdvertised(is, now) || changed
 	if len(is.InForce) > 0 {
 		text := string(is.InForce)
 		want.InForce = &text
@@ -211,8 +217,22 @@ func (s resourceStatus) next(is reconcile.ResourceStatus, now time.Time) (resour
 		want.AssignedIPv6, want.AvailableIPv6 = counters(is.Pool.TotalV6, is.Pool.InUseV6)
 		changed = changed || !equalPtr(s.AssignedIPv4, want.AssignedIPv4) || !equalPtr(s.AvailableIPv4, want.AvailableIPv4) ||
 			!equalPtr(s.AssignedIPv6, want.AssignedIPv6) || !equalPtr(s.AvailableIPv6, want.AvailableIPv6)
+		want.UsageIPv4, want.UsageIPv6 = usage(is.Pool.TotalV4, is.Pool.InUseV4), usage(is.Pool.TotalV6, is.Pool.InUseV6)
+		changed = changed || !equalPtr(s.UsageIPv4, want.UsageIPv4) || !equalPtr(s.UsageIPv6, want.UsageIPv6)
 	}
 	return want, changed
+}
+
+// setAdvertised says whether an advertisement selects a pool whose newest version is in force,
+// and reports whether that was another one.
+func (s *resourceStatus) setAdvertised(is reconcile.ResourceStatus, now time.Time) bool {
+	switch {
+	case is.Kind != config.KindPool || !is.Accepted:
+		return false
+	case slices.Contains(is.Notes, config.NoteUnadvertised):
+		return s.set(conditionAdvertised, is.Generation, false, reconcile.EventUnadvertised, config.NoteUnadvertised, now)
+	}
+	return s.set(conditionAdvertised, is.Generation, true, conditionAdvertised, "an advertisement selects it", now)
 }
 
 // set sets a condition, and reports whether it was another one.
@@ -261,6 +281,16 @@ func counters(total *big.Int, inUse int) (assigned, available *int64) {
 		free = max(n.Int64(), 0)
 	}
 	return &a, &free
+}
+
+// usage returns the same as one text, for a printer column: "11/256". It is empty if the pool
+// has no addresses of the family.
+func usage(total *big.Int, inUse int) *string {
+	text := ""
+	if total != nil && total.Sign() > 0 {
+		text = fmt.Sprintf("%d/%s", inUse, status.Size(total))
+	}
+	return &text
 }
 
 func equalPtr[T comparable](a, b *T) bool {

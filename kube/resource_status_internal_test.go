@@ -19,6 +19,8 @@ func TestWantedStatus(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	pool := status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: new(big.Int).Lsh(big.NewInt(1), 80), InUseV4: 3}
 	ok := config.Verdict{ID: config.ID{Kind: config.KindPool, Name: "p"}, Generation: 2, Accepted: true, Reason: "Accepted", Message: "in force"}
+	unadvertised := ok
+	unadvertised.Notes = []string{config.NoteUnadvertised}
 	bad := ok
 	bad.Generation, bad.Accepted, bad.Reason, bad.Message, bad.InForce = 3, false, "Conflict", "overlaps", []byte(`{"spec":{}}`)
 	var have resourceStatus
@@ -29,12 +31,13 @@ func TestWantedStatus(t *testing.T) {
 		after   time.Duration // since the step before
 		want    string        // empty: nothing is to be written
 	}{
-		{"first", ok, pool, 0, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
+		{"first", ok, pool, 0, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Accepted","message":"in force"},{"type":"Advertised","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Advertised","message":"an advertisement selects it"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
 		{"again", ok, pool, time.Hour, ""},
-		{"refused", bad, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"False","observedGeneration":3,"lastTransitionTime":"2026-05-01T14:00:00Z","reason":"Conflict","message":"overlaps"}],"inForce":"{\"spec\":{}}","assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
+		{"refused", bad, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"False","observedGeneration":3,"lastTransitionTime":"2026-05-01T14:00:00Z","reason":"Conflict","message":"overlaps"},{"type":"Advertised","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Advertised","message":"an advertisement selects it"}],"inForce":"{\"spec\":{}}","assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
 		{"refused again", bad, pool, time.Hour, ""},
-		{"accepted", ok, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807}`},
-		{"one more address", ok, status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: big.NewInt(0), InUseV4: 4}, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"}],"inForce":null,"assignedIPv4":4,"assignedIPv6":0,"availableIPv4":252,"availableIPv6":0}`},
+		{"accepted", ok, pool, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"},{"type":"Advertised","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Advertised","message":"an advertisement selects it"}],"inForce":null,"assignedIPv4":3,"assignedIPv6":0,"availableIPv4":253,"availableIPv6":9223372036854775807,"usageIPv4":"3/256","usageIPv6":"0/2^80"}`},
+		{"one more address", ok, status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: big.NewInt(0), InUseV4: 4}, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"},{"type":"Advertised","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T12:00:00Z","reason":"Advertised","message":"an advertisement selects it"}],"inForce":null,"assignedIPv4":4,"assignedIPv6":0,"availableIPv4":252,"availableIPv6":0,"usageIPv4":"4/256","usageIPv6":""}`},
+		{"no advertisement any more", unadvertised, status.Pool{Name: "p", TotalV4: big.NewInt(256), TotalV6: big.NewInt(0), InUseV4: 4}, time.Hour, `{"conditions":[{"type":"Accepted","status":"True","observedGeneration":2,"lastTransitionTime":"2026-05-01T16:00:00Z","reason":"Accepted","message":"in force"},{"type":"Advertised","status":"False","observedGeneration":2,"lastTransitionTime":"2026-05-01T18:00:00Z","reason":"NoAdvertisement","message":"no advertisement selects it, so that its addresses are not announced"}],"inForce":null,"assignedIPv4":4,"assignedIPv6":0,"availableIPv4":252,"availableIPv6":0,"usageIPv4":"4/256","usageIPv6":""}`},
 	}
 	for _, s := range steps {
 		now = now.Add(s.after)
@@ -58,7 +61,7 @@ func TestWantedStatus(t *testing.T) {
 		}
 	}
 	have.Conditions = append(have.Conditions, metaCondition{Type: "Other", Status: "True"})
-	if want, _ := have.next(reconcile.ResourceStatus{Verdict: bad, Pool: &pool}, now); len(want.Conditions) != 2 || want.Conditions[1].Type != "Other" {
+	if want, _ := have.next(reconcile.ResourceStatus{Verdict: bad, Pool: &pool}, now); len(want.Conditions) != 3 || want.Conditions[2].Type != "Other" {
 		t.Errorf("the condition of somebody else is gone: %+v", want.Conditions)
 	}
 }

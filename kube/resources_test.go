@@ -37,6 +37,8 @@ type api struct {
 	secrets []string       // the field selectors of reads of Secrets
 	unread  map[string]int // the statuses of answers to reads of Secrets, by name
 
+	apart bool // statuses of Services are subresources, as with MetalLB's CRDs
+
 	refuse   string // writes that contain it are refused, as by a policy; empty: none
 	refusals int
 
@@ -80,6 +82,11 @@ func newAPI(t *testing.T, plurals ...string) (*api, *kube.Client) {
 		t.Fatal(err)
 	}
 	return a, c
+}
+
+// whole reports whether the status is a part of the objects of a plural like others.
+func (a *api) whole(plural string) bool {
+	return !a.apart && (plural == l2Plural || plural == bgpPlural)
 }
 
 // set creates or replaces an object, whose spec is JSON.
@@ -202,7 +209,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.patches = append(a.patches, "own "+t.name)
-		var p struct{ Metadata map[string]any }
+		var p struct{ Metadata, Status map[string]any }
 		if err := json.Unmarshal(body, &p); err != nil || all[t.name] == nil {
 			fail(http.StatusNotFound, "NotFound")
 			return
@@ -213,13 +220,20 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for k, v := range p.Metadata {
 			next["metadata"].(map[string]any)[k] = v
 		}
+		if p.Status != nil && a.whole(plural) {
+			next["status"] = p.Status
+		}
+		if reflect.DeepEqual(next, all[t.name]) {
+			json.NewEncoder(w).Encode(next) // a write that changes nothing is none
+			return
+		}
 		a.put(plural, t.name, next)
 		json.NewEncoder(w).Encode(next)
 	case r.Method == http.MethodPatch && t.subresource == "status":
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		o := all[t.name]
-		if o == nil {
+		if o == nil || a.whole(plural) {
 			fail(http.StatusNotFound, "NotFound")
 			return
 		}
@@ -264,7 +278,13 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if plural == "servicel2statuses" || plural == "servicebgpstatuses" {
 			a.patches = append(a.patches, "create "+name)
-			delete(o, "status") // it has a subresource
+			if !a.whole(plural) {
+				delete(o, "status")
+			}
+			if s, _ := o["status"].(map[string]any); slices.Contains(slices.Collect(maps.Values(s)), nil) {
+				fail(http.StatusUnprocessableEntity, "Invalid")
+				return
+			}
 		}
 		o["metadata"].(map[string]any)["uid"] = "u-" + name
 		a.put(plural, name, o)

@@ -215,7 +215,7 @@ func TestRestoredTogether(t *testing.T) {
 			for range 6000 {
 				time.Sleep(time.Millisecond)
 				synctest.Wait()
-				s, synced := w.Snapshot()
+				s, synced := snapshotOf(w)
 				if !synced || last > 0 {
 					continue
 				}

@@ -25,10 +25,11 @@ func TestSchemasOfSessions(t *testing.T) {
 	for _, tt := range []struct {
 		file string
 		of   reflect.Type
-		list bool
+		path []string // below status
 	}{
-		{"bgppeers.yaml", reflect.TypeFor[peerSessions](), false},
-		{"configurationstates.yaml", reflect.TypeFor[sessionStatus](), true},
+		{"bgppeers.yaml", reflect.TypeFor[peerSessions](), []string{"sessions"}},
+		{"bgppeers.yaml", reflect.TypeFor[nodeSession](), []string{"sessions", "nodes"}},
+		{"configurationstates.yaml", reflect.TypeFor[sessionStatus](), []string{"sessions"}},
 	} {
 		text, err := fs.ReadFile(crds.Files(), tt.file)
 		if err != nil {
@@ -54,9 +55,11 @@ func TestSchemasOfSessions(t *testing.T) {
 		}
 		slices.Sort(want)
 		for _, v := range crd.Spec.Versions {
-			p := v.Schema.OpenAPIV3Schema.Properties["status"].Properties["sessions"]
-			if tt.list && p.Items != nil {
-				p = *p.Items
+			p := v.Schema.OpenAPIV3Schema.Properties["status"]
+			for _, name := range tt.path {
+				if p = p.Properties[name]; p.Items != nil {
+					p = *p.Items
+				}
 			}
 			var got []string
 			for name := range p.Properties {
@@ -64,7 +67,7 @@ func TestSchemasOfSessions(t *testing.T) {
 			}
 			slices.Sort(got)
 			if !slices.Equal(got, want) {
-				t.Errorf("%s %s: status.sessions has %v, and %v is written", tt.file, v.Name, got, want)
+				t.Errorf("%s %s: status.%s has %v, and %v is written", tt.file, v.Name, strings.Join(tt.path, "."), got, want)
 			}
 		}
 	}

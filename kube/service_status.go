@@ -36,15 +36,15 @@ type ServiceStatusWriterOptions struct {
 	Client    *Client      // required
 	Namespace string       // required
 	Node      string       // required
-	Pod       string       // optional: the objects belong to this pod; else to the Node
+	Pod       string       // optional: the agent's; the objects belong to the owner of this pod, or to the Node
 	Logger    *slog.Logger // required
 	Contests  *Contests    // optional: shared with the process's other writers
 }
 
 // A ServiceStatusWriter keeps a ServiceL2Status or ServiceBGPStatus for each Service
 // that a node announces, and none else for that node. It writes what differs, at
-// a bounded rate: two requests for a new object, one for a change, one for the
-// end. Where the kinds are not installed it writes nothing.
+// a bounded rate: one request for a new object, for a change, and for the end. Where the
+// kinds are not installed it writes nothing.
 type ServiceStatusWriter struct {
 	opts   ServiceStatusWriterOptions
 	seen   *seenStatuses
@@ -57,6 +57,7 @@ type ServiceStatusWriter struct {
 	all      func() reconcile.ServiceStatuses // nil: what the node announces is not known yet
 	owner    *metav1.OwnerReference           // nil: none is known
 	ownerAt  time.Time                        // when it was there
+	apart    map[string]bool                  // kinds whose status is a subresource
 }
 
 // A serviceStatusID is the kind and the name of an object.
@@ -80,7 +81,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	if opts.Contests == nil {
 		opts.Contests = NewContests(ContestsOptions{Client: opts.Client, Logger: opts.Logger})
 	}
-	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}}
+	w := &ServiceStatusWriter{opts: opts, unwanted: map[serviceStatusID]time.Time{}, apart: map[string]bool{}}
 	w.seen = newSeenStatuses(seenStatusesOptions{
 		Client: opts.Client, Namespace: opts.Namespace, Node: opts.Node, Logger: opts.Logger,
 		Changed: func(id serviceStatusID) { w.keeper.Changed(id) }, Wake: func() { w.keeper.Wake() },
@@ -88,7 +89,7 @@ func NewServiceStatusWriter(opts ServiceStatusWriterOptions) *ServiceStatusWrite
 	w.keeper = newKeeper(keeperOptions[serviceStatusID, serviceStatusWant]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "service status not written", Compare: w.compare,
 		Update: w.update, There: w.there, Diff: w.diff, Every: statusRound, Settle: serviceStatusSettle,
-		Workers: easyWriters, Later: func(serviceStatusWant) bool { return true },
+		Workers: 1, Later: func(serviceStatusWant) bool { return true },
 	})
 	return w
 }
@@ -123,7 +124,7 @@ func (w *ServiceStatusWriter) update(ctx context.Context) (map[serviceStatusID]*
 	}
 	now := find()
 	if now.Len() > 0 {
-		// Objects that an agent before this one left behind have another owner.
+		// Objects that an agent of an older release left behind have another owner.
 		if _, err := w.findOwner(ctx, math.MaxInt64); err != nil {
 			return nil, false, err
 		}
@@ -207,7 +208,7 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 		if have.content == want.content {
 			return result{has: have.content}, nil
 		}
-		return w.patch(ctx, id, want.content)
+		return w.patch(ctx, id, have.content, want.content)
 	}
 	return r, 0
 }

@@ -68,6 +68,21 @@ func contentOf(s serviceStatus) string {
 	return string(b)
 }
 
+// newContent returns a content as a new object has it: what is not there is left out.
+func newContent(content string) (json.RawMessage, error) {
+	var s struct {
+		Node             string            `json:"node"`
+		ServiceName      string            `json:"serviceName"`
+		ServiceNamespace string            `json:"serviceNamespace"`
+		Peers            []string          `json:"peers,omitempty"`
+		Interfaces       []interfaceStatus `json:"interfaces,omitempty"`
+	}
+	if err := json.Unmarshal([]byte(content), &s); err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
+}
+
 // statusOf returns the status of the object that publishes w.
 func statusOf(w reconcile.ServiceStatus) serviceStatus {
 	out := serviceStatus{Node: w.Node, ServiceName: w.Service.Name, ServiceNamespace: w.Service.Namespace, Peers: w.Peers}

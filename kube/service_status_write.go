@@ -18,7 +18,10 @@ func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, wa
 	if err != nil {
 		return result{}, err
 	}
-	// Its status is a subresource, which is written after it.
+	status, err := newContent(want.content)
+	if err != nil {
+		return result{}, err
+	}
 	body, err := json.Marshal(customResource{
 		TypeMeta: metav1.TypeMeta{APIVersion: customGroup + "/v1beta1", Kind: id.kind},
 		ObjectMeta: metav1.ObjectMeta{
@@ -29,17 +32,26 @@ func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, wa
 			},
 			OwnerReferences: owners,
 		},
+		Status: status,
 	})
 	if err != nil {
 		return result{}, err
 	}
-	if err := w.opts.Client.createCustom(ctx, id.kind, w.opts.Namespace, body); err != nil && !apierrors.IsAlreadyExists(err) {
+	now, err := w.opts.Client.createCustom(ctx, agentManager, id.kind, w.opts.Namespace, body)
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return w.patch(ctx, id, "", want.content)
+	case err != nil:
 		return result{}, fmt.Errorf("create %s: %w", id.name, err)
+	case len(now.Status) == 0:
+		w.setApart(id.kind, true)
+		return w.patch(ctx, id, "", want.content)
 	}
-	return w.patch(ctx, id, want.content)
+	w.setApart(id.kind, false)
+	return result{version: now.ResourceVersion, has: objectSeen(now).content}, nil
 }
 
-// adopt makes an object belong to the agent's pod, or to its Node.
+// adopt makes an object belong to who owns those that are made now.
 func (w *ServiceStatusWriter) adopt(ctx context.Context, id serviceStatusID) error {
 	owners, err := w.owners(ctx)
 	if err != nil {
@@ -49,15 +61,15 @@ func (w *ServiceStatusWriter) adopt(ctx context.Context, id serviceStatusID) err
 	if err != nil {
 		return err
 	}
-	if err := w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch); err != nil {
+	if _, err := w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch); err != nil {
 		return fmt.Errorf("patch %s: %w", id.name, err)
 	}
 	return nil
 }
 
-// patch makes an object say what is wanted.
-func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, content string) (result, error) {
-	now, err := w.opts.Client.patchCustomStatus(ctx, agentManager, id.kind, w.opts.Namespace, id.name, []byte(`{"status":`+content+`}`))
+// patch makes an object say what is wanted that says something else.
+func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, have, want string) (result, error) {
+	now, err := w.patchStatus(ctx, id, have, want)
 	if apierrors.IsInvalid(err) { // it was another Service's, which cannot be changed
 		return result{}, w.delete(ctx, id.kind, id.name)
 	}
@@ -65,6 +77,40 @@ func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, con
 		return result{}, fmt.Errorf("patch %s: %w", id.name, err)
 	}
 	return result{version: now.ResourceVersion, has: objectSeen(now).content}, nil
+}
+
+// patchStatus writes the status of an object. With Herald's CRDs it is a part of the object
+// like others, and a new object takes one request. With MetalLB's it is a subresource, and a
+// request that writes the object leaves it as it is.
+func (w *ServiceStatusWriter) patchStatus(ctx context.Context, id serviceStatusID, have, want string) (*customResource, error) {
+	patch := []byte(`{"status":` + want + `}`)
+	if !w.isApart(id.kind) {
+		now, err := w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch)
+		if err != nil || len(now.Status) > 0 && objectSeen(now).content != have {
+			return now, err
+		}
+		w.setApart(id.kind, true)
+	}
+	now, err := w.opts.Client.patchCustomStatus(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch)
+	if !apierrors.IsNotFound(err) {
+		return now, err
+	}
+	// There is no such object, or no subresource any more.
+	w.setApart(id.kind, false)
+	return w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch)
+}
+
+// isApart reports whether the status of a kind is a subresource, as far as is known.
+func (w *ServiceStatusWriter) isApart(kind string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.apart[kind]
+}
+
+func (w *ServiceStatusWriter) setApart(kind string, apart bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.apart[kind] = apart
 }
 
 // delete removes an object.
@@ -84,8 +130,8 @@ func (w *ServiceStatusWriter) owners(ctx context.Context) ([]metav1.OwnerReferen
 	return []metav1.OwnerReference{*owner}, nil
 }
 
-// findOwner returns the agent's pod, or the Node if there is no such pod, or no
-// owner. It looks for them if it last did so longer ago than that.
+// findOwner returns the owner of objects, as agentsOwner does; a zero one if there is none.
+// It looks again if it last did so longer ago than that.
 func (w *ServiceStatusWriter) findOwner(ctx context.Context, fresh time.Duration) (*metav1.OwnerReference, error) {
 	w.mu.Lock()
 	owner, at := w.owner, w.ownerAt
@@ -96,7 +142,7 @@ func (w *ServiceStatusWriter) findOwner(ctx context.Context, fresh time.Duration
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	owner, err := w.opts.Client.agentOwner(ctx, w.opts.Namespace, w.opts.Pod, w.opts.Node)
+	owner, err := w.opts.Client.agentsOwner(ctx, w.opts.Namespace, w.opts.Pod, w.opts.Node)
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,9 @@ type ServiceWriter struct {
 // serviceEvents are the events that go with the next write to a Service.
 type serviceEvents struct {
 	events []cluster.Event
-	told   string // the version of the Service that the last events went with
+
+	version string          // of the Service that was written to last
+	sent    []cluster.Event // went with that write
 }
 
 // NewServiceWriter returns a ServiceWriter that wants nothing.
@@ -86,11 +88,9 @@ func (w *ServiceWriter) Set(updates table.Table[cluster.Key, *assign.Update]) {
 		// A Plan has an event once, though it may take several Plans until one is
 		// carried out.
 		e := w.events[c.Key]
-		if e.told != u.Service.ResourceVersion {
-			for _, event := range u.Events {
-				if !slices.Contains(e.events, event) {
-					e.events = append(e.events, event)
-				}
+		for _, event := range u.Events {
+			if e.version != u.Service.ResourceVersion || !slices.Contains(e.sent, event) {
+				e.add(event)
 			}
 		}
 		w.events[c.Key] = e
@@ -116,27 +116,59 @@ func (w *ServiceWriter) diff(_ cluster.Key, u *assign.Update, _ time.Time) (*req
 	if u == nil {
 		return nil, 0
 	}
+	var events []cluster.Event
 	return &request{
 		about: subjectOf(u.Service), version: u.Service.ResourceVersion, has: shownBy(u.Service), want: wantedBy(*u),
-		send: func(ctx context.Context) (result, error) { return w.write(ctx, *u) },
+		send: func(ctx context.Context) (result, error) {
+			// What a watch shows before the answer is there may have nothing be wanted any more.
+			events = w.takeEvents(*u)
+			now, err := w.write(ctx, *u)
+			if err != nil {
+				w.returnEvents(*u, events)
+			}
+			return now, err
+		},
 		sent: func() {
-			for _, e := range w.takeEvents(*u) {
+			for _, e := range events {
 				w.opts.Events.Service(u.Service, e)
 			}
 		},
 	}, 0
 }
 
-// takeEvents returns the events that go with an Update that was carried out.
+// add adds an event, unless it is there.
+func (e *serviceEvents) add(event cluster.Event) {
+	if !slices.Contains(e.events, event) {
+		e.events = append(e.events, event)
+	}
+}
+
+// takeEvents returns the events that go with an Update that is being carried out.
 func (w *ServiceWriter) takeEvents(u assign.Update) []cluster.Event {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e, wanted := w.events[u.Service.Key]
 	if !wanted {
-		return u.Events // it was wanted when it was sent
+		return u.Events
 	}
-	w.events[u.Service.Key] = serviceEvents{told: u.Service.ResourceVersion}
+	w.events[u.Service.Key] = serviceEvents{version: u.Service.ResourceVersion, sent: e.events}
 	return e.events
+}
+
+// returnEvents has the events of an Update that was not carried out go with the next write to
+// the Service, before later ones. They go with none if nothing is wanted of it any more.
+func (w *ServiceWriter) returnEvents(u assign.Update, events []cluster.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e, wanted := w.events[u.Service.Key]
+	if !wanted {
+		return
+	}
+	next := serviceEvents{events: slices.Clone(events)}
+	for _, event := range e.events {
+		next.add(event)
+	}
+	w.events[u.Service.Key] = next
 }
 
 // write carries out an Update.

@@ -214,6 +214,33 @@ func TestWriterFailures(t *testing.T) {
 	eventually(t, "the newer version is written", func() bool { return len(h.events(t)) == 2 })
 }
 
+// The event of an address is written though a watch shows the address before the write that
+// carries it is answered, and though the event is of an earlier write, which failed.
+func TestWriterEventsBeforeAnswer(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t, newService("ns", "a"))
+	arrived, answer := make(chan struct{}), make(chan struct{})
+	tries := 0
+	h.fail = func(name string) error {
+		if tries++; tries == 1 {
+			return apierrors.NewConflict(schema.GroupResource{Resource: "services"}, name, errors.New("another version"))
+		}
+		close(arrived)
+		<-answer
+		return nil
+	}
+	run(t, h.writer.Run)
+	h.set(assigned("a", "1", "192.0.2.1"))
+	eventually(t, "the first try", func() bool { return len(h.patched()) == 1 })
+	newer := assigned("a", "2", "192.0.2.1")
+	newer.Events = nil
+	h.set(newer)
+	<-arrived
+	h.set()
+	close(answer)
+	eventually(t, "the event", func() bool { return slices.Equal(h.events(t), []string{"Normal IPAllocated a"}) })
+}
+
 // What nobody wants any more is not written, nor anything by one who has
 // stopped.
 func TestWriterStopped(t *testing.T) {

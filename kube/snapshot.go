@@ -39,6 +39,10 @@ type WatcherOptions struct {
 	// Services may have the addresses of those that it lacks.
 	Certain bool
 
+	// NoConditions is optional: Services have no conditions, and the version of an older
+	// state if nothing else has changed since.
+	NoConditions bool
+
 	// Which kinds to read besides Services. The others are empty in snapshots.
 	Nodes, Namespaces, EndpointSlices bool
 }
@@ -77,7 +81,11 @@ func NewWatcher(opts WatcherOptions) *Watcher {
 			trace.Line(log, trace.Read, slog.String("service", s.String()), slog.Int("ingress", len(s.Ingress)), slog.Bool("gone", gone))
 		}
 	}
-	w.services = newMirror(services, svc)
+	kind := services
+	if opts.NoConditions {
+		kind = announcedServices
+	}
+	w.services = newMirror(kind, svc)
 	w.nodes = newMirror(nodes, watching[*cluster.Node](w, nodes.name))
 	ns := watching[namespace](w, namespaces.name)
 	ns.news = func([]change[namespace]) bool {
@@ -126,23 +134,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// Snapshot returns what the cluster looks like now, without a configuration, and
-// whether everything was read yet.
-func (w *Watcher) Snapshot() (s cluster.Snapshot, synced bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.synced() {
-		return s, false
-	}
-	return cluster.Snapshot{
-		Services:   w.services.list(),
-		Nodes:      w.nodes.list(),
-		Namespaces: w.labels(),
-		Endpoints:  w.endpoints.byService(),
-	}, true
-}
-
-// Tables returns the same as tables. It costs no more for many Services than for few.
+// Tables returns what the cluster looks like now, without a configuration, and whether
+// everything was read yet. It costs no more for many Services than for few.
 func (w *Watcher) Tables() (t cluster.Tables, synced bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -180,7 +173,7 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 	poll := func(every time.Duration, done func(context.Context) bool) error {
 		return wait.PollUntilContextCancel(ctx, every, true, func(ctx context.Context) (bool, error) { return done(ctx), ctx.Err() })
 	}
-	if err := poll(refreshPoll, func(context.Context) bool { _, synced := w.Snapshot(); return synced }); err != nil {
+	if err := poll(refreshPoll, func(context.Context) bool { _, synced := w.Tables(); return synced }); err != nil {
 		return err
 	}
 	return poll(readRetry, func(ctx context.Context) bool {

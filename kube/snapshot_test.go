@@ -7,6 +7,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,7 +20,6 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/cluster/clustertest"
 	"github.com/heraldlb/herald/kube"
 )
 
@@ -74,6 +74,12 @@ func newSlice(name, service string, nodes ...string) *discoveryv1.EndpointSlice 
 	return s
 }
 
+// snapshotOf returns what a Watcher knows, and whether it has read everything.
+func snapshotOf(w *kube.Watcher) (cluster.Snapshot, bool) {
+	t, synced := w.Tables()
+	return t.Snapshot(), synced
+}
+
 func serviceNames(s cluster.Snapshot) []string {
 	var out []string
 	for _, svc := range s.Services {
@@ -96,16 +102,13 @@ func TestWatcher(t *testing.T) {
 		Client: newClient(t, client), Wake: func() { wakes.Add(1) },
 		Nodes: true, Namespaces: true, EndpointSlices: true,
 	})
-	if _, synced := w.Snapshot(); synced {
+	if _, synced := w.Tables(); synced {
 		t.Error("synced before anything was read")
 	}
-	if _, synced := w.Tables(); synced {
-		t.Error("tables are synced before anything was read")
-	}
 	run(t, w.Run)
-	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
+	eventually(t, "everything is read", func() bool { _, synced := snapshotOf(w); return synced })
 
-	first, _ := w.Snapshot()
+	first, _ := snapshotOf(w)
 	if diff := cmp.Diff([]string{"ns/a", "ns/b"}, serviceNames(first)); diff != "" {
 		t.Errorf("Services (-want +got):\n%s", diff)
 	}
@@ -150,18 +153,13 @@ func TestWatcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "all changes are seen", func() bool {
-		s, _ := w.Snapshot()
+		s, _ := snapshotOf(w)
 		return cmp.Equal([]string{"ns/a", "ns/c"}, serviceNames(s)) &&
 			cmp.Equal([]cluster.Endpoint{{Node: "n2"}, {Node: "n3"}}, s.Endpoints[a]) &&
 			s.Namespaces["ns"]["team"] == "blue"
 	})
 	if wakes.Load() == before {
 		t.Error("nobody was woken")
-	}
-	s, _ := w.Snapshot()
-	tables, synced := w.Tables()
-	if diff := cmp.Diff(s, tables.Snapshot(), clustertest.Values); diff != "" || !synced {
-		t.Errorf("the tables say something else, synced %v (-list +tables):\n%s", synced, diff)
 	}
 	if diff := cmp.Diff([]string{"ns/a", "ns/b"}, serviceNames(first)); diff != "" {
 		t.Errorf("an earlier snapshot changed (-want +got):\n%s", diff)
@@ -192,8 +190,8 @@ func TestWatcherHeadless(t *testing.T) {
 	slice("db", "service.kubernetes.io/headless")
 	w := kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: func() {}, EndpointSlices: true})
 	run(t, w.Run)
-	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
-	s, _ := w.Snapshot()
+	eventually(t, "everything is read", func() bool { _, synced := snapshotOf(w); return synced })
+	s, _ := snapshotOf(w)
 	want := map[cluster.Key][]cluster.Endpoint{{Namespace: "ns", Name: "web"}: {{Node: "n1"}}}
 	if diff := cmp.Diff(want, s.Endpoints); diff != "" {
 		t.Errorf("endpoints (-want +got):\n%s", diff)
@@ -213,7 +211,7 @@ func TestWatcherReconnect(t *testing.T) {
 	seen := make(chan []string, 1000)
 	var w *kube.Watcher
 	w = kube.NewWatcher(kube.WatcherOptions{Client: newClient(t, client), Wake: func() {
-		if s, synced := w.Snapshot(); synced {
+		if s, synced := snapshotOf(w); synced {
 			seen <- serviceNames(s)
 		}
 	}})
@@ -231,7 +229,7 @@ func TestWatcherReconnect(t *testing.T) {
 	first.Stop()
 	<-watches
 	eventually(t, "the second list is seen", func() bool {
-		s, _ := w.Snapshot()
+		s, _ := snapshotOf(w)
 		return cmp.Equal([]string{"ns/a", "ns/c"}, serviceNames(s))
 	})
 	close(seen)
@@ -260,7 +258,7 @@ func TestWatcherRefresh(t *testing.T) {
 	})
 	w := kube.NewWatcher(kube.WatcherOptions{Client: newClient(t, client), Wake: func() {}})
 	run(t, w.Run)
-	eventually(t, "everything is read", func() bool { _, synced := w.Snapshot(); return synced })
+	eventually(t, "everything is read", func() bool { _, synced := snapshotOf(w); return synced })
 
 	failed := false
 	client.PrependReactor("list", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -275,7 +273,7 @@ func TestWatcherRefresh(t *testing.T) {
 	if err := w.Refresh(t.Context()); err != nil {
 		t.Fatalf("refresh: %v", err)
 	}
-	s, _ := w.Snapshot()
+	s, _ := snapshotOf(w)
 	got := make(map[string]string)
 	for _, svc := range s.Services {
 		got[svc.Name] = svc.Ingress[0]
@@ -345,5 +343,50 @@ func TestConfigMap(t *testing.T) {
 	}
 	if c.UID() != "u" {
 		t.Errorf("the UID is %q", c.UID())
+	}
+}
+
+// A condition that the controller writes is no news for an agent. An address is.
+func TestWatcherNoConditions(t *testing.T) {
+	t.Parallel()
+	for _, without := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			a, config := newPatientAPI("services")
+			a.keeps = true
+			c, err := kube.NewClient(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wakes atomic.Int64
+			w := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: func() { wakes.Add(1) }, NoConditions: without})
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- w.Run(ctx) }()
+			// set writes a status, and returns how often the loop is woken and how many
+			// conditions it sees.
+			set := func(status string) (woken int64, conditions int) {
+				before := wakes.Load()
+				a.set("services", "web", "{}", 1, `"status":`+status)
+				time.Sleep(10 * time.Second)
+				synctest.Wait()
+				s, _ := snapshotOf(w)
+				return wakes.Load() - before, len(s.Services[0].Conditions)
+			}
+			const address, condition = `"loadBalancer":{"ingress":[{"ip":"192.0.2.1"}]}`, `"conditions":[{"type":"heraldlb.io/Announced","status":"True","reason":"Announced"}]`
+			if woken, _ := set("{}"); woken == 0 {
+				t.Error("a new Service wakes nobody")
+			}
+			if woken, _ := set("{" + address + "}"); woken == 0 {
+				t.Error("an address wakes nobody")
+			}
+			woken, conditions := set("{" + address + "," + condition + "}")
+			if woken > 0 == without || conditions > 0 == without {
+				t.Errorf("without conditions %v: a condition wakes %d times, and %d are seen", without, woken, conditions)
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

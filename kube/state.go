@@ -69,6 +69,7 @@ func NewStateWriter(opts StateWriterOptions) *StateWriter {
 	w.keeper = newKeeper(keeperOptions[string, reconcile.State]{
 		Client: opts.Client, Contests: opts.Contests, Logger: opts.Logger, Failed: "configuration state not written", Compare: strings.Compare,
 		Diff: w.diff, Every: statusRound,
+		Workers: 1, // it does not pause: the next write may be urgent, and Every bounds them
 	})
 	w.seen = newSeenState(opts.Client, opts.Namespace, w.name(), w.keeper.Wake)
 	return w
@@ -271,5 +272,6 @@ func (w *StateWriter) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.opts.Client.createCustom(ctx, kindState, w.opts.Namespace, body)
+	_, err = w.opts.Client.createCustom(ctx, w.manager(), kindState, w.opts.Namespace, body)
+	return err
 }

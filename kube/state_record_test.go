@@ -3,11 +3,13 @@
 package kube_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -140,4 +142,38 @@ func TestSimilar(t *testing.T) {
 	if diff := cmp.Diff([]string{"cluster-metallb", "metallb"}, s.Names()); diff != "" {
 		t.Errorf("ConfigMaps that hold a configuration (-want +got):\n%s", diff)
 	}
+}
+
+// Which source is in force is written at once, also if the API server has been slow.
+func TestStateUrgent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, config := newPatientAPI(allPlurals...)
+		a.keeps, a.delay = true, 3*time.Second
+		c, err := kube.NewClient(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: "ns", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		w.Set(reconcile.State{Known: true, Source: source.SourceConfigMap})
+		time.Sleep(10 * time.Second) // it is made, and says so
+		synctest.Wait()
+		if writes, _ := a.counts(); len(writes) != 2 {
+			t.Fatalf("it took %q", writes)
+		}
+		w.Set(reconcile.State{Known: true, Source: source.SourceResources})
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if writes, _ := a.counts(); len(writes) != 1 {
+			t.Errorf("another source is not written at once: %q", writes)
+		}
+		time.Sleep(10 * time.Second) // the API server ends, too
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

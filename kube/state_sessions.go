@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -14,7 +15,8 @@ const (
 	// maxSessions is how many sessions a ConfigurationState lists; those that are
 	// down come first.
 	maxSessions = 100
-	// maxSessionMessage is how many bytes of message each has.
+	// maxSessionReason and maxSessionMessage are how many bytes of each it has.
+	maxSessionReason  = 80
 	maxSessionMessage = 512
 )
 
@@ -53,19 +55,24 @@ func sessionStatuses(sessions []cluster.SessionState) []sessionStatus {
 	}
 	out := make([]sessionStatus, 0, len(sessions))
 	for _, s := range sessions {
-		w := sessionStatus{Peer: s.Peer, State: sessionDown, Reason: string(s.Reason), Message: s.Message}
-		if len(w.Message) > maxSessionMessage {
-			w.Message = w.Message[:maxSessionMessage]
-		}
-		if s.Up {
-			w.State = sessionUp
-		}
-		if !s.Since.IsZero() {
-			w.Since = s.Since.UTC().Format(time.RFC3339)
-		}
-		out = append(out, w)
+		out = append(out, sessionStatusOf(s))
 	}
 	return out
+}
+
+// sessionStatusOf returns a session as it is written.
+func sessionStatusOf(s cluster.SessionState) sessionStatus {
+	w := sessionStatus{
+		Peer: s.Peer, State: sessionDown,
+		Reason: excerpt.Within(string(s.Reason), maxSessionReason), Message: excerpt.Within(s.Message, maxSessionMessage),
+	}
+	if s.Up {
+		w.State = sessionUp
+	}
+	if !s.Since.IsZero() {
+		w.Since = s.Since.UTC().Format(time.RFC3339)
+	}
+	return w
 }
 
 // sessionStates returns sessions as they were before they were written.

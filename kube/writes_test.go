@@ -51,10 +51,59 @@ func TestNewServiceWrites(t *testing.T) {
 				}
 				want := map[string]int{
 					"PATCH services/status": 2 * many, "POST events": 2 * many,
-					"POST " + bgpPlural: many, "PATCH " + bgpPlural + "/status": many,
+					"POST " + bgpPlural: many,
 				}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// A router that restarts costs its BGPPeer a few writes, whether 3 or 200 nodes lose their
+// sessions, at different times; so does their return.
+func TestPeerSessionWrites(t *testing.T) {
+	t.Parallel()
+	for _, nodes := range []int{3, 200} {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, config := newPatientAPI(append([]string{"services", "namespaces", "nodes", "endpointslices", l2Plural, bgpPlural}, allPlurals...)...)
+				a.set("bgppeers", "tor", `{"myASN":64512,"peerASN":64513,"peerAddress":"10.0.0.1"}`, 1)
+				all := func(over time.Duration, reason string) {
+					for i := range nodes {
+						a.holds(fmt.Sprintf("x%03d", i), "tor", reason)
+						time.Sleep(over / time.Duration(nodes))
+					}
+				}
+				all(0, "")
+				defer runBoth(t, config)()
+				time.Sleep(time.Minute)
+				for _, step := range []struct {
+					reason  string
+					over    time.Duration
+					summary string
+				}{
+					{"HoldTimerExpired", 10 * time.Second, fmt.Sprintf("0/%d", nodes)},
+					{"", 5 * time.Second, fmt.Sprintf("%d/%d", nodes, nodes)},
+				} {
+					a.counts()
+					all(step.over, step.reason)
+					time.Sleep(30 * time.Second)
+					synctest.Wait()
+					writes, _ := a.counts()
+					got := 0
+					for _, w := range writes {
+						if strings.HasSuffix(w, "/bgppeers/tor/status") {
+							got++
+						}
+					}
+					if got == 0 || got > 6 {
+						t.Errorf("%q: %d writes, want a few", step.reason, got)
+					}
+					if is := a.peer("tor"); !strings.Contains(is, step.summary) {
+						t.Errorf("%q: the status is %s, want %s", step.reason, is, step.summary)
+					}
 				}
 			})
 		})

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -78,7 +79,8 @@ type Announcer struct {
 // fields are never changed, apart from claims and failures, which the engine removes.
 type input struct {
 	generation uint64 // of the fields up to the next blank line
-	want       map[netip.Addr]Announcement
+	site       uint64 // of those fields but want
+	want       Wanted
 	links      []Link
 	exclude    []*regexp.Regexp
 	friends    map[MAC]bool
@@ -122,11 +124,48 @@ func New(opts Options) *Announcer {
 // that covers them all.
 func (a *Announcer) Set(want []Announcement) {
 	next := byAddress(want)
-	a.change(func(in *input) bool {
-		same := maps.EqualFunc(in.want, next, Announcement.equal)
-		in.want = next
-		return !same
+	a.changeWant(func(now Wanted) Wanted {
+		edit := now.Edit()
+		for addr := range now.All() {
+			if _, wanted := next[addr]; !wanted {
+				edit.Delete(addr)
+			}
+		}
+		for addr, w := range next {
+			if was, ok := now.Get(addr); !ok || !was.equal(w) {
+				edit.Set(addr, &w)
+			}
+		}
+		return edit.Table()
 	})
+}
+
+// A Wanted has announcements by address. They are read-only. Addresses are those of hosts,
+// without a zone and not IPv4 in IPv6, and interfaces are sorted.
+type Wanted = table.Table[netip.Addr, *Announcement]
+
+// SetWanted is Set for a table. Announcements that stay the same are not looked at.
+func (a *Announcer) SetWanted(want Wanted) {
+	a.changeWant(func(Wanted) Wanted { return want })
+}
+
+// changeWant edits what is wanted, and wakes the engine if that is a change.
+func (a *Announcer) changeWant(edit func(Wanted) Wanted) {
+	a.mu.Lock()
+	before := a.input.want
+	a.input.want = edit(before)
+	changed := false
+	for range table.Diff(before, a.input.want, func(a, b *Announcement) bool { return a == b || a.equal(*b) }) {
+		changed = true
+		break
+	}
+	if changed {
+		a.input.generation++
+	}
+	a.mu.Unlock()
+	if changed {
+		a.wake.Set()
+	}
 }
 
 // SetExclude replaces the expressions for the interfaces that are not used.
@@ -220,12 +259,13 @@ func (a *Announcer) watch(ctx context.Context) {
 	}
 }
 
-// change edits the input, and wakes the engine if edit reports a change.
+// change edits the input, but for what is wanted, and wakes the engine if edit reports a change.
 func (a *Announcer) change(edit func(in *input) bool) {
 	a.mu.Lock()
 	changed := edit(&a.input)
 	if changed {
 		a.input.generation++
+		a.input.site++
 	}
 	a.mu.Unlock()
 	if changed {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heraldlb/herald/table"
 	"github.com/heraldlb/herald/wake"
 )
 
@@ -71,8 +72,12 @@ func (e *engine) run(ctx context.Context) {
 		in := e.a.take()
 		e.dropFailed(in.failures, now)
 		if in.generation != e.in.generation || len(in.failures) > 0 || due(retry, now) {
+			before := e.in
 			e.in = in
-			retry = e.reconcile(now)
+			same := in.site == before.site && len(in.failures) == 0 && retry.IsZero()
+			if !same || !e.amend(before.want, now) {
+				retry = e.reconcile(now)
+			}
 		}
 		e.judge(in.claims, now)
 		next := wake.Earlier(wake.Earlier(e.send(now), retry), e.investigate(now))
@@ -104,31 +109,69 @@ func (e *engine) reconcile(now time.Time) (retry time.Time) {
 	// Sockets are opened first, so that an address comes to all its interfaces at once.
 	sites := e.sites()
 	retry = e.openSockets(sites, now)
-	for addr, w := range e.in.want {
-		e.place(w, sites[protocolOf(addr)], now)
+	for addr, w := range e.in.want.All() {
+		e.place(*w, sites[protocolOf(addr)], now)
 	}
 	e.publishViews()
 	return retry
 }
 
+// amend brings presences in line with what is wanted now and was not before, while all else
+// stays. It reports whether the sockets are still those that are needed; else all has to be
+// reconciled.
+func (e *engine) amend(before Wanted, now time.Time) bool {
+	sites := e.sites()
+	for c := range table.Diff(before, e.in.want, table.Same) {
+		if c.After == nil {
+			e.drop(c.Key, e.records[c.Key])
+			continue
+		}
+		w := **c.After
+		for _, st := range sites[protocolOf(c.Key)] {
+			if w.on(st.link.Name) && st.socket[protocolOf(c.Key)].responder == nil {
+				return false
+			}
+		}
+		e.place(w, sites[protocolOf(c.Key)], now)
+	}
+	e.endContests()
+	for _, st := range e.stations {
+		for i := range st.socket {
+			if s := &st.socket[i]; s.responder != nil && len(s.roles) == 0 {
+				return false
+			}
+		}
+	}
+	e.publishViews()
+	return true
+}
+
 // dropUnwanted removes the records of addresses that are no longer wanted.
 func (e *engine) dropUnwanted() {
 	for addr, rec := range e.records {
-		if _, wanted := e.in.want[addr]; !wanted {
-			for _, p := range rec.presences {
-				e.leave(p)
-			}
-			delete(e.records, addr)
-			delete(e.contested, addr)
-			e.touch(addr)
+		if _, wanted := e.in.want.Get(addr); !wanted {
+			e.drop(addr, rec)
 		}
 	}
+}
+
+// drop removes the record of an address, if there is one.
+func (e *engine) drop(addr netip.Addr, rec *record) {
+	if rec == nil {
+		return
+	}
+	for _, p := range rec.presences {
+		e.leave(p)
+	}
+	delete(e.records, addr)
+	delete(e.contested, addr)
+	e.touch(addr)
 }
 
 // openSockets opens the sockets that wanted addresses need, and closes the others. It
 // returns when to try again, or zero.
 func (e *engine) openSockets(sites [protocols][]*station, now time.Time) (retry time.Time) {
-	for _, w := range e.in.want {
+	for _, w := range e.in.want.All() {
 		for _, st := range sites[protocolOf(w.Addr)] {
 			if w.on(st.link.Name) {
 				st.socket[protocolOf(w.Addr)].needed = true

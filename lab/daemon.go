@@ -28,6 +28,8 @@ type Daemon struct {
 	Bin  string   // optional: where its program is, of another version; empty means with the others
 	Args []string // optional: more arguments from its next start on
 
+	Page string // of a controller: the URL of its web page
+
 	url     string       // of its HTTP server, as client reaches it
 	client  *http.Client // from where the daemon runs
 	start   func() (*process.Process, error)

@@ -85,6 +85,9 @@ func (s *Stack) serviceAccount(opts *containerOptions, token, mounted string) er
 	return os.MkdirAll(opts.Dir, 0o755)
 }
 
+// pagePort is where the first controller serves its web page.
+const pagePort = 7474
+
 // newController returns a controller, which runs in its container, on this host,
 // that is, outside the nodes.
 func (s *Stack) newController(i int) (*Daemon, error) {
@@ -101,7 +104,11 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		return nil, err
 	}
 	where = netip.AddrPortFrom(where.Addr(), where.Port()+uint16(i))
-	d := &Daemon{Name: name, url: "http://" + where.String(), client: http.DefaultClient}
+	// Nor has another Stack this loopback address.
+	loopback := where.Addr().As4()
+	loopback[0] = 127
+	page := netip.AddrPortFrom(netip.AddrFrom4(loopback), uint16(pagePort+i))
+	d := &Daemon{Name: name, Page: "http://" + page.String(), url: "http://" + where.String(), client: http.DefaultClient}
 	d.start = func() (*process.Process, error) {
 		opts, err := in.container(&s.pods.Controller, controllerContainer, nil)
 		if err != nil {
@@ -109,7 +116,7 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 		}
 		opts.Name, opts.LogFile = name, s.LogFile(name)
 		opts.Path = filepath.Join(cmp.Or(d.Bin, s.opts.Bin), "herald-controller")
-		opts.Args = append(append(append(opts.Args, s.args()...), d.Args...), "--bind-address="+where.Addr().String())
+		opts.Args = append(append(append(opts.Args, s.args()...), d.Args...), "--bind-address="+where.Addr().String(), "--page-address="+page.String())
 		if s.opts.Verify {
 			opts.Args = append(opts.Args, "--verify-decisions")
 		}
@@ -141,7 +148,7 @@ func agentPod(n *Node) string { return "herald-agent-" + n.Name }
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/component": "agent"},
+			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": "agent"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,
@@ -150,8 +157,14 @@ func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	for _, c := range s.pods.Agent.Containers {
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: c.Name, Image: c.Image, Ports: c.Ports})
 	}
-	if _, err := s.Cluster.Client().CoreV1().Pods(HeraldNamespace).Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+	pods := s.Cluster.Client().CoreV1().Pods(HeraldNamespace)
+	pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
 		return fmt.Errorf("create the pod of the agent on %s: %w", n.Name, err)
+	}
+	pod.Status.Phase = corev1.PodRunning // there is no kubelet to say so
+	if _, err := pods.UpdateStatus(ctx, pod, metav1.UpdateOptions{}); err != nil {
+		return fmt.Errorf("start the pod of the agent on %s: %w", n.Name, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package probe
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"log/slog"
@@ -34,6 +35,9 @@ const (
 	settleLimit = 2 * time.Second
 )
 
+// noAnswer says why an address waits.
+const noAnswer = "its probe has no answer yet"
+
 // Options configure a Prober.
 type Options struct {
 	Changed func()       // required: called when the Readiness has changed; it must not block
@@ -57,6 +61,7 @@ type Prober struct {
 	busy      int                         // how many are
 	open      map[announce.ProbeID]bool   // neither passing nor failing, and new or there at first
 	failing   map[announce.ProbeID]string // and why
+	others    bool                        // it is not what the Readiness has
 	readiness announce.Readiness
 	updated   time.Time // when the Readiness was made
 	look      time.Time // when time alone changes it; zero: not
@@ -126,7 +131,7 @@ func (p *Prober) replace(before, after []announce.Target, first bool, now time.T
 		}
 		delete(p.entries, t.ProbeID)
 		delete(p.open, t.ProbeID)
-		delete(p.failing, t.ProbeID)
+		p.fails(t.ProbeID, "", false)
 	}
 }
 
@@ -158,26 +163,32 @@ func (p *Prober) Status() *status.Probes {
 // was not before. The caller holds mu.
 func (p *Prober) update(now time.Time) bool {
 	before := p.readiness
-	next := announce.Readiness{Failing: maps.Clone(p.failing)}
-	if maps.Equal(before.Failing, next.Failing) {
-		next.Failing = before.Failing
+	next := announce.Readiness{Failing: before.Failing, Unknown: map[announce.ProbeID]string{}}
+	if p.others {
+		next.Failing, p.others = maps.Clone(p.failing), false
 	}
 	p.stale, p.updated, p.look = false, now, time.Time{}
 	undecided := 0
 	for id := range p.open {
 		e := p.entries[id]
+		if e.state == unknown {
+			next.Unknown[id] = cmp.Or(e.why, noAnswer)
+		}
 		switch {
 		case e.waits(now):
 			if next.Waits == nil {
 				next.Waits = map[announce.ServiceAddr]string{}
 			}
-			next.Waits[id.ServiceAddr] = "its probe has no answer yet"
+			next.Waits[id.ServiceAddr] = noAnswer
 			p.look = wake.Earlier(p.look, e.waitsUntil())
 		case e.state == unknown && e.old:
 			undecided++
 		case e.state != unknown:
 			delete(p.open, id)
 		}
+	}
+	if maps.Equal(before.Unknown, next.Unknown) {
+		next.Unknown = before.Unknown
 	}
 	next.Settled = before.Settled || !p.wanted.IsZero() && (undecided == 0 || now.Sub(p.wanted) >= settleLimit)
 	if !next.Settled && !p.wanted.IsZero() {
@@ -265,10 +276,8 @@ func (p *Prober) answered(t announce.Target, r result) {
 		e.record = after
 		heap.Push(&p.queue, e)
 		p.count(r)
-		if after.state == failing && before.state != failing {
-			p.failing[t.ProbeID] = after.why
-		} else if after.state != failing {
-			delete(p.failing, t.ProbeID)
+		if after.state != failing || before.state != failing {
+			p.fails(t.ProbeID, after.why, after.state == failing)
 		}
 		p.stale = p.stale || after.state != before.state
 	}
@@ -283,6 +292,18 @@ func (p *Prober) answered(t announce.Target, r result) {
 		log.Warn("probe fails", "reason", after.why)
 	case before.state == failing:
 		log.Info("probe answered again")
+	}
+}
+
+// fails takes in whether a probe fails, and why. The caller holds mu.
+func (p *Prober) fails(id announce.ProbeID, why string, is bool) {
+	if _, did := p.failing[id]; did == is {
+		return
+	}
+	if p.others = true; is {
+		p.failing[id] = why
+	} else {
+		delete(p.failing, id)
 	}
 }
 

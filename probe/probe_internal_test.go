@@ -169,6 +169,49 @@ func TestProber(t *testing.T) {
 	})
 }
 
+// An agent that starts goes on without a verdict about an address whose probe times out, and
+// says so until there is one. A new address has none either.
+func TestProberUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		unknown := func(when string, want ...string) {
+			t.Helper()
+			synctest.Wait()
+			var got []string
+			for id := range w.Readiness().Unknown {
+				got = append(got, id.Service)
+			}
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("%s: no verdict about %v, want %v", when, got, want)
+			}
+		}
+		w.silent["ns/b"] = true
+		w.want("a", "b")
+		unknown("at first", "ns/a", "ns/b")
+		time.Sleep(2100 * time.Millisecond)
+		if unknown("settled", "ns/b"); !w.Readiness().Settled {
+			t.Error("not settled")
+		}
+		before := w.Readiness()
+		time.Sleep(200 * time.Millisecond)
+		if after := w.Readiness(); !after.SameFaults(before) {
+			t.Error("what stays as it was is another map")
+		}
+		time.Sleep(2 * time.Second)
+		unknown("after three timeouts")
+		w.is(t, "after three timeouts", []string{"ns/b"}, nil)
+		w.set(w.silent, "ns/c", true)
+		w.want("a", "b", "c")
+		unknown("a new one", "ns/c")
+		w.is(t, "a new one", []string{"ns/b"}, []string{"ns/c"})
+		time.Sleep(4 * time.Second)
+		unknown("after three timeouts of the new one")
+		w.want("a")
+		unknown("without it")
+		w.is(t, "without it", nil, nil)
+	})
+}
+
 // Thousands of probes are spread over their interval, and only some are under way at a time.
 func TestProberSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

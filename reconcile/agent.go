@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"time"
 
@@ -40,6 +39,7 @@ type AgentOptions struct {
 	Layer2     Layer2                                // optional: nil announces nothing on layer 2
 	DataPlane  DataPlane                             // optional: nil counts as serving everything
 	Probes     Probes                                // optional: nil probes nothing
+	Found      func() (FoundRoutes, bool)            // optional: the routes that FRR had when the agent started, and whether they are known; nil: it had none
 	Events     func(*cluster.Service, cluster.Event) // optional: sends an event about a Service that is seen to be announced from this node, unless the first pass announced it
 	NodeEvents func(cluster.Event)                   // optional: sends an event about this node
 	Announce   announce.Options                      // optional: without Layer2, which is set
@@ -47,6 +47,7 @@ type AgentOptions struct {
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
 	Journal    *status.Journal                       // optional: receives what changes
+	Took       Took                                  // optional: receives how long announcements take
 	Verify     bool                                  // optional: all decisions are made from scratch in each pass, and compared with the remembered ones
 }
 
@@ -80,7 +81,8 @@ type Agent struct {
 	members    []announce.Member
 	elections  announce.Elections
 	probing    announce.TargetMemory
-	failing    map[announce.ProbeID]string // what other agents know of
+	told       announce.Readiness // whose faults other agents know of
+	tells      bool               // they are told of them
 	applied    applied
 	answered   handover.Answers              // handed over to layer 2
 	contender  map[netip.Addr]string         // a node that answers for an address though gossip does not reach it
@@ -88,10 +90,13 @@ type Agent struct {
 	readiness  announce.Readiness            // that it went by
 	waived     map[announce.ServiceAddr]bool // that were told about
 	disputes   map[dispute]bool              // that were told about, and are not settled
+	resumes    FoundRoutes                   // before the first pass
+	waits      announcementWaits
 
 	// What was logged already.
 	loggedDrainError string // why the Node's drain annotation was not understood
 	loggedUnknown    string // which of the Node's annotations have no meaning
+	loggedExcluded   bool   // the Node has announce.LabelExcludeNode
 	loggedRouterID   netip.Addr
 }
 
@@ -123,7 +128,7 @@ func (a *Agent) pass() {
 	a.expect(s.Services)
 	s.Config = a.loader.Loaded.Config
 	readiness, known := a.ready(s)
-	if !known {
+	if !known || !a.found() {
 		return
 	}
 	r := status.Report{Synced: true, Config: a.loader.Report()}
@@ -180,19 +185,37 @@ func (a *Agent) serves(s cluster.Tables, opts announce.Options) announce.Readine
 	return a.opts.DataPlane.Readiness()
 }
 
-// tellFaults has other agents learn which probes fail here, if that has changed, and warns
-// about those that fail from now on.
+// tellFaults has other agents learn which probes are not answered here, if that has changed, and
+// warns about those that fail from now on. While there are no probes, nobody needs to know.
 func (a *Agent) tellFaults(s cluster.Tables, r announce.Readiness) {
-	if maps.Equal(a.failing, r.Failing) {
+	first := !a.tells
+	if a.tells = a.tells || announce.Probed(s.Config); !a.tells {
+		return
+	}
+	before := a.told
+	if a.told = r; !first && r.SameFaults(before) && len(r.Unknown) == 0 {
 		return
 	}
 	if a.opts.Events != nil && a.passed {
-		a.warnProbes(s, a.failing, r.Failing)
+		a.warnProbes(s, before.Failing, r.Failing)
 	}
-	a.failing = r.Failing
 	if a.opts.Layer2 != nil {
-		a.opts.Layer2.SetFaults(r.Faults())
+		a.opts.Layer2.SetFaults(r.Faults(a.memory.Announces))
 	}
+}
+
+// FoundRoutes are the routes that FRR had when the agent started, each with its route-map.
+type FoundRoutes map[netip.Prefix]string
+
+// found reports whether it is known which routes the agent before this one left in FRR, or does
+// not matter any more.
+func (a *Agent) found() bool {
+	if a.passed || a.opts.Found == nil {
+		return true
+	}
+	var known bool
+	a.resumes, known = a.opts.Found()
+	return known
 }
 
 // around returns the Neighborhood that belongs to a snapshot.

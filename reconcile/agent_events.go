@@ -33,6 +33,12 @@ const (
 // AnnotationDrain has a value that means nothing.
 const EventDrainInvalid = "DrainNotUnderstood"
 
+// Reasons of an agent's events about its Node: announce.LabelExcludeNode is on it, or is gone.
+const (
+	EventExcluded = string(status.NodeExcluded) // warning
+	EventIncluded = "NodeIncluded"
+)
+
 // announcingSettle is how long a node must have been seen to announce a Service before
 // there is an event. The condition Announced follows in that time too, so that no event
 // contradicts it.
@@ -295,5 +301,24 @@ func (a *Agent) warnUnknown(n cluster.Node) {
 	a.opts.Logger.Warn("annotation without a meaning", "node", n.Name, "reason", n.Unknown)
 	if a.opts.NodeEvents != nil {
 		a.opts.NodeEvents(cluster.Event{Warning: true, Reason: assign.EventUnknown, Message: n.Unknown})
+	}
+}
+
+// warnExcluded warns once that a label of the Node has it announce nothing, and reports when
+// it is gone. A Node that the cluster does not have says neither.
+func (a *Agent) warnExcluded(n cluster.Node) {
+	_, excluded := n.Labels[announce.LabelExcludeNode]
+	excluded = excluded && !a.opts.Announce.IgnoreExcludeLB
+	if n.Name == "" || excluded == a.loggedExcluded {
+		return
+	}
+	a.loggedExcluded = excluded
+	e := cluster.Event{Reason: EventIncluded, Message: fmt.Sprintf("the label %s is gone: the node may announce Services", announce.LabelExcludeNode)}
+	if excluded {
+		e = cluster.Event{Warning: true, Reason: EventExcluded, Message: fmt.Sprintf("the label %s is on the node: it announces no Service", announce.LabelExcludeNode)}
+	}
+	a.opts.Logger.Info("node excluded from load balancers", "node", n.Name, "excluded", excluded)
+	if a.opts.NodeEvents != nil {
+		a.opts.NodeEvents(e)
 	}
 }

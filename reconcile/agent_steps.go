@@ -3,6 +3,7 @@
 package reconcile
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/heraldlb/herald/announce"
@@ -39,6 +40,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	v.opts.Readiness = readiness
 	a.warnDrain(v.node)
 	a.warnUnknown(v.node)
+	a.warnExcluded(v.node)
 	d := a.decide(&v)
 	sent := a.sent
 	if a.verifier.on {
@@ -55,6 +57,9 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	a.noteDecisions(s, out.Decisions, now)
 	tenures := a.tenures.next(a.decisions, out.Decisions, now)
 	r.Error = a.handOver(&v, d, out)
+	if a.opts.Took != nil {
+		a.waits.next(announced{networks: a.applied.given, sent: a.opts.Routers.AllSent(), answers: out.Answers, answered: around.Answered}, around.Membership, now, a.opts.Took)
+	}
 	if a.opts.Events != nil && a.passed {
 		v.again(a.sendEvents(s, out.Decisions, around, now))
 		a.warnNoInterface(s, d.layer2)
@@ -64,7 +69,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	}
 	a.readiness = readiness
 	a.wakeAt(v.next, now)
-	a.decisions, a.elections, a.passed = out.Decisions, d.layer2.Elections, true
+	a.decisions, a.elections, a.passed, a.resumes = out.Decisions, d.layer2.Elections, true, nil
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
 	r.Decide = func() []status.Decision { return listSince(out.Decisions, tenures) }
 	return func() ServiceStatuses {
@@ -89,7 +94,13 @@ func (a *Agent) look(s cluster.Tables, around Neighborhood, now time.Time) view 
 	v.opts.Members, v.opts.Drained, v.opts.Overdue = v.drain.members, v.drain.over, v.drain.overdue
 	v.opts.Damped = a.flaps.Damped(now)
 	if a.passed {
-		v.opts.Announces = a.memory.Announces
+		v.opts.Announces, v.opts.Sends = a.memory.Announces, a.memory.Sends()
+	} else if a.opts.Found != nil {
+		found := a.resumes
+		v.opts.Resumes = func(route netip.Prefix) string { return found[route] }
+		if len(found) > 0 {
+			v.again(now) // then it goes by what it does itself
+		}
 	}
 	v.again(v.drain.look)
 	v.again(a.node.until(now))

@@ -163,7 +163,7 @@ func TestAnnouncedUnable(t *testing.T) {
 		{"no node of two", [][2]string{{layer2, "{" + rack("y") + "}"}, {bgp, "{" + rack("z") + "}"}},
 			"NodeNotSelected: the nodeSelectors of the advertisements x2, x1 match 0 of 3 nodes"},
 		{"excluded and without network", [][2]string{{layer2, "{" + rack("b") + "}"}},
-			"NodeExcluded: no node may announce it, of 3 nodes 2 are selected: the label " + announce.LabelExcludeNode +
+			"NodeExcluded: none of the 2 nodes that are selected (of 3) may announce it: the label " + announce.LabelExcludeNode +
 				" is on n2; the condition NetworkUnavailable is true on n3"},
 		{"no peers", [][2]string{{bgp, "{}"}}, "NoPeers: there are no BGP peers"},
 		{"unknown peers", [][2]string{{bgp, `{"peers":["y"]}`}, {tor, peer(rack("a"))}}, "NoPeers: none of the peers of advertisement x1 exists"},

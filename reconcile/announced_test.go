@@ -343,7 +343,7 @@ func TestAnnouncedIgnoreExclude(t *testing.T) {
 		ignore bool
 		want   string
 	}{
-		{false, "a Assigned NodeExcluded: no node may announce it, of 1 nodes 1 are selected: the label " + announce.LabelExcludeNode + " is on n1"},
+		{false, "a Assigned NodeExcluded: none of the 1 nodes that are selected (of 1) may announce it: the label " + announce.LabelExcludeNode + " is on n1"},
 		{true, "a Assigned NotAnnounced: no node announces it"},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -73,8 +73,9 @@ type Layer2 interface {
 	Neighborhood() Neighborhood
 	// Set replaces what to answer for. It must not block.
 	Set(answers handover.Answers)
-	// SetFaults replaces the probes that fail on this node, which other nodes learn of. It
-	// must not block.
+	// SetFaults replaces the probes that are not answered on this node, which other nodes learn
+	// of. All others are answered, or are not made: before the first call that is not known.
+	// It must not block.
 	SetFaults(faults []announce.Fault)
 	// Ask turns on or off that other nodes report what they have sent to routers. It must
 	// not block.

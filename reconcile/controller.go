@@ -65,6 +65,7 @@ type ControllerOptions struct {
 	Assign       assign.Options                        // optional; Now is set for each pass
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
 	Journal      *status.Journal                       // optional: receives what changes
+	Took         Took                                  // optional: receives how long Services wait
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
 	Verify          bool // optional: all decisions are made from scratch in each pass, too, and compared with the remembered ones
@@ -130,7 +131,7 @@ type term struct {
 	assigned   *assign.Memory
 	announced  condition.Memory
 	verifier   planVerifier
-	unassigned unassigned
+	unassigned lacking
 	event      cluster.Event // the newest about the configuration; zero: it is all right
 	overlaps   overlaps
 	fleet      Fleet
@@ -139,11 +140,15 @@ type term struct {
 	clashes    []status.Clash // of the last pass
 	journal    fleetJournal
 
+	unannounced lacking
+	waits       serviceWaits
+
 	unconfigured time.Time // since when there is no configuration; zero: there is one
 }
 
 func (c *Controller) newTerm() *term {
 	t := &term{assigned: assign.NewMemory(), announced: condition.Memory{IgnoreExclude: c.opts.IgnoreExcludeLB}}
+	t.unassigned.reason, t.unannounced.reason = unassigned, unannounced
 	if c.opts.Verify {
 		t.verifier = newPlanVerifier(c.opts.IgnoreExcludeLB)
 	}
@@ -179,6 +184,7 @@ func (c *Controller) pass(t *term) {
 		r.Leading = true
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
 		r.Unassigned = t.unassigned.next(s.Services, plan.Updates)
+		r.Unannounced = t.unannounced.next(s.Services, plan.Updates)
 	} else {
 		r.Survey = c.survey(s, start)
 	}

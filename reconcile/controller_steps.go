@@ -22,6 +22,11 @@ func (c *Controller) decide(t *term, s cluster.Tables, l source.Loaded, now time
 	plan = t.configure(plan, s, l.Err, opts.Class, now)
 	in := c.hear(t, versionOf(l), &plan, now)
 	o, read := c.announced()
+	if read && c.opts.Took != nil {
+		defer func() {
+			t.waits.next(waitInput{services: s.Services, updates: plan.Updates, observed: o, class: opts.Class}, now, c.opts.Took)
+		}()
+	}
 	if read {
 		if in.Heard {
 			o.Sessions, o.Nowhere = t.fleet.Sessions(), in.Rollout.Nowhere

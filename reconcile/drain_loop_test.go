@@ -24,7 +24,8 @@ import (
 
 // A network is one that some nodes' agents are alive on.
 type network struct {
-	faults []announce.Fault
+	faults     []announce.Fault
+	toldFaults int
 	*scene
 	members []announce.Member
 	stale   bool
@@ -63,6 +64,7 @@ func (n *network) SetFaults(faults []announce.Fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = faults
+	n.toldFaults++
 }
 
 func (n *network) Alone(count int) {
@@ -284,6 +286,42 @@ func TestAgentUnknownAnnotation(t *testing.T) {
 			w.is(step.key, true, false, false)
 			if !slices.Equal(w.events, step.want) {
 				t.Errorf("%s: events %q, want %q", step.key, w.events, step.want)
+			}
+		}
+	})
+}
+
+// A Node that is excluded from load balancers has an event, and another one when it is back.
+func TestAgentExcluded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newDrainScene(t)
+		stop := runAgent(t, w.scene)
+		defer stop()
+		w.node(cluster.Drain{})
+		excluded, included := reconcile.EventExcluded, reconcile.EventIncluded
+		for _, step := range []struct {
+			name      string
+			labels    map[string]string
+			noNetwork bool
+			want      []string
+		}{
+			{"another label", map[string]string{"rack": "a"}, false, nil},
+			{"the label", map[string]string{announce.LabelExcludeNode: ""}, false, []string{excluded}},
+			{"its value does not matter", map[string]string{announce.LabelExcludeNode: "false"}, false, []string{excluded}},
+			{"without network", map[string]string{announce.LabelExcludeNode: ""}, true, []string{excluded}},
+			{"it is gone", nil, false, []string{excluded, included}},
+			{"it is back", map[string]string{announce.LabelExcludeNode: ""}, false, []string{excluded, included, excluded}},
+		} {
+			w.change(func() {
+				w.set(cluster.Drain{})
+				n := *w.snapshot.Nodes[0]
+				n.Labels, n.NetworkUnavailable = step.labels, step.noNetwork
+				w.snapshot.Nodes[0] = &n
+			})
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if !slices.Equal(w.events, step.want) {
+				t.Errorf("%s: events %q, want %q", step.name, w.events, step.want)
 			}
 		}
 	})

@@ -98,7 +98,7 @@ func TestControllerRefs(t *testing.T) {
 			synctest.Wait()
 			return resolved()
 		}
-		eth := `RefNotFound: there is no pool "wbe"; no node has an interface "eth0" that layer 2 can use`
+		eth := `RefNotFound: there is no pool "wbe", did you mean "web"?; no node has an interface "eth0" that layer 2 can use`
 		want := map[string]string{
 			"BGPPeer/good": all, "BGPPeer/tor": all, "L2Advertisement/nowhere": all, "L2Advertisement/eth": eth,
 			"BGPAdvertisement/nowhere": `RefNotFound: there is no pool "x"`,

@@ -16,6 +16,13 @@ import (
 // reports that: agents take a moment to follow an edit.
 const sessionSettle = 5 * time.Second
 
+// The sessions that the status of a peer has change sessionBurst times at once, and then once
+// in sessionEvery: a router that restarts costs a few writes, however many nodes it has.
+const (
+	sessionBurst = 4
+	sessionEvery = 5 * time.Second
+)
+
 // A ResourceStatus is the content of the status of one of MetalLB's resources.
 type ResourceStatus struct {
 	config.Verdict
@@ -70,6 +77,9 @@ type judged struct {
 	programmed *Programmed // nil: nothing
 	sessions   bool        // its status has the sessions with a peer
 	absent     time.Time   // since when no node holds a session with the peer; zero: one does
+
+	told  *cluster.PeerSessions // the sessions that its status has; nil: not known
+	spent time.Time             // when all changes of a burst are possible again
 }
 
 // Next decides, and returns when time alone may change something; zero: never.
@@ -88,6 +98,7 @@ func (j *ResourceJudge) Next(in ResourceInput, now time.Time) (all []ResourceSta
 			m = judged{
 				uid: v.UID, generation: v.Generation, programmed: published.Programmed,
 				sessions: published.Sessions || m.uid == v.UID && m.sessions, absent: m.absent,
+				told: m.told, spent: m.spent,
 			}
 		}
 		s := &all[i]
@@ -137,5 +148,21 @@ func (m *judged) judgeSessions(peer string, in ResourceInput, now time.Time) (*c
 		}
 	}
 	m.sessions = true
-	return &of, time.Time{}
+	return m.pace(of, now)
+}
+
+// pace returns the sessions that the status of a peer has now, and when it has those that are
+// held back; zero: none are.
+func (m *judged) pace(of cluster.PeerSessions, now time.Time) (*cluster.PeerSessions, time.Time) {
+	if m.told != nil && m.told.Equal(of) {
+		return m.told, time.Time{}
+	}
+	if due := m.spent.Add(-(sessionBurst - 1) * sessionEvery); m.told != nil && now.Before(due) {
+		return m.told, due
+	}
+	if m.spent.Before(now) {
+		m.spent = now
+	}
+	m.told, m.spent = &of, m.spent.Add(sessionEvery)
+	return m.told, time.Time{}
 }

@@ -47,6 +47,9 @@ func TestResourceJudgeSessions(t *testing.T) {
 		{name: "also if the peer is edited", generation: 3, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 2 * time.Second},
 		{name: "for 5 s", generation: 3, after: 2 * time.Second, sessions: cluster.NodeSessions{"n1": {}}, want: "0/0"},
 		{name: "one does", generation: 3, sessions: cluster.NodeSessions{"n1": sessions{up}}, want: "1/1"},
+		{name: "the sixth change, a second later", generation: 3, after: time.Second, sessions: cluster.NodeSessions{"n1": sessions{up}, "n2": sessions{up}}, want: "1/1", next: 4 * time.Second},
+		{name: "also after an edit, and a seventh", generation: 4, after: time.Second, sessions: cluster.NodeSessions{"n1": sessions{up}, "n2": sessions{down}}, want: "1/1", next: 3 * time.Second},
+		{name: "it is time", generation: 4, after: 3 * time.Second, sessions: cluster.NodeSessions{"n1": sessions{up}, "n2": sessions{up}}, want: "2/2"},
 		{name: "no more", generation: 3, sessions: cluster.NodeSessions{"n1": {}}, want: "nothing", next: 5 * time.Second},
 	} {
 		now = now.Add(s.after)

@@ -5,10 +5,10 @@ package reconcile
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/status"
 	"github.com/heraldlb/herald/table"
 )
@@ -118,33 +118,18 @@ func union(a, b []string) []string {
 	return slices.Compact(out)
 }
 
-// Announcers returns as text which nodes announce a Service, and to which peers or on
-// which interfaces, given all of its statuses. It is empty if no node does, and short even
-// with many nodes and peers.
+// Announcers returns as text which nodes announce a Service, given all of its statuses, see
+// condition.AnnouncersText.
 func Announcers(of []ServiceStatus) string {
-	var parts []string
-	for _, p := range []struct {
-		protocol  status.Protocol
-		direction string
-	}{{status.BGP, " to "}, {status.Layer2, " on "}} {
-		nodes, ends := map[string]bool{}, map[string]bool{}
+	return condition.AnnouncersText(func(yield func(condition.Announcer) bool) {
 		for _, s := range of {
-			if s.Protocol != p.protocol || p.protocol == status.BGP && len(s.Peers) == 0 {
-				continue
+			ends := s.Peers
+			if s.Protocol == status.Layer2 {
+				ends = s.Interfaces
 			}
-			nodes[s.Node] = true
-			for _, name := range slices.Concat(s.Peers, s.Interfaces) {
-				ends[name] = true
+			if !yield(condition.Announcer{Node: s.Node, Protocol: s.Protocol, Ends: ends}) {
+				return
 			}
 		}
-		if len(nodes) == 0 {
-			continue
-		}
-		text := string(p.protocol) + " from " + cluster.ListSet(nodes)
-		if len(ends) > 0 {
-			text += p.direction + cluster.ListSet(ends)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
+	})
 }

@@ -25,6 +25,12 @@ type label struct {
 
 func (l label) routeMap() string { return fmt.Sprintf("herald-class-%08x", l.tag) }
 
+// RouteMap returns the name of the route-map of a class's routes, unless another class took it
+// first.
+func RouteMap(c Class) string {
+	return label{tag: spread([]string{c.String()}, "tag", 1<<32-1)[0]}.routeMap()
+}
+
 // labels returns the label of each class. The label depends only on the content of
 // the class, not on other classes. Entries of route-maps are therefore added and
 // removed, but never edited: FRR applies an edit only after its route-map delay

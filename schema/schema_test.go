@@ -92,6 +92,9 @@ func TestApply(t *testing.T) {
 		{"no namespace", "apiVersion: metallb.io/v1beta1\nkind: Community\nmetadata: {name: a}", []string{"metadata.namespace: Required value"}},
 		{"a number below the least", peer + "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, localASN: 0}", []string{"spec.localASN: Invalid value: 0: should be greater than or equal to 1"}},
 		{"a rule", peer + "{myASN: 1, peerASN: 2}", []string{"spec: exactly one of peerAddress and interface must be set"}},
+		{"a probe that lasts longer than its period", strings.Replace(pool, "IPAddressPool", "BGPAdvertisement", 1) + "{probe: {timeoutSeconds: 6}}", []string{"spec.probe: timeoutSeconds must not be above periodSeconds: a probe must end before the next"}},
+		{"likewise on layer 2", strings.Replace(pool, "IPAddressPool", "L2Advertisement", 1) + "{probe: {periodSeconds: 2, timeoutSeconds: 3}}", []string{"spec.probe: timeoutSeconds must not be above periodSeconds: a probe must end before the next"}},
+		{"a probe that lasts as long", strings.Replace(pool, "IPAddressPool", "L2Advertisement", 1) + "{probe: {periodSeconds: 2, timeoutSeconds: 2}}", nil},
 		{"the older version", strings.Replace(peer, "v1beta2", "v1beta1", 1) + "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, bfdProfil: a}", []string{"spec.bfdProfil: unknown field"}},
 		{"a password is not shown", peer + "{myASN: 1, peerASN: 2, peerAddress: 10.0.0.1, password: [correct-horse]}", []string{`spec.password: Invalid value: "[redacted]": must be of type string: "array"`}},
 	}

@@ -41,6 +41,7 @@ type look struct {
 // A history compares each look with the one before, and makes events of the
 // differences. What was so before the agent started is no event.
 type history struct {
+	took    func(peer string, d time.Duration) // how long a session was down that is up again
 	started time.Time
 	looked  bool // FRR has answered a look
 	peers   map[status.PeerID]*record
@@ -51,6 +52,7 @@ type history struct {
 type record struct {
 	name      string         // in the configuration that had it last
 	session   status.Session // as of the last look
+	looked    time.Time      // then
 	outage    outage         // zero while the session is up
 	unguarded unguarded      // zero while the session is down, or BFD is up
 	events    budget
@@ -70,7 +72,7 @@ type unguarded struct {
 }
 
 func newHistory(started time.Time) *history {
-	return &history{started: started, peers: make(map[status.PeerID]*record)}
+	return &history{took: func(string, time.Duration) {}, started: started, peers: make(map[status.PeerID]*record)}
 }
 
 // next returns the events of a look, and all changes: no budget limits these. Wanted are the
@@ -101,6 +103,9 @@ func (h *history) next(l look, wanted map[status.PeerID]status.Peer) (events []c
 		now, there := l.sessions[id]
 		s := sighting{now, l.at, l.answered, there, isWanted, !h.looked, now.Since.Before(h.started)}
 		was := r.session
+		if down, ok := r.outageEnds(s); ok {
+			h.took(r.label(id), down)
+		}
 		c := r.next(s)
 		if c != (change{}) {
 			changes = append(changes, c.entry(s.at, r.label(id), was, s))
@@ -181,7 +186,7 @@ func transitionOf(was, now status.Session) transition {
 // next takes in a sighting, and returns what has changed.
 func (r *record) next(s sighting) change {
 	was := r.session
-	r.session = s.Session
+	r.session, r.looked = s.Session, s.at
 	switch transitionOf(was, s.Session) {
 	case comesUp:
 		return r.comesUp(s)
@@ -200,6 +205,19 @@ func (r *record) next(s sighting) change {
 		return change{eventDown, true, "was up for a moment, and is down: " + why, why, 0}
 	}
 	return r.staysDown(s)
+}
+
+// outageEnds reports whether a session that was down is up again, and how long it was down:
+// as long as it may have been, if it was between two looks.
+func (r *record) outageEnds(s sighting) (down time.Duration, ends bool) {
+	began := r.outage.since
+	switch transitionOf(r.session, s.Session) {
+	case comesUp:
+		ends = !s.first
+	case restarts:
+		began, ends = r.looked, true
+	}
+	return max(s.Since.Sub(began), 0), ends
 }
 
 // comesUp ends the outage.

@@ -238,6 +238,41 @@ func (h *history) take(s historyStep) []string {
 	return out
 }
 
+// How long a session was down is measured when it is up again, unless it was up before the
+// agent looked.
+func TestHistoryTook(t *testing.T) {
+	tests := []struct {
+		name  string
+		steps []historyStep
+		want  string
+	}{
+		{"found up", []historyStep{{at: 1, session: upSince(-60)}, {at: 3, session: upSince(-60)}}, ""},
+		{"found down", []historyStep{{at: 1, session: downBy("x")}, {at: 3, session: downBy("x")}, {at: 9, session: upSince(8)}}, "7s"},
+		{"goes down", []historyStep{{at: 1, session: upSince(-60)}, {at: 3, session: downBy("x")}, {at: 23, session: upSince(22)}}, "19s"},
+		{"between two looks", []historyStep{{at: 1, session: upSince(-60)}, {at: 9, session: upSince(7)}}, "6s"},
+		{"FRR was away", []historyStep{{at: 1, session: upSince(-60)}, {at: 3, silent: true}, {at: 9, session: upSince(8)}}, "5s"},
+		{"FRR was away at first", []historyStep{{at: 1, silent: true}, {at: 3, session: upSince(-60)}}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHistory(historyStart)
+			var took []string
+			h.took = func(peer string, d time.Duration) {
+				if peer != "r1 (10.0.0.1)" {
+					t.Errorf("peer %q", peer)
+				}
+				took = append(took, d.String())
+			}
+			for _, s := range tt.steps {
+				h.take(s)
+			}
+			if got := strings.Join(took, " "); got != tt.want {
+				t.Errorf("measured %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 // A session that goes up and down all the time makes few events, and the last one
 // is true.
 func TestHistoryFlaps(t *testing.T) {

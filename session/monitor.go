@@ -46,6 +46,7 @@ type Options struct {
 	Publish func([]cluster.SessionState)                       // required: called when the states to publish have changed
 	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
 	Journal *status.Journal                                    // optional: receives what becomes of sessions
+	Took    func(peer string, d time.Duration)                 // optional: called with how long a session was down that is up again
 	Logger  *slog.Logger                                       // required
 
 	see  func(down bool) sight  // tests: instead of the kernel
@@ -75,7 +76,11 @@ func New(opts Options) *Monitor {
 	if opts.Hurry == nil {
 		opts.Hurry = func() bool { return false }
 	}
-	return &Monitor{opts: opts, history: newHistory(time.Now()), down: map[status.PeerID]time.Time{}, traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
+	m := &Monitor{opts: opts, history: newHistory(time.Now()), down: map[status.PeerID]time.Time{}, traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
+	if opts.Took != nil {
+		m.history.took = opts.Took
+	}
+	return m
 }
 
 // Run looks at the sessions until the context is canceled.

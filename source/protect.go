@@ -57,11 +57,17 @@ func (p *Protector) add(d *Document, snapshot func() cluster.Snapshot, l Loaded)
 	}
 	d.Recorded = recorded
 	if !l.settled(*d) {
-		d.Protection = &config.Protection{InUse: inUse(snapshot(), p.opts.Class), Judge: p.judge}
+		*d = p.Protect(*d, snapshot())
 	} else {
 		d.Protection = &config.Protection{Judge: p.judge} // it is not looked at
 	}
 	return true
+}
+
+// Protect adds to a document which addresses are in use.
+func (p *Protector) Protect(d Document, s cluster.Snapshot) Document {
+	d.Protection = &config.Protection{InUse: inUse(s, p.opts.Class), Judge: p.judge}
+	return d
 }
 
 // inUse returns the addresses that Services have by their statuses.

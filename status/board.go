@@ -31,6 +31,7 @@ type BoardOptions struct {
 	FRR        func() *FRR           // optional: the state of FRR
 	Watches    func() []Watch        // optional: what is read from the API server
 	LogLevel   func() string         // optional
+	Timings    *Timings              // optional: what the report shows of them
 }
 
 // NewBoard returns a Board whose Report is empty, and registers its metrics.
@@ -114,6 +115,9 @@ func (b *Board) Report() Report {
 	}
 	if b.opts.FRR != nil {
 		r.FRR = b.opts.FRR()
+	}
+	if b.opts.Timings != nil {
+		r.Timings = b.opts.Timings.List()
 	}
 	if b.opts.Live != nil {
 		b.opts.Live(&r)

@@ -39,10 +39,11 @@ func controllerReport() status.Report {
 			{Name: "web", TotalV4: big.NewInt(11), TotalV6: big.NewInt(4), InUseV4: 11, InUseV6: 2, Services: 12,
 				ReservedV6: 1, RetainedV6: 1, Quota: []status.Share{{Namespace: "team-a", InUseV4: 3, InUseV6: 1, Limit: 5}}},
 		},
-		Unassigned: map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
-		Clashes:    []status.Clash{{Addr: netip.MustParseAddr("192.0.2.1"), Service: "ns/a", Other: "ns/b"}},
-		Contests:   []status.Contest{{Kind: "IPAddressPool", Name: "web", Writer: "controller", Undone: 5, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
-		Took:       2 * time.Millisecond,
+		Unassigned:  map[status.Reason]int{"PoolExhausted": 3, "InvalidRequest": 1},
+		Unannounced: map[status.Reason]int{"NoEndpoints": 2, "NotAnnounced": 1},
+		Clashes:     []status.Clash{{Addr: netip.MustParseAddr("192.0.2.1"), Service: "ns/a", Other: "ns/b"}},
+		Contests:    []status.Contest{{Kind: "IPAddressPool", Name: "web", Writer: "controller", Undone: 5, Next: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}},
+		Took:        2 * time.Millisecond,
 	}
 }
 
@@ -301,7 +302,7 @@ func TestMetricsOfGossip(t *testing.T) {
 	status.NewBoard(status.BoardOptions{
 		Identity: status.Identity{Component: "herald-agent", Node: "n1"}, Registerer: metrics,
 		Live: func(r *status.Report) {
-			r.Layer2 = &status.Network{Gossip: &status.Gossip{LostByHeartbeats: 3, LostByProbes: 2, Returned: 1}}
+			r.Layer2 = &status.Network{Gossip: &status.Gossip{LostByHeartbeats: 3, LostByProbes: 2, Returned: 1, UntoldProbes: 7}}
 		},
 	})
 	const want = `
@@ -309,11 +310,14 @@ func TestMetricsOfGossip(t *testing.T) {
 # TYPE herald_members_lost_total counter
 herald_members_lost_total{by="heartbeats"} 3
 herald_members_lost_total{by="probes"} 2
-# HELP herald_members_returned_total Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.
+# HELP herald_members_returned_total Number of agents declared dead that were heard again without a restart: they were cut off, did not run, or were too slow.
 # TYPE herald_members_returned_total counter
 herald_members_returned_total 1
+# HELP herald_probes_untold Number of probes that are not answered on this node and that other agents are not told of, as there are too many.
+# TYPE herald_probes_untold gauge
+herald_probes_untold 7
 `
-	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "herald_members_lost_total", "herald_members_returned_total"); err != nil {
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "herald_members_lost_total", "herald_members_returned_total", "herald_probes_untold"); err != nil {
 		t.Error(err)
 	}
 }

@@ -47,6 +47,8 @@ var (
 		[]string{"pool", "namespace"}, nil)
 	descUnassigned = prometheus.NewDesc("herald_services_unassigned",
 		"Number of Services without the addresses they ask for, by reason.", []string{"reason"}, nil)
+	descUnannounced = prometheus.NewDesc("herald_services_unannounced",
+		"Number of Services with addresses that no node announces, by reason.", []string{"reason"}, nil)
 	descClashes = prometheus.NewDesc("herald_address_clashes",
 		"Number of addresses of Services that another load balancer gave to Services of its own.", nil, nil)
 	descContests = prometheus.NewDesc("herald_status_contests",
@@ -60,6 +62,8 @@ var (
 		"Number of addresses of Services that this node announces or not, by protocol and reason.", []string{"protocol", "reason"}, nil)
 	descSessionUp = prometheus.NewDesc("metallb_bgp_session_up",
 		"1 if the BGP session is established.", []string{"peer", "vrf"}, nil)
+	descPeerInfo = prometheus.NewDesc("herald_bgp_peer_info",
+		"Always 1; the name of the BGPPeer that the session is configured by.", []string{"peer", "vrf", "name"}, nil)
 	descPrefixes = prometheus.NewDesc("metallb_bgp_announced_prefixes_total",
 		"Number of prefixes that the peer was sent.", []string{"peer", "vrf"}, nil)
 	descBFDUp = prometheus.NewDesc("metallb_bfd_session_up",
@@ -78,7 +82,7 @@ var (
 	descRequests = prometheus.NewDesc("metallb_layer2_requests_received",
 		"Number of ARP requests and neighbor solicitations for the address.", []string{"ip"}, nil)
 	descReplies = prometheus.NewDesc("metallb_layer2_responses_sent",
-		"Number of answers to them.", []string{"ip"}, nil)
+		"Number of answers to ARP requests and neighbor solicitations for the address.", []string{"ip"}, nil)
 	descGratuitous = prometheus.NewDesc("metallb_layer2_gratuitous_sent",
 		"Number of packets about the address that nobody asked for.", []string{"ip"}, nil)
 	descPackets = prometheus.NewDesc("herald_layer2_packets_total",
@@ -86,13 +90,13 @@ var (
 	descConflict = prometheus.NewDesc("herald_layer2_conflict",
 		"1 if a host that is no node of the cluster has the address.", []string{"ip"}, nil)
 	descContender = prometheus.NewDesc("herald_layer2_contender",
-		"1 if gossip has lost the agent of the node, but the node answers for the address when asked.", []string{"ip", "node"}, nil)
+		"1 if gossip has lost the agent of the node, but the node answers for the address when asked.", []string{"ip", "contender"}, nil)
 	descClaims = prometheus.NewDesc("herald_layer2_claims_total",
 		"Number of claims of addresses that were looked into, by result: confirmed, unanswered or forged.", []string{"result"}, nil)
 	descMembers = prometheus.NewDesc("herald_members",
 		"Number of agents that this one holds to be alive, itself included.", nil, nil)
 	descDamped = prometheus.NewDesc("herald_members_damped",
-		"Number of those that came and went too often to own addresses for a while.", nil, nil)
+		"Number of agents that came and went too often to own addresses for a while.", nil, nil)
 	descMembersStale = prometheus.NewDesc("herald_members_stale",
 		"1 if this agent does not know who is alive, and announces nothing on layer 2.", nil, nil)
 
@@ -101,7 +105,7 @@ var (
 	descLost = prometheus.NewDesc("herald_members_lost_total",
 		"Number of agents declared dead that had not said goodbye: because watchers got no heartbeats, or because probes had no answer.", []string{"by"}, nil)
 	descReturned = prometheus.NewDesc("herald_members_returned_total",
-		"Number of those that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
+		"Number of agents declared dead that were heard again without a restart: they were cut off, did not run, or were too slow.", nil, nil)
 	descGossipKeys = prometheus.NewDesc("herald_gossip_keys",
 		"Number of keys that gossip is accepted with: more than 1 while a key is replaced, 0 in clear text.", nil, nil)
 
@@ -116,6 +120,9 @@ var (
 		"Number of addresses that this node probes, by whether they answer.", []string{"state"}, nil)
 	descProbeResults = prometheus.NewDesc("herald_probe_results_total",
 		"Number of probes: answered, failed, or with connections that may all have been led to other nodes.", []string{"result"}, nil)
+
+	descUntold = prometheus.NewDesc("herald_probes_untold",
+		"Number of probes that are not answered on this node and that other agents are not told of, as there are too many.", nil, nil)
 
 	descBuild = prometheus.NewDesc("herald_build_info",
 		"Always 1; the version is in the label.", []string{"version"}, nil)
@@ -177,6 +184,9 @@ func (s sender) controller(r Report) {
 	for _, reason := range slices.Sorted(maps.Keys(r.Unassigned)) {
 		s.gauge(descUnassigned, float64(r.Unassigned[reason]), string(reason))
 	}
+	for _, reason := range slices.Sorted(maps.Keys(r.Unannounced)) {
+		s.gauge(descUnannounced, float64(r.Unannounced[reason]), string(reason))
+	}
 }
 
 func (s sender) agent(r Report) {
@@ -194,6 +204,7 @@ func (s sender) agent(r Report) {
 	for k, n := range decisions {
 		s.gauge(descDecisions, float64(n), string(k.Protocol), string(k.Reason))
 	}
+	s.names(r.Peers)
 	if r.FRR == nil || !r.FRR.Metrics {
 		s.sessions(r.Peers)
 	}
@@ -222,6 +233,15 @@ func (s sender) agent(r Report) {
 		}
 		for daemon, up := range r.FRR.Daemons {
 			s.gauge(descDaemonUp, one(up), daemon)
+		}
+	}
+}
+
+// names sends the names of the peers, which FRR does not know.
+func (s sender) names(peers []Peer) {
+	for _, p := range peers {
+		if p.Wanted {
+			s.gauge(descPeerInfo, 1, p.endpoint(), p.vrf(), p.Name)
 		}
 	}
 }
@@ -277,6 +297,7 @@ func (s sender) network(n Network) {
 		s.counter(descLost, n.Gossip.LostByHeartbeats, "heartbeats")
 		s.counter(descLost, n.Gossip.LostByProbes, "probes")
 		s.counter(descReturned, n.Gossip.Returned)
+		s.gauge(descUntold, float64(n.Gossip.UntoldProbes))
 	}
 }
 

@@ -13,14 +13,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// NewHandler serves the Report of a Board: /status as JSON and /metrics for Prometheus.
+// NewHandler serves the Report of a Board: /status as JSON, and /metrics for Prometheus.
 // /healthz is 200 while the process answers, and /readyz while it does its work.
 func NewHandler(b *Board, g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", NewMetricsHandler(g))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, "ok\n")
 	})

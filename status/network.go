@@ -41,6 +41,7 @@ type Gossip struct {
 	LostByHeartbeats   uint64   `json:"lostByHeartbeats"`     // agents declared dead without a goodbye: their watchers got no heartbeats
 	LostByProbes       uint64   `json:"lostByProbes"`         // the same: they did not answer probes
 	Returned           uint64   `json:"returned"`             // of both: they had not ended
+	UntoldProbes       int      `json:"untoldProbes"`         // probes that are not answered here, and that other agents are not told of: there are too many
 }
 
 // An Address is the state of one address on layer 2.

@@ -2,7 +2,10 @@
 
 package status
 
-import "math/big"
+import (
+	"fmt"
+	"math/big"
+)
 
 // A Pool is how many addresses of a pool are used. A shared address counts once.
 // Addresses that avoid-buggy-ips leaves out do not count. The numbers are exact for
@@ -30,4 +33,12 @@ type Share struct {
 	InUseV4   int    `json:"inUseIPv4"`
 	InUseV6   int    `json:"inUseIPv6"`
 	Limit     int    `json:"limit"` // of each family
+}
+
+// Size returns how many addresses there are, for people: a large power of two as such.
+func Size(n *big.Int) string {
+	if bits := n.BitLen() - 1; bits > 20 && n.TrailingZeroBits() == uint(bits) {
+		return fmt.Sprintf("2^%d", bits)
+	}
+	return n.String()
 }

@@ -41,6 +41,9 @@ type Report struct {
 	Changes    []Change          `json:"changes,omitempty"`    // the last 256, the newest first
 	LogLevel   string            `json:"logLevel,omitempty"`   // all, debug, info, warn, error or none
 	Took       time.Duration     `json:"-"`                    // the last pass
+
+	Unannounced map[Reason]int `json:"unannounced,omitempty"` // controller: Services with addresses that no node announces
+	Timings     []Timing       `json:"timings,omitempty"`     // how long what users wait for takes
 }
 
 // An Identity says which process a Report is from.

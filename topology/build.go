@@ -4,7 +4,7 @@ package topology
 
 import (
 	"cmp"
-	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,11 +12,9 @@ import (
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/assign"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/condition"
 	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/source"
 	"github.com/heraldlb/herald/status"
-	"github.com/heraldlb/herald/table"
 )
 
 // Build returns the Topology of what was read.
@@ -25,7 +23,7 @@ func Build(in Input) Topology {
 		SchemaVersion: SchemaVersion, At: in.At, Namespace: in.Namespace, Class: in.Class,
 		Unasked: slices.Clone(in.Unasked), Controllers: slices.Clone(in.Controllers),
 		Nodes: []Node{}, Pools: []Pool{}, Peers: []Peer{}, Services: []Service{}, Problems: []Problem{},
-		strays: in.Strays,
+		silent: in.Silent,
 	}}
 	b.settle()
 	b.services()
@@ -34,10 +32,13 @@ func Build(in Input) Topology {
 	b.history()
 	b.peers()
 	b.announced()
+	b.loads()
 	b.pools()
 	// Agents write into objects what they would answer.
-	b.t.unknown = slices.ContainsFunc(in.Unasked, func(u Unasked) bool { return slices.Contains(required, u.What) })
+	b.t.unknown = slices.ContainsFunc(required, in.unasked) ||
+		b.t.Config.Unread != "" && slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return !n.Agent.Asked })
 	b.problems()
+	b.t.Overall = map[Health]string{Fine: ChainFine, Broken: ChainBroken, Untold: ChainUnknown}[b.t.Health()]
 	slices.SortFunc(b.t.Unasked, func(x, y Unasked) int {
 		return cmp.Or(strings.Compare(x.What, y.What), strings.Compare(x.Error, y.Error))
 	})
@@ -56,83 +57,27 @@ type builder struct {
 	keys   []cluster.Key            // of t.Services
 	agents map[string]AgentPod      // by node
 	states map[string]AgentState    // by node
+	soon   map[netip.Addr]bool      // addresses that a Service is to get and does not have
+	part   bool                     // of the configuration only the pools are known
 	known  map[string]int           // index in t.Problems, by all but the objects
 	peerAt map[string][]status.Peer // by node: as its agent says, or as the rules are
-}
-
-// fixed is a source of a configuration that does not change.
-type fixed source.Document
-
-// Document implements source.Documents.
-func (f fixed) Document() (source.Document, bool) { return source.Document(f), true }
-
-// settle decides which configuration is in force, as a controller that starts does.
-func (b *builder) settle() {
-	text, resources := fixed(b.in.ConfigMap), fixed(source.Document{
-		Source:    "resources of " + config.ResourceGroup + " in " + b.in.Namespace,
-		Resources: &config.Resources{Objects: b.in.Resources, Secrets: b.secrets()},
-	})
-	var doc source.Document
-	if b.in.Source == "resources" {
-		doc = source.Document(resources)
-	} else {
-		sources := source.Sources{
-			ConfigMap: text,
-			Record:    func() (source.Source, bool) { return b.in.Recorded, true },
-			Similar:   func() []string { return b.in.Similar },
-		}
-		if b.in.Source != "configmap" {
-			sources.Resources = resources
-		}
-		doc, _ = sources.Document()
-	}
-	b.loaded = source.Loaded{}.Next(doc)
-	b.s = b.in.Cluster
-	b.s.Config = b.loaded.Config
-	b.t.Config = Config{
-		Loaded: b.loaded.Config != nil, Source: doc.Source, Version: b.loaded.Accepted.Version, Notice: doc.Notice,
-	}
-	if b.loaded.Err != nil {
-		b.t.Config.Refused = b.s.Config == nil && !errors.Is(b.loaded.Err, source.ErrNotFound)
-		b.t.Config.Error = b.loaded.Err.Error()
-	}
-	if b.s.Config != nil {
-		b.ads = announce.NewIndex(b.s.Config)
-	}
-}
-
-// secrets returns what Secrets the peers refer to. Secrets are not read here: each counts as
-// good, unless the controller says that the peer lacks something.
-func (b *builder) secrets() []config.PasswordSecret {
-	var out []config.PasswordSecret
-	for _, o := range b.in.Resources {
-		if b.lacksReference(o) {
-			continue
-		}
-		for _, name := range o.Secrets() {
-			out = append(out, config.PasswordSecret{Namespace: b.in.Namespace, Name: name, Type: config.PasswordSecretType, HasKey: true, Password: config.NewSecret("unread")})
-		}
-	}
-	return out
-}
-
-// lacksReference reports whether the controller refuses an object for what it refers to.
-func (b *builder) lacksReference(o config.Object) bool {
-	_, refused := b.in.Refused[o.ID]
-	return refused && o.Judged == config.VerdictMissing
 }
 
 // services adds the Services with their addresses and what is decided about those.
 func (b *builder) services() {
 	b.t.others = map[cluster.Key]bool{}
-	if b.s.Config != nil {
+	if b.s.Config != nil && !b.in.unasked(KindServices) && !b.in.unasked(KindNamespaces) {
 		b.plan = assign.Assign(b.s, alloc.New(nil), assign.Options{Class: b.in.Class})
 	}
 	updates := b.plan.Updates
+	b.soon = map[netip.Addr]bool{}
 	for _, svc := range b.s.Services {
 		var update *assign.Update
 		if len(updates) > 0 && updates[0].Service == svc {
 			update, updates = &updates[0], updates[1:]
+			for _, a := range update.Ingress {
+				b.soon[a] = true
+			}
 		}
 		if !svc.LoadBalancer {
 			b.t.others[svc.Key] = true
@@ -141,6 +86,11 @@ func (b *builder) services() {
 		b.index[svc.String()] = len(b.t.Services)
 		b.keys = append(b.keys, svc.Key)
 		b.t.Services = append(b.t.Services, b.service(svc, update))
+	}
+	for _, svc := range b.s.Services {
+		for _, a := range cluster.ParseIngress(svc.Ingress) {
+			delete(b.soon, a)
+		}
 	}
 }
 
@@ -156,7 +106,7 @@ func (b *builder) service(svc *cluster.Service, update *assign.Update) Service {
 		addr := Address{Addr: a}
 		if b.ads != nil {
 			if pool := b.ads.Pool(a); pool != nil {
-				addr.Pool, addr.Advertisements = pool.Name, namesOf(pool.Ads(svc.Labels))
+				addr.Pool, addr.Advertisements = pool.Name, namesOf(pool.Ads(svc.Labels), b.in)
 			}
 		}
 		out.Addresses = append(out.Addresses, addr)
@@ -167,6 +117,7 @@ func (b *builder) service(svc *cluster.Service, update *assign.Update) Service {
 	have := svc.Condition(assign.ConditionAddressAssigned)
 	switch {
 	case svc.Class != b.in.Class:
+	case b.t.Config.Unread != "" && have == nil:
 	case b.s.Config == nil && have == nil:
 		out.Assigned = Judgement{Reason: reasonNoConfiguration, Message: "there is no configuration: " + b.t.Config.Error, Pending: true}
 	case update != nil && update.Condition != nil && (have == nil || *have != *update.Condition):
@@ -182,8 +133,11 @@ func judgementOf(c cluster.Condition) Judgement {
 	return Judgement{True: c.True, Reason: c.Reason, Message: c.Message}
 }
 
-// namesOf names advertisements as KIND/NAME.
-func namesOf(ads *announce.Ads) (out []string) {
+// namesOf names advertisements as KIND/NAME; none that may lack others that could not be read.
+func namesOf(ads *announce.Ads, in Input) (out []string) {
+	if in.unasked(ResourcesOf(config.KindBGPAdvertisement)) || in.unasked(ResourcesOf(config.KindL2Advertisement)) {
+		return nil
+	}
 	for _, ad := range ads.BGP {
 		out = append(out, config.KindBGPAdvertisement+"/"+ad.Name)
 	}
@@ -210,110 +164,6 @@ func requestOf(svc *cluster.Service) string {
 	return strings.Join(parts, ", ")
 }
 
-// announced judges whether each Service is announced.
-func (b *builder) announced() {
-	var conditions map[cluster.Key]cluster.Condition
-	if b.s.Config != nil {
-		judge := condition.Judge{IgnoreExclude: b.in.IgnoreExclude}
-		conditions = judge.Now(b.s, b.observed(), b.in.Class)
-	}
-	services := b.s.Services
-	for i := range b.t.Services {
-		for services[0].Key != b.keys[i] {
-			services = services[1:]
-		}
-		s := &b.t.Services[i]
-		if c, ok := conditions[b.keys[i]]; ok {
-			s.Announced = judgementOf(c)
-		} else if c := services[0].Condition(condition.TypeAnnounced); c != nil {
-			s.Announced = judgementOf(*c)
-		}
-		if !s.Announced.True && len(s.Announcers) > 0 { // without a configuration nothing is judged
-			s.Announced = Judgement{True: true, Reason: status.Announced, Message: announcersText(s.Announcers)}
-		}
-		s.State = b.stateOf(s)
-		if s.State == StateAnnounced {
-			if s.Lacks = lacks(s); len(s.Lacks) > 0 {
-				s.State = StateDegraded
-			}
-		}
-	}
-}
-
-// observed returns what nodes were seen to announce.
-func (b *builder) observed() condition.Observed {
-	o := condition.Observed{Reported: !b.in.unasked(KindStatuses) || b.someAsked()}
-	var announcers table.Editor[cluster.Key, string]
-	// Most Services are announced alike.
-	texts := map[string]string{}
-	var key []byte
-	for i := range b.t.Services {
-		all := b.t.Services[i].Announcers
-		if len(all) == 0 {
-			continue
-		}
-		key = key[:0]
-		for _, a := range all {
-			key = append(append(key, a.Node...), a.Protocol...)
-			for _, ends := range [][]string{a.Peers, a.Interfaces} {
-				for _, end := range ends {
-					key = append(append(key, ' '), end...)
-				}
-				key = append(key, '|')
-			}
-		}
-		text, known := texts[string(key)]
-		if !known {
-			text = announcersText(all)
-			texts[string(key)] = text
-		}
-		announcers.Set(b.keys[i], text)
-	}
-	o.Announcers = announcers.Table()
-	if !b.in.unasked(KindNodes) && !b.in.unasked(KindEndpointSlices) {
-		o.Reach = &condition.Reach{Nodes: b.s.Nodes, Endpoints: cluster.TablesOf(b.s).Endpoints}
-	}
-	o.Nowhere = b.nowhere
-	for _, p := range b.t.Peers {
-		for _, s := range p.Sessions {
-			if !s.Wanted || s.From == FromRules {
-				continue
-			}
-			if o.Sessions == nil {
-				o.Sessions = cluster.NodeSessions{}
-			}
-			o.Sessions[s.Node] = append(o.Sessions[s.Node], cluster.SessionState{Peer: p.Name, Up: s.Up, Since: s.Since, Reason: s.Reason, Message: s.Message})
-		}
-	}
-	return o
-}
-
-// nowhere reports whether all nodes say that they lack an interface.
-func (b *builder) nowhere(iface string) bool {
-	return len(b.in.States) > 0 && !slices.ContainsFunc(b.in.States, func(s AgentState) bool { return !slices.Contains(s.Lacking, iface) })
-}
-
-// stateOf returns the State of a Service.
-func (b *builder) stateOf(s *Service) string {
-	switch {
-	case s.Class != b.in.Class || s.Assigned.Reason == assign.ReasonForeign:
-		return StateOther
-	case len(s.Addresses) == 0:
-		return StateNoAddress
-	case s.Announced.True:
-		return StateAnnounced
-	case s.Announced.Reason == "":
-		return StateUnknown
-	case s.Announced.Reason == condition.ReasonNotAnnounced && b.in.unasked(KindStatuses) && !b.someAsked():
-		return StateUnknown
-	}
-	return StateNotAnnounced
-}
-
-func (b *builder) someAsked() bool {
-	return slices.ContainsFunc(b.in.Agents, func(a AgentPod) bool { return a.Report != nil })
-}
-
 // pools adds the pools of the configuration in force.
 func (b *builder) pools() {
 	if b.s.Config == nil {
@@ -324,10 +174,15 @@ func (b *builder) pools() {
 		out := Pool{Pool: status.Pool{Name: p.Name}, AutoAssign: p.AutoAssign, Addresses: []string{}, Advertisements: []string{}, Clients: []string{}}
 		if k := slices.IndexFunc(b.plan.Pools, func(u status.Pool) bool { return u.Name == p.Name }); k >= 0 {
 			out.Pool = b.plan.Pools[k]
+			b.withoutSoon(&out.Pool, p)
 		}
 		for _, r := range p.Addresses {
 			out.Addresses = append(out.Addresses, r.String())
 		}
+		for _, r := range p.Reservations {
+			out.Reservations = append(out.Reservations, Reservation{Addr: r.Addr, Service: r.Namespace + "/" + r.Service})
+		}
+		slices.SortStableFunc(out.Reservations, func(x, y Reservation) int { return x.Addr.Compare(y.Addr) })
 		for _, ad := range b.s.Config.BGPAdvertisements {
 			if ad.AppliesToPool(p) {
 				out.Advertisements = append(out.Advertisements, config.KindBGPAdvertisement+"/"+ad.Name)
@@ -350,6 +205,25 @@ func (b *builder) pools() {
 			if i, ok := at[a.Pool]; ok && !slices.ContainsFunc(s.Addresses[:k], func(o Address) bool { return o.Pool == a.Pool }) {
 				b.t.Pools[i].Clients = append(b.t.Pools[i].Clients, s.Name)
 			}
+		}
+	}
+	if len(b.soon) > 0 {
+		for i := range b.t.Pools {
+			b.t.Pools[i].Services = len(b.t.Pools[i].Clients)
+		}
+	}
+}
+
+// withoutSoon takes from the usage of a pool the addresses that nobody has yet.
+func (b *builder) withoutSoon(usage *status.Pool, p *config.Pool) {
+	for a := range b.soon {
+		if !slices.ContainsFunc(p.Addresses, func(r config.Range) bool { return r.Contains(a) }) {
+			continue
+		}
+		if a.Is4() {
+			usage.InUseV4--
+		} else {
+			usage.InUseV6--
 		}
 	}
 }

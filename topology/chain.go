@@ -3,13 +3,16 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/heraldlb/herald/alloc"
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/config"
+	"github.com/heraldlb/herald/status"
 )
 
 // A Chain says why something works or does not, link by link.
@@ -89,8 +92,8 @@ func (t Topology) conclude(c Chain, err error) (Chain, error) {
 	c.Unasked = t.Unasked
 	c.Problems = slices.Clone(c.Problems)
 	for i := range c.Problems {
-		if strings.HasPrefix(c.Problems[i].Next, whyCommand) {
-			c.Problems[i].Next = t.closer(c.Problems[i], c.Subject)
+		if c.Problems[i].Next == whyOf(subjectOf(c)) {
+			c.Problems[i].Next = t.closer(c.Problems[i], c)
 		}
 	}
 	unknown := false
@@ -112,28 +115,52 @@ func (t Topology) conclude(c Chain, err error) (Chain, error) {
 	return c, nil
 }
 
-// whyCommand begins the command that shows a Chain.
-const whyCommand = "heraldctl why "
-
-// closer returns the command to run about a Problem in the Chain of a subject: if that is
-// the same Chain, one that shows the object itself.
-func (t Topology) closer(p Problem, subject string) string {
-	_, name, _ := strings.Cut(subject, " ")
-	if !slices.ContainsFunc(p.Objects, func(o string) bool { return strings.HasSuffix(o, "/"+name) }) {
-		return p.Next
+// subjectOf returns what Why was asked about.
+func subjectOf(c Chain) string {
+	kind, name, _ := strings.Cut(c.Subject, " ")
+	if kind == "Service" || kind == "address" {
+		return name
 	}
+	return kind + "/" + name
+}
+
+// closer returns the command to run about a Problem in the Chain of its own subject: one
+// that shows more, or mends it.
+func (t Topology) closer(p Problem, c Chain) string {
+	_, name, _ := strings.Cut(c.Subject, " ")
 	kind := kindOf(p.Objects[0])
 	switch kind {
 	case "Service":
-		namespace, short, _ := strings.Cut(name, "/")
-		return fmt.Sprintf("kubectl -n %s describe service %s", namespace, short)
+		for _, o := range c.Problems {
+			if kindOf(o.Objects[0]) != kind && o.Next != "" {
+				return o.Next
+			}
+		}
+		switch {
+		case p.ID == string(alloc.PoolExhausted) || p.ID == string(alloc.NoPool) || p.ID == string(alloc.FamilyUnavailable):
+			return kubectlIn(t.Namespace, "get %s", plural(config.KindPool))
+		}
+		return ofService("edit", name)
 	case "Node":
-		return "kubectl describe node " + name
-	case config.KindPeer, config.KindPool:
-		return fmt.Sprintf("kubectl -n %s describe %s %s", t.Namespace, strings.ToLower(kind), name)
+		if p.ID == ProblemGossip {
+			return kubectlIn(t.Namespace, "logs %s -c agent --tail 50", agentPods)
+		}
+		return kubectlIn(t.Namespace, "get configurationstates.%s speaker-%s -o yaml", config.ResourceGroup, quoted(name))
+	case config.KindPool:
+		return kubectlIn(t.Namespace, "edit %s %s", plural(kind), quoted(name))
+	case config.KindPeer:
+		if slices.Contains(configured, status.Reason(p.ID)) {
+			return kubectlIn(t.Namespace, "edit %s %s", plural(kind), quoted(name))
+		}
 	}
-	return fmt.Sprintf("kubectl -n %s describe configmap", t.Namespace)
+	if len(p.Nodes) > 0 {
+		return "heraldctl sessions " + quoted(p.Nodes[0])
+	}
+	return kubectlIn(t.Namespace, "get configmap -o yaml")
 }
+
+// configured are the reasons of sessions that the BGPPeer may have to be edited for.
+var configured = []status.Reason{status.SessionPeerAS, status.SessionPassword, status.SessionRouterID, status.SessionNoRoute, status.SessionBFD, status.AddressConflict, status.ASNConflict, status.NodeNotSelected}
 
 // problemsOf returns the Problems about one of some objects.
 func (t Topology) problemsOf(objects ...string) (out []Problem) {
@@ -145,19 +172,37 @@ func (t Topology) problemsOf(objects ...string) (out []Problem) {
 	return out
 }
 
-// whyAddress explains the Service that has an address, else the address.
+// stateWords are the States of Services in words.
+var stateWords = map[string]string{
+	StateAnnounced: "announced", StateDegraded: "announced, but not by all", StateNotAnnounced: "not announced",
+	StateNoAddress: "without an address", StateOther: "another load balancer's", StateUnknown: "not known",
+}
+
+// whyAddress explains the Service that has an address, else the address. Of several that
+// share it, it explains the first one that is not fine, and lists all.
 func (t Topology) whyAddress(c *Chain, a netip.Addr) error {
-	var users []string
+	var users, states []string
 	for _, s := range t.Services {
 		if slices.ContainsFunc(s.Addresses, func(o Address) bool { return o.Addr == a }) {
-			users = append(users, s.Name)
+			users, states = append(users, s.Name), append(states, s.Name+": "+stateWords[s.State])
 		}
 	}
 	if len(users) > 0 {
-		if err := t.whyService(c, users[0]); err != nil {
-			return err
+		var shown Chain
+		for i, name := range users {
+			one := Chain{SchemaVersion: c.SchemaVersion, Links: []Link{}}
+			if err := t.whyService(&one, name); err != nil {
+				return err
+			}
+			if one, _ = t.conclude(one, nil); i == 0 || shown.Health != ChainBroken && one.Health == ChainBroken {
+				shown = one
+			}
 		}
-		c.Summary = fmt.Sprintf("%s belongs to %s: %s", a, cluster.List(users, ", "), c.Summary)
+		c.Subject, c.Links, c.Problems = shown.Subject, shown.Links, shown.Problems
+		c.Summary = fmt.Sprintf("%s belongs to %s: %s", a, cluster.List(users, ", "), shown.Summary)
+		if len(users) > 1 {
+			c.add("shared by", LinkNone, counted(len(users), "Service", "Services"), firstOf(states)...)
+		}
 		return nil
 	}
 	c.Subject, c.Summary = "address "+a.String(), "no Service has it"
@@ -186,10 +231,14 @@ func (t Topology) whyAddress(c *Chain, a netip.Addr) error {
 		c.add("Service", LinkNone, "no Service has it, so that no node announces it")
 		return nil
 	}
+	if !t.Config.Loaded {
+		c.add("pool", LinkUnknown, "which pools there are is not known: "+cmp.Or(t.Config.Unread, t.Config.Error))
+		return nil
+	}
 	c.add("pool", LinkBroken, "no pool contains it")
 	c.Problems = []Problem{{
 		ID: "NotInPool", Severity: Error, Objects: []string{"address/" + a.String()}, Cause: "no Service has it, and no pool contains it",
-		Cure: "add it to an IPAddressPool, or look at an address of a Service", Next: "kubectl get services -A | grep LoadBalancer",
+		Cure: "add it to an IPAddressPool, or look at an address of a Service", Next: kubectlIn(t.Namespace, "get %s", plural(config.KindPool)),
 	}}
 	return nil
 }
@@ -206,42 +255,58 @@ func (t Topology) whyPool(c *Chain, name string) error {
 	}
 	c.Subject, c.Summary = "pool "+name, counted(len(p.Clients), "Service has an address of it", "Services have an address of it")
 	c.Problems = t.problemsOf(config.KindPool+"/"+name, SubjectPool+name, configuration)
-	usage, result := []string{}, LinkNone
-	for _, is4 := range []bool{true, false} {
-		if u := p.Usage(is4); u != "" {
-			usage = append(usage, u+" in use")
-			if p.full(is4) && result != LinkOK {
-				result = LinkBroken
-			} else if !p.full(is4) {
-				result = LinkOK
-			}
+	var waiting []string
+	for _, s := range t.Services {
+		if t.awaits(s, p) {
+			waiting = append(waiting, s.Name+": "+s.Assigned.Message)
 		}
 	}
-	text := strings.Join(usage, ", ")
-	if text == "" {
-		text = "it has no address that a Service can have"
+	var usage []string
+	families, full := 0, 0
+	for _, is4 := range []bool{true, false} {
+		u := p.Usage(is4)
+		if u == "" {
+			continue
+		}
+		if u += " in use"; p.full(is4) {
+			u, full = u+" (full)", full+1
+		}
+		usage, families = append(usage, u), families+1
 	}
-	c.add("addresses", result, text, p.Addresses...)
+	result, text := LinkOK, strings.Join(usage, ", ")
+	switch {
+	case p.TotalV4 == nil:
+		result, text = LinkUnknown, "how many are in use is not known"
+	case families == 0:
+		result, text = LinkNone, "it has no address that a Service can have"
+	case full > 0 && len(waiting) > 0:
+		result = LinkBroken
+	case full > 0:
+		result = LinkPart
+	}
+	c.add("addresses", result, text, firstOf(p.Addresses)...)
 	auto := "without an explicit request, too"
 	if !p.AutoAssign {
 		auto = "only to Services that ask for the pool or for an address of it"
 	}
 	c.add("assignment", LinkOK, "addresses are given "+auto)
-	if len(p.Advertisements) == 0 {
+	switch {
+	case len(p.Advertisements) == 0 && t.Config.Unread != "":
+		c.add("advertisement", LinkUnknown, "not known: "+t.Config.Unread)
+	case len(p.Advertisements) == 0 && len(p.Clients) > 0:
 		c.add("advertisement", LinkBroken, "no BGPAdvertisement and no L2Advertisement selects it")
-	} else {
-		c.add("advertisement", LinkOK, strings.Join(p.Advertisements, ", "))
-	}
-	var waiting []string
-	for _, s := range t.Services {
-		if s.State == StateNoAddress {
-			waiting = append(waiting, s.Name+": "+s.Assigned.Message)
-		}
+	case len(p.Advertisements) == 0:
+		c.add("advertisement", LinkPart, "no BGPAdvertisement and no L2Advertisement selects it")
+	default:
+		c.add("advertisement", LinkOK, cluster.List(p.Advertisements, ", "))
 	}
 	if len(waiting) > 0 {
 		c.add("Services", LinkPart, counted(len(waiting), "has no address", "have no address"), firstOf(waiting)...)
 	} else {
-		c.add("Services", LinkOK, cluster.List(p.Clients, ", "))
+		c.add("Services", LinkOK, cmp.Or(cluster.List(p.Clients, ", "), "none"))
+	}
+	if len(p.Advertisements) == 0 && len(p.Clients) > 0 && len(c.Problems) == 0 {
+		c.Problems = t.problemsOf("Service/" + p.Clients[0])
 	}
 	return nil
 }

@@ -52,6 +52,13 @@ var cures = map[status.Reason]string{
 	status.AddressConflict:       "remove one of the two peers, or give one another address",
 	status.ASNConflict:           "give the peers of the node the same myASN, or use localASN for an external peer",
 	status.NodeUnknown:           "check --node-name of the agent",
+	status.NodeDraining:          "undrain the node",
+	status.DataPlaneNotReady:     "look at kube-proxy, or what replaces it, on the node",
+	status.ProbeFailed:           "look at the Service's pods, and at kube-proxy, as the node sees them",
+	status.OtherLoadBalancer:     "stop the other load balancer, or install Herald's agent on that node",
+	status.MembersUnknown:        "open the port of the gossip, UDP and TCP, between the nodes",
+	status.EndpointsFlap:         "look at why the Service's pods become ready and unready",
+	reasonAgentAbsent:            "have the agent's pod start",
 
 	// Sessions.
 	status.SessionConnecting: "wait: FRR has just begun to connect",
@@ -70,6 +77,16 @@ var cures = map[status.Reason]string{
 	status.SessionRejected:   "look at the router's log: it ends the session for the reason in the message",
 	status.SessionFailed:     "look at the FRR container's log: FRR ends the session for the reason in the message",
 	status.SessionSilentFRR:  "look at the FRR container's log: FRR does not answer its agent",
+}
+
+// decisionCure returns what to do about the reason why a node does not announce something,
+// and whether that is known.
+func decisionCure(reason status.Reason) (string, bool) {
+	if reason == status.Conflict { // resources have another one of the same name
+		return "find the host that has the address, and give one of the two another address", true
+	}
+	cure, known := cures[reason]
+	return cure, known && reason != status.NotOwner && reason != status.Announced
 }
 
 // cureOf returns what to do about a reason.

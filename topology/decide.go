@@ -10,6 +10,7 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
+	"github.com/heraldlb/herald/config"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -17,106 +18,38 @@ import (
 // takes about 15 ms for 5,000 Services on a node.
 const maxSupposed = 50
 
-// reasonAgentAbsent is the Reason of a Verdict of a node whose agent does not run.
-const reasonAgentAbsent status.Reason = "AgentAbsent"
-
-// nodes adds the Nodes with their agents. Agents on Nodes that could not be read count too.
-func (b *builder) nodes() {
-	b.agents, b.states, b.peerAt = map[string]AgentPod{}, map[string]AgentState{}, map[string][]status.Peer{}
-	for _, s := range b.in.States {
-		b.states[s.Node] = s
-	}
-	names := map[string]bool{}
-	for _, n := range b.s.Nodes {
-		names[n.Name] = true
-	}
-	for _, a := range b.in.Agents {
-		if a.Node == "" {
-			continue // no node would take it; a Problem says so
-		}
-		if known, ok := b.agents[a.Node]; !ok || known.Absence != "" && a.Absence == "" {
-			b.agents[a.Node] = a // of a rollout's two pods the one that runs
-		}
-		names[a.Node] = true
-	}
-	for name := range names {
-		b.t.Nodes = append(b.t.Nodes, b.node(name))
-	}
-	slices.SortFunc(b.t.Nodes, func(x, y Node) int { return strings.Compare(x.Name, y.Name) })
-}
-
-func (b *builder) node(name string) Node {
-	out := Node{Name: name}
-	if n := cluster.NodeOf(b.s.Nodes, name); n != nil {
-		out.Addrs, out.Refusal = n.Addrs, announce.Refusal(*n, true, announce.Options{IgnoreExcludeLB: b.in.IgnoreExclude})
-		if !n.Drain.IsZero() {
-			out.Drain = n.Drain.String()
-		}
-		if n.DrainError != "" {
-			out.Errors = append(out.Errors, n.DrainError)
-		}
-	} else if !b.in.unasked(KindNodes) {
-		out.Refusal = status.NodeUnknown
-	}
-	if s, ok := b.states[name]; ok {
-		out.Errors, out.Lacking, out.FRR = append(out.Errors, s.Errors...), s.Lacking, s.Failure
-	}
-	a, there := b.agents[name]
-	switch {
-	case there:
-		out.Agent = Agent{Pod: a.Pod, Running: a.Absence == "", Absence: a.Absence, Asked: a.Report != nil}
-	case b.in.unasked(KindPods):
-		out.Agent.Running = true // as far as is known
-	default:
-		out.Agent.Absence = "no agent pod is on this node"
-	}
-	if a.Report != nil {
-		out.addReport(*a.Report)
-	}
-	return out
-}
-
-// addReport adds what the agent says of its node.
-func (n *Node) addReport(r status.Report) {
-	n.Agent.Version, n.Agent.Started, n.Agent.Clock, n.Watches = r.Version, r.Started, r.Now, r.Watches
-	if r.FRR != nil {
-		n.FRRVersion, n.Daemons = r.FRR.Version, r.FRR.Processes
-	}
-	switch f := r.FRR; {
-	case f == nil:
-	case f.Error != "":
-		n.FRR = f.Error
-	case !f.Applied:
-		n.FRR = cmp.Or(n.FRR, "FRR does not run the whole configuration yet")
-	default:
-		n.FRR = ""
-	}
-	if l := r.Layer2; l != nil {
-		if l.Stale {
-			n.Layer2 = "which agents are alive is not known"
-		}
-		for _, m := range l.Members {
-			n.Members = append(n.Members, m.Node)
-		}
-		slices.Sort(n.Members)
-	}
-	if d := r.DataPlane; d != nil && !d.Healthy && d.Detail != "" {
-		n.Proxy = d.Detail
-	}
-}
+// Reasons of Verdicts of nodes without an agent.
+const (
+	reasonAgentAbsent status.Reason = "AgentAbsent" // its pod does not run
+	reasonNoAgent     status.Reason = "NoAgent"     // it has no pod: it may not be meant to announce
+)
 
 // decide adds to each Service what every node decides about it: as its agent says, else
 // by the same functions.
 func (b *builder) decide() {
 	objects := map[string][]Announcement{} // by node
-	owners := map[string]string{}          // by Service, a node that an object says answers for it
+	owners := map[string][]string{}        // by Service, the nodes that were seen to answer for it
+	runs := map[string]bool{}
+	for _, n := range b.t.Nodes {
+		runs[n.Name] = n.Agent.Running
+		if r := b.agents[n.Name].Report; r != nil {
+			for _, d := range r.Decisions {
+				if d.Protocol == status.Layer2 && d.Announce && d.Confirmed {
+					owners[d.Service] = append(owners[d.Service], n.Name)
+				}
+			}
+		}
+	}
 	for _, a := range b.in.Announced {
-		if a.Protocol == status.BGP && len(a.Peers) == 0 {
+		switch {
+		case !runs[a.Node]:
+			continue // what an agent wrote before it ended says nothing
+		case a.Protocol == status.BGP && len(a.Peers) == 0:
 			continue // no peer was sent the route
 		}
 		objects[a.Node] = append(objects[a.Node], a)
-		if a.Protocol == status.Layer2 {
-			owners[a.Service.String()] = a.Node
+		if a.Protocol == status.Layer2 && b.agents[a.Node].Report == nil {
+			owners[a.Service.String()] = append(owners[a.Service.String()], a.Node)
 		}
 	}
 	voters := slices.DeleteFunc(slices.Clone(b.s.Nodes), func(n *cluster.Node) bool {
@@ -134,6 +67,9 @@ func (b *builder) decide() {
 		case a.Report != nil:
 			b.peerAt[n.Name] = a.Report.Peers
 			b.hear(n, a.Report.Decisions)
+		case !b.rules():
+			b.peerAt[n.Name] = b.peersTold(n.Name)
+			b.believe(n, objects[n.Name])
 		case supposed > maxSupposed && n.Name != b.in.About:
 			left++
 			b.peerAt[n.Name] = b.peersTold(n.Name)
@@ -188,28 +124,36 @@ func (b *builder) believe(n *Node, objects []Announcement) {
 // peersTold returns the peers that a node has sessions with, as its ConfigurationState has
 // them.
 func (b *builder) peersTold(node string) (out []status.Peer) {
+	for _, s := range b.states[node].Sessions {
+		peer := status.Peer{Name: s.Peer, Wanted: true, Reason: status.Configured}
+		if p := b.peerOf(s.Peer); p != nil {
+			peer = status.Peer{
+				Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, ASN: p.PeerASN, DynamicASN: string(p.DynamicASN),
+				BFDProfile: p.BFDProfile, Wanted: true, Reason: status.Configured,
+			}
+		}
+		out = append(out, peer)
+	}
+	return out
+}
+
+// peerOf returns a peer of the configuration in force; nil if there is none of that name.
+func (b *builder) peerOf(name string) *config.Peer {
 	if b.s.Config == nil {
 		return nil
 	}
-	for _, p := range b.s.Config.Peers {
-		if b.told(node, p.Name) != nil {
-			out = append(out, status.Peer{
-				Name: p.Name, Address: p.Address, Interface: p.Interface, VRF: p.VRF, ASN: p.PeerASN, DynamicASN: string(p.DynamicASN),
-				BFDProfile: p.BFDProfile, Wanted: true, Reason: status.Configured,
-			})
-		}
+	i := slices.IndexFunc(b.s.Config.Peers, func(p config.Peer) bool { return p.Name == name })
+	if i < 0 {
+		return nil
 	}
-	return out
+	return &b.s.Config.Peers[i]
 }
 
 // suppose adds the decisions that a node makes by the rules, given the Nodes that take
 // part in elections, and returns its peers. What objects say that it announces counts.
 // Without such Nodes the node's own agent does not run.
-func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcement, owners map[string]string) []status.Peer {
+func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcement, owners map[string][]string) []status.Peer {
 	b.believe(n, objects)
-	if b.s.Config == nil {
-		return nil
-	}
 	told := make(map[string]Announcer, len(objects))
 	for _, o := range objects {
 		told[o.Service.String()+" "+string(o.Protocol)] = o.Announcer
@@ -223,23 +167,44 @@ func (b *builder) suppose(n *Node, voters []*cluster.Node, objects []Announcemen
 	if alive == nil {
 		alive = b.s.Nodes
 	}
-	for _, d := range slices.Concat(desired.Decisions, announce.Layer2(b.s, n.Name, b.membership(alive), opts).Decisions) {
-		seen, is := told[d.Service+" "+string(d.Protocol)]
-		owner := owners[d.Service]
-		switch {
-		case is:
-			d.Announce, d.Confirmed, d.Reason, d.Detail, d.Sent = true, true, status.Announced, "", seen.Peers
-		case voters == nil && (d.Announce || d.Reason == status.NotOwner):
-			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: reasonAgentAbsent, Detail: n.Agent.Absence}
+	decisions := slices.Concat(desired.Decisions, announce.Layer2(b.s, n.Name, b.membership(alive), opts).Decisions)
+	may := make(map[string]int, len(decisions)) // how many addresses of Services the rules have it announce
+	for _, d := range decisions {
+		if d.Announce || d.Reason == status.NotOwner {
+			may[d.Service+" "+string(d.Protocol)]++
+		}
+	}
+	for _, d := range decisions {
+		key := d.Service + " " + string(d.Protocol)
+		seen, is := told[key]
+		from := FromRules
+		switch rule := d.Announce || d.Reason == status.NotOwner; {
+		case is && (rule || may[key] == 0):
+			from = FromObjects
+			d.Announce, d.Reason, d.Detail, d.Sent = true, status.Announced, "", seen.Peers
+			d.Confirmed = may[key] == 1 || b.addressesOf(d.Service) == 1
+		case voters == nil && rule:
+			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: reasonNoAgent, Detail: n.Agent.Absence}
+			if n.Agent.Pod != "" {
+				d.Reason = reasonAgentAbsent
+			}
 		case n.Drain != "" && d.Announce:
 			d = status.Decision{Service: d.Service, Addr: d.Addr, Protocol: d.Protocol, Reason: status.NodeDraining}
-		case d.Protocol != status.Layer2 || owner == "" || owner == n.Name:
-		case d.Announce || d.Reason == status.NotOwner:
-			d.Announce, d.Reason, d.Detail = false, status.NotOwner, "the owner is "+owner
+		case d.Protocol == status.Layer2 && rule && len(owners[d.Service]) > 0:
+			d.Announce, d.Reason, d.Detail = false, status.NotOwner, "the owner is "+cluster.List(owners[d.Service], ", ")
 		}
-		b.add(n.Name, FromRules, d)
+		b.add(n.Name, from, d)
 	}
 	return desired.Peers
+}
+
+// addressesOf returns how many addresses a Service has.
+func (b *builder) addressesOf(service string) int {
+	i, ok := b.index[service]
+	if !ok {
+		return 0
+	}
+	return len(b.t.Services[i].Addresses)
 }
 
 // membership returns that these nodes are alive, with the interfaces of advertisements that
@@ -273,7 +238,7 @@ func (b *builder) add(node, from string, d status.Decision) {
 	for k := range s.Verdicts {
 		v := &s.Verdicts[k]
 		if v.Addr == d.Addr && v.Protocol == d.Protocol && v.From == from && v.Announce == d.Announce && v.Confirmed == d.Confirmed &&
-			v.Reason == d.Reason && v.Detail == d.Detail && slices.Equal(v.Peers, d.Peers) && slices.Equal(v.Sent, d.Sent) {
+			v.Reason == d.Reason && v.Detail == d.Detail && v.Last == d.Last && slices.Equal(v.Peers, d.Peers) && slices.Equal(v.Sent, d.Sent) && slices.Equal(v.Routes, d.Routes) {
 			v.Nodes = append(v.Nodes, node)
 			if d.Since.After(v.Since) {
 				v.Since = d.Since
@@ -283,7 +248,7 @@ func (b *builder) add(node, from string, d status.Decision) {
 	}
 	s.Verdicts = append(s.Verdicts, Verdict{
 		Addr: d.Addr, Protocol: d.Protocol, Nodes: []string{node}, From: from, Announce: d.Announce, Confirmed: d.Confirmed,
-		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent, Since: d.Since,
+		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent, Since: d.Since, Last: d.Last, Routes: d.Routes,
 	})
 }
 
@@ -313,54 +278,4 @@ func union(a, b []string) []string {
 	out := slices.Concat(a, b)
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// lacks returns which part of an announced Service is not announced: peers that were not
-// sent its route, nodes whose data plane does not serve it, addresses that nobody announces.
-func lacks(s *Service) (out []string) {
-	for _, v := range s.Verdicts {
-		nodes := cluster.List(v.Nodes, ", ")
-		missing := slices.DeleteFunc(slices.Clone(v.Peers), func(p string) bool { return slices.Contains(v.Sent, p) })
-		switch {
-		case v.Announce && v.Protocol == status.BGP && len(missing) > 0 && len(v.Peers) > 0:
-			out = append(out, nodes+": not sent to "+cluster.List(missing, ", "))
-		case v.Announce && v.Protocol == status.Layer2 && !v.Confirmed && v.From == FromAgent:
-			out = append(out, nodes+": does not answer for "+v.Addr.String()+" yet")
-		case v.Reason == status.DataPlaneNotReady || v.Reason == status.Conflict || v.Reason == reasonAgentAbsent && v.Protocol == status.BGP:
-			out = append(out, nodes+": "+string(v.Reason)+": "+v.Detail)
-		}
-	}
-	for _, a := range s.silent() {
-		out = append(out, "no node announces "+a.Addr.String())
-	}
-	return slices.Compact(out)
-}
-
-// announcersText says which nodes announce a Service.
-func announcersText(all []Announcer) string {
-	var parts []string
-	for _, p := range []struct {
-		protocol status.Protocol
-		to       string
-	}{{status.BGP, " to "}, {status.Layer2, " on "}} {
-		nodes, ends := map[string]bool{}, map[string]bool{}
-		for _, a := range all {
-			if a.Protocol != p.protocol {
-				continue
-			}
-			nodes[a.Node] = true
-			for _, name := range slices.Concat(a.Peers, a.Interfaces) {
-				ends[name] = true
-			}
-		}
-		if len(nodes) == 0 {
-			continue
-		}
-		text := string(p.protocol) + " from " + cluster.ListSet(nodes)
-		if len(ends) > 0 {
-			text += p.to + cluster.ListSet(ends)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, "; ")
 }

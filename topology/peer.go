@@ -33,7 +33,11 @@ func (b *builder) peers() {
 	}
 	for _, n := range b.t.Nodes {
 		for _, p := range b.peerAt[n.Name] {
-			to := add(p.Name, p.ID().String(), asnOf(p.ASN, p.DynamicASN), p.BFDProfile)
+			address := ""
+			if p.Address.IsValid() || p.Interface != "" { // else an object names it alone
+				address = p.ID().String()
+			}
+			to := add(p.Name, address, asnOf(p.ASN, p.DynamicASN), p.BFDProfile)
 			s := b.session(n, p)
 			if to.Sessions = append(to.Sessions, s); s.Wanted {
 				to.Wanted++
@@ -46,11 +50,20 @@ func (b *builder) peers() {
 	slices.SortFunc(b.t.Peers, func(x, y Peer) int { return strings.Compare(x.Name, y.Name) })
 }
 
-func asnOf(number uint32, dynamic string) string { return cmp.Or(dynamic, fmt.Sprint(number)) }
+func asnOf(number uint32, dynamic string) string {
+	if dynamic == "" && number == 0 {
+		return "" // not known
+	}
+	return cmp.Or(dynamic, fmt.Sprint(number))
+}
 
 // session returns the session of a node with a peer.
 func (b *builder) session(n Node, p status.Peer) Session {
 	out := Session{Node: n.Name, From: FromRules, Wanted: p.Wanted}
+	if !n.Agent.Running && n.Agent.Pod == "" {
+		out.Wanted, out.Reason, out.Message = false, reasonNoAgent, n.Agent.Absence
+		return out
+	}
 	if !p.Wanted {
 		out.Reason, out.Message = p.Reason, p.Detail
 	}
@@ -101,4 +114,6 @@ func (b *builder) peerObject(name string) string {
 }
 
 // ofResources reports whether resources are in force, not a ConfigMap.
-func (b *builder) ofResources() bool { return b.loaded.Source() != source.SourceConfigMap }
+func (b *builder) ofResources() bool {
+	return b.in.File == "" && b.loaded.Source() != source.SourceConfigMap
+}

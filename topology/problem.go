@@ -47,6 +47,11 @@ const (
 	ProblemLayer2            = "MembersUnknown"
 	ProblemProxy             = "DataPlaneNotReady"
 	ProblemNodeError         = "NodeError"
+	ProblemAgentUnready      = "AgentNotReady"
+	ProblemGossip            = "GossipCut"
+	ProblemSplitBrain        = "SplitBrain"
+	ProblemContest           = "StatusContested"
+	ProblemProgrammed        = "NotProgrammed"
 )
 
 const reasonNoConfiguration status.Reason = ProblemNoConfiguration
@@ -93,7 +98,7 @@ func (t Topology) Health() Health {
 		return Untold
 	}
 	for _, s := range t.Services {
-		if s.State == StateUnknown {
+		if s.State == StateUnknown || len(s.Untold) > 0 {
 			return Untold
 		}
 	}

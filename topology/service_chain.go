@@ -26,10 +26,9 @@ func (t Topology) whyService(c *Chain, name string) error {
 	if t.others[cluster.ParseKey(s.Name)] {
 		c.Summary = "it is not of type LoadBalancer"
 		c.add("request", LinkBroken, "Herald gives addresses to Services of type LoadBalancer alone")
-		namespace, short, _ := strings.Cut(s.Name, "/")
 		c.Problems = []Problem{{
 			ID: "NotLoadBalancer", Severity: Error, Objects: []string{"Service/" + s.Name}, Cause: "it is not of type LoadBalancer",
-			Cure: "set spec.type to LoadBalancer", Next: fmt.Sprintf("kubectl -n %s edit service %s", namespace, short),
+			Cure: "set spec.type to LoadBalancer", Next: ofService("edit", s.Name),
 		}}
 		return nil
 	}
@@ -39,8 +38,8 @@ func (t Topology) whyService(c *Chain, name string) error {
 	}
 	t.addressLink(c, s)
 	if len(s.Addresses) > 0 {
-		advertisementLink(c, s)
-		endpointsLink(c, s)
+		advertisementLink(c, s, t.Config.Unread)
+		t.endpointsLink(c, s)
 		nodesLink(c, s)
 		t.bgpLinks(c, s)
 		t.layer2Links(c, s)
@@ -126,7 +125,7 @@ func (t Topology) dependencies(s Service) []string {
 		for _, p := range v.Peers {
 			peers[p] = true
 		}
-		if v.Reason == reasonAgentAbsent || v.Reason == status.NodeNetworkDown || v.Reason == status.MembersUnknown {
+		if s.State != StateAnnounced && v.Announce || v.Reason == reasonAgentAbsent || v.Reason == status.NodeNetworkDown || v.Reason == status.MembersUnknown {
 			for _, n := range v.Nodes {
 				out = append(out, "Node/"+n)
 			}
@@ -152,24 +151,27 @@ func (t Topology) requestLink(c *Chain, s Service) {
 			return "of class " + name
 		}
 		cause := fmt.Sprintf("it is %s, and Herald handles Services %s", class(s.Class), class(t.Class))
-		namespace, name, _ := strings.Cut(s.Name, "/")
-		cure := "remove spec.loadBalancerClass: it cannot be changed, so delete the Service and create it again"
+		cure := fmt.Sprintf("nothing, if %s is to serve it; else delete the Service and create it again without spec.loadBalancerClass, which cannot be changed", s.Class)
 		if s.Class == "" {
-			cure = "create the Service again, with spec.loadBalancerClass: " + t.Class
+			cure = "nothing, if another load balancer is to serve it; else create the Service again, with spec.loadBalancerClass: " + t.Class
+		} else if t.Class != "" {
+			cure = fmt.Sprintf("nothing, if %s is to serve it; else delete the Service and create it again with spec.loadBalancerClass: %s", s.Class, t.Class)
 		}
-		c.add("request", LinkBroken, cause)
+		if s.Class != "" {
+			cure += "; or start controller and agents with --lb-class=" + s.Class
+		}
+		c.add("request", LinkNone, cause)
 		c.Problems = []Problem{{
-			ID: string(assign.ReasonForeign), Severity: Error, Objects: []string{"Service/" + s.Name}, Cause: cause,
-			Cure: cure + "; or start controller and agents with --lb-class=" + s.Class,
-			Next: fmt.Sprintf("kubectl -n %s get service %s -o yaml", namespace, name),
+			ID: string(assign.ReasonForeign), Severity: Warning, Objects: []string{"Service/" + s.Name}, Cause: cause,
+			Cure: cure, Next: ofService("get", s.Name) + " -o yaml",
 		}}
 		return
 	}
 	if s.State == StateOther {
-		c.add("request", LinkBroken, s.Assigned.Message)
+		c.add("request", LinkNone, s.Assigned.Message)
 		c.Problems = []Problem{{
-			ID: string(s.Assigned.Reason), Severity: Error, Objects: []string{"Service/" + s.Name}, Cause: s.Assigned.Message,
-			Cure: "nothing, if another load balancer is to serve it; else have it ask for an address or a pool, or clear its status", Next: "heraldctl status",
+			ID: string(s.Assigned.Reason), Severity: Warning, Objects: []string{"Service/" + s.Name}, Cause: s.Assigned.Message,
+			Cure: "nothing, if another load balancer is to serve it; else have it ask for an address or a pool, or clear its status", Next: ofService("get", s.Name) + " -o yaml",
 		}}
 		return
 	}
@@ -211,7 +213,7 @@ func (t Topology) addressLink(c *Chain, s Service) {
 	}
 }
 
-func advertisementLink(c *Chain, s Service) {
+func advertisementLink(c *Chain, s Service, unread string) {
 	var with []string
 	lacking := 0
 	for _, a := range s.Addresses {
@@ -223,8 +225,12 @@ func advertisementLink(c *Chain, s Service) {
 	slices.Sort(with)
 	with = slices.Compact(with)
 	switch {
+	case lacking == len(s.Addresses) && unread != "" && s.Announced.True:
+		c.add("advertisement", LinkNone, "not known, and the Service is announced: "+unread)
+	case lacking == len(s.Addresses) && unread != "":
+		c.add("advertisement", LinkUnknown, "not known: "+unread)
 	case lacking == len(s.Addresses) && s.Announced.True: // without a configuration nothing is known
-		c.add("advertisement", LinkUnknown, "not known: the configuration could not be read")
+		c.add("advertisement", LinkUnknown, "not known: no configuration is in force")
 	case lacking == len(s.Addresses):
 		c.add("advertisement", LinkBroken, cmp.Or(s.Announced.Message, "none applies"))
 	case lacking > 0:
@@ -234,7 +240,7 @@ func advertisementLink(c *Chain, s Service) {
 	}
 }
 
-func endpointsLink(c *Chain, s Service) {
+func (t Topology) endpointsLink(c *Chain, s Service) {
 	ready, terminating := 0, 0
 	var nodes []string
 	for _, e := range s.Endpoints {
@@ -247,18 +253,22 @@ func endpointsLink(c *Chain, s Service) {
 		}
 	}
 	slices.Sort(nodes)
+	if t.Lacks(KindEndpointSlices) {
+		c.add("endpoints", LinkUnknown, "not known: "+KindEndpointSlices+" could not be read")
+		return
+	}
 	failing := s.Announced.Reason == status.NoEndpoints || s.Announced.Reason == status.TooFewEndpoints
 	switch {
 	case failing:
 		c.add("endpoints", LinkBroken, s.Announced.Message)
-	case len(s.Endpoints) == 0 && !s.Announced.True:
-		c.add("endpoints", LinkBroken, "the Service has no usable endpoint")
 	case len(s.Endpoints) == 0:
-		c.add("endpoints", LinkUnknown, "none are known")
+		c.add("endpoints", LinkBroken, "the Service has no usable endpoint")
+	case ready == 0:
+		c.add("endpoints", LinkPart, "none is ready; those that terminate still serve, on "+cluster.List(nodes, ", "))
 	default:
 		text := fmt.Sprintf("%d ready, on %s", ready, cluster.List(nodes, ", "))
 		if terminating > 0 {
-			text += fmt.Sprintf("; on %d nodes all terminate", terminating)
+			text += "; " + counted(terminating, "node has terminating ones alone", "nodes have terminating ones alone")
 		}
 		c.add("endpoints", LinkOK, text)
 	}
@@ -275,7 +285,16 @@ func nodesLink(c *Chain, s Service) {
 			for _, n := range v.Nodes {
 				announcing[n] = true
 			}
-			if what = "announces it"; !v.Confirmed && v.From == FromRules {
+			switch what = "announces it"; {
+			case v.Last:
+				what = "drains, and announces it until another node does"
+			case v.Reason != status.Announced && v.Reason != "":
+				what += " still: " + string(v.Reason)
+			case v.From == FromObjects && !v.Confirmed:
+				what = "announces it, or another address of the Service"
+			case !v.Confirmed && v.From == FromAgent:
+				what = "is to announce it, and does not yet"
+			case !v.Confirmed:
 				what = "is to announce it"
 			}
 		}
@@ -292,6 +311,12 @@ func nodesLink(c *Chain, s Service) {
 		details = append(details, line)
 	}
 	switch {
+	case len(s.Verdicts) == 0 && len(s.Announcers) > 0:
+		nodes := map[string]bool{}
+		for _, a := range s.Announcers {
+			nodes[a.Node] = true
+		}
+		c.add("nodes", LinkOK, cluster.ListSet(nodes)+"; what others decide is not known")
 	case len(s.Verdicts) == 0:
 		c.add("nodes", LinkUnknown, "no node has said what it decides")
 	case len(announcing) == 0 && s.Announced.True:

@@ -4,6 +4,7 @@ package topology
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -14,19 +15,7 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-// sessionProblem adds a Problem with the session of a node, or the node to an equal one.
-func (b *builder) sessionProblem(object string, p Problem, node string) {
-	for i := range b.t.Problems {
-		o := &b.t.Problems[i]
-		if o.ID == p.ID && o.Cause == p.Cause && slices.Equal(o.Objects, []string{object}) && len(o.Nodes) > 0 {
-			o.Nodes = append(o.Nodes, node)
-			return
-		}
-	}
-	p.Cure, p.Objects, p.Nodes = cureOf(status.Reason(p.ID)), []string{object}, []string{node}
-	b.t.Problems = append(b.t.Problems, p)
-}
-
+// poolProblems are that a pool has no address for a Service that waits for one of it.
 func (b *builder) poolProblems() {
 	for _, p := range b.t.Pools {
 		object := "pool/" + p.Name
@@ -37,12 +26,34 @@ func (b *builder) poolProblems() {
 			name string
 			is4  bool
 		}{{"IPv4", true}, {"IPv6", false}} {
-			if p.full(family.is4) {
+			if p.full(family.is4) && b.awaited(p) {
 				b.problem(Problem{ID: ProblemPoolFull, Severity: Warning, Cause: "it has no free " + family.name + " address: " + p.Usage(family.is4) + " in use",
-					Next: whyCommand + "pool/" + p.Name}, object)
+					Next: whyOf(SubjectPool + p.Name)}, object)
 			}
 		}
 	}
+}
+
+// awaited reports whether a Service has no address because a pool that it may use is full.
+func (b *builder) awaited(p Pool) bool {
+	return slices.ContainsFunc(b.t.Services, func(s Service) bool { return b.t.awaits(s, p) })
+}
+
+// awaits reports whether a Service lacks an address that it would take of a pool.
+func (t Topology) awaits(s Service, p Pool) bool {
+	return s.State != StateOther && s.Assigned.Reason == status.Reason(alloc.PoolExhausted) && !s.Assigned.True && strings.Contains(s.Assigned.Message, "pool "+p.Name+":")
+}
+
+// Share says in short how many addresses of a family are taken: "3/11".
+func (p Pool) Share(is4 bool) string {
+	text := strings.Replace(p.Usage(is4), " of ", "/", 1)
+	if before, more, is := strings.Cut(text, ", "); is {
+		text = before + " (" + more + ")"
+	}
+	if p.full(is4) {
+		text += " FULL"
+	}
+	return text
 }
 
 // Usage says how many addresses of a family are used: "3 of 11".
@@ -54,11 +65,7 @@ func (p Pool) Usage(is4 bool) string {
 	if total == nil || total.Sign() == 0 {
 		return ""
 	}
-	of := total.String()
-	if n := total.BitLen() - 1; n > 20 && total.TrailingZeroBits() == uint(n) {
-		of = fmt.Sprintf("2^%d", n)
-	}
-	text := fmt.Sprintf("%d of %s", used, of)
+	text := fmt.Sprintf("%d of %s", used, status.Size(total))
 	if reserved > 0 {
 		text += fmt.Sprintf(", %d reserved", reserved)
 	}
@@ -74,16 +81,18 @@ func (b *builder) serviceProblems() {
 		if s.State == StateOther {
 			continue
 		}
-		object, next := "Service/"+s.Name, whyCommand+s.Name
+		object, next := "Service/"+s.Name, whyOf(s.Name)
 		if s.Annotations != "" {
-			namespace, name, _ := strings.Cut(s.Name, "/")
-			b.problem(Problem{ID: ProblemAnnotation, Severity: Warning, Cause: s.Annotations, Cure: "correct the name of the annotation",
-				Next: fmt.Sprintf("kubectl -n %s edit service %s", namespace, name)}, object)
+			b.problem(Problem{ID: ProblemAnnotation, Severity: Warning, Cause: s.Annotations, Cure: "correct the name of the annotation", Next: ofService("edit", s.Name)}, object)
 		}
 		switch {
 		case s.State == StateNoAddress && s.Assigned.True:
-			b.problem(Problem{ID: string(status.NoAddress), Severity: Warning, Cause: "the controller has not written the address yet: " + s.Assigned.Message,
-				Cure: "wait a moment; then look at the controllers", Next: next}, object)
+			p := Problem{ID: string(status.NoAddress), Severity: Warning, Cause: "the controller has not written the address yet: " + s.Assigned.Message,
+				Cure: "wait a moment; then look at the controllers", Next: next}
+			if !b.in.unasked(KindPods) && !b.ready() {
+				p.Severity, p.Cause, p.Cure = Error, "no controller is ready that gives it an address: "+s.Assigned.Message, "have a controller start"
+			}
+			b.problem(p, object)
 		case s.State == StateNoAddress && s.Assigned.Reason == "":
 		case s.State == StateNoAddress:
 			b.problem(Problem{ID: string(s.Assigned.Reason), Severity: Error, Cause: "no address: " + s.Assigned.Message, Cure: b.addressCure(s), Next: next}, object)
@@ -92,29 +101,41 @@ func (b *builder) serviceProblems() {
 		}
 		switch s.State {
 		case StateNotAnnounced:
-			b.problem(Problem{ID: string(s.Announced.Reason), Severity: Error, Cause: "not announced: " + b.because(s), Cure: b.announcedCure(s), Next: b.announcedNext(s)}, object)
+			cure, next := b.announcedCure(s)
+			b.problem(Problem{ID: string(s.Announced.Reason), Severity: Error, Cause: "not announced: " + b.because(s), Cure: cure, Next: next}, object)
 		case StateDegraded:
 			severity := Warning
-			if len(s.silent()) > 0 {
+			if s.silent {
 				severity = Error
 			}
-			b.problem(Problem{ID: ProblemDegraded, Severity: severity, Cause: "announced, but not by all: " + cluster.List(s.Lacks, "; "),
-				Cure: "repair what is named, or wait while it is being set up", Next: next}, object)
+			cure, next := b.degradedCure(s)
+			b.problem(Problem{ID: ProblemDegraded, Severity: severity, Cause: "announced, but not by all: " + cluster.List(s.Lacks, "; "), Cure: cure, Next: next}, object)
 		}
+		b.ownerProblems(s, object)
 	}
 }
 
-// silent returns the addresses that no node announces, as far as agents were asked.
-func (s Service) silent() (out []Address) {
-	if !slices.ContainsFunc(s.Verdicts, func(v Verdict) bool { return v.From == FromAgent }) {
-		return nil
-	}
-	for _, a := range s.Addresses {
-		if !slices.ContainsFunc(s.Verdicts, func(v Verdict) bool { return v.Confirmed && v.Addr == a.Addr }) {
-			out = append(out, a)
+// ownerProblems are that several nodes answer for an address on layer 2, or that the last
+// node that announces it drains.
+func (b *builder) ownerProblems(s *Service, object string) {
+	owners := map[netip.Addr][]string{}
+	for _, v := range s.Verdicts {
+		if v.Last {
+			b.problem(Problem{ID: string(status.NodeDraining), Severity: Warning, Cause: fmt.Sprintf("%s drains and keeps %s: no other node was seen to announce it", cluster.List(v.Nodes, ", "), v.Addr),
+				Cure: "have another node announce it, or undrain the node", Next: whyOf(SubjectNode + v.Nodes[0])}, object)
+		}
+		// A node that hands an address over answers for it a moment longer.
+		if v.Protocol == status.Layer2 && v.Announce && v.Confirmed && v.Reason == status.Announced {
+			owners[v.Addr] = append(owners[v.Addr], v.Nodes...)
 		}
 	}
-	return out
+	for _, a := range s.Addresses {
+		if nodes := owners[a.Addr]; len(nodes) > 1 {
+			slices.Sort(nodes)
+			b.problem(Problem{ID: ProblemSplitBrain, Severity: Error, Cause: fmt.Sprintf("%s all answer for %s on layer 2: clients reach one or the other", cluster.List(nodes, ", "), a.Addr),
+				Cure: b.gossipCure(), Next: whyOf(SubjectNode + nodes[0])}, object)
+		}
+	}
 }
 
 // addressCure returns what to do about a Service without an address.
@@ -137,8 +158,11 @@ func (b *builder) addressCure(s *Service) string {
 // because says why a Service is not announced. Where the condition knows no obstacle, the
 // nodes' own decisions may.
 func (b *builder) because(s *Service) string {
-	if s.Announced.Reason != condition.ReasonNotAnnounced || strings.Contains(s.Announced.Message, ": ") {
+	switch {
+	case s.Announced.Reason != condition.ReasonNotAnnounced:
 		return s.Announced.Message
+	case strings.Contains(s.Announced.Message, ": "):
+		return withoutCure(s.Announced.Message) // the Problems of the peers have the cures
 	}
 	if !b.in.unasked(KindPods) && !slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return n.Agent.Running }) {
 		return "no agent runs on any node"
@@ -159,27 +183,24 @@ func (b *builder) because(s *Service) string {
 	return s.Announced.Message + ": " + cluster.List(slices.Compact(why), "; ")
 }
 
-// announcedCure returns what to do about a Service that is not announced; empty: what its
-// reason says.
-func (b *builder) announcedCure(s *Service) string {
-	if s.Announced.Reason == condition.ReasonNotAnnounced && !slices.ContainsFunc(b.t.Nodes, func(n Node) bool { return n.Agent.Running }) {
-		return "have the agents' pods start"
-	}
-	return ""
-}
-
-// announcedNext returns the command to run about a Service that is not announced.
-func (b *builder) announcedNext(s *Service) string {
+// announcedCure returns what to do about a Service that is not announced, and the command
+// to run next. An empty cure is that of its reason.
+func (b *builder) announcedCure(s *Service) (cure, next string) {
 	namespace, _, _ := strings.Cut(s.Name, "/")
+	next = whyOf(s.Name)
 	switch s.Announced.Reason {
 	case status.NoEndpoints, status.TooFewEndpoints:
 		if s.Selector != "" {
-			return fmt.Sprintf("kubectl -n %s get pods -o wide -l %s", namespace, s.Selector)
+			next = kubectlIn(namespace, "get pods -o wide -l %s", quoted(s.Selector))
 		}
 	case status.NoAdvertisement:
-		return b.kubectl("get bgpadvertisements,l2advertisements,ipaddresspools")
-	case status.NodeNotSelected, status.NodeExcluded:
-		return "kubectl get nodes --show-labels"
+		next = b.kubectl("get %s,%s,%s", plural(config.KindBGPAdvertisement), plural(config.KindL2Advertisement), plural(config.KindPool))
+	case status.NodeNotSelected:
+		next = "kubectl get nodes --show-labels"
+	case status.NodeExcluded:
+		next = b.unlabel()
+	case condition.ReasonNotAnnounced:
+		return b.sessionsCure(s)
 	}
-	return whyCommand + s.Name
+	return "", next
 }

@@ -34,10 +34,11 @@ type Topology struct {
 	Services      []Service    `json:"services"`          // of type LoadBalancer
 	Problems      []Problem    `json:"problems"`          // the worst first
 	Changes       []Change     `json:"changes,omitempty"` // that the agents saw, the newest first; not more than 256
+	Overall       string       `json:"health"`            // Health in a word: ChainFine, ChainBroken or ChainUnknown
 
 	others  map[cluster.Key]bool // Services of other types
-	strays  []Stray
-	unknown bool // what is missing keeps Services from being judged
+	silent  bool                 // nobody writes into objects what is announced
+	unknown bool                 // what is missing keeps Services from being judged
 }
 
 // Unasked is what could not be asked, and why.
@@ -50,6 +51,7 @@ type Unasked struct {
 type Config struct {
 	Loaded  bool   `json:"loaded"`
 	Refused bool   `json:"refused,omitempty"` // there is one, and none of it is valid
+	Unread  string `json:"unread,omitempty"`  // why it is not known; of its parts, pools may be
 	Source  string `json:"source"`            // where it is from
 	Version string `json:"version,omitempty"`
 	Error   string `json:"error,omitempty"`  // why the newest, or some of it, is not in force
@@ -71,6 +73,14 @@ type Pool struct {
 	AutoAssign     bool     `json:"autoAssign"`     // without an explicit request
 	Advertisements []string `json:"advertisements"` // that select it, as KIND/NAME
 	Clients        []string `json:"clients"`        // Services that have an address of it, as namespace/name
+
+	Reservations []Reservation `json:"reservations,omitempty"` // by address
+}
+
+// A Reservation keeps an address of a pool for a Service.
+type Reservation struct {
+	Addr    netip.Addr `json:"address"`
+	Service string     `json:"service"` // as namespace/name
 }
 
 // full reports for a family whether a pool has no free address. A pool without addresses of
@@ -123,15 +133,23 @@ type Node struct {
 	Name     string        `json:"name"`
 	Addrs    []netip.Addr  `json:"addresses,omitempty"`
 	Agent    Agent         `json:"agent"`
-	Refusal  status.Reason `json:"refusal,omitempty"` // why it announces nothing at all
-	Drain    string        `json:"drain,omitempty"`   // the annotation that drains it
-	Errors   []string      `json:"errors,omitempty"`  // what of the configuration is not in force on it
+	Refusal  status.Reason `json:"refusal,omitempty"`       // why it announces nothing at all
+	Drain    string        `json:"drain,omitempty"`         // the annotation that drains it
+	Version  string        `json:"configuration,omitempty"` // version of the configuration in force on it, as far as its agent says
+	Behind   bool          `json:"behind,omitempty"`        // most nodes have another one
+	Errors   []string      `json:"errors,omitempty"`        // what of the configuration is not in force on it
 	Lacking  []string      `json:"lackingInterfaces,omitempty"`
-	FRR      string        `json:"frr,omitempty"`    // why FRR does not run what it should
-	Layer2   string        `json:"layer2,omitempty"` // why it answers nothing on layer 2
-	Members  []string      `json:"members,omitempty"`
-	Proxy    string        `json:"dataPlane,omitempty"` // why the data plane is not known to be healthy
-	Services int           `json:"services"`            // that it announces
+	FRR      string        `json:"frr,omitempty"`         // why FRR does not run what it should
+	Applying bool          `json:"frrApplying,omitempty"` // FRR takes in a configuration at this moment
+	Layer2   string        `json:"layer2,omitempty"`      // why it answers nothing on layer 2
+	Members  []string      `json:"members,omitempty"`     // nodes whose agents are alive, as gossip says
+	Unseen   []string      `json:"unseen,omitempty"`      // nodes whose agents have answered, and that gossip does not see
+	Proxy    string        `json:"dataPlane,omitempty"`   // why the data plane is not known to be healthy
+
+	ProxyAsked bool `json:"dataPlaneAsked,omitempty"` // the agent asks the data plane how it is
+
+	Services int  `json:"services"` // that it announces
+	Load     Load `json:"load"`
 
 	// By the agent.
 	FRRVersion string                    `json:"frrVersion,omitempty"`
@@ -145,6 +163,7 @@ type Agent struct {
 	Running bool   `json:"running"`
 	Absence string `json:"absence,omitempty"` // why it does not run
 	Asked   bool   `json:"asked"`             // it has answered
+	Trouble string `json:"trouble,omitempty"` // why it does not do its work, though it runs
 	Version string `json:"version,omitempty"`
 
 	Started time.Time `json:"started,omitzero"` // by the node's clock
@@ -176,8 +195,11 @@ type Service struct {
 	Endpoints   []Endpoint  `json:"endpoints,omitempty"` // usable ones, by node
 	Announcers  []Announcer `json:"announcers,omitempty"`
 	Verdicts    []Verdict   `json:"verdicts,omitempty"`
-	Lacks       []string    `json:"lacks,omitempty"` // of an announced Service: which part is not announced
+	Lacks       []string    `json:"lacks,omitempty"`  // of an announced Service: which part is not announced
+	Untold      []string    `json:"untold,omitempty"` // of an announced Service: of which part that is not known
 	Annotations string      `json:"unknownAnnotations,omitempty"`
+
+	silent bool // an address is announced by nobody
 }
 
 // An Address is an address of a Service.
@@ -223,14 +245,17 @@ type Verdict struct {
 	Reason    status.Reason   `json:"reason"`
 	Detail    string          `json:"detail,omitempty"`
 	Peers     []string        `json:"peers,omitempty"`
-	Sent      []string        `json:"sent,omitempty"` // those of Peers that were sent a route
-	Since     time.Time       `json:"since,omitzero"` // since when all these nodes decide so; missing: not known
+	Sent      []string        `json:"sent,omitempty"`   // those of Peers that were sent a route
+	Last      bool            `json:"last,omitempty"`   // the nodes drain and keep it: no other was seen to announce it
+	Routes    []netip.Prefix  `json:"routes,omitempty"` // for the address
+	Since     time.Time       `json:"since,omitzero"`   // since when all these nodes decide so; missing: not known
 }
 
 // Lacks reports whether objects of a kind could not be read.
-func (t Topology) Lacks(kind string) bool {
-	return slices.ContainsFunc(t.Unasked, func(u Unasked) bool { return u.What == kind })
-}
+func (t Topology) Lacks(kind string) bool { return unasked(t.Unasked, kind) }
+
+// Incomplete reports whether so little could be read that something broken may be overlooked.
+func (t Topology) Incomplete() bool { return t.unknown }
 
 // Service returns a Service by namespace/name.
 func (t Topology) Service(name string) (Service, bool) {

@@ -36,7 +36,7 @@ func inputOf(services int, asked bool) topology.Input {
 		return config.Object{ID: config.ID{Kind: kind, Name: name}, UID: kind + name, Generation: 1, Spec: []byte(spec)}
 	}
 	in := topology.Input{
-		At: at, Namespace: "metallb-system", Refused: map[config.ID]string{},
+		At: at, Namespace: "metallb-system", Refused: map[config.ID]topology.Refusal{},
 		ConfigMap: source.Document{Source: "configmap metallb-system/config", Err: source.ErrNotFound},
 		Resources: []config.Object{
 			object(config.KindPool, "web", `{"addresses": ["10.32.0.0/12"]}`),
@@ -77,7 +77,7 @@ func inputOf(services int, asked bool) topology.Input {
 
 // reportOf returns the report of an agent that announces all Services.
 func reportOf(node string, services []*cluster.Service) *status.Report {
-	r := &status.Report{Identity: status.Identity{Component: "herald-agent", Version: "v1", Node: node}, Synced: true}
+	r := &status.Report{Identity: status.Identity{Component: "herald-agent", Version: "v1", Node: node}, Synced: true, Config: status.Config{Loaded: true}}
 	for _, name := range []string{"r1", "r2"} {
 		addr := map[string]string{"r1": "10.10.0.254", "r2": "10.10.0.253"}[name]
 		r.Peers = append(r.Peers, status.Peer{
@@ -148,6 +148,28 @@ func text(t *testing.T, x topology.Topology) string {
 	return string(b)
 }
 
+// A node whose status names no peer has sent the route to none: it announces nothing, as in the
+// condition that the controller writes.
+func TestAnnouncedToNobody(t *testing.T) {
+	in := inputOf(1, false)
+	for i := range in.Announced {
+		if in.Announced[i].Peers = nil; i == 1 {
+			in.Announced[i].Peers = []string{"r2"}
+		}
+	}
+	if s := topology.Build(in).Services[0]; !s.Announced.True || s.Announced.Message != "bgp from n2 to r2" {
+		t.Errorf("one node: %+v", s.Announced)
+	}
+	in.Announced[1].Peers = nil
+	if s := topology.Build(in).Services[0]; s.Announced.True {
+		t.Errorf("none: %+v", s.Announced)
+	}
+	in.Resources, in.ConfigMap = nil, source.Document{} // nothing is judged
+	if s := topology.Build(in).Services[0]; s.Announced.True {
+		t.Errorf("none, without a configuration: %+v", s.Announced)
+	}
+}
+
 // The same cluster is the same Topology, in whichever order it was read, and a Topology is
 // the same after a way through JSON.
 func TestBuildIsDeterministic(t *testing.T) {
@@ -203,7 +225,7 @@ func TestRulesAreTheAgents(t *testing.T) {
 		for k := range o.Verdicts {
 			o.Verdicts[k].From = ""
 		}
-		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+		if diff := cmp.Diff(s.Verdicts, o.Verdicts, cmp.Comparer(func(x, y netip.Addr) bool { return x == y }), cmp.Comparer(func(x, y netip.Prefix) bool { return x == y })); diff != "" {
 			t.Errorf("%s (-agents +rules):\n%s", s.Name, diff)
 		}
 		if s.State != topology.StateAnnounced || o.State != s.State {
@@ -244,6 +266,93 @@ func TestManyNodes(t *testing.T) {
 	}
 	if is.Health() != topology.Fine || len(is.Unasked) != 1 || !strings.Contains(is.Unasked[0].What, "9 nodes") {
 		t.Errorf("%v, %v", is.Unasked, is.Problems)
+	}
+}
+
+// With more than 100 nodes, 50 agents are asked and 50 nodes are worked out. A Service that
+// the others alone announce is announced.
+func TestManyNodesAsked(t *testing.T) {
+	in := inputOf(1, false)
+	svc := in.Cluster.Services[0]
+	in.Announced = nil
+	for i := 4; i <= 120; i++ {
+		name := fmt.Sprintf("n%d", i)
+		in.Cluster.Nodes = append(in.Cluster.Nodes, &cluster.Node{Name: name})
+		in.States = append(in.States, topology.AgentState{Node: name, Sessions: []cluster.SessionState{{Peer: "r1", Up: true}, {Peer: "r2", Up: true}}})
+		in.Agents = append(in.Agents, topology.AgentPod{Node: name, Pod: "agent-" + name})
+	}
+	slices.SortFunc(in.Cluster.Nodes, func(a, b *cluster.Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(in.Agents, func(a, b topology.AgentPod) int { return strings.Compare(a.Node, b.Node) })
+	for i := range in.Agents {
+		if i < 50 {
+			in.Agents[i].Report = reportOf(in.Agents[i].Node, nil)
+			in.Agents[i].Report.Decisions = []status.Decision{{Service: svc.String(), Addr: netip.MustParseAddr(svc.Ingress[0]), Protocol: status.BGP, Reason: status.NodeNotSelected}}
+		}
+	}
+	// What the first of those announce that nobody works out, the last announces too.
+	for _, a := range in.Agents[100:] {
+		in.Announced = append(in.Announced, topology.Announcement{Service: svc.Key, Announcer: topology.Announcer{Node: a.Node, Protocol: status.BGP, Peers: []string{"r1", "r2"}}})
+	}
+	is := topology.Build(in)
+	s := is.Services[0]
+	if slices.ContainsFunc(s.Lacks, func(l string) bool { return strings.Contains(l, "no node announces") }) || !s.Announced.True || len(s.Announcers) != 20 {
+		t.Errorf("%s, lacks %q, %d announcers: %+v", s.State, s.Lacks, len(s.Announcers), s.Announced)
+	}
+	if slices.ContainsFunc(is.Problems, func(p topology.Problem) bool { return p.Severity == topology.Error }) {
+		t.Errorf("problems: %v", is.Problems)
+	}
+}
+
+// Two nodes have objects about a Service on layer 2: for its one address that is one owner too
+// many; of two addresses each may have its own.
+func TestOwnersByObjects(t *testing.T) {
+	for _, addrs := range [][]string{{"10.32.0.1"}, {"10.32.0.1", "2001:db8::1"}} {
+		in := inputOf(1, false)
+		in.Resources = []config.Object{
+			{ID: config.ID{Kind: config.KindPool, Name: "web"}, UID: "p", Generation: 1, Spec: []byte(`{"addresses": ["10.32.0.0/12", "2001:db8::/64"]}`)},
+			{ID: config.ID{Kind: config.KindL2Advertisement, Name: "web"}, UID: "a", Generation: 1, Spec: []byte(`{}`)},
+		}
+		svc := in.Cluster.Services[0]
+		svc.Ingress = addrs
+		in.Cluster.Endpoints[svc.Key] = append(in.Cluster.Endpoints[svc.Key], cluster.Endpoint{Node: "n1", IPv6: true})
+		in.Announced = nil
+		for _, n := range []string{"n1", "n2"} {
+			in.Announced = append(in.Announced, topology.Announcement{Service: svc.Key, Announcer: topology.Announcer{Node: n, Protocol: status.Layer2}})
+		}
+		is := topology.Build(in)
+		split := slices.ContainsFunc(is.Problems, func(p topology.Problem) bool { return p.ID == topology.ProblemSplitBrain })
+		if want := len(addrs) == 1; split != want {
+			t.Errorf("%v: split brain: %v, want %v; %v", addrs, split, want, is.Problems)
+		}
+		health := topology.Broken
+		if len(addrs) > 1 {
+			health = topology.Untold
+		}
+		if is.Health() != health {
+			t.Errorf("%v: health %v, want %v: %v", addrs, is.Health(), health, is.Problems)
+		}
+	}
+}
+
+// What an agent wrote before it ended does not count.
+func TestObjectsOfAgentsThatEnded(t *testing.T) {
+	in := inputOf(1, false)
+	for i := range in.Agents {
+		in.Agents[i].Absence = "CrashLoopBackOff"
+	}
+	if s := topology.Build(in).Services[0]; s.State != topology.StateNotAnnounced || len(s.Announcers) > 0 {
+		t.Errorf("%s by %v", s.State, s.Announcers)
+	}
+}
+
+// Names in commands are words for a shell.
+func TestQuoted(t *testing.T) {
+	for text, want := range map[string]string{
+		"web": "web", "app=web,tier!=a": "'app=web,tier!=a'", "a b": "'a b'", "": "''", "it's; rm": `'it'\''s; rm'`, "!partition": "'!partition'", "$(x)": "'$(x)'",
+	} {
+		if got := topology.Quoted(text); got != want {
+			t.Errorf("%q is %s, want %s", text, got, want)
+		}
 	}
 }
 

@@ -25,9 +25,10 @@ func (t Topology) bgpLinks(c *Chain, s Service) {
 	if len(over) == 0 {
 		return
 	}
-	up, wanted := 0, 0
+	up, wanted, partly := 0, 0, false
 	var down, sent, unsent []string
 	for _, v := range over {
+		partly = partly || v.From == FromObjects && !v.Confirmed
 		for _, node := range v.Nodes {
 			for _, peer := range v.Peers {
 				p, _ := t.Peer(peer)
@@ -39,7 +40,7 @@ func (t Topology) bgpLinks(c *Chain, s Service) {
 						up++
 						continue
 					}
-					down = append(down, fmt.Sprintf("%s to %s is down%s: %s", node, peer, t.lasting(x.Since), cmp.Or(x.Message, x.State, "no reason is known")))
+					down = append(down, fmt.Sprintf("%s to %s is down%s: %s", node, peer, t.lasting(x.Since), cmp.Or(withoutCure(x.Message), x.State, "no reason is known")))
 				}
 			}
 		}
@@ -68,6 +69,10 @@ func (t Topology) bgpLinks(c *Chain, s Service) {
 	slices.Sort(unsent)
 	sent, unsent = slices.Compact(sent), slices.Compact(unsent)
 	switch {
+	case len(sent) == 0 && !t.told(s):
+		c.add("routes sent", LinkUnknown, "no agent has said which")
+	case partly:
+		c.add("routes sent", LinkUnknown, cluster.List(sent, "; ")+", of at least one of its addresses: the agents alone know of which", firstOf(unsent)...)
 	case len(sent) == 0 && up > 0:
 		c.add("routes sent", LinkBroken, "none, though a session is up", firstOf(unsent)...)
 	case len(sent) == 0:
@@ -78,6 +83,14 @@ func (t Topology) bgpLinks(c *Chain, s Service) {
 		c.add("routes sent", LinkOK, cluster.List(sent, "; "))
 	}
 }
+
+// told reports whether something was said of what nodes announce.
+func (t Topology) told(s Service) bool {
+	return !t.silent && !t.Lacks(KindStatuses) || slices.ContainsFunc(s.Verdicts, func(v Verdict) bool { return v.From == FromAgent })
+}
+
+// Lasting returns " for 14m", given since when something lasts; empty if that is not known.
+func (t Topology) Lasting(since time.Time) string { return t.lasting(since) }
 
 // lasting returns " for 14m".
 func (t Topology) lasting(since time.Time) string {
@@ -99,8 +112,8 @@ func (t Topology) lasting(since time.Time) string {
 // layer2Links are the owner of each address, and whether it answers.
 func (t Topology) layer2Links(c *Chain, s Service) {
 	for _, a := range s.Addresses {
-		var owners, answering, unsure []string
-		any := false
+		var owners, answering, steady, unsure []string
+		any, partly := false, false
 		for _, v := range s.Verdicts {
 			if v.Addr != a.Addr || v.Protocol != status.Layer2 {
 				continue
@@ -108,8 +121,12 @@ func (t Topology) layer2Links(c *Chain, s Service) {
 			any = true
 			if v.Announce {
 				owners = append(owners, v.Nodes...)
+				partly = partly || v.From == FromObjects && !v.Confirmed
 				if v.Confirmed {
 					answering = append(answering, v.Nodes...)
+				}
+				if v.Confirmed && v.Reason == status.Announced {
+					steady = append(steady, v.Nodes...)
 				}
 			} else if v.Reason == status.MembersUnknown || v.Reason == status.Conflict || v.Reason == status.OtherLoadBalancer {
 				unsure = append(unsure, cluster.List(v.Nodes, ", ")+": "+string(v.Reason)+": "+v.Detail)
@@ -131,15 +148,21 @@ func (t Topology) layer2Links(c *Chain, s Service) {
 		case len(owners) == 0:
 			c.add(name, LinkNone, "none"+of)
 			continue
+		case len(steady) > 1:
+			c.add(name, LinkBroken, cluster.List(owners, ", ")+of+": more than one", unsure...)
 		default:
 			c.add(name, LinkOK, cluster.List(owners, ", ")+of, unsure...)
 		}
 		switch {
-		case len(answering) > 0:
-			c.add("ARP and NDP", LinkOK, cluster.List(answering, ", ")+" answers for "+a.Addr.String())
-		case len(owners) > 0 && !s.Announced.True:
+		case len(answering) == 1:
+			c.add("ARP and NDP", LinkOK, answering[0]+" answers for "+a.Addr.String())
+		case len(answering) > 1:
+			c.add("ARP and NDP", LinkPart, cluster.List(answering, ", ")+" answer for "+a.Addr.String())
+		case partly:
+			c.add("ARP and NDP", LinkUnknown, "not known: an object says of the Service that a node answers, not for which address")
+		case !s.Announced.True && t.told(s):
 			c.add("ARP and NDP", LinkBroken, "nobody was seen to answer for "+a.Addr.String())
-		case len(owners) > 0:
+		default:
 			c.add("ARP and NDP", LinkUnknown, "it was not seen who answers for "+a.Addr.String())
 		}
 	}
@@ -151,7 +174,7 @@ func (t Topology) proxyLink(c *Chain, s Service) {
 	asked := 0
 	for _, a := range s.Announcers {
 		n, _ := t.Node(a.Node)
-		if n.Agent.Asked {
+		if n.ProxyAsked {
 			asked++
 		}
 		if line := n.Name + ": " + n.Proxy; n.Proxy != "" && !slices.Contains(bad, line) {
@@ -159,7 +182,7 @@ func (t Topology) proxyLink(c *Chain, s Service) {
 		}
 	}
 	for _, v := range s.Verdicts {
-		if v.Reason == status.DataPlaneNotReady {
+		if v.Reason == status.DataPlaneNotReady || v.Reason == status.ProbeFailed {
 			bad = append(bad, cluster.List(v.Nodes, ", ")+": "+v.Detail)
 		}
 	}
@@ -169,7 +192,7 @@ func (t Topology) proxyLink(c *Chain, s Service) {
 	case asked > 0:
 		c.add("data plane", LinkOK, "no node sees anything wrong with kube-proxy, or what replaces it")
 	default:
-		c.add("data plane", LinkNone, "no agent could be asked about kube-proxy")
+		c.add("data plane", LinkNone, "no agent has said how kube-proxy is")
 	}
 }
 
@@ -205,10 +228,13 @@ func (t Topology) whyPeer(c *Chain, name string) error {
 			lines = append(lines, s.Node+": up"+t.lasting(s.Since)+bfdText(s))
 			sent += s.Sent
 		default:
-			lines = append(lines, fmt.Sprintf("%s: %s%s: %s%s", s.Node, cmp.Or(s.State, "down"), t.lasting(s.Since), cmp.Or(s.Message, "no reason is known"), bfdText(s)))
+			lines = append(lines, fmt.Sprintf("%s: %s%s: %s%s", s.Node, cmp.Or(s.State, "down"), t.lasting(s.Since), cmp.Or(withoutCure(s.Message), "no reason is known"), bfdText(s)))
 		}
 	}
 	switch {
+	case p.Wanted == 0 && len(p.Sessions) == 0:
+		c.add("nodes", LinkUnknown, "which nodes are to hold a session is not known")
+		return nil
 	case p.Wanted == 0:
 		c.add("nodes", LinkBroken, "none is to hold a session", firstOf(unwanted)...)
 		return nil
@@ -218,6 +244,9 @@ func (t Topology) whyPeer(c *Chain, name string) error {
 		c.add("nodes", LinkOK, fmt.Sprintf("%d are to hold a session", p.Wanted))
 	}
 	text := fmt.Sprintf("%d of %d are up", p.Up, p.Wanted)
+	if unknown > 0 {
+		text += fmt.Sprintf(", %d not known", unknown)
+	}
 	switch {
 	case unknown == p.Wanted:
 		c.add("sessions", LinkUnknown, "no agent has said whether they are up", firstOf(lines)...)
@@ -262,8 +291,12 @@ func (t Topology) whyNode(c *Chain, name string) error {
 		c.add("node", LinkOK, "it may announce")
 	}
 	switch {
+	case !n.Agent.Running && n.Agent.Pod == "" && len(t.Nodes) > 1:
+		c.add("agent", LinkNone, n.Agent.Absence)
 	case !n.Agent.Running:
 		c.add("agent", LinkBroken, n.Agent.Absence)
+	case n.Agent.Trouble != "":
+		c.add("agent", LinkBroken, n.Agent.Trouble)
 	case n.Agent.Asked:
 		c.add("agent", LinkOK, strings.TrimSpace(n.Agent.Pod+" "+n.Agent.Version))
 	default:
@@ -279,9 +312,34 @@ func (t Topology) whyNode(c *Chain, name string) error {
 			c.add(name, LinkNone, "not asked")
 		}
 	}
-	link("configuration", strings.Join(n.Errors, "; "), "in force")
-	link("FRR", n.FRR, "it runs the whole configuration")
-	link("layer 2", n.Layer2, "alive agents: "+cmp.Or(cluster.List(n.Members, ", "), "every node counts"))
+	none := !t.Config.Loaded && !t.Config.Refused && t.Config.Unread == ""
+	if none {
+		c.add("configuration", LinkBroken, "there is none")
+		objects = append(objects, configuration)
+	} else if n.Behind && len(n.Errors) == 0 {
+		c.add("configuration", LinkPart, "another version than on most nodes: "+n.Version)
+	} else {
+		link("configuration", cluster.List(n.Errors, "; "), "in force")
+	}
+	if none {
+		c.add("FRR", LinkNone, "it waits for the first configuration")
+	} else if n.Applying {
+		c.add("FRR", LinkPart, "it takes in a configuration")
+	} else {
+		link("FRR", n.FRR, "it runs the whole configuration")
+	}
+	switch members := cluster.List(n.Members, ", "); {
+	case none:
+		c.add("gossip", LinkNone, "it waits for the first configuration")
+	case len(n.Unseen) > 0:
+		c.add("gossip", LinkBroken, "it does not see the agents of "+cluster.List(n.Unseen, ", "), "it sees "+members)
+	case slices.ContainsFunc(t.Nodes, func(o Node) bool { return slices.Contains(o.Unseen, name) }):
+		c.add("gossip", LinkBroken, "others do not see its agent", "it sees "+members)
+	case n.Layer2 != "" && !slices.ContainsFunc(t.problemsOf("Node/"+name), func(p Problem) bool { return p.ID == ProblemLayer2 }):
+		c.add("gossip", LinkNone, n.Layer2+"; nothing is announced on layer 2")
+	default:
+		link("gossip", n.Layer2, "alive agents: "+cmp.Or(members, "every node counts"))
+	}
 	var lines []string
 	up, wanted := 0, 0
 	for _, p := range t.Peers {
@@ -294,7 +352,7 @@ func (t Topology) whyNode(c *Chain, name string) error {
 				lines = append(lines, p.Name+": up"+t.lasting(s.Since))
 				continue
 			}
-			lines = append(lines, p.Name+": down"+t.lasting(s.Since)+": "+cmp.Or(s.Message, s.State, "no reason is known"))
+			lines = append(lines, p.Name+": down"+t.lasting(s.Since)+": "+cmp.Or(withoutCure(s.Message), s.State, "no reason is known"))
 		}
 	}
 	for _, p := range t.Problems {
@@ -313,8 +371,11 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	default:
 		c.add("BGP sessions", LinkOK, text, firstOf(lines)...)
 	}
-	if n.Proxy != "" {
+	switch {
+	case n.Proxy != "":
 		c.add("data plane", LinkPart, n.Proxy)
+	case n.ProxyAsked:
+		c.add("data plane", LinkOK, "kube-proxy, or what replaces it, is healthy")
 	}
 	c.add("Services", LinkOK, "it announces "+counted(n.Services, "Service", "Services"))
 	c.Problems = slices.DeleteFunc(t.problemsOf(objects...), func(p Problem) bool { return len(p.Nodes) > 0 && !slices.Contains(p.Nodes, name) })

@@ -100,20 +100,20 @@ func (h *History) failing() map[announce.ProbeID]string {
 
 // probe has other probes fail, on n2 and on other nodes.
 func (h *History) probe() {
-	h.Options.Readiness.Failing = h.failing()
+	h.Options.Readiness.Failing, h.Options.Readiness.Unknown = h.failing(), h.failing()
 	h.Members.Members = slices.Clone(h.Members.Members)
 	for i := range h.Members.Members {
 		if m := &h.Members.Members[i]; m.Node == "n2" {
-			m.Faults = h.Options.Readiness.Faults()
+			m.Faults, m.Unjudged = h.Options.Readiness.Faults(h.announces), false
 		} else if h.often(50) {
-			m.Faults = h.faults()
+			m.Faults, m.Unjudged = h.faults(), h.often(20)
 		}
 	}
 }
 
 // faults returns the faults of a node.
 func (h *History) faults() []announce.Fault {
-	return announce.Readiness{Failing: h.failing()}.Faults()
+	return announce.Readiness{Failing: h.failing(), Unknown: h.failing()}.Faults(h.announces)
 }
 
 func (h *History) newConfig() *config.Config {
@@ -249,7 +249,7 @@ func (h *History) node() {
 
 // member returns a node as gossip knows it.
 func (h *History) member(name string) announce.Member {
-	m := announce.Member{Node: name, Leaving: h.often(10), Damped: h.often(10), Interfaces: []string{"eth0"}, Held: h.addrs(), Answered: h.often(80), Faults: h.faults()}
+	m := announce.Member{Node: name, Leaving: h.often(10), Damped: h.often(10), Interfaces: []string{"eth0"}, Held: h.addrs(), Answered: h.often(80), Faults: h.faults(), Unjudged: h.often(15)}
 	if h.often(20) {
 		m.Interfaces = []string{"eth1"}
 	}
@@ -316,7 +316,7 @@ func (h *History) claim() {
 
 // ready has the data plane serve other addresses.
 func (h *History) ready() {
-	r := announce.Readiness{Settled: true, Failing: h.Options.Readiness.Failing, Waits: map[announce.ServiceAddr]string{}, Waived: map[announce.ServiceAddr]string{}}
+	r := announce.Readiness{Settled: true, Failing: h.Options.Readiness.Failing, Unknown: h.Options.Readiness.Unknown, Waits: map[announce.ServiceAddr]string{}, Waived: map[announce.ServiceAddr]string{}}
 	for i, m := range []map[announce.ServiceAddr]string{r.Waits, r.Waived} {
 		for range h.IntN(30) {
 			m[announce.ServiceAddr{Service: fmt.Sprintf("a/s%d", h.IntN(12)), Addr: h.addr()}] = h.pick("slow", "late") + fmt.Sprint(i)
@@ -348,8 +348,11 @@ func (h *History) options() {
 			}
 		}
 	case 4:
-		if h.Options.Announces = nil; h.often(90) {
-			h.Options.Announces = func(a netip.Addr) bool { return h.Announced[a] }
+		h.Options.Announces, h.Options.Resumes = nil, nil
+		if h.often(75) {
+			h.Options.Announces = h.announces
+		} else {
+			h.Options.Resumes = func(netip.Prefix) string { return "class" }
 		}
 	case 5:
 		h.Options.Overdue = func(a netip.Addr) bool { return h.overdue[a] }
@@ -359,6 +362,8 @@ func (h *History) options() {
 		}
 	}
 }
+
+func (h *History) announces(a netip.Addr) bool { return h.Announced[a] }
 
 // Step changes something, mostly one thing.
 func (h *History) Step() {

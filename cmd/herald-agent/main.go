@@ -38,7 +38,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	opts.web.Add(cmd)
 	fs := cmd.Flags()
 	fs.StringVar(&opts.node, "node-name", env("METALLB_NODE_NAME"), "`name` of the Node this runs on; required")
-	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, which owns the status objects of Services; empty: the Node owns them")
+	fs.StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, whose owner, the DaemonSet, owns the status objects of Services; empty: the Node owns them")
 	fs.StringVar(&opts.frrDir, "frr-dir", "/var/run/frr", "`directory` of the FRR daemons' vty sockets")
 	fs.StringVar(&opts.frrConf, "frr-conf", "/etc/frr/frr.conf", "`path` of the configuration that FRR starts from, in the folder shared with its container; empty: there is no FRR")
 	fs.BoolVar(&opts.ignoreExclude, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too")

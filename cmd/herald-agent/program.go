@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,7 +78,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	p := &program{
-		options: o, client: client, log: log, worker: reconcile.NewWorker(),
+		options: o, client: client, log: log, worker: reconcile.NewWorker(), timings: status.NewTimings(metrics, status.AgentSpans),
 		started: time.Now().Round(0), journal: &status.Journal{},
 	}
 	if err := p.watch(); err != nil {
@@ -150,6 +151,7 @@ type program struct {
 
 	state     *reconcile.AppliedState
 	applier   *frr.Applier
+	found     atomic.Pointer[reconcile.FoundRoutes] // that FRR had; nil: not known yet
 	peers     *frr.Poller
 	routes    *frr.Verifier
 	container *sidecar
@@ -164,6 +166,7 @@ type program struct {
 	started  time.Time
 	journal  *status.Journal
 	noted    noted
+	timings  *status.Timings
 	board    *status.Board
 	statuses *kube.ServiceStatusWriter // nil: not wanted
 }
@@ -175,7 +178,7 @@ func (p *program) part(name string) *slog.Logger { return p.log.With("component"
 func (p *program) watch() (err error) {
 	// The controllers report it as an event: a thousand agents need not.
 	doubt := func(d kube.Doubt) { p.log.Warn("list in doubt", "reason", d.String()) }
-	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: p.client, Wake: p.worker.Wake, Doubt: doubt, Logger: p.log, Nodes: true, EndpointSlices: true})
+	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: p.client, Wake: p.worker.Wake, Doubt: doubt, Logger: p.log, NoConditions: true, Nodes: true, EndpointSlices: true})
 	p.documents, err = configsource.New(p.Flags, p.client, p.worker.Wake, doubt, p.part("configuration"))
 	p.events = kube.NewRecorder(p.client, name, p.part("events"))
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: p.client, Events: p.events, Logger: p.part("status")})
@@ -192,6 +195,10 @@ func (p *program) drive(layer2 node.Options) {
 	})
 	p.applier = frr.New(frr.Options{
 		RunDir: p.frrDir, ConfPath: p.frrConf, Extras: p.extras, Changed: p.applied, Logger: p.part("frr"),
+		Found: func(routes map[netip.Prefix]string) {
+			p.found.Store((*reconcile.FoundRoutes)(&routes))
+			p.worker.Wake()
+		},
 	})
 	p.peers = frr.NewPoller(p.frrDir)
 	p.routes = frr.NewVerifier(frr.VerifierOptions{
@@ -208,6 +215,7 @@ func (p *program) drive(layer2 node.Options) {
 	p.sessions = session.New(session.Options{
 		Source: p.peers.Reader(), Reopen: p.applier.Reopen, Present: l2.Present, Hurry: p.layer2.Asked,
 		Changed: p.routes.Look, Event: p.event, Publish: p.state.SetSessions, Journal: p.journal, Logger: p.log,
+		Took: func(peer string, d time.Duration) { p.timings.Observe(status.SpanSession, peer, d) },
 	})
 }
 
@@ -221,6 +229,7 @@ func (p *program) report(metrics prometheus.Registerer) {
 		FRR:        p.inForce,
 		Watches:    p.client.Watches,
 		LogLevel:   p.Level,
+		Timings:    p.timings,
 	})
 	if p.ServiceStatus {
 		p.statuses = kube.NewServiceStatusWriter(kube.ServiceStatusWriterOptions{
@@ -235,10 +244,11 @@ func (p *program) agent() reconcile.AgentOptions {
 	opts := reconcile.AgentOptions{
 		Node: p.node, Worker: p.worker, Logger: p.log,
 		Cluster: p.watcher, Documents: p.documents, Protect: p.documents.Protect,
-		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober,
+		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober, Found: p.foundRoutes,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
 		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
 		Verify:   p.verify, Journal: p.journal,
+		Took: p.timings.Observe,
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state
@@ -247,6 +257,16 @@ func (p *program) agent() reconcile.AgentOptions {
 		opts.Statuses = p.statuses
 	}
 	return opts
+}
+
+// foundRoutes returns the routes that FRR had when the agent started, and whether they are
+// known.
+func (p *program) foundRoutes() (reconcile.FoundRoutes, bool) {
+	routes := p.found.Load()
+	if routes == nil {
+		return nil, false
+	}
+	return *routes, true
 }
 
 // tasks returns what runs, but for the agent.

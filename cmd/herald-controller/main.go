@@ -4,7 +4,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -25,6 +24,7 @@ import (
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/cmd/internal/configsource"
 	"github.com/heraldlb/herald/cmd/internal/daemon"
+	"github.com/heraldlb/herald/cmd/internal/page"
 	"github.com/heraldlb/herald/cmd/internal/web"
 	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/kube/lease"
@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, env func(string) string, stderr io.
 	opts.Add(cmd, env)
 	opts.web.Add(cmd)
 	cmd.Flags().StringVar(&opts.pod, "pod-name", env("METALLB_POD_NAME"), "`name` of this pod, for the Lease; empty: the host name")
+	cmd.Flags().StringVar(&opts.pageAt, "page-address", pageAddress, "`address` and port of the web page that shows what works and why not; empty: none. Off loopback it needs TLS, and a token whose owner may get "+pagePermission+" (TokenReview and SubjectAccessReview)")
 	cmd.Flags().StringVar(&opts.secret, "ml-secret-name", env("METALLB_ML_SECRET_NAME"), "`name` of the Secret with the key that encrypts the agents' gossip, created if it does not exist; empty: no Secret is created")
 	cmd.Flags().DurationVar(&opts.grace, "address-grace", 0,
 		"how long the address of a deleted Service stays reserved for a new Service of the same name; 0: not at all")
@@ -67,6 +68,7 @@ type options struct {
 	daemon.Flags
 	web    web.Flags
 	pod    string
+	pageAt string
 	secret string
 	grace  time.Duration
 
@@ -79,6 +81,7 @@ type options struct {
 //	Services, Namespaces      -> watcher       -+                +-> writer    -> status of Services
 //	ConfigMap, resources      -> documents     -+-> controller --+-> resources -> status of resources
 //	what the agents announce  -> announcements -+                +-> board     -> /status, /metrics
+//	                                                             +-> page      -> web page
 //
 // The replica that holds the Lease writes, the others follow.
 func (o *options) control(ctx context.Context, stderr io.Writer) error {
@@ -110,13 +113,18 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	controller := reconcile.NewController(p.controllerOptions(documents))
 	election, err := o.election(api, log.With("component", "election"))
 	if err != nil {
 		return err
 	}
 	p.leads.Store(election)
 	levels := o.LogLevels(log, p.journal)
+	opts := p.controllerOptions(documents)
+	site, err := p.site(&opts, p.view(documents, election))
+	if err != nil {
+		return err
+	}
+	controller := reconcile.NewController(opts)
 	log.Info("starting", "version", daemon.Version(), "namespace", o.Namespace)
 	server, err := web.New(web.Options{
 		Flags: o.web, Address: o.HTTPAddress(), Handler: status.NewHandler(p.board, metrics),
@@ -130,6 +138,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 		levels,
 		daemon.Task{Name: "watcher", Run: p.watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
+		daemon.Task{Name: "page", Run: site.Run},
+		daemon.Task{Name: "topology", Run: p.page.Run},
 		daemon.Task{Name: "events", Run: p.events.Run},
 		daemon.Task{Name: "contests", Run: p.contests.Run},
 		daemon.Task{Name: "secret", Run: p.ensureSecret},
@@ -147,10 +157,15 @@ type program struct {
 	watcher  *kube.Watcher
 	events   *kube.Recorder
 	contests *kube.Contests
+	timings  *status.Timings
 	board    *status.Board
 	journal  *status.Journal
 	leads    atomic.Pointer[lease.Election] // nil: not made yet
+	page     *page.Page
 	log      *slog.Logger
+
+	agents    *kube.AgentStates   // nil: none are read
+	announced *kube.Announcements // nil: none are read
 }
 
 // leader returns the pod that leads; empty: it is not known.
@@ -168,6 +183,7 @@ func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, 
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
+	p.timings = status.NewTimings(metrics, status.ControllerSpans)
 	p.board = status.NewBoard(status.BoardOptions{
 		Identity:   status.Identity{Component: name, Version: daemon.Version(), Pod: o.pod, Started: time.Now().Round(0)},
 		Registerer: metrics,
@@ -175,6 +191,7 @@ func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, 
 		Live:       func(r *status.Report) { r.Contests, r.Leader = p.contests.List(), p.leader() },
 		Watches:    client.Watches,
 		LogLevel:   p.Level,
+		Timings:    p.timings,
 	})
 	return p
 }
@@ -209,6 +226,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 
 		IgnoreExcludeLB: p.ignoreExclude,
 		Verify:          p.verify,
+		Took:            p.timings.Observe,
 	}
 	if documents.ConfigMap != nil {
 		opts.ConfigEvents = func(e cluster.Event) { p.events.ConfigMap(documents.ConfigMap, e) }
@@ -217,15 +235,17 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 		opts.Resources = kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{
 			Client: p.client, Resources: documents.Resources, Events: p.events, Logger: statusLog, Contests: p.contests,
 		})
-		opts.Agents = kube.NewAgentStates(kube.AgentStatesOptions{Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon})
+		p.agents = kube.NewAgentStates(kube.AgentStatesOptions{Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon})
+		opts.Agents = p.agents
 	}
 	if p.ConfigFile == "" {
 		opts.State = kube.NewStateWriter(kube.StateWriterOptions{Client: p.client, Namespace: p.Namespace, Logger: statusLog, Contests: p.contests})
 	}
 	if p.ServiceStatus {
-		opts.Announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
-			Client: p.client, Namespace: p.Namespace, Wake: p.worker.Wake, Logger: statusLog,
+		p.announced = kube.NewAnnouncements(kube.AnnouncementsOptions{
+			Client: p.client, Namespace: p.Namespace, Wake: p.worker.WakeSoon, Logger: statusLog,
 		})
+		opts.Announced = p.announced
 	}
 	return opts
 }
@@ -244,15 +264,16 @@ func (o *options) election(api *rest.Config, log *slog.Logger) (*lease.Election,
 	if err != nil {
 		return nil, err
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("host name: %w", err)
+	if o.pod == "" {
+		if o.pod, err = os.Hostname(); err != nil {
+			return nil, fmt.Errorf("host name: %w", err)
+		}
 	}
 	return lease.New(lease.Options{
 		Client:    leases,
 		Namespace: o.Namespace,
 		Name:      name,
-		Identity:  cmp.Or(o.pod, host) + "_" + rand.Text()[:8],
+		Identity:  o.pod + "_" + rand.Text()[:8],
 		Logger:    log,
 	}), nil
 }

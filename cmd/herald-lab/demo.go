@@ -84,6 +84,9 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 			return err
 		}
 	}
+	if err := d.pods(ctx); err != nil {
+		return err
+	}
 	d.say("… up after %.1f s: n1, n2, n3 on 10.10.0.0/24, r1 at 10.10.0.254, client c1 behind r1, c2 on the LAN", time.Since(start).Seconds())
 	for _, step := range []func(context.Context) error{d.configure, d.service, d.traffic, d.edit, d.layer2, d.crash, d.change, d.remove} {
 		ctx, cancel := context.WithTimeout(ctx, demoPatience)

@@ -94,14 +94,17 @@ func (d *demo) crash(ctx context.Context) error {
 		return err
 	}
 	d.show(fmt.Sprintf("%4d ms  gratuitous ARP: %s is at %s, which is %s", claim.Time.Sub(start).Milliseconds(), addr, claim.MAC, d.Owner(claim.MAC).Name))
+	if err := d.diagnose(ctx, owner.Name); err != nil {
+		return err
+	}
 	if err := d.SetCable(ctx, owner.Machine, true); err != nil {
 		return err
 	}
 	if err := d.sessions(ctx); err != nil {
 		return err
 	}
-	d.show("         and back again")
-	return nil
+	d.say("%s is back, and all is well:", owner.Name)
+	return d.asks(ctx, 0, "", "status")
 }
 
 // change switches the layer 2 pool to BGP and back while c1 asks.

@@ -22,12 +22,12 @@ import (
 type allocateJob struct {
 	source
 	services []string // files and folders; none: the cluster's
-	format   format
+	output   output
 	assign   assign.Options
 }
 
-func allocateCommand() *cobra.Command {
-	job := allocateJob{format: asTable}
+func allocateCommand(from *connection) *cobra.Command {
+	var job allocateJob
 	cmd := &cobra.Command{
 		Use:   "allocate {-f CONFIG...|--cluster} {--services FILE|--cluster}",
 		Short: "Show which address each Service would get",
@@ -44,7 +44,7 @@ ask for, or an IPv4 one if both fields are missing.
 With --cluster, a configuration or Services that are not named are read from the
 cluster.
 
-As JSON it is a list with service, addresses, pool, reason and message of each Service
+As JSON or YAML it is a list with service, addresses, pool, reason and message of each Service
 of type LoadBalancer, in the order of the file.
 
 Exit status: 0 if the result was printed, even if Services got no address; 1 if the
@@ -56,18 +56,17 @@ configuration or an object has a mistake; 2 if one cannot be read.`,
 			return job.run(cmd)
 		},
 	}
-	job.addFlags(cmd, "configuration")
+	job.addFlags(cmd, from, "configuration")
+	job.output.addFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, optionally of Nodes: `file` or folder; - is standard input; may be repeated")
-	flags.BoolVar(&job.cluster, "cluster", false, "read the configuration or Services that are not named from the cluster")
-	kubeconfigFlag(cmd, &job.kubeconfig)
-	flags.VarP(&job.format, "output", "o", "json or table")
+	from.addClusterFlag(cmd, &job.cluster, "read the configuration or Services that are not named from the cluster")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "spec.loadBalancerClass of the Services to handle, like the controller's flag")
 	return cmd
 }
 
 func (j allocateJob) run(cmd *cobra.Command) error {
-	if err := j.named(len(j.services), "services"); err != nil {
+	if err := j.complete(len(j.services), "services"); err != nil {
 		return err
 	}
 	if onStdin(append(j.files, j.services...)...) > 1 {
@@ -85,19 +84,16 @@ func (j allocateJob) run(cmd *cobra.Command) error {
 	preview := assign.NewPreview(s, j.assign)
 	results := preview.Apply(cfg)
 	warnShared(cmd, together(j.services), preview.SharedAcross(cfg))
-	if j.format == asJSON {
-		list := []allocation{}
-		for _, o := range results {
-			list = append(list, allocation{o.Service.String(), addressList(o.Addrs), o.Pool, string(o.Reason), o.Message})
-		}
-		return writeJSON(cmd.OutOrStdout(), list)
-	}
-	t := newTable(cmd.OutOrStdout())
-	t.row("SERVICE", "ADDRESSES", "POOL", "REASON")
+	list := []allocation{}
 	for _, o := range results {
-		t.row(o.Service, listed(o.Addrs), orNone(o.Pool), string(o.Reason)+": "+o.Message)
+		list = append(list, allocation{o.Service.String(), addressList(o.Addrs), o.Pool, string(o.Reason), o.Message})
 	}
-	return t.flush()
+	return j.output.write(cmd.OutOrStdout(), list, func(t table, _ bool) {
+		j.output.header(t, "SERVICE", "ADDRESSES", "POOL", "REASON")
+		for _, a := range list {
+			t.row(a.Service, listed(a.Addresses), orNone(a.Pool), a.Reason+": "+a.Message)
+		}
+	})
 }
 
 // An allocation is an item of the JSON list.
@@ -122,29 +118,6 @@ func warnShared(cmd *cobra.Command, name string, shared []string) {
 	for _, text := range shared {
 		cmd.PrintErrf("%s: warning: %s\n", name, text)
 	}
-}
-
-// A format is how something is printed. It is a pflag.Value.
-type format string
-
-const (
-	asTable format = "table"
-	asJSON  format = "json"
-)
-
-// String returns f.
-func (f *format) String() string { return string(*f) }
-
-// Type names the flag's value.
-func (f *format) Type() string { return "format" }
-
-// Set takes table or json.
-func (f *format) Set(s string) error {
-	if s != string(asTable) && s != string(asJSON) {
-		return errors.New("want json or table")
-	}
-	*f = format(s)
-	return nil
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -25,7 +25,7 @@ type checkJob struct {
 	strict bool
 }
 
-func checkCommand() *cobra.Command {
+func checkCommand(of *connection) *cobra.Command {
 	job := checkJob{format: asText}
 	cmd := &cobra.Command{
 		Use:   "check [-f] FILE|FOLDER...",
@@ -54,19 +54,18 @@ if there are warnings; 2 if some of it cannot be read.`,
 		Example: `  heraldctl check config.yaml
   heraldctl check -R manifests/ --strict
   heraldctl check --cluster
-  kubectl kustomize overlay/ | heraldctl check -f - -o json`,
+  heraldctl check -k overlay/ -o json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			job.files = append(job.files, args...)
-			if len(job.files) == 0 && !job.cluster {
+			if !job.named() && !job.cluster {
 				return errors.New("nothing to check: name files or folders, - for standard input, or give --cluster")
 			}
 			return job.run(cmd)
 		},
 	}
-	job.addFlags(cmd, "configuration")
+	job.addFlags(cmd, of, "configuration")
 	flags := cmd.Flags()
-	flags.BoolVar(&job.cluster, "cluster", false, "check the cluster's configuration, together with files if any are named")
-	kubeconfigFlag(cmd, &job.kubeconfig)
+	of.addClusterFlag(cmd, &job.cluster, "check the cluster's configuration, together with files if any are named")
 	flags.VarP(&job.format, "output", "o", "text, json or github")
 	flags.Var(&job.format, "format", "the same as --output")
 	flags.BoolVar(&job.strict, "strict", false, "exit with 1 if there are warnings")
@@ -78,6 +77,9 @@ func (j checkJob) run(cmd *cobra.Command) error {
 		return errOneStdin
 	}
 	l, err := load(cmd, j.source)
+	if j.cluster && err == nil {
+		l.findings = append(l.findings, j.overlaps(cmd, l)...)
+	}
 	if failed := j.format.write(cmd.OutOrStdout(), cmd.ErrOrStderr(), l.findings); failed != nil {
 		return failed
 	}

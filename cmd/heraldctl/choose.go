@@ -90,11 +90,11 @@ func loadOne(cmd *cobra.Command, s source) (*config.Config, error) {
 	return l.documents[0].cfg, nil
 }
 
-// named returns an error unless flags name a configuration and objects. Objects is the
+// complete returns an error unless flags name a configuration and objects. Objects is the
 // number of files with objects, and flag the name of their flag.
-func (s source) named(objects int, flag string) error {
+func (s source) complete(objects int, flag string) error {
 	switch {
-	case len(s.files) == 0 && !s.cluster:
+	case !s.named() && !s.cluster:
 		return errors.New("no configuration: name one with -f, or give --cluster")
 	case objects == 0 && !s.cluster:
 		return fmt.Errorf("no objects: name them with --%s, or give --cluster", flag)
@@ -104,7 +104,7 @@ func (s source) named(objects int, flag string) error {
 
 // config reads the configuration of the files, or that of the cluster if there are none.
 func (s source) config(cmd *cobra.Command) (*config.Config, error) {
-	s.cluster = len(s.files) == 0
+	s.cluster = !s.named()
 	return loadOne(cmd, s)
 }
 
@@ -115,7 +115,7 @@ func (s source) objects(cmd *cobra.Command, files []string, draft bool,
 	fromCluster func(context.Context, *kube.Client) (cluster.Snapshot, error),
 ) (cluster.Snapshot, error) {
 	if len(files) == 0 {
-		client, err := connect(s.kubeconfig)
+		client, err := s.api.client()
 		if err != nil {
 			return cluster.Snapshot{}, err
 		}

@@ -137,6 +137,23 @@ func TestCluster(t *testing.T) {
 			stderr: "cluster: IPAddressPool/lan: Invalid: spec.newer: unknown field, want one of addresses, autoAssign, avoidBuggyIPs, serviceAllocation\n",
 		},
 		{
+			name: "check pools with addresses of the cluster", args: "check --cluster --strict", code: 1,
+			change: func(l map[string][]string) {
+				pools := l[inHerald+"ipaddresspools"]
+				pools[0] = strings.Replace(pools[0], `"192.0.2.0/28"`, `"10.0.0.0/28", "10.96.0.0/28"`, 1)
+			},
+			stdout: strings.Replace(strings.Replace(summary, "192.0.2.0/28", "10.0.0.0/28, 10.96.0.0/28", 1), "16 IPv4", "32 IPv4", 1),
+			stderr: `cluster: warning: pool "lan": contains 10.0.0.1, the address of Node n1
+cluster: warning: pool "lan": contains 10.96.0.1, the cluster IP of Service shop/web
+`,
+		},
+		{
+			name: "check without the rights to read nodes", args: "check --cluster --strict",
+			change: func(l map[string][]string) { delete(l, "/api/v1/nodes") },
+			stdout: summary,
+			stderr: "cluster: note: whether pools contain addresses of nodes, pods or cluster IPs is not known: read Nodes: no such thing\n",
+		},
+		{
 			name: "check another namespace", args: "check --cluster -n shop", code: 2,
 			stderr: "heraldctl: read ConfigMaps: no such thing\n",
 		},
@@ -200,9 +217,12 @@ func TestComplete(t *testing.T) {
 		{"a flag's node", "render --node ", "n1 n2 :4"},
 		{"a namespace", "check -n ", "metallb-system shop :4"},
 		{"a format", "check -o ", "text json github :4"},
-		{"another format", "diff -o ", "table json :4"},
+		{"another format", "diff -o ", "table wide json yaml :4"},
 		{"a source", "check --config-source ", "auto configmap resources :4"},
 		{"files", "check ", ":0"},
+		{"a context", "drain --context ", "c :4"},
+		{"a cluster", "status --cluster ", "c :4"},
+		{"a user", "status --user ", ":4"},
 	}
 	clusterOf(t, aCluster())
 	for _, tt := range tests {

@@ -11,8 +11,8 @@ import (
 	"github.com/heraldlb/herald/config"
 )
 
-func convertCommand() *cobra.Command {
-	var file, namespace string
+func convertCommand(to *connection) *cobra.Command {
+	var file string
 	var renames []string
 	cmd := &cobra.Command{
 		Use:   "convert -f CONFIGMAP",
@@ -30,7 +30,7 @@ resources cannot express; 2 if it cannot be read.`,
   heraldctl convert -f config.yaml --rename "My Pool=my-pool"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			opts := config.ConvertOptions{Namespace: namespace, Rename: map[string]string{}}
+			opts := config.ConvertOptions{Namespace: to.namespace, Rename: map[string]string{}}
 			for _, r := range renames {
 				before, after, ok := strings.Cut(r, "=")
 				if _, twice := opts.Rename[before]; !ok || twice || before == "" || after == "" {
@@ -43,7 +43,6 @@ resources cannot express; 2 if it cannot be read.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&file, "filename", "f", "", "ConfigMap to convert; - is standard input")
-	flags.StringVar(&namespace, "namespace", "metallb-system", "namespace of the resources")
 	flags.StringArrayVar(&renames, "rename", nil, "OLD=NEW: new name of a pool or BFD profile; may be repeated")
 	if err := cmd.MarkFlagRequired("filename"); err != nil {
 		panic(err) // the flag is defined above

@@ -21,12 +21,12 @@ type diffJob struct {
 	services []string // files and folders; none: those of the cluster
 	from     []string // files and folders; none: the Services' statuses
 	fromNow  bool     // start from the cluster's configuration instead
-	format   format
+	output   output
 	assign   assign.Options
 }
 
-func diffCommand() *cobra.Command {
-	job := diffJob{format: asTable}
+func diffCommand(of *connection) *cobra.Command {
+	var job diffJob
 	cmd := &cobra.Command{
 		Use:   "diff -f NEW... [--services FILE] [--from OLD|--cluster]",
 		Short: "Show which Services would change addresses under another configuration",
@@ -41,7 +41,7 @@ configuration: the difference then has only the effects of the new configuration
 
 ` + configurationHelp + `
 
-The table has the Services whose addresses change. As JSON it is a list of all Services
+The table has the Services whose addresses change. As JSON or YAML it is a list of all Services
 with service, change, from, to, pool, reason and message.
 
 Exit status: 0 if all Services keep their addresses; 1 if some change; 2 if there was a
@@ -57,20 +57,19 @@ mistake.`,
 			return err
 		},
 	}
-	job.addFlags(cmd, "new configuration")
+	job.addFlags(cmd, of, "new configuration")
+	job.output.addFlags(cmd)
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.services, "services", nil, "manifests of Services and Namespaces, instead of the cluster's: `file` or folder; - is standard input")
 	flags.StringArrayVar(&job.from, "from", nil, "configuration to compare with: `file` or folder; without it, the Services' statuses")
-	flags.BoolVar(&job.fromNow, "cluster", false, "compare with the cluster's configuration")
-	kubeconfigFlag(cmd, &job.kubeconfig)
-	flags.VarP(&job.format, "output", "o", "json or table")
+	of.addClusterFlag(cmd, &job.fromNow, "compare with the cluster's configuration")
 	flags.StringVar(&job.assign.Class, "lb-class", "", "spec.loadBalancerClass of the Services to handle, like the controller's flag")
 	cmd.MarkFlagsMutuallyExclusive("from", "cluster")
 	return cmd
 }
 
 func (j diffJob) run(cmd *cobra.Command) error {
-	if len(j.files) == 0 {
+	if !j.named() {
 		return errors.New("no configuration: name one with -f")
 	}
 	if onStdin(slices.Concat(j.files, j.services, j.from)...) > 1 {
@@ -91,7 +90,7 @@ func (j diffJob) run(cmd *cobra.Command) error {
 	before := preview.Results()
 	if len(j.from) > 0 || j.fromNow {
 		old := j.source
-		old.files, old.cluster = j.from, j.fromNow
+		old.files, old.kustomize, old.cluster = j.from, nil, j.fromNow
 		cfg, err := loadOne(cmd, old)
 		if err != nil {
 			return err
@@ -140,25 +139,20 @@ func compare(before, after []assign.Result) []change {
 }
 
 func (j diffJob) write(cmd *cobra.Command, changes []change) error {
-	if j.format == asJSON {
-		return writeJSON(cmd.OutOrStdout(), changes)
-	}
-	count := map[assign.Change]int{}
-	t := newTable(cmd.OutOrStdout())
-	for _, c := range changes {
-		count[c.Change]++
-		if c.Change == assign.Keep {
-			continue
+	return j.output.write(cmd.OutOrStdout(), changes, func(t table, _ bool) {
+		count := map[assign.Change]int{}
+		for _, c := range changes {
+			count[c.Change]++
+			if c.Change == assign.Keep {
+				continue
+			}
+			if count[assign.Lose]+count[assign.Move]+count[assign.Gain] == 1 {
+				j.output.header(t, "CHANGE", "SERVICE", "FROM", "TO", "POOL", "WHY")
+			}
+			t.row(c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
 		}
-		if count[assign.Lose]+count[assign.Move]+count[assign.Gain] == 1 {
-			t.row("CHANGE", "SERVICE", "FROM", "TO", "POOL", "WHY")
+		if !j.output.noHeaders {
+			t.row(fmt.Sprintf("%d keep, %d lose, %d move, %d gain", count[assign.Keep], count[assign.Lose], count[assign.Move], count[assign.Gain]))
 		}
-		t.row(c.Change, c.Service, listed(c.From), listed(c.To), orNone(c.Pool), c.Message)
-	}
-	if err := t.flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d keep, %d lose, %d move, %d gain\n",
-		count[assign.Keep], count[assign.Lose], count[assign.Move], count[assign.Gain])
-	return nil
+	})
 }

@@ -15,8 +15,6 @@ import (
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
-	"github.com/heraldlb/herald/cmd/internal/daemon"
-	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -37,26 +35,16 @@ type drainer interface {
 	reporter
 }
 
-// connect returns a client of the API server that a kubeconfig file names.
-func connect(kubeconfig string) (*kube.Client, error) {
-	api, err := kube.NewUserConfig(kubeconfig, "heraldctl/"+daemon.Version())
-	if err != nil {
-		return nil, err
-	}
-	return kube.NewClient(api)
-}
-
 // A drainJob has the flags of heraldctl drain.
 type drainJob struct {
-	kubeconfig string
-	namespace  string
-	force      bool
-	hold       time.Duration // 0: not set
-	wait       bool
-	timeout    time.Duration
+	namespace string
+	force     bool
+	hold      time.Duration // 0: not set
+	wait      bool
+	timeout   time.Duration
 }
 
-func drainCommand() *cobra.Command {
+func drainCommand(to *connection) *cobra.Command {
 	var job drainJob
 	cmd := &cobra.Command{
 		Use:   "drain NODE",
@@ -84,6 +72,8 @@ does not answer at first, the drain does not begin.
 Exit status: 0 if the node drains and, with --wait, announces nothing any more; 1 if the
 node keeps addresses that no other node was seen to announce; 2 if the drain could not
 begin, or did not end in time.`,
+		Example: `  heraldctl drain n1 --wait
+  heraldctl drain n1 --context prod --hold 30s`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed(holdFlag) {
@@ -91,16 +81,15 @@ begin, or did not end in time.`,
 			} else if err := cluster.CheckDrainHold(job.hold); err != nil {
 				return err
 			}
-			d, err := connect(job.kubeconfig)
+			d, err := to.client()
 			if err != nil {
 				return err
 			}
+			job.namespace = to.namespace
 			return job.run(cmd.Context(), d, args[0], cmd.OutOrStdout())
 		},
 	}
 	flags := cmd.Flags()
-	kubeconfigFlag(cmd, &job.kubeconfig)
-	flags.StringVar(&job.namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in, for --wait")
 	flags.BoolVar(&job.force, "force", false, "withdraw addresses that no other node was seen to announce, too")
 	flags.DurationVar(&job.hold, holdFlag, cluster.DefaultDrainHold, "time for routers to prefer other paths before routes are withdrawn")
 	flags.BoolVar(&job.wait, "wait", false, "return when the node announces nothing any more, or only addresses that no other node announces")
@@ -108,14 +97,18 @@ begin, or did not end in time.`,
 	return cmd
 }
 
-func undrainCommand() *cobra.Command {
-	var kubeconfig string
-	cmd := &cobra.Command{
+func undrainCommand(to *connection) *cobra.Command {
+	return &cobra.Command{
 		Use:   "undrain NODE",
 		Short: "End the drain of a node",
-		Args:  cobra.ExactArgs(1),
+		Long: `Undrain removes the annotation ` + cluster.AnnotationDrain + ` of a Node. The node's agent
+announces again what the node is to announce.
+
+Exit status: 0 if the annotation is gone; 2 if it could not be removed.`,
+		Example: `  heraldctl undrain n1 --context prod`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := connect(kubeconfig)
+			d, err := to.client()
 			if err != nil {
 				return err
 			}
@@ -126,15 +119,6 @@ func undrainCommand() *cobra.Command {
 			return nil
 		},
 	}
-	kubeconfigFlag(cmd, &kubeconfig)
-	return cmd
-}
-
-// heraldNamespace is the namespace of Herald unless a flag names another one.
-const heraldNamespace = "metallb-system"
-
-func kubeconfigFlag(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "kubeconfig", "", "kubeconfig `file`; empty: the one that kubectl uses")
 }
 
 // run drains a node, and waits for the end with --wait.

@@ -104,12 +104,9 @@ func TestDrainBegins(t *testing.T) {
 // A hold that makes no sense is refused before anything is asked of a cluster.
 func TestDrainHoldBounds(t *testing.T) {
 	for _, hold := range []string{"0s", "999ms", "-10s", "1h1s"} {
-		cmd := drainCommand()
-		cmd.SetArgs([]string{"n1", "--hold=" + hold, "--kubeconfig=/does/not/exist"})
-		cmd.SetOut(new(bytes.Buffer))
-		cmd.SetErr(new(bytes.Buffer))
-		if err := cmd.Execute(); err == nil || !strings.HasPrefix(err.Error(), "hold ") {
-			t.Errorf("--hold=%s: %v, want that it is refused", hold, err)
+		code, _, stderr := runHere(t, "", "drain", "n1", "--hold="+hold, "--kubeconfig=/does/not/exist")
+		if code != exitMisuse || !strings.HasPrefix(stderr, "heraldctl: hold ") {
+			t.Errorf("--hold=%s: exit %d, %q, want that it is refused", hold, code, stderr)
 		}
 	}
 }

@@ -60,26 +60,27 @@ func judge(ctx context.Context, texts []text, s source) (loaded, error) {
 	for _, t := range texts {
 		objects = append(objects, l.read(t)...)
 	}
-	m := config.ReadManifests(objects, s.place)
+	place := s.place()
+	m := config.ReadManifests(objects, place)
 	l.findings = append(l.findings, m.Findings...)
 	for _, c := range m.ConfigMaps {
 		cfg, err := c.Parse()
 		l.document(document{c.Path, c.Line(""), c.ID(), c.Aside, cfg}, err)
 	}
 	if len(m.Objects) > 0 {
-		if err := l.resolve(ctx, m, s.place.Namespace); err != nil {
+		if err := l.resolve(ctx, m, place.Namespace); err != nil {
 			return l, err
 		}
 	}
 	if len(l.documents) == 0 && len(l.resources) == 0 && len(texts) > 0 && !l.invalid() {
 		l.findings = append(l.findings, manifest.Finding{
 			Path: together(names(texts)), Severity: manifest.Error, ID: manifest.IDEmpty,
-			Message: fmt.Sprintf("holds no object of the configuration in namespace %s", s.place.Namespace),
+			Message: fmt.Sprintf("holds no object of the configuration in namespace %s", place.Namespace),
 		})
 	}
 	l.twoSources(s.which)
-	for i := range l.findings {
-		if l.findings[i].Path == clusterName {
+	for i, f := range l.findings {
+		if slices.ContainsFunc(texts, func(t text) bool { return t.made && t.name == f.Path }) {
 			l.findings[i].Line = 0 // nobody has written these lines
 		}
 	}
@@ -142,7 +143,7 @@ func (l *loaded) read(t text) []*manifest.Object {
 func notObjects(t text) manifest.Finding {
 	f := manifest.Finding{Path: t.name, Line: 1, Severity: manifest.Note, ID: manifest.IDNotRead, Message: "not read: it holds no object of Kubernetes"}
 	if base := filepath.Base(t.name); strings.TrimSuffix(base, filepath.Ext(base)) == "kustomization" {
-		f.Message = fmt.Sprintf("not read: kustomize is not for heraldctl; pipe \"kubectl kustomize %s\" in", filepath.Dir(t.name))
+		f.Message = fmt.Sprintf("not read: name the folder with -k %s instead, and kustomize builds it", filepath.Dir(t.name))
 	}
 	return f
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command heraldctl checks and explains Herald's configuration.
+// Command heraldctl checks and explains Herald's configuration, and what Herald does with it.
+// Called kubectl-herald it is a plugin of kubectl.
 package main
 
 import (
@@ -13,5 +14,6 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	name, args := invocation(os.Args)
+	os.Exit(run(ctx, name, args, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -36,7 +36,7 @@ func runIn(t *testing.T, archive, stdin string, args ...string) (code int, stdou
 func runHere(t testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = run(t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	code = run(t.Context(), ownName, args, strings.NewReader(stdin), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -192,7 +192,7 @@ broken.yaml:1: invalid YAML: did not find expected node content
 
 func TestUnreadableInput(t *testing.T) {
 	var out, errs bytes.Buffer
-	code := run(t.Context(), []string{"check", "-f", "-"}, iotest.ErrReader(errors.New("gone")), &out, &errs)
+	code := run(t.Context(), ownName, []string{"check", "-f", "-"}, iotest.ErrReader(errors.New("gone")), &out, &errs)
 	if want := "heraldctl: read standard input: gone\n"; code != exitMisuse || errs.String() != want {
 		t.Errorf("want %q, got code %d and %q", want, code, errs.String())
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 )
 
@@ -26,7 +27,9 @@ import (
 //
 // A file has objects.yaml, which replace those of base.yaml or come in addition; delete,
 // the objects of base.yaml that there are not; report-NODE.json, what an agent answers;
-// forbidden, the plurals that the user may not read; want, texts that the first ten lines
+// forbidden, the plurals that the user may not read, and those with "list:" before them that
+// it may read one by one; lease, how the controllers' Lease is: none, stale, or renewed by a
+// clock that is late; want, texts that the first ten lines
 // of the first command's output contain, each on its line; and for each command line its
 // output. If that says that something is broken, a cure is in its first ten lines, too.
 func TestMistakes(t *testing.T) {
@@ -63,6 +66,8 @@ func TestMistakes(t *testing.T) {
 					}
 				case f.Name == "forbidden":
 					c.forbidden = strings.Fields(text)
+				case f.Name == "lease":
+					c.lease = strings.TrimSpace(text)
 				case f.Name == "want":
 					want = strings.Split(strings.TrimSpace(text), "\n")
 				case strings.HasPrefix(f.Name, "report-"):
@@ -109,6 +114,28 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// A number of agents below 0 is refused, and an API server that does not answer is not waited
+// for for ever.
+func TestLookLimits(t *testing.T) {
+	block := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-block }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(block) })
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"status", "--agents=-1", "--server", server.URL}, "--agents=-1: want 0 or more"},
+		{[]string{"status", "--request-timeout=50ms", "--server", server.URL}, "exceeded"},
+		{[]string{"why", "shop/web", "--request-timeout=50ms", "--server", server.URL}, "exceeded"},
+	} {
+		if code, stdout, stderr := runHere(t, "", c.args...); code != exitMisuse || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, %q, %q", c.args, code, stdout, stderr)
+		}
+	}
+}
+
 // lasted is how long something has lasted.
 var lasted = regexp.MustCompile(`for \d+d`)
 
@@ -118,8 +145,9 @@ type fakeCluster struct {
 	objects   map[string]map[string]any // by KIND/NAMESPACE/NAME
 	reports   map[string]string         // by node
 	forbidden []string
+	lease     string            // empty: it is new
 	mu        sync.Mutex        // guards encoded
-	encoded   map[string][]byte // by path, for objects that do not change; nil: each answer is made
+	encoded   map[string][]byte // by request, for objects that do not change; nil: each answer is made
 }
 
 // plurals are the kinds that there are.
@@ -167,6 +195,9 @@ func (c *fakeCluster) serve() {
 	c.t.Setenv("KUBECONFIG", "kubeconfig")
 }
 
+// lease is a Lease, but for how long it lasts and when it was renewed.
+const lease = `{"spec": {"holderIdentity": "herald-controller-0_x", "leaseDurationSeconds": %d, "renewTime": %q}}`
+
 var proxyPath = regexp.MustCompile(`/pods/herald-agent-(\d):7472/proxy/status$`)
 
 // answer returns what was answered before.
@@ -192,15 +223,36 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusForbidden, "Forbidden", `pods/proxy is forbidden`)
 		return
 	case strings.Contains(r.URL.Path, "/leases/"):
-		fmt.Fprintf(w, `{"spec": {"holderIdentity": "herald-controller-0_x", "leaseDurationSeconds": 6, "renewTime": %q}}`, time.Now().Format(time.RFC3339))
+		switch c.lease {
+		case "":
+			fmt.Fprintf(w, lease, 6, time.Now().Format(time.RFC3339))
+		case "stale":
+			fmt.Fprintf(w, lease, 1, "2026-01-02T03:04:05Z")
+		case "late":
+			fmt.Fprintf(w, lease, 30, time.Now().Add(-time.Hour).Format(time.RFC3339Nano))
+		case "none":
+			fail(http.StatusNotFound, "NotFound", "there is no lease")
+		case "forbidden":
+			fail(http.StatusForbidden, "Forbidden", "leases is forbidden")
+		}
 		return
-	case slices.Contains(c.forbidden, plural):
+	case len(parts) > 1 && parts[len(parts)-2] == "configmaps":
+		o := c.objects["ConfigMap/"+parts[len(parts)-3]+"/"+plural]
+		if slices.Contains(c.forbidden, "configmaps") {
+			fail(http.StatusForbidden, "Forbidden", "configmaps is forbidden")
+		} else if o == nil {
+			fail(http.StatusNotFound, "NotFound", "there is no such ConfigMap")
+		} else if err := json.NewEncoder(w).Encode(o); err != nil {
+			c.t.Error(err)
+		}
+		return
+	case slices.Contains(c.forbidden, plural), slices.Contains(c.forbidden, "list:"+plural):
 		fail(http.StatusForbidden, "Forbidden", plural+" is forbidden")
 		return
 	case plurals[plural] == "":
 		c.t.Errorf("nobody expected %s", r.URL.Path)
 	}
-	if known := c.answer(r.URL.Path); known != nil {
+	if known := c.answer(r.URL.RequestURI()); known != nil {
 		_, _ = w.Write(known)
 		return
 	}
@@ -215,9 +267,21 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	slices.Sort(ids)
+	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		c.t.Error(err)
+	}
 	items := []any{}
 	for _, id := range ids {
-		items = append(items, c.objects[id])
+		meta, _ := c.objects[id]["metadata"].(map[string]any)
+		of := labels.Set{}
+		all, _ := meta["labels"].(map[string]any)
+		for k, v := range all {
+			of[k], _ = v.(string)
+		}
+		if selector.Matches(of) {
+			items = append(items, c.objects[id])
+		}
 	}
 	version := strings.Join(parts[1:3], "/")
 	if parts[0] == "api" {
@@ -231,6 +295,6 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.encoded != nil {
-		c.encoded[r.URL.Path] = text
+		c.encoded[r.URL.RequestURI()] = text
 	}
 }

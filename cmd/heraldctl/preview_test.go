@@ -246,7 +246,7 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.0}]}}
 `,
 			stdout: `SERVICE  ADDRESSES  POOL  REASON
 d/typo   192.0.2.1  web   Assigned: 192.0.2.1 from pool web; metallb.universe.tf/allow-shared is no annotation of MetalLB or Herald; did you mean metallb.io/allow-shared-ip?
-d/pool   -          -     PoolUnknown: there is no pool spaer
+d/pool   -          -     PoolUnknown: there is no pool spaer; did you mean spare?
 d/nodes  10.0.0.1   -     Foreign: another load balancer wrote the status, which names 10.0.0.1 and no address of a pool; it is left alone; Herald assigns an address when the Service asks for one by metallb.io/loadBalancerIPs or metallb.io/address-pool, or when the status is emptied
 d/taken  192.0.2.2  web   Assigned: 192.0.2.2 from pool web
 d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
@@ -265,7 +265,7 @@ d/other  192.0.2.0  -     Foreign: the Service is of class example.com/x
 		{name: "both from standard input", args: "allocate -f - --services -", code: 2,
 			stderr: "heraldctl: the configuration and the Services cannot both be on standard input\n"},
 		{name: "no such format", args: "allocate -f config.yaml --services services.yaml -o xml", code: 2,
-			stderr: "heraldctl: invalid argument \"xml\" for \"-o, --output\" flag: want json or table\n"},
+			stderr: "heraldctl: invalid argument \"xml\" for \"-o, --output\" flag: want table, wide, json or yaml\n"},
 		{
 			name: "diff", args: "diff -f new.yaml --from config.yaml --services services.yaml", code: 1,
 			stdout: `CHANGE  SERVICE     FROM                   TO           POOL  WHY

@@ -28,7 +28,7 @@ type renderJob struct {
 	decisions   bool
 }
 
-func renderCommand() *cobra.Command {
+func renderCommand(from *connection) *cobra.Command {
 	var job renderJob
 	cmd := &cobra.Command{
 		Use:   "render {-f CONFIG...|--cluster} {--objects FILE|--cluster} --node NAME",
@@ -54,11 +54,10 @@ mistake; 2 if one cannot be read.`,
 			return job.run(cmd)
 		},
 	}
-	job.addFlags(cmd, "configuration")
+	job.addFlags(cmd, from, "configuration")
 	flags := cmd.Flags()
 	flags.StringArrayVar(&job.manifests, "objects", nil, "manifests of Nodes, Services and EndpointSlices: `file` or folder; - is standard input; may be repeated")
-	flags.BoolVar(&job.cluster, "cluster", false, "read the configuration or objects that are not named from the cluster")
-	kubeconfigFlag(cmd, &job.kubeconfig)
+	from.addClusterFlag(cmd, &job.cluster, "read the configuration or objects that are not named from the cluster")
 	flags.StringVar(&job.node, "node", "", "name of the node")
 	flags.StringVar(&job.announce.Class, "lb-class", "", "spec.loadBalancerClass of the Services to announce, like the agent's flag")
 	flags.BoolVar(&job.announce.IgnoreExcludeLB, "ignore-exclude-lb", false, "announce from nodes labelled "+announce.LabelExcludeNode+" too, like the agent's flag")
@@ -71,7 +70,7 @@ mistake; 2 if one cannot be read.`,
 }
 
 func (j renderJob) run(cmd *cobra.Command) error {
-	if err := j.named(len(j.manifests), "objects"); err != nil {
+	if err := j.complete(len(j.manifests), "objects"); err != nil {
 		return err
 	}
 	if onStdin(append(j.files, j.manifests...)...) > 1 {

@@ -22,6 +22,9 @@ const (
 	asGitHub reportFormat = "github"
 )
 
+// reportFormats are all of them.
+var reportFormats = []string{string(asText), string(asList), string(asGitHub)}
+
 // String returns f.
 func (f *reportFormat) String() string { return string(*f) }
 
@@ -30,7 +33,7 @@ func (f *reportFormat) Type() string { return "format" }
 
 // Set takes text, json or github.
 func (f *reportFormat) Set(s string) error {
-	if !slices.Contains([]reportFormat{asText, asList, asGitHub}, reportFormat(s)) {
+	if !slices.Contains(reportFormats, s) {
 		return errors.New("want text, json or github")
 	}
 	*f = reportFormat(s)

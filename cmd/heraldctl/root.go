@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // Exit codes.
@@ -35,15 +38,16 @@ var errPrinted = errors.New("there are mistakes")
 // errOneStdin is the error of a command that would have to read standard input twice.
 var errOneStdin = errors.New("only one file can be on standard input")
 
-// run executes a command line and returns its exit code.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// run executes a command line of the program, which the user calls by a name, and returns its
+// exit code.
+func run(ctx context.Context, name string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	stdout, stderr = screen{stdout}, screen{stderr}
-	root := rootCommand()
+	root := rootCommand(name)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil:
 		return exitOK
@@ -60,8 +64,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case errors.Is(err, errPrinted):
 		return exitMisuse
 	}
-	fmt.Fprintf(stderr, "heraldctl: %v\n", err)
+	fmt.Fprintf(stderr, "%s: %v%s\n", name, err, advice(cmd, err))
 	return exitMisuse
+}
+
+// advice returns what to do about an error of the API server, in addition to its own words.
+func advice(cmd *cobra.Command, err error) string {
+	var timeout interface{ Timeout() bool }
+	forbidden := apierrors.IsForbidden(err) || strings.Contains(err.Error(), " is forbidden: ") // a text of what was looked at
+	switch changes := cmd.Name() == "drain" || cmd.Name() == "undrain"; {
+	case forbidden && changes:
+		return "; drain and undrain need get and patch of nodes, and with --wait the rights of herald-viewer: docs/heraldctl.md#rights"
+	case forbidden && cmd.Name() == "sessions":
+		return "; the Role herald-viewer allows it: docs/heraldctl.md#rights. Without it, get peers shows what agents write into objects"
+	case forbidden:
+		return "; the ClusterRole and the Role herald-viewer allow it: docs/heraldctl.md#rights"
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "; --request-timeout sets how long to wait"
+	}
+	return ""
 }
 
 // otherNames are the names of similar commands in other programs.
@@ -72,27 +93,47 @@ var otherNames = map[string][]string{
 	"diff":     {"compare", "plan"},
 	"drain":    {"cordon", "evacuate"},
 	"render":   {"frr", "template", "show"},
-	"sessions": {"peers", "peer", "neighbors", "bgp", "get"},
-	"status":   {"overview", "problems", "doctor", "top"},
+	"get":      {"list", "services", "pools", "nodes", "routes"},
+	"sessions": {"peers", "peer", "neighbors", "bgp"},
+	"status":   {"overview", "problems", "doctor", "health"},
+	"top":      {"watch", "monitor"},
 	"undrain":  {"uncordon"},
+	"web":      {"page", "ui", "dashboard", "browse", "open"},
 	"why":      {"explain", "inspect", "describe", "trace"},
 }
 
-// rootCommand returns heraldctl with its subcommands, each in a file of its
-// name.
-func rootCommand() *cobra.Command {
+// rootCommand returns the program, which the user calls by a name, with its subcommands, each
+// in a file of its name.
+func rootCommand(name string) *cobra.Command {
 	root := &cobra.Command{
-		Use:           "heraldctl",
+		Use:           ownName,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: name},
 		Short:         "Show what works and why not, check configurations, and drain nodes",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	root.Version = version()
 	root.SetVersionTemplate("{{.Version}}\n")
-	root.AddCommand(checkCommand(), convertCommand(), renderCommand(), allocateCommand(), diffCommand(), statusCommand(), whyCommand(), sessionsCommand(), drainCommand(), undrainCommand(), versionCommand())
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	c := addConnection(root)
+	root.AddCommand(checkCommand(c), convertCommand(c), renderCommand(c), allocateCommand(c), diffCommand(c), statusCommand(c), whyCommand(c),
+		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand(), webCommand(c))
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
-		completeFlags(cmd)
+	}
+	addCompletion(root, c)
+	if name != ownName {
+		rename(root, name)
 	}
 	return root
+}
+
+// inherited is where a usage lists the flags of all commands.
+var inherited = regexp.MustCompile(`(?s)Global Flags:\n.*?\{\{end\}\}`)
+
+// usageTemplate returns a template whose usages of commands do not repeat the flags that all
+// have.
+func usageTemplate(of string) string {
+	return inherited.ReplaceAllString(of, `Flags of kubectl such as --context, --kubeconfig, --as and --request-timeout, and -n for
+Herald's namespace: "{{.Root.DisplayName}} --help" lists them.{{end}}`)
 }

@@ -65,7 +65,7 @@ func TestScreenTables(t *testing.T) {
 		Name: hostile, Interface: hostile, VRF: hostile, DynamicASN: hostile, Wanted: true,
 		Session: status.Session{State: hostile, BFD: hostile, LastError: hostile, Diagnosis: hostile},
 	}
-	if err := printSessions(screen{&b}, []nodePeer{{Node: hostile, Peer: peer}}, time.Now()); err != nil {
+	if err := (sessionsJob{output: output{format: viewTable}}).print(screen{&b}, []nodePeer{{Node: hostile, Peer: peer}}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	printDrainage(screen{&b}, "n1", []status.Decision{{Service: hostile, Protocol: hostile, Announce: true}},

@@ -18,44 +18,58 @@ import (
 	"github.com/heraldlb/herald/status"
 )
 
-func sessionsCommand() *cobra.Command {
-	var kubeconfig, namespace string
-	output := asTable
+// A sessionsJob has the flags of heraldctl sessions.
+type sessionsJob struct {
+	namespace string
+	output    output
+	watch     bool
+	interval  time.Duration
+}
+
+func sessionsCommand(of *connection) *cobra.Command {
+	var job sessionsJob
 	cmd := &cobra.Command{
 		Use:   "sessions [NODE...]",
 		Short: "Show the nodes' BGP sessions",
 		Long: `Sessions shows the BGP peers of the named nodes, or of all nodes, and the states of
-their sessions. It asks the nodes' agents through the API server.
+their sessions. It asks the nodes' agents through the API server. A user who may not do
+that sees with "heraldctl get peers" what the agents write into objects.
 
 LAST ERROR is the reason why a session is not up, with the remedy. It is empty for a
-session that is up.
+session that is up. With -o wide there are also how often the session went down, its BFD
+profile and its protection: a password, or TTL security with the distance in hops.
 
-As JSON it is a list of peers as the agents report them, with the node.
+As JSON or YAML it is a list of peers as the agents report them, with the node.
+
+With --watch it goes on, and prints a session again, with the time, when its state
+changes. As JSON or YAML each is then a document of its own. What cannot be asked is
+printed to standard error, once.
 
 Exit status: 0 if sessions were printed; 2 if there are none to print, with the reason,
 or if an agent could not be asked. Sessions of the other agents are printed even then.`,
 		Example: `  heraldctl sessions
-  heraldctl sessions n1 -o json`,
+  heraldctl sessions n1 -o json
+  heraldctl sessions --watch`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, err := connect(kubeconfig)
+			client, err := of.client()
 			if err != nil {
 				return err
 			}
-			all, failed := sessionsOf(cmd.Context(), client, namespace, args)
-			if len(all) == 0 && output == asTable {
+			job.namespace = of.namespace
+			if job.watch {
+				return job.follow(cmd, client, args)
+			}
+			all, failed := sessionsOf(cmd.Context(), client, job.namespace, args)
+			if len(all) == 0 && job.output.tabular() {
 				return failed
 			}
-			if output == asJSON {
-				err = writeJSON(cmd.OutOrStdout(), all)
-			} else {
-				err = printSessions(cmd.OutOrStdout(), all, time.Now())
-			}
+			err = job.print(cmd.OutOrStdout(), all, time.Now())
 			return cmp.Or(err, failed)
 		},
 	}
-	kubeconfigFlag(cmd, &kubeconfig)
-	cmd.Flags().StringVar(&namespace, "namespace", heraldNamespace, "`namespace` that Herald runs in")
-	cmd.Flags().VarP(&output, "output", "o", "json or table")
+	job.output.addFlags(cmd)
+	cmd.Flags().BoolVarP(&job.watch, "watch", "w", false, "go on, and print what changes")
+	cmd.Flags().DurationVar(&job.interval, "interval", 2*time.Second, "time between two looks of --watch")
 	return cmd
 }
 
@@ -173,22 +187,64 @@ func clipped(all []string, separator string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:clippedAt], separator), len(all)-clippedAt)
 }
 
-func printSessions(out io.Writer, peers []nodePeer, now time.Time) error {
-	t := newTable(out)
-	t.row("NODE", "PEER", "ADDRESS", "AS", "STATE", "UPTIME", "SENT", "BFD", "LAST ERROR")
-	for _, p := range peers {
-		s := p.Session
-		state, uptime, last := string(s.State), "-", cmp.Or(s.Diagnosis, s.LastError, "-")
-		switch {
-		case !p.Wanted:
-			state, last = string(p.Reason), cmp.Or(p.Detail, "-")
-		case s.Up():
-			uptime, last = now.Sub(s.Since).Round(time.Second).String(), "-"
-		case state == "":
-			state = "Unknown" // FRR has not reported it
+// print prints the peers of nodes.
+func (j sessionsJob) print(out io.Writer, peers []nodePeer, now time.Time) error {
+	return j.output.write(out, peers, func(t table, wide bool) {
+		j.output.header(t, sessionColumns(wide)...)
+		for _, p := range peers {
+			t.row(p.cells(now, wide)...)
 		}
-		as := cmp.Or(p.DynamicASN, fmt.Sprint(p.ASN))
-		t.row(p.Node, p.Name, p.ID(), as, state, uptime, s.PrefixesSent, cmp.Or(s.BFD, "-"), last)
+	})
+}
+
+// sessionColumns returns the names of the columns of a table of sessions.
+func sessionColumns(wide bool) []any {
+	names := []any{"NODE", "PEER", "ADDRESS", "AS", "STATE", "UPTIME", "SENT", "BFD"}
+	if wide {
+		names = append(names, "BFD PROFILE", "DROPPED", "PROTECTION")
 	}
-	return t.flush()
+	return append(names, "LAST ERROR")
+}
+
+// state returns the state of the session, or the reason why there is to be none.
+func (p nodePeer) state() string {
+	switch {
+	case !p.Wanted:
+		return string(p.Reason)
+	case p.Session.State == "":
+		return "Unknown" // FRR has not reported it
+	}
+	return string(p.Session.State)
+}
+
+// trouble returns why the session is not up, empty if it is.
+func (p nodePeer) trouble() string {
+	switch {
+	case !p.Wanted:
+		return p.Detail
+	case p.Session.Up():
+		return ""
+	}
+	return cmp.Or(p.Session.Diagnosis, p.Session.LastError)
+}
+
+// cells returns the row of the peer.
+func (p nodePeer) cells(now time.Time, wide bool) []any {
+	uptime := "-"
+	if p.Wanted && p.Session.Up() {
+		uptime = now.Sub(p.Session.Since).Round(time.Second).String()
+	}
+	as := cmp.Or(p.DynamicASN, fmt.Sprint(p.ASN))
+	cells := []any{p.Node, p.Name, p.ID(), as, p.state(), uptime, p.Session.PrefixesSent, orNone(p.Session.BFD)}
+	if wide {
+		var protection []string
+		if p.Authenticated {
+			protection = append(protection, "password")
+		}
+		if p.TTLSecurity > 0 {
+			protection = append(protection, fmt.Sprintf("TTL security %d", p.TTLSecurity))
+		}
+		cells = append(cells, orNone(p.BFDProfile), p.Session.Dropped, orNone(strings.Join(protection, ", ")))
+	}
+	return append(cells, orNone(p.trouble()))
 }

@@ -36,7 +36,7 @@ func TestSessions(t *testing.T) {
 		t.Errorf("an agent that does not answer: %v", err)
 	}
 	var out bytes.Buffer
-	if err := printSessions(&out, all, now); err != nil {
+	if err := (sessionsJob{output: output{format: viewTable}}).print(&out, all, now); err != nil {
 		t.Fatal(err)
 	}
 	const want = `NODE  PEER  ADDRESS       AS        STATE            UPTIME  SENT  BFD  LAST ERROR
@@ -110,7 +110,7 @@ func TestNoKubeconfig(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	for _, args := range [][]string{{"sessions"}, {"drain", "n1"}, {"undrain", "n1"}} {
 		var stdout, stderr bytes.Buffer
-		code := run(t.Context(), args, strings.NewReader(""), &stdout, &stderr)
+		code := run(t.Context(), ownName, args, strings.NewReader(""), &stdout, &stderr)
 		if want := "heraldctl: no kubeconfig at nowhere/config: name one with --kubeconfig or KUBECONFIG\n"; code != exitMisuse || stderr.String() != want || stdout.Len() > 0 {
 			t.Errorf("%v: exit code %d, %q, %q, want %q", args, code, stdout.String(), stderr.String(), want)
 		}

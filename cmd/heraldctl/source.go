@@ -31,28 +31,23 @@ var manifestExtensions = []string{".yaml", ".yml", ".json"}
 
 // A source names the files, or the cluster, that hold a configuration.
 type source struct {
-	files      []string // and folders
-	recursive  bool
-	cluster    bool // in addition to files
-	kubeconfig string
-	place      config.Place
-	which      sourceFlag
+	files     []string // and folders
+	recursive bool
+	kustomize []string    // folders with a kustomization
+	cluster   bool        // in addition to files
+	api       *connection // reaches the cluster; it names Herald's namespace, too
+	configMap string
+	which     sourceFlag
 }
 
 // addFlags adds the flags of a configuration.
-func (s *source) addFlags(cmd *cobra.Command, what string) {
+func (s *source) addFlags(cmd *cobra.Command, from *connection, what string) {
+	s.api, s.which = from, sourceAuto
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&s.files, "filename", "f", nil, what+": `file` or folder; - is standard input; may be repeated")
 	flags.BoolVarP(&s.recursive, "recursive", "R", false, "read subfolders, too")
-	s.addPlaceFlags(cmd)
-}
-
-// addPlaceFlags adds the flags that select Herald's objects.
-func (s *source) addPlaceFlags(cmd *cobra.Command) {
-	s.which = sourceAuto
-	flags := cmd.Flags()
-	flags.StringVarP(&s.place.Namespace, "namespace", "n", heraldNamespace, "`namespace` of Herald's configuration")
-	flags.StringVar(&s.place.ConfigMap, "config", "config", "`name` of the ConfigMap that Herald reads, like the daemons' flag")
+	flags.StringArrayVarP(&s.kustomize, "kustomize", "k", nil, what+": `folder` with a kustomization, built as \"kubectl kustomize\" does; may be repeated")
+	flags.StringVar(&s.configMap, "config", "config", "`name` of the ConfigMap that Herald reads, like the daemons' flag")
 	flags.Var(&s.which, "config-source", "whether ConfigMap or resources are in force, like the daemons' flag: auto, configmap or resources")
 }
 
@@ -61,7 +56,7 @@ const configurationHelp = `All files, folders and standard input of one call are
 custom resources with the Secrets that they refer to, a ConfigMap of MetalLB, or the
 document in one. In a folder, the files *.yaml, *.yml and *.json are read. Objects of
 other kinds are ignored. Objects with a name or in a namespace that Herald does not read
-are reported. For kustomize, pipe the output of "kubectl kustomize DIR" in.`
+are reported. A folder of -k is built by kustomize first.`
 
 // A sourceFlag says which of the two kinds of configuration is in force. It is a
 // pflag.Value.
@@ -93,7 +88,16 @@ type text struct {
 	name     string
 	data     []byte
 	inFolder bool // the folder was named, the file was not
+	made     bool // a program made it: nobody has written its lines
 }
+
+// place returns where Herald reads its configuration.
+func (s source) place() config.Place {
+	return config.Place{Namespace: s.api.namespace, ConfigMap: s.configMap}
+}
+
+// named reports whether anything is named.
+func (s source) named() bool { return len(s.files)+len(s.kustomize) > 0 }
 
 // texts returns the contents of the source. Its error is about files that cannot be
 // read; the others are returned nevertheless.
@@ -104,26 +108,34 @@ func (s source) texts(cmd *cobra.Command) ([]text, error) {
 		found, err := readTexts(cmd, name, s.recursive)
 		all, errs = append(all, found...), append(errs, err)
 	}
+	for _, dir := range s.kustomize {
+		data, err := buildKustomization(dir)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		all = append(all, text{name: dir, data: data, made: true})
+	}
 	if s.cluster {
-		found, err := readClusterTexts(cmd.Context(), s.kubeconfig, s.place.Namespace)
+		found, err := readClusterTexts(cmd.Context(), s.api)
 		all, errs = append(all, found...), append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
 
 // readClusterTexts returns the objects of the cluster that may hold its configuration.
-func readClusterTexts(ctx context.Context, kubeconfig, namespace string) ([]text, error) {
-	client, err := connect(kubeconfig)
+func readClusterTexts(ctx context.Context, from *connection) ([]text, error) {
+	client, err := from.client()
 	if err != nil {
 		return nil, err
 	}
-	lists, err := kube.ReadManifests(ctx, client, namespace)
+	lists, err := kube.ReadManifests(ctx, client, from.namespace)
 	if err != nil {
 		return nil, err
 	}
 	var all []text
 	for _, list := range lists {
-		all = append(all, text{name: clusterName, data: list})
+		all = append(all, text{name: clusterName, data: list, made: true})
 	}
 	return all, nil
 }
@@ -164,7 +176,7 @@ func readFolder(dir string, recursive bool) ([]text, error) {
 		if err != nil {
 			return err
 		}
-		all = append(all, text{name, data, true})
+		all = append(all, text{name: name, data: data, inFolder: true})
 		return nil
 	})
 	if err == nil && len(all) == 0 {

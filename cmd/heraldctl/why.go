@@ -3,19 +3,16 @@
 package main
 
 import (
-	"context"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/heraldlb/herald/kube"
 	"github.com/heraldlb/herald/topology"
 )
 
-func whyCommand() *cobra.Command {
-	var job lookJob
+func whyCommand(of *connection) *cobra.Command {
+	job := lookJob{connection: of}
 	cmd := &cobra.Command{
 		Use:   "why SERVICE|ADDRESS|node/NODE|peer/PEER|pool/POOL",
 		Short: "Show why a Service, an address, a node, a peer or a pool works or does not",
@@ -49,6 +46,7 @@ there is nothing of that name.`,
 			if err != nil {
 				return err
 			}
+			carryOn(cmd, c.Problems)
 			if err := job.output.write(cmd.OutOrStdout(), c, func(w io.Writer, wide bool) error { return printChain(w, c, wide) }); err != nil {
 				return err
 			}
@@ -62,33 +60,7 @@ there is nothing of that name.`,
 		},
 	}
 	job.addFlags(cmd)
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		names, directive := namesOf(subjects)(cmd, args, begun)
-		return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, begun) }), directive
-	}
 	return cmd
-}
-
-// subjects returns what why can be asked about, but addresses and peers.
-func subjects(ctx context.Context, c *kube.Client) ([]string, error) {
-	nodes, err := kube.NodeNames(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	s, err := kube.Read(ctx, c)
-	var out []string
-	for _, svc := range s.Services {
-		if svc.LoadBalancer {
-			out = append(out, svc.String())
-		}
-	}
-	for _, n := range nodes {
-		out = append(out, topology.SubjectNode+n)
-	}
-	return out, err
 }
 
 // printChain prints the first broken link with its problem, then all links.
@@ -105,7 +77,7 @@ func printChain(out io.Writer, c topology.Chain, wide bool) error {
 	}
 	for i, problem := range c.Problems {
 		if i == 3 && !wide {
-			p.line("  and %d more problems: -o wide lists them", len(c.Problems)-i)
+			p.line("  and %d more: -o wide lists them", len(c.Problems)-i)
 			break
 		}
 		p.problem(problem)

@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // NewHandler serves health and metrics. /livez is 200 if each daemon that is to run
@@ -16,7 +17,7 @@ import (
 // read frr.conf, which bgpd does not while all routes are withdrawn.
 func NewHandler(s *Supervisor, metrics *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", status.NewMetricsHandler(metrics))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeHealth(w, s.Health(), func(h Health) bool { return h.Up || h.Withdrawn || h.Idle })
 	})

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
@@ -39,8 +40,18 @@ type Options struct {
 
 // An Election lets one process at a time lead.
 type Election struct {
-	opts Options
-	lock *lock
+	opts   Options
+	lock   *lock
+	leader atomic.Pointer[string] // the identity that was seen to lead; nil: none
+}
+
+// Leader returns the identity of the process that leads, as far as this one has seen. It is
+// empty before it has seen one.
+func (e *Election) Leader() string {
+	if id := e.leader.Load(); id != nil {
+		return *id
+	}
+	return ""
 }
 
 // New returns an Election that this process does not stand in until it
@@ -52,10 +63,6 @@ func New(opts Options) *Election {
 		LockConfig: resourcelock.ResourceLockConfig{Identity: opts.Identity},
 	}, opts.Logger)}
 }
-
-// Leader returns the Identity of the process that leads, as far as is known; empty: none is.
-// Any goroutine may call it.
-func (e *Election) Leader() string { return e.lock.leader() }
 
 // Run calls lead each time that this process becomes the leader, and cancels its
 // context as soon as it no longer is; in between it calls follow, never at the
@@ -82,6 +89,7 @@ func (e *Election) term(ctx context.Context, lead, follow func(context.Context) 
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) { elected <- held },
 			OnStoppedLeading: func() {}, // held is canceled
+			OnNewLeader:      func(id string) { e.leader.Store(&id) },
 		},
 	})
 	if err != nil {

@@ -25,7 +25,6 @@ type lock struct {
 	until   time.Time   // this process may lead until then
 	expired func()      // called then; nil: this process does not lead
 	timer   *time.Timer // calls expire
-	holder  string      // as was read or written last; empty: nobody, or it is not known
 }
 
 func newLock(lease resourcelock.Interface, log *slog.Logger) *lock {
@@ -46,7 +45,6 @@ func (l *lock) Get(ctx context.Context) (record *resourcelock.LeaderElectionReco
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	leads := l.expired != nil && time.Now().Before(l.until)
-	defer func() { l.holder = record.HolderIdentity }()
 	restored := l.history.read(*record, raw)
 	switch {
 	case restored && leads:
@@ -88,7 +86,6 @@ func (l *lock) write(ctx context.Context, r resourcelock.LeaderElectionRecord, f
 	if err == nil {
 		l.lead(func(time.Time) time.Time {
 			l.history.wrote(r)
-			l.holder = r.HolderIdentity
 			return until
 		})
 	}
@@ -118,16 +115,6 @@ func (l *lock) request(ctx context.Context, p pace, f func(context.Context) erro
 		l.log.Info("API server is no longer slow", "answer", took, "lease", now.lease())
 	}
 	return err
-}
-
-// leader returns who holds the Lease, as far as is known; empty: nobody, or it is not known.
-func (l *lock) leader() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.holder == unknownHolder {
-		return ""
-	}
-	return l.holder
 }
 
 func (l *lock) pace() pace {

@@ -5,6 +5,7 @@ package members
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,10 +52,14 @@ func (d delegate) NotifyJoin(n *memberlist.Node) {
 	}
 	d.mu.Lock()
 	p := newPeer(n)
+	if was, doomed := d.alive[n.Name]; doomed && was.epoch != p.epoch {
+		d.drop(n.Name) // that process has ended, and did not deny it
+	}
 	d.reprieve(n.Name)
 	d.alive[n.Name] = p
 	d.keys.stale = true
 	d.adopt(n.Name)
+	d.rationFaults()
 	addr := addrPort(*n).Addr()
 	if d.nodes.moved[n.Name] = addr; !d.gate.admits(addr) {
 		d.admit()
@@ -222,7 +227,7 @@ func (l *List) learn(node string, heard record) bool {
 // learnFaults does the same with a record of faults.
 func (l *List) learnFaults(node string, heard record) bool {
 	l.mentioned[node] = time.Now()
-	return l.learnIn(l.faults.records, l.faults.ahead, node, heard)
+	return !l.faults.full(node, heard) && l.learnIn(l.faults.records, l.faults.ahead, node, heard)
 }
 
 func (l *List) learnIn(records, ahead map[string]*record, node string, heard record) bool {
@@ -299,31 +304,44 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 }
 
 // LocalState returns what this agent knows about the members, for an exchange with another
-// agent.
+// agent. That may be megabytes: the mutex is held for one node at a time.
 func (d delegate) LocalState(bool) []byte {
 	now := time.Now()
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.forget(now)
-	b := appendList(nil, message{node: d.opts.Node, record: d.records[d.opts.Node]})
-	b = d.faults.appendTo(b, d.opts.Node)
-	if v := d.ownVersion(); v != nil {
-		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
+	nodes := slices.AppendSeq([]string{d.opts.Node}, maps.Keys(d.alive))
+	d.mu.Unlock()
+	var b []byte
+	for _, node := range nodes {
+		b = d.appendNode(b, node)
 	}
-	for node := range d.alive {
-		b = d.faults.appendTo(b, node)
-		if r := d.records[node]; r != nil {
-			b = appendList(b, message{node: node, record: r})
-		}
-		if n, ok := d.keys.notices[node]; ok {
-			b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, seq: n.seq, prints: n.prints})
-		}
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if len(d.keys.list) > 0 {
 		b = appendList(b, d.ownNotice())
 	}
 	for node, until := range d.damping.until {
 		b = appendList(b, message{node: node, damped: until.Sub(now)})
+	}
+	return b
+}
+
+// appendNode adds what is known of a node to a list of messages.
+func (d delegate) appendNode(b []byte, node string) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, alive := d.alive[node]; !alive && node != d.opts.Node {
+		return b
+	}
+	b = d.faults.appendTo(b, node)
+	if v := d.ownVersion(); v != nil && node == d.opts.Node {
+		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
+	}
+	if r := d.records[node]; r != nil {
+		b = appendList(b, message{node: node, record: r})
+	}
+	if n, ok := d.keys.notices[node]; ok && node != d.opts.Node {
+		b = appendList(b, message{node: node, kind: keysMsg, epoch: n.epoch, seq: n.seq, prints: n.prints})
 	}
 	return b
 }

@@ -40,5 +40,12 @@ func LargeState(nodes, addrs int) []byte {
 	return delegate{l}.LocalState(false)
 }
 
+// Join has so many other agents be members.
+func Join(l *List, others int) {
+	for i := range others {
+		delegate{l}.NotifyJoin(member(fmt.Sprintf("other-%04d", i), 1))
+	}
+}
+
 // SendsWith reports whether an agent sends with a key.
 func SendsWith(l *List, key []byte) bool { return bytes.Equal(l.keys.ring.GetPrimaryKey(), key) }

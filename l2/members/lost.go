@@ -118,16 +118,28 @@ func (l *List) misses(m message, now time.Time) bool {
 func (l *List) lose(name string, heard uint64, now time.Time) {
 	f := l.life(name)
 	f.lost, f.heard, f.missed, f.since = true, heard, heard, now
+	l.silent[name] = l.lastSign(name, now)
 	l.losses.Missed++
 	l.damping.died(name, f.epoch, l.present(), now)
 	l.invalidate()
 	l.opts.Logger.Warn("agent is dead", "node", name)
 }
 
+// lastSign returns when a member that is lost now gave its last sign of life, as far as that
+// is known: a node that does not watch it learns no more than that it is lost. The caller
+// holds the mutex.
+func (l *List) lastSign(name string, now time.Time) time.Time {
+	if w := l.watched[name]; w != nil && !w.heard.IsZero() {
+		return w.heard
+	}
+	return now
+}
+
 // find records that a lost member is alive after all. The caller holds the mutex.
 func (l *List) find(name string, now time.Time) {
 	f := l.life(name)
 	f.lost, f.found = false, now
+	delete(l.silent, name)
 	l.returns(name, f.epoch, now)
 	l.invalidate()
 	l.opts.Logger.Info("agent is heard again", "node", name)
@@ -200,11 +212,14 @@ func (l *List) drop(name string) {
 	delete(l.alive, name)
 	l.keys.stale = true
 	delete(l.lives, name)
+	l.rationFaults()
 	switch {
 	case planned:
+		delete(l.silent, name)
 		l.opts.Logger.Info("agent left", "node", name)
 	case !known:
 		l.losses.Probed++
+		l.silent[name] = l.lastSign(name, time.Now())
 		l.damping.died(name, p.epoch, l.present(), time.Now())
 		l.opts.Logger.Warn("agent is dead", "node", name)
 	}

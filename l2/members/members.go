@@ -79,6 +79,7 @@ type List struct {
 	watched    map[string]*watched
 	lives      map[string]*life       // of members with heartbeats
 	doomed     map[string]*time.Timer // members that memberlist has declared dead a moment ago
+	silent     map[string]time.Time   // of records whose node was lost: its last sign of life that is known
 	excused    time.Time              // no node is missed before
 	losses     Losses
 	doubts     int // times that the view became stale
@@ -126,6 +127,7 @@ func New(opts Options) *List {
 		watched:    map[string]*watched{},
 		lives:      map[string]*life{},
 		doomed:     map[string]*time.Timer{},
+		silent:     map[string]time.Time{},
 
 		joinWake: wake.New(), transmitWake: wake.New(), introduceWake: wake.New(), converseWake: wake.New(), watchWake: wake.New(),
 	}
@@ -149,6 +151,10 @@ func (l *List) Publish(s State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Held, s.Interfaces, s.MACs = slices.Clone(s.Held), slices.Clone(s.Interfaces), slices.Clone(s.MACs)
+	if !slices.IsSortedFunc(s.Held, netip.Addr.Compare) {
+		slices.SortFunc(s.Held, netip.Addr.Compare)
+	}
+	s.Held = slices.Compact(s.Held)
 	l.wanted = s
 	if len(s.Held) == 0 {
 		l.masked = false
@@ -164,7 +170,7 @@ func (l *List) updateOwn() {
 		s.Held = nil
 	}
 	own := l.records[l.opts.Node]
-	changes := own.set(s.items())
+	changes := own.setState(s)
 	if len(changes) == 0 {
 		return
 	}
@@ -226,7 +232,7 @@ func (l *List) members() []Member {
 		if r := l.records[name]; r != nil && r.epoch == epoch {
 			m.State = r.state()
 		}
-		m.Faults = l.faults.of(name, epoch)
+		m.Faults, m.Judged = l.faults.of(name, epoch)
 		if a, ok := l.talk.answers[name]; ok && a.epoch == epoch {
 			m.Answered, m.Sent = true, a.list
 		}
@@ -247,7 +253,7 @@ func (l *List) departed() []Member {
 	var out []Member
 	for name, r := range l.records {
 		if _, alive := l.alive[name]; (!alive || l.isLost(name)) && name != l.opts.Node {
-			out = append(out, Member{Name: name, State: r.state()})
+			out = append(out, Member{Name: name, State: r.state(), Lost: l.silent[name]})
 		}
 	}
 	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
@@ -257,13 +263,17 @@ func (l *List) departed() []Member {
 // forget drops the records of nodes that no message has mentioned for long. The caller
 // holds the mutex.
 func (l *List) forget(now time.Time) {
-	maps.DeleteFunc(l.records, func(name string, _ *record) bool {
-		_, alive := l.alive[name]
-		return !alive && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	member := func(name string) bool { _, alive := l.alive[name]; return alive }
+	forgotten := func(name string) bool {
+		return !member(name) && name != l.opts.Node && now.Sub(l.mentioned[name]) > memory
+	}
+	maps.DeleteFunc(l.records, func(name string, _ *record) bool { return forgotten(name) })
+	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { return !member(name) })
+	l.faults.forget(forgotten, member)
+	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool {
+		return l.records[name] == nil && l.faults.records[name] == nil
 	})
-	maps.DeleteFunc(l.mentioned, func(name string, _ time.Time) bool { return l.records[name] == nil })
+	maps.DeleteFunc(l.silent, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
 	maps.DeleteFunc(l.versions, func(name string, _ version) bool { _, alive := l.alive[name]; return !alive && l.records[name] == nil })
-	maps.DeleteFunc(l.ahead, func(name string, _ *record) bool { _, alive := l.alive[name]; return !alive })
-	l.faults.forget(func(name string) bool { return l.records[name] != nil })
 }

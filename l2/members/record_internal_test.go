@@ -32,6 +32,13 @@ func TestMessage(t *testing.T) {
 			{kind: iface, name: "eth0"}:                 {seq: 2},
 			{kind: station, mac: MAC{2, 0, 0, 0, 0, 1}}: {seq: 2},
 		}}}},
+		{"a record of faults", message{node: "n1", faults: true, record: &record{epoch: 1 << 63, base: 7, items: map[item]change{
+			{kind: fault, addr: v4, digest: 1 << 31}: {seq: 7},
+			{kind: fault, addr: v6, digest: 2}:       {seq: 1},
+			{kind: open, addr: v4, digest: 3}:        {seq: 300, gone: true},
+			{kind: open, addr: v6, digest: 4}:        {seq: 2},
+			{kind: whole, digest: 3}:                 {seq: 2},
+		}}}},
 		{"an empty record", message{node: "n1", record: &record{epoch: 1, items: map[item]change{}}}},
 		{"damping", message{node: "n1", damped: 1500 * time.Millisecond}},
 	}
@@ -66,6 +73,8 @@ func TestBadMessages(t *testing.T) {
 		{"with a name that is too long", []byte{recordMsg, 0xff, 0xff, 0x03}, "name of 65535 bytes"},
 		{"with half an address", []byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0}, "truncated message"},
 		{"with an item of a later version", []byte{recordMsg, 1, 'n', 1, 1, 0x7f, 1}, "item of kind 0x7f"},
+		{"with too many faults", message{node: "n", faults: true, record: &record{items: faultItems(maxFaults + 2)}}.append(nil), "too many faults"},
+		{"with a number of faults that no node has", []byte{faultsMsg, 1, 'n', 1, 1, wireWhole, 1, 0xff, 0xff, 0x03}, "number 65535 above 1024"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,6 +84,15 @@ func TestBadMessages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// faultItems returns so many items of faults.
+func faultItems(n int) map[item]change {
+	out := map[item]change{}
+	for i := range n {
+		out[item{kind: fault, addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})}] = change{seq: 1}
+	}
+	return out
 }
 
 // FuzzMessage shows that what was read is written as what reads the same.
@@ -89,6 +107,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(message{node: "n1", kind: lostMsg, epoch: 7, seq: 3}.append(nil))
 	f.Add(message{node: "n1", kind: versionMsg, epoch: 7, version: "v1.2.3"}.append(nil))
 	f.Add(message{node: "n1", kind: keysMsg, epoch: 7, seq: 3, prints: []fingerprint{{1}, {2}}}.append(nil))
+	f.Add(message{node: "n1", faults: true, record: &record{epoch: 1, items: map[item]change{{kind: open, addr: netip.MustParseAddr("fd00::1"), digest: 7}: {seq: 1}, {kind: whole, digest: 1}: {seq: 1}}}}.append(nil))
 	f.Add([]byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0, 2, 1, wireIface | wireGone, 2, 1, 'x'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := parseMessage(b)
@@ -162,7 +181,7 @@ func TestRecordsConverge(t *testing.T) {
 					s.Held = append(s.Held, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 				}
 			}
-			if changes := own.set(s.items()); changes != nil {
+			if changes := own.setState(s); changes != nil {
 				sent = append(sent, packets(recordMsg, "n", own.epoch, changes)...)
 			}
 			if r.IntN(4) == 0 {
@@ -179,6 +198,11 @@ func TestRecordsConverge(t *testing.T) {
 				t.Fatal(err)
 			}
 			got.merge(*m.record)
+			if r.IntN(2) == 0 {
+				if diff := cmp.Diff(got.statement(), got.state(), addrs); diff != "" {
+					t.Fatalf("seed %d: state after a message (-from scratch +remembered):\n%s", seed, diff)
+				}
+			}
 		}
 		for _, b := range sent[:r.IntN(len(sent))] {
 			hear(b)

@@ -282,3 +282,92 @@ func TestFaultsOfEpoch(t *testing.T) {
 		t.Errorf("after a forged message: %v", got)
 	}
 }
+
+// What members say of their probes is kept while they are members, also of those that say
+// nothing else, and a while longer. What one node says stays bounded.
+func TestFaultsKept(t *testing.T) {
+	d := knows(1000)
+	say := func(items map[item]change) {
+		d.NotifyMsg(message{node: "n2", faults: true, record: &record{epoch: 1000, items: items}}.append(nil))
+	}
+	faults := func() int {
+		for _, m := range d.View().Members {
+			if m.Name == "n2" {
+				return len(m.Faults)
+			}
+		}
+		return -1
+	}
+	say(faultItems(3))
+	d.forget(time.Now().Add(time.Hour))
+	if n := faults(); n != 3 {
+		t.Errorf("after an hour %d faults of a member without a record", n)
+	}
+	for i := range 20 {
+		items := map[item]change{}
+		for n := range maxFaults {
+			items[item{kind: fault, addr: netip.AddrFrom4([4]byte{11, byte(i), byte(n >> 8), byte(n)})}] = change{seq: uint64(i + 2)}
+		}
+		say(items)
+	}
+	if n := faults(); n > maxHeard {
+		t.Errorf("%d faults of one node", n)
+	}
+	d.NotifyMsg(message{node: "n2", faults: true, record: &record{epoch: 1000, base: 99, items: map[item]change{}}}.append(nil))
+	if n := faults(); n != 0 {
+		t.Errorf("%d faults after an exchange of states", n)
+	}
+	d.NotifyLeave(member("n2", 1000))
+	d.mu.Lock()
+	d.drop("n2")
+	d.forget(time.Now().Add(memory / 2))
+	kept := d.faults.records["n2"] != nil
+	d.forget(time.Now().Add(2 * memory))
+	gone := d.faults.records["n2"] == nil && len(d.mentioned) == 0
+	d.mu.Unlock()
+	if !kept || !gone {
+		t.Errorf("of a node that has left: kept %t, forgotten in the end %t", kept, gone)
+	}
+}
+
+// A process that takes the place of one that was declared dead a moment ago is another one:
+// its predecessor has crashed.
+func TestJoinAfterDoom(t *testing.T) {
+	d := knows(1000)
+	d.NotifyJoin(member("n3", 1))
+	d.mu.Lock()
+	lost := d.lost
+	d.doom("n2")
+	d.mu.Unlock()
+	d.NotifyJoin(member("n2", 2000))
+	if v := d.View(); len(v.Members) != 3 {
+		t.Errorf("members %v", v.Alive())
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lost != lost+1 || d.losses.Probed != 1 || len(d.damping.revivals["n2"]) != 1 || d.isLost("n2") {
+		t.Errorf("lost %d times, %+v, revivals %v", d.lost-lost, d.losses, d.damping.revivals)
+	}
+
+	// The same process denies that it is dead.
+	d.doom("n2")
+	d.mu.Unlock()
+	d.NotifyJoin(member("n2", 2000))
+	d.mu.Lock()
+	if d.lost != lost+1 || d.losses.Probed != 1 {
+		t.Errorf("a process that is alive: lost %d times, %+v", d.lost-lost, d.losses)
+	}
+}
+
+// The watchers' verdict about a process does not count for the next one.
+func TestJoinAfterLoss(t *testing.T) {
+	d := knows(1000)
+	d.mu.Lock()
+	d.lose("n2", 1, time.Now())
+	d.doom("n2")
+	d.mu.Unlock()
+	d.NotifyJoin(member("n2", 2000))
+	if v := d.View(); len(v.Members) != 2 {
+		t.Errorf("members %v", v.Alive())
+	}
+}

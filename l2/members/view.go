@@ -5,6 +5,7 @@ package members
 import (
 	"cmp"
 	"net/netip"
+	"time"
 )
 
 // A State is what a node publishes about itself.
@@ -13,17 +14,25 @@ type State struct {
 	Interfaces []string     // names of its suitable interfaces
 	MACs       []MAC        // hardware addresses of those
 	Held       []netip.Addr // announced: gratuitous packets were sent, or a request was answered
-	Faults     []Fault      // probes that fail on the node; see List.SetFaults
+	Faults     []Fault      // probes that are not answered on the node; see List.SetFaults
+	Judged     bool         // Faults has all of them; else what it lacks says nothing
 }
 
-// A Fault is a probe that fails on a node.
+// A Fault is a probe that is not answered on a node.
 type Fault struct {
-	Addr   netip.Addr // that is probed
-	Digest uint32     // of how
+	Addr    netip.Addr // that is probed
+	Digest  uint32     // of how
+	Unknown bool       // it has no verdict yet; else it fails
 }
 
 func (f Fault) compare(o Fault) int {
-	return cmp.Or(f.Addr.Compare(o.Addr), cmp.Compare(f.Digest, o.Digest))
+	switch c := cmp.Or(f.Addr.Compare(o.Addr), cmp.Compare(f.Digest, o.Digest)); {
+	case c != 0 || f.Unknown == o.Unknown:
+		return c
+	case o.Unknown:
+		return -1
+	}
+	return 1
 }
 
 // A MAC is an Ethernet address.
@@ -44,6 +53,8 @@ type Member struct {
 	Name   string
 	Damped bool // it flaps, and owns no address for a while
 	State       // its slices are sorted
+
+	Lost time.Time // of those that departed: their last sign of life; zero: they said goodbye
 
 	Answered bool   // this node asks, and the member has answered
 	Sent     []Sent // its answer; read-only

@@ -204,6 +204,10 @@ func TestKilledAgent(t *testing.T) {
 					if len(v.Departed) != 1 || !slices.Equal(v.Departed[0].Held, []netip.Addr{address(0)}) {
 						t.Errorf("departed: %+v", v.Departed)
 					}
+					// The last heartbeat was up to 55 ms before.
+					if lost := v.Departed[0].Lost.Sub(start); lost < -60*time.Millisecond || lost > 100*time.Millisecond {
+						t.Errorf("its last sign of life was %v after it was killed", lost)
+					}
 				}
 				time.Sleep(2 * time.Second)
 				if l := lossesOf(a[1:]...); l != (members.Losses{Missed: uint64(size - 1)}) {
@@ -309,7 +313,10 @@ func TestPlannedStopIsNoLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, s := range a[:2] {
-			s.await("the third gone", alive("n01", "n02"))
+			v := s.await("the third gone", alive("n01", "n02"))
+			if len(v.Departed) != 1 || !v.Departed[0].Lost.IsZero() {
+				t.Errorf("departed: %+v", v.Departed)
+			}
 		}
 		time.Sleep(time.Second)
 		if l := lossesOf(a[:2]...); l != (members.Losses{}) {

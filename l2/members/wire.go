@@ -45,12 +45,15 @@ const (
 // Kinds of an item on the wire.
 const (
 	wireLeaving = 1
-	wireHeld4   = 2 // payload: 4 bytes
-	wireHeld6   = 3 // payload: 16 bytes
-	wireIface   = 4 // payload: name
-	wireStation = 5 // payload: 6 bytes
-	wireFault4  = 6 // payload: 4 bytes, and 4 of the digest
-	wireFault6  = 7 // payload: 16 bytes, and 4 of the digest
+	wireHeld4   = 2  // payload: 4 bytes
+	wireHeld6   = 3  // payload: 16 bytes
+	wireIface   = 4  // payload: name
+	wireStation = 5  // payload: 6 bytes
+	wireFault4  = 6  // payload: 4 bytes, and 4 of the digest
+	wireFault6  = 7  // payload: 16 bytes, and 4 of the digest
+	wireOpen4   = 8  // as wireFault4: there is no verdict yet
+	wireOpen6   = 9  // as wireFault6, likewise
+	wireWhole   = 10 // payload: a number
 	wireGone    = 0x80
 )
 
@@ -140,18 +143,21 @@ func appendItem(b []byte, it item, c change) []byte {
 		return appendName(binary.AppendUvarint(append(b, wireIface|gone), c.seq), it.name)
 	case station:
 		return append(binary.AppendUvarint(append(b, wireStation|gone), c.seq), it.mac[:]...)
+	case whole:
+		return binary.AppendUvarint(binary.AppendUvarint(append(b, wireWhole|gone), c.seq), uint64(it.digest))
 	}
-	kind := byte(wireHeld6)
-	switch is4 := it.addr.Is4(); {
-	case it.kind == fault && is4:
+	kind := byte(wireHeld4) // for IPv6 it is one more
+	switch it.kind {
+	case fault:
 		kind = wireFault4
-	case it.kind == fault:
-		kind = wireFault6
-	case is4:
-		kind = wireHeld4
+	case open:
+		kind = wireOpen4
+	}
+	if !it.addr.Is4() {
+		kind++
 	}
 	b = append(binary.AppendUvarint(append(b, kind|gone), c.seq), it.addr.AsSlice()...)
-	if it.kind == fault {
+	if it.kind.ofFaults() {
 		b = binary.BigEndian.AppendUint32(b, it.digest)
 	}
 	return b
@@ -191,10 +197,13 @@ func parseMessage(b []byte) (message, error) {
 		m.record = &record{epoch: r.number(), base: r.number(), items: map[item]change{}}
 		for r.err == nil && len(r.rest) > 0 {
 			it, c := r.item()
-			if (it.kind == fault) != m.faults && r.err == nil {
+			if it.kind.ofFaults() != m.faults && r.err == nil {
 				r.fail(errWrongKind)
 			}
 			m.record.items[it] = c
+			if m.faults && len(m.record.items) > maxFaults+1 {
+				r.fail(errors.New("too many faults"))
+			}
 		}
 	case dampingMsg:
 		// The bound prevents an overflow, and is longer than any penalty.
@@ -287,13 +296,19 @@ func (r *reader) item() (item, change) {
 	case wireHeld6:
 		addr, _ := netip.AddrFromSlice(r.take(16))
 		return item{kind: held, addr: addr.Unmap()}, c
-	case wireFault4, wireFault6:
+	case wireWhole:
+		return item{kind: whole, digest: uint32(r.atMost(maxFaults))}, c
+	case wireFault4, wireFault6, wireOpen4, wireOpen6:
+		is := kind &^ wireGone
 		size := 4
-		if kind&^wireGone == wireFault6 {
+		if is == wireFault6 || is == wireOpen6 {
 			size = 16
 		}
 		addr, _ := netip.AddrFromSlice(r.take(size)) // zero after an error
 		it := item{kind: fault, addr: addr.Unmap()}
+		if is >= wireOpen4 {
+			it.kind = open
+		}
 		if digest := r.take(4); digest != nil {
 			it.digest = binary.BigEndian.Uint32(digest)
 		}

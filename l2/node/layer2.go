@@ -22,6 +22,7 @@ import (
 	"github.com/heraldlb/herald/l2"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/reconcile"
+	"github.com/heraldlb/herald/table"
 )
 
 var _ reconcile.Layer2 = (*Layer2)(nil)
@@ -53,10 +54,13 @@ type Layer2 struct {
 	known     bool                // SetNodes was called
 	around    announce.Membership // of the view of that Generation; without Members: of none
 	aroundOf  uint64
-	friends   int        // what agents had learned when the announcer was told
-	held      bool       // other agents are not told of interfaces to answer on
-	departure *departure // nil: this agent does not stop
-	keyErr    error      // why the keys of gossip were not read again
+	met       map[string]acquaintance                    // the members of around
+	friends   int                                        // what agents had learned when the announcer was told
+	held      bool                                       // other agents are not told of interfaces to answer on
+	departure *departure                                 // nil: this agent does not stop
+	answers   handover.Answers                           // that were set last
+	want      table.Editor[netip.Addr, *l2.Announcement] // the same for the announcer
+	keyErr    error                                      // why the keys of gossip were not read again
 }
 
 // New returns a Layer2. It starts nothing.
@@ -165,16 +169,32 @@ func gossips(nodes []*cluster.Node) []members.Node {
 
 // Set replaces what to answer for.
 func (l *Layer2) Set(answers handover.Answers) {
-	want := make([]l2.Announcement, 0, answers.Len())
-	answering := false
-	for _, a := range answers.All() {
-		want = append(want, l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Standby: a.StandbyOn, Round: a.Round})
-		answering = answering || !a.Standby
+	l.mu.Lock()
+	for c := range table.Diff(l.answers, answers, table.Same) {
+		if c.After == nil {
+			l.want.Delete(c.Key)
+			continue
+		}
+		a := *c.After
+		l.want.Set(c.Key, &l2.Announcement{Addr: a.Addr, Interfaces: a.Interfaces, Fresh: a.Fresh, Quiet: a.Quiet, Standby: a.StandbyOn, Round: a.Round})
 	}
-	l.announcer.Set(want)
-	if d := l.leaving(); d != nil && !answering {
+	l.answers = answers
+	l.announcer.SetWanted(l.want.Table())
+	d := l.departure
+	l.mu.Unlock()
+	if d != nil && !answering(answers) {
 		d.idle.Set()
 	}
+}
+
+// answering reports whether there is an address to answer for.
+func answering(answers handover.Answers) bool {
+	for _, a := range answers.All() {
+		if !a.Standby {
+			return true
+		}
+	}
+	return false
 }
 
 // Ask says whether other agents are asked what they have sent to routers.
@@ -189,23 +209,15 @@ func (l *Layer2) Tell(sent []announce.Sent) {
 	if l.members == nil {
 		return
 	}
-	list := make([]members.Sent, len(sent))
-	for i, s := range sent {
-		list[i] = members.Sent(s)
-	}
-	l.members.SetSent(list)
+	l.members.SetSent(convert(sent, func(s announce.Sent) members.Sent { return members.Sent(s) }))
 }
 
-// SetFaults replaces the probes that fail on this node, for other agents.
+// SetFaults replaces the probes that are not answered on this node, for other agents. All others
+// are answered, or are not made.
 func (l *Layer2) SetFaults(faults []announce.Fault) {
-	if l.members == nil {
-		return
+	if l.members != nil {
+		l.members.SetFaults(convert(faults, func(f announce.Fault) members.Fault { return members.Fault(f) }))
 	}
-	list := make([]members.Fault, len(faults))
-	for i, f := range faults {
-		list[i] = members.Fault(f)
-	}
-	l.members.SetFaults(list)
 }
 
 // changed is called when the announcer's state has changed.

@@ -34,7 +34,8 @@ func (l *Layer2) membership(v members.View) announce.Membership {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.around.Members == nil || l.aroundOf != v.Generation {
-		l.around, l.aroundOf = Membership(v), v.Generation
+		l.around, l.met = membershipOf(v, l.met)
+		l.aroundOf = v.Generation
 	}
 	l.around.Stale = v.Stale
 	return l.around
@@ -45,20 +46,59 @@ func (l *Layer2) Asked() bool { return l.members != nil && l.members.View().Aske
 
 // Membership returns the members of gossip as decisions know them.
 func Membership(v members.View) announce.Membership {
-	return announce.Membership{Stale: v.Stale, Members: membersOf(v.Members), Departed: membersOf(v.Departed)}
+	m, _ := membershipOf(v, nil)
+	return m
 }
 
-// membersOf returns members as decisions know them.
-func membersOf(list []members.Member) []announce.Member {
-	out := make([]announce.Member, len(list))
-	for i, m := range list {
-		out[i] = announce.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Answered: m.Answered}
-		for _, s := range m.Sent {
-			out[i].Sent = append(out[i].Sent, announce.Sent(s))
+// An acquaintance is a member as gossip and as decisions know it.
+type acquaintance struct {
+	of members.Member
+	is announce.Member
+}
+
+// membershipOf returns the members of gossip as decisions know them. Lists of a member that
+// are those of before stay the same lists, so that decisions see what has changed at once.
+func membershipOf(v members.View, before map[string]acquaintance) (announce.Membership, map[string]acquaintance) {
+	met := make(map[string]acquaintance, len(v.Members)+len(v.Departed))
+	all := func(list []members.Member) []announce.Member {
+		out := make([]announce.Member, len(list))
+		for i, m := range list {
+			out[i] = before[m.Name].next(m)
+			met[m.Name] = acquaintance{m, out[i]}
 		}
-		for _, f := range m.Faults {
-			out[i].Faults = append(out[i].Faults, announce.Fault(f))
-		}
+		return out
+	}
+	return announce.Membership{Stale: v.Stale, Members: all(v.Members), Departed: all(v.Departed)}, met
+}
+
+// next returns a member as decisions know it.
+func (a acquaintance) next(m members.Member) announce.Member {
+	out := announce.Member{
+		Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Interfaces: m.Interfaces, Held: m.Held, Lost: m.Lost, Unjudged: !m.Judged,
+		Answered: m.Answered, Faults: a.is.Faults, Sent: a.is.Sent,
+	}
+	if !sameSlice(a.of.Faults, m.Faults) {
+		out.Faults = convert(m.Faults, func(f members.Fault) announce.Fault { return announce.Fault(f) })
+	}
+	if !sameSlice(a.of.Sent, m.Sent) {
+		out.Sent = convert(m.Sent, func(s members.Sent) announce.Sent { return announce.Sent(s) })
+	}
+	return out
+}
+
+// sameSlice reports whether two lists are one.
+func sameSlice[E any](a, b []E) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// convert returns a list of other elements.
+func convert[A, B any](list []A, to func(A) B) []B {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]B, len(list))
+	for i, e := range list {
+		out[i] = to(e)
 	}
 	return out
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,42 @@ func TestWithoutGossip(t *testing.T) {
 		t.Error("something is known of n2")
 	}
 	l.Leave(t.Context(), nil) // returns at once
+}
+
+// What a member says stays the same lists while it says the same, whatever others say: decisions
+// look only at what has changed.
+func TestMembershipStays(t *testing.T) {
+	addr := netip.MustParseAddr("192.0.2.1")
+	v := members.View{
+		Members: []members.Member{
+			{Name: "n1", State: members.State{Judged: true, Faults: []members.Fault{{Addr: addr, Digest: 1}, {Addr: addr, Digest: 2, Unknown: true}}}},
+			{Name: "n2", Answered: true, Sent: []members.Sent{{Peers: []string{"r"}, Runs: [][2]netip.Addr{{addr, addr}}}}},
+			{Name: "n3", State: members.State{Judged: true, Faults: []members.Fault{{Addr: addr, Digest: 3}}}},
+		},
+		Departed: []members.Member{{Name: "n4", State: members.State{Held: []netip.Addr{addr}}}},
+	}
+	before, met := membershipOf(v, nil)
+	want := announce.Membership{
+		Members: []announce.Member{
+			{Node: "n1", Faults: []announce.Fault{{Addr: addr, Digest: 1}, {Addr: addr, Digest: 2, Unknown: true}}},
+			{Node: "n2", Unjudged: true, Answered: true, Sent: []announce.Sent{{Peers: []string{"r"}, Runs: [][2]netip.Addr{{addr, addr}}}}},
+			{Node: "n3", Faults: []announce.Fault{{Addr: addr, Digest: 3}}},
+		},
+		Departed: []announce.Member{{Node: "n4", Unjudged: true, Held: []netip.Addr{addr}}},
+	}
+	same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+	if diff := cmp.Diff(want, before, same); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	v.Members = slices.Clone(v.Members)
+	v.Members[2].Faults = []members.Fault{{Addr: addr, Digest: 4}}
+	after, _ := membershipOf(v, met)
+	if !sameSlice(before.Members[0].Faults, after.Members[0].Faults) || !sameSlice(before.Members[1].Sent, after.Members[1].Sent) {
+		t.Error("what stays is another list")
+	}
+	if after.Members[2].Faults[0].Digest != 4 {
+		t.Errorf("what has changed is %+v", after.Members[2].Faults)
+	}
 }
 
 // Two nodes find each other once SetNodes was called, and a question for the neighborhood
@@ -116,5 +153,14 @@ func TestNeighborhood(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// When a node gave its last sign of life is known to who takes over its addresses.
+func TestMembershipLost(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	m := Membership(members.View{Departed: []members.Member{{Name: "n2", Lost: at}}})
+	if diff := cmp.Diff([]announce.Member{{Node: "n2", Lost: at}}, m.Departed); diff != "" {
+		t.Errorf("departed (-want +got):\n%s", diff)
 	}
 }

@@ -90,6 +90,7 @@ func (l *Layer2) gossip() *status.Gossip {
 	out := &status.Gossip{
 		RefusedPackets: refused.Packets, RefusedConnections: refused.Streams,
 		LostByHeartbeats: losses.Missed, LostByProbes: losses.Probed, Returned: losses.Returned,
+		UntoldProbes: l.members.Untold(),
 	}
 	out.Keys, out.KeyLacking = l.members.KeysPending()
 	l.mu.Lock()

@@ -27,6 +27,10 @@ func bounded(ctx context.Context, m mass) (context.Context, context.CancelFunc) 
 func (b *bench) fill(ctx context.Context, m mass, l *Load) error {
 	ctx, cancel := bounded(ctx, m)
 	defer cancel()
+	before, err := b.Writes(ctx)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	created, err := b.make(ctx, m)
 	if err != nil {
@@ -54,6 +58,11 @@ func (b *bench) fill(ctx context.Context, m mass, l *Load) error {
 	if quiet {
 		l.Settled = new(Seconds(settled.Sub(last)))
 	}
+	after, err := b.Writes(ctx)
+	if err != nil {
+		return err
+	}
+	l.Writes = writesSince(before, after)
 	l.Services, l.Address = m.size, distribution(took)
 	l.Creation, l.Addressed = Seconds(last.Sub(start)), Seconds(addressed.Sub(last))
 	l.Routed = Seconds(routed.Sub(last))
@@ -140,6 +149,21 @@ func (b *bench) settle(ctx context.Context) (at time.Time, quiet bool, err error
 		}
 	}
 	return at, true, nil
+}
+
+// writesSince returns the requests between two counts, by verb and resource.
+func writesSince(before, after map[string]int) map[string]int {
+	out := map[string]int{}
+	for labels, n := range after {
+		var resource, verb string
+		if _, err := fmt.Sscanf(labels, "resource=%q,verb=%q", &resource, &verb); err != nil {
+			verb, resource = "write", labels
+		}
+		if n > before[labels] {
+			out[verb+" "+resource] = n - before[labels]
+		}
+	}
+	return out
 }
 
 func later(a, b time.Time) time.Time {

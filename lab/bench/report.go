@@ -107,6 +107,8 @@ type Load struct {
 
 	Address Distribution `json:"address_ms"` // created -> address in the status, of each
 
+	Writes map[string]int `json:"writes"` // requests of controllers and agents until then, by verb and resource
+
 	Full  map[string]Memory `json:"memory_full"`  // with them
 	Empty map[string]Memory `json:"memory_empty"` // after their end
 }

@@ -52,6 +52,12 @@ func (r *Report) WriteText(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", x.Name, x.Services, x.Creation, x.Addressed, x.Routed, settled, x.Deletion, x.Gone)
 	}
+	for _, x := range loads {
+		fmt.Fprintf(t, "\nrequests that write, %s\n", x.Name)
+		for _, what := range slices.Sorted(maps.Keys(x.Writes)) {
+			fmt.Fprintf(t, "%s\t%d\n", what, x.Writes[what])
+		}
+	}
 	fmt.Fprint(t, "\nMB\tprocess\tRSS\tPSS\town\tGo heap\tRSS after it\tPSS\town\tGo heap\tpeak RSS\n")
 	for _, x := range loads {
 		for _, name := range slices.Sorted(maps.Keys(x.Full)) {

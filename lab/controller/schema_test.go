@@ -186,6 +186,8 @@ func TestResourcesSchema(t *testing.T) {
 		{config.KindBGPAdvertisement, "{asPathPrepend: 11}", "spec.asPathPrepend"},
 		{config.KindBGPAdvertisement, "{probe: {periodSeconds: 0}}", "spec.probe.periodSeconds"},
 		{config.KindL2Advertisement, "{probe: {whenAllFail: stop}}", "spec.probe.whenAllFail"},
+		{config.KindBGPAdvertisement, "{probe: {timeoutSeconds: 6}}", "timeoutSeconds must not be above periodSeconds"},
+		{config.KindL2Advertisement, "{probe: {periodSeconds: 1, timeoutSeconds: 2}}", "timeoutSeconds must not be above periodSeconds"},
 		{config.KindBGPAdvertisement, "{med: 4294967296}", "spec.med"},
 		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 101, preference: {}}]}", "weight"},
 		{config.KindL2Advertisement, "{preferredNodeSelectors: [{weight: 1}]}", "preference"},

@@ -48,7 +48,7 @@ func (e *Test) pod(component string, n *lab.Node) {
 	e.T.Helper()
 	pods := e.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace)
 	pod, err := pods.Create(e.T.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: component + "-" + n.Name, Labels: map[string]string{"app.kubernetes.io/component": component}},
+		ObjectMeta: metav1.ObjectMeta{Name: component + "-" + n.Name, Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": component}},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: true, ServiceAccountName: "herald-" + component,
 			Containers: []corev1.Container{{Name: component, Image: "herald-" + component}},

@@ -81,7 +81,15 @@ func (c captive) of(k kind) dynamic.ResourceInterface {
 
 // create makes an object, which says of which node it is if that is not empty.
 func (c captive) create(ctx context.Context, k kind, name, node string) error {
+	return c.make(ctx, k, name, node, nil)
+}
+
+// make makes an object that has a status, too.
+func (c captive) make(ctx context.Context, k kind, name, node string, status map[string]any) error {
 	o := &unstructured.Unstructured{}
+	if status != nil {
+		o.Object = map[string]any{"status": status}
+	}
 	o.SetAPIVersion("metallb.io/v1beta1")
 	o.SetKind(k.kind)
 	o.SetName(name)
@@ -131,8 +139,8 @@ func TestStatusesOfOthers(t *testing.T) {
 		status := fmt.Sprintf(`{"status": {"node": %q, "serviceName": "web", "serviceNamespace": "shop"}}`, node)
 		return errors.Join(
 			c.create(ctx, states, "speaker-"+node, ""), c.patch(ctx, states, "speaker-"+node, `{"status": {}}`, "status"),
-			c.create(ctx, layer2, "l2-"+node, node), c.patch(ctx, layer2, "l2-"+node, status, "status"),
-			c.create(ctx, bgpStatuses, "bgp-"+node, node), c.patch(ctx, bgpStatuses, "bgp-"+node, status, "status"),
+			c.create(ctx, layer2, "l2-"+node, node), c.patch(ctx, layer2, "l2-"+node, status),
+			c.create(ctx, bgpStatuses, "bgp-"+node, node), c.patch(ctx, bgpStatuses, "bgp-"+node, status),
 		)
 	}
 	// The API server enforces a policy a moment after it is made, and refuses nothing before.
@@ -149,7 +157,7 @@ func TestStatusesOfOthers(t *testing.T) {
 		t.Fatalf("an agent writes what is its own: %v", err)
 	}
 	label := strings.Repeat("n", 42) + "-" + strings.Repeat("d", 20)
-	if err := errors.Join(far.create(ctx, bgpStatuses, "bgp-far", label), far.patch(ctx, bgpStatuses, "bgp-far", `{"status": {"node": "`+long+`"}}`, "status")); err != nil {
+	if err := errors.Join(far.create(ctx, bgpStatuses, "bgp-far", label), far.patch(ctx, bgpStatuses, "bgp-far", `{"status": {"node": "`+long+`"}}`)); err != nil {
 		t.Errorf("an agent of a node with a long name writes what is its own: %v", err)
 	}
 
@@ -163,12 +171,13 @@ func TestStatusesOfOthers(t *testing.T) {
 		refused(t, "change one", mine.patch(ctx, k, name+"other", `{"metadata": {"labels": {"a": "b"}}}`))
 		refused(t, "take one", mine.patch(ctx, k, name+"other", `{"metadata": {"labels": {"metallb.io/node": "mine"}}}`))
 		refused(t, "give one away", mine.patch(ctx, k, name+"mine", `{"metadata": {"labels": {"metallb.io/node": "other"}}}`))
-		refused(t, "change the status of one", mine.patch(ctx, k, name+"other", `{"status": {"interfaces": []}}`, "status"))
+		refused(t, "change the status of one", mine.patch(ctx, k, name+"other", `{"status": {"interfaces": []}}`))
+		refused(t, "make one that says that it is another node's", mine.make(ctx, k, name+"new", "mine", map[string]any{"node": "other"}))
 	}
 	if err := mine.create(ctx, bgpStatuses, "bgp-forged", "mine"); err != nil {
 		t.Fatal(err)
 	}
-	refused(t, "say that one is another node's", mine.patch(ctx, bgpStatuses, "bgp-forged", `{"status": {"node": "other"}}`, "status"))
+	refused(t, "say that one is another node's", mine.patch(ctx, bgpStatuses, "bgp-forged", `{"status": {"node": "other"}}`))
 	refused(t, "delete one", mine.delete(ctx, bgpStatuses, "bgp-other"))
 	refused(t, "delete one", mine.delete(ctx, layer2, "l2-other"))
 	refused(t, "write with a token that names no node", bearer(e, unbound(e)).create(ctx, layer2, "l2-new", "mine"))

@@ -63,7 +63,7 @@ func startAgent(api *API, i, life int, log *slog.Logger, members func(changed fu
 		return nil, err
 	}
 	worker := reconcile.NewWorker()
-	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, Nodes: true, EndpointSlices: true})
+	watcher := kube.NewWatcher(kube.WatcherOptions{Client: c, Wake: worker.Wake, NoConditions: true, Nodes: true, EndpointSlices: true})
 	events := kube.NewRecorder(c, "herald-agent", log)
 	resources := kube.NewResources(kube.ResourcesOptions{Client: c, Namespace: namespace, Wake: worker.Wake, Logger: log})
 	contests := kube.NewContests(kube.ContestsOptions{Client: c, Events: events, Logger: log})
@@ -116,7 +116,7 @@ func startController(api *API, log *slog.Logger, reporter reconcile.Reporter) (s
 		Resources: kube.NewResourceStatusWriter(kube.ResourceStatusWriterOptions{Client: c, Resources: resources, Events: events, Logger: log, Contests: contests}),
 		Agents:    kube.NewAgentStates(kube.AgentStatesOptions{Client: c, Namespace: namespace, Wake: worker.WakeSoon}),
 		State:     kube.NewStateWriter(kube.StateWriterOptions{Client: c, Namespace: namespace, Logger: log, Contests: contests}),
-		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: namespace, Wake: worker.Wake, Logger: log}),
+		Announced: kube.NewAnnouncements(kube.AnnouncementsOptions{Client: c, Namespace: namespace, Wake: worker.WakeSoon, Logger: log}),
 	})
 	return run(watcher.Run, resources.Run, events.Run, contests.Run, loop.Lead), nil
 }

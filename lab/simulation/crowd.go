@@ -78,7 +78,7 @@ type crowd struct {
 // newCrowd returns a crowd that reads as client does.
 func newCrowd(client *kube.Client, log *slog.Logger) (*crowd, []task) {
 	c := &crowd{poke: wake.New(), memory: map[int]*announce.Layer2Memory{}, all: map[int]*follower{}}
-	c.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: c.poke.Set, Nodes: true, EndpointSlices: true})
+	c.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: c.poke.Set, NoConditions: true, Nodes: true, EndpointSlices: true})
 	resources := kube.NewResources(kube.ResourcesOptions{Client: client, Namespace: namespace, Wake: c.poke.Set, Logger: log})
 	c.loader = source.Loader{Docs: resources, Log: log, Protect: source.NewProtector(nil, false)}
 	return c, []task{c.watcher.Run, resources.Run, c.run}

@@ -184,9 +184,14 @@ func podName(i, life int) string { return fmt.Sprintf("agent-%04d-%d", i, life) 
 // podObject returns the pod of an agent: another one after each restart.
 func podObject(i, life int) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: podName(i, life), Labels: map[string]string{"app.kubernetes.io/component": "agent"}, ManagedFields: managed("kubelet", 1500)},
-		Spec:       corev1.PodSpec{NodeName: nodeName(i), Containers: []corev1.Container{{Name: "agent", Image: "registry.example.com/herald-agent:v1"}}},
-		Status:     corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: podName(i, life), Labels: map[string]string{"app.kubernetes.io/component": "agent"}, ManagedFields: managed("kubelet", 1500),
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "apps/v1", Kind: "DaemonSet", Name: "herald-agent", UID: uid("DaemonSet", namespace, "herald-agent"), Controller: new(true), BlockOwnerDeletion: new(true),
+			}},
+		},
+		Spec:   corev1.PodSpec{NodeName: nodeName(i), Containers: []corev1.Container{{Name: "agent", Image: "registry.example.com/herald-agent:v1"}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
 	}
 }
 

@@ -47,6 +47,9 @@ func TestBench(t *testing.T) {
 		if x.Services == 0 || x.Address.Count != x.Services || x.Address.Missing != 0 || x.Settled == nil || x.Creation <= 0 || x.Deletion <= 0 {
 			t.Errorf("%s: %+v", x.Name, x)
 		}
+		if n := x.Services; x.Writes["patch services/status"] < n {
+			t.Errorf("%s: %d Services took %v", x.Name, n, x.Writes)
+		}
 		for _, d := range append(e.Controllers, e.Agents...) {
 			for when, m := range map[string]bench.Memory{"full": x.Full[d.Name], "empty": x.Empty[d.Name]} {
 				if m.Heap <= 0 || m.PSS <= 0 || m.RSS < m.PSS || m.RSS <= m.Own || m.Own <= 0 || m.Peak <= 0 {

@@ -33,8 +33,31 @@ type peerStatus struct {
 	Sessions struct {
 		Wanted, Up int
 		Summary    string
+		LastError  string
+		Nodes      []struct {
+			Node, State, Reason, Message string
+			Since                        metav1.Time
+		}
 	}
 	Conditions []metav1.Condition
+}
+
+// nodes returns an error unless the sessions of the nodes agree with their number, and the
+// last error with them.
+func (s peerStatus) nodes() error {
+	up := 0
+	for i, n := range s.Sessions.Nodes {
+		switch {
+		case n.State == "Up":
+			up++
+		case up > 0, n.Reason == "", n.Message == "", !strings.Contains(s.Sessions.LastError, n.Reason+" on "), !strings.Contains(s.Sessions.LastError, n.Node):
+			return fmt.Errorf("the session of node %d is %+v, and the last error is %q", i, n, s.Sessions.LastError)
+		}
+	}
+	if up != s.Sessions.Up || len(s.Sessions.Nodes) != s.Sessions.Wanted || (s.Sessions.LastError == "") != (up == s.Sessions.Wanted) {
+		return fmt.Errorf("%s are up, the nodes are %+v, and the last error is %q", s.Sessions.Summary, s.Sessions.Nodes, s.Sessions.LastError)
+	}
+	return nil
 }
 
 func (s peerStatus) sessionsUp() (c metav1.Condition) {
@@ -71,7 +94,7 @@ func sessionsUp(r *e2e.Resources, name, summary, reason, words string) {
 		if s.Sessions.Summary != summary || c.Reason != reason || !strings.Contains(c.Message, words) || (c.Status == metav1.ConditionTrue) != (reason == "Established") {
 			return fmt.Errorf("they are %q, %s %s %q", s.Sessions.Summary, c.Status, c.Reason, c.Message)
 		}
-		return nil
+		return s.nodes()
 	})
 }
 

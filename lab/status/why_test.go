@@ -104,6 +104,8 @@ func TestResourcesWhy(t *testing.T) {
 	says(r, 0, []string{"layer 2 owner ok " + owner, owner + " answers for 10.10.0.120"}, "why", lan)
 	says(r, 0, []string{"layer 2 owner ok " + owner, "NOT ASKED"}, "why", lan, as)
 
+	shippedRolesSuffice(r, web, lan, "ebgp")
+
 	_, text := r.Heraldctl("status", "-o", "json")
 	var is topology.Topology
 	if err := json.Unmarshal([]byte(text), &is); err != nil {
@@ -120,7 +122,7 @@ func TestResourcesWhy(t *testing.T) {
 
 	// The router refuses connections on that port.
 	r.Apply(strings.Replace(peer, "peerAddress:", "peerPort: 9, peerAddress:", 1))
-	down := []string{"First broken link: BGP sessions", config.KindPeer + "/ebgp on n1, n2, n3", "cure: start BGP on the router", "0 of 3 are up"}
+	down := []string{"First broken link: BGP sessions", config.KindPeer + "/ebgp on n1, n2, n3", "cure: check that BGP runs there", "0 of 3 are up"}
 	says(r, 1, down, "why", web)
 	says(r, 1, down, "why", web, as)
 	says(r, 1, []string{"First broken link: sessions", "ConnectionRefused"}, "why", "peer/ebgp")

@@ -22,6 +22,13 @@ type Source struct {
 	ConfigMap *kube.ConfigMap // nil: no ConfigMap is read
 	Resources *kube.Resources // nil: no resources are read
 
+	// Text is the ConfigMap or the file; nil: neither is read.
+	Text source.Documents
+	// Similar returns the names of other ConfigMaps with a configuration, and Record which
+	// source is in force as the leading controller says; nil: they are not read.
+	Similar func() []string
+	Record  func() (source.Source, bool)
+
 	// Protect is how addresses in use are protected; nil: not at all.
 	Protect *source.ProtectOptions
 
@@ -38,7 +45,7 @@ func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt
 	}
 	if f.ConfigFile != "" {
 		file := configfile.New(f.ConfigFile, wake)
-		s.Documents, s.tasks = file, []func(context.Context) error{file.Run}
+		s.Documents, s.Text, s.tasks = file, file, []func(context.Context) error{file.Run}
 		return s, nil
 	}
 	switch f.Source {
@@ -61,12 +68,14 @@ func New(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt
 func (s *Source) addConfigMap(f daemon.Flags, client *kube.Client, wake func(), doubt func(kube.Doubt)) {
 	s.ConfigMap = kube.NewConfigMap(kube.ConfigMapOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake, Doubt: doubt})
 	similar := kube.NewSimilar(kube.SimilarOptions{Client: client, Namespace: f.Namespace, Name: f.Config, Wake: wake})
+	s.Text, s.Similar = s.ConfigMap, similar.Names
 	sources := &source.Sources{ConfigMap: s.ConfigMap, Similar: similar.Names}
 	s.tasks = append(s.tasks, s.ConfigMap.Run, similar.Run)
 	record := kube.NewRecord(kube.RecordOptions{Client: client, Namespace: f.Namespace, Wake: wake})
 	s.tasks = append(s.tasks, record.Run)
 	if s.Resources != nil {
 		sources.Resources, sources.Record = s.Resources, record.Source
+		s.Record = record.Source
 	}
 	if s.Protect != nil {
 		s.Protect.Recorded = record.Recorded

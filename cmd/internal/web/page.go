@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/heraldlb/herald/status"
 )
 
 // restFactor is how much longer a page rests than it takes to make, so that readers
@@ -24,7 +26,7 @@ const maxRest = time.Second
 // depend on who asks.
 type page struct {
 	handler http.Handler
-	coding  string // the content coding to ask the handler for
+	ask     http.Header // to ask the handler with
 	stock   *stock
 	turn    chan struct{} // holds one element while the page is made
 
@@ -33,8 +35,8 @@ type page struct {
 	ready time.Time  // when the page may be made again
 }
 
-func newPage(h http.Handler, coding string, s *stock) *page {
-	return &page{handler: h, coding: coding, stock: s, turn: make(chan struct{}, 1)}
+func newPage(h http.Handler, ask http.Header, s *stock) *page {
+	return &page{handler: h, ask: ask, stock: s, turn: make(chan struct{}, 1)}
 }
 
 // A copied page is what a handler answered.
@@ -125,7 +127,7 @@ func (p *page) rest(ctx context.Context) error {
 // fill makes a copy.
 func (p *page) fill(c *copied, r *http.Request) {
 	// Another reader waits for it too, so the handler learns nothing about this one.
-	ask := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: r.URL.Path}, Header: http.Header{"Accept-Encoding": {p.coding}}}
+	ask := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: r.URL.Path}, Header: p.ask.Clone()}
 	start := time.Now()
 	p.handler.ServeHTTP(c, ask.WithContext(context.WithoutCancel(r.Context())))
 	end := time.Now()
@@ -135,24 +137,47 @@ func (p *page) fill(c *copied, r *http.Request) {
 	close(c.done)
 }
 
-// A shared handler is another one whose answers are shared among who asks at the same
-// time. It has a page for each content coding.
-type shared struct{ plain, zipped *page }
+// A variant is a form of a page that clients may ask for.
+type variant struct{ zipped, openMetrics bool }
+
+// header returns the header of a request for it.
+func (v variant) header() http.Header {
+	h := http.Header{"Accept-Encoding": {"identity"}}
+	if v.zipped {
+		h.Set("Accept-Encoding", "gzip")
+	}
+	if v.openMetrics {
+		h.Set("Accept", status.OpenMetrics+";version=1.0.0")
+	}
+	return h
+}
+
+// A shared handler is another one whose answers are shared among those who ask at the same
+// time. It has a page for each variant.
+type shared map[variant]*page
 
 func newShared(h http.Handler, s *stock) shared {
-	return shared{newPage(h, "identity", s), newPage(h, "gzip", s)}
+	out := shared{}
+	for _, v := range []variant{{}, {zipped: true}, {openMetrics: true}, {true, true}} {
+		out[v] = newPage(h, v.header(), s)
+	}
+	return out
 }
 
 // ServeHTTP answers with the page that the client understands.
 func (s shared) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for _, v := range r.Header.Values("Accept-Encoding") {
+	s[variant{zipped: takesGzip(r.Header), openMetrics: status.WantsOpenMetrics(r.Header)}].ServeHTTP(w, r)
+}
+
+// takesGzip reports whether a client understands compressed pages.
+func takesGzip(h http.Header) bool {
+	for _, v := range h.Values("Accept-Encoding") {
 		for coding := range strings.SplitSeq(v, ",") {
 			name, weight, _ := strings.Cut(strings.TrimSpace(coding), ";")
 			if name == "gzip" && strings.TrimSpace(weight) != "q=0" {
-				s.zipped.ServeHTTP(w, r)
-				return
+				return true
 			}
 		}
 	}
-	s.plain.ServeHTTP(w, r)
+	return false
 }

@@ -107,6 +107,32 @@ func TestSharedCodings(t *testing.T) {
 	}
 }
 
+// Who understands OpenMetrics gets another page than who does not.
+func TestSharedOpenMetrics(t *testing.T) {
+	asks := 0
+	h := newShared(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asks++
+		fmt.Fprint(w, r.Header.Get("Accept-Encoding"), " ", r.Header.Get("Accept"))
+	}), &stock{most: maxStock})
+	for accept, want := range map[string]string{
+		"":          "gzip ",
+		"text/html": "gzip ",
+		"application/openmetrics-text;version=0.0.1;q=0.9,text/plain": "gzip application/openmetrics-text;version=1.0.0",
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		r.Header.Set("Accept", accept)
+		h.ServeHTTP(w, r)
+		if got := w.Body.String(); got != want {
+			t.Errorf("Accept %q: the handler was asked %q, want %q", accept, got, want)
+		}
+	}
+	if asks != 3 {
+		t.Errorf("the handler was asked %d times, want 3", asks)
+	}
+}
+
 // A deadline is a ResponseWriter whose reader can be cut off.
 type deadline struct {
 	http.ResponseWriter

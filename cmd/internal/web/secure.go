@@ -109,6 +109,12 @@ func bearer(r *http.Request) string {
 
 // guarded lets through to a handler whose token may get the path.
 func guarded(h http.Handler, by *memory) http.Handler {
+	return guardedAs(h, by, func(r *http.Request) string { return r.URL.Path })
+}
+
+// guardedAs lets through to a handler whose token may get the path that stands for the
+// request's.
+func guardedAs(h http.Handler, by *memory, path func(*http.Request) string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !encrypted(r) {
 			w.Header().Set("Upgrade", "TLS/1.3, HTTP/1.1") // RFC 2817, Section 4.2
@@ -118,7 +124,7 @@ func guarded(h http.Handler, by *memory) http.Handler {
 		var v verdict
 		if token := bearer(r); token != "" {
 			var err error
-			if v, err = by.review(r.Context(), token, r.URL.Path); err != nil {
+			if v, err = by.review(r.Context(), token, path(r)); err != nil {
 				w.Header().Set("Retry-After", "5")
 				http.Error(w, "the token cannot be checked now", http.StatusServiceUnavailable)
 				return
@@ -128,7 +134,7 @@ func guarded(h http.Handler, by *memory) http.Handler {
 		case allowed:
 			h.ServeHTTP(w, r)
 		case denied:
-			http.Error(w, "the token's owner may not get "+r.URL.Path, http.StatusForbidden)
+			http.Error(w, "the token's owner may not get "+path(r), http.StatusForbidden)
 		default:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="herald"`)
 			http.Error(w, "this page needs a valid bearer token", http.StatusUnauthorized)

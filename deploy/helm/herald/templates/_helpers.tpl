@@ -85,6 +85,12 @@ yes
 {{- if include "herald.secure" . }}{{ $frr.secureMetricsPort | default $frr.metricsPort }}{{ else }}{{ $frr.metricsPort }}{{ end -}}
 {{- end -}}
 
+{{/* The port of the controllers' page, if others than their pods can reach it. */}}
+{{- define "herald.pagePort" -}}
+{{- $at := .Values.controller.pageAddress -}}
+{{- if and $at (not (regexMatch "^(127\\.[0-9.]+|\\[::1\\]|localhost):" $at)) }}{{ regexFind "[0-9]+$" $at }}{{ end -}}
+{{- end -}}
+
 {{/* Arguments about TLS, by the chart's values, those of a component and the Secret with its certificate. */}}
 {{- define "herald.secureArgs" -}}
 {{- if include "herald.secure" .root }}
