@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"deploy/crds": {},
 	"schema":      {"deploy/crds"},
 	"alloc":       {"config", "excerpt", "port", "wake"},
-	"status":      {},
+	"status":      {"excerpt"},
 	"diagnosis":   {"status"},
 	"kernel":      {},
 	"render":      {"config", "status", "table"},
@@ -66,7 +66,7 @@ var imports = map[string][]string{
 	"kube/object": {"cluster", "config", "excerpt", "manifest", "port", "status"},
 	"l2":          {"table", "wake"},
 	"l2/members":  {"wake"},
-	"l2/node":     {"announce", "cluster", "handover", "l2", "l2/members", "reconcile", "status", "table", "wake"},
+	"l2/node":     {"announce", "cluster", "excerpt", "handover", "l2", "l2/members", "reconcile", "status", "table", "wake"},
 
 	"hack/testreport": {},
 }

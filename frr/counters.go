@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/heraldlb/herald/frr/conf"
@@ -148,14 +147,8 @@ type rawCounters struct {
 		TotalSent         uint64 `json:"totalSent"`
 		TotalRecv         uint64 `json:"totalRecv"`
 	} `json:"messageStats"`
-	Restart struct {
-		Local  string `json:"localGrMode"`
-		Remote string `json:"remoteGrMode"`
-	} `json:"gracefulRestartInfo"`
-	Families map[string]struct {
-		Sent     int `json:"sentPrefixCounter"`
-		Accepted int `json:"acceptedPrefixCounter"`
-	} `json:"addressFamilyInfo"`
+	Restart  rawRestart           `json:"gracefulRestartInfo"`
+	Families map[string]rawFamily `json:"addressFamilyInfo"`
 }
 
 func (n rawCounters) counters(vrf, name string) BGPCounters {
@@ -176,10 +169,7 @@ func (n rawCounters) counters(vrf, name string) BGPCounters {
 		TotalSent:             n.Messages.TotalSent,
 		TotalReceived:         n.Messages.TotalRecv,
 	}
-	// The modes are "Restart", "Helper" or "Disable", with an asterisk if they are not
-	// configured.
-	c.GracefulRestart = c.Up && strings.HasPrefix(n.Restart.Local, "Restart") &&
-		(strings.HasPrefix(n.Restart.Remote, "Restart") || strings.HasPrefix(n.Restart.Remote, "Helper"))
+	c.GracefulRestart = c.Up && n.Restart.kept()
 	for _, f := range n.Families {
 		c.PrefixesSent += f.Sent
 		c.PrefixesAccepted += f.Accepted

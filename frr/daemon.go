@@ -26,7 +26,8 @@ type daemon struct {
 	paths []string // sockets that take its configuration, the first that is there
 	log   *slog.Logger
 	extra func() []byte // configuration that somebody else added; nil means none
-	token token         // its holder owns the fields below
+	life  *life
+	token token // its holder owns the fields below
 
 	conn    *vty.Conn
 	runs    *wanted         // what the daemon runs; nil if it was read, or is unknown
@@ -38,7 +39,7 @@ type daemon struct {
 }
 
 func newDaemon(dir, name string, extra func() []byte, log *slog.Logger) *daemon {
-	d := &daemon{name: name, log: log, extra: extra, token: newToken()}
+	d := &daemon{name: name, log: log, extra: extra, life: &life{}, token: newToken()}
 	for _, socket := range sockets(name) {
 		d.paths = append(d.paths, filepath.Join(dir, socket))
 	}
@@ -264,10 +265,13 @@ func (d *daemon) dial(ctx context.Context) (*vty.Conn, error) {
 	for _, path := range d.paths[:last] {
 		conn, err := vty.Dial(ctx, path)
 		if !errors.Is(err, fs.ErrNotExist) {
+			d.life.met(path, err)
 			return conn, err
 		}
 	}
-	return vty.Dial(ctx, d.paths[last])
+	conn, err := vty.Dial(ctx, d.paths[last])
+	d.life.met(d.paths[last], err)
+	return conn, err
 }
 
 func (d *daemon) isSettled(c conf.Command) bool { return d.settled[c.String()] }

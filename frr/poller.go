@@ -4,7 +4,10 @@ package frr
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/heraldlb/herald/frr/conf"
@@ -22,6 +25,9 @@ type Poller struct {
 	at       time.Time // when bgpd was asked for the last answer; zero: never
 	sessions []Session
 	err      error
+	asked    *vty.Conn // the connection on which bgpd was asked for its version
+
+	version atomic.Pointer[string] // nil: not known
 }
 
 // NewPoller returns a Poller of the bgpd whose vty socket is in dir. It connects
@@ -62,5 +68,40 @@ func (p *Poller) Sessions(ctx context.Context, since time.Time) ([]Session, erro
 		return nil, err // not an answer: the caller gave up
 	}
 	p.at, p.sessions, p.err = at, sessions, err
+	p.learn(ctx)
 	return sessions, err
+}
+
+// learn asks bgpd for its version, once on each connection. The caller holds the token.
+func (p *Poller) learn(ctx context.Context) {
+	conn := p.reader.conns[conf.BGPD]
+	if conn == nil || conn == p.asked {
+		return
+	}
+	text, err := conn.Run(ctx, "show version")
+	if errors.Is(err, vty.ErrUnavailable) {
+		return // the next connection is asked
+	}
+	p.asked = conn
+	if version := versionIn(text); err == nil && version != "" {
+		p.version.Store(&version)
+	}
+}
+
+// versionIn returns the version in the output of a daemon for "show version"; empty: there is
+// none.
+func versionIn(text string) string {
+	words := strings.Fields(text)
+	if len(words) < 2 || words[0] != "FRRouting" {
+		return ""
+	}
+	return words[1]
+}
+
+// Version returns the version of bgpd; empty: it is not known yet.
+func (p *Poller) Version() string {
+	if v := p.version.Load(); v != nil {
+		return *v
+	}
+	return ""
 }

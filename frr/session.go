@@ -30,6 +30,9 @@ type Session struct {
 	BFD          *BFD          // nil if the session has no BFD
 	Local        netip.Addr    // this end's address; zero if there is no connection
 
+	Details   *status.SessionDetails // of both ends, without the last reset
+	LastReset *Reset                 // nil if it never was
+
 	Notification  status.Notification // the last one, which says why it went down or did not come up
 	Obstacle      status.Obstacle     // what bgpd waits for, or why it closed the session
 	OpensSent     int                 // OPEN messages since the neighbor exists
@@ -101,9 +104,8 @@ type rawNeighbor struct {
 		Sent          int `json:"notificationsSent"`
 		Received      int `json:"notificationsRecv"`
 	} `json:"messageStats"`
-	Families map[string]struct {
-		Sent int `json:"sentPrefixCounter"`
-	} `json:"addressFamilyInfo"`
+	Families map[string]rawFamily `json:"addressFamilyInfo"`
+	rawDetails
 }
 
 func (n rawNeighbor) session(id status.PeerID) Session {
@@ -118,8 +120,11 @@ func (n rawNeighbor) session(id status.PeerID) Session {
 		Dropped:     n.Dropped,
 		LastError:   n.DueTo,
 
-		Notification:  n.notification(),
-		Obstacle:      obstacles[n.ResetCode],
+		Notification: n.notification(),
+		Obstacle:     obstacles[n.ResetCode],
+		Details:      n.details(),
+		LastReset:    n.reset(),
+
 		OpensSent:     n.Messages.OpensSent,
 		OpensReceived: n.Messages.OpensReceived,
 		Notifications: n.Messages.Sent + n.Messages.Received,

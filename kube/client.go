@@ -121,7 +121,8 @@ type Client struct {
 	parameters      runtime.ParameterCodec
 
 	reader   atomic.Pointer[readerToken] // for agents whose status needs one
-	restored restoreLog                  // lists that were older than what was known
+	hearings hearings
+	restored restoreLog // lists that were older than what was known
 }
 
 // NewClient returns a Client for what NewConfig made.
@@ -259,6 +260,9 @@ func (r resource[L]) labelled(selector string) resource[L] {
 	r.labels = selector
 	return r
 }
+
+// kind returns the name of the kind, as RBAC has it.
+func (r resource[L]) kind() string { return r.name }
 
 // list returns the objects that there are, for a mirror.
 func (r resource[L]) list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error) {

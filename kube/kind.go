@@ -26,6 +26,7 @@ type apiObject interface {
 type lister interface {
 	list(ctx context.Context, opts metav1.ListOptions) (runtime.Object, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+	kind() string // as RBAC names it, as in "services"
 }
 
 // A kind declares where objects of one kind are, and which row Herald keeps of each.

@@ -5,6 +5,7 @@ package kube_test
 import (
 	"errors"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -49,4 +50,26 @@ func TestLogTo(t *testing.T) {
 			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// Who starts a program without a kubeconfig is told of Herald's flags, and of none of the
+// client library's.
+func TestConfigWithoutAdvice(t *testing.T) {
+	var out strings.Builder
+	klog.SetSlogLogger(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	t.Cleanup(klog.ClearLogger)
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "missing"))
+	t.Setenv("HOME", t.TempDir())
+	for name, f := range map[string]func() error{
+		"a daemon": func() error { _, err := kube.NewConfig("", "test"); return err },
+	} {
+		err := f()
+		if err == nil || !strings.Contains(err.Error(), "--kubeconfig") || strings.Contains(err.Error(), "master") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if out.Len() > 0 {
+		t.Errorf("the client library says:\n%s", out.String())
+	}
 }

@@ -69,8 +69,9 @@ type mirror[K comparable, V any] struct {
 	version string    // of the API server, as far as was read
 	renewed time.Time // the last list
 
-	opts   mirrorOptions[V]
-	client *Client // that is read with; nil: none yet
+	opts    mirrorOptions[V]
+	client  *Client // that is read with; nil: none yet
+	hearing hearing
 
 	// The functions below know the type of the objects.
 	from  func(*Client) lister
@@ -153,6 +154,7 @@ func (m *mirror[K, V]) change(f func() (matters bool)) {
 
 // UpdateResourceVersion is called when a watch has come to a version.
 func (m *mirror[K, V]) UpdateResourceVersion(version string) {
+	m.hearing.note()
 	m.opts.mu.Lock()
 	defer m.opts.mu.Unlock()
 	m.version = version
@@ -160,6 +162,7 @@ func (m *mirror[K, V]) UpdateResourceVersion(version string) {
 
 // Replace is called with all objects that there are.
 func (m *mirror[K, V]) Replace(objs []any, version string) (err error) {
+	m.hearing.list()
 	rows := make([]V, 0, len(objs))
 	for _, obj := range objs {
 		row, kept, err := m.row(obj)
@@ -227,6 +230,9 @@ func (m *mirror[K, V]) run(ctx context.Context, c *Client) {
 	m.client = c
 	m.opts.mu.Unlock()
 	from := m.from(c)
+	m.hearing.kind = from.kind()
+	c.hearings.begin(&m.hearing)
+	defer c.hearings.end(&m.hearing)
 	if m.opts.absent == nil {
 		m.follow(ctx, from)
 		return
@@ -237,6 +243,7 @@ func (m *mirror[K, V]) run(ctx context.Context, c *Client) {
 		wait := retry
 		switch {
 		case unreadable(err):
+			m.hearing.missing()
 			m.lost(err)
 			retry = min(2*retry, absentLongest)
 		case err != nil:
@@ -247,6 +254,7 @@ func (m *mirror[K, V]) run(ctx context.Context, c *Client) {
 			m.follow(inner, watchful{from, cancel})
 			cancel(nil)
 			if err := context.Cause(inner); ctx.Err() == nil && err != nil {
+				m.hearing.missing()
 				m.lost(err)
 			}
 		}

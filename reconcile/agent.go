@@ -46,6 +46,7 @@ type AgentOptions struct {
 	State      StateWriter                           // optional: receives whether everything is in force here
 	Statuses   ServiceStatusWriter                   // optional: publishes which Services the node announces
 	Protect    *source.ProtectOptions                // optional: nil protects nothing
+	Journal    *status.Journal                       // optional: receives what changes
 	Took       Took                                  // optional: receives how long announcements take
 	Verify     bool                                  // optional: all decisions are made from scratch in each pass, and compared with the remembered ones
 }
@@ -76,6 +77,8 @@ type Agent struct {
 	passed     bool // there was one
 	services   table.Table[cluster.Key, *cluster.Service]
 	decisions  announce.Decisions
+	tenures    tenureMemory // of decisions
+	members    []announce.Member
 	elections  announce.Elections
 	probing    announce.TargetMemory
 	told       announce.Readiness // whose faults other agents know of

@@ -162,7 +162,7 @@ func BenchmarkPass(b *testing.B) {
 				n := newBenchNode(services)
 				a := NewAgent(AgentOptions{
 					Node: "n2", Worker: NewWorker(), Cluster: n, Documents: n, FRR: benchFRR{}, Routers: n, Layer2: n,
-					Reporter: benchReporter{}, Logger: slog.New(slog.DiscardHandler), Events: n.event, Statuses: benchStatuses{n},
+					Reporter: benchReporter{}, Logger: slog.New(slog.DiscardHandler), Events: n.event, Statuses: benchStatuses{n}, Journal: &status.Journal{},
 					Took: func(status.Span, string, time.Duration) {},
 				})
 				a.wakeup = time.NewTimer(time.Hour)

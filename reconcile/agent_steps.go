@@ -53,6 +53,9 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	}
 	out.Decisions = noteConflicts(out.Decisions, a.decisions, around.Conflicts)
 	a.damp(&v, out.Decisions)
+	a.noteMembers(around.Membership, now)
+	a.noteDecisions(s, out.Decisions, now)
+	tenures := a.tenures.next(a.decisions, out.Decisions, now)
 	r.Error = a.handOver(&v, d, out)
 	if a.opts.Took != nil {
 		a.waits.next(announced{networks: a.applied.given, sent: a.opts.Routers.AllSent(), answers: out.Answers, answered: around.Answered}, around.Membership, now, a.opts.Took)
@@ -68,7 +71,7 @@ func (a *Agent) announce(s cluster.Tables, around Neighborhood, readiness announ
 	a.wakeAt(v.next, now)
 	a.decisions, a.elections, a.passed, a.resumes = out.Decisions, d.layer2.Elections, true, nil
 	r.Drain, r.Peers = v.drain.report(v.node), d.bgp.Frame.Peers
-	r.Decide = func() []status.Decision { return announce.ListDecisions(out.Decisions) }
+	r.Decide = func() []status.Decision { return listSince(out.Decisions, tenures) }
 	return func() ServiceStatuses {
 		seen := Seen{Node: a.opts.Node, Decisions: out.Decisions, Peers: d.bgp.Frame.Peers, Sent: a.opts.Routers.AllSent(), Answered: around.Answered}
 		statuses := a.seen.Next(seen)

@@ -64,6 +64,7 @@ type ControllerOptions struct {
 	Announced    Announcements                         // optional: what nodes announce; nil: the condition Announced follows from the configuration alone
 	Assign       assign.Options                        // optional; Now is set for each pass
 	Protect      *source.ProtectOptions                // optional: nil protects nothing
+	Journal      *status.Journal                       // optional: receives what changes
 	Took         Took                                  // optional: receives how long Services wait
 
 	IgnoreExcludeLB bool // optional: agents ignore announce.LabelExcludeNode
@@ -73,8 +74,9 @@ type ControllerOptions struct {
 // A Controller gives Services their addresses. Lead and Follow must not run at
 // the same time.
 type Controller struct {
-	opts   ControllerOptions
-	loader source.Loader
+	opts    ControllerOptions
+	loader  source.Loader
+	journal serviceJournal
 }
 
 // NewController returns a Controller that does nothing until it leads or
@@ -136,6 +138,7 @@ type term struct {
 	resources  ResourceJudge
 	timer      *time.Timer
 	clashes    []status.Clash // of the last pass
+	journal    fleetJournal
 
 	unannounced lacking
 	waits       serviceWaits
@@ -182,7 +185,10 @@ func (c *Controller) pass(t *term) {
 		r.Pools, r.Clashes = plan.Pools, plan.Clashes
 		r.Unassigned = t.unassigned.next(s.Services, plan.Updates)
 		r.Unannounced = t.unannounced.next(s.Services, plan.Updates)
+	} else {
+		r.Survey = c.survey(s, start)
 	}
+	c.journal.next(c.opts.Journal, s.Services, c.opts.Assign.Class, start)
 	r.Took = time.Since(start)
 	trace.Line(c.opts.Logger, trace.Pass, slog.Duration("took", r.Took))
 	c.opts.Reporter.Set(r)

@@ -168,7 +168,7 @@ func (c *benchCluster) report(i int) {
 func (c *benchCluster) controller(b *testing.B) (*Controller, *term) {
 	ctl := NewController(ControllerOptions{
 		Worker: NewWorker(), Cluster: c, Documents: c, Writer: c, Reporter: benchReporter{}, Logger: slog.New(slog.DiscardHandler),
-		Resources: benchResources{c}, Agents: c, Announced: c, Took: func(status.Span, string, time.Duration) {},
+		Resources: benchResources{c}, Agents: c, Announced: c, Journal: &status.Journal{}, Took: func(status.Span, string, time.Duration) {},
 	})
 	t := ctl.newTerm()
 	for i := 0; ; i++ {

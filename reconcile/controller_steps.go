@@ -85,6 +85,7 @@ func (c *Controller) hear(t *term, version string, plan *assign.PlanTables, now 
 	if !in.Heard {
 		return in
 	}
+	t.journal.next(c.opts.Journal, states, now)
 	var next time.Time
 	in.Rollout, next = t.fleet.Rollout(version, now)
 	in.Sessions = t.fleet.SessionsByPeer()

@@ -40,7 +40,8 @@ func TestClockSet(t *testing.T) {
 		up := frr.Session{Peer: peer, State: "Established", Up: true, Uptime: after - 10*time.Second}
 		last = steady(last, sessionOf(up, at))
 		l := look{at, true, map[status.PeerID]status.Session{peer: last}}
-		for _, e := range h.next(l, wanted) {
+		events, _ := h.next(l, wanted)
+		for _, e := range events {
 			if after > 20*time.Second {
 				t.Errorf("after %v, the clock being set by %v: event %+v", after, by, e)
 			}

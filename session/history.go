@@ -75,10 +75,11 @@ func newHistory(started time.Time) *history {
 	return &history{took: func(string, time.Duration) {}, started: started, peers: make(map[status.PeerID]*record)}
 }
 
-// next returns the events of a look. Wanted are the peers in the configuration.
-func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []cluster.Event {
+// next returns the events of a look, and all changes: no budget limits these. Wanted are the
+// peers in the configuration.
+func (h *history) next(l look, wanted map[status.PeerID]status.Peer) (events []cluster.Event, changes []status.Change) {
 	if !h.looked && !l.answered {
-		return nil
+		return nil, nil
 	}
 	ids := make([]status.PeerID, 0, len(l.sessions))
 	for id := range l.sessions {
@@ -93,7 +94,6 @@ func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []cluster.E
 		}
 	}
 	slices.SortFunc(ids, status.PeerID.Compare)
-	var events []cluster.Event
 	for _, id := range ids {
 		r := h.peers[id]
 		peer, isWanted := wanted[id]
@@ -102,16 +102,21 @@ func (h *history) next(l look, wanted map[status.PeerID]status.Peer) []cluster.E
 		}
 		now, there := l.sessions[id]
 		s := sighting{now, l.at, l.answered, there, isWanted, !h.looked, now.Since.Before(h.started)}
+		was := r.session
 		if down, ok := r.outageEnds(s); ok {
 			h.took(r.label(id), down)
 		}
-		events = append(events, r.limit(s, r.label(id), r.next(s))...)
+		c := r.next(s)
+		if c != (change{}) {
+			changes = append(changes, c.entry(s.at, r.label(id), was, s))
+		}
+		events = append(events, r.limit(s, r.label(id), c)...)
 		if !there && !isWanted && l.answered {
 			delete(h.peers, id)
 		}
 	}
 	h.looked = true
-	return events
+	return events, changes
 }
 
 // A sighting is one session in a look.
@@ -130,6 +135,22 @@ type change struct {
 	reason  string
 	warning bool
 	text    string // follows "BGP session with NAME "
+	cause   string
+	lasted  time.Duration // how long it was as before; 0: not known
+}
+
+// entry returns the change for a journal.
+func (c change) entry(at time.Time, name string, was status.Session, is sighting) status.Change {
+	out := status.Change{At: at.Round(0), Kind: status.ChangeSession, Subject: name, Before: string(was.State), After: string(is.State), Cause: c.cause, Lasted: status.SecondsOf(c.lasted)}
+	switch {
+	case c.reason == eventBFDDown:
+		out.Kind, out.Before, out.After = status.ChangeBFD, was.BFD, is.BFD
+	case was.Up() && is.Up():
+		out.After = "down, and up again"
+	case c.reason == eventDown && !was.Up() && !is.Up():
+		out.After = "up for a moment, and down"
+	}
+	return out
 }
 
 // A transition is how a session got from one look to the next.
@@ -173,14 +194,15 @@ func (r *record) next(s sighting) change {
 		return r.staysUp(was, s)
 	case restarts:
 		r.unguarded = unguarded{}
-		return change{eventDown, true, fmt.Sprintf("was down and is up again, after %s: %s",
-			age(s.Since.Sub(was.Since)), cmp.Or(s.LastError, "FRR has restarted"))}
+		why := cmp.Or(s.LastError, "FRR has restarted")
+		return change{eventDown, true, fmt.Sprintf("was down and is up again, after %s: %s", age(s.Since.Sub(was.Since)), why), why, s.Since.Sub(was.Since)}
 	case goesDown:
 		r.unguarded, r.outage = unguarded{}, outage{since: s.at}
 		return change{eventDown, s.there || s.wanted || !s.answered,
-			fmt.Sprintf("is down after %s: %s", age(s.at.Sub(was.Since)), s.end())}
+			fmt.Sprintf("is down after %s: %s", age(s.at.Sub(was.Since)), s.end()), s.end(), s.at.Sub(was.Since)}
 	case flickers:
-		return change{eventDown, true, "was up for a moment, and is down: " + cmp.Or(s.LastError, string(s.State))}
+		why := cmp.Or(s.LastError, string(s.State))
+		return change{eventDown, true, "was up for a moment, and is down: " + why, why, 0}
 	}
 	return r.staysDown(s)
 }
@@ -206,9 +228,9 @@ func (r *record) comesUp(s sighting) change {
 	case s.first && s.old:
 		return change{}
 	case s.first || took < time.Second:
-		return change{eventUp, false, "is up"}
+		return change{eventUp, false, "is up", "", 0}
 	}
-	return change{eventUp, false, "is up after " + age(took)}
+	return change{eventUp, false, "is up after " + age(took), "", took}
 }
 
 // staysUp reports a BFD session that is down while BGP is up. Either BGP does not
@@ -220,13 +242,13 @@ func (r *record) staysUp(was status.Session, s sighting) change {
 		r.unguarded = unguarded{}
 	case was.BFD == "up":
 		r.unguarded = unguarded{s.at, true}
-		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", s.BFD, diagnostic)}
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s: %s", s.BFD, diagnostic), diagnostic, 0}
 	case r.unguarded.since.IsZero():
 		r.unguarded.since = s.at
 	case !r.unguarded.reported && s.at.Sub(r.unguarded.since) >= failAfter:
 		r.unguarded.reported = true
-		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: enable BFD for this neighbor on the router, with single or multiple hops as here",
-			s.BFD, age(s.at.Sub(r.unguarded.since)))}
+		const cure = "enable BFD for this neighbor on the router, with single or multiple hops as here"
+		return change{eventBFDDown, true, fmt.Sprintf("is up, and its BFD session is %s after %s: %s", s.BFD, age(s.at.Sub(r.unguarded.since)), cure), cure, 0}
 	}
 	return change{}
 }
@@ -243,7 +265,7 @@ func (r *record) staysDown(s sighting) change {
 		return change{}
 	}
 	r.outage.reported = append(r.outage.reported, reason)
-	return change{eventFail, true, fmt.Sprintf("is not up after %s: %s", age(down), why)}
+	return change{eventFail, true, fmt.Sprintf("is not up after %s: %s", age(down), why), why, 0}
 }
 
 // why returns the best explanation of a session that is down.
@@ -275,9 +297,9 @@ func (r *record) limit(s sighting, name string, c change) []cluster.Event {
 		return nil
 	}
 	if c == (change{}) {
-		c = change{eventDown, true, "is down: " + cmp.Or(s.why(), "FRR does not have it")}
+		c = change{eventDown, true, "is down: " + cmp.Or(s.why(), "FRR does not have it"), "", 0}
 		if s.Up() {
-			c = change{eventUp, false, "is up"}
+			c = change{eventUp, false, "is up", "", 0}
 		}
 	}
 	if r.held > 0 {

@@ -227,7 +227,8 @@ func (h *history) take(s historyStep) []string {
 		wanted = nil
 	}
 	var out []string
-	for _, e := range h.next(l, wanted) {
+	events, _ := h.next(l, wanted)
+	for _, e := range events {
 		text := e.Reason + " " + strings.TrimPrefix(e.Message, "BGP session with r1 (10.0.0.1) ")
 		if e.Warning {
 			text = "! " + text

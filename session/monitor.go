@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -44,6 +45,7 @@ type Options struct {
 	Event   func(cluster.Event)                                // required: called with each event about the node
 	Publish func([]cluster.SessionState)                       // required: called when the states to publish have changed
 	Hurry   func() bool                                        // optional: whether other nodes rely on what is seen
+	Journal *status.Journal                                    // optional: receives what becomes of sessions
 	Took    func(peer string, d time.Duration)                 // optional: called with how long a session was down that is up again
 	Logger  *slog.Logger                                       // required
 
@@ -59,6 +61,7 @@ type Monitor struct {
 	traces  evidence
 	summary summary
 	repairs repairs
+	down    map[status.PeerID]time.Time // since when sessions are down that FRR has had; of Run
 
 	mu     sync.Mutex // guards the fields below
 	byPeer map[status.PeerID]status.Session
@@ -73,7 +76,7 @@ func New(opts Options) *Monitor {
 	if opts.Hurry == nil {
 		opts.Hurry = func() bool { return false }
 	}
-	m := &Monitor{opts: opts, history: newHistory(time.Now()), traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
+	m := &Monitor{opts: opts, history: newHistory(time.Now()), down: map[status.PeerID]time.Time{}, traces: evidence{ping: opts.ping}, repairs: newRepairs(opts)}
 	if opts.Took != nil {
 		m.history.took = opts.Took
 	}
@@ -120,8 +123,9 @@ func (m *Monitor) look(ctx context.Context) {
 	for _, f := range all {
 		session := sessionOf(f, now)
 		session.Fault, session.Diagnosis = why[f.Peer].Reason, why[f.Peer].Text
-		byPeer[f.Peer] = steady(before[f.Peer], session)
+		byPeer[f.Peer] = m.since(steady(before[f.Peer], session), f.Peer, now)
 	}
+	m.forget(before, byPeer, wanted, now)
 	m.mu.Lock()
 	m.byPeer = byPeer
 	m.mu.Unlock()
@@ -130,7 +134,9 @@ func (m *Monitor) look(ctx context.Context) {
 	}
 	m.repairs.next(ctx, all, now)
 	l := look{now, err == nil, byPeer}
-	for _, e := range m.history.next(l, wanted) {
+	events, changes := m.history.next(l, wanted)
+	m.opts.Journal.Add(changes...)
+	for _, e := range events {
 		m.opts.Event(e)
 	}
 	if wanted == nil {
@@ -185,6 +191,13 @@ func sessionOf(f frr.Session, now time.Time) status.Session {
 		began := now.Add(-f.Uptime)
 		out.Since = began.Add(-time.Duration(began.Nanosecond()))
 	}
+	if f.Details != nil {
+		details := *f.Details
+		if r := f.LastReset; r != nil {
+			details.LastReset = &status.SessionReset{At: now.Add(-r.Age).Truncate(time.Second), Error: r.Error}
+		}
+		out.Details = &details
+	}
 	if f.BFD != nil {
 		out.BFD, out.BFDDiagnostic, out.BFDPeer = f.BFD.Status, f.BFD.Diagnostic, f.BFD.Peer
 	}
@@ -199,7 +212,47 @@ func steady(was, now status.Session) status.Session {
 	if same && !set {
 		now.Since = was.Since
 	}
+	if a, b := resetOf(was), resetOf(now); a != nil && b != nil && a.Error == b.Error && b.At.Sub(a.At).Abs() <= clockStep {
+		*b = *a
+	}
 	return now
+}
+
+// resetOf returns when a session went down last; nil: never.
+func resetOf(s status.Session) *status.SessionReset {
+	if s.Details == nil {
+		return nil
+	}
+	return s.Details.LastReset
+}
+
+// since fills in since when a session is down. It is down also while FRR restarts and does not
+// have it.
+func (m *Monitor) since(s status.Session, peer status.PeerID, now time.Time) status.Session {
+	if s.Up() {
+		delete(m.down, peer)
+		return s
+	}
+	if m.down[peer].IsZero() {
+		m.down[peer] = now.Round(0)
+	}
+	s.DownSince = m.down[peer]
+	return s
+}
+
+// forget drops what is known of sessions that nobody wants and FRR does not have, and takes
+// note of those that FRR has lost.
+func (m *Monitor) forget(before, byPeer map[status.PeerID]status.Session, wanted map[status.PeerID]status.Peer, now time.Time) {
+	for peer, was := range before {
+		if _, there := byPeer[peer]; !there && was.Up() {
+			m.down[peer] = now.Round(0)
+		}
+	}
+	maps.DeleteFunc(m.down, func(peer status.PeerID, _ time.Time) bool {
+		_, there := byPeer[peer]
+		_, is := wanted[peer]
+		return !there && !is
+	})
 }
 
 // logChanges logs which sessions have come up or gone down, and reports whether

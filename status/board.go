@@ -4,6 +4,7 @@ package status
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -25,13 +26,19 @@ type Board struct {
 type BoardOptions struct {
 	Identity   Identity              // required
 	Registerer prometheus.Registerer // required
+	Journal    *Journal              // optional: the changes that the Report has; nil: those that the Board finds
 	Live       func(*Report)         // optional: adds what changes between two passes, at every read
 	FRR        func() *FRR           // optional: the state of FRR
+	Watches    func() []Watch        // optional: what is read from the API server
+	LogLevel   func() string         // optional
 	Timings    *Timings              // optional: what the report shows of them
 }
 
 // NewBoard returns a Board whose Report is empty, and registers its metrics.
 func NewBoard(opts BoardOptions) *Board {
+	if opts.Journal == nil {
+		opts.Journal = &Journal{}
+	}
 	b := &Board{
 		opts: opts,
 		passes: prometheus.NewCounter(prometheus.CounterOpts{
@@ -67,6 +74,9 @@ func (b *Board) Set(r Report) {
 	}
 	r.Identity = b.opts.Identity
 	r.Passes = b.report.Passes + 1
+	if b.report.Passes > 0 {
+		b.opts.Journal.Add(changesOf(b.report, r, time.Now())...)
+	}
 	b.report = r
 }
 
@@ -77,7 +87,25 @@ func (b *Board) Written(err error) {
 	}
 }
 
-// Report returns the newest Report.
+// Full returns the newest Report with all that /status has.
+func (b *Board) Full() Report {
+	r := b.Report()
+	r.SchemaVersion, r.Changes = SchemaVersion, b.opts.Journal.List()
+	if r.Survey != nil {
+		r.Survey(&r)
+		r.Survey = nil
+	}
+	if b.opts.Watches != nil {
+		r.Watches = b.opts.Watches()
+	}
+	if b.opts.LogLevel != nil {
+		r.LogLevel = b.opts.LogLevel()
+	}
+	r.Now = time.Now().UTC()
+	return r
+}
+
+// Report returns the newest Report, as metrics need it.
 func (b *Board) Report() Report {
 	b.mu.Lock()
 	r := b.report

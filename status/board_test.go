@@ -48,26 +48,35 @@ func controllerReport() status.Report {
 }
 
 func agentReport() status.Report {
-	addr := netip.MustParseAddr
+	addr, at := netip.MustParseAddr, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return status.Report{
 		Synced: true,
 		Config: status.Config{Loaded: true, Source: "/etc/herald/config", Version: "abc", Newest: "abc"},
 		Decisions: []status.Decision{
 			{Service: "ns/a", Addr: addr("192.0.2.1"), Pool: "web", Protocol: status.BGP, Announce: true, Reason: status.Announced},
 			{Service: "ns/a", Addr: addr("2001:db8::1"), Pool: "web", Protocol: status.BGP, Announce: true, Reason: status.Announced},
-			{Service: "ns/b", Addr: addr("192.0.2.2"), Pool: "web", Protocol: status.BGP, Reason: status.NoLocalEndpoints},
+			{Service: "ns/b", Addr: addr("192.0.2.2"), Pool: "web", Protocol: status.BGP, Reason: status.NoLocalEndpoints, Since: at},
 		},
 		Peers: []status.Peer{
 			{
 				Name: "peer1", Address: addr("10.0.0.1"), ASN: 64513, BFDProfile: "fast", Wanted: true, Reason: status.Configured,
-				Session: status.Session{State: status.Established, PrefixesSent: 2, BFD: "up"},
+				Session: status.Session{State: status.Established, PrefixesSent: 2, BFD: "up", Details: &status.SessionDetails{
+					LocalASN: 64512, RemoteASN: 64513, LocalAddress: addr("10.0.0.9"), LocalRouterID: addr("10.0.0.9"), RemoteRouterID: addr("10.0.0.1"),
+					MD5: true, HoldTime: 90, Keepalive: 30, GracefulRestart: true,
+					Capabilities: map[string]status.Capability{"gracefulRestart": status.CapabilityAgreed, "extendedNexthop": status.CapabilitySent},
+					Families:     []status.SessionFamily{{Name: "ipv4Unicast", Agreed: true, Sent: 2, Received: 1}},
+					LastReset:    &status.SessionReset{At: at, Error: "Hold Timer Expired"},
+				}},
 			},
 			{Name: "peer2", Address: addr("2001:db8::2"), Port: 1179, ASN: 64513, Wanted: true, Reason: status.Configured},
 			{
 				Name: "peer4", Interface: "eth1", BFDProfile: "fast", Wanted: true, Reason: status.Configured,
 				Session: status.Session{State: status.Established, PrefixesSent: 1, BFD: "up", BFDPeer: "fe80::1%eth1"},
 			},
-			{Name: "peer5", Interface: "eth1", VRF: "red", Port: 1179, BFDProfile: "fast", Wanted: true, Reason: status.Configured},
+			{
+				Name: "peer5", Interface: "eth1", VRF: "red", Port: 1179, BFDProfile: "fast", Wanted: true, Reason: status.Configured,
+				Session: status.Session{State: "Active", DownSince: at, Fault: status.SessionNoAnswer, Diagnosis: "the router does not answer"},
+			},
 			{Name: "peer3", Address: addr("10.0.0.3"), ASN: 64513, Reason: status.NodeNotSelected},
 		},
 		Took: 2 * time.Millisecond,
@@ -76,13 +85,24 @@ func agentReport() status.Report {
 
 func newBoard(node string, frr *status.FRR) (*status.Board, *prometheus.Registry) {
 	metrics := prometheus.NewPedanticRegistry()
-	identity := status.Identity{Component: "herald-controller", Version: "v1.2.3"}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	identity := status.Identity{Component: "herald-controller", Version: "v1.2.3", Pod: "controller-1", Started: at}
+	journal := &status.Journal{}
+	journal.Add(status.Change{At: at, Kind: status.ChangeAddress, Subject: "ns/a", Before: "", After: "192.0.2.1", Cause: "192.0.2.1 from pool web"})
 	if node != "" {
-		identity = status.Identity{Component: "herald-agent", Version: "v1.2.3", Node: node}
+		identity = status.Identity{Component: "herald-agent", Version: "v1.2.3", Node: node, Pod: "speaker-1", Started: at}
+		journal = &status.Journal{}
+		for range 2 {
+			journal.Add(status.Change{At: at, Kind: status.ChangeSession, Subject: "peer1 (10.0.0.1)", Before: "Established", After: "Active", Cause: "Hold Timer Expired", Lasted: 90})
+		}
 	}
 	return status.NewBoard(status.BoardOptions{
-		Identity: identity, Registerer: metrics,
+		Identity: identity, Registerer: metrics, Journal: journal,
 		FRR: func() *status.FRR { return frr },
+		Watches: func() []status.Watch {
+			return []status.Watch{{Kind: "services", State: "Listed", Heard: at, Listed: at}}
+		},
+		LogLevel: func() string { return "info" },
 	}), metrics
 }
 
@@ -120,9 +140,28 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// still returns a page with a fixed time of its making, which must be a moment ago.
+func still(t *testing.T, page string) string {
+	t.Helper()
+	var r status.Report
+	if err := json.Unmarshal([]byte(page), &r); err != nil {
+		t.Fatalf("%v in %s", err, page)
+	}
+	if age := time.Since(r.Now); age < 0 || age > time.Minute {
+		t.Errorf("the page was made %v ago", age)
+	}
+	stamp := strings.SplitN(page, "\n", 3)[1]
+	if !strings.HasPrefix(stamp, `  "now": `) {
+		t.Errorf("the page begins with %s", stamp)
+	}
+	return strings.Replace(page, stamp, `  "now": "2026-01-02T03:04:05Z",`, 1)
+}
+
 func TestPages(t *testing.T) {
-	applied := &status.FRR{Generation: 4, Applied: true, Daemons: map[string]bool{"bgpd": true, "bfdd": false},
-		Extras: &status.Extras{Error: "line 1: % Unknown command", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	applied := &status.FRR{Generation: 4, Applied: true, Version: "10.3",
+		Processes: map[string]status.Process{"bgpd": {Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Restarts: 1}},
+		Daemons:   map[string]bool{"bgpd": true, "bfdd": false},
+		Extras:    &status.Extras{Error: "line 1: % Unknown command", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 	tests := []struct {
 		name   string
 		node   string
@@ -141,7 +180,7 @@ func TestPages(t *testing.T) {
 			_, page := get(t, b, metrics, "/metrics")
 			golden(t, tt.name+".metrics", page)
 			_, page = get(t, b, metrics, "/status")
-			golden(t, tt.name+".json", page)
+			golden(t, tt.name+".json", still(t, page))
 			var r status.Report
 			if err := json.Unmarshal([]byte(page), &r); err != nil {
 				t.Errorf("read the report back: %v", err)
@@ -175,6 +214,25 @@ func TestMetricsOfSessions(t *testing.T) {
 		}
 		if !strings.Contains(page, "\nmetallb_speaker_announced{") {
 			t.Errorf("herald-frr has metrics: %v; nothing is announced in\n%s", served, page)
+		}
+	}
+}
+
+// What is made for /status alone is not in the metrics: pools of a controller that follows
+// would count twice in sums.
+func TestSurvey(t *testing.T) {
+	b, metrics := newBoard("", nil)
+	surveys := 0
+	b.Set(status.Report{Synced: true, Survey: func(r *status.Report) {
+		surveys++
+		r.Pools = []status.Pool{{Name: "web", TotalV4: big.NewInt(11), TotalV6: new(big.Int), InUseV4: 3}}
+	}})
+	if _, page := get(t, b, metrics, "/metrics"); strings.Contains(page, "metallb_allocator") || surveys > 0 {
+		t.Errorf("metrics of a follower, after %d surveys, have pools:\n%s", surveys, page)
+	}
+	for range 2 {
+		if _, page := get(t, b, metrics, "/status"); !strings.Contains(page, `"inUseIPv4": 3`) {
+			t.Errorf("the status of a follower has no pools:\n%s", page)
 		}
 	}
 }

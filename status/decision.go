@@ -7,6 +7,7 @@ package status
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // A Protocol is a way of announcing an address.
@@ -81,9 +82,12 @@ type Decision struct {
 
 	Sent       []string `json:"sent,omitempty"`       // BGP: those of Peers that were sent a route, as FRR reports
 	Interfaces []string `json:"interfaces,omitempty"` // layer 2: the interfaces of the advertisements; empty: all
+
+	// Since when Announce and Reason are as they are; not before the agent's start.
+	Since time.Time `json:"since,omitzero"`
 }
 
-// Same reports whether both are the same.
+// Same reports whether both are the same, whenever they were made.
 func (d Decision) Same(o Decision) bool {
 	return d.Service == o.Service && d.Addr == o.Addr && d.Pool == o.Pool && d.Protocol == o.Protocol &&
 		d.Announce == o.Announce && d.Confirmed == o.Confirmed && d.Reason == o.Reason && d.Detail == o.Detail && d.Last == o.Last &&

@@ -5,10 +5,12 @@ package status
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -31,9 +33,23 @@ func NewHandler(b *Board, g prometheus.Gatherer) http.Handler {
 	e := &encoder{}
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(e.encode(b.Report()))
+		r := b.Full()
+		now := r.Now
+		r.Now = time.Time{}
+		writeAt(w, now, e.encode(r))
 	})
 	return mux
+}
+
+// writeAt writes a page that says when it was made. The text is that of a Report without a
+// time, so that the same text serves until something else changes.
+func writeAt(w io.Writer, now time.Time, text []byte) {
+	rest, ok := bytes.CutPrefix(text, []byte("{"))
+	if stamp, err := now.MarshalJSON(); ok && err == nil {
+		fmt.Fprintf(w, "{\n  \"now\": %s,", stamp)
+		text = rest
+	}
+	w.Write(text)
 }
 
 // An encoder encodes a Report once, however often it is read.

@@ -32,7 +32,7 @@ func TestEncoder(t *testing.T) {
 			t.Errorf("a change is not shown: %s", after)
 		}
 	}
-	if !strings.HasPrefix(string(first), "{\n  \"component\"") {
+	if !strings.HasPrefix(string(first), "{\n  \"schemaVersion\"") {
 		t.Errorf("the page is %s", first)
 	}
 }

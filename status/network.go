@@ -24,6 +24,11 @@ type Member struct {
 	Leaving bool   `json:"leaving,omitempty"` // it stops soon
 	Damped  bool   `json:"damped,omitempty"`  // it came and went too often, and owns no addresses for a while
 	Held    int    `json:"held"`              // how many addresses it announces
+
+	Address netip.AddrPort `json:"address,omitzero"`  // where gossip reaches it
+	Version string         `json:"version,omitempty"` // of the agent; empty: it does not say
+	Started time.Time      `json:"started,omitzero"`  // when its agent began, by its clock
+	Since   time.Time      `json:"since,omitzero"`    // since when this agent has it as alive
 }
 
 // A Gossip is the state of the gossip among agents. What is refused is not read.
@@ -42,14 +47,24 @@ type Gossip struct {
 // An Address is the state of one address on layer 2.
 type Address struct {
 	Addr       netip.Addr `json:"addr"`
-	On         []Presence `json:"on,omitempty"`         // empty: no interface serves it
-	Confirmed  bool       `json:"confirmed"`            // its first gratuitous packets were sent
-	Conflict   string     `json:"conflict,omitempty"`   // hardware address of a host that is not a node and has it
-	Contenders []string   `json:"contenders,omitempty"` // nodes that gossip has lost, and that answer for it
-	Rival      string     `json:"rival,omitempty"`      // node on which another load balancer answers for it
+	On         []Presence `json:"on,omitempty"`            // empty: no interface serves it
+	Confirmed  bool       `json:"confirmed"`               // its first gratuitous packets were sent
+	Conflict   string     `json:"conflict,omitempty"`      // hardware address of a host that is not a node and has it
+	ConflictAt *Claim     `json:"conflictClaim,omitempty"` // the last claim of such a host; nil: none lately
+	TakenBy    *Claim     `json:"takenBy,omitempty"`       // the last claim of another agent's node; while this one probes or waits, of any host; nil: none
+	Contenders []string   `json:"contenders,omitempty"`    // nodes that gossip has lost, and that answer for it
+	Rival      string     `json:"rival,omitempty"`         // node on which another load balancer answers for it
 	Requests   uint64     `json:"requests"`
 	Replies    uint64     `json:"replies"`
 	Gratuitous uint64     `json:"gratuitous"` // gratuitous packets sent
+}
+
+// A Claim is a packet in which another host said that it has an address.
+type Claim struct {
+	MAC       string    `json:"mac"`
+	Node      string    `json:"node,omitempty"` // whose agent it is; empty: none is known
+	Interface string    `json:"interface"`      // on which it was heard
+	At        time.Time `json:"at"`             // when it was heard last
 }
 
 // A Presence is an address on an interface.

@@ -96,6 +96,7 @@ const Established SessionState = "Established"
 type Session struct {
 	State        SessionState `json:"state"`
 	Since        time.Time    `json:"since,omitzero"`      // when it was established; zero: it is not
+	DownSince    time.Time    `json:"downSince,omitzero"`  // when it went down, not before the agent's start; zero: it is up, or not in FRR
 	PrefixesSent int          `json:"prefixesSent"`        // in the peer's Adj-RIB-Out, IPv4 and IPv6
 	Dropped      int          `json:"dropped"`             // how often it has gone down
 	LastError    string       `json:"lastError,omitempty"` // in FRR's words; empty while the session is up
@@ -106,6 +107,8 @@ type Session struct {
 
 	BFDDiagnostic string `json:"bfdDiagnostic,omitempty"` // why it went down, "ok" if it did not
 	BFDPeer       string `json:"-"`                       // who the BFD session is with, as metrics name it; empty: there is none
+
+	Details *SessionDetails `json:"details,omitempty"` // nil: FRR does not have the session
 }
 
 // Up reports whether the session exchanges routes.

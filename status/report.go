@@ -8,27 +8,39 @@ import (
 	"time"
 )
 
-// A Report is the state of the cluster as one of Herald's processes knows it.
+// SchemaVersion is that of a Report in JSON. It changes when a member changes its meaning or
+// goes; a new member does not change it.
+const SchemaVersion = 1
+
+// A Report is the state of the cluster as one of Herald's processes knows it. A member that
+// is empty or zero is left out, where its description says what that means.
 type Report struct {
+	Now           time.Time `json:"now,omitzero"`  // when the report was made, by the node's clock
+	SchemaVersion int       `json:"schemaVersion"` // changes when a member changes its meaning or goes
 	Identity
-	Passes     uint64            `json:"passes"`            // since the start
-	Synced     bool              `json:"synced"`            // everything has been read once
-	Leading    bool              `json:"leading,omitempty"` // controller: this one assigns addresses
-	Config     Config            `json:"config"`
-	Pools      []Pool            `json:"pools,omitempty"`
+	Passes     uint64            `json:"passes"`               // since the start
+	Synced     bool              `json:"synced"`               // everything has been read once
+	Leading    bool              `json:"leading,omitempty"`    // controller: this one assigns addresses
+	Leader     string            `json:"leader,omitempty"`     // controller: the pod that does, as far as is known
+	Config     Config            `json:"config"`               // which one is in force
+	Pools      []Pool            `json:"pools,omitempty"`      // controller: in the order of the configuration
 	Unassigned map[Reason]int    `json:"unassigned,omitempty"` // controller: Services without the addresses they ask for
 	Clashes    []Clash           `json:"clashes,omitempty"`    // controller: addresses that another load balancer also assigned
 	Contests   []Contest         `json:"contests,omitempty"`   // objects whose status another writer keeps changing
-	Decisions  []Decision        `json:"decisions,omitempty"`
-	Decide     func() []Decision `json:"-"` // optional: makes Decisions when they are asked for
-	Peers      []Peer            `json:"peers,omitempty"`
-	Error      string            `json:"error,omitempty"` // why the last pass failed
-	FRR        *FRR              `json:"frr,omitempty"`   // agent
-	Layer2     *Network          `json:"layer2,omitempty"`
-	DataPlane  *DataPlane        `json:"dataPlane,omitempty"` // agent; nil: it is not asked
-	Probes     *Probes           `json:"probes,omitempty"`    // agent; nil: nothing is probed
-	Drain      *Drain            `json:"drain,omitempty"`     // agent; nil: the node does not drain
-	Took       time.Duration     `json:"-"`                   // the last pass
+	Decisions  []Decision        `json:"decisions,omitempty"`  // agent: about each address of a Service and each protocol
+	Decide     func() []Decision `json:"-"`                    // optional: makes Decisions when they are asked for
+	Survey     func(*Report)     `json:"-"`                    // optional: adds what is made only for /status
+	Peers      []Peer            `json:"peers,omitempty"`      // agent: of the configuration in force
+	Error      string            `json:"error,omitempty"`      // why the last pass failed
+	FRR        *FRR              `json:"frr,omitempty"`        // agent
+	Layer2     *Network          `json:"layer2,omitempty"`     // agent
+	DataPlane  *DataPlane        `json:"dataPlane,omitempty"`  // agent; nil: it is not asked
+	Probes     *Probes           `json:"probes,omitempty"`     // agent; nil: nothing is probed
+	Drain      *Drain            `json:"drain,omitempty"`      // agent; nil: the node does not drain
+	Watches    []Watch           `json:"apiServer,omitempty"`  // what is read from the API server, sorted by kind
+	Changes    []Change          `json:"changes,omitempty"`    // the last 256, the newest first
+	LogLevel   string            `json:"logLevel,omitempty"`   // all, debug, info, warn, error or none
+	Took       time.Duration     `json:"-"`                    // the last pass
 
 	Unannounced map[Reason]int `json:"unannounced,omitempty"` // controller: Services with addresses that no node announces
 	Timings     []Timing       `json:"timings,omitempty"`     // how long what users wait for takes
@@ -38,7 +50,18 @@ type Report struct {
 type Identity struct {
 	Component string `json:"component"` // herald-controller or herald-agent
 	Version   string `json:"version"`
-	Node      string `json:"node,omitempty"`
+	Node      string `json:"node,omitempty"` // agent
+	Pod       string `json:"pod,omitempty"`
+
+	Started time.Time `json:"started,omitzero"` // when the process began
+}
+
+// A Watch is how a process reads the objects of one kind.
+type Watch struct {
+	Kind   string    `json:"kind"`
+	State  string    `json:"state"`           // Unread, Listed, or Absent: there is no such kind, or no right to read it
+	Heard  time.Time `json:"heard,omitzero"`  // when the API server said something of the kind last: at least once a minute or so, if all is well
+	Listed time.Time `json:"listed,omitzero"` // when all objects were read last
 }
 
 // A Config says which configuration is in force.
@@ -60,10 +83,21 @@ type FRR struct {
 	Error      string          `json:"error,omitempty"`
 	Unsaved    string          `json:"unsaved,omitempty"` // why frr.conf, from which FRR starts, has another text
 	Daemons    map[string]bool `json:"daemons,omitempty"` // the required ones: whether they answer
-	Extras     *Extras         `json:"extras,omitempty"`  // the operator's raw configuration; nil: there is none
+	Version    string          `json:"version,omitempty"` // of FRR; empty: not known yet
+
+	// Processes are FRR's daemons that answer, by name.
+	Processes map[string]Process `json:"processes,omitempty"`
+
+	Extras *Extras `json:"extras,omitempty"` // the operator's raw configuration; nil: there is none
 
 	// Metrics: the FRR container exports the metrics of the sessions.
 	Metrics bool `json:"-"`
+}
+
+// A Process is one of FRR's daemons.
+type Process struct {
+	Started  time.Time `json:"started,omitzero"` // when it began to listen
+	Restarts int       `json:"restarts"`         // how often the agent has seen it start again
 }
 
 // DataPlane is what the node's data plane, such as kube-proxy, says of itself.

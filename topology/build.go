@@ -29,6 +29,7 @@ func Build(in Input) Topology {
 	b.services()
 	b.nodes()
 	b.decide()
+	b.history()
 	b.peers()
 	b.announced()
 	b.loads()

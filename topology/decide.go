@@ -240,12 +240,15 @@ func (b *builder) add(node, from string, d status.Decision) {
 		if v.Addr == d.Addr && v.Protocol == d.Protocol && v.From == from && v.Announce == d.Announce && v.Confirmed == d.Confirmed &&
 			v.Reason == d.Reason && v.Detail == d.Detail && v.Last == d.Last && slices.Equal(v.Peers, d.Peers) && slices.Equal(v.Sent, d.Sent) && slices.Equal(v.Routes, d.Routes) {
 			v.Nodes = append(v.Nodes, node)
+			if d.Since.After(v.Since) {
+				v.Since = d.Since
+			}
 			return
 		}
 	}
 	s.Verdicts = append(s.Verdicts, Verdict{
 		Addr: d.Addr, Protocol: d.Protocol, Nodes: []string{node}, From: from, Announce: d.Announce, Confirmed: d.Confirmed,
-		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent, Last: d.Last, Routes: d.Routes,
+		Reason: d.Reason, Detail: d.Detail, Peers: d.Peers, Sent: d.Sent, Since: d.Since, Last: d.Last, Routes: d.Routes,
 	})
 }
 

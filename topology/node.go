@@ -86,7 +86,10 @@ func (b *builder) answers() bool {
 
 // addReport adds what the agent says of its node.
 func (b *builder) addReport(n *Node, r status.Report) {
-	n.Agent.Version = r.Version
+	n.Agent.Version, n.Agent.Started, n.Agent.Clock, n.Watches = r.Version, r.Started, r.Now, r.Watches
+	if r.FRR != nil {
+		n.FRRVersion, n.Daemons = r.FRR.Version, r.FRR.Processes
+	}
 	n.Version = r.Config.Version
 	newest := b.in.ConfigMap.Version
 	c := r.Config

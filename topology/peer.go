@@ -73,13 +73,14 @@ func (b *builder) session(n Node, p status.Peer) Session {
 			return out
 		}
 		s := p.Session
-		out.Up, out.State, out.Sent, out.BFD = s.Up(), string(s.State), s.PrefixesSent, s.BFD
+		out.Up, out.State, out.Sent, out.BFD, out.Details = s.Up(), string(s.State), s.PrefixesSent, s.BFD, s.Details
 		if out.Up {
 			out.Since = s.Since
 			return out
 		}
 		out.Reason, out.Message, out.Last = s.Fault, cmp.Or(s.Diagnosis, s.LastError), s.LastError
-		// The agent writes since when it is down.
+		out.Since = s.DownSince
+		// An agent before this one may have written since when it is down.
 		if told := b.told(n.Name, p.Name); told != nil && !told.Up {
 			out.Since = told.Since
 			out.Reason, out.Message = cmp.Or(out.Reason, told.Reason), cmp.Or(out.Message, told.Message)

@@ -31,9 +31,10 @@ type Topology struct {
 	Nodes         []Node       `json:"nodes"`
 	Pools         []Pool       `json:"pools"`
 	Peers         []Peer       `json:"peers"`
-	Services      []Service    `json:"services"` // of type LoadBalancer
-	Problems      []Problem    `json:"problems"` // the worst first
-	Overall       string       `json:"health"`   // Health in a word: ChainFine, ChainBroken or ChainUnknown
+	Services      []Service    `json:"services"`          // of type LoadBalancer
+	Problems      []Problem    `json:"problems"`          // the worst first
+	Changes       []Change     `json:"changes,omitempty"` // that the agents saw, the newest first; not more than 256
+	Overall       string       `json:"health"`            // Health in a word: ChainFine, ChainBroken or ChainUnknown
 
 	others  map[cluster.Key]bool // Services of other types
 	silent  bool                 // nobody writes into objects what is announced
@@ -123,6 +124,8 @@ type Session struct {
 	Reason  status.Reason `json:"reason,omitempty"`  // why it is not wanted, or not up
 	Message string        `json:"message,omitempty"` // the same in words, with the cure
 	Last    string        `json:"lastError,omitempty"`
+
+	Details *status.SessionDetails `json:"details,omitempty"` // by an agent; missing: FRR does not have the session
 }
 
 // A Node is a Node of the cluster, with its agent.
@@ -148,6 +151,11 @@ type Node struct {
 
 	Services int  `json:"services"` // that it announces
 	Load     Load `json:"load"`
+
+	// By the agent.
+	FRRVersion string                    `json:"frrVersion,omitempty"`
+	Daemons    map[string]status.Process `json:"daemons,omitempty"`   // of FRR
+	Watches    []status.Watch            `json:"apiServer,omitempty"` // when it last heard of each kind
 }
 
 // An Agent is the agent of a node.
@@ -158,6 +166,9 @@ type Agent struct {
 	Asked   bool   `json:"asked"`             // it has answered
 	Trouble string `json:"trouble,omitempty"` // why it does not do its work, though it runs
 	Version string `json:"version,omitempty"`
+
+	Started time.Time `json:"started,omitzero"` // by the node's clock
+	Clock   time.Time `json:"clock,omitzero"`   // of the node, when it answered
 }
 
 // States of a Service.
@@ -238,6 +249,7 @@ type Verdict struct {
 	Sent      []string        `json:"sent,omitempty"`   // those of Peers that were sent a route
 	Last      bool            `json:"last,omitempty"`   // the nodes drain and keep it: no other was seen to announce it
 	Routes    []netip.Prefix  `json:"routes,omitempty"` // for the address
+	Since     time.Time       `json:"since,omitzero"`   // since when all these nodes decide so; missing: not known
 }
 
 // Lacks reports whether objects of a kind could not be read.

@@ -95,6 +95,50 @@ func reportOf(node string, services []*cluster.Service) *status.Report {
 	return r
 }
 
+// What agents say of their past is in the Topology: changes of all nodes by their time, both
+// ends of sessions, versions and clocks.
+func TestBuildHistory(t *testing.T) {
+	in := inputOf(2, true)
+	change := func(second int, kind status.ChangeKind, subject string) status.Change {
+		return status.Change{At: at.Add(time.Duration(second) * time.Second), Kind: kind, Subject: subject, Before: "a", After: "b"}
+	}
+	for i := range in.Agents {
+		r := in.Agents[i].Report
+		r.Started, r.Now = at.Add(-time.Hour), at.Add(time.Duration(i)*time.Minute)
+		r.FRR = &status.FRR{Applied: true, Version: "10.3", Processes: map[string]status.Process{"bgpd": {Started: at, Restarts: i}}}
+		r.Watches = []status.Watch{{Kind: "services", State: "Listed", Heard: at}}
+		for k := range r.Decisions {
+			r.Decisions[k].Since = at.Add(time.Duration(i) * time.Second)
+		}
+		r.Peers[0].Session = status.Session{State: "Active", DownSince: at.Add(-time.Minute), Details: &status.SessionDetails{LocalASN: 64512}}
+		in.States[i].Sessions = nil
+		r.Changes = []status.Change{change(10*i+5, status.ChangeSession, "r1"), change(i, status.ChangeMember, "n9")}
+	}
+	for i := range 300 {
+		in.Agents[0].Report.Changes = append(in.Agents[0].Report.Changes, change(-i, status.ChangeAnnouncement, "old"))
+	}
+	got := topology.Build(in)
+	var order []string
+	for _, c := range got.Changes[:6] {
+		order = append(order, c.Node+" "+c.Subject)
+	}
+	if diff := cmp.Diff([]string{"n3 r1", "n2 r1", "n1 r1", "n3 n9", "n2 n9", "n1 n9"}, order); diff != "" || len(got.Changes) != 256 {
+		t.Errorf("%d changes (-want +got):\n%s", len(got.Changes), diff)
+	}
+	n, _ := got.Node("n2")
+	if n.FRRVersion != "10.3" || n.Daemons["bgpd"].Restarts != 1 || len(n.Watches) != 1 || !n.Agent.Started.Equal(at.Add(-time.Hour)) || !n.Agent.Clock.Equal(at.Add(time.Minute)) {
+		t.Errorf("n2 is %+v", n)
+	}
+	p, _ := got.Peer("r1")
+	if s := p.Sessions[0]; !s.Since.Equal(at.Add(-time.Minute)) || s.Details == nil || s.Details.LocalASN != 64512 {
+		t.Errorf("the session is %+v", s)
+	}
+	s, _ := got.Service("shop/service-00000")
+	if v := s.Verdicts; len(v) != 1 || !v[0].Since.Equal(at.Add(2*time.Second)) {
+		t.Errorf("the verdicts are %+v", v)
+	}
+}
+
 func text(t *testing.T, x topology.Topology) string {
 	t.Helper()
 	b, err := json.MarshalIndent(x, "", " ")

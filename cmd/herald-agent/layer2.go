@@ -8,13 +8,14 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"github.com/heraldlb/herald/cmd/internal/daemon"
 	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/l2/node"
 )
 
 // layer2 returns what the flags say about layer 2.
 func (o *options) layer2(log *slog.Logger) (opts node.Options, err error) {
-	opts = node.Options{Node: o.node, Logger: log}
+	opts = node.Options{Node: o.node, Version: daemon.Version(), Logger: log}
 	name := o.liveness
 	if o.wan {
 		name = cmp.Or(name, string(members.WAN))

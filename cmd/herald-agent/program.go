@@ -77,10 +77,14 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker(), timings: status.NewTimings(metrics, status.AgentSpans)}
+	p := &program{
+		options: o, client: client, log: log, worker: reconcile.NewWorker(), timings: status.NewTimings(metrics, status.AgentSpans),
+		started: time.Now().Round(0), journal: &status.Journal{},
+	}
 	if err := p.watch(); err != nil {
 		return err
 	}
+	levels := o.LogLevels(log, p.journal)
 	p.drive(layer2)
 	p.prove(gate, gated)
 	defer p.peers.Close()
@@ -104,6 +108,7 @@ func (o *options) announce(ctx context.Context, stderr io.Writer) error {
 	}
 	return daemon.Run(working, slices.Concat(p.tasks(), server.Tasks(), []daemon.Task{
 		profiles,
+		levels,
 		{Name: "stop", Run: leave},
 		{Name: "agent", Run: reconcile.NewAgent(p.agent()).Run},
 		{Name: "reviews", Run: p.reviews(server)},
@@ -158,6 +163,9 @@ type program struct {
 	exclusion *exclusion.List
 	sessions  *session.Monitor
 
+	started  time.Time
+	journal  *status.Journal
+	noted    noted
 	timings  *status.Timings
 	board    *status.Board
 	statuses *kube.ServiceStatusWriter // nil: not wanted
@@ -186,7 +194,7 @@ func (p *program) drive(layer2 node.Options) {
 		FRR: func() reconcile.Running { return running(p.applier.State()) },
 	})
 	p.applier = frr.New(frr.Options{
-		RunDir: p.frrDir, ConfPath: p.frrConf, Extras: p.extras, Changed: p.state.Changed, Logger: p.part("frr"),
+		RunDir: p.frrDir, ConfPath: p.frrConf, Extras: p.extras, Changed: p.applied, Logger: p.part("frr"),
 		Found: func(routes map[netip.Prefix]string) {
 			p.found.Store((*reconcile.FoundRoutes)(&routes))
 			p.worker.Wake()
@@ -206,7 +214,7 @@ func (p *program) drive(layer2 node.Options) {
 	p.exclusion = exclusion.New(p.exclude, p.layer2.SetExclude, p.log)
 	p.sessions = session.New(session.Options{
 		Source: p.peers.Reader(), Reopen: p.applier.Reopen, Present: l2.Present, Hurry: p.layer2.Asked,
-		Changed: p.routes.Look, Event: p.event, Publish: p.state.SetSessions, Logger: p.log,
+		Changed: p.routes.Look, Event: p.event, Publish: p.state.SetSessions, Journal: p.journal, Logger: p.log,
 		Took: func(peer string, d time.Duration) { p.timings.Observe(status.SpanSession, peer, d) },
 	})
 }
@@ -214,10 +222,13 @@ func (p *program) drive(layer2 node.Options) {
 // report makes the parts that show what the agent does.
 func (p *program) report(metrics prometheus.Registerer) {
 	p.board = status.NewBoard(status.BoardOptions{
-		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: p.node},
+		Identity:   status.Identity{Component: name, Version: daemon.Version(), Node: p.node, Pod: p.pod, Started: p.started},
 		Registerer: metrics,
+		Journal:    p.journal,
 		Live:       p.live,
 		FRR:        p.inForce,
+		Watches:    p.client.Watches,
+		LogLevel:   p.Level,
 		Timings:    p.timings,
 	})
 	if p.ServiceStatus {
@@ -236,8 +247,8 @@ func (p *program) agent() reconcile.AgentOptions {
 		FRR: runner{p.applier}, Routers: p.routes, Layer2: p.layer2, DataPlane: p.readiness(), Probes: p.prober, Found: p.foundRoutes,
 		Reporter: p, Events: p.events.Service, NodeEvents: p.event,
 		Announce: announce.Options{Class: p.Class, IgnoreExcludeLB: p.ignoreExclude, Address: p.address, AskAll: p.gateMode == "all"},
-		Verify:   p.verify,
-		Took:     p.timings.Observe,
+		Verify:   p.verify, Journal: p.journal,
+		Took: p.timings.Observe,
 	}
 	if p.documents.Resources != nil {
 		opts.State = p.state
@@ -289,6 +300,7 @@ func (p *program) tasks() []daemon.Task {
 // Set shows what a pass has found, and passes it on.
 func (p *program) Set(r status.Report) {
 	p.board.Set(r)
+	p.noted.dataPlane(p.journal, p.dataPlaneStatus())
 	p.sessions.Want(r.Peers)
 }
 
@@ -303,7 +315,8 @@ func (p *program) live(r *status.Report) {
 // inForce returns the state of FRR.
 func (p *program) inForce() *status.FRR {
 	f := inForce(p.applier.State())
-	f.Extras = p.container.status()
+	f.Extras, f.Version = p.container.status(), p.peers.Version()
+	f.Processes = processes(p.applier.Processes())
 	return f
 }
 

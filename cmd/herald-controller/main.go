@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -115,6 +117,8 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	p.leads.Store(election)
+	levels := o.LogLevels(log, p.journal)
 	opts := p.controllerOptions(documents)
 	site, err := p.site(&opts, p.view(documents, election))
 	if err != nil {
@@ -131,6 +135,7 @@ func (o *options) control(ctx context.Context, stderr io.Writer) error {
 	}
 	return daemon.Run(ctx, append(server.Tasks(),
 		profiles,
+		levels,
 		daemon.Task{Name: "watcher", Run: p.watcher.Run},
 		daemon.Task{Name: "configuration", Run: documents.Run},
 		daemon.Task{Name: "page", Run: site.Run},
@@ -154,6 +159,8 @@ type program struct {
 	contests *kube.Contests
 	timings  *status.Timings
 	board    *status.Board
+	journal  *status.Journal
+	leads    atomic.Pointer[lease.Election] // nil: not made yet
 	page     *page.Page
 	log      *slog.Logger
 
@@ -161,16 +168,29 @@ type program struct {
 	announced *kube.Announcements // nil: none are read
 }
 
+// leader returns the pod that leads; empty: it is not known.
+func (p *program) leader() string {
+	e := p.leads.Load()
+	if e == nil {
+		return ""
+	}
+	pod, _, _ := strings.Cut(e.Leader(), "_") // the rest says which process
+	return pod
+}
+
 func newProgram(o *options, client *kube.Client, metrics prometheus.Registerer, log *slog.Logger) *program {
-	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker()}
+	p := &program{options: o, client: client, log: log, worker: reconcile.NewWorker(), journal: &status.Journal{}}
 	p.events = kube.NewRecorder(client, name, log.With("component", "events"))
 	p.watcher = kube.NewWatcher(kube.WatcherOptions{Client: client, Wake: p.worker.Wake, Doubt: p.doubt, Logger: log, Certain: true, Namespaces: true})
 	p.contests = kube.NewContests(kube.ContestsOptions{Client: client, Events: p.events, Logger: log.With("component", "status")})
 	p.timings = status.NewTimings(metrics, status.ControllerSpans)
 	p.board = status.NewBoard(status.BoardOptions{
-		Identity:   status.Identity{Component: name, Version: daemon.Version()},
+		Identity:   status.Identity{Component: name, Version: daemon.Version(), Pod: o.pod, Started: time.Now().Round(0)},
 		Registerer: metrics,
-		Live:       func(r *status.Report) { r.Contests = p.contests.List() },
+		Journal:    p.journal,
+		Live:       func(r *status.Report) { r.Contests, r.Leader = p.contests.List(), p.leader() },
+		Watches:    client.Watches,
+		LogLevel:   p.Level,
 		Timings:    p.timings,
 	})
 	return p
@@ -190,6 +210,7 @@ func (p *program) controllerOptions(documents *configsource.Source) reconcile.Co
 		Cluster:   p.watcher,
 		Documents: documents,
 		Protect:   documents.Protect,
+		Journal:   p.journal,
 		Writer: kube.NewServiceWriter(kube.ServiceWriterOptions{
 			Client:  p.client,
 			Events:  p.events,

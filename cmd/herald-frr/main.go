@@ -155,6 +155,7 @@ func (o *options) supervise(ctx context.Context, stdout, stderr io.Writer) error
 	demand.Look() // what is needed is started with the others
 	log.Info("starting", "version", daemon.Version(), "daemons", strings.Join(daemons, ","))
 	return daemon.Run(ctx, append(server.Tasks(),
+		o.LogLevels(log, nil),
 		daemon.Task{Name: "agent", Run: agent.Run},
 		daemon.Task{Name: "daemons", Run: supervisor.Run},
 		daemon.Task{Name: "demand", Run: demand.Run},

@@ -46,7 +46,7 @@ func TestElection(t *testing.T) {
 		<-ctx.Done()
 		return nil
 	}
-	stand := func(identity string) (stop func()) {
+	stand := func(identity string) (stop func(), leader func() string) {
 		e := lease.New(lease.Options{
 			Client: client, Namespace: "metallb-system", Name: "herald-controller", Identity: identity,
 			Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
@@ -60,17 +60,19 @@ func TestElection(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Errorf("run: %v", err)
 			}
-		}
+		}, e.Leader
 	}
-	stopFirst := stand("first")
+	stopFirst, first := stand("first")
 	eventually(t, "the first leads", func() bool { return leaders.Load() == 1 })
-	stopSecond := stand("second")
+	stopSecond, second := stand("second")
+	eventually(t, "both know who leads", func() bool { return first() == "first" && second() == "first" })
 	stopFirst()
 	start := time.Now()
 	eventually(t, "the second leads", func() bool { return terms.Load() == 2 && leaders.Load() == 1 })
 	if took := time.Since(start); took > 4*time.Second {
 		t.Errorf("the second led %v after the first had given up", took)
 	}
+	eventually(t, "the second says that it leads", func() bool { return second() == "second" })
 	stopSecond()
 	if leaders.Load() != 0 || most.Load() > 1 {
 		t.Errorf("%d lead at the end, %d at a time", leaders.Load(), most.Load())

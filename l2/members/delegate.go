@@ -191,6 +191,9 @@ func (d delegate) receive(b []byte) (bool, error) {
 		return d.hears(m, time.Now()), nil
 	case m.kind == lostMsg:
 		return d.misses(m, time.Now()), nil
+	case m.kind == versionMsg:
+		d.learnVersion(m)
+		return false, nil // each agent says it to each other one
 	case m.kind != 0:
 		return false, fmt.Errorf("message of kind %#x is not for all", m.kind)
 	case m.record == nil:
@@ -331,6 +334,9 @@ func (d delegate) appendNode(b []byte, node string) []byte {
 		return b
 	}
 	b = d.faults.appendTo(b, node)
+	if v := d.ownVersion(); v != nil && node == d.opts.Node {
+		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
+	}
 	if r := d.records[node]; r != nil {
 		b = appendList(b, message{node: node, record: r})
 	}

@@ -19,6 +19,7 @@ type life struct {
 
 	missed uint64    // the last one that was heard when it was lost
 	since  time.Time // then
+	found  time.Time // when it was heard again; zero: it was not lost
 }
 
 // Losses count agents that did not say goodbye.
@@ -137,7 +138,7 @@ func (l *List) lastSign(name string, now time.Time) time.Time {
 // find records that a lost member is alive after all. The caller holds the mutex.
 func (l *List) find(name string, now time.Time) {
 	f := l.life(name)
-	f.lost = false
+	f.lost, f.found = false, now
 	delete(l.silent, name)
 	l.returns(name, f.epoch, now)
 	l.invalidate()

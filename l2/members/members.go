@@ -29,6 +29,7 @@ type Options struct {
 	Bind    netip.AddrPort // required: UDP and TCP; the others reach the agent here
 	Keys    [][]byte       // optional: see Key; the one to send with first, then others to accept; nil gossips in clear text
 	Profile Profile        // optional: Fast
+	Version string         // optional: of this agent, for people
 	Changed func()         // optional: called after the View has changed; it must not block
 	Logger  *slog.Logger   // optional: nil discards
 
@@ -72,6 +73,7 @@ type List struct {
 	renewed    bool                 // this node's epoch has to be published
 	mentioned  map[string]time.Time // when a node's record was last in a message
 	damping    damping
+	versions   versions // of members
 	talk       conversation
 	heartbeats heartbeats
 	watched    map[string]*watched
@@ -120,6 +122,7 @@ func New(opts Options) *List {
 		doubts:  1,
 
 		mentioned:  map[string]time.Time{},
+		versions:   versions{},
 		heartbeats: heartbeats{leases: map[string]lease{}},
 		watched:    map[string]*watched{},
 		lives:      map[string]*life{},
@@ -272,4 +275,5 @@ func (l *List) forget(now time.Time) {
 	})
 	maps.DeleteFunc(l.silent, func(name string, _ time.Time) bool { return l.records[name] == nil })
 	l.forgetNotices(now)
+	maps.DeleteFunc(l.versions, func(name string, _ version) bool { _, alive := l.alive[name]; return !alive && l.records[name] == nil })
 }

@@ -105,6 +105,7 @@ func FuzzMessage(f *testing.F) {
 	f.Add(message{node: "n1", kind: beatMsg, epoch: 7, seq: 3}.append(nil))
 	f.Add(message{node: "n1", kind: missedMsg, epoch: 7, seq: 3, watcher: "n2"}.append(nil))
 	f.Add(message{node: "n1", kind: lostMsg, epoch: 7, seq: 3}.append(nil))
+	f.Add(message{node: "n1", kind: versionMsg, epoch: 7, version: "v1.2.3"}.append(nil))
 	f.Add(message{node: "n1", kind: keysMsg, epoch: 7, seq: 3, prints: []fingerprint{{1}, {2}}}.append(nil))
 	f.Add(message{node: "n1", faults: true, record: &record{epoch: 1, items: map[item]change{{kind: open, addr: netip.MustParseAddr("fd00::1"), digest: 7}: {seq: 1}, {kind: whole, digest: 1}: {seq: 1}}}}.append(nil))
 	f.Add([]byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0, 2, 1, wireIface | wireGone, 2, 1, 'x'})

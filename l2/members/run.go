@@ -325,6 +325,7 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		empty := len(record.items) == 0
 		own := message{node: l.opts.Node, record: record}.append(nil)
 		failing := l.ownFaults()
+		version := l.ownVersion()
 		var accepts []byte
 		if len(l.keys.list) > 0 {
 			accepts = l.ownNotice().append(nil)
@@ -338,8 +339,10 @@ func (l *List) introduce(ctx context.Context, network *memberlist.Memberlist) er
 		each(ctx, nodes, func(_ int, n memberlist.Node) {
 			// If the node has gone, nothing is lost. If the packet is lost, the next
 			// exchange of states has the same.
-			if accepts != nil {
-				_ = network.SendBestEffort(&n, accepts)
+			for _, notice := range [][]byte{accepts, version} {
+				if notice != nil {
+					_ = network.SendBestEffort(&n, notice)
+				}
 			}
 			for _, p := range failing {
 				_ = network.SendBestEffort(&n, p)

@@ -23,6 +23,7 @@ import (
 //	missed:  0x18 node epoch seq watcher: watcher got no heartbeat after that number
 //	lost:    0x19 node epoch seq: so did another one
 //	faults:  0x1a node epoch base, then until the end: kind seq payload
+//	version: 0x1b node epoch seq version: the agent of that epoch is of that version
 //
 // The upper half of the first byte is the version of the format: an agent
 // ignores messages of a version that it does not know, so that two versions
@@ -38,6 +39,7 @@ const (
 	missedMsg  = 0x18
 	lostMsg    = 0x19
 	faultsMsg  = 0x1a
+	versionMsg = 0x1b
 )
 
 // Kinds of an item on the wire.
@@ -77,6 +79,7 @@ type message struct {
 	kind       byte // askMsg or a later one, with what follows; 0: none of them
 	epoch, seq uint64
 	watcher    string
+	version    string
 	sent       []Sent
 	prints     []fingerprint // of keys
 	raw        string        // optional, to write: sent as appendSent writes it
@@ -93,6 +96,8 @@ func (m message) append(b []byte) []byte {
 			}
 		case missedMsg:
 			b = appendName(b, m.watcher)
+		case versionMsg:
+			b = appendName(b, m.version)
 		case sentMsg:
 			if m.raw == "" {
 				return appendSent(b, m.sent)
@@ -203,13 +208,15 @@ func parseMessage(b []byte) (message, error) {
 	case dampingMsg:
 		// The bound prevents an overflow, and is longer than any penalty.
 		m.damped = time.Duration(min(r.number(), uint64(time.Hour/time.Millisecond))) * time.Millisecond
-	case askMsg, sentMsg, watchMsg, beatMsg, missedMsg, lostMsg:
+	case askMsg, sentMsg, watchMsg, beatMsg, missedMsg, lostMsg, versionMsg:
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()
 		switch m.kind {
 		case sentMsg:
 			m.sent = r.sent()
 		case missedMsg:
 			m.watcher = r.name()
+		case versionMsg:
+			m.version = r.name()
 		}
 	case keysMsg:
 		m.kind, m.epoch, m.seq = b[0], r.number(), r.number()

@@ -36,6 +36,7 @@ type Options struct {
 	Bind     netip.AddrPort  // optional: gossip there; zero: all nodes count as alive
 	Keys     [][]byte        // optional: of gossip, as members.Options has them; nil: clear text
 	Profile  members.Profile // optional: how soon a silent agent counts as dead
+	Version  string          // optional: of this agent, for people
 	Hold     bool            // optional: until Ready is called, no node is to elect this one
 }
 
@@ -68,7 +69,7 @@ func New(opts Options) *Layer2 {
 	announce := l2.Options{Conflict: opts.Conflict, Changed: l.changed, Logger: opts.Logger.With("component", "layer2")}
 	if opts.Bind.IsValid() {
 		l.members = members.New(members.Options{
-			Node: opts.Node, Bind: opts.Bind, Keys: opts.Keys, Profile: opts.Profile, Changed: opts.Changed,
+			Node: opts.Node, Bind: opts.Bind, Keys: opts.Keys, Profile: opts.Profile, Changed: opts.Changed, Version: opts.Version,
 			Logger: opts.Logger.With("component", "members"),
 		})
 		announce.Mute, announce.Nodes = l.members.Stale, true

@@ -5,7 +5,9 @@ package node
 import (
 	"slices"
 
+	"github.com/heraldlb/herald/excerpt"
 	"github.com/heraldlb/herald/l2"
+	"github.com/heraldlb/herald/l2/members"
 	"github.com/heraldlb/herald/status"
 )
 
@@ -40,18 +42,46 @@ func (l *Layer2) Status() *status.Network {
 			}
 		}
 		if a.Conflict != (l2.Claim{}) {
-			one.Conflict = a.Conflict.MAC.String()
+			one.Conflict, one.ConflictAt = a.Conflict.MAC.String(), l.claim(a.Conflict)
+		}
+		if a.TakenBy != (l2.Claim{}) {
+			one.TakenBy = l.claim(a.TakenBy)
 		}
 		out.Addresses = append(out.Addresses, one)
 	}
 	if l.members != nil {
 		v := l.members.View()
 		out.Stale, out.Gossip = v.Stale, l.gossip()
-		for _, m := range v.Members {
-			out.Members = append(out.Members, status.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Held: len(m.Held)})
-		}
+		out.Members = l.membersOf(v)
 	}
 	return out
+}
+
+// membersOf returns the members of a view as the report shows them.
+func (l *Layer2) membersOf(v members.View) []status.Member {
+	peers := l.members.Peers()
+	out := make([]status.Member, 0, len(v.Members))
+	for _, m := range v.Members {
+		one := status.Member{Node: m.Name, Leaving: m.Leaving, Damped: m.Damped, Held: len(m.Held)}
+		if m.Name == l.opts.Node {
+			one.Address, one.Version = l.opts.Bind, l.opts.Version
+		}
+		// Both are in the order of the names.
+		for len(peers) > 0 && peers[0].Name < m.Name {
+			peers = peers[1:]
+		}
+		if len(peers) > 0 && peers[0].Name == m.Name {
+			p := peers[0]
+			one.Address, one.Version, one.Started, one.Since = p.Addr, excerpt.Clip(excerpt.Message(p.Version)), p.Started, p.Since
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// claim returns what another host said as the report shows it.
+func (l *Layer2) claim(c l2.Claim) *status.Claim {
+	return &status.Claim{MAC: c.MAC.String(), Node: l.agents.node(c.MAC), Interface: c.Interface, At: c.At}
 }
 
 // gossip returns the state of gossip as the report shows it.

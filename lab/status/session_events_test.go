@@ -27,7 +27,7 @@ func TestSessionEvents(t *testing.T) {
 	for i, opts := range []lab.GoBGPOptions{
 		{Name: "comes", ASN: 64601, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.203")}},
 		{Name: "other-as", ASN: 64602, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.204")}},
-		{Name: "other-password", ASN: 64603, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.205")}, Password: "theirs"},
+		{Name: "other-password", ASN: 64603, Listen: []netip.Addr{netip.MustParseAddr("10.10.0.205")}, Password: theirs},
 	} {
 		opts.HoldTime, opts.Peers = 6*time.Second, e2e.Addrs4(nodes)
 		g, err := e.StartGoBGP(t.Context(), opts)
@@ -46,7 +46,7 @@ func TestSessionEvents(t *testing.T) {
 	on := "node-selectors: " + selectors + "}\n"
 	e.Configure(e2e.AllPeers + "- {my-asn: 64512, peer-asn: 64601, peer-address: 10.10.0.203, hold-time: 6s, keepalive-time: 2s, " + on +
 		"- {my-asn: 64512, peer-asn: 64999, peer-address: 10.10.0.204, " + on +
-		"- {my-asn: 64512, peer-asn: 64603, peer-address: 10.10.0.205, password: ours, " + on + `
+		"- {my-asn: 64512, peer-asn: 64603, peer-address: 10.10.0.205, password: " + ours + ", " + on + `
 address-pools:
 - {name: p, protocol: bgp, addresses: [203.0.113.224/28]}
 `)
@@ -92,6 +92,10 @@ address-pools:
 		t.Fatal(err)
 	}
 	tell(thawed, "Normal BGPSessionUp", "(10.10.0.203) is up after ")
+	for _, n := range nodes {
+		sessionTold(e, n, at, frozen)
+	}
+	controllersTold(e, e.Namespace+"/web", addr)
 
 	// It goes, and another one takes its place.
 	gone := time.Now()

@@ -34,6 +34,8 @@ type Flags struct {
 
 	ServiceStatus bool
 	Protect       bool
+
+	level *slog.LevelVar // of Logger; nil before
 }
 
 // Add adds the flags to a command. Their defaults come from the environment variables
@@ -71,25 +73,15 @@ func (f *Flags) HTTPAddress() string {
 	return net.JoinHostPort(f.BindAddress, strconv.Itoa(f.Port))
 }
 
-// Logger returns a logger that writes as the flags say.
+// Logger returns a logger that writes as the flags say. LogLevels changes its level later.
 func (f *Flags) Logger(w io.Writer) (*slog.Logger, error) {
-	opts := &slog.HandlerOptions{}
-	switch f.LogLevel {
-	case "all":
-		opts.Level = slog.Level(-100)
-	case "debug":
-		opts.Level = slog.LevelDebug
-	case "info":
-		opts.Level = slog.LevelInfo
-	case "warn":
-		opts.Level = slog.LevelWarn
-	case "error":
-		opts.Level = slog.LevelError
-	case "none":
-		return slog.New(slog.DiscardHandler), nil
-	default:
+	level, ok := levels[f.LogLevel]
+	if !ok {
 		return nil, fmt.Errorf("--log-level %q: want all, debug, info, warn, error or none", f.LogLevel)
 	}
+	f.level = new(slog.LevelVar)
+	f.level.Set(level)
+	opts := &slog.HandlerOptions{Level: f.level}
 	switch f.LogFormat {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, opts)), nil

@@ -13,9 +13,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Command returns the command of a daemon, which takes flags and no arguments.
+// Command returns the command of a daemon, which takes flags and no arguments, with the
+// command that changes its log level.
 func Command(name, short string, run func(context.Context) error) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:           name,
 		Short:         short,
 		Args:          cobra.NoArgs,
@@ -24,6 +25,8 @@ func Command(name, short string, run func(context.Context) error) *cobra.Command
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context()) },
 	}
+	addLevelCommand(cmd)
+	return cmd
 }
 
 // Execute runs a daemon's command, prints the error if it fails, and returns the exit
