@@ -186,7 +186,7 @@ func (a *routeAsks) set(key cluster.Key, routes []netip.Prefix) {
 func Sends(c *render.Class, to status.PeerID) bool { return c != nil && hasNeighbor(c, to) }
 
 // KeepNeighbors returns networks with the routes of old, as they were, for those neighbors that
-// kept has and that do not get the route now.
+// kept has and that do not get the route now, be it for others or for none.
 func KeepNeighbors(now, old Networks, kept map[netip.Prefix][]status.PeerID) Networks {
 	if len(kept) == 0 {
 		return now
@@ -195,8 +195,11 @@ func KeepNeighbors(now, old Networks, kept map[netip.Prefix][]status.PeerID) Net
 	for prefix, neighbors := range kept {
 		class, is := now.Get(prefix)
 		was, had := old.Get(prefix)
-		if !is || !had || class == was {
+		if !had || class == was {
 			continue
+		}
+		if !is {
+			class = &render.Class{}
 		}
 		switch wider := withNeighbors(class, was, neighbors); {
 		case wider.String() == was.String():
@@ -220,6 +223,16 @@ func KeepNeighborsOf(c, old render.Config, kept map[netip.Prefix][]status.PeerID
 			class = withNeighbors(class, was, kept[n.Prefix])
 		}
 		all.owners[n.Prefix] = owner{class: all.classes.index(*class)}
+	}
+	for prefix, neighbors := range kept {
+		if _, is := all.owners[prefix]; is {
+			continue
+		}
+		if was := ClassOf(old, prefix); was != nil {
+			if class := withNeighbors(&render.Class{}, was, neighbors); len(class.Attributes) > 0 {
+				all.owners[prefix] = owner{class: all.classes.index(*class)}
+			}
+		}
 	}
 	c.Classes, c.Networks = all.render()
 	return c

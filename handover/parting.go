@@ -107,7 +107,10 @@ func (d parted) note(decisions []status.Decision) []status.Decision {
 		if one := &decisions[i]; d.concerns(*one) {
 			peers := slices.Clone(one.Peers)
 			for _, part := range d.parts[one.Addr] {
-				peers = append(peers, part.Peer)
+				if peers = append(peers, part.Peer); !slices.Contains(one.Routes, part.Prefix) {
+					one.Routes = append(slices.Clone(one.Routes), part.Prefix)
+					slices.SortFunc(one.Routes, func(a, b netip.Prefix) int { return cmp.Compare(a.Bits(), b.Bits()) })
+				}
 			}
 			slices.Sort(peers)
 			one.Peers, one.Detail = slices.Compact(peers), also(one.Detail, d.parts[one.Addr][0].Detail())

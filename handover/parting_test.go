@@ -141,3 +141,34 @@ func TestMemoryPartsGivesUp(t *testing.T) {
 		t.Errorf("in the end peers %s, given up %v", get, out.GivenUp)
 	}
 }
+
+// A route that no other advertisement has stays in the same way, though another route of the
+// address does.
+func TestMemoryPartsRoute(t *testing.T) {
+	x := newSwitching(t)
+	x.sent = true
+	probe := config.Probe{Protocol: config.ProbeTCP}
+	x.s.Config.L2Advertisements = nil
+	x.s.Config.BGPAdvertisements = []config.BGPAdvertisement{
+		{Name: "one", AggregationLength: 32, Scope: config.Scope{Probe: probe}},
+		{Name: "two", AggregationLength: 28},
+	}
+	x.m.Members = []announce.Member{{Node: "n1"}, {Node: "n2", Answered: true}}
+	const both, one = "route to 192.0.2.0/28, route to 192.0.2.1/32", "route to 192.0.2.0/28"
+	is := func(when, want string, routes int) {
+		t.Helper()
+		out, got := x.next(t)
+		if got != want || len(out.Decisions[0].Routes) != routes {
+			t.Errorf("%s: %q, %v, want %q", when, got, out.Decisions[0].Routes, want)
+		}
+	}
+	is("announced", both, 2)
+	x.failing = map[announce.ProbeID]string{{ServiceAddr: announce.ServiceAddr{Service: "ns/a", Addr: x.addr}, Probe: probe}: "refused"}
+	is("the probe fails", both, 2)
+	x.now = x.now.Add(time.Minute)
+	is("a minute later", both, 2)
+	x.m.Members = []announce.Member{{Node: "n1"}, announcetest.Sends("n2", "r", "192.0.2.1")}
+	is("another node has sent it", both, 2)
+	x.now = x.now.Add(time.Second)
+	is("a second later", one, 1)
+}

@@ -65,7 +65,7 @@ func TestAsk(t *testing.T) {
 		{"not found", here, get("/"), "http://" + here.String() + "/ answers 404"},
 		{"a redirect is not followed", here, get("/moved"), ""},
 		{"a host and a query", here, config.Probe{Protocol: config.ProbeHTTP, Path: "/host?x=1", Host: "web.example"}, ""},
-		{"no answer", here, config.Probe{Protocol: config.ProbeHTTP, Path: "/hang", Timeout: 50 * time.Millisecond}, "does not answer within 50ms"},
+		{"no answer", here, config.Probe{Protocol: config.ProbeHTTP, Path: "/hang", Timeout: 2 * time.Second}, "does not answer within 2s"},
 		{"an endless header", here, get("/large"), "unexpected EOF"},
 	}
 	for _, tt := range tests {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heraldlb/herald/announce"
 	"github.com/heraldlb/herald/cluster"
@@ -104,6 +105,14 @@ func (b *builder) addReport(n *Node, r status.Report) {
 	}
 	if e := r.Config.Error; e != "" && e != b.t.Config.Error {
 		n.Errors = append(n.Errors, e)
+	}
+	if d := r.Drain; d != nil && n.Drain != "" {
+		switch n.Draining = "it asks routers for other paths"; {
+		case d.Over:
+			n.Draining = "the hold is over"
+		case !d.Until.IsZero():
+			n.Draining += ", and withdraws its routes at " + d.Until.UTC().Format(time.TimeOnly) + " UTC"
+		}
 	}
 	if r.Drain != nil && r.Drain.Error != "" && !slices.Contains(n.Errors, r.Drain.Error) {
 		n.Errors = append(n.Errors, r.Drain.Error)

@@ -106,7 +106,7 @@ func summaryOf(s Service) string {
 // dependencies returns the objects that a Service depends on, and itself.
 func (t Topology) dependencies(s Service) []string {
 	out := []string{"Service/" + s.Name}
-	if len(s.Addresses) == 0 {
+	if len(s.Addresses) == 0 || !t.Config.Loaded && t.Config.Unread == "" {
 		out = append(out, configuration, "controller")
 	}
 	peers := map[string]bool{}
@@ -230,7 +230,7 @@ func advertisementLink(c *Chain, s Service, unread string) {
 	case lacking == len(s.Addresses) && unread != "":
 		c.add("advertisement", LinkUnknown, "not known: "+unread)
 	case lacking == len(s.Addresses) && s.Announced.True: // without a configuration nothing is known
-		c.add("advertisement", LinkUnknown, "not known: no configuration is in force")
+		c.add("advertisement", LinkUnknown, "not known, as the configuration in force is not")
 	case lacking == len(s.Addresses):
 		c.add("advertisement", LinkBroken, cmp.Or(s.Announced.Message, "none applies"))
 	case lacking > 0:

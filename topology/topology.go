@@ -135,6 +135,7 @@ type Node struct {
 	Agent    Agent         `json:"agent"`
 	Refusal  status.Reason `json:"refusal,omitempty"`       // why it announces nothing at all
 	Drain    string        `json:"drain,omitempty"`         // the annotation that drains it
+	Draining string        `json:"drainProgress,omitempty"` // how far that is, as its agent says
 	Version  string        `json:"configuration,omitempty"` // version of the configuration in force on it, as far as its agent says
 	Behind   bool          `json:"behind,omitempty"`        // most nodes have another one
 	Errors   []string      `json:"errors,omitempty"`        // what of the configuration is not in force on it

@@ -286,7 +286,11 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	case n.Refusal != "":
 		c.add("node", LinkPart, "it announces nothing: "+string(n.Refusal)+": "+cureOf(n.Refusal))
 	case n.Drain != "":
-		c.add("node", LinkPart, "it drains since "+n.Drain+": heraldctl undrain "+name+" ends that")
+		text := "it drains since " + n.Drain + ": heraldctl undrain " + quoted(name) + " ends that"
+		if n.Draining != "" {
+			text += "; " + n.Draining
+		}
+		c.add("node", LinkPart, text)
 	default:
 		c.add("node", LinkOK, "it may announce")
 	}

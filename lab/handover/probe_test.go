@@ -82,6 +82,20 @@ spec: {addresses: [10.10.0.84/30]}
 	if owner := r.Owner(w, lan); owner != n {
 		t.Errorf("the probe fails everywhere, and the owner is %s, not %s as before", owner.Name, n.Name)
 	}
+	// An agent that has just started has no verdict. That is no health: nobody leaves it an
+	// address.
+	if err := r.Agent(others[0]).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	r.Stays(4*time.Second, func() {
+		report, err := r.AgentReport(r.T.Context(), n)
+		for _, d := range report.Decisions {
+			if err == nil && d.Addr == routed && d.Protocol == status.BGP && d.Reason != status.Announced {
+				t.Errorf("%s was restarted, and %s decides %s %s", others[0].Name, n.Name, d.Reason, d.Detail)
+			}
+		}
+	})
+	r.InKernel(e2e.Route(routed), r.Nodes)
 	advertise("whenAllFail: withdraw")
 	r.InKernel(e2e.Route(routed), nil)
 	r.Unanswered(w, lan)

@@ -22,7 +22,7 @@ import (
 )
 
 // patience is how long a browser on a busy machine may take for a step.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // pictures is where the tests leave pictures of the page.
 const pictures = "../../../bin/page"
