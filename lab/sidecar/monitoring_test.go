@@ -36,7 +36,7 @@ const faulty = e2e.PeerResources + `---
 ---
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
-metadata: {name: web, annotations: {heraldlb.io/quota: default=1, heraldlb.io/reservations: 192.0.2.9=shop/vip}}
+metadata: {name: web, annotations: {heraldlb.io/quota: default=10, heraldlb.io/reservations: 192.0.2.9=shop/vip}}
 spec: {addresses: [192.0.2.0/26]}
 ---
 {apiVersion: metallb.io/v1beta1, kind: IPAddressPool, metadata: {name: one}, spec: {addresses: [192.0.2.64/32], autoAssign: false}}
