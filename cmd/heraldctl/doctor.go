@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -57,8 +58,14 @@ not made. Warnings do not change it.`,
 		},
 	}
 	job.addFlags(cmd)
+	// One node with another version or clock is what is looked for.
+	job.agents = doctorAgents
+	cmd.Flags().Lookup("agents").DefValue = strconv.Itoa(doctorAgents)
 	return cmd
 }
+
+// doctorAgents is how many agents doctor asks unless it is told.
+const doctorAgents = 1000
 
 // examine returns what there is to be found.
 func (j *lookJob) examine(cmd *cobra.Command) (r doctor.Report, err error) {
