@@ -3,7 +3,6 @@
 package kube
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -109,7 +108,7 @@ func writtenService(svc *corev1.Service) doctor.Service {
 			if out.Own.Before(m.Time.Time) {
 				out.Own = m.Time.Time
 			}
-		case m.Manager != fieldManager && m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.Raw, []byte(`"f:ingress"`)) && out.Wrote.Before(m.Time.Time):
+		case m.Manager != fieldManager && m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), `"f:ingress"`) && out.Wrote.Before(m.Time.Time):
 			out.Writer, out.Wrote = m.Manager, m.Time.Time
 		}
 	}
