@@ -89,6 +89,10 @@ func serveCluster(t *testing.T, file string) *txtar.Archive {
 			}
 		case f.Name == "forbidden":
 			c.forbidden = strings.Fields(text)
+		case f.Name == "denied":
+			c.denied = strings.Fields(text)
+		case f.Name == "missing":
+			c.missing = strings.Fields(text)
 		case strings.HasPrefix(f.Name, "report-"):
 			c.reports[strings.TrimSuffix(strings.TrimPrefix(f.Name, "report-"), ".json")] = text
 		}

@@ -145,6 +145,8 @@ type fakeCluster struct {
 	objects   map[string]map[string]any // by KIND/NAMESPACE/NAME
 	reports   map[string]string         // by node
 	forbidden []string
+	denied    []string          // what service accounts of Herald may not do, as ACCOUNT:VERB:RESOURCE
+	missing   []string          // names of definitions that are not installed
 	lease     string            // empty: it is new
 	mu        sync.Mutex        // guards encoded
 	encoded   map[string][]byte // by request, for objects that do not change; nil: each answer is made
@@ -155,7 +157,7 @@ var plurals = map[string]string{
 	"services": "Service", "namespaces": "Namespace", "nodes": "Node", "endpointslices": "EndpointSlice", "configmaps": "ConfigMap", "pods": "Pod",
 	"ipaddresspools": "IPAddressPool", "bfdprofiles": "BFDProfile", "communities": "Community", "bgppeers": "BGPPeer",
 	"bgpadvertisements": "BGPAdvertisement", "l2advertisements": "L2Advertisement", "configurationstates": "ConfigurationState",
-	"servicel2statuses": "ServiceL2Status", "servicebgpstatuses": "ServiceBGPStatus",
+	"servicel2statuses": "ServiceL2Status", "servicebgpstatuses": "ServiceBGPStatus", "daemonsets": "DaemonSet",
 }
 
 func idOf(o map[string]any) string {
@@ -235,6 +237,8 @@ func (c *fakeCluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case "forbidden":
 			fail(http.StatusForbidden, "Forbidden", "leases is forbidden")
 		}
+		return
+	case c.environment(w, r, fail):
 		return
 	case len(parts) > 1 && parts[len(parts)-2] == "configmaps":
 		o := c.objects["ConfigMap/"+parts[len(parts)-3]+"/"+plural]

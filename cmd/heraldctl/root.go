@@ -20,8 +20,8 @@ const (
 	exitInvalid = 1 // the configuration has mistakes, which were printed
 	exitChanges = 1 // of diff: addresses change
 	exitKept    = 1 // of drain: the node still announces something
-	exitBroken  = 1 // of status and why: something is broken
-	exitUnknown = 2 // of status and why: that could not be told
+	exitBroken  = 1 // of status, why and doctor: something is broken
+	exitUnknown = 2 // of status, why and doctor: that could not be told
 	exitMisuse  = 2 // the command could not do its work
 )
 
@@ -91,11 +91,12 @@ var otherNames = map[string][]string{
 	"check":    {"validate", "verify", "lint"},
 	"convert":  {"migrate"},
 	"diff":     {"compare", "plan"},
+	"doctor":   {"diagnose", "preflight", "environment"},
 	"drain":    {"cordon", "evacuate"},
 	"render":   {"frr", "template", "show"},
 	"get":      {"list", "services", "pools", "nodes", "routes"},
 	"sessions": {"peers", "peer", "neighbors", "bgp"},
-	"status":   {"overview", "problems", "doctor", "health"},
+	"status":   {"overview", "problems", "health"},
 	"top":      {"watch", "monitor"},
 	"undrain":  {"uncordon"},
 	"web":      {"page", "ui", "dashboard", "browse", "open"},
@@ -117,7 +118,7 @@ func rootCommand(name string) *cobra.Command {
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	c := addConnection(root)
 	root.AddCommand(checkCommand(c), convertCommand(c), renderCommand(c), allocateCommand(c), diffCommand(c), statusCommand(c), whyCommand(c),
-		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand(), webCommand(c))
+		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand(), webCommand(c), doctorCommand(c))
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/heraldlb/herald/topology"
 )
 
-// errBroken is the error of status and why after they have printed what is broken.
+// errBroken is the error of status, why and doctor after they have printed what is broken.
 var errBroken = errors.New("something is broken")
 
-// errUnknown is the error of status and why after they have printed what could not be asked.
+// errUnknown is the error of status, why and doctor after they have printed what could not be asked.
 var errUnknown = errors.New("not all could be asked")
 
 // lookWithin is how long a look at a whole Herald may take, if --request-timeout does not say.
@@ -57,13 +57,22 @@ func (j *lookJob) addLookFlags(cmd *cobra.Command) {
 }
 
 // look returns what is known now, given the node that is asked about.
-func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, error) {
+func (j *lookJob) look(cmd *cobra.Command, node string) (t topology.Topology, err error) {
+	err = j.read(cmd, node, func(_ context.Context, _ *kube.Client, in topology.Input) topology.Topology {
+		t = topology.Build(in)
+		return t
+	})
+	return t, err
+}
+
+// read calls a function with what was read, which may ask for more and makes a Topology of it.
+func (j *lookJob) read(cmd *cobra.Command, node string, use func(context.Context, *kube.Client, topology.Input) topology.Topology) error {
 	if j.agents < 0 {
-		return topology.Topology{}, fmt.Errorf("--agents=%d: want 0 or more", j.agents)
+		return fmt.Errorf("--agents=%d: want 0 or more", j.agents)
 	}
 	client, err := j.connection.client()
 	if err != nil {
-		return topology.Topology{}, err
+		return err
 	}
 	opts := kube.LookOptions{Namespace: j.connection.namespace, Flags: map[string]string{}, Agents: j.agents, About: node}
 	for _, f := range lookFlags {
@@ -81,15 +90,15 @@ func (j *lookJob) look(cmd *cobra.Command, node string) (topology.Topology, erro
 		ctx = limited
 	}
 	in := kube.Look(ctx, client, opts)
+	t := use(ctx, client, in)
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return topology.Topology{}, ctx.Err()
+		return ctx.Err()
 	}
-	t := topology.Build(in)
 	if t.Lacks(topology.KindServices) && t.Lacks(topology.KindResources) {
 		i := slices.IndexFunc(in.Unasked, func(u topology.Unasked) bool { return u.What == topology.KindServices })
-		return t, errors.New(in.Unasked[i].Error)
+		return errors.New(in.Unasked[i].Error)
 	}
-	return t, nil
+	return nil
 }
 
 func statusCommand(of *connection) *cobra.Command {

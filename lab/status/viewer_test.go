@@ -67,6 +67,7 @@ func shippedRolesSuffice(r *e2e.Resources, web, lan, peer string) {
 		{"get routes --peer " + peer + " --no-headers", []string{"n1 " + peer + " 198.51.100.120/32 yes " + web, "n3 " + peer}},
 		{"sessions", []string{"n1 " + peer, "Established"}},
 		{"top --once", []string{"n2 answers 1/1"}},
+		{"doctor", []string{"12 of 12 checks made"}},
 	} {
 		out := says(r, 0, see.words, append(strings.Fields(see.args), as)...)
 		if strings.Contains(out, "NOT ASKED") || strings.Contains(out, "forbidden") {
