@@ -36,7 +36,9 @@ func (a *archive) file(name string, size int64, from io.Reader) error {
 }
 
 // text adds a file.
-func (a *archive) text(name, text string) error { return a.file(name, int64(len(text)), strings.NewReader(text)) }
+func (a *archive) text(name, text string) error {
+	return a.file(name, int64(len(text)), strings.NewReader(text))
+}
 
 func (a *archive) close() error { return errors.Join(a.tar.Close(), a.gz.Close()) }
 
@@ -56,8 +58,6 @@ func (i *index) add(a *archive, m made) error {
 		text := i.redact.text(m.err.Error(), own)
 		i.result.Unread = append(i.result.Unread, Unread{m.name, strings.ReplaceAll(text, "\n", "; ")})
 		note = strings.TrimPrefix(note+"; not read, or in part", "; ")
-	} else if !m.view {
-		i.result.Read++
 	}
 	if m.err != nil && m.spool.size == 0 || m.spool.size == 0 && note != "" {
 		i.row(m.name, "-", note)
@@ -71,6 +71,9 @@ func (i *index) add(a *archive, m made) error {
 		return err
 	}
 	i.result.Files++
+	if !m.view {
+		i.result.Read++
+	}
 	i.row(m.name, fmt.Sprint(m.spool.size), note)
 	return nil
 }

@@ -94,7 +94,9 @@ func (s *serviceSet) has(namespace, name string) bool {
 	return s.names == nil || s.names[namespace+"/"+name]
 }
 
-func isLoadBalancer(o map[string]any) bool { return text(o, "spec", "type") == string(corev1.ServiceTypeLoadBalancer) }
+func isLoadBalancer(o map[string]any) bool {
+	return text(o, "spec", "type") == string(corev1.ServiceTypeLoadBalancer)
+}
 
 // text returns the text at a path in an object; empty if there is none.
 func text(o map[string]any, path ...string) string {

@@ -183,7 +183,7 @@ func (d *dump) objects(ctx context.Context, k kind, to io.Writer) (note string, 
 		return enc.Encode(d.shown(k, o))
 	})
 	if count == 0 {
-		if err != nil || note == notInstalled {
+		if err != nil || note == notInstalled || len(k.single) > 0 {
 			return note, err // there is no list
 		}
 		if _, err := io.WriteString(to, separator); err != nil {
