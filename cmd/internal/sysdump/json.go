@@ -22,7 +22,17 @@ func encoder(w io.Writer, prefix string) *json.Encoder {
 
 // document copies an object in JSON, without secrets. It holds one element of the lists that
 // are members of the object at a time.
-func (r *redactor) document(to io.Writer, from io.Reader) error {
+func (r *redactor) document(to io.Writer, from io.Reader) error { return whole(r.copy(to, from)) }
+
+// whole returns an error for an answer that ends in the middle.
+func whole(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (r *redactor) copy(to io.Writer, from io.Reader) error {
 	dec := json.NewDecoder(from)
 	dec.UseNumber()
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -131,6 +141,11 @@ func (r *redactor) own(name string, v any) any {
 // items calls a function with each object of a list in JSON, one after the other, and returns
 // where the list goes on.
 func items(from io.Reader, each func(map[string]any) error) (next string, err error) {
+	next, err = walk(from, each)
+	return next, whole(err)
+}
+
+func walk(from io.Reader, each func(map[string]any) error) (next string, err error) {
 	dec := json.NewDecoder(from)
 	dec.UseNumber()
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {

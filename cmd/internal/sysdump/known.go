@@ -37,7 +37,7 @@ func (k *known) add(secret string) {
 		}
 		quoted, _ := json.Marshal(part) // a string can be encoded
 		for _, form := range []string{
-			part, strings.Trim(string(quoted), `"`), compactText(part), strings.ReplaceAll(part, "'", "''"),
+			part, string(quoted[1 : len(quoted)-1]), compactText(part), strings.ReplaceAll(part, "'", "''"),
 			url.QueryEscape(part), url.PathEscape(part),
 			base64.StdEncoding.EncodeToString([]byte(part)), base64.StdEncoding.EncodeToString([]byte(part + "\n")),
 			base64.RawURLEncoding.EncodeToString([]byte(part)),

@@ -141,17 +141,17 @@ var (
 	// frrLine begins lines that FRR's configuration alone has.
 	frrLine = regexp.MustCompile(`(?m)^\s*(?:no )?(?:router (?:bgp|ospf6?|isis|rip)|neighbor \S+ \S|key chain |key-string |interface \S+\s*$|route-map \S|ip ospf |enable password |address-family |bfd\s*$)`)
 	// frrKey is what precedes a key in FRR's configuration. The rest of the line is the key.
-	frrKey = regexp.MustCompile(`(?im)(\b(?:neighbor[ \t]+\S+[ \t]+password|(?:enable|area|domain)[ \t-]+password(?:[ \t]+(?:clear|md5|\d))?|key-string|authentication-key|message-digest-key[ \t]+\d+[ \t]+md5|isis[ \t]+password(?:[ \t]+(?:clear|md5))?|^[ \t]*password)[ \t]+)([^\s:=][^\r\n]*)`)
+	frrKey = regexp.MustCompile(`(?im)((?:\b(?:neighbor[ \t]+\S+[ \t]+password|(?:enable|area|domain)[ \t-]+password(?:[ \t]+(?:clear|md5|\d))?|key-string|authentication-key|message-digest-key[ \t]+\d+[ \t]+md5|isis[ \t]+password(?:[ \t]+(?:clear|md5))?)|^[ \t]*password)[ \t]+)([^\s:=][^\r\n]*)`)
 
 	// lineOf is a line of YAML with a secret alone.
 	lineOf = regexp.MustCompile(`(?im)(^[ \t]*(?:-[ \t]+)?["']?[\w.-]*` + secretWords + `["']?[ \t]*:[ \t]+)([^\s{\[|>&*][^\r\n]*)`)
 	// colon and equals are a secret with its name in any text.
-	colon  = regexp.MustCompile(`(?i)([\w.-]*` + secretWords + `)(\\*["']?[ \t]*:[ \t]*)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s,;}\]"'{\[|>&*][^\r\n,;}\]]*|\\"[^\r\n,;}\]]*)`)
+	colon  = regexp.MustCompile(`(?i)([\w.-]*` + secretWords + `)(\\*["']?[ \t]*:[ \t]*)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*'|[^\s,;}\]"'{\[|>&*][^\r\n,;}\]]*)`)
 	equals = regexp.MustCompile(`(?i)([\w.-]*` + secretWords + `)(\\*["']?=)("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,;}\]&]+)`)
 
 	userInfo   = regexp.MustCompile(`(\w://)[^\s/@:]*:[^\s/@]+@`)
 	webToken   = regexp.MustCompile(`\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*`)
-	credential = regexp.MustCompile(`(?i)\b(bearer|basic)([ \t]+)([\w.~+/=-]{8,})`)
+	credential = regexp.MustCompile(`((?i:authorization["']?[ \t]*[:=][ \t]*["']?(?:bearer|basic)[ \t]+)|\bBearer[ \t]+)[\w.~+/=-]{8,}`)
 	privateKey = regexp.MustCompile(`(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END [A-Z ]*PRIVATE KEY-----|\z)`)
 )
 
@@ -174,7 +174,7 @@ func (r *redactor) text(s string, from trust) string {
 		s = userInfo.ReplaceAllString(s, "${1}"+redacted+"@")
 	}
 	s = webToken.ReplaceAllString(s, redacted)
-	s = credential.ReplaceAllString(s, "${1}${2}"+redacted)
+	s = credential.ReplaceAllString(s, "${1}"+redacted)
 	return privateKey.ReplaceAllString(s, "${1}"+redacted+"${2}")
 }
 

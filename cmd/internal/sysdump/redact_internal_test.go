@@ -3,7 +3,6 @@
 package sysdump
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -137,87 +136,5 @@ func TestRedactValue(t *testing.T) {
 	var r redactor
 	if diff := cmp.Diff(out, r.value("", in)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-// A page stays the same JSON, whatever its shape.
-func TestDocument(t *testing.T) {
-	for _, text := range []string{
-		`{}`, `{"a": 1, "b": [], "c": {}, "d": null, "e": "x<y", "f": [1, {"g": [2]}], "h": {"i": {"j": true}}, "k": 12345678901234567890}`,
-	} {
-		var r redactor
-		var b bytes.Buffer
-		if err := r.document(&b, strings.NewReader(text)); err != nil {
-			t.Fatal(err)
-		}
-		var want, got bytes.Buffer
-		if err := json.Compact(&want, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Compact(&got, b.Bytes()); err != nil || got.String() != want.String() {
-			t.Errorf("%s became\n%s: %v", text, b.String(), err)
-		}
-	}
-	var r redactor
-	for _, text := range []string{"", "<html>", "[]", `{"a": `, `{"a": [1`} {
-		if err := r.document(&bytes.Buffer{}, strings.NewReader(text)); err == nil {
-			t.Errorf("%q is taken for an object", text)
-		}
-	}
-}
-
-// The end of a log stays, from the begin of a line on, however long the log is.
-func TestLastBytes(t *testing.T) {
-	s, err := newSpool(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := &lastBytes{to: s, limit: 1000}
-	var all strings.Builder
-	for i := range 5000 {
-		line := strings.Repeat("x", i%7) + "|" + strings.Repeat("y", i%13) + "\n"
-		all.WriteString(line)
-		if _, err := last.Write([]byte(line)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cut, err := last.end()
-	if err != nil || !cut {
-		t.Fatal(cut, err)
-	}
-	from, err := s.reader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got bytes.Buffer
-	if _, err := got.ReadFrom(from); err != nil {
-		t.Fatal(err)
-	}
-	kept := got.String()
-	if !strings.HasSuffix(all.String(), "\n"+kept) || int64(len(kept)) != s.size || len(kept) > 1000 || len(kept) < 900 {
-		t.Errorf("%d bytes are kept: %q", len(kept), kept)
-	}
-	if err := s.drop(); err != nil {
-		t.Error(err)
-	}
-}
-
-// A line without an end is cut, and a secret where it is cut does not show in part.
-func TestLines(t *testing.T) {
-	r := redactor{learning: true}
-	r.value("password", "s3cr3t-s3cr3t")
-	r.learning = false
-	r.known.settle()
-	var b strings.Builder
-	b.WriteString("first s3cr3t-s3cr3t\r\n")
-	b.WriteString(strings.Repeat("a ", maxLine/2-5) + "s3cr3t-s3cr3t" + strings.Repeat("b", maxLine) + "\n")
-	b.WriteString("last")
-	var out strings.Builder
-	if err := r.lines(&out, strings.NewReader(b.String()), foreign); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(out.String(), "\n")
-	if len(lines) != 4 || lines[0] != "first [redacted]" || lines[2] != "last" || strings.Contains(out.String(), "s3cr") || len(lines[1]) > maxLine || !strings.Contains(lines[1], "the line is cut") {
-		t.Errorf("%d lines: %.100q … %q", len(lines), out.String(), out.String()[max(0, out.Len()-200):])
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/heraldlb/herald/kube"
 )
@@ -95,6 +96,9 @@ func Write(ctx context.Context, w io.Writer, opts Options) (Result, error) {
 	}
 	defer os.RemoveAll(folder)
 	d := &dump{opts: opts, folder: folder, silent: map[string]bool{}}
+	if err := d.reach(ctx); err != nil {
+		return Result{}, err
+	}
 	notes := d.gather(ctx)
 	parts, left := d.parts()
 	if left > 0 {
@@ -112,6 +116,18 @@ func Write(ctx context.Context, w io.Writer, opts Options) (Result, error) {
 		return i.result, err
 	}
 	return i.result, a.close()
+}
+
+// reach returns an error if there is no API server that answers.
+func (d *dump) reach(ctx context.Context) error {
+	answer, err := d.get(ctx, "/version", nil)
+	if refusal := apierrors.APIStatus(nil); errors.As(err, &refusal) {
+		return nil // it answers, and may answer other requests
+	}
+	if err != nil {
+		return fmt.Errorf("API server: %w", err)
+	}
+	return answer.Close()
 }
 
 // gather reads what decides about the rest: pods, Services, and all that may have a password
