@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,7 +176,7 @@ func nothing(r sysdump.Result, opts sysdump.Options) error {
 		return nil
 	}
 	for _, u := range r.Unread {
-		if u.Name != "status.txt" {
+		if strings.Contains(u.Name, "/") { // it is no view, which only repeats it
 			return fmt.Errorf("%w: %s: %s", errNothing, u.Name, u.Error)
 		}
 	}

@@ -102,7 +102,7 @@ func Write(ctx context.Context, w io.Writer, opts Options) (Result, error) {
 	notes := d.gather(ctx)
 	parts, left := d.parts()
 	if left > 0 {
-		notes = append(notes, fmt.Sprintf("%d more agents were not asked: --agents is %d", left, opts.Agents))
+		notes = append(notes, fmt.Sprintf("%d agents were not asked: --agents is %d", left, opts.Agents))
 	}
 	a := newArchive(w, opts)
 	i := index{opts: opts, notes: notes, redact: &d.redact}
