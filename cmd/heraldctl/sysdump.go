@@ -103,7 +103,7 @@ func (j *sysdumpJob) run(cmd *cobra.Command) error {
 	size := int64(0)
 	if j.file == "-" {
 		r, err = sysdump.Write(ctx, verbatim(cmd.OutOrStdout()), opts)
-		err = cmp.Or(err, nothing(r, opts))
+		err = cmp.Or(err, emptyError(r, opts))
 	} else {
 		r, size, err = writeArchive(ctx, j.file, opts)
 	}
@@ -164,14 +164,14 @@ func writeArchive(ctx context.Context, name string, opts sysdump.Options) (r sys
 	if closeErr := f.Close(); err == nil {
 		err = closeErr
 	}
-	if err = cmp.Or(err, nothing(r, opts)); err == nil {
+	if err = cmp.Or(err, emptyError(r, opts)); err == nil {
 		err = os.Rename(part, name)
 	}
 	return r, size, err
 }
 
-// nothing returns the error that the cluster has answered nothing, if so.
-func nothing(r sysdump.Result, opts sysdump.Options) error {
+// emptyError returns the error that the cluster has answered nothing, if so.
+func emptyError(r sysdump.Result, opts sysdump.Options) error {
 	if r.Read > 0 {
 		return nil
 	}

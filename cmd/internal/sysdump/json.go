@@ -190,5 +190,6 @@ func walk(from io.Reader, each func(map[string]any) error) (next string, err err
 			return "", err
 		}
 	}
-	return next, nil
+	_, err = dec.Token() // the end of the object
+	return next, err
 }
