@@ -54,33 +54,51 @@ func rank(p *corev1.Pod) int {
 	return 0
 }
 
+// A server is a port where a pod serves pages.
+type server struct {
+	name string
+	port int32
+}
+
+// defaultMetrics is where Herald's programs serve pages, unless the pod names a port.
+var defaultMetrics = server{"metrics", 7472}
+
+// servers returns where a pod serves pages: that of Herald's program first.
+func servers(p *corev1.Pod) []server {
+	first, others := defaultMetrics, []server(nil)
+	for _, c := range p.Spec.Containers {
+		for _, port := range c.Ports {
+			switch {
+			case port.Name == defaultMetrics.name:
+				first.port = port.ContainerPort
+			case strings.HasSuffix(port.Name, "-metrics"):
+				others = append(others, server{port.Name, port.ContainerPort})
+			}
+		}
+	}
+	return append([]server{first}, others...)
+}
+
 // pages returns the parts of a pod that it serves itself.
 func (d *dump) pages(p *corev1.Pod) (out []part) {
 	folder := "pods/" + fileName(p.Name) + "/"
-	for _, c := range p.Spec.Containers {
-		for _, port := range c.Ports {
-			if port.Name != "metrics" && !strings.HasSuffix(port.Name, "-metrics") {
-				continue
+	add := func(file string, s server, page string, shown func(io.Writer, io.Reader) error) {
+		out = append(out, part{name: folder + file, node: p.Spec.NodeName, write: func(ctx context.Context, to *spool) (string, error) {
+			answer, err := d.ask(ctx, func(ctx context.Context) (io.ReadCloser, error) {
+				return d.opts.Client.Page(ctx, p, s.port, page)
+			})
+			if err != nil {
+				return "", err
 			}
-			ask := func(ctx context.Context, page string, copy func(io.Writer, io.Reader) error, to io.Writer) (string, error) {
-				answer, err := d.ask(ctx, func(ctx context.Context) (io.ReadCloser, error) {
-					return d.opts.Client.Page(ctx, p, port.ContainerPort, page)
-				})
-				if err != nil {
-					return "", err
-				}
-				defer answer.Close()
-				return "", copy(to, answer)
-			}
-			if port.Name == "metrics" {
-				out = append(out, part{name: folder + "status.json", node: p.Spec.NodeName, write: func(ctx context.Context, to *spool) (string, error) {
-					return ask(ctx, "status", d.redact.document, to)
-				}})
-			}
-			out = append(out, part{name: folder + fileName(port.Name) + ".txt", node: p.Spec.NodeName, write: func(ctx context.Context, to *spool) (string, error) {
-				return ask(ctx, "metrics", func(w io.Writer, r io.Reader) error { return d.redact.lines(w, r, own) }, to)
-			}})
+			defer answer.Close()
+			return "", shown(to, answer)
+		}})
+	}
+	for i, s := range servers(p) {
+		if i == 0 {
+			add("status.json", s, "status", d.redact.document)
 		}
+		add(fileName(s.name)+".txt", s, "metrics", func(w io.Writer, r io.Reader) error { return d.redact.lines(w, r, own) })
 	}
 	return out
 }
