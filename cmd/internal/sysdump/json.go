@@ -32,11 +32,21 @@ func whole(err error) error {
 	return err
 }
 
+// begin reads the begin of an object.
+func begin(dec *json.Decoder) error {
+	t, err := dec.Token()
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) || errors.Is(err, io.EOF) || err == nil && t != json.Delim('{') {
+		return errNoObject
+	}
+	return err
+}
+
 func (r *redactor) copy(to io.Writer, from io.Reader) error {
 	dec := json.NewDecoder(from)
 	dec.UseNumber()
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return errNoObject
+	if err := begin(dec); err != nil {
+		return err
 	}
 	enc := encoder(to, "  ")
 	separator := "{\n  "
@@ -148,8 +158,8 @@ func items(from io.Reader, each func(map[string]any) error) (next string, err er
 func walk(from io.Reader, each func(map[string]any) error) (next string, err error) {
 	dec := json.NewDecoder(from)
 	dec.UseNumber()
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return "", errNoObject
+	if err := begin(dec); err != nil {
+		return "", err
 	}
 	for dec.More() {
 		name, err := dec.Token()

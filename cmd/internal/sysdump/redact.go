@@ -59,9 +59,16 @@ func (r *redactor) value(name string, v any) any {
 		return v
 	case []any:
 		for i, e := range v {
-			if s, ok := e.(string); ok && i > 0 && isFlagOfSecret(v[i-1]) && !strings.HasPrefix(s, "-") {
-				r.learn(s)
-				e = redacted
+			if s, ok := e.(string); ok {
+				flag, value, joined := strings.Cut(s, "=")
+				switch {
+				case joined && isFlagOfSecret(flag):
+					r.learn(value)
+					e = flag + "=" + redacted
+				case i > 0 && isFlagOfSecret(v[i-1]) && !strings.HasPrefix(s, "-"):
+					r.learn(s)
+					e = redacted
+				}
 			}
 			v[i] = r.value(name, e)
 		}
@@ -81,7 +88,7 @@ func (r *redactor) value(name string, v any) any {
 	return v
 }
 
-// isFlagOfSecret reports whether an argument is a flag whose value, a secret, is the next one.
+// isFlagOfSecret reports whether an argument is a flag whose value is a secret.
 func isFlagOfSecret(v any) bool {
 	s, ok := v.(string)
 	return ok && flagName.MatchString(s) && isSecret(s)
