@@ -45,8 +45,9 @@ func (d *dump) ask(ctx context.Context, send func(context.Context) (io.ReadClose
 	}
 	answer, err := send(ctx)
 	if err != nil {
+		err = caused(ctx, err)
 		cancel()
-		return nil, caused(ctx, err)
+		return nil, err
 	}
 	return body{causeReader{ctx, answer}, cancel}, nil
 }
