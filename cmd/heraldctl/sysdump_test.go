@@ -107,6 +107,8 @@ data:
     key chain ospf
      key 1
       key-string pl4nted-ospf
+    interface eth0
+     ip rip authentication string pl4nted-rip
     bfd
      peer 10.0.0.5
 ---
