@@ -299,6 +299,18 @@ func unjudged(members []Member, index map[string]int) nodeSet {
 	return out
 }
 
+// compareWhole orders faults as lists of members have them: what fails comes before what is
+// unknown.
+func (f Fault) compareWhole(o Fault) int {
+	switch c := f.Compare(o); {
+	case c != 0 || f.Unknown == o.Unknown:
+		return c
+	case o.Unknown:
+		return -1
+	}
+	return 1
+}
+
 // differingFaults calls f for each fault that is in one of two lists alone, both in order, and
 // whether it is in the second.
 func differingFaults(before, now []Fault, f func(fault Fault, is bool)) {
@@ -310,17 +322,13 @@ func differingFaults(before, now []Fault, f func(fault Fault, is bool)) {
 		case len(before) == 0:
 			f(now[0], true)
 			now = now[1:]
-		case len(now) == 0 || before[0].Compare(now[0]) < 0:
+		case len(now) == 0 || len(before) > 0 && before[0].compareWhole(now[0]) < 0:
 			f(before[0], false)
 			before = before[1:]
-		case before[0].Compare(now[0]) > 0:
+		case before[0].compareWhole(now[0]) > 0:
 			f(now[0], true)
 			now = now[1:]
 		default:
-			if before[0] != now[0] {
-				f(before[0], false)
-				f(now[0], true)
-			}
 			before, now = before[1:], now[1:]
 		}
 	}

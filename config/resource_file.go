@@ -93,6 +93,8 @@ func (f *manifestFile) read(o *manifest.Object) {
 	known := slices.Contains(ResourceKinds, o.Kind)
 	switch {
 	case o.Group() == ResourceGroup && slices.Contains(statusKinds, o.Kind):
+	case o.Group() == ResourceGroup && o.Kind == "MetalLB":
+		f.find(o, manifest.Note, manifest.IDKind, "kind", "the object of MetalLB's operator is not read")
 	case o.Group() == ResourceGroup && o.Kind == "":
 		f.find(o, manifest.Error, manifest.IDKind, "kind", "missing, want one of %s", strings.Join(ResourceKinds, ", "))
 	case o.Group() == ResourceGroup && !known:

@@ -4,6 +4,8 @@ package frr
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"strings"
 	"time"
@@ -23,7 +25,10 @@ func (a *Applier) find(ctx context.Context, w *worker) {
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	routes, err := d.routes(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // no bgpd, no routes
+		routes = map[netip.Prefix]string{}
+	case err != nil:
 		a.opts.Logger.Info("routes of bgpd not read: there is nothing to go on with", "err", err)
 	}
 	a.opts.Found(routes)

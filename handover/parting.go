@@ -29,8 +29,15 @@ func (p parting) compare(o parting) int {
 }
 
 // partings are remembered from pass to pass: the neighbor gets the route until another node was
-// seen to send it.
-type partings map[parting]routeHandover
+// seen to send it. What has come to an end stays at its end for as long as there is cause for
+// it: another Service may have the neighbor get the same route.
+type partings map[parting]oneParting
+
+// An oneParting is what is remembered of a parting.
+type oneParting struct {
+	route routeHandover
+	over  bool // the neighbor does not get the route for this address any more
+}
 
 // A parted is what partings come to.
 type parted struct {
@@ -69,10 +76,15 @@ func (p *partings) step(all map[netip.Addr][]announce.Part, sends func(netip.Pre
 		if announce.Sends(sends(id.prefix), id.neighbor) {
 			held = ViaBGP
 		}
+		before := (*p)[id]
+		if before.over {
+			after[id] = before
+			continue
+		}
 		s := part.Succession
-		h, o := (*p)[id].step(Input{Wanted: ViaBGP, Left: s.Due, Taken: s.Confirmed, Brief: s.Brief}, held, now, t)
-		if h != (routeHandover{}) {
-			after[id] = h
+		h, o := before.route.step(Input{Wanted: ViaBGP, Left: s.Due, Taken: s.Confirmed, Brief: s.Brief}, held, now, t)
+		if over := h == (routeHandover{}) && before.route != h && held != 0 && s.Due; over || h != (routeHandover{}) {
+			after[id] = oneParting{route: h, over: over}
 		}
 		if o.GivenUp != 0 && !slices.Contains(out.givenUp, id.addr) {
 			out.givenUp = append(out.givenUp, id.addr)

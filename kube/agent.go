@@ -130,7 +130,7 @@ func stopped(p corev1.Pod) string {
 	case t != nil:
 		return fmt.Sprintf("container %s has ended: %s, exit code %d", s.Name, cmp.Or(t.Reason, "no reason is known"), t.ExitCode)
 	}
-	if agentPodOf(&p).down && !slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return !s.Ready }) {
+	if podDown(&p) && !slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return !s.Ready }) {
 		return "the kubelet of its node does not report: the node is off, or cut off"
 	}
 	return ""
@@ -138,7 +138,7 @@ func stopped(p corev1.Pod) string {
 
 // unready returns why a pod that runs is not ready; empty if it is.
 func unready(p corev1.Pod) string {
-	if !agentPodOf(&p).down {
+	if !podDown(&p) {
 		return ""
 	}
 	for _, s := range p.Status.ContainerStatuses {

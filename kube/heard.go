@@ -28,9 +28,9 @@ func (h *hearing) note() { h.heard.Store(time.Now().UnixNano()) }
 // list takes note of a list.
 func (h *hearing) list() {
 	now := time.Now().UnixNano()
-	h.reading.Store(int64(listed))
 	h.heard.Store(now)
 	h.listed.Store(now)
+	h.reading.Store(int64(listed)) // last: who reads it finds the times
 }
 
 // missing takes note that there is no such kind, or no right to read it.
@@ -48,7 +48,8 @@ func (h *hearing) watch() status.Watch {
 		return t
 	}
 	state := map[reading]string{unread: "Unread", absent: "Absent", listed: "Listed"}
-	return status.Watch{Kind: h.kind, State: state[reading(h.reading.Load())], Heard: at(h.heard.Load()), Listed: at(h.listed.Load())}
+	reading := reading(h.reading.Load())
+	return status.Watch{Kind: h.kind, State: state[reading], Heard: at(h.heard.Load()), Listed: at(h.listed.Load())}
 }
 
 // hearings are those of the mirrors that read with one Client.

@@ -51,6 +51,8 @@ type agentPod struct {
 	name, node string
 	down       bool // the kubelet, or the API server for a lost node, says that it is not ready
 	running    bool // its containers were started and have not ended, as far as is known
+
+	absence, unready string // why its program does not run, or is not ready; empty: it does, or is
 }
 
 func newLeftovers(a *Announcements) *leftovers {
@@ -64,7 +66,7 @@ func newLeftovers(a *Announcements) *leftovers {
 	l.agents = newMirror(kind[*corev1.Pod, string, agentPod]{
 		from: func(c *Client) lister { return c.pods(a.opts.Namespace).labelled(agentSelector) },
 		strip: func(p *corev1.Pod) {
-			*p = corev1.Pod{ObjectMeta: p.ObjectMeta, Spec: corev1.PodSpec{NodeName: p.Spec.NodeName}, Status: p.Status}
+			*p = corev1.Pod{ObjectMeta: p.ObjectMeta, Spec: corev1.PodSpec{NodeName: p.Spec.NodeName, Containers: p.Spec.Containers}, Status: p.Status}
 		},
 		row:     agentPodOf,
 		key:     func(p agentPod) string { return p.name },
@@ -80,8 +82,16 @@ func newLeftovers(a *Announcements) *leftovers {
 
 // agentPodOf returns the row of a pod.
 func agentPodOf(p *corev1.Pod) agentPod {
+	return agentPod{
+		name: p.Name, node: p.Spec.NodeName, down: podDown(p), running: p.Status.Phase == corev1.PodRunning,
+		absence: absence(*p), unready: unready(*p),
+	}
+}
+
+// podDown reports whether a pod is said not to be ready.
+func podDown(p *corev1.Pod) bool {
 	i := slices.IndexFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-	return agentPod{p.Name, p.Spec.NodeName, i >= 0 && p.Status.Conditions[i].Status != corev1.ConditionTrue, p.Status.Phase == corev1.PodRunning}
+	return i >= 0 && p.Status.Conditions[i].Status != corev1.ConditionTrue
 }
 
 // note takes in what became of objects of a kind. The caller holds mu.

@@ -54,6 +54,8 @@ func Look(ctx context.Context, c *Client, opts LookOptions) topology.Input {
 	l.in.Class, l.in.Source, l.in.File = l.flag("lb-class"), l.flag("config-source"), l.flag("config-file")
 	l.in.IgnoreExclude, l.in.Protect = l.flag("ignore-exclude-lb") == "true", l.flag("protect-addresses") == "true"
 	l.in.Silent, l.in.GossipPort = l.flag("service-status") == "false", l.flag("ml-bindport")
+	conf, set := l.flags["frr-conf"]
+	l.in.NoFRR = set && conf == ""
 	// What agents that have answered would write is not read.
 	l.all(ctx, map[string]func(context.Context) error{
 		topology.KindConfigMaps: l.configMap,

@@ -17,6 +17,9 @@ const (
 	controllerLease = "herald-controller"
 	// leaseAgain is how often a Lease that looks old is read again.
 	leaseAgain = time.Second
+	// leaseWait is how long a Lease is watched at least. One that a controller has given up
+	// is taken by another within a second or two.
+	leaseWait = 4 * time.Second
 	// leaseSkew is by how much the clock of this machine may be wrong.
 	leaseSkew = 2 * time.Second
 )
@@ -46,11 +49,11 @@ func (l *look) leader(ctx context.Context) error {
 		return err
 	}
 	age := time.Since(s.RenewTime)
-	if s.HolderIdentity == "" || age > -leaseSkew && age < s.lasts() {
+	if s.LeaseDurationSeconds == 0 || s.HolderIdentity != "" && age > -leaseSkew && age < s.lasts() {
 		l.in.Leader = s.holder()
 		return nil
 	}
-	for seen, end := s, time.Now().Add(s.lasts()); time.Now().Before(end); {
+	for seen, end := s, time.Now().Add(max(s.lasts(), leaseWait)); time.Now().Before(end); {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)

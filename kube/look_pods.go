@@ -41,7 +41,7 @@ func (l *look) processes(ctx context.Context) error {
 		addFlags(l.flags, p)
 		why := absence(p)
 		if p.Labels[labelPodComponent] == "controller" {
-			l.in.Controllers = append(l.in.Controllers, topology.Controller{Pod: p.Name, Ready: why == "" && !agentPodOf(&p).down, Absence: cmp.Or(why, unready(p))})
+			l.in.Controllers = append(l.in.Controllers, topology.Controller{Pod: p.Name, Ready: why == "" && !podDown(&p), Absence: cmp.Or(why, unready(p))})
 			continue
 		}
 		l.in.Agents = append(l.in.Agents, topology.AgentPod{Node: p.Spec.NodeName, Pod: p.Name, Absence: why, Unready: unready(p)})

@@ -208,7 +208,7 @@ func (w *ServiceStatusWriter) diff(id serviceStatusID, want *serviceStatusWant, 
 		if have.content == want.content {
 			return result{has: have.content}, nil
 		}
-		return w.patch(ctx, id, have.content, want.content)
+		return w.patch(ctx, id, want.content)
 	}
 	return r, 0
 }

@@ -40,12 +40,12 @@ func (w *ServiceStatusWriter) create(ctx context.Context, id serviceStatusID, wa
 	now, err := w.opts.Client.createCustom(ctx, agentManager, id.kind, w.opts.Namespace, body)
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		return w.patch(ctx, id, "", want.content)
+		return w.patch(ctx, id, want.content)
 	case err != nil:
 		return result{}, fmt.Errorf("create %s: %w", id.name, err)
 	case len(now.Status) == 0:
 		w.setApart(id.kind, true)
-		return w.patch(ctx, id, "", want.content)
+		return w.patch(ctx, id, want.content)
 	}
 	w.setApart(id.kind, false)
 	return result{version: now.ResourceVersion, has: objectSeen(now).content}, nil
@@ -68,8 +68,8 @@ func (w *ServiceStatusWriter) adopt(ctx context.Context, id serviceStatusID) err
 }
 
 // patch makes an object say what is wanted that says something else.
-func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, have, want string) (result, error) {
-	now, err := w.patchStatus(ctx, id, have, want)
+func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, want string) (result, error) {
+	now, err := w.patchStatus(ctx, id, want)
 	if apierrors.IsInvalid(err) { // it was another Service's, which cannot be changed
 		return result{}, w.delete(ctx, id.kind, id.name)
 	}
@@ -82,11 +82,11 @@ func (w *ServiceStatusWriter) patch(ctx context.Context, id serviceStatusID, hav
 // patchStatus writes the status of an object. With Herald's CRDs it is a part of the object
 // like others, and a new object takes one request. With MetalLB's it is a subresource, and a
 // request that writes the object leaves it as it is.
-func (w *ServiceStatusWriter) patchStatus(ctx context.Context, id serviceStatusID, have, want string) (*customResource, error) {
+func (w *ServiceStatusWriter) patchStatus(ctx context.Context, id serviceStatusID, want string) (*customResource, error) {
 	patch := []byte(`{"status":` + want + `}`)
 	if !w.isApart(id.kind) {
 		now, err := w.opts.Client.patchCustom(ctx, agentManager, id.kind, w.opts.Namespace, id.name, patch)
-		if err != nil || len(now.Status) > 0 && objectSeen(now).content != have {
+		if err != nil || len(now.Status) > 0 && objectSeen(now).content == want {
 			return now, err
 		}
 		w.setApart(id.kind, true)

@@ -214,14 +214,7 @@ func (a *Announcements) view(in *topology.Input, tables *cluster.Tables, unasked
 		return
 	}
 	for _, p := range a.left.agents.list() {
-		pod := topology.AgentPod{Node: p.node, Pod: p.name}
-		switch {
-		case p.down && !p.running:
-			pod.Absence = "the pod does not run"
-		case p.down:
-			pod.Unready = "not ready"
-		}
-		in.Agents = append(in.Agents, pod)
+		in.Agents = append(in.Agents, topology.AgentPod{Node: p.node, Pod: p.name, Absence: p.absence, Unready: p.unready})
 	}
 	slices.SortFunc(in.Agents, func(a, b topology.AgentPod) int {
 		return strings.Compare(a.Node+"/"+a.Pod, b.Node+"/"+b.Pod)

@@ -44,7 +44,7 @@ func (s *Stack) sayReady(k *kubelet, n *Node, p *process.Process, ready string) 
 		ctx, cancel := context.WithTimeout(s.life, time.Second)
 		defer cancel()
 		_, err := s.Cluster.Client().CoreV1().Pods(HeraldNamespace).
-			Patch(ctx, agentPod(n), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
+			Patch(ctx, AgentPod(n), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, "status")
 		return err == nil
 	}
 	for !say() {

@@ -96,9 +96,9 @@ func (s *Stack) targets() (out []any) {
 		add(c, map[string]string{"pod": "herald-" + c.Name, "container": controllerContainer})
 	}
 	for _, n := range s.Nodes {
-		add(s.Agent(n), map[string]string{"pod": agentPod(n), "container": agentContainer, "node": n.Name})
+		add(s.Agent(n), map[string]string{"pod": AgentPod(n), "container": agentContainer, "node": n.Name})
 		if n.Sidecar != nil {
-			add(&n.Sidecar.Daemon, map[string]string{"pod": agentPod(n), "container": sidecarContainer, "node": n.Name})
+			add(&n.Sidecar.Daemon, map[string]string{"pod": AgentPod(n), "container": sidecarContainer, "node": n.Name})
 		}
 	}
 	return out

@@ -109,7 +109,7 @@ func (s *Sidecar) instance() instance {
 
 // instance is the agent's pod on the node.
 func (n *Node) instance() instance {
-	return instance{pod: agentPod(n), node: n.Name, addr: n.Addr4}
+	return instance{pod: AgentPod(n), node: n.Name, addr: n.Addr4}
 }
 
 // launch starts herald-frr. It is bound into FRR's file system where that is not this

@@ -141,14 +141,14 @@ func (s *Stack) newController(i int) (*Daemon, error) {
 	return d, nil
 }
 
-// agentPod returns the name of the agent's pod on a node.
-func agentPod(n *Node) string { return "herald-agent-" + n.Name }
+// AgentPod returns the name of the agent's pod on a node.
+func AgentPod(n *Node) string { return "herald-agent-" + n.Name }
 
 // createPod writes the agent's pod on a node.
 func (s *Stack) createPod(ctx context.Context, n *Node) error {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: HeraldNamespace, Name: agentPod(n), Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": "agent"},
+			Namespace: HeraldNamespace, Name: AgentPod(n), Labels: map[string]string{"app.kubernetes.io/name": "herald", "app.kubernetes.io/component": "agent"},
 		},
 		Spec: corev1.PodSpec{
 			NodeName: n.Name, HostNetwork: s.pods.Agent.HostNetwork, ServiceAccountName: s.pods.Agent.ServiceAccountName,
@@ -173,7 +173,7 @@ func (s *Stack) createPod(ctx context.Context, n *Node) error {
 // the last one for when the API server gives none.
 func (s *Stack) agentToken(n *Node) (string, error) {
 	kept := filepath.Join(s.Dir, "token-"+n.Name)
-	token, err := s.Cluster.PodToken(s.life, HeraldNamespace, s.pods.Agent.ServiceAccountName, agentPod(n))
+	token, err := s.Cluster.PodToken(s.life, HeraldNamespace, s.pods.Agent.ServiceAccountName, AgentPod(n))
 	if err != nil {
 		last, kerr := os.ReadFile(kept)
 		if kerr != nil {

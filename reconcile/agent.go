@@ -204,7 +204,8 @@ func (a *Agent) tellFaults(s cluster.Tables, r announce.Readiness) {
 	}
 }
 
-// FoundRoutes are the routes that FRR had when the agent started, each with its route-map.
+// FoundRoutes are the routes that FRR had when the agent started, each with its route-map; nil:
+// that could not be read.
 type FoundRoutes map[netip.Prefix]string
 
 // found reports whether it is known which routes the agent before this one left in FRR, or does

@@ -95,7 +95,7 @@ func (a *Agent) look(s cluster.Tables, around Neighborhood, now time.Time) view 
 	v.opts.Damped = a.flaps.Damped(now)
 	if a.passed {
 		v.opts.Announces, v.opts.Sends = a.memory.Announces, a.memory.Sends()
-	} else if a.opts.Found != nil {
+	} else if a.resumes != nil {
 		found := a.resumes
 		v.opts.Resumes = func(route netip.Prefix) string { return found[route] }
 		if len(found) > 0 {

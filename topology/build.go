@@ -23,7 +23,7 @@ func Build(in Input) Topology {
 		SchemaVersion: SchemaVersion, At: in.At, Namespace: in.Namespace, Class: in.Class,
 		Unasked: slices.Clone(in.Unasked), Controllers: slices.Clone(in.Controllers),
 		Nodes: []Node{}, Pools: []Pool{}, Peers: []Peer{}, Services: []Service{}, Problems: []Problem{},
-		silent: in.Silent,
+		silent: in.Silent, NoFRR: in.NoFRR,
 	}}
 	b.settle()
 	b.services()

@@ -45,6 +45,7 @@ type Input struct {
 	Protect       bool   // --protect-addresses
 	Silent        bool   // --service-status=false: nobody writes into objects what is announced
 	GossipPort    string // as --ml-bindport; empty: 7946
+	NoFRR         bool   // the agents' --frr-conf is empty: layer 2 alone
 
 	Cluster   cluster.Snapshot // without a configuration
 	ConfigMap source.Document  // its Err is source.ErrNotFound if there is none

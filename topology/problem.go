@@ -98,9 +98,12 @@ func (t Topology) Health() Health {
 		return Untold
 	}
 	for _, s := range t.Services {
-		if s.State == StateUnknown || len(s.Untold) > 0 {
+		if s.Unjudged() {
 			return Untold
 		}
 	}
 	return Fine
 }
+
+// Unjudged reports whether it is not known if the Service is announced, or a part of it.
+func (s Service) Unjudged() bool { return s.State == StateUnknown || len(s.Untold) > 0 }

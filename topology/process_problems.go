@@ -44,7 +44,11 @@ func (b *builder) processProblems() {
 				Cure: "correct nodeSelector and tolerations of the agents' DaemonSet, unless the node is to announce nothing", Next: b.kubectl("describe daemonsets")}, object)
 		case !n.Agent.Running:
 			cure, next := b.startCure(n.Agent.Pod, n.Agent.Absence, agentPods, "agent")
-			b.problem(Problem{ID: ProblemAgent, Severity: Error, Cause: "its agent does not run: " + n.Agent.Absence, Cure: cure, Next: next}, object)
+			severity := Error
+			if n.Agent.Absence == "Terminating" { // another one follows, as in an update
+				severity = Warning
+			}
+			b.problem(Problem{ID: ProblemAgent, Severity: severity, Cause: "its agent does not run: " + n.Agent.Absence, Cure: cure, Next: next}, object)
 		case n.Agent.Trouble != "":
 			b.problem(Problem{ID: ProblemAgentUnready, Severity: Error, Cause: "its agent runs, and is not ready: " + n.Agent.Trouble,
 				Cure: "wait some seconds if it has just been started; then look at its log", Next: b.logs(n, "agent")}, object)

@@ -26,6 +26,7 @@ type Topology struct {
 	Namespace     string       `json:"namespace"`                   // that Herald runs in
 	Class         string       `json:"loadBalancerClass,omitempty"` // of the Services that it handles; empty: those without one
 	Unasked       []Unasked    `json:"unasked,omitempty"`           // what could not be asked
+	NoFRR         bool         `json:"noFRR,omitempty"`             // agents run without FRR: layer 2 alone
 	Config        Config       `json:"config"`
 	Controllers   []Controller `json:"controllers"`
 	Nodes         []Node       `json:"nodes"`

@@ -338,7 +338,9 @@ func (t Topology) whyNode(c *Chain, name string) error {
 	} else {
 		link("configuration", cluster.List(errors, "; "), "in force")
 	}
-	if none {
+	if t.NoFRR {
+		c.add("FRR", LinkNone, "none: layer 2 alone")
+	} else if none {
 		c.add("FRR", LinkNone, "it waits for the first configuration")
 	} else if n.Applying {
 		c.add("FRR", LinkPart, "it takes in a configuration")

@@ -172,9 +172,13 @@ func list[T any](cmd *cobra.Command, job *getJob, k kind[T]) error {
 	}
 	troubles := []trouble{} // of each item
 	listed := map[int]bool{}
+	unjudged := false // it is not known of a Service whether it works
 	for _, x := range all {
 		if k.id != nil && len(job.names) > 0 && !slices.ContainsFunc(job.names, func(n string) bool { return called(n, k.id(x)) }) || !k.keeps(&job.filter, x) {
 			continue
+		}
+		if s, is := any(x).(topology.Service); is && s.Unjudged() {
+			unjudged = true
 		}
 		trouble := about.of(k.objects(x))
 		if k.fault != nil {
@@ -218,7 +222,7 @@ func list[T any](cmd *cobra.Command, job *getJob, k kind[T]) error {
 	case !job.problems:
 	case len(out.Items) > 0:
 		return errBroken
-	case t.Incomplete():
+	case t.Incomplete() || unjudged:
 		return errUnknown
 	}
 	return nil

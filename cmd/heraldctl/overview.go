@@ -170,6 +170,9 @@ func agentsText(t topology.Topology) string {
 
 // frrText counts the nodes whose FRR runs the configuration.
 func frrText(t topology.Topology) string {
+	if t.NoFRR {
+		return "none: layer 2 alone"
+	}
 	asked := 0
 	var bad, applying []string
 	for _, n := range t.Nodes {

@@ -68,8 +68,8 @@ func (j *webJob) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	reached, opened := false, false
 	for {
-		err := j.forward(ctx, port, func(pod kube.PagePod, url string) {
-			reached = true
+		err := j.forward(ctx, port, func(pod kube.PagePod, url string, at int) {
+			reached, port = true, at // an open page finds the next controller, too
 			if pod.Leading {
 				fmt.Fprintf(stdout, "%s shows what %s knows, which leads. Interrupt to end.\n", url, pod.Name)
 			} else {
@@ -102,7 +102,7 @@ func (j *webJob) run(ctx context.Context, stdout, stderr io.Writer) error {
 var errNoPage = errors.New("the controllers serve no page: --page-address is empty")
 
 // forward forwards a port to a controller's page, until that ends.
-func (j *webJob) forward(ctx context.Context, port int, ready func(pod kube.PagePod, url string)) error {
+func (j *webJob) forward(ctx context.Context, port int, ready func(pod kube.PagePod, url string, port int)) error {
 	api, err := j.connection.config()
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (j *webJob) forward(ctx context.Context, port int, ready func(pod kube.Page
 		return err
 	}
 	return forwardPort(ctx, api, j.connection.namespace, pod.Name, port, remote, func(port int) {
-		ready(pod, fmt.Sprintf("%s://localhost:%d/", scheme, port))
+		ready(pod, fmt.Sprintf("%s://localhost:%d/", scheme, port), port)
 	})
 }
 

@@ -103,7 +103,7 @@ func podsOf(pods ...string) string {
 }
 
 func leaseOf(pod string) string {
-	return fmt.Sprintf(`{"spec": {"holderIdentity": "%s_x", "leaseDurationSeconds": 6, "renewTime": %q}}`, pod, time.Now().Format(time.RFC3339Nano))
+	return fmt.Sprintf(`{"spec": {"holderIdentity": "%s_x", "leaseDurationSeconds": 600, "renewTime": %q}}`, pod, time.Now().Format(time.RFC3339Nano))
 }
 
 // A browser that web opens gets the leading controller's page, and goes on to get one when

@@ -73,7 +73,7 @@ func TestBadMessages(t *testing.T) {
 		{"with a name that is too long", []byte{recordMsg, 0xff, 0xff, 0x03}, "name of 65535 bytes"},
 		{"with half an address", []byte{recordMsg, 1, 'n', 1, 1, wireHeld4, 1, 192, 0}, "truncated message"},
 		{"with an item of a later version", []byte{recordMsg, 1, 'n', 1, 1, 0x7f, 1}, "item of kind 0x7f"},
-		{"with too many faults", message{node: "n", faults: true, record: &record{items: faultItems(maxFaults + 2)}}.append(nil), "too many faults"},
+		{"with too many faults", message{node: "n", faults: true, record: &record{items: faultItems(2*maxHeard + 1)}}.append(nil), "too many faults"},
 		{"with a number of faults that no node has", []byte{faultsMsg, 1, 'n', 1, 1, wireWhole, 1, 0xff, 0xff, 0x03}, "number 65535 above 1024"},
 	}
 	for _, tt := range tests {

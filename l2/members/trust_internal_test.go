@@ -313,6 +313,14 @@ func TestFaultsKept(t *testing.T) {
 	if n := faults(); n > maxHeard {
 		t.Errorf("%d faults of one node", n)
 	}
+	other := knows(1000) // hears of them from this agent alone
+	other.MergeRemoteState(d.LocalState(false), false)
+	other.mu.Lock()
+	heard := other.faults.records["n2"]
+	other.mu.Unlock()
+	if heard == nil || len(heard.items) != len(d.faults.records["n2"].items) {
+		t.Errorf("an exchange of states passes %v of %d items on", heard, len(d.faults.records["n2"].items))
+	}
 	d.NotifyMsg(message{node: "n2", faults: true, record: &record{epoch: 1000, base: 99, items: map[item]change{}}}.append(nil))
 	if n := faults(); n != 0 {
 		t.Errorf("%d faults after an exchange of states", n)

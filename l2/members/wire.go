@@ -201,7 +201,7 @@ func parseMessage(b []byte) (message, error) {
 				r.fail(errWrongKind)
 			}
 			m.record.items[it] = c
-			if m.faults && len(m.record.items) > maxFaults+1 {
+			if m.faults && len(m.record.items) > 2*maxHeard { // what others remember, with what is over
 				r.fail(errors.New("too many faults"))
 			}
 		}

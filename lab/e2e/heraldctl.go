@@ -32,8 +32,35 @@ func (e *Test) Heraldctl(args ...string) (code int, out string) {
 // can ask.
 func (e *Test) AgentPods() {
 	e.T.Helper()
+	pods := e.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace)
 	for _, n := range e.Nodes {
-		e.pod("agent", n)
+		pod, err := pods.Get(e.T.Context(), lab.AgentPod(n), metav1.GetOptions{})
+		if err != nil {
+			e.T.Fatal(err)
+		}
+		before := pod.Status
+		pod.Status = running(n)
+		if _, err := pods.UpdateStatus(e.T.Context(), pod, metav1.UpdateOptions{}); err != nil {
+			e.T.Fatal(err)
+		}
+		e.T.Cleanup(func() {
+			pod, err := pods.Get(context.Background(), lab.AgentPod(n), metav1.GetOptions{})
+			if err == nil {
+				pod.Status = before
+				_, err = pods.UpdateStatus(context.Background(), pod, metav1.UpdateOptions{})
+			}
+			if err != nil {
+				e.T.Error(err)
+			}
+		})
+	}
+}
+
+// running is the status of a pod that runs in a node's network.
+func running(n *lab.Node) corev1.PodStatus {
+	return corev1.PodStatus{
+		Phase: corev1.PodRunning, PodIP: n.Management.String(), PodIPs: []corev1.PodIP{{IP: n.Management.String()}},
+		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
 	}
 }
 
@@ -62,10 +89,7 @@ func (e *Test) pod(component string, n *lab.Node) {
 			e.T.Error(err)
 		}
 	})
-	pod.Status = corev1.PodStatus{
-		Phase: corev1.PodRunning, PodIP: n.Management.String(), PodIPs: []corev1.PodIP{{IP: n.Management.String()}},
-		Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
-	}
+	pod.Status = running(n)
 	if _, err := pods.UpdateStatus(e.T.Context(), pod, metav1.UpdateOptions{}); err != nil {
 		e.T.Fatal(err)
 	}

@@ -107,7 +107,7 @@ func TestResourcesPage(t *testing.T) {
 		})
 	}
 
-	changes, err := http.NewRequestWithContext(t.Context(), http.MethodGet, leader.Page+"/api/v1/changes", nil)
+	changes, err := http.NewRequestWithContext(e2e.Deadline(t), http.MethodGet, leader.Page+"/api/v1/changes", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +116,13 @@ func TestResourcesPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() && lines.Text() != "event: topology" { // changes are what follows
+	}
 	if err := r.Cluster.Client().CoreV1().Services(r.Namespace).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "data: ") && strings.Contains(lines.Text(), `"subject":"`+web+`","what":"Service"`) {
 			return
 		}

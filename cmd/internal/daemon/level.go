@@ -46,7 +46,7 @@ func (f *Flags) Level() string {
 // call on no such signal ends the process. Who may send one may also end it: it takes root on
 // the node, or the right to run programs in the container.
 func (f *Flags) LogLevels(log *slog.Logger, journal *status.Journal) Task {
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 8) // one that finds no room is lost
 	signal.Notify(signals, signalDebug, signalReset)
 	return Task{Name: "log level", Run: func(ctx context.Context) error {
 		defer signal.Stop(signals)

@@ -96,7 +96,7 @@ func TestBrowserFaults(t *testing.T) {
 		t.Errorf("the problem leads to %s", anchor)
 	}
 	b.visit("peers")
-	b.says("n2", "down", "14 min")
+	b.says("n2", "down", "3 d")
 	b.eval(`document.querySelector('[data-key="cell:n2 tor-b"]').click(); 0`)
 	b.says("the hold timer expired")
 	b.picture("peers-down")
@@ -107,7 +107,7 @@ func TestBrowserFaults(t *testing.T) {
 		states[1].Sessions = []cluster.SessionState{{Peer: "tor-a", Up: true, Since: time.Now()}, {Peer: "tor-b", Up: true, Since: time.Now()}}
 		in.States = states
 	})
-	b.says("down → up after 14 min", "the longest took 14 min")
+	b.says("down → up after 3 d", "the longest took 3 d")
 	b.picture("changes")
 }
 

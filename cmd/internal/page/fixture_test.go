@@ -178,7 +178,7 @@ func peerDown(in *topology.Input, node int, peer string, reason status.Reason, m
 	sessions := append([]cluster.SessionState(nil), states[node].Sessions...)
 	for i := range sessions {
 		if sessions[i].Peer == peer {
-			sessions[i] = cluster.SessionState{Peer: peer, Since: time.Now().Add(-14 * time.Minute), Reason: reason, Message: message}
+			sessions[i] = cluster.SessionState{Peer: peer, Since: time.Now().Add(-73 * time.Hour), Reason: reason, Message: message}
 		}
 	}
 	states[node].Sessions, in.States = sessions, states

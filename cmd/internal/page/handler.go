@@ -88,9 +88,22 @@ func (p *Page) API() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/about", p.about)
 	mux.HandleFunc("GET /api/v1/topology", p.topology)
-	mux.HandleFunc("GET /api/v1/why", p.why)
+	mux.HandleFunc("GET /api/v1/why", p.inTurn(p.why))
 	mux.HandleFunc("GET /api/v1/changes", p.stream)
 	return secured(mux)
+}
+
+// inTurn has requests that take processor time answered one after the other.
+func (p *Page) inTurn(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case p.turn <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		defer func() { <-p.turn }()
+		h(w, r)
+	}
 }
 
 // about says which controller this is.

@@ -47,6 +47,7 @@ type Page struct {
 	opts  Options
 	epoch string        // of the IDs of changes: another one in each process
 	ask   chan struct{} // holds one element if run has something to do
+	turn  chan struct{} // holds one element while a request is answered that takes time
 
 	failing map[string]time.Time // see compare; run's
 
@@ -63,7 +64,7 @@ type Page struct {
 
 // New returns a Page that makes nothing until it runs.
 func New(opts Options) *Page {
-	return &Page{opts: opts, epoch: newEpoch(), ask: make(chan struct{}, 1), failing: map[string]time.Time{}, made: make(chan struct{})}
+	return &Page{opts: opts, epoch: newEpoch(), ask: make(chan struct{}, 1), turn: make(chan struct{}, 1), failing: map[string]time.Time{}, made: make(chan struct{})}
 }
 
 // Wake says that something may have changed. It does not block.

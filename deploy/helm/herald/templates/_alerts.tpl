@@ -71,7 +71,7 @@ clusters, told apart by the label cluster, does not mix them.
   "description" "The agent of WHERE has not heard from any other agent, and announces nothing on layer 2 meanwhile. Are TCP and UDP port 7946 open between the nodes? Is the key in the Secret memberlist the same for all?") }}
 
 {{- include "herald.alert" (dict "root" $r "of" $r.membersDisagree "alert" "HeraldMembersDisagree" "for" "5m"
-  "expr" "(herald_members > 0)\n< on (cluster, namespace) group_left () count by (cluster, namespace) (herald_members > 0)"
+  "expr" "(herald_members > 0)\n< on (cluster, namespace) group_left () count by (cluster, namespace) (count by (cluster, namespace, pod) (herald_members > 0))"
   "summary" "WHERE: the agent knows only {{ $value }} of the agents."
   "description" "Gossip of WHERE reaches {{ $value }} agents, itself included, and Prometheus reaches more. On layer 2 both sides of a split may answer for the same address. Is port 7946, TCP and UDP, open between all nodes?") }}
 
@@ -138,7 +138,7 @@ clusters, told apart by the label cluster, does not mix them.
   "description" "WHERE gets no answer from {{ $value }} addresses that an advertisement probes, and leaves them to other nodes. The event ProbeFailed of the Service says what failed; heraldctl why NAMESPACE/SERVICE shows every node.") }}
 
 {{- include "herald.alert" (dict "root" $r "of" $r.quotaNearlyFull "alert" "HeraldQuotaNearlyFull" "for" "5m"
-  "expr" "herald_pool_quota_in_use / on (cluster, namespace, pod, instance, pool, exported_namespace) group_left () (herald_pool_quota_limit > 0) > 0.9"
+  "expr" "herald_pool_quota_in_use / on (cluster, namespace, pod, instance, pool, exported_namespace) group_left () (herald_pool_quota_limit >= 10) > 0.9"
   "summary" "Namespace {{ or $labels.exported_namespace $labels.namespace }} has used {{ $value | humanizePercentage }} of its quota in pool {{ $labels.pool }}."
   "description" "The Services of namespace {{ or $labels.exported_namespace $labels.namespace }} have {{ $value | humanizePercentage }} of the {{ $labels.family }} addresses that its quota in pool {{ $labels.pool }} allows. The next ones stay without an address. Raise the quota, or delete Services.") }}
 
