@@ -5,15 +5,13 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/heraldlb/herald/status"
 )
@@ -42,8 +40,8 @@ func (c *Client) Report(ctx context.Context, a Agent) (status.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var r status.Report
-	page, err := c.statusOf(ctx, a, "", "")
-	if answer := apierrors.APIStatus(nil); errors.As(err, &answer) && answer.Status().Code == http.StatusUpgradeRequired {
+	page, err := c.page(a, "status", "", "").DoRaw(ctx)
+	if needsTLS(err) {
 		page, err = c.secureStatusOf(ctx, a)
 	}
 	if err == nil {
@@ -55,23 +53,33 @@ func (c *Client) Report(ctx context.Context, a Agent) (status.Report, error) {
 	return r, nil
 }
 
-// secureStatusOf returns the status of an agent that needs TLS and a token. The user's
-// own token cannot be used: the API server passes none on, and some users have none.
+// secureStatusOf returns the status of an agent that needs TLS and a token.
 func (c *Client) secureStatusOf(ctx context.Context, a Agent) ([]byte, error) {
-	token, err := c.readerTokenIn(ctx, a.namespace)
+	token, err := c.readerTokenOf(ctx, a)
 	if err != nil {
-		return nil, fmt.Errorf("token of service account %s/%s, to read its status: %w", a.namespace, readerAccount, err)
+		return nil, err
 	}
-	return c.statusOf(ctx, a, "https:", token)
+	return c.page(a, "status", "https:", token).DoRaw(ctx)
 }
 
-func (c *Client) statusOf(ctx context.Context, a Agent, scheme, token string) ([]byte, error) {
+// page returns the request for a page of a pod.
+func (c *Client) page(a Agent, page, scheme, token string) *rest.Request {
 	r := c.core.Get().Namespace(a.namespace).Resource("pods").Name(scheme + a.pod + ":" + strconv.Itoa(int(a.port))).
-		SubResource("proxy").Suffix("status")
+		SubResource("proxy").Suffix(page)
 	if token != "" {
 		r.SetHeader(readerHeader, "Bearer "+token)
 	}
-	return r.DoRaw(ctx)
+	return r
+}
+
+// readerTokenOf returns a token for the pages of a pod that needs one. The user's own token
+// cannot be used: the API server passes none on, and some users have none.
+func (c *Client) readerTokenOf(ctx context.Context, a Agent) (string, error) {
+	token, err := c.readerTokenIn(ctx, a.namespace)
+	if err != nil {
+		return "", fmt.Errorf("token of service account %s/%s, to read its status: %w", a.namespace, readerAccount, err)
+	}
+	return token, nil
 }
 
 // readerTokenIn returns a token of readerAccount.

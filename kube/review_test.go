@@ -129,6 +129,14 @@ func TestReportSecure(t *testing.T) {
 			t.Errorf("%v: the report is %+v", err, r)
 		}
 	}
+	page, err := c.Page(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ours", Name: "a"}}, 7472, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	if text, err := io.ReadAll(page); err != nil || !strings.Contains(string(text), "n1") {
+		t.Errorf("%v: the page is %s", err, text)
+	}
 	if asked != 1 {
 		t.Errorf("asked for a token %d times, want once", asked)
 	}

@@ -24,6 +24,7 @@ type Chain struct {
 	Broken        string    `json:"broken,omitempty"`   // the first link that is
 	Problems      []Problem `json:"problems,omitempty"` // about the subject and what it depends on, the cause of others first
 	Links         []Link    `json:"links"`
+	LastChange    string    `json:"lastChange,omitempty"` // that an agent has seen: when, on which nodes, how and why
 	Unasked       []Unasked `json:"unasked,omitempty"`
 }
 
@@ -89,7 +90,7 @@ func (t Topology) conclude(c Chain, err error) (Chain, error) {
 	if err != nil {
 		return c, err
 	}
-	c.Unasked = t.Unasked
+	c.Unasked, c.LastChange = t.Unasked, t.lastChange(c.Subject)
 	c.Problems = slices.Clone(c.Problems)
 	for i := range c.Problems {
 		if c.Problems[i].Next == whyOf(subjectOf(c)) {

@@ -53,7 +53,7 @@ func addCompletion(root *cobra.Command, c *connection) {
 	add = func(cmd *cobra.Command) {
 		for name, complete := range flags {
 			switch f := cmd.Flags().Lookup(name); {
-			case f == nil:
+			case f == nil, f.Value.Type() == "string" && name == "output": // a file
 			case name == "output" && cmd.Flags().Lookup("format") != nil:
 				register(cmd, name, words(reportFormats...))
 			default:

@@ -71,7 +71,7 @@ func twoClusters(t *testing.T) (prod, lab *recorder) {
 func TestConnectionFlags(t *testing.T) {
 	commands := map[string]string{
 		"allocate": "--cluster", "check": "--cluster", "diff": "-f config.yaml", "render": "--cluster --node n1",
-		"drain": "n1", "undrain": "n1", "sessions": "", "status": "", "why": "shop/web", "top": "--once", "doctor": "", "web": "--no-browser",
+		"drain": "n1", "undrain": "n1", "sessions": "", "status": "", "why": "shop/web", "top": "--once", "doctor": "", "sysdump": "", "web": "--no-browser",
 		"get services": "", "get pools": "", "get nodes": "", "get peers": "", "get routes": "",
 	}
 	offline := []string{"convert", "version", "get"}

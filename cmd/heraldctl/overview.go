@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/heraldlb/herald/cluster"
 	"github.com/heraldlb/herald/topology"
@@ -28,7 +29,25 @@ func printStatus(out io.Writer, t topology.Topology, wide bool) error {
 	p.line("SERVICES     %s", servicesText(t))
 	p.problems(t.Problems, wide, t.Health() == topology.Untold)
 	p.unasked(t.Unasked, wide)
+	if changes := changesText(t, wide); changes != "" {
+		p.line("CHANGES (%d m)  %s", int(recentChanges.Minutes()), changes)
+	}
 	return p.err()
+}
+
+// recentChanges is how far back the overview lists changes.
+const recentChanges = 15 * time.Minute
+
+// changesText lists what the agents saw change lately, the newest first; empty if nothing has.
+func changesText(t topology.Topology, wide bool) string {
+	var parts []string
+	for _, c := range t.Recent(recentChanges) {
+		parts = append(parts, c.At.Local().Format(time.TimeOnly)+" "+c.Words())
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return some(parts, " · ", wide)
 }
 
 // versionText returns "v0.2.0 ", if the agents that were asked have the same version.

@@ -22,6 +22,7 @@ const (
 	exitKept    = 1 // of drain: the node still announces something
 	exitBroken  = 1 // of status, why and doctor: something is broken
 	exitUnknown = 2 // of status, why and doctor: that could not be told
+	exitPart    = 1 // of sysdump: something could not be read
 	exitMisuse  = 2 // the command could not do its work
 )
 
@@ -61,6 +62,8 @@ func run(ctx context.Context, name string, args []string, stdin io.Reader, stdou
 		return exitBroken
 	case errors.Is(err, errUnknown):
 		return exitUnknown
+	case errors.Is(err, errPart):
+		return exitPart
 	case errors.Is(err, errPrinted):
 		return exitMisuse
 	}
@@ -97,6 +100,7 @@ var otherNames = map[string][]string{
 	"get":      {"list", "services", "pools", "nodes", "routes"},
 	"sessions": {"peers", "peer", "neighbors", "bgp"},
 	"status":   {"overview", "problems", "health"},
+	"sysdump":  {"bugreport", "bug-report", "support", "collect", "dump", "must-gather"},
 	"top":      {"watch", "monitor"},
 	"undrain":  {"uncordon"},
 	"web":      {"page", "ui", "dashboard", "browse", "open"},
@@ -118,7 +122,7 @@ func rootCommand(name string) *cobra.Command {
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
 	c := addConnection(root)
 	root.AddCommand(checkCommand(c), convertCommand(c), renderCommand(c), allocateCommand(c), diffCommand(c), statusCommand(c), whyCommand(c),
-		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), versionCommand(), webCommand(c), doctorCommand(c))
+		getCommand(c), topCommand(c), sessionsCommand(c), drainCommand(c), undrainCommand(c), sysdumpCommand(c), versionCommand(), webCommand(c), doctorCommand(c))
 	for _, cmd := range root.Commands() {
 		cmd.SuggestFor = otherNames[cmd.Name()]
 	}

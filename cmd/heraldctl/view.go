@@ -77,7 +77,10 @@ func (p printer) line(format string, args ...any) {
 func (p printer) err() error { return *p.failed }
 
 // unasked says what could not be asked.
-func (p printer) unasked(all []topology.Unasked, wide bool) {
+func (p printer) unasked(all []topology.Unasked, wide bool) { p.lacking("NOT ASKED", all, wide) }
+
+// lacking says what is not there, by the reasons for it.
+func (p printer) lacking(title string, all []topology.Unasked, wide bool) {
 	var reasons []string
 	what := map[string][]string{}
 	for _, u := range all {
@@ -91,7 +94,7 @@ func (p printer) unasked(all []topology.Unasked, wide bool) {
 		parts = append(parts, some(what[why], ", ", wide)+": "+why)
 	}
 	if len(parts) > 0 {
-		p.line("NOT ASKED  %s", some(parts, "; ", wide))
+		p.line("%s  %s", title, some(parts, "; ", wide))
 	}
 }
 

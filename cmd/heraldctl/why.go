@@ -92,6 +92,9 @@ func printChain(out io.Writer, c topology.Chain, wide bool) error {
 			p.line("   %*s  %7s  %s", width, "", "", d)
 		}
 	}
+	if c.LastChange != "" {
+		p.line("LAST CHANGE  %s", c.LastChange)
+	}
 	p.unasked(c.Unasked, wide)
 	return p.err()
 }

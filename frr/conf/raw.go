@@ -22,7 +22,7 @@ func Brief(line string) string {
 		n = 3
 	}
 	for i, w := range words[:min(n, len(words))] {
-		if slices.ContainsFunc(secretWords, func(s string) bool { return strings.Contains(strings.ToLower(w), s) }) {
+		if mayPrecedeSecret(w) {
 			n = i + 1
 		}
 	}
@@ -30,6 +30,28 @@ func Brief(line string) string {
 		return strings.Join(words, " ")
 	}
 	return strings.Join(words[:n], " ") + " " + redacted
+}
+
+// Mask returns raw configuration for its owner to show: of each line it hides what follows the
+// first word that a secret may follow. Line breaks stay.
+func Mask(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		for _, at := range token.FindAllStringIndex(line, -1) {
+			rest := strings.TrimRight(line[at[1]:], "\r\n")
+			if strings.TrimSpace(rest) != "" && mayPrecedeSecret(line[at[0]:at[1]]) {
+				line = line[:at[1]] + " " + redacted + line[at[1]+len(rest):]
+				break
+			}
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// mayPrecedeSecret reports whether a secret may follow a word.
+func mayPrecedeSecret(word string) bool {
+	return slices.ContainsFunc(secretWords, func(s string) bool { return strings.Contains(strings.ToLower(word), s) })
 }
 
 // A Veil hides an operator's raw configuration in the texts of FRR's programs, which

@@ -27,6 +27,14 @@ func TestBrief(t *testing.T) {
 	}
 }
 
+func TestMask(t *testing.T) {
+	const text = "router bgp 64512\r\n neighbor 10.0.0.1 password s3 cr3t\r\n neighbor 10.0.0.1 passive\r\n!\r\nip ospf message-digest-key 1 md5 s3cr3t\nset community 64512:1"
+	const want = "router bgp 64512\r\n neighbor 10.0.0.1 password [redacted]\r\n neighbor 10.0.0.1 passive\r\n!\r\nip ospf message-digest-key [redacted]\nset community [redacted]"
+	if got := conf.Mask(text); got != want {
+		t.Errorf("Mask is %q, want %q", got, want)
+	}
+}
+
 func TestVeil(t *testing.T) {
 	v := conf.NewVeil("key-string abc\nneighbor 10.0.0.1 description line 4 of rack-7\nip route 10.0.0.0/8 eth0\n")
 	for text, want := range map[string]string{

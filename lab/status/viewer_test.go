@@ -3,7 +3,13 @@
 package status_test
 
 import (
+	"archive/tar"
+	"compress/gzip"
 	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -74,9 +80,66 @@ func shippedRolesSuffice(r *e2e.Resources, web, lan, peer string) {
 			r.T.Errorf("heraldctl %s: %s may not see all:\n%s", see.args, as, out)
 		}
 	}
+	sysdumpOf(r, as)
 	for _, args := range [][]string{{"drain", "n1"}, {"undrain", "n1"}, {"check", "--cluster"}} {
 		if code, out := r.Heraldctl(append(args, as)...); code != 2 || !strings.Contains(out, "is forbidden") || !strings.Contains(out, "docs/heraldctl.md#rights") {
 			r.T.Errorf("heraldctl %v by %s exits with %d:\n%s", args, as, code, out)
 		}
+	}
+}
+
+// sysdumpOf wants sysdump to have all that a user may read, and to name the rest: logs, which
+// the lab's nodes have no kubelet for, events, workloads and other ConfigMaps.
+func sysdumpOf(r *e2e.Resources, as string) {
+	r.T.Helper()
+	name := filepath.Join(r.T.TempDir(), "bug.tar.gz")
+	code, out := r.Heraldctl("sysdump", "-o", name, as)
+	if code != 1 || !strings.Contains(out, "NOT READ") {
+		r.T.Fatalf("sysdump exits with %d:\n%s", code, out)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	defer f.Close()
+	gz, err := gzip.NewReader(f)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	files := map[string]string{}
+	for in := tar.NewReader(gz); ; {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			r.T.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			r.T.Fatal(err)
+		}
+		_, name, _ := strings.Cut(h.Name, "/")
+		files[name] = string(text)
+	}
+	_, unread, _ := strings.Cut(files["index.txt"], "NOT READ")
+	unread, _, _ = strings.Cut(unread, "\n\n")
+	for _, line := range strings.Split(unread, "\n")[1:] {
+		switch file, _, _ := strings.Cut(strings.TrimSpace(line), ": "); {
+		case strings.HasPrefix(file, "logs/"):
+		case file == "objects/configmaps.json", file == "objects/deployments.json", file == "objects/daemonsets.json",
+			file == "objects/customresourcedefinitions.json", strings.HasPrefix(file, "objects/events"):
+		default:
+			r.T.Errorf("%s may not read %s", as, strings.TrimSpace(line))
+		}
+	}
+	pages := 0
+	for name, text := range files {
+		if strings.HasPrefix(name, "pods/") && strings.HasSuffix(name, "/status.json") && strings.Contains(text, "schemaVersion") {
+			pages++
+		}
+	}
+	if pages < 3 || !strings.Contains(files["status.txt"], "3 of 3 sessions up") || !strings.Contains(files["objects/bgppeers.json"], "peerASN") {
+		r.T.Errorf("%d pages; status:\n%s\nindex:\n%s", pages, files["status.txt"], files["index.txt"])
 	}
 }
