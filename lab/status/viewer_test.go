@@ -89,7 +89,8 @@ func shippedRolesSuffice(r *e2e.Resources, web, lan, peer string) {
 }
 
 // sysdumpOf wants sysdump to have all that a user may read, and to name the rest: logs, which
-// the lab's nodes have no kubelet for, events, workloads and other ConfigMaps.
+// the lab's nodes have no kubelet for, pages of FRR's container, which runs on no node of it,
+// events, workloads and other ConfigMaps.
 func sysdumpOf(r *e2e.Resources, as string) {
 	r.T.Helper()
 	name := filepath.Join(r.T.TempDir(), "bug.tar.gz")
@@ -126,7 +127,7 @@ func sysdumpOf(r *e2e.Resources, as string) {
 	unread, _, _ = strings.Cut(unread, "\n\n")
 	for _, line := range strings.Split(unread, "\n")[1:] {
 		switch file, _, _ := strings.Cut(strings.TrimSpace(line), ": "); {
-		case strings.HasPrefix(file, "logs/"):
+		case strings.HasPrefix(file, "logs/"), strings.HasSuffix(file, "/frr-metrics.txt"):
 		case file == "objects/configmaps.json", file == "objects/deployments.json", file == "objects/daemonsets.json",
 			file == "objects/customresourcedefinitions.json", strings.HasPrefix(file, "objects/events"):
 		default:
