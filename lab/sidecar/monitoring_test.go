@@ -57,6 +57,7 @@ spec: {addresses: [192.0.2.0/26]}
 var quiet = map[string]string{
 	"HeraldBGPSessionFlapping": "a session that flaps takes minutes",
 	"HeraldFRRWithdrawn":       "the agents are there",
+	"HeraldQuotaNearlyFull":    "a quota of ten has one Service",
 	"HeraldFRRNotApplied":      "FRR accepts what agents send",
 	"HeraldAddressClash":       "there is no other load balancer",
 	"HeraldStatusContested":    "there is no other writer",
