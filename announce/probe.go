@@ -61,12 +61,7 @@ func (r Readiness) Faults(announces func(netip.Addr) bool) []Fault {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b Fault) int {
-		if c := a.Compare(b); c != 0 || a.Unknown == b.Unknown {
-			return c
-		}
-		return cmp.Compare(bit(a.Unknown), bit(b.Unknown)) // what fails is first
-	})
+	slices.SortFunc(out, Fault.compareWhole)
 	return slices.CompactFunc(out, func(a, b Fault) bool { return a.Compare(b) == 0 })
 }
 

@@ -38,7 +38,7 @@ func TestPartingsEnd(t *testing.T) {
 		if kept != wantKept || givenUp != wantGivenUp {
 			t.Errorf("confirmed %t: kept in %d passes, given up %d times, want %d and %d", confirmed, kept, givenUp, wantKept, wantGivenUp)
 		}
-		// Without cause it is forgotten, and begins anew with the next one.
+		// Without cause it is forgotten, and begins again with the next one.
 		was := all
 		all = nil
 		step()

@@ -23,7 +23,7 @@ import (
 // shownLines is how many lines of heraldctl's output the demo shows.
 const shownLines = 14
 
-// pods says of Herald's processes what kubelets would: their pods run, and where they are
+// pods writes about Herald's processes what kubelets would: their pods run, and where they are
 // reached. Heraldctl asks the agents there.
 func (d *demo) pods(ctx context.Context) error {
 	pods := d.Cluster.Client().CoreV1().Pods(lab.HeraldNamespace)

@@ -48,13 +48,7 @@ not made. Warnings do not change it.`,
 			if err := job.output.write(cmd.OutOrStdout(), r, func(w io.Writer, wide bool) error { return printFindings(w, r, wide) }); err != nil {
 				return err
 			}
-			switch r.Overall {
-			case topology.ChainBroken:
-				return errBroken
-			case topology.ChainUnknown:
-				return errUnknown
-			}
-			return nil
+			return outcome(r.Overall)
 		},
 	}
 	job.addFlags(cmd)
@@ -85,7 +79,7 @@ func (j *lookJob) examine(cmd *cobra.Command) (r doctor.Report, err error) {
 	return r, err
 }
 
-// definitions returns those of Herald's resources, as this version has them.
+// definitions returns the CRDs of this version.
 func definitions() (out []doctor.Definition, err error) {
 	files, err := fs.Glob(crds.Files(), "*.yaml")
 	if err != nil {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -16,8 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	"sigs.k8s.io/yaml"
 
@@ -29,43 +26,12 @@ import (
 // TestMistakes; denied has what service accounts may not do, and missing the definitions that
 // are not installed.
 func TestDoctor(t *testing.T) {
-	files, err := filepath.Glob("testdata/doctor/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no files", err)
-	}
 	found := map[string]bool{}
-	for _, name := range files {
-		name = abs(t, name)
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
-			archive := serveCluster(t, name)
-			commands := 0
-			for i, f := range archive.Files {
-				line, ok := strings.CutPrefix(f.Name, "$ ")
-				if !ok {
-					continue
-				}
-				commands++
-				code, stdout, stderr := runHere(t, "", strings.Fields(line)...)
-				got := fmt.Sprintf("%s%sexit %d\n", stdout, stderr, code)
-				for _, m := range regexp.MustCompile(`(?m)^          docs: docs/doctor.md#(\w+)$`).FindAllStringSubmatch(got, -1) {
-					found[m[1]] = true
-				}
-				if *update {
-					archive.Files[i].Data = []byte(got)
-				} else if diff := cmp.Diff(string(f.Data), got); diff != "" {
-					t.Errorf("%s (-want +got):\n%s", line, diff)
-				}
-			}
-			if commands == 0 {
-				t.Fatal("the file has no command")
-			}
-			if *update {
-				if err := os.WriteFile(name, txtar.Format(archive), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	runFiles(t, "testdata/doctor/*.txtar", func(output string) {
+		for _, m := range regexp.MustCompile(`(?m)^          docs: docs/doctor.md#(\w+)$`).FindAllStringSubmatch(output, -1) {
+			found[m[1]] = true
+		}
+	})
 	for _, c := range doctor.Examine(doctor.Facts{}).Checks {
 		if !found[c.ID] {
 			t.Errorf("no file has a finding of %s", c.ID)

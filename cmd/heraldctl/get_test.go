@@ -21,7 +21,14 @@ import (
 // TestGet runs get and top on clusters. A file is one of testdata/mistakes, without want: each
 // command line has its output, standard error and exit status.
 func TestGet(t *testing.T) {
-	files, err := filepath.Glob("testdata/get/*.txtar")
+	runFiles(t, "testdata/get/*.txtar", func(string) {})
+}
+
+// runFiles runs the command lines of files and compares what they print and their exit status.
+// It calls seen with each output.
+func runFiles(t *testing.T, pattern string, seen func(output string)) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		t.Fatal("no files", err)
 	}
@@ -38,6 +45,7 @@ func TestGet(t *testing.T) {
 				commands++
 				code, stdout, stderr := runHere(t, "", strings.Fields(line)...)
 				got := fmt.Sprintf("%s%sexit %d\n", stdout, stderr, code)
+				seen(got)
 				if *update {
 					archive.Files[i].Data = []byte(got)
 				} else if diff := cmp.Diff(string(f.Data), got); diff != "" {

@@ -16,6 +16,17 @@ import (
 	"github.com/heraldlb/herald/topology"
 )
 
+// outcome returns the error for what status, why and doctor have printed: fine, broken or unknown.
+func outcome(health string) error {
+	switch health {
+	case topology.ChainBroken:
+		return errBroken
+	case topology.ChainUnknown:
+		return errUnknown
+	}
+	return nil
+}
+
 // errBroken is the error of status, why and doctor after they have printed what is broken.
 var errBroken = errors.New("something is broken")
 
@@ -127,22 +138,11 @@ Exit status: 0 if nothing is broken; 1 if something is; 2 if that could not be t
 			if err := job.output.write(cmd.OutOrStdout(), t, func(w io.Writer, wide bool) error { return printStatus(w, t, wide) }); err != nil {
 				return err
 			}
-			return verdictOn(t)
+			return outcome(t.Overall)
 		},
 	}
 	job.addFlags(cmd)
 	return cmd
-}
-
-// verdictOn returns the error that a Topology is to end a command with.
-func verdictOn(t topology.Topology) error {
-	switch t.Health() {
-	case topology.Broken:
-		return errBroken
-	case topology.Untold:
-		return errUnknown
-	}
-	return nil
 }
 
 // shownProblems is how many problems a screen lists.

@@ -50,13 +50,7 @@ there is nothing of that name.`,
 			if err := job.output.write(cmd.OutOrStdout(), c, func(w io.Writer, wide bool) error { return printChain(w, c, wide) }); err != nil {
 				return err
 			}
-			switch c.Health {
-			case topology.ChainBroken:
-				return errBroken
-			case topology.ChainUnknown:
-				return errUnknown
-			}
-			return nil
+			return outcome(c.Health)
 		},
 	}
 	job.addFlags(cmd)

@@ -89,7 +89,7 @@ type listener struct {
 	page   *Page
 	joined bool   // it knows the changes up to seq
 	seq    int64  // the last one that it was sent
-	etag   string // of the Topology that it was told of
+	etag   string // of the Topology that it knows
 	beat   bool   // it is to be sent something
 }
 
@@ -105,7 +105,7 @@ func (l *listener) next() ([]byte, <-chan struct{}) {
 	p.mu.Unlock()
 
 	var b bytes.Buffer
-	if !l.joined || !all { // the history begins anew for it
+	if !l.joined || !all { // its history starts empty
 		fmt.Fprintf(&b, "event: reset\nid: %s\ndata: {}\n\n", p.id(last-int64(len(changes))))
 		l.joined = true
 	}

@@ -29,7 +29,7 @@ type SiteOptions struct {
 }
 
 // A Site is pages for people, on an address of their own. On a loopback address it is for
-// whoever is on the machine or in the pod, as with kubectl port-forward. On any other one
+// everybody on the machine or in the pod, as with kubectl port-forward. On any other one
 // it needs TLS, and a token for what is below /api/.
 type Site struct {
 	opts    SiteOptions
